@@ -1,0 +1,1 @@
+"""Configuration: the schema of both files and how they are read."""

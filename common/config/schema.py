@@ -1,0 +1,178 @@
+"""The keys of the two configuration files, with their defaults.
+
+Names that the contract fixes are kept; the rest are the protocol's times and the merge's bounds, so that a test
+can run everything twenty times faster. Unknown keys are refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+from common.config.units import ByteSize, DurationMs, Percent
+
+SECOND = 1000
+MINUTE = 60 * SECOND
+HOUR = 60 * MINUTE
+DAY = 24 * HOUR
+MIB = 1 << 20
+
+
+class Section(BaseModel):
+    """A mapping of the file: unknown keys are errors, values never change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Dsn(SecretStr):
+    """A PostgreSQL address, or `embedded:DIR`. It may hold a password, so it never prints itself."""
+
+
+class Exchange(Section):
+    rest_url: str
+    ws_url: str = ""
+    key_id: SecretStr
+    private_key_file: Path
+    transport: Literal["websockets"] = "websockets"
+
+
+class Database(Section):
+    dsn: Dsn
+
+
+class JournalConfig(Section):
+    dir: Path
+    max_bytes: ByteSize = 50 * 1024 * MIB
+    segment_bytes: ByteSize = 64 * MIB
+    flush: DurationMs = 20
+    sync: DurationMs = SECOND
+
+
+class Connections(Section):
+    orderbook: int = Field(default=144, ge=1, le=500)
+    trade: int = Field(default=2, ge=0, le=16)
+    ticker: int = Field(default=2, ge=0, le=16)
+    lifecycle: int = Field(default=2, ge=0, le=16)
+
+
+class MarketFilter(Section):
+    combos: Literal["include", "exclude"] = "include"
+    series: tuple[str, ...] = ()
+
+
+class Snapshots(Section):
+    interval: DurationMs = 15 * MINUTE
+
+
+class Retention(Section):
+    keep_after_ack: DurationMs = 72 * HOUR
+    max_disk: Percent = 80
+
+
+class Http(Section):
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+
+
+class Logging(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["json", "text"] = "json"
+
+
+class Bounds(Section):
+    """The bounds of the merge: how far clocks, queues and markets may disagree. Too wide only widens gaps."""
+
+    disorder: DurationMs = 15 * SECOND
+    lag: DurationMs = 30 * SECOND
+    sender: DurationMs = SECOND
+    clock: DurationMs = 200
+
+
+class Protocol(Section):
+    """Times of the conversation with the exchange."""
+
+    silence: DurationMs = 25 * SECOND
+    idle_probe: DurationMs = 10 * SECOND
+    snapshot_wait: DurationMs = 2 * SECOND
+    repair_wait: DurationMs = 15 * SECOND
+    reply_wait: DurationMs = 10 * SECOND
+    reconnect_max: DurationMs = 30 * SECOND
+    registry_poll: DurationMs = MINUTE
+    subscribe_batch: int = Field(default=500, ge=1, le=10_000)
+
+
+class Load(Section):
+    """How the loader cuts batches."""
+
+    poll: DurationMs = 20
+    batch_records: int = Field(default=20_000, ge=1, le=1_000_000)
+
+
+class GathererConfig(Section):
+    gatherer_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    kalshi: Exchange
+    database: Database
+    journal: JournalConfig
+    connections: Connections = Connections()
+    workers: Literal["auto"] | int = "auto"
+    markets: MarketFilter = MarketFilter()
+    snapshots: Snapshots = Snapshots()
+    retention: Retention = Retention()
+    http: Http = Http()
+    logging: Logging = Logging()
+    bounds: Bounds = Bounds()
+    protocol: Protocol = Protocol()
+    load: Load = Load()
+
+
+class GathererSource(Section):
+    id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    dsn: Dsn
+
+
+class ProductionRetention(Section):
+    orderbook_deltas: DurationMs = 30 * DAY
+
+
+class Production(Section):
+    dsn: Dsn
+    retention: ProductionRetention = ProductionRetention()
+
+
+class Merge(Section):
+    hole_wait: DurationMs = 30 * SECOND
+    poll: DurationMs = 50
+    recent: DurationMs = 2 * MINUTE
+    recent_rows_max: int = Field(default=2_000_000, ge=1000)
+    read_batches_max: int = Field(default=200, ge=1)
+    read_rows_max: int = Field(default=200_000, ge=1000)
+    metadata_poll: DurationMs = MINUTE
+
+
+class Archive(Section):
+    bucket: str
+    prefix: str = ""
+    region: str = "us-east-2"
+    endpoint_url: str | None = None
+    interval: DurationMs = MINUTE
+    wait_unsealed: DurationMs = 15 * MINUTE
+
+
+class DeduplicatorConfig(Section):
+    deduplicator_id: str = Field(default="deduplicator", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
+    gatherers: tuple[GathererSource, ...] = Field(min_length=1, max_length=8)
+    production: Production
+    kalshi: Exchange
+    merge: Merge = Merge()
+    archive: Archive | None = None
+    http: Http = Http(port=8081)
+    logging: Logging = Logging()
+
+    @field_validator("gatherers")
+    @classmethod
+    def _ids_differ(cls, value: tuple[GathererSource, ...]) -> tuple[GathererSource, ...]:
+        if len({source.id for source in value}) != len(value):
+            raise ValueError("two gatherers have the same id")
+        return value

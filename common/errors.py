@@ -1,0 +1,94 @@
+"""The tree of errors that an operator can meet.
+
+Every error of the fleet derives from `FleetError`, carries the fields it speaks of, and knows whether trying
+again can help (`retryable`). The message is written for the person who reads it at night: what is wrong, where,
+and what mends it.
+
+    FleetError
+      ConfigError            a configuration file that cannot be used; exit code 2
+      NumberError            text of the exchange that is no exact number of the expected scale
+      ExchangeError          the exchange said no
+        AuthenticationError  the exchange refused the key, the signature or the clock
+        RateLimited          the exchange asked to slow down
+        ExchangeUnavailable  no usable answer
+      StorageError
+        SchemaMismatch       the database's schema is older or newer than the code
+        EmbeddedServerError  the project's own PostgreSQL did not start
+        Fenced               another deduplicator holds the lease
+      JournalError
+        JournalFull          no space within `journal.max_bytes`
+        JournalCorrupt       a sealed segment does not read
+"""
+
+from __future__ import annotations
+
+
+class FleetError(Exception):
+    """Root of all errors that the fleet raises on purpose."""
+
+    retryable = False
+
+
+class ConfigError(FleetError):
+    """A configuration that cannot be used. `str(error)` is one line: file, line, key, cure."""
+
+    def __init__(self, file: str, line: int | None, key: str, problem: str) -> None:
+        self.file, self.line, self.key, self.problem = file, line, key, problem
+        where = f"{file}:{line}" if line is not None else file
+        super().__init__(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+
+
+class NumberError(FleetError, ValueError):
+    """Text that is no exact number of the expected scale."""
+
+
+class ExchangeError(FleetError):
+    """The exchange answered with an error."""
+
+    def __init__(self, message: str, status: int | None = None) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+class AuthenticationError(ExchangeError):
+    """The exchange refused the key, the signature or the clock."""
+
+
+class RateLimited(ExchangeError):
+    """HTTP 429: too many requests."""
+
+    retryable = True
+
+
+class ExchangeUnavailable(ExchangeError):
+    """No usable answer: connection refused, cut or 5xx."""
+
+    retryable = True
+
+
+class StorageError(FleetError):
+    """A database cannot be used as asked."""
+
+
+class SchemaMismatch(StorageError):
+    """The database's schema is older or newer than the code."""
+
+
+class EmbeddedServerError(StorageError):
+    """The project's own PostgreSQL did not start."""
+
+
+class Fenced(StorageError):
+    """Another deduplicator has taken the lease: this one must stop."""
+
+
+class JournalError(FleetError):
+    """The journal cannot be written or read."""
+
+
+class JournalFull(JournalError):
+    """No space is left within `journal.max_bytes` and no loaded segment can go."""
+
+
+class JournalCorrupt(JournalError):
+    """A part of the journal that must be readable is not."""

@@ -1,0 +1,78 @@
+"""Exact numbers: prices, sizes and exchange times as integers.
+
+Prices are integers of 1e-4 dollar, sizes of 1e-2 contract, times of the exchange in milliseconds or microseconds
+since 1970 UTC. The exchange sends prices and sizes as decimal strings of any width (`0.4700`, `0.47`, up to six
+places); what is no exact multiple of the unit is refused, never rounded. Source: kalshi-api facts, section 3.1.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from common.errors import NumberError
+
+PRICE_PLACES: Final = 4
+SIZE_PLACES: Final = 2
+PRICE_UNITS_MAX: Final = 1_000_000  # 100 dollars; today's contracts pay at most one
+SIZE_UNITS_MAX: Final = 1 << 42  # 4.4e10 contracts; fits the merge's packed content
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+ONE_MS: Final = timedelta(milliseconds=1)
+
+_DECIMAL = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
+_FRACTION = re.compile(r"\.(\d+)(?:Z|[+-]\d\d:?\d\d)$", re.ASCII)
+
+
+def parse_fixed(text: str, places: int) -> int:
+    """The decimal string as an integer of 10**-places; raises `NumberError` if it is not exact."""
+    match = _DECIMAL.fullmatch(text)
+    if match is None:
+        raise NumberError(f"{text!r} is not a decimal number with at most six places")
+    sign, whole, fraction = match.groups(default="")
+    if len(fraction) > places:
+        if fraction[places:].strip("0"):
+            raise NumberError(f"{text!r} is not a multiple of 1e-{places}")
+        fraction = fraction[:places]
+    value = int(whole + fraction.ljust(places, "0"))
+    return -value if sign else value
+
+
+def parse_price(text: str) -> int:
+    """A price in units of 1e-4 dollar, 0 to `PRICE_UNITS_MAX`."""
+    value = parse_fixed(text, PRICE_PLACES)
+    if not 0 <= value <= PRICE_UNITS_MAX:
+        raise NumberError(f"price {text!r} is outside 0 to {PRICE_UNITS_MAX // 10**PRICE_PLACES} dollars")
+    return value
+
+
+def parse_size(text: str) -> int:
+    """A signed size in units of 1e-2 contract."""
+    value = parse_fixed(text, SIZE_PLACES)
+    if abs(value) >= SIZE_UNITS_MAX:
+        raise NumberError(f"size {text!r} is absurdly large")
+    return value
+
+
+def sub_millisecond_us(ts: str | None) -> int:
+    """Microseconds within the millisecond (0 to 999) of an RFC3339 time, or -1 where the text does not say.
+
+    The exchange trims trailing zeros and has announced a cut to milliseconds, so three places or fewer do not
+    tell a round microsecond from a millisecond: such a text does not say.
+    """
+    if ts is None:
+        return -1
+    match = _FRACTION.search(ts)
+    if match is None or len(match.group(1)) <= 3:
+        return -1
+    return int(match.group(1)[3:6].ljust(3, "0"))
+
+
+def datetime_of_ms(ms: int) -> datetime:
+    """The UTC time of so many milliseconds since 1970, exactly."""
+    return EPOCH + ms * ONE_MS
+
+
+def ms_of_datetime(at: datetime) -> int:
+    """Whole milliseconds since 1970 of a time that has none smaller; floors otherwise."""
+    return (at - EPOCH) // ONE_MS

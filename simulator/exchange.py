@@ -1,0 +1,235 @@
+"""The exchange itself: markets, the one order of events, the truth log, and who listens.
+
+Everything that happens goes through one of the methods here, on one thread: the order of calls is the exchange's
+order. Each call changes the book, writes the truth, and hands the message to every listening session at once.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from simulator.market import Market, contracts, dollars, rfc3339_us
+from simulator.truth import TruthLog
+
+
+@dataclass(frozen=True)
+class Message:
+    """The `msg` part of a frame, serialised once; `coarse` is the form whose `ts` is cut to milliseconds."""
+
+    type: str
+    body: bytes
+    coarse: bytes
+
+
+class Listener(Protocol):
+    """A session that receives messages of a channel."""
+
+    def deliver(self, channel: str, ticker: str, message: Message) -> None:
+        """Queue the message for the client."""
+
+
+def compact(value: Any) -> bytes:
+    """Compact JSON, as on the wire."""
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+class Exchange:
+    """All markets, their truth and their listeners."""
+
+    def __init__(self, truth: TruthLog) -> None:
+        self.truth = truth
+        self.markets: dict[str, Market] = {}
+        self.trades: list[dict[str, Any]] = []
+        self.book_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self.channel_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
+        self.overdue_us: int | None = None
+        self.active = True
+        self.series: dict[str, dict[str, Any]] = {}
+        self.events: dict[str, dict[str, Any]] = {}
+        self.deltas = 0
+
+    def now_us(self) -> int:
+        """The exchange's clock. When a replay is late it stands at the event that is due, never beyond."""
+        wall = time.time_ns() // 1000
+        return wall if self.overdue_us is None else min(wall, self.overdue_us)
+
+    def add_market(self, market: Market, *, announce: bool = True) -> None:
+        """List a market with the book it has."""
+        self.markets[market.ticker] = market
+        self.series.setdefault(
+            market.series_ticker,
+            {"ticker": market.series_ticker, "title": market.series_ticker, "category": "Simulated", "tags": None},
+        )
+        self.events.setdefault(
+            market.event_ticker,
+            {
+                "event_ticker": market.event_ticker,
+                "series_ticker": market.series_ticker,
+                "title": market.event_ticker,
+                "sub_title": "",
+                "mutually_exclusive": False,
+                "strike_date": rfc3339_us(market.close_us),
+                "strike_period": "",
+            },
+        )
+        self.truth.write(
+            "open",
+            ticker=market.ticker,
+            ts_ms=self.now_us() // 1000,
+            yes=market.wire_levels("yes"),
+            no=market.wire_levels("no"),
+        )
+        if announce:
+            self.lifecycle(
+                market,
+                "created",
+                exchange_index=0,
+                open_ts=market.open_us // 1_000_000,
+                close_ts=market.close_us // 1_000_000,
+                price_level_structure="linear_cent",
+                additional_metadata={"title": market.ticker, "event_ticker": market.event_ticker},
+            )
+
+    def delta(self, market: Market, side: str, price: int, delta: int, us: int) -> None:
+        """One order-book change at an exchange time in microseconds."""
+        market.change(side, price, delta)
+        market.last_us = us
+        self.deltas += 1
+        ts_ms = us // 1000
+        self.truth.write(
+            "delta",
+            ticker=market.ticker,
+            ts_ms=ts_ms,
+            us=us % 1000,
+            side=side,
+            price=dollars(price),
+            delta=contracts(delta),
+        )
+        listeners = self.book_listeners.get(market.ticker)
+        if listeners:
+            head = (
+                f'{{"market_ticker":"{market.ticker}","market_id":"{market.market_id}","price_dollars":"{dollars(price)}",'
+                f'"delta_fp":"{contracts(delta)}","side":"{side}","ts":"'
+            )
+            tail = f'","ts_ms":{ts_ms}}}'
+            message = Message(
+                "orderbook_delta",
+                f"{head}{rfc3339_us(us)}{tail}".encode(),
+                f"{head}{rfc3339_us(us, 3)}{tail}".encode(),
+            )
+            for listener in tuple(listeners):
+                listener.deliver("orderbook_delta", market.ticker, message)
+
+    def trade(
+        self, market: Market, taker_side: str, yes_price: int, count: int, us: int, trade_id: str | None = None
+    ) -> None:
+        """One trade; its order-book change is a call of its own, before or after."""
+        trade_id = trade_id or str(uuid.uuid4())
+        market.last_price, market.volume = yes_price, market.volume + count
+        fields = {
+            "trade_id": trade_id,
+            "yes_price_dollars": dollars(yes_price),
+            "no_price_dollars": dollars(10000 - yes_price),
+            "count_fp": contracts(count),
+            "taker_side": taker_side,
+            "taker_outcome_side": taker_side,
+            "taker_book_side": "bid" if taker_side == "yes" else "ask",
+            "is_block_trade": False,
+        }
+        self.truth.write(
+            "trade",
+            ticker=market.ticker,
+            ts_ms=us // 1000,
+            trade_id=trade_id,
+            yes_price=dollars(yes_price),
+            count=contracts(count),
+            taker_side=taker_side,
+            is_block=False,
+        )
+        self.trades.append({**fields, "ticker": market.ticker, "created_time": rfc3339_us(us), "_us": us})
+        body = compact(
+            {
+                "trade_id": trade_id,
+                "market_ticker": market.ticker,
+                **{k: v for k, v in fields.items() if k != "trade_id"},
+                "ts": us // 1_000_000,
+                "ts_ms": us // 1000,
+            }
+        )
+        self._publish("trade", "trade", market.ticker, body)
+
+    def ticker(self, market: Market, us: int) -> None:
+        """The top of the book changed: an unnumbered ticker message."""
+        record = market.record()
+        body = compact(
+            {
+                "market_id": market.market_id,
+                "market_ticker": market.ticker,
+                "price_dollars": record["last_price_dollars"],
+                "yes_bid_dollars": record["yes_bid_dollars"],
+                "yes_ask_dollars": record["yes_ask_dollars"],
+                "volume_fp": record["volume_fp"],
+                "open_interest_fp": record["open_interest_fp"],
+                "dollar_volume": market.volume // 100,
+                "dollar_open_interest": market.volume // 100,
+                "yes_bid_size_fp": record["yes_bid_size_fp"],
+                "yes_ask_size_fp": record["yes_ask_size_fp"],
+                "last_trade_size_fp": "0.00",
+                "ts": us // 1_000_000,
+                "ts_ms": us // 1000,
+                "time": rfc3339_us(us),
+            }
+        )
+        self._publish("ticker", "ticker", market.ticker, body)
+
+    def reset(self, market: Market, yes: dict[int, int], no: dict[int, int], us: int) -> None:
+        """Replace a book without changes and send the unsolicited snapshot that says so."""
+        if (market.yes, market.no) != (yes, no):
+            market.yes, market.no = dict(yes), dict(no)
+            self.truth.write(
+                "reset",
+                ticker=market.ticker,
+                ts_ms=us // 1000,
+                yes=market.wire_levels("yes"),
+                no=market.wire_levels("no"),
+            )
+        for listener in tuple(self.book_listeners.get(market.ticker, ())):
+            listener.deliver("orderbook_delta", market.ticker, self.snapshot_message(market))
+
+    def snapshot_message(self, market: Market | None, ticker: str = "") -> Message:
+        """The book as a snapshot: a side without levels is left out; an unknown ticker has an empty id."""
+        fields: dict[str, Any] = {
+            "market_ticker": market.ticker if market else ticker,
+            "market_id": market.market_id if market else "",
+        }
+        if market and market.yes:
+            fields["yes_dollars_fp"] = market.wire_levels("yes")
+        if market and market.no:
+            fields["no_dollars_fp"] = market.wire_levels("no")
+        body = compact(fields)
+        return Message("orderbook_snapshot", body, body)
+
+    def lifecycle(self, market: Market, event_type: str, **fields: Any) -> None:
+        """A lifecycle message of a market; combos have a channel of their own."""
+        market.updated_us = self.now_us()
+        self.truth.write("lifecycle", ticker=market.ticker, event_type=event_type, ts_ms=self.now_us() // 1000)
+        combo = market.ticker.startswith("KXMVE")
+        name = "multivariate_market_lifecycle" if combo else "market_lifecycle_v2"
+        self._publish(
+            name, name, market.ticker, compact({"market_ticker": market.ticker, **fields, "event_type": event_type})
+        )
+
+    def raw(self, ticker: str, type_: str, body: bytes) -> None:
+        """Send something odd on the order-book subscription of a market: a fault, not an event."""
+        for listener in tuple(self.book_listeners.get(ticker, ())):
+            listener.deliver("orderbook_delta", ticker, Message(type_, body, body))
+
+    def _publish(self, channel: str, type_: str, ticker: str, body: bytes) -> None:
+        message = Message(type_, body, body)
+        for listener in tuple(self.channel_listeners[channel]):
+            listener.deliver(channel, ticker, message)

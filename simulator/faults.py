@@ -1,0 +1,109 @@
+"""Faults on demand: what to break, for whom, for how long.
+
+A fault is a JSON object with `kind` and, to aim it, `key` (key id), `connection` (number of the session within its
+key, from 1), `channel` and `ticker`:
+
+    drop        the next `count` numbered frames are lost (their numbers are used up)
+    duplicate   the next `count` numbered frames are sent twice
+    cut         connections are reset without a close handshake; dials answer 502 for `for_ms`
+    mute        sockets stay open, nothing is sent, not even pings, for `for_ms`
+    terminal    the subscription of `channel` dies with error `code` (10 or 25)
+    http        REST answers `status` for `for_ms`
+    raw         `text` is sent as a frame
+    odd         a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
+    restart     everything is cut and refused for `for_ms`
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from simulator.exchange import Exchange, compact
+from simulator.session import Session
+
+
+class UnknownFault(ValueError):
+    """A fault that this simulator cannot make."""
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Requests of `key` (None: all) are answered with `status` until the loop's time `until`."""
+
+    key: str | None
+    status: int
+    until: float
+    path: str = "/"
+
+
+class FaultDesk:
+    """Applies faults to sessions and answers whether a request is to be refused."""
+
+    def __init__(self, exchange: Exchange, sessions: set[Session]) -> None:
+        self._exchange, self._sessions = exchange, sessions
+        self._dial_refusals: list[Refusal] = []
+        self._http_refusals: list[Refusal] = []
+
+    def dial_status(self, key: str | None) -> int | None:
+        """The HTTP status with which a WebSocket dial is refused now, if it is."""
+        return self._status(self._dial_refusals, key, "/")
+
+    def http_status(self, key: str | None, path: str) -> int | None:
+        """The HTTP status with which a REST request is refused now, if it is."""
+        return self._status(self._http_refusals, key, path)
+
+    @staticmethod
+    def _status(refusals: list[Refusal], key: str | None, path: str) -> int | None:
+        now = asyncio.get_running_loop().time()
+        for refusal in refusals:
+            if now < refusal.until and refusal.key in (None, key) and refusal.path in path:
+                return refusal.status
+        return None
+
+    def apply(self, fault: dict[str, Any]) -> int:
+        """Apply a fault; returns how many sessions it hit. Raises `UnknownFault`."""
+        kind = fault.get("kind")
+        targets = [s for s in self._sessions if self._matches(s, fault)]
+        now = asyncio.get_running_loop().time()
+        until = now + fault.get("for_ms", 0) / 1000
+        match kind:
+            case "drop" | "duplicate":
+                for session in targets:
+                    setattr(session.faults, kind, fault.get("count", 1))
+                    session.faults.drop_channel = fault.get("channel")
+            case "cut" | "restart":
+                self._dial_refusals.append(Refusal(fault.get("key"), 502, until))
+                if kind == "restart":
+                    self._http_refusals.append(Refusal(None, 502, until))
+                for session in targets:
+                    session.cut()
+            case "mute":
+                for session in targets:
+                    session.faults.muted_until = until
+            case "terminal":
+                for session in targets:
+                    session.kill_subscription(fault["channel"], fault["code"], "terminated")
+            case "http":
+                self._http_refusals.append(
+                    Refusal(fault.get("key"), fault.get("status", 503), until, fault.get("path", "/"))
+                )
+            case "raw":
+                for session in targets:
+                    session.raw_frame(fault["text"].encode())
+            case "odd":
+                self._exchange.raw(fault["ticker"], fault["type"], compact(fault["msg"]))
+            case _:
+                raise UnknownFault(f"unknown fault {kind!r}")
+        self._exchange.truth.write("fault", at_ms=self._exchange.now_us() // 1000, hit=len(targets), fault=fault)
+        return len(targets)
+
+    @staticmethod
+    def _matches(session: Session, fault: dict[str, Any]) -> bool:
+        if fault.get("key") not in (None, session.key_id):
+            return False
+        if fault.get("connection") not in (None, session.number):
+            return False
+        channel = fault.get("channel")
+        return channel is None or channel in session.by_channel

@@ -1,0 +1,300 @@
+"""One client's WebSocket session: sids, seq, commands, and the faults aimed at it.
+
+Facts, section 2 and 4: one sid per channel, counted from 1 per connection; one `seq` per sid from 1 over
+snapshots, deltas, `ok`, scoped errors and `unsubscribed`; a repeated subscribe merges and is answered by `ok`;
+`get_snapshot` is answered in-stream, without `ok`; `subscribed` and unscoped errors carry no `seq`; the ticker
+channel is not numbered. Frames are compact JSON in the order type, id, sid, seq, msg, sending_ts_ms and end in a
+newline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from simulator.exchange import Exchange, Message, compact
+
+CHANNELS: Final = ("orderbook_delta", "trade", "ticker", "market_lifecycle_v2", "multivariate_market_lifecycle")
+WRITE_BUFFER_BYTES_MAX: Final = 256 << 20
+FLUSH_S: Final = 0.001
+
+
+@dataclass
+class Subscription:
+    """One sid: its channel, its counter, and its markets (None: all)."""
+
+    sid: int
+    channel: str
+    tickers: dict[str, None] | None
+    seq: int = 0
+    skip_ack: bool = False
+
+
+@dataclass
+class Faults:
+    """What is broken for this session at the moment."""
+
+    drop: int = 0
+    drop_channel: str | None = None
+    duplicate: int = 0
+    muted_until: float = 0.0
+    stalled: list[bytes] = field(default_factory=list)
+
+
+def text_frame(payload: bytes) -> bytes:
+    """An unfragmented, unmasked text frame (RFC 6455, section 5.2)."""
+    size = len(payload)
+    if size < 126:
+        return struct.pack("!BB", 0x81, size) + payload
+    if size < 65536:
+        return struct.pack("!BBH", 0x81, 126, size) + payload
+    return struct.pack("!BBQ", 0x81, 127, size) + payload
+
+
+class Session:
+    """A connected client. `deliver` is called by the exchange, `command` by the socket's reader."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        transport: asyncio.Transport,
+        key_id: str,
+        number: int,
+        *,
+        coarse_ts: bool,
+        sending_ts: bool,
+    ) -> None:
+        self.exchange, self.transport = exchange, transport
+        self.key_id, self.number = key_id, number
+        self.coarse_ts, self.sending_ts = coarse_ts, sending_ts
+        self.subscriptions: dict[int, Subscription] = {}
+        self.by_channel: dict[str, Subscription] = {}
+        self.faults = Faults()
+        self.frames_sent = 0
+        self._sids = 0
+        self._out: list[bytes] = []
+        self._flushing = False
+        self._loop = asyncio.get_running_loop()
+
+    # -- what the exchange publishes ---------------------------------------------------------------------------
+
+    def deliver(self, channel: str, ticker: str, message: Message) -> None:
+        """A message of the exchange for one of this session's subscriptions."""
+        subscription = self.by_channel.get(channel)
+        if subscription is None or (subscription.tickers is not None and ticker not in subscription.tickers):
+            return
+        body = message.coarse if self.coarse_ts else message.body
+        if channel == "ticker":
+            self._send(b'{"type":"ticker","sid":%d,"msg":%b}\n' % (subscription.sid, body))
+        else:
+            self._numbered(subscription, message.type.encode(), body)
+
+    def _numbered(self, subscription: Subscription, type_: bytes, body: bytes | None, id_: int | None = None) -> None:
+        subscription.seq += 1
+        faults = self.faults
+        if faults.drop and faults.drop_channel in (None, subscription.channel):
+            faults.drop -= 1
+            return
+        frame = b'{"type":"%b"' % type_
+        if id_ is not None:
+            frame += b',"id":%d' % id_
+        frame += b',"sid":%d,"seq":%d' % (subscription.sid, subscription.seq)
+        if body is not None:
+            frame += b',"msg":' + body
+        if self.sending_ts:
+            frame += b',"sending_ts_ms":%d' % (self.exchange.now_us() // 1000)
+        frame += b"}\n"
+        self._send(frame)
+        if faults.duplicate and faults.drop_channel in (None, subscription.channel):
+            faults.duplicate -= 1
+            self._send(frame)
+
+    # -- what the client asks ----------------------------------------------------------------------------------
+
+    def command(self, text: str) -> None:
+        """Answer one command."""
+        try:
+            command = json.loads(text)
+            id_, name, params = command.get("id", 0), command["cmd"], command.get("params", {})
+        except (ValueError, KeyError, AttributeError):
+            self._error(0, 1, "Unable to process message")
+            return
+        match name:
+            case "subscribe":
+                self._subscribe(id_, params)
+            case "update_subscription":
+                self._update(id_, params)
+            case "unsubscribe":
+                self._unsubscribe(id_, params)
+            case "list_subscriptions":
+                listing = [{"channel": s.channel, "sid": s.sid} for s in self.subscriptions.values()]
+                self._send(b'{"type":"ok","id":%d,"msg":%b}\n' % (id_, compact(listing)))
+            case _:
+                self._error(id_, 5, "Unknown command")
+
+    def _tickers(self, params: dict[str, Any]) -> list[str]:
+        if "market_ticker" in params:
+            return [params["market_ticker"]]
+        return list(params.get("market_tickers", []))
+
+    def _subscribe(self, id_: int, params: dict[str, Any]) -> None:
+        channels = params.get("channels")
+        if not channels:
+            self._error(id_, 3, "Channels required")
+            return
+        if unknown := [c for c in channels if c not in CHANNELS]:
+            self._error(id_, 8, f"Unknown channel name: {unknown[0]}")
+            return
+        tickers = self._tickers(params)
+        if "orderbook_delta" in channels and not tickers:
+            self._error(id_, 14, "Market Ticker required")
+            return
+        for channel in channels:
+            held = self.by_channel.get(channel)
+            if held is not None:  # a second subscribe merges: no new sid, no snapshot for markets already held
+                new = self._add(held, tickers)
+                self._ok(held, id_)
+                self._snapshots(held, new)
+                continue
+            self._sids += 1
+            everything = channel.endswith("lifecycle_v2") or channel.endswith("lifecycle") or not tickers
+            subscription = Subscription(
+                self._sids, channel, None if everything else {}, skip_ack=bool(params.get("skip_ticker_ack"))
+            )
+            self.subscriptions[subscription.sid] = self.by_channel[channel] = subscription
+            if channel != "orderbook_delta":
+                self.exchange.channel_listeners[channel].add(self)
+            new = self._add(subscription, tickers)
+            self._send(
+                b'{"type":"subscribed","id":%d,"msg":%b}\n'
+                % (id_, compact({"channel": channel, "sid": subscription.sid}))
+            )
+            self._snapshots(subscription, new)
+
+    def _add(self, subscription: Subscription, tickers: list[str]) -> list[str]:
+        if subscription.tickers is None:
+            return []
+        new = [t for t in tickers if t not in subscription.tickers]
+        subscription.tickers.update(dict.fromkeys(new))
+        if subscription.channel == "orderbook_delta":
+            for ticker in new:
+                self.exchange.book_listeners[ticker].add(self)
+        return new
+
+    def _snapshots(self, subscription: Subscription, tickers: list[str], id_: int | None = None) -> None:
+        if subscription.channel == "orderbook_delta":
+            for ticker in tickers:
+                message = self.exchange.snapshot_message(self.exchange.markets.get(ticker), ticker)
+                self._numbered(subscription, b"orderbook_snapshot", message.body, id_)
+
+    def _ok(self, subscription: Subscription, id_: int) -> None:
+        listed = None
+        if subscription.tickers is not None and not subscription.skip_ack:
+            listed = compact({"market_tickers": list(subscription.tickers)})
+        self._numbered(subscription, b"ok", listed, id_)
+
+    def _update(self, id_: int, params: dict[str, Any]) -> None:
+        sids = [params["sid"]] if "sid" in params else params.get("sids", [])
+        if len(sids) != 1:
+            self._error(id_, 12, "Exactly one sid required")
+            return
+        subscription = self.subscriptions.get(sids[0])
+        if subscription is None:
+            self._error(id_, 7, "Unknown sid")
+            return
+        action, tickers = params.get("action"), self._tickers(params)
+        if action not in ("add_markets", "delete_markets", "get_snapshot"):
+            self._error(id_, 15 if action is None else 13, "Unsupported action", subscription)
+        elif not tickers:
+            self._error(id_, 14, "Market Ticker required", subscription)
+        elif action == "get_snapshot":
+            if subscription.channel != "orderbook_delta":
+                self._error(id_, 13, "Unsupported action", subscription)
+            else:
+                self._snapshots(subscription, tickers, id_)
+        elif action == "add_markets":
+            new = self._add(subscription, tickers)
+            self._ok(subscription, id_)
+            self._snapshots(subscription, new)
+        else:
+            for ticker in tickers:
+                if subscription.tickers is not None and ticker in subscription.tickers:
+                    del subscription.tickers[ticker]
+                    self.exchange.book_listeners[ticker].discard(self)
+            self._ok(subscription, id_)
+
+    def _unsubscribe(self, id_: int, params: dict[str, Any]) -> None:
+        for sid in params.get("sids", []):
+            subscription = self.subscriptions.pop(sid, None)
+            if subscription is None:
+                self._error(id_, 7, "Unknown sid")
+                continue
+            del self.by_channel[subscription.channel]
+            self._unlisten(subscription)
+            self._numbered(subscription, b"unsubscribed", None, id_)
+
+    def kill_subscription(self, channel: str, code: int, text: str) -> None:
+        """A terminal error (10 or 25) of one subscription; the others on the socket live on."""
+        subscription = self.by_channel.pop(channel, None)
+        if subscription:
+            del self.subscriptions[subscription.sid]
+            self._unlisten(subscription)
+            self._error(None, code, text, subscription)
+
+    def _error(self, id_: int | None, code: int, text: str, subscription: Subscription | None = None) -> None:
+        body = compact({"code": code, "msg": text})
+        if subscription is not None:
+            self._numbered(subscription, b"error", body, id_)
+        else:
+            self._send(b'{"type":"error","id":%d,"msg":%b}\n' % (id_ or 0, body))
+
+    # -- the socket --------------------------------------------------------------------------------------------
+
+    def raw_frame(self, text: bytes) -> None:
+        """Send text as it is: a fault."""
+        self._send(text)
+
+    @property
+    def muted(self) -> bool:
+        """Whether the socket is half-open: nothing leaves, not even pings."""
+        return self._loop.time() < self.faults.muted_until
+
+    def _send(self, payload: bytes) -> None:
+        if self.muted:
+            return  # a half-open socket: what is sent never arrives
+        self.frames_sent += 1
+        self._out.append(text_frame(payload))
+        if not self._flushing:
+            self._flushing = True
+            self._loop.call_later(FLUSH_S, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = False
+        if self.transport.is_closing():
+            self._out.clear()
+            return
+        self.transport.write(b"".join(self._out))
+        self._out.clear()
+        if self.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
+            self.transport.abort()
+
+    def _unlisten(self, subscription: Subscription) -> None:
+        self.exchange.channel_listeners[subscription.channel].discard(self)
+        if subscription.channel == "orderbook_delta":
+            for ticker in subscription.tickers or ():
+                self.exchange.book_listeners[ticker].discard(self)
+
+    def close(self) -> None:
+        """The socket is gone."""
+        for subscription in self.subscriptions.values():
+            self._unlisten(subscription)
+        self.subscriptions.clear()
+        self.by_channel.clear()
+
+    def cut(self) -> None:
+        """Reset the connection without a close handshake."""
+        self._out.clear()
+        self.transport.abort()

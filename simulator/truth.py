@@ -1,0 +1,36 @@
+"""The truth log: one JSON line for everything that happened on the exchange, in the order in which it happened.
+
+    {"kind": "open", "ticker", "yes": [[price, size]], "no": [...]}           the book before the first change
+    {"kind": "delta", "ticker", "ts_ms", "us", "side", "price", "delta"}      one order-book change
+    {"kind": "trade", "ticker", "ts_ms", "trade_id", "yes_price", "count", "taker_side", "is_block"}
+    {"kind": "reset", "ticker", "ts_ms", "yes", "no"}                         the book was replaced without changes
+    {"kind": "lifecycle", "ticker", "event_type", "ts_ms"}
+    {"kind": "fault", ...}                                                    what was broken, when, for whom
+
+Prices are decimal strings in dollars, sizes in contracts, as on the wire.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+
+class TruthLog:
+    """Appends truth lines to a file; without a file it counts only."""
+
+    def __init__(self, file: Path | None) -> None:
+        self._out = file.open("w") if file else None
+        self.lines = 0
+
+    def write(self, kind: str, **fields: Any) -> None:
+        """Append one line."""
+        self.lines += 1
+        if self._out:
+            self._out.write(json.dumps({"kind": kind, **fields}, separators=(",", ":")) + "\n")
+
+    def flush(self) -> None:
+        """Hand everything written so far to the kernel."""
+        if self._out:
+            self._out.flush()
