@@ -130,11 +130,12 @@ def _construct(file: Path, node: yaml.Node, loc: Path_, lines: dict[Path_, int],
     text, replaced = _substitute(file, node, loc, environ)
     if replaced and node.style is None:
         # A plain scalar takes its type from the substituted text, as if it had been written there.
-        node = yaml.ScalarNode(yaml.resolver.Resolver().resolve(yaml.ScalarNode, text, (True, False)), text)
+        tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+        node = yaml.ScalarNode(tag, text)
     elif replaced:
         return text
     loader = yaml.SafeLoader("")
-    return loader.construct_object(node)  # type: ignore[no-untyped-call]  # the stub lacks it
+    return loader.construct_object(node)
 
 
 def _substitute(file: Path, node: yaml.ScalarNode, loc: Path_, environ: Mapping[str, str]) -> tuple[str, bool]:
@@ -144,7 +145,10 @@ def _substitute(file: Path, node: yaml.ScalarNode, loc: Path_, environ: Mapping[
         if found is None:
             key = ".".join(map(str, loc))
             raise ConfigError(
-                str(file), node.start_mark.line + 1, key, f"the environment variable {name} is not set and has no default"
+                str(file),
+                node.start_mark.line + 1,
+                key,
+                f"the environment variable {name} is not set and has no default",
             )
         return found
 

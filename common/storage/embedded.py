@@ -70,7 +70,7 @@ def socket_dir(folder: Path) -> Path:
     inside = folder / "socket"
     if len(os.fsencode(inside)) <= SOCKET_PATH_BYTES_MAX:
         return inside
-    name = f"kalshi-{os.stat(folder).st_dev:x}-{os.stat(folder).st_ino:x}"
+    name = f"kalshi-{folder.stat().st_dev:x}-{folder.stat().st_ino:x}"
     return Path(tempfile.gettempdir()) / name
 
 
@@ -235,7 +235,19 @@ class EmbeddedServer:
         shutil.rmtree(data, ignore_errors=True)
         half = self.folder / "data.new"
         shutil.rmtree(half, ignore_errors=True)
-        command = [programs / "initdb", "-D", half, "-U", SUPERUSER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        command = [
+            str(programs / "initdb"),
+            "-D",
+            str(half),
+            "-U",
+            SUPERUSER,
+            "-A",
+            "trust",
+            "-E",
+            "UTF8",
+            "--locale=C",
+            "-N",
+        ]
         made = subprocess.run(
             command,
             cwd=self.folder,
@@ -249,7 +261,7 @@ class EmbeddedServer:
         if made.returncode:
             raise EmbeddedServerError(f"initdb failed in {self.folder}: {made.stderr.decode(errors='replace').strip()}")
         subprocess.run(
-            [programs / "postgres", "--single", "-D", half, "postgres"],
+            [str(programs / "postgres"), "--single", "-D", str(half), "postgres"],
             input=f"CREATE DATABASE {DATABASE};\n".encode(),
             cwd=self.folder,
             env=self._environment(),

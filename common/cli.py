@@ -1,0 +1,36 @@
+"""What the two services' command lines share: errors of the fleet are one line and an exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from common.errors import ConfigError, Fenced, FleetError
+
+EXIT_CONFIG: Final = 2
+EXIT_FENCED: Final = 4
+EXIT_FAILED: Final = 1
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run to the end; exit 2 for configuration and set-up, 4 if another deduplicator took over, 1 otherwise."""
+    try:
+        asyncio.run(main)
+    except FleetError as error:
+        fail(error)
+
+
+def fail(error: FleetError) -> None:
+    """Print one line and exit."""
+    print(f"{type(error).__name__}: {error}" if not isinstance(error, ConfigError) else str(error), file=sys.stderr)
+    sys.exit(EXIT_FENCED if isinstance(error, Fenced) else exit_code(error))
+
+
+def exit_code(error: FleetError) -> int:
+    """2 where a person must change something before another start can work, else 1."""
+    from common.errors import AuthenticationError, EmbeddedServerError, SchemaMismatch, StorageError
+
+    person = ConfigError | AuthenticationError | SchemaMismatch | EmbeddedServerError | StorageError
+    return EXIT_CONFIG if isinstance(error, person) else EXIT_FAILED

@@ -1,0 +1,1 @@
+"""The exchange's protocol as a client speaks it: frames, signatures, REST."""

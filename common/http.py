@@ -1,0 +1,51 @@
+"""The small HTTP server of every process: /healthz, /readyz, /metrics, /status."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import prometheus_client
+from aiohttp import web
+
+from common.config.schema import Http
+
+Status = Callable[[], dict[str, Any]]
+
+
+@contextlib.asynccontextmanager
+async def serve(
+    http: Http, registry: prometheus_client.CollectorRegistry, ready: Callable[[], str | None], status: Status
+) -> AsyncIterator[int]:
+    """Serve until the end of the block; gives the port. `ready` says why not, or None."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def readyz(_: web.Request) -> web.Response:
+        why_not = ready()
+        return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
+
+    async def metrics(_: web.Request) -> web.Response:
+        return web.Response(body=prometheus_client.generate_latest(registry), content_type="text/plain")
+
+    async def state(_: web.Request) -> web.Response:
+        return web.json_response(status())
+
+    app = web.Application()
+    app.add_routes(
+        [
+            web.get("/healthz", healthz),
+            web.get("/readyz", readyz),
+            web.get("/metrics", metrics),
+            web.get("/status", state),
+        ]
+    )
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, http.host, http.port).start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,54 @@
+"""What every process does: end on SIGTERM, end with its parent, and wait between tries."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import random
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from typing import Final
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+def stop_event() -> asyncio.Event:
+    """An event that SIGTERM or SIGINT sets."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    return stopped
+
+
+def end_with_parent(parent: int) -> None:
+    """Ask the kernel to kill this process when its parent dies; ends at once if it is dead already."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def end_with_parent_of(parent: int) -> Callable[[], None]:
+    """For a child, between fork and exec: `end_with_parent`, with everything loaded before the fork."""
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def prepare() -> None:
+        if sys.platform == "linux":
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return prepare
+
+
+def backoff_s(first_s: float, most_s: float, seed: random.Random | None = None) -> Iterator[float]:
+    """Delays between tries: none before the first, then exponential with full jitter, capped."""
+    rng = seed or random.Random()
+    yield 0.0
+    reach = first_s
+    while True:
+        yield rng.uniform(0, reach)
+        reach = min(reach * 2, most_s)

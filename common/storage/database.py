@@ -1,0 +1,53 @@
+"""Opening databases: an owner starts an embedded server, a reader attaches to it, anyone uses an ordinary one."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from common.errors import StorageError
+from common.storage import embedded
+from common.storage.migrate import Schema, migrate
+
+CONNECT_WAIT_S: Final = 10
+CLIENT_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+
+
+@contextlib.asynccontextmanager
+async def owned(dsn: str, schema: Schema) -> AsyncIterator[str]:
+    """The libpq address of the database that this process owns.
+
+    An embedded server is started, migrated (it has no other operator) and stopped at the end; an ordinary one is
+    used as it is and migrated by `fleet migrate`.
+    """
+    if not embedded.is_embedded(dsn):
+        yield dsn
+        return
+    async with embedded.EmbeddedServer.of_dsn(dsn) as server:
+        await asyncio.to_thread(migrate, server.dsn, schema)
+        yield server.dsn
+
+
+async def connect(dsn: str) -> asyncpg.Connection:
+    """A connection to an ordinary or running embedded server; raises `StorageError` that never shows a password."""
+    address = embedded.attach_dsn(dsn)
+    try:
+        connection = await asyncpg.connect(address, timeout=CONNECT_WAIT_S, server_settings={"timezone": "UTC"})
+    except (*CLIENT_ERRORS, ValueError) as error:
+        raise StorageError(f"the database cannot be reached: {type(error).__name__}: {error}") from error
+    return connection
+
+
+class Queries:
+    """The named statements of a folder of SQL files: `queries["name"]` is the text of `name.sql`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._texts = {file.stem: file.read_text() for file in sorted(folder.glob("*.sql"))}
+
+    def __getitem__(self, name: str) -> str:
+        return self._texts[name]

@@ -1,0 +1,294 @@
+"""A whole fleet on this machine: real processes, real keys, real databases, in one temporary folder.
+
+The demo and the tests start it; nothing of it outlives the folder's owner.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from common.errors import FleetError
+from common.process import end_with_parent_of
+
+GATHERERS: Final = ("gatherer-a", "gatherer-b", "gatherer-c")
+BUCKET: Final = "kalshi-archive"
+WAIT_S: Final = 90.0
+
+FAST: Final[dict[str, dict[str, Any]]] = {
+    # Protocol times and bounds twenty times shorter than in production.
+    "bounds": {"disorder": "750ms", "lag": "1500ms", "sender": "50ms", "clock": "10ms"},
+    "protocol": {
+        "silence": "2500ms",
+        "idle_probe": "500ms",
+        "snapshot_wait": "1s",
+        "repair_wait": "2s",
+        "reply_wait": "5s",
+        "reconnect_max": "1500ms",
+        "registry_poll": "3s",
+    },
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to start."""
+
+    gatherers: Sequence[str] = GATHERERS
+    connections: dict[str, int] = field(
+        default_factory=lambda: {"orderbook": 1, "trade": 1, "ticker": 1, "lifecycle": 1}
+    )
+    simulator: Sequence[str] = ("--markets", "12", "--rate", "300")
+    hole_wait: str = "8s"
+    bounds: dict[str, str] = field(default_factory=dict)
+
+
+class LocalFleet:
+    """Processes of one fleet by name: simulator, gatherer-a ..., deduplicator, s3."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.folder = Path(tempfile.mkdtemp(prefix="kalshi-fleet-"))
+        self.folder.chmod(0o711)  # the database's user must be able to enter, not to look
+        self.truth = self.folder / "truth.ndjson"
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self.ports: dict[str, int] = {name: free_port() for name in (*plan.gatherers, "deduplicator", "s3")}
+        self._http: aiohttp.ClientSession | None = None
+        self.sim_port = self.control_port = 0
+
+    async def __aenter__(self) -> LocalFleet:
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
+        self._make_keys()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    # -- set-up ------------------------------------------------------------------------------------------------
+
+    def _make_keys(self) -> None:
+        public = self.folder / "public-keys"
+        public.mkdir()
+        for name in (*self.plan.gatherers, "deduplicator"):
+            key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+            private = self.folder / f"{name}.pem"
+            private.touch(mode=0o600)
+            private.write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
+            )
+            (public / f"{name}.pem").write_bytes(
+                key.public_key().public_bytes(
+                    serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+                )
+            )
+
+    def _exchange(self, name: str) -> dict[str, Any]:
+        return {
+            "rest_url": f"http://127.0.0.1:{self.sim_port}/trade-api/v2",
+            "ws_url": f"ws://127.0.0.1:{self.sim_port}/trade-api/ws/v2",
+            "key_id": name,
+            "private_key_file": str(self.folder / f"{name}.pem"),
+        }
+
+    def gatherer_dsn(self, name: str) -> str:
+        """The address of a gatherer's database."""
+        return f"embedded:{self.folder / name / 'db'}"
+
+    @property
+    def production_dsn(self) -> str:
+        """The address of the production database."""
+        return f"embedded:{self.folder / 'production'}"
+
+    @property
+    def s3_url(self) -> str:
+        """The S3 endpoint."""
+        return f"http://127.0.0.1:{self.ports['s3']}"
+
+    def write_configs(self) -> None:
+        """Write one YAML file a process."""
+        for name in self.plan.gatherers:
+            fast = {**FAST, "bounds": {**FAST["bounds"], **self.plan.bounds}}
+            self._write(
+                name,
+                {
+                    "gatherer_id": name,
+                    "kalshi": self._exchange(name),
+                    "database": {"dsn": self.gatherer_dsn(name)},
+                    "journal": {"dir": str(self.folder / name / "journal"), "segment_bytes": "8MiB"},
+                    "connections": self.plan.connections,
+                    "http": {"port": self.ports[name]},
+                    "logging": {"level": "info"},
+                    **fast,
+                },
+            )
+        self._write(
+            "deduplicator",
+            {
+                "deduplicator_id": "deduplicator",
+                "gatherers": [{"id": name, "dsn": self.gatherer_dsn(name)} for name in self.plan.gatherers],
+                "production": {"dsn": self.production_dsn},
+                "kalshi": self._exchange("deduplicator"),
+                "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s"},
+                "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h"},
+                "http": {"port": self.ports["deduplicator"]},
+                "logging": {"level": "info"},
+            },
+        )
+
+    def config(self, name: str) -> Path:
+        """The configuration file of a process."""
+        return self.folder / f"{name}.yaml"
+
+    def _write(self, name: str, content: dict[str, Any]) -> None:
+        self.config(name).write_text(yaml.safe_dump(content, sort_keys=False))
+
+    # -- processes ---------------------------------------------------------------------------------------------
+
+    def spawn(self, name: str, *command: str, pipe: bool = False) -> subprocess.Popen[bytes]:
+        """Start a Python module as a process that ends with this one; its log is in the folder."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipe else log,
+                stderr=log,
+                env={**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
+                preexec_fn=end_with_parent_of(os.getpid()),
+            )
+        self.processes[name] = process
+        return process
+
+    async def start_simulator(self, *extra: str) -> None:
+        """Start the exchange and learn its ports."""
+        command = ["simulator", "serve", "--keys", str(self.folder / "public-keys"), "--truth", str(self.truth)]
+        process = self.spawn("simulator", *command, "--ping", "0.5", *self.plan.simulator, *extra, pipe=True)
+        assert process.stdout is not None
+        line = await asyncio.to_thread(process.stdout.readline)
+        if not line:
+            raise FleetError(f"the simulator did not start:\n{self.log_tail('simulator')}")
+        ports = json.loads(line)
+        self.sim_port, self.control_port = ports["port"], ports["control_port"]
+        self.write_configs()
+
+    def start_gatherer(self, name: str) -> None:
+        """Start, or start again, one gatherer."""
+        self.spawn(name, "gatherer", "--config", str(self.config(name)))
+
+    def start_deduplicator(self) -> None:
+        """Start, or start again, the deduplicator."""
+        self.spawn("deduplicator", "deduplicator", "--config", str(self.config("deduplicator")))
+
+    async def start_s3(self) -> None:
+        """Start an S3 endpoint with a versioned bucket."""
+        self.spawn("s3", "moto.server", "-H", "127.0.0.1", "-p", str(self.ports["s3"]))
+        from fleet.s3 import make_bucket
+
+        await asyncio.to_thread(make_bucket, self.s3_url, BUCKET)
+
+    def kill(self, name: str) -> None:
+        """kill -9, and wait for the process table."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    async def terminate(self, name: str) -> int:
+        """SIGTERM, and wait; returns the exit code."""
+        process = self.processes.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(process.wait)
+
+    def check_alive(self) -> None:
+        """Raise with the end of its log if a process has ended by itself."""
+        for name, process in self.processes.items():
+            if process.poll() is not None:
+                raise FleetError(f"{name} ended with {process.returncode}:\n{self.log_tail(name)}")
+
+    def log_tail(self, name: str, lines: int = 15) -> str:
+        """The last lines of a process's log."""
+        file = self.folder / f"{name}.log"
+        return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else ""
+
+    async def close(self) -> None:
+        """Stop everything and remove the folder."""
+        for name in ("deduplicator", *self.plan.gatherers, "s3", "simulator"):
+            if name in self.processes and self.processes[name].poll() is None:
+                self.processes[name].send_signal(signal.SIGTERM)
+        for process in self.processes.values():
+            try:
+                await asyncio.to_thread(process.wait, 30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._http:
+            await self._http.close()
+        if not os.environ.get("FLEET_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # -- talking to them ---------------------------------------------------------------------------------------
+
+    async def control(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Ask the simulator's control port: a GET without a body."""
+        assert self._http is not None
+        url = f"http://127.0.0.1:{self.control_port}{path}"
+        request = self._http.get(url) if body is None else self._http.post(url, json=body)
+        async with request as response:
+            answer: dict[str, Any] = await response.json()
+            if response.status != 200:
+                raise FleetError(f"{path}: {answer}")
+            return answer
+
+    async def fault(self, kind: str, **fields: Any) -> int:
+        """Break something; returns how many connections it hit."""
+        return int((await self.control("/faults", {"kind": kind, **fields}))["hit"])
+
+    async def status(self, name: str) -> dict[str, Any] | None:
+        """A process's /status, or None while it does not answer."""
+        return await self._ask(name, "/status")
+
+    async def _ask(self, name: str, path: str) -> dict[str, Any] | None:
+        assert self._http is not None
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with self._http.get(f"http://127.0.0.1:{self.ports[name]}{path}") as response:
+                answer: dict[str, Any] = await response.json()
+                return answer
+        return None
+
+    async def ready(self, *names: str, timeout_s: float = WAIT_S) -> None:
+        """Wait until the processes say that they are ready."""
+        deadline = asyncio.get_running_loop().time() + timeout_s
+        for name in names:
+            while True:
+                self.check_alive()
+                status = await self.status(name)
+                if status is not None and status["ready"] == "ready":
+                    break
+                if asyncio.get_running_loop().time() > deadline:
+                    raise FleetError(f"{name} is not ready: {status and status['ready']}\n{self.log_tail(name)}")
+                await asyncio.sleep(0.1)
+
+
+def free_port() -> int:
+    """A port of the loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,1 @@
+"""One availability zone's recorder: registry, connections, journal, loader."""

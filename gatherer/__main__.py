@@ -1,0 +1,31 @@
+"""`gatherer --config FILE`: record one availability zone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from common import cli, log
+from common.config.load import check_private_key_file, load_gatherer
+from common.errors import FleetError
+
+
+@click.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+def main(config_file: Path) -> None:
+    """Record every configured market into the local database until SIGTERM."""
+    from gatherer.service import Gatherer
+
+    try:
+        config = load_gatherer(config_file)
+        check_private_key_file(str(config_file), config.kalshi)
+        log.configure(config.logging, process="gatherer", gatherer=config.gatherer_id)
+        gatherer = Gatherer(config, config_file)
+    except FleetError as error:
+        cli.fail(error)
+    cli.run(gatherer.run())
+
+
+if __name__ == "__main__":
+    main()

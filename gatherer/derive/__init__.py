@@ -1,0 +1,1 @@
+"""From journal records to rows: slices, runs, ordinals, coverage, books. Pure: no clock, no files, no database."""

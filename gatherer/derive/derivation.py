@@ -1,0 +1,612 @@
+"""The derivation: records in, rows out. The rules are those of the merge's page; their numbers stand beside them.
+
+It checks every numbered frame itself, so that its result depends on the journal alone and a second reading gives
+the same rows. It never waits, asks no clock and touches no database.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+import msgspec
+
+from common.errors import NumberError
+from common.exchange import frames
+from common.numbers import parse_price, parse_size, sub_millisecond_us
+from gatherer.derive import levels, rows
+from gatherer.derive.rows import NO, UNKNOWN_ORDINAL, YES, Rows
+from gatherer.derive.state import ALL_MARKETS, NEVER, Book, Run, SessionState, Slice, State
+from gatherer.journal.format import Ended, Kind, Record, SessionOpened
+
+PAST_MS_MAX: Final = 24 * 3600 * 1000
+FUTURE_MS_MAX: Final = 60 * 1000
+ORDINAL_MAX: Final = 8191  # what the merge packs; more changes of one market in one millisecond are quarantined
+SID_MAX: Final = (1 << 31) - 1
+SEQ_MAX: Final = (1 << 62) - 1
+TICKER_CHARACTERS_MAX: Final = 200
+COMMANDS_REMEMBERED: Final = 10_000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class BoundsMs:
+    """The bounds of the merge's page, in milliseconds."""
+
+    disorder: int
+    lag: int
+    sender: int
+    clock: int
+
+
+class _Poison(Exception):
+    """A frame that cannot become a row; `ticker` if it names its market."""
+
+    def __init__(self, reason: str, ticker: str | None) -> None:
+        self.reason, self.ticker = reason, ticker
+        super().__init__(reason)
+
+
+class Derivation:
+    """Applies records to a `State` and collects `Rows`."""
+
+    def __init__(self, bounds: BoundsMs, state: State) -> None:
+        self._bounds = bounds
+        self.state = state
+        self.out = Rows()
+        self._prices: dict[str, int] = {}
+
+    def take(self) -> Rows:
+        """The rows since the last call. Horizons that moved are among them, one row a slice."""
+        for session in self.state.sessions.values():
+            for slice_ in session.slices.values():
+                if slice_.horizon_ms > slice_.reported_ms:
+                    slice_.reported_ms = slice_.horizon_ms
+                    self.out.horizons.append(rows.HorizonRow(slice_.slice, slice_.horizon_ms, False, ""))
+        taken, self.out = self.out, Rows()
+        return taken
+
+    def cut(self, reason: str, at_us: int) -> None:
+        """The journal does not go on from here: every session, slice and run ends."""
+        for session in list(self.state.sessions.values()):
+            self._end_session(session, reason, at_us)
+
+    def apply(self, record: Record) -> None:
+        """One record."""
+        if record.kind == Kind.FRAME:
+            session = self.state.sessions.get(record.session)
+            if session is not None:
+                self._frame(session, record)
+            else:
+                self.out.frames += 1
+                self._quarantine(record, None, "session_unknown")
+        elif record.kind == Kind.COMMAND:
+            session = self.state.sessions.get(record.session)
+            if session is not None:
+                self._command(session, record)
+        elif record.kind == Kind.OPENED:
+            opened = msgspec.json.decode(record.payload, type=SessionOpened)
+            self.state.sessions[record.session] = SessionState(record.session, opened.role)
+            self.out.sessions.append(
+                rows.SessionRow(
+                    record.session, opened.role, opened.connection, opened.url, opened.use_yes_price, record.wall_us
+                )
+            )
+        elif record.kind == Kind.ENDED:
+            session = self.state.sessions.get(record.session)
+            if session is not None:
+                self._end_session(session, msgspec.json.decode(record.payload, type=Ended).reason, record.wall_us)
+        elif record.kind == Kind.CLOSED:
+            self.cut("closed", record.wall_us)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def _command(self, session: SessionState, record: Record) -> None:
+        command = frames.COMMAND.decode(record.payload)
+        session.sent_us[command.id] = record.wall_us
+        if len(session.sent_us) > COMMANDS_REMEMBERED:
+            del session.sent_us[next(iter(session.sent_us))]
+        params = command.params
+        sids = params.sids or ([params.sid] if params.sid is not None else [])
+        if params.action == "delete_markets":
+            # Coverage ends when the command is sent; rows still count until the `ok`.
+            for sid in sids:
+                slice_ = session.slices.get(sid)
+                for ticker in params.market_tickers if slice_ else ():
+                    run = slice_.runs.get(ticker) if slice_ else None
+                    if slice_ and run and run.claiming:
+                        self._end_run(slice_, run, "deleted")
+            session.deleting[command.id] = params.market_tickers
+        elif params.action == "add_markets" or command.cmd == "subscribe":
+            for sid, gone in session.deleted.items():
+                if not sids or sid in sids:
+                    session.deleted[sid] = [t for t in gone if t not in set(params.market_tickers)]
+
+    # -- frames ------------------------------------------------------------------------------------------------
+
+    def _frame(self, session: SessionState, record: Record) -> None:
+        self.out.frames += 1
+        try:
+            head = frames.HEAD.decode(record.payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            self._quarantine(record, None, "not_a_frame")
+            return
+        if head.sid is None or head.seq is None:
+            self._unnumbered(session, record, head)
+            return
+        if not (0 < head.sid <= SID_MAX and 0 < head.seq <= SEQ_MAX):
+            self._quarantine(record, None, "absurd_number")
+            return
+        slice_ = session.slices.get(head.sid)
+        if slice_ is None:
+            slice_ = self._open_slice(session, record, head, ())
+        elif head.seq != slice_.next_seq:
+            reason = "gap" if head.seq > slice_.next_seq else "repeat_or_decrease"
+            self._break(session, head.sid, reason, slice_.next_seq, head.seq, record.wall_us)
+            held = [run.ticker for run in slice_.runs.values() if run.claiming]
+            self._end_slice(session, slice_, reason)
+            slice_ = self._open_slice(session, record, head, held)
+        slice_.next_seq = head.seq + 1
+        if not slice_.channel:
+            self._name_channel(session, slice_, record, head)
+        exchange_ms = -1
+        try:
+            exchange_ms = self._numbered(session, slice_, record, head)
+        except _Poison as poison:
+            self._poison(session, slice_, record, head, poison)
+        if head.sid in session.slices:
+            self._advance(session, slice_, record, head, exchange_ms)
+
+    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+        """Handle a numbered frame; returns its exchange time or -1. Raises `_Poison`."""
+        if head.type == "orderbook_delta":
+            self.out.delta_frames += 1
+            return self._delta(session, slice_, record, head)
+        if head.type == "orderbook_snapshot":
+            self._snapshot(session, slice_, record, head)
+        elif head.type == "trade":
+            return self._trade(slice_, record, head)
+        elif head.type in frames.LIFECYCLE_TYPES:
+            self._lifecycle(record, head)
+        elif head.type == "ok":
+            for ticker in session.deleting.pop(head.id or 0, ()):
+                slice_.runs.pop(ticker, None)
+                session.deleted.setdefault(slice_.sid, []).append(ticker)
+        elif head.type == "unsubscribed":
+            self._end_slice(session, slice_, "unsubscribed")
+        elif head.type == "error":
+            error = self._decode(frames.ERROR, head)
+            self._break(session, slice_.sid, f"error_{error.code}", 0, head.seq or 0, record.wall_us)
+            if error.code in frames.TERMINAL_CODES:
+                self._end_slice(session, slice_, f"error_{error.code}")
+        else:
+            raise _Poison("unknown_type", self._named_market(head))
+        return -1
+
+    def _unnumbered(self, session: SessionState, record: Record, head: frames.Head) -> None:
+        try:
+            if head.type == "subscribed":
+                subscribed = self._decode(frames.SUBSCRIBED, head)
+                session.channels[subscribed.sid] = subscribed.channel
+            elif head.type == "ticker":
+                self._ticker(record, head)
+            elif head.type in frames.LIFECYCLE_TYPES:
+                self._lifecycle(record, head)
+            elif head.type not in ("ok", "error", "unsubscribed"):
+                reason = "unnumbered" if head.type.startswith("orderbook_") or head.type == "trade" else "unknown_type"
+                raise _Poison(reason, None)
+        except _Poison as poison:
+            if head.type == "orderbook_delta":
+                self.out.delta_frames += 1
+                self.out.delta_frames_quarantined += 1
+            self._quarantine(record, head, poison.reason)
+
+    @staticmethod
+    def _decode(decoder: msgspec.json.Decoder[T], head: frames.Head) -> T:
+        try:
+            return decoder.decode(head.msg)
+        except msgspec.MsgspecError as error:
+            raise _Poison(f"{head.type}: {error}", None) from error
+
+    # -- order-book changes ------------------------------------------------------------------------------------
+
+    def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+        try:
+            msg = frames.DELTA.decode(head.msg)
+            price = self._price(msg.price_dollars)
+            delta = parse_size(msg.delta_fp)
+        except (msgspec.MsgspecError, NumberError) as error:
+            raise _Poison(f"delta: {error}", self._named_market(head)) from error
+        ticker, at = msg.market_ticker, msg.ts_ms
+        _check_ticker(ticker)
+        if msg.side not in ("yes", "no") or not delta:
+            raise _Poison(f"delta: side {msg.side!r}, size {msg.delta_fp!r}", ticker)
+        self._check_time(at, record, ticker)
+        side = YES if msg.side == "yes" else NO
+        run = slice_.runs.get(ticker)
+        if run is None:
+            run = self._open_run(slice_, ticker, record, head, claiming=False)
+        if at < run.last_ms:
+            run = self._step_back(slice_, run, at, record, head)
+        if at < slice_.horizon_ms:
+            self.out.alarm("lag_bound_exceeded")  # the claim was early; the row heals it
+
+        # Rule 1: the ordinal is known from the start of coverage on; the first group before it is the head group.
+        if at >= run.cover_from_ms:
+            if at != run.last_ms:
+                self._group_begins(slice_, run, at, record)
+            ordinal = run.count
+            if ordinal > ORDINAL_MAX:
+                raise _Poison("delta: too many in one millisecond", ticker)
+            run.count += 1
+        else:
+            ordinal = UNKNOWN_ORDINAL
+            if run.claiming:
+                lowered = max(at + 1, run.floor_ms)
+                if lowered < run.cover_from_ms:
+                    run.cover_from_ms = lowered
+                    self._event(run, "covers", lowered, 0, "")
+        run.last_ms = at
+
+        key = 2 * price + side
+        if run.book is not None:
+            if levels.add(run.book, key, delta) < 0:
+                self.out.alarm("level_negative")
+        elif run.claiming:
+            if run.net is None:
+                run.net = {}
+            levels.add(run.net, key, delta)
+
+        out = self.out
+        out.run.append(run.run)
+        out.ticker.append(ticker)
+        out.seq.append(head.seq or 0)
+        out.exchange_ms.append(at)
+        out.ordinal.append(ordinal)
+        out.exchange_us.append(sub_millisecond_us(msg.ts))
+        out.side.append(side)
+        out.price.append(price)
+        out.delta.append(delta)
+        out.received_us.append(record.wall_us)
+        return at
+
+    def _group_begins(self, slice_: Slice, run: Run, at: int, record: Record) -> None:
+        """The first delta of a group with known ordinals, before it is applied."""
+        run.count = 0
+        if run.known:
+            return
+        run.known = True
+        if run.book is not None:
+            self._place_base(run, at)
+        else:
+            run.base_ms = at
+            run.net_at_base = dict(run.net or {})
+
+    def _place_base(self, run: Run, at: int) -> None:
+        """The run's book is that after all changes before `at`."""
+        if run.placed or run.book is None:
+            return
+        run.placed = True
+        self._snapshot_row(run, run.book, "base", at, -1, -1)
+
+    def _snapshot_row(self, run: Run, book: Book, kind: str, ms: int, ordinal: int, agrees: int) -> None:
+        self.out.snapshots.append(
+            rows.SnapshotRow(
+                run.run,
+                run.ticker,
+                run.book_seq,
+                kind,
+                ms,
+                ordinal,
+                agrees,
+                run.book_us,
+                levels.flat(book, YES),
+                levels.flat(book, NO),
+            )
+        )
+
+    def _step_back(self, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head) -> Run:
+        """Rule 9b: exchange time ran backwards inside a market. What lies between is a gap for all copies."""
+        self.out.alarm("step_back")
+        self._event(run, "retracts", at, run.last_ms + 1, "step_back")
+        floor, book = run.last_ms + 1, run.book
+        claiming = run.claiming
+        self._end_run(slice_, run, "step_back")
+        new = self._open_run(slice_, run.ticker, record, head, claiming=claiming, floor_ms=floor)
+        new.book, new.book_seq, new.book_us = book, run.book_seq, run.book_us
+        return new
+
+    # -- snapshots ---------------------------------------------------------------------------------------------
+
+    def _snapshot(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
+        try:
+            msg = frames.SNAPSHOT.decode(head.msg)
+            book = levels.parse_levels(msg.yes_dollars_fp, msg.no_dollars_fp)
+        except (msgspec.MsgspecError, NumberError) as error:
+            raise _Poison(f"snapshot: {error}", self._named_market(head)) from error
+        ticker = msg.market_ticker
+        _check_ticker(ticker)
+        if ticker in session.deleted.get(slice_.sid, ()):
+            return  # no snapshot opens a run after a delete until a new add
+        run = slice_.runs.get(ticker)
+        if run is None or (not run.claiming and run.floor_ms == NEVER):
+            run = self._open_run(slice_, ticker, record, head, claiming=True)
+        before, agrees = run.book, -1
+        if before is not None:
+            agrees = int(before == book)
+        elif run.known and run.net is not None and run.net_at_base is not None and not run.placed:
+            base = levels.minus(book, run.net, run.net_at_base)
+            if all(size > 0 for size in base.values()):
+                run.placed = True
+                run.book_seq, run.book_us = head.seq or 0, self._taken_us(record, head)
+                self._snapshot_row(run, base, "base", run.base_ms, -1, -1)
+        run.book, run.net, run.net_at_base = book, None, None
+        run.book_seq, run.book_us = head.seq or 0, self._taken_us(record, head)
+        if run.known:
+            kind = "reset" if agrees == 0 else "audit"
+            self._snapshot_row(run, book, kind, run.last_ms, run.count - 1, agrees)
+            run.placed = True
+        elif run.placed:
+            # Quiet since its base was placed: nothing has changed before the claim's beginning or after it.
+            kind = "reset" if agrees == 0 else "audit"
+            self._snapshot_row(run, book, kind, run.cover_from_ms, -1, agrees)
+        else:
+            if agrees == 0:
+                self.out.alarm("unplaced_snapshot_disagrees")
+            if run.claiming and ticker not in slice_.awaiting_place:
+                slice_.awaiting_place.append(ticker)
+
+    @staticmethod
+    def _taken_us(record: Record, head: frames.Head) -> int:
+        return head.sending_ts_ms * 1000 if head.sending_ts_ms is not None else record.wall_us
+
+    # -- other messages ----------------------------------------------------------------------------------------
+
+    def _trade(self, slice_: Slice, record: Record, head: frames.Head) -> int:
+        try:
+            msg = frames.TRADE_MSG.decode(head.msg)
+            price, count = self._price(msg.yes_price_dollars), parse_size(msg.count_fp)
+        except (msgspec.MsgspecError, NumberError) as error:
+            raise _Poison(f"trade: {error}", self._named_market(head)) from error
+        _check_ticker(msg.market_ticker)
+        taker = msg.taker_outcome_side or msg.taker_side
+        if taker not in ("yes", "no") or count <= 0 or not _is_uuid(msg.trade_id):
+            raise _Poison(f"trade: taker {taker!r}, count {msg.count_fp!r}, id {msg.trade_id!r}", msg.market_ticker)
+        self._check_time(msg.ts_ms, record, msg.market_ticker)
+        self.out.trades.append(
+            rows.TradeRow(
+                slice_.slice,
+                head.seq or 0,
+                msg.trade_id,
+                msg.market_ticker,
+                msg.ts_ms,
+                price,
+                count,
+                YES if taker == "yes" else NO,
+                msg.is_block_trade,
+                record.wall_us,
+            )
+        )
+        return msg.ts_ms
+
+    def _ticker(self, record: Record, head: frames.Head) -> None:
+        try:
+            msg = frames.TICKER_MSG.decode(head.msg)
+            row = rows.TickerRow(
+                msg.market_ticker,
+                msg.ts_ms,
+                self._price(msg.price_dollars) if msg.price_dollars else None,
+                self._price(msg.yes_bid_dollars) if msg.yes_bid_dollars else None,
+                self._price(msg.yes_ask_dollars) if msg.yes_ask_dollars else None,
+                parse_size(msg.yes_bid_size_fp) if msg.yes_bid_size_fp else None,
+                parse_size(msg.yes_ask_size_fp) if msg.yes_ask_size_fp else None,
+                parse_size(msg.volume_fp) if msg.volume_fp else None,
+                parse_size(msg.open_interest_fp) if msg.open_interest_fp else None,
+                record.wall_us,
+            )
+        except (msgspec.MsgspecError, NumberError) as error:
+            raise _Poison(f"ticker: {error}", None) from error
+        _check_ticker(msg.market_ticker)
+        self._check_time(msg.ts_ms, record, msg.market_ticker)
+        self.out.tickers.append(row)
+
+    def _lifecycle(self, record: Record, head: frames.Head) -> None:
+        try:
+            msg = frames.LIFECYCLE_MSG.decode(head.msg)
+            payload = msgspec.json.encode(frames.ANY.decode(head.msg)).decode()
+        except msgspec.MsgspecError as error:
+            raise _Poison(f"lifecycle: {error}", None) from error
+        ticker = msg.market_ticker or msg.event_ticker
+        _check_ticker(ticker)
+        if "\\u0000" in payload:
+            raise _Poison("lifecycle: a NUL character, which no database text holds", None)
+        self.out.lifecycle.append(rows.LifecycleRow(ticker, msg.event_type or head.type, payload, record.wall_us))
+
+    # -- slices and runs ---------------------------------------------------------------------------------------
+
+    def _open_slice(
+        self, session: SessionState, record: Record, head: frames.Head, held: list[str] | tuple[str, ...]
+    ) -> Slice:
+        assert head.sid is not None and head.seq is not None
+        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq, runs={}, awaiting_first=[], awaiting_place=[])
+        session.slices[head.sid] = slice_
+        self._name_channel(session, slice_, record, head)
+        self.out.slices.append(
+            rows.SliceRow(slice_.slice, session.session, head.sid, slice_.channel, head.seq, record.wall_us)
+        )
+        for ticker in held:
+            if ticker not in slice_.runs:
+                self._open_run(slice_, ticker, record, head, claiming=True)
+        return slice_
+
+    def _name_channel(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
+        """Data may come before the `subscribed` that names the channel: the type tells it as well."""
+        channel = session.channels.get(slice_.sid, "")
+        if not channel:
+            if head.type.startswith("orderbook_"):
+                channel = frames.ORDERBOOK
+            elif head.type in (frames.TRADE, frames.COMBO_LIFECYCLE, frames.LIFECYCLE):
+                channel = head.type
+        slice_.channel = channel
+        if channel and channel != frames.ORDERBOOK and ALL_MARKETS not in slice_.runs:
+            self._open_run(slice_, ALL_MARKETS, record, head, claiming=True)
+
+    def _open_run(
+        self,
+        slice_: Slice,
+        ticker: str,
+        record: Record,
+        head: frames.Head,
+        *,
+        claiming: bool,
+        floor_ms: int = 0,
+    ) -> Run:
+        """A run that begins at this frame; without `claiming`, a delta outside any run gets one that claims nothing."""
+        if claiming:
+            start = max(self._start_moment(record, head), floor_ms)
+        else:
+            start, floor_ms = NEVER, NEVER
+        run = Run(self.state.next_number(), ticker, start, floor_ms, claiming=claiming)
+        slice_.runs[ticker] = run
+        if claiming and head.sending_ts_ms is None and ticker != ALL_MARKETS:
+            slice_.awaiting_first.append(ticker)
+        self.out.runs.append(rows.RunRow(run.run, slice_.slice, ticker, head.seq or 0, start))
+        return run
+
+    def _start_moment(self, record: Record, head: frames.Head) -> int:
+        """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier."""
+        moment = record.wall_us // 1000 + 1 + self._bounds.clock
+        if head.sending_ts_ms is not None:
+            moment = min(moment, head.sending_ts_ms + 1 + self._bounds.sender)
+        return moment
+
+    def _end_run(self, slice_: Slice, run: Run, reason: str) -> None:
+        """The run claims nothing beyond the horizon, or beyond its last group."""
+        if run.claiming:
+            run.claiming = False
+            self._event(run, "ended", run.cover_from_ms, max(slice_.horizon_ms, run.last_ms), reason)
+
+    def _end_slice(self, session: SessionState, slice_: Slice, reason: str) -> None:
+        for run in slice_.runs.values():
+            self._end_run(slice_, run, reason)
+        self.out.horizons.append(rows.HorizonRow(slice_.slice, slice_.horizon_ms, True, reason))
+        session.slices.pop(slice_.sid, None)
+        session.deleting.clear()
+
+    def _end_session(self, session: SessionState, reason: str, at_us: int) -> None:
+        for slice_ in list(session.slices.values()):
+            self._end_slice(session, slice_, reason)
+        self._break(session, 0, reason, 0, 0, at_us)
+        del self.state.sessions[session.session]
+
+    def _advance(
+        self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, exchange_ms: int
+    ) -> None:
+        """The horizon: this frame came without a gap, so everything the exchange queued before it is here."""
+        bounds = self._bounds
+        received_ms = record.wall_us // 1000
+        if exchange_ms >= 0:
+            if head.sending_ts_ms is not None and head.sending_ts_ms < exchange_ms:
+                self.out.alarm("sender_bound_touched")
+            if exchange_ms <= received_ms + bounds.clock:
+                slice_.max_exchange_ms = max(slice_.max_exchange_ms, exchange_ms)
+            else:
+                self.out.alarm("exchange_time_ahead_of_clock")
+            for ticker in slice_.awaiting_first:
+                # Rule 1c, only where no sending time told the start moment.
+                run = slice_.runs.get(ticker)
+                lowered = max(exchange_ms + bounds.disorder + 1, run.floor_ms) if run else NEVER
+                if run and run.claiming and lowered < run.cover_from_ms:
+                    run.cover_from_ms = lowered
+                    self._event(run, "covers", lowered, 0, "")
+            slice_.awaiting_first.clear()
+        if head.sending_ts_ms is not None:
+            proven = min(head.sending_ts_ms, received_ms + bounds.clock) - bounds.sender - bounds.lag
+        else:
+            proven = slice_.max_exchange_ms - bounds.disorder
+            sent_us = session.sent_us.get(head.id) if head.id is not None else None
+            if sent_us is not None:
+                proven = max(proven, sent_us // 1000 - bounds.clock - bounds.lag)
+        if proven > slice_.horizon_ms:
+            slice_.horizon_ms = proven
+            if slice_.awaiting_place:
+                self._place_quiet(slice_)
+
+    def _place_quiet(self, slice_: Slice) -> None:
+        """Books of runs without a known change have a place once the horizon passed their beginning."""
+        waiting = []
+        for ticker in slice_.awaiting_place:
+            run = slice_.runs.get(ticker)
+            if run is None or not run.claiming or run.placed or run.known:
+                continue
+            if slice_.horizon_ms >= run.cover_from_ms:
+                self._place_base(run, run.cover_from_ms)
+            else:
+                waiting.append(ticker)
+        slice_.awaiting_place = waiting
+
+    # -- what cannot become a row ------------------------------------------------------------------------------
+
+    def _poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: _Poison) -> None:
+        """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets."""
+        if head.type == "orderbook_delta":
+            self.out.delta_frames_quarantined += 1
+        self._quarantine(record, head, poison.reason)
+        if slice_.channel not in (frames.ORDERBOOK, frames.TRADE):
+            return
+        named = ALL_MARKETS if slice_.channel == frames.TRADE else poison.ticker
+        tickers = [named] if named is not None else list(slice_.runs)
+        hit = []
+        for ticker in tickers:
+            run = slice_.runs.get(ticker)
+            if run is not None and run.claiming:
+                self._end_run(slice_, run, "quarantined")
+                self._open_run(slice_, ticker, record, head, claiming=True, floor_ms=max(run.last_ms, 0))
+                hit.append(ticker)
+        if slice_.channel == frames.ORDERBOOK and hit:
+            self.out.requests.append(rows.SnapshotRequest(session.session, slice_.sid, hit))
+
+    def _quarantine(self, record: Record, head: frames.Head | None, reason: str) -> None:
+        sid = (head.sid if head else None) or 0
+        seq = (head.seq if head else None) or 0
+        self.out.quarantine.append(
+            rows.QuarantineRow(record.session, sid, seq, reason[:500], record.wall_us, record.payload)
+        )
+
+    def _break(self, session: SessionState, sid: int, reason: str, expected: int, received: int, at_us: int) -> None:
+        self.out.breaks.append(rows.BreakRow(session.session, sid, reason, expected, received, at_us))
+
+    def _event(self, run: Run, event: str, from_ms: int, to_ms: int, reason: str) -> None:
+        self.out.run_events.append(rows.RunEvent(len(self.out.run_events), run.run, event, from_ms, to_ms, reason))
+
+    # -- small checks ------------------------------------------------------------------------------------------
+
+    def _price(self, text: str) -> int:
+        value = self._prices.get(text)
+        if value is None:
+            value = parse_price(text)
+            if len(self._prices) < 100_000:
+                self._prices[text] = value
+        return value
+
+    @staticmethod
+    def _check_time(at_ms: int, record: Record, ticker: str) -> None:
+        received_ms = record.wall_us // 1000
+        if not received_ms - PAST_MS_MAX <= at_ms <= received_ms + FUTURE_MS_MAX:
+            raise _Poison(f"exchange time {at_ms} is absurd", ticker)
+
+    @staticmethod
+    def _named_market(head: frames.Head) -> str | None:
+        try:
+            return frames.MARKET_ONLY.decode(head.msg).market_ticker
+        except msgspec.MsgspecError:
+            return None  # it names none that can be read: the rule then takes all of the sid's markets
+
+
+def _check_ticker(ticker: str) -> None:
+    if not ticker or len(ticker) > TICKER_CHARACTERS_MAX or not ticker.isprintable():
+        raise _Poison(f"ticker {ticker[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)
+
+
+def _is_uuid(text: str) -> bool:
+    return len(text) == 36 and text.count("-") == 4 and all(c in "0123456789abcdefABCDEF-" for c in text)

@@ -1,0 +1,50 @@
+"""Books as dictionaries: 2 * price + side -> size, without empty levels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from common.errors import NumberError
+from common.numbers import parse_price, parse_size
+from gatherer.derive.rows import NO, YES
+from gatherer.derive.state import Book
+
+
+def parse_levels(yes: Iterable[tuple[str, str]], no: Iterable[tuple[str, str]]) -> Book:
+    """The levels of a snapshot; raises `NumberError` on a level that is not one."""
+    book: Book = {}
+    for side, levels in ((YES, yes), (NO, no)):
+        for price, size in levels:
+            units = parse_size(size)
+            key = 2 * parse_price(price) + side
+            if units < 0 or key in book:
+                raise NumberError(f"level {price} {size} is negative or repeated")
+            if units:
+                book[key] = units
+    return book
+
+
+def add(book: Book, key: int, delta: int) -> int:
+    """Add to one level and return its size; an empty level leaves the book."""
+    size = book.get(key, 0) + delta
+    if size:
+        book[key] = size
+    else:
+        book.pop(key, None)
+    return size
+
+
+def minus(book: Book, net: Book, net_before: Book) -> Book:
+    """`book` less the changes that came after `net_before` and are in `net`: the book as it was then."""
+    result = dict(book)
+    for key, size in net.items():
+        add(result, key, -size)
+    for key, size in net_before.items():
+        add(result, key, size)
+    return result
+
+
+def flat(book: Book, side: int) -> list[int]:
+    """Price, size, price, size ... of one side, best (highest) bid first."""
+    keys = sorted((key for key in book if key & 1 == side), reverse=True)
+    return [value for key in keys for value in (key >> 1, book[key])]

@@ -1,0 +1,96 @@
+"""What the derivation remembers between records. Everything here can be written down and read back.
+
+Words as in the merge's page: a session is one connection's lifetime; a slice is an unbroken stretch of numbered
+frames of one (session, sid); a run is one market's part of one slice.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+import msgspec
+
+NEVER: Final = 1 << 62  # a cover_from that no exchange time reaches: the run claims nothing
+ALL_MARKETS: Final = ""  # the one run of a channel that always carries every market
+Book = dict[int, int]  # 2 * price + (1 for side no) -> size
+
+
+class Run(msgspec.Struct):
+    """One market's part of a slice.
+
+    `cover_from_ms`: from here on the run provably holds everything, and ordinals are known. `floor_ms`: it may
+    never claim less (a step back of exchange time). `last_ms`, `count`: the present group and how many deltas it
+    has had. `book` is the folded book, or None while unknown; then `net` is the sum of changes since the run
+    began, and `net_at_base` that sum at `base_ms`, the first group with known ordinals.
+    """
+
+    run: int
+    ticker: str
+    cover_from_ms: int
+    floor_ms: int = 0
+    last_ms: int = -1
+    count: int = 0
+    known: bool = False
+    claiming: bool = True
+    book: Book | None = None
+    placed: bool = False
+    net: Book | None = None
+    net_at_base: Book | None = None
+    base_ms: int = -1
+    book_seq: int = 0
+    book_us: int = 0
+
+
+class Slice(msgspec.Struct):
+    """An unbroken stretch of numbered frames of one sid."""
+
+    slice: int
+    sid: int
+    channel: str
+    next_seq: int
+    horizon_ms: int = -1
+    reported_ms: int = -1
+    max_exchange_ms: int = -1
+    runs: dict[str, Run] = {}
+    awaiting_first: list[str] = []  # runs that may claim by the first exchange time after their start
+    awaiting_place: list[str] = []  # runs whose book has no place yet
+
+
+class SessionState(msgspec.Struct):
+    """One connection: its slices by sid, and the commands that explain what its frames mean."""
+
+    session: int
+    role: str
+    channels: dict[int, str] = {}
+    slices: dict[int, Slice] = {}
+    sent_us: dict[int, int] = {}
+    deleting: dict[int, list[str]] = {}
+    deleted: dict[int, list[str]] = {}
+
+
+class State(msgspec.Struct):
+    """Everything: sessions, and the counter that numbers runs and slices."""
+
+    counter: int
+    sessions: dict[int, SessionState] = {}
+
+    def next_number(self) -> int:
+        """A number for a run or a slice, unique in the lane, the same at every reading of the journal."""
+        self.counter += 1
+        return self.counter
+
+
+def fresh(segment: int) -> State:
+    """The state at the head of a segment that continues nothing."""
+    return State(counter=segment << 32)
+
+
+def dump(state: State) -> bytes:
+    """The state as bytes."""
+    return zlib.compress(msgspec.msgpack.encode(state), 1)
+
+
+def load(data: bytes) -> State:
+    """The inverse of `dump`; raises `msgspec.MsgspecError` or `zlib.error` on damage."""
+    return msgspec.msgpack.decode(zlib.decompress(data), type=State)

@@ -1,0 +1,124 @@
+"""The journal's bytes. Pure: no files here.
+
+A segment is `MAGIC`, a header record, and records. A record is a fixed head and a payload:
+
+    payload bytes  u32   little endian, like all numbers
+    crc32          u32   of the rest of the head and the payload
+    kind           u8    and three zero bytes
+    session        i64   the session it belongs to, 0 for the journal itself
+    wall_us        i64   microseconds since 1970 by the local clock
+    mono_us        i64   microseconds of the monotonic clock
+    payload
+
+A segment that was finished ends in a SEALED record (the next segment goes on with the same sessions) or a CLOSED
+record (the process ended; so did its sessions). A segment without either was cut off: all runs end there.
+"""
+
+from __future__ import annotations
+
+import enum
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+MAGIC: Final = b"KFJOURN1"
+PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
+_HEAD = struct.Struct("<IIB3xqqq")
+_CHECKED = struct.Struct("<B3xqqq")
+HEAD_BYTES: Final = _HEAD.size
+
+
+class Kind(enum.IntEnum):
+    """What a record is."""
+
+    SEGMENT = 1
+    OPENED = 2
+    FRAME = 3
+    COMMAND = 4
+    BREAK = 5
+    ENDED = 6
+    SEALED = 7
+    CLOSED = 8
+
+
+class SegmentHeader(msgspec.Struct, frozen=True):
+    """The first record of a segment. `continues`: the sessions of the segment before go on."""
+
+    journal: str
+    segment: int
+    lane: int
+    continues: bool
+    format: int = 1
+
+
+class SessionOpened(msgspec.Struct, frozen=True):
+    """Payload of OPENED."""
+
+    role: str
+    connection: int
+    url: str
+    use_yes_price: bool = False
+
+
+class Break(msgspec.Struct, frozen=True):
+    """Payload of BREAK: what the capture saw go wrong on one sid."""
+
+    sid: int
+    reason: str
+    expected: int = 0
+    received: int = 0
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """Payload of ENDED: why the session is over."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Record:
+    """One record. `end` is the offset just behind it."""
+
+    kind: int
+    session: int
+    wall_us: int
+    mono_us: int
+    payload: bytes
+    end: int = 0
+
+
+@dataclass(frozen=True, order=True)
+class Place:
+    """A position in a lane's journal."""
+
+    segment: int
+    offset: int
+
+
+def encode(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) -> bytes:
+    """One record as bytes."""
+    crc = zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us)))
+    return _HEAD.pack(len(payload), crc, kind, session, wall_us, mono_us) + payload
+
+
+def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record]:
+    """The whole records in `data` from index `start` on; stops before the first that is cut off or damaged.
+
+    `base` is the file offset of `data[0]`; a record's `end` is a file offset.
+    """
+    view = memoryview(data)
+    at = start
+    while at + HEAD_BYTES <= len(view):
+        size, crc, kind, session, wall_us, mono_us = _HEAD.unpack_from(view, at)
+        end = at + HEAD_BYTES + size
+        if size > PAYLOAD_BYTES_MAX or end > len(view):
+            return
+        payload = bytes(view[at + HEAD_BYTES : end])
+        if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
+            return
+        yield Record(kind, session, wall_us, mono_us, payload, base + end)
+        at = end

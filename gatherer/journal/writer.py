@@ -1,0 +1,174 @@
+"""Appending to the journal.
+
+Records reach the kernel within `flush` (so that a kill loses at most that) and the disk within `sync` (so that a
+power loss loses at most that). Every start opens a new segment; nobody appends to a segment it did not create.
+Segment numbers only grow, also after the folder was emptied: a new number is at least the second of its creation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+import uuid
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from common.config.schema import JournalConfig
+from common.errors import JournalFull
+from gatherer.journal.format import MAGIC, Kind, Place, SegmentHeader, encode
+
+SUFFIX: Final = ".journal"
+STATE_SUFFIX: Final = ".state"
+BUFFER_BYTES_MAX: Final = 1 << 20
+
+
+def segment_file(folder: Path, segment: int) -> Path:
+    """The file of a segment."""
+    return folder / f"{segment:012d}{SUFFIX}"
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments in a folder, ascending."""
+    return sorted(int(file.stem) for file in folder.glob(f"*{SUFFIX}") if file.stem.isdigit())
+
+
+def journal_uuid(folder: Path) -> str:
+    """The identity of a journal folder, made at first use."""
+    file = folder / "journal.uuid"
+    try:
+        return str(uuid.UUID(file.read_text().strip()))
+    except FileNotFoundError:
+        made = str(uuid.uuid4())
+        half = file.with_suffix(".new")
+        half.write_text(made + "\n")
+        half.rename(file)
+        return made
+
+
+class JournalWriter:
+    """The one appender of a lane's journal."""
+
+    def __init__(self, config: JournalConfig, lane: int) -> None:
+        self._config, self._lane = config, lane
+        self.folder = config.dir
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._uuid = journal_uuid(self.folder)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._fd = -1
+        self._segment = 0
+        self._size = 0
+        self._synced = True
+        self._loaded: Place = Place(0, 0)
+        self.records = 0
+        self.bytes_written = 0
+        self._open(continues=False)
+
+    @property
+    def place(self) -> Place:
+        """Just behind the last record that the kernel has."""
+        return Place(self._segment, self._size)
+
+    def loaded(self, place: Place) -> None:
+        """The loader has committed everything before `place`: older segments may go when space is needed."""
+        self._loaded = place
+
+    def append(self, kind: Kind, session: int, payload: bytes, wall_us: int = 0, mono_us: int = 0) -> None:
+        """Queue one record; it is in the kernel after the next `flush`."""
+        wall_us = wall_us or time.time_ns() // 1000
+        mono_us = mono_us or time.monotonic_ns() // 1000
+        data = encode(kind, session, wall_us, mono_us, payload)
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self.records += 1
+        if self._pending_bytes >= BUFFER_BYTES_MAX:
+            self.flush()
+
+    def append_struct(self, kind: Kind, session: int, payload: msgspec.Struct) -> None:
+        """Queue a record whose payload is JSON."""
+        self.append(kind, session, msgspec.json.encode(payload))
+
+    def flush(self) -> None:
+        """Hand everything queued to the kernel. Raises `JournalFull`, or OSError from the disk."""
+        if not self._pending:
+            return
+        data = b"".join(self._pending)
+        self._pending.clear()
+        self._pending_bytes = 0
+        self._write(data)
+        if self._size >= self._config.segment_bytes:
+            self._roll()
+
+    def close(self) -> None:
+        """End the journal cleanly: a CLOSED record, and everything on the disk."""
+        self.append(Kind.CLOSED, 0, b"{}")
+        self.flush()
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+
+    async def run(self) -> None:
+        """Flush and sync at the configured times, until cancelled."""
+        flush_s, sync_s = self._config.flush / 1000, self._config.sync / 1000
+        synced = time.monotonic()
+        while True:
+            await asyncio.sleep(flush_s)
+            self.flush()
+            if not self._synced and time.monotonic() - synced >= sync_s:
+                self._synced = True
+                synced = time.monotonic()
+                await self._sync()
+
+    async def _sync(self) -> None:
+        fd = os.dup(self._fd)  # the segment may roll while the disk is busy
+        try:
+            await asyncio.to_thread(os.fsync, fd)
+        finally:
+            os.close(fd)
+
+    def _write(self, data: bytes) -> None:
+        view = memoryview(data)
+        while view:
+            written = os.write(self._fd, view)
+            view = view[written:]
+            self._size += written
+            self.bytes_written += written
+        self._synced = False
+
+    def _roll(self) -> None:
+        self._write(encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, b"{}"))
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._open(continues=True)
+
+    def _open(self, *, continues: bool) -> None:
+        self._make_room()
+        last = max(segments(self.folder), default=0)
+        self._segment = max(last + 1, int(time.time()))
+        self._fd = os.open(segment_file(self.folder, self._segment), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+        self._size = 0
+        header = SegmentHeader(self._uuid, self._segment, self._lane, continues)
+        head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
+        self._write(MAGIC + head)
+
+    def _make_room(self) -> None:
+        """Remove the oldest loaded segments until one more fits within `max_bytes`."""
+        present = segments(self.folder)
+        sizes = {n: segment_file(self.folder, n).stat().st_size for n in present}
+        total = sum(sizes.values())
+        for number in present:
+            if total + self._config.segment_bytes <= self._config.max_bytes:
+                return
+            if number >= self._loaded.segment:
+                break
+            segment_file(self.folder, number).unlink()
+            segment_file(self.folder, number).with_suffix(STATE_SUFFIX).unlink(missing_ok=True)
+            total -= sizes[number]
+        if total + self._config.segment_bytes > self._config.max_bytes:
+            raise JournalFull(
+                f"{self.folder} holds {total} bytes that are not loaded yet; journal.max_bytes is "
+                f"{self._config.max_bytes}: mend the database, or raise the limit"
+            )

@@ -1,0 +1,322 @@
+"""The conversation on one connection, without the connection: frames and times in, commands and breaks out. Pure.
+
+Checks `seq` on every numbered frame before anything else looks at it, and brings a broken subscription back in
+the order of how little it disturbs: snapshots on the same sid, a new subscription, a new connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from common.exchange import frames
+
+CHANNELS: Final = {
+    "orderbook": (frames.ORDERBOOK,),
+    "trade": (frames.TRADE,),
+    "ticker": (frames.TICKER,),
+    "lifecycle": (frames.LIFECYCLE, frames.COMBO_LIFECYCLE),
+}
+SNAPSHOT_TRIES_MAX: Final = 3
+BATCH_MARKETS_MIN: Final = 1
+
+
+@dataclass(frozen=True)
+class Times:
+    """Waits of the conversation, in seconds."""
+
+    snapshot_wait: float
+    repair_wait: float
+    reply_wait: float
+    idle_probe: float
+
+
+@dataclass(frozen=True)
+class Send:
+    """Send this command."""
+
+    command: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Broken:
+    """Note a break of a sid in the journal."""
+
+    sid: int
+    reason: str
+    expected: int
+    received: int
+
+
+@dataclass(frozen=True)
+class Reconnect:
+    """Give the connection up."""
+
+    reason: str
+
+
+Action = Send | Broken | Reconnect
+
+
+@dataclass
+class _Sid:
+    sid: int
+    channel: str
+    next_seq: int | None = None
+    numbered_s: float = 0.0
+    tickers: dict[str, None] = field(default_factory=dict)
+    probe_turn: int = 0
+
+
+@dataclass
+class _Wanted:
+    """A market whose snapshot was asked for and has not come."""
+
+    due_s: float
+    tries: int
+
+
+class Conversation:
+    """What was said on one connection, and what is to be said next."""
+
+    def __init__(self, role: str, times: Times, batch: int) -> None:
+        self.role, self._times, self.batch = role, times, batch
+        self._ids = 0
+        self._sids: dict[int, _Sid] = {}
+        self._asked: dict[int, tuple[str, float, list[str]]] = {}
+        self._markets: dict[str, None] = {}
+        self._to_add: list[str] = []
+        self._wanted: dict[str, _Wanted] = {}
+        self._resubscribing = False
+        self._resubscribed = False  # once since every book was last known: the next step is a new connection
+        self._channels_asked: set[str] = set()
+        self.breaks = 0
+        self.repairs = 0
+
+    # -- what the fleet wants ----------------------------------------------------------------------------------
+
+    def start(self, markets: Iterable[str], now_s: float) -> list[Action]:
+        """The first commands of a connection."""
+        self._markets = dict.fromkeys(markets)
+        self._to_add = list(self._markets)
+        return self._subscribe(now_s)
+
+    def add(self, markets: Iterable[str], now_s: float) -> list[Action]:
+        """Markets that this connection holds from now on."""
+        new = [m for m in markets if m not in self._markets]
+        self._markets.update(dict.fromkeys(new))
+        self._to_add.extend(new)
+        return self._continue(now_s)
+
+    def snapshots(self, sid: int, tickers: list[str], now_s: float) -> list[Action]:
+        """Ask for fresh books (a frame of these markets could not be read)."""
+        held = self._sids.get(sid)
+        return self._ask_snapshots(held, [t for t in tickers if t in held.tickers], now_s) if held else []
+
+    @property
+    def healthy(self) -> bool:
+        """Whether every subscription stands and every market's book has come."""
+        wanted = CHANNELS[self.role]
+        if self.role == "orderbook" and not self._markets:
+            return True
+        standing = {s.channel for s in self._sids.values()}
+        return standing.issuperset(wanted) and not self._wanted and not self._to_add
+
+    # -- what the exchange says --------------------------------------------------------------------------------
+
+    def frame(self, head: frames.Head, now_s: float) -> list[Action]:
+        """One frame, already journalled."""
+        actions: list[Action] = []
+        sid = head.sid
+        if sid is not None and head.seq is not None:
+            held = self._sids.get(sid)
+            if held is None:  # data may come before the `subscribed` that names it
+                held = self._sids[sid] = _Sid(sid, frames.ORDERBOOK if head.type.startswith("orderbook_") else "")
+            if held.next_seq is not None and head.seq != held.next_seq:
+                actions += self._broken(held, held.next_seq, head.seq, now_s)
+            held.next_seq = head.seq + 1
+            held.numbered_s = now_s
+        if head.type == "orderbook_snapshot":
+            self._wanted.pop(_ticker(head), None)
+            if not self._wanted and not self._to_add:
+                self._resubscribed = False
+        elif head.type in ("subscribed", "ok", "unsubscribed", "error"):
+            actions += self._reply(head, now_s)
+        return actions
+
+    def tick(self, now_s: float) -> list[Action]:
+        """What is due now: overdue replies and snapshots, probes of idle subscriptions."""
+        actions: list[Action] = []
+        for asked, due, _ in self._asked.values():
+            if now_s > due:
+                return [Reconnect(f"no reply to {asked}")]
+        overdue = [t for t, wanted in self._wanted.items() if now_s > wanted.due_s]
+        if overdue:
+            if any(self._wanted[t].tries >= SNAPSHOT_TRIES_MAX for t in overdue):
+                actions += self._resubscribe(now_s)
+            else:
+                book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+                if book is not None:
+                    actions += self._ask_snapshots(book, overdue, now_s)
+        for held in self._sids.values():
+            if held.channel != frames.TICKER and now_s - held.numbered_s > self._times.idle_probe:
+                held.numbered_s = now_s
+                actions += self._probe(held, now_s)
+        return actions
+
+    # -- replies -----------------------------------------------------------------------------------------------
+
+    def _reply(self, head: frames.Head, now_s: float) -> list[Action]:
+        asked = self._asked.get(head.id or 0)
+        if head.type == "subscribed":
+            subscribed = frames.SUBSCRIBED.decode(head.msg)
+            held = self._sids.setdefault(subscribed.sid, _Sid(subscribed.sid, subscribed.channel))
+            held.channel = subscribed.channel
+            held.numbered_s = now_s
+            self._channels_asked.discard(subscribed.channel)
+            if asked:
+                held.tickers.update(dict.fromkeys(asked[2]))
+                if not self._channels_asked:
+                    del self._asked[head.id or 0]
+            if subscribed.channel in (frames.ORDERBOOK, frames.TICKER):
+                return self._continue(now_s)
+            return self._probe(held, now_s)  # the numbered answer tells from when on nothing can be missing
+        if head.type == "ok":
+            self._asked.pop(head.id or 0, None)
+            held_ = self._sids.get(head.sid or 0)
+            if asked and held_:
+                held_.tickers.update(dict.fromkeys(asked[2]))
+            return self._continue(now_s)
+        if head.type == "unsubscribed":
+            self._asked.pop(head.id or 0, None)
+            self._sids.pop(head.sid or 0, None)
+            if self._resubscribing:
+                self._resubscribing = False
+                self._to_add = list(self._markets)
+                return self._subscribe(now_s)
+            return []
+        return self._error(head, asked, now_s)
+
+    def _error(self, head: frames.Head, asked: tuple[str, float, list[str]] | None, now_s: float) -> list[Action]:
+        error = frames.ERROR.decode(head.msg)
+        self._asked.pop(head.id or 0, None)
+        if error.code in frames.TERMINAL_CODES and head.sid is not None:
+            self._sids.pop(head.sid, None)
+            self._wanted.clear()
+            self._to_add = list(self._markets)
+            return [Broken(head.sid, f"error_{error.code}", 0, head.seq or 0), *self._subscribe(now_s)]
+        if error.code == 26 and asked:
+            if self.batch <= BATCH_MARKETS_MIN:
+                return [Reconnect("error 26 for a single market")]
+            self.batch = max(BATCH_MARKETS_MIN, self.batch // 2)
+            for ticker in asked[2]:
+                self._wanted.pop(ticker, None)
+            self._to_add = [*asked[2], *self._to_add]
+            return self._continue(now_s)
+        if head.id is None or asked is None:
+            return []
+        return [Reconnect(f"error {error.code} to {asked[0]}: {error.msg}")]
+
+    # -- commands ----------------------------------------------------------------------------------------------
+
+    def _subscribe(self, now_s: float) -> list[Action]:
+        channels = [c for c in CHANNELS[self.role] if c not in {s.channel for s in self._sids.values()}]
+        params: dict[str, Any] = {"channels": channels, "skip_ticker_ack": True}
+        tickers: list[str] = []
+        if self.role == "orderbook":
+            if not self._to_add:
+                return []
+            tickers, self._to_add = self._to_add[: self.batch], self._to_add[self.batch :]
+            params |= {"market_tickers": tickers, "use_yes_price": False}
+            self._want(tickers, now_s)
+        self._channels_asked.update(channels)
+        return [self._command("subscribe", params, now_s, tickers)]
+
+    def _continue(self, now_s: float) -> list[Action]:
+        """The next batch of markets, one command at a time."""
+        if not self._to_add or any(asked[0] in ("subscribe", "add_markets") for asked in self._asked.values()):
+            return []
+        book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+        if book is None:
+            return self._subscribe(now_s)
+        tickers, self._to_add = self._to_add[: self.batch], self._to_add[self.batch :]
+        self._want(tickers, now_s)
+        return [self._update(book, "add_markets", tickers, now_s)]
+
+    def _probe(self, held: _Sid, now_s: float) -> list[Action]:
+        """Make an idle subscription send a numbered frame: it proves that nothing before it is missing.
+
+        Order books answer `get_snapshot`. The other channels answer a repeated subscribe, which merges and changes
+        nothing, with a numbered `ok` (facts, section 2.3).
+        """
+        if held.channel == frames.ORDERBOOK:
+            tickers = list(held.tickers)
+            if not tickers:
+                return []
+            held.probe_turn += 1
+            ticker = tickers[held.probe_turn % len(tickers)]
+            return [self._update(held, "get_snapshot", [ticker], now_s, awaited=False)]
+        if not held.channel:
+            return []
+        params = {"channels": [held.channel], "skip_ticker_ack": True}
+        return [self._command("subscribe", params, now_s, [], awaited=False)]
+
+    def _ask_snapshots(self, held: _Sid, tickers: list[str], now_s: float) -> list[Action]:
+        self._want(tickers, now_s)
+        batches = [tickers[n : n + self.batch] for n in range(0, len(tickers), self.batch)]
+        return [self._update(held, "get_snapshot", batch, now_s, awaited=False) for batch in batches]
+
+    def _broken(self, held: _Sid, expected: int, received: int, now_s: float) -> list[Action]:
+        self.breaks += 1
+        reason = "gap" if received > expected else "repeat_or_decrease"
+        actions: list[Action] = [Broken(held.sid, reason, expected, received)]
+        if held.channel == frames.ORDERBOOK and held.tickers:
+            self.repairs += 1
+            for ticker in held.tickers:
+                self._wanted.pop(ticker, None)
+            actions += self._ask_snapshots(held, list(held.tickers), now_s)
+        return actions
+
+    def _resubscribe(self, now_s: float) -> list[Action]:
+        """Unsubscribe, and subscribe once that is confirmed: sooner, the new subscribe would merge into the old."""
+        book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+        if book is None or self._resubscribed:
+            return [Reconnect("snapshots did not come after a new subscription")]
+        self._resubscribing = self._resubscribed = True
+        self._wanted.clear()
+        return [self._command("unsubscribe", {"sids": [book.sid]}, now_s, [])]
+
+    def _want(self, tickers: list[str], now_s: float) -> None:
+        for ticker in tickers:
+            before = self._wanted.get(ticker)
+            tries = before.tries + 1 if before else 1
+            self._wanted[ticker] = _Wanted(now_s + self._times.snapshot_wait * tries, tries)
+
+    def _update(self, held: _Sid, action: str, tickers: list[str], now_s: float, *, awaited: bool = True) -> Send:
+        params = {"sids": [held.sid], "action": action, "market_tickers": tickers}
+        return self._command("update_subscription", params, now_s, tickers, name=action, awaited=awaited)
+
+    def _command(
+        self,
+        cmd: str,
+        params: dict[str, Any],
+        now_s: float,
+        tickers: list[str],
+        *,
+        name: str = "",
+        awaited: bool = True,
+    ) -> Send:
+        self._ids += 1
+        if awaited:
+            self._asked[self._ids] = (name or cmd, now_s + self._times.reply_wait, tickers)
+        return Send({"id": self._ids, "cmd": cmd, "params": params})
+
+
+def _ticker(head: frames.Head) -> str:
+    try:
+        return frames.MARKET_ONLY.decode(head.msg).market_ticker or ""
+    except msgspec.MsgspecError:
+        return ""  # the frame is in the journal; the loader will say what is wrong with it

@@ -1,0 +1,105 @@
+"""`simulator`: the exchange's command line."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from simulator.auth import Accounts
+from simulator.exchange import Exchange
+from simulator.replay import Replay
+from simulator.server import Server
+from simulator.synthetic import Plan, Synthetic, list_markets
+from simulator.truth import TruthLog
+
+
+@click.group()
+def main() -> None:
+    """An exchange to run a fleet against: real protocol, real faults, known truth."""
+
+
+def recordings(paths: tuple[Path, ...]) -> list[Path]:
+    """The recordings among files and folders."""
+    files: list[Path] = []
+    for path in paths:
+        files.extend(sorted(path.rglob("*.ndjson.gz")) if path.is_dir() else [path])
+    return files
+
+
+@main.command()
+@click.option("--keys", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", default=0, show_default=True, help="REST and WebSocket; 0 takes a free one")
+@click.option("--control-port", default=0, show_default=True, help="faults and state; 0 takes a free one")
+@click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="write the truth log here")
+@click.option("--replay", type=click.Path(exists=True, path_type=Path), multiple=True, help="recordings or folders")
+@click.option("--speed", default=1.0, show_default=True, help="divides the elapsed time of a replay")
+@click.option("--markets", default=0, show_default=True, help="synthetic markets")
+@click.option("--rate", default=500.0, show_default=True, help="synthetic changes per second")
+@click.option("--seed", default=1, show_default=True)
+@click.option("--close-after", default=0.0, help="seconds after which the last synthetic market closes")
+@click.option("--create-after", default=0.0, help="seconds after which a market is created")
+@click.option("--ping", default=10.0, show_default=True, help="seconds between pings")
+@click.option("--coarse-ts", multiple=True, help="key id whose frames carry `ts` cut to milliseconds")
+@click.option("--no-sending-ts", is_flag=True, help="leave out sending_ts_ms")
+@click.option("--paused", is_flag=True, help="wait for POST /resume before anything happens")
+def serve(
+    keys: Path,
+    host: str,
+    port: int,
+    control_port: int,
+    truth: Path | None,
+    replay: tuple[Path, ...],
+    speed: float,
+    markets: int,
+    rate: float,
+    seed: int,
+    close_after: float,
+    create_after: float,
+    ping: float,
+    coarse_ts: tuple[str, ...],
+    no_sending_ts: bool,
+    paused: bool,
+) -> None:
+    """Run until SIGTERM. The first line on standard output is JSON with the two ports.
+
+    KEYS is a folder with one public key per account, named KEY_ID.pem.
+    """
+    if not markets and not replay:
+        raise click.UsageError("nothing to simulate: give --markets or --replay")
+
+    async def run() -> None:
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+        exchange = Exchange(TruthLog(truth))
+        server = Server(
+            exchange,
+            Accounts.of_folder(keys),
+            ping_s=ping,
+            coarse_keys=frozenset(coarse_ts),
+            sending_ts=not no_sending_ts,
+        )
+        if replay:
+            server.drivers.append(Replay(exchange, recordings(replay), speed))
+        if markets:
+            plan = Plan(markets, rate, seed, close_after, create_after)
+            list_markets(exchange, plan)
+            server.drivers.append(Synthetic(exchange, plan))
+        ports = await server.start(host, port, control_port)
+        print(json.dumps({"port": ports[0], "control_port": ports[1]}), flush=True)
+        if not paused:
+            server.flow()
+        await stopped.wait()
+        await server.stop()
+
+    asyncio.run(run())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

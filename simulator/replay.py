@@ -1,0 +1,138 @@
+"""Replay of recordings: real frames of one market a file, played again as if they happened now.
+
+Each file is shifted by a constant so that all start together; elapsed time is divided by the speed; order is kept
+and equal times stay equal. The shifted times are what the frames say, and what the truth log says. A late replay
+holds the exchange's clock at the event that is due (`Exchange.overdue_us`): stamps never run ahead of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import heapq
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from simulator.exchange import Exchange
+from simulator.market import Market, price_units, size_units
+
+CHUNK: Final = 200
+DAY_US: Final = 86_400_000_000
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One event of a file: microseconds since the file's first event, and the frame's type and msg."""
+
+    offset_us: int
+    type: str
+    msg: dict[str, Any]
+
+
+def _levels(msg: dict[str, Any], side: str) -> dict[int, int]:
+    return {price_units(p): size_units(q) for p, q in msg.get(f"{side}_dollars_fp", [])}
+
+
+def _us(msg: dict[str, Any]) -> int:
+    text = msg.get("ts")
+    if isinstance(text, str):
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        return int(at.timestamp()) * 1_000_000 + at.microsecond
+    return int(msg["ts_ms"]) * 1000
+
+
+def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
+    """The ticker, the opening snapshot's msg, and the events after it, with offsets that never decrease."""
+    opener = gzip.open if file.suffix == ".gz" else open
+    events: list[Recorded] = []
+    ticker, opening = "", {}
+    first = last = 0
+    with opener(file, "rt") as lines:
+        for number, line in enumerate(lines):
+            row = json.loads(line)
+            event = row["event"]
+            msg = event["msg"]
+            if number == 0:
+                ticker, opening = msg["market_ticker"], msg
+                continue
+            at = row["recv_ms"] * 1000 if event["type"] == "orderbook_snapshot" else _us(msg)
+            first = first or at
+            last = max(last, at)  # a trade may carry the time of a change that came before it
+            events.append(Recorded(last - first, event["type"], msg))
+    return ticker, opening, events
+
+
+class Replay:
+    """Plays several recordings at once."""
+
+    def __init__(self, exchange: Exchange, files: list[Path], speed: float) -> None:
+        self.exchange, self.speed = exchange, speed
+        self._sources: list[tuple[Market, list[Recorded]]] = []
+        self.finished = asyncio.Event()
+        for file in files:
+            ticker, opening, events = read_recording(file)
+            market = Market(
+                ticker=ticker,
+                event_ticker=ticker.rsplit("-", 1)[0],
+                series_ticker=ticker.split("-", 1)[0],
+                created_us=exchange.now_us() - 3600_000_000,
+                open_us=exchange.now_us() - 900_000_000,
+                close_us=exchange.now_us() + DAY_US,
+                yes=_levels(opening, "yes"),
+                no=_levels(opening, "no"),
+                market_id=opening.get("market_id", ""),
+            )
+            record = file.with_name(ticker.rsplit("-", 1)[0] + ".market.json")
+            if record.exists():
+                listed = json.loads(record.read_text())["response"]
+                market.extra = next((m for m in listed["markets"] if m["ticker"] == ticker), {})
+                exchange.events[market.event_ticker] = listed["event"]
+            exchange.add_market(market, announce=False)
+            self._sources.append((market, events))
+
+    def _merged(self) -> Iterator[tuple[int, int, Market, Recorded]]:
+        def of(index: int, market: Market, events: list[Recorded]) -> Iterator[tuple[int, int, int, Market, Recorded]]:
+            for position, event in enumerate(events):
+                yield int(event.offset_us / self.speed), index, position, market, event
+
+        streams = [of(i, market, events) for i, (market, events) in enumerate(self._sources)]
+        for offset, index, _, market, event in heapq.merge(*streams, key=lambda row: row[:3]):
+            yield offset, index, market, event
+
+    async def run(self) -> None:
+        """Play until the last event; then the exchange's clock runs on by itself."""
+        exchange = self.exchange
+        start = time.time_ns() // 1000
+        since_yield = 0
+        for offset, _, market, event in self._merged():
+            due = start + offset
+            exchange.overdue_us = due
+            wait_s = (due - time.time_ns() // 1000) / 1e6
+            since_yield += 1
+            if wait_s > 0.001 or since_yield >= CHUNK:
+                since_yield = 0
+                await asyncio.sleep(max(0.0, wait_s))
+            self._play(market, event, due)
+        exchange.overdue_us = None
+        self.finished.set()
+
+    def _play(self, market: Market, event: Recorded, us: int) -> None:
+        msg = event.msg
+        if event.type == "orderbook_delta":
+            self.exchange.delta(market, msg["side"], price_units(msg["price_dollars"]), size_units(msg["delta_fp"]), us)
+        elif event.type == "trade":
+            self.exchange.trade(
+                market,
+                msg["taker_side"],
+                price_units(msg["yes_price_dollars"]),
+                size_units(msg["count_fp"]),
+                us // 1000 * 1000,
+                msg["trade_id"],
+            )
+        else:
+            self.exchange.reset(market, _levels(msg, "yes"), _levels(msg, "no"), us)

@@ -1,0 +1,176 @@
+"""The exchange's REST interface (facts, section 5): markets, books, trades, events, series, status."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any, Final
+
+from aiohttp import web
+
+from simulator.exchange import Exchange
+from simulator.market import Market
+
+API: Final = "/trade-api/v2"
+_STATUS_FILTER: Final = {
+    "unopened": {"initialized"},
+    "open": {"active"},
+    "paused": {"inactive"},
+    "closed": {"closed", "determined", "disputed", "amended"},
+    "settled": {"finalized"},
+}
+
+
+class Rest:
+    """Handlers over the exchange's state."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self.exchange = exchange
+
+    def routes(self) -> list[web.RouteDef]:
+        """All routes."""
+        return [
+            web.get(f"{API}/exchange/status", self.status),
+            web.get(f"{API}/account/limits", self.limits),
+            web.get(f"{API}/markets", self.markets),
+            web.get(f"{API}/markets/trades", self.trades),
+            web.get(f"{API}/markets/orderbooks", self.orderbooks),
+            web.get(f"{API}/markets/{{ticker}}", self.market),
+            web.get(f"{API}/markets/{{ticker}}/orderbook", self.orderbook),
+            web.get(f"{API}/events", self.events),
+            web.get(f"{API}/events/multivariate", self.events_multivariate),
+            web.get(f"{API}/series", self.series),
+        ]
+
+    async def status(self, _: web.Request) -> web.Response:
+        """GET /exchange/status."""
+        active = self.exchange.active
+        return web.json_response({"exchange_active": active, "trading_active": active})
+
+    async def limits(self, _: web.Request) -> web.Response:
+        """GET /account/limits."""
+        return web.json_response(
+            {
+                "usage_tier": "advanced",
+                "read": {"refill_rate": 300, "bucket_capacity": 900},
+                "write": {"refill_rate": 300, "bucket_capacity": 900},
+                "grants": [],
+            }
+        )
+
+    def _limit(self, request: web.Request, default: int, largest: int, name: str) -> int:
+        limit = int(request.query.get("limit", default))
+        if not 0 <= limit <= largest:
+            text = f"Parameter validation failed for {name}: Key: '{name}Params.Limit' Error:Field validation"
+            raise web.HTTPBadRequest(text=json.dumps({"msg": text}), content_type="application/json")
+        return limit or default
+
+    async def markets(self, request: web.Request) -> web.Response:
+        """GET /markets: newest created first, then ticker descending; keyset cursors."""
+        limit = self._limit(request, 100, 1000, "GetMarkets")
+        query = request.query
+        rows = sorted(self.exchange.markets.values(), key=_key, reverse=True)
+        if "status" in query:
+            if query["status"] not in _STATUS_FILTER:
+                return web.json_response({"code": "bad_request", "message": "invalid status filter"}, status=400)
+            rows = [m for m in rows if m.status in _STATUS_FILTER[query["status"]]]
+        if "tickers" in query:
+            wanted = set(query["tickers"].split(","))
+            rows = [m for m in rows if m.ticker in wanted]
+        if "series_ticker" in query:
+            rows = [m for m in rows if m.series_ticker == query["series_ticker"]]
+        if "event_ticker" in query:
+            rows = [m for m in rows if m.event_ticker == query["event_ticker"]]
+        if query.get("mve_filter") == "exclude":
+            rows = [m for m in rows if not m.ticker.startswith("KXMVE")]
+        if "min_updated_ts" in query:
+            rows = [m for m in rows if m.updated_us >= int(query["min_updated_ts"]) * 1_000_000]
+        after = _decode_cursor(query.get("cursor", ""))
+        if after is not None:
+            rows = [m for m in rows if _key(m) < after]
+        page = rows[:limit]
+        more = len(rows) > limit
+        return web.json_response(
+            {"markets": [m.record() for m in page], "cursor": _encode_cursor(page[-1]) if more else ""}
+        )
+
+    async def market(self, request: web.Request) -> web.Response:
+        """GET /markets/{ticker}."""
+        market = self.exchange.markets.get(request.match_info["ticker"])
+        if market is None:
+            return web.json_response({"error": {"code": "not_found", "message": "not found"}}, status=404)
+        return web.json_response({"market": market.record()})
+
+    async def orderbook(self, request: web.Request) -> web.Response:
+        """GET /markets/{ticker}/orderbook."""
+        market = self.exchange.markets.get(request.match_info["ticker"])
+        if market is None:
+            return web.json_response({"error": {"code": "not_found", "message": "not found"}}, status=404)
+        return web.json_response({"orderbook_fp": _book(market)})
+
+    async def orderbooks(self, request: web.Request) -> web.Response:
+        """GET /markets/orderbooks: 1 to 100 tickers."""
+        tickers = request.query.getall("tickers", [])
+        if not 1 <= len(tickers) <= 100:
+            return web.json_response({"msg": "Parameter validation failed"}, status=400)
+        found = [self.exchange.markets[t] for t in tickers if t in self.exchange.markets]
+        return web.json_response({"orderbooks": [{"ticker": m.ticker, "orderbook_fp": _book(m)} for m in found]})
+
+    async def trades(self, request: web.Request) -> web.Response:
+        """GET /markets/trades: newest first."""
+        limit = self._limit(request, 100, 1000, "GetTrades")
+        query = request.query
+        rows = list(enumerate(self.exchange.trades))
+        if "ticker" in query:
+            rows = [(n, t) for n, t in rows if t["ticker"] == query["ticker"]]
+        if "min_ts" in query:
+            rows = [(n, t) for n, t in rows if t["_us"] >= int(query["min_ts"]) * 1_000_000]
+        if "max_ts" in query:
+            rows = [(n, t) for n, t in rows if t["_us"] <= int(query["max_ts"]) * 1_000_000]
+        rows.reverse()
+        if query.get("cursor", "").isdigit():
+            rows = [(n, t) for n, t in rows if n < int(query["cursor"])]
+        page = rows[:limit]
+        trades = [{k: v for k, v in t.items() if k != "_us"} for _, t in page]
+        return web.json_response({"trades": trades, "cursor": str(page[-1][0]) if len(rows) > limit else ""})
+
+    async def events(self, request: web.Request) -> web.Response:
+        """GET /events: without combos."""
+        return self._events(request, combos=False)
+
+    async def events_multivariate(self, request: web.Request) -> web.Response:
+        """GET /events/multivariate."""
+        return self._events(request, combos=True)
+
+    def _events(self, request: web.Request, *, combos: bool) -> web.Response:
+        limit = self._limit(request, 200, 200, "GetEvents")
+        names = sorted(t for t in self.exchange.events if t.startswith("KXMVE") is combos)
+        names = [t for t in names if t > request.query.get("cursor", "")]
+        page = names[:limit]
+        cursor = page[-1] if len(names) > limit else ""
+        return web.json_response({"events": [self.exchange.events[t] for t in page], "cursor": cursor})
+
+    async def series(self, _: web.Request) -> web.Response:
+        """GET /series: not paged."""
+        return web.json_response({"series": list(self.exchange.series.values())})
+
+
+def _key(market: Market) -> tuple[int, str]:
+    return (market.created_us, market.ticker)
+
+
+def _book(market: Market) -> dict[str, Any]:
+    return {"yes_dollars": market.wire_levels("yes"), "no_dollars": market.wire_levels("no")}
+
+
+def _encode_cursor(market: Market) -> str:
+    return base64.urlsafe_b64encode(f"{market.created_us}/{market.ticker}".encode()).decode()
+
+
+def _decode_cursor(text: str) -> tuple[int, str] | None:
+    """Garbage is accepted silently and means the first page, as on the real exchange."""
+    try:
+        created, _, ticker = base64.urlsafe_b64decode(text.encode()).decode().partition("/")
+        return (int(created), ticker)
+    except ValueError:
+        return None

@@ -1,0 +1,194 @@
+"""The simulated exchange on the network: one port for REST and WebSocket, one for the person who breaks things.
+
+The control port answers `POST /faults` (see `faults.py`), `POST /pause` and `/resume` (the flow of events),
+`POST /finish` (flush the truth; answers how many lines it has), `GET /state`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+from collections import defaultdict
+from typing import Final
+
+from aiohttp import WSMsgType, web
+
+from simulator.auth import Accounts, Refused
+from simulator.exchange import Exchange
+from simulator.faults import FaultDesk, UnknownFault
+from simulator.replay import Replay
+from simulator.rest import API, Rest
+from simulator.session import Session
+from simulator.synthetic import Synthetic
+
+WS_PATH: Final = "/trade-api/ws/v2"
+PUBLIC: Final = ("/markets", "/events", "/series", "/exchange")
+CONNECTIONS_PER_KEY_MAX: Final = 200
+
+
+class Server:
+    """REST, WebSocket and control over one exchange."""
+
+    def __init__(
+        self,
+        exchange: Exchange,
+        accounts: Accounts,
+        *,
+        ping_s: float = 10.0,
+        coarse_keys: frozenset[str] = frozenset(),
+        sending_ts: bool = True,
+    ) -> None:
+        self.exchange, self.accounts = exchange, accounts
+        self.ping_s, self.coarse_keys, self.sending_ts = ping_s, coarse_keys, sending_ts
+        self.sessions: set[Session] = set()
+        self.faults = FaultDesk(exchange, self.sessions)
+        self.drivers: list[Synthetic | Replay] = []
+        self._numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
+        self._tasks: dict[Synthetic | Replay, asyncio.Task[None]] = {}
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self, host: str, port: int, control_port: int) -> tuple[int, int]:
+        """Listen; returns the two ports (0 asks for free ones)."""
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes([*Rest(self.exchange).routes(), web.get(WS_PATH, self._websocket)])
+        control = web.Application()
+        control.add_routes(
+            [
+                web.post("/faults", self._fault),
+                web.post("/pause", self._pause),
+                web.post("/resume", self._resume),
+                web.post("/finish", self._finish),
+                web.get("/state", self._state),
+            ]
+        )
+        ports = []
+        for application, wanted in ((app, port), (control, control_port)):
+            runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.5)
+            await runner.setup()
+            site = web.TCPSite(runner, host, wanted)
+            await site.start()
+            self._runners.append(runner)
+            ports.append(runner.addresses[0][1])
+        return ports[0], ports[1]
+
+    async def stop(self) -> None:
+        """Stop the flow and close everything."""
+        for driver in self.drivers:
+            await self._halt(driver)
+        for session in tuple(self.sessions):
+            session.cut()
+        for runner in self._runners:
+            await runner.cleanup()
+        self.exchange.truth.flush()
+
+    def flow(self) -> None:
+        """Let events happen."""
+        for driver in self.drivers:
+            if driver not in self._tasks:
+                self._tasks[driver] = asyncio.create_task(driver.run())
+
+    async def _halt(self, driver: Synthetic | Replay) -> None:
+        task = self._tasks.pop(driver, None)
+        if task:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    # -- REST and dials ----------------------------------------------------------------------------------------
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: object) -> web.StreamResponse:
+        key = request.headers.get("KALSHI-ACCESS-KEY")
+        is_dial = request.path == WS_PATH
+        status = self.faults.dial_status(key) if is_dial else self.faults.http_status(key, request.path)
+        if status:
+            body = {"error": "too many requests"} if status == 429 else {"error": {"code": "fault", "message": ""}}
+            return web.json_response(body, status=status)
+        public = request.path.removeprefix(API).startswith(PUBLIC) and not is_dial
+        if key is not None or not public:
+            try:
+                request["key_id"] = self.accounts.check(request.headers, request.method, request.path)
+            except Refused as refused:
+                return web.json_response(refused.body, status=401)
+        return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp types handlers loosely
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        key_id: str = request["key_id"]
+        if sum(s.key_id == key_id for s in self.sessions) >= CONNECTIONS_PER_KEY_MAX:
+            return web.json_response({"error": "too many connections"}, status=429)
+        socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None)
+        await socket.prepare(request)
+        transport = request.transport
+        if transport is None:
+            return socket
+        session = Session(
+            self.exchange,
+            transport,
+            key_id,
+            next(self._numbers[key_id]),
+            coarse_ts=key_id in self.coarse_keys,
+            sending_ts=self.sending_ts,
+        )
+        self.sessions.add(session)
+        pinger = asyncio.create_task(self._ping(socket, session))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    session.command(message.data)
+        finally:
+            pinger.cancel()
+            self.sessions.discard(session)
+            session.close()
+        return socket
+
+    async def _ping(self, socket: web.WebSocketResponse, session: Session) -> None:
+        with contextlib.suppress(ConnectionError):
+            while not socket.closed:
+                await asyncio.sleep(self.ping_s)
+                if not session.muted:
+                    await socket.ping(b"heartbeat")
+
+    # -- control -----------------------------------------------------------------------------------------------
+
+    async def _fault(self, request: web.Request) -> web.Response:
+        try:
+            return web.json_response({"hit": self.faults.apply(await request.json())})
+        except (UnknownFault, KeyError, json.JSONDecodeError) as error:
+            return web.json_response({"error": str(error)}, status=400)
+
+    async def _pause(self, _: web.Request) -> web.Response:
+        for driver in self.drivers:
+            if isinstance(driver, Synthetic):
+                await self._halt(driver)
+        return web.json_response({})
+
+    async def _resume(self, _: web.Request) -> web.Response:
+        self.flow()
+        return web.json_response({})
+
+    async def _finish(self, _: web.Request) -> web.Response:
+        self.exchange.truth.flush()
+        return web.json_response({"lines": self.exchange.truth.lines, "deltas": self.exchange.deltas})
+
+    async def _state(self, _: web.Request) -> web.Response:
+        finished = all(d.finished.is_set() for d in self.drivers if isinstance(d, Replay))
+        sessions = [
+            {
+                "key": s.key_id,
+                "connection": s.number,
+                "channels": {c: len(sub.tickers or ()) for c, sub in s.by_channel.items()},
+                "frames_sent": s.frames_sent,
+            }
+            for s in sorted(self.sessions, key=lambda s: (s.key_id, s.number))
+        ]
+        return web.json_response(
+            {
+                "sessions": sessions,
+                "markets": len(self.exchange.markets),
+                "deltas": self.exchange.deltas,
+                "trades": len(self.exchange.trades),
+                "replay_finished": finished,
+            }
+        )
