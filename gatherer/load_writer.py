@@ -18,6 +18,7 @@ from gatherer.derive.rows import Rows
 from gatherer.journal.format import Place
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
+SUMMARISE_BATCHES: Final = 200
 DELTA_LAYOUT: Final = (
     ("lane", "i2"),
     ("batch", "i8"),
@@ -106,6 +107,8 @@ class BatchWriter:
             await self._records("quarantine", (head + r for r in rows.quarantine), rows.quarantine)
             await self._records("breaks", (head + r for r in rows.breaks), rows.breaks)
         self.batch = batch
+        if batch % SUMMARISE_BATCHES == 0:
+            await self._connection.execute(SQL["summarise"])
 
     async def _deltas(self, rows: Rows, batch: int, numbers: dict[str, int]) -> None:
         count = len(rows.run)

@@ -130,7 +130,7 @@ def _construct(file: Path, node: yaml.Node, loc: Path_, lines: dict[Path_, int],
     text, replaced = _substitute(file, node, loc, environ)
     if replaced and node.style is None:
         # A plain scalar takes its type from the substituted text, as if it had been written there.
-        tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))
+        tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
         node = yaml.ScalarNode(tag, text)
     elif replaced:
         return text

@@ -21,7 +21,7 @@ from gatherer.journal.format import Ended, Kind, Record, SessionOpened
 
 PAST_MS_MAX: Final = 24 * 3600 * 1000
 FUTURE_MS_MAX: Final = 60 * 1000
-ORDINAL_MAX: Final = 8191  # what the merge packs; more changes of one market in one millisecond are quarantined
+ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 TICKER_CHARACTERS_MAX: Final = 200

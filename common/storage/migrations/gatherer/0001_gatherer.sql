@@ -117,19 +117,20 @@ CREATE TABLE breaks (
     received bigint NOT NULL, at_us bigint NOT NULL
 );
 
--- Rows arrive in the order of their batches: a few pages of BRIN find them, and cost the loader nothing.
-CREATE INDEX ON sessions USING brin (batch);
-CREATE INDEX ON slices USING brin (batch);
-CREATE INDEX ON runs USING brin (batch);
-CREATE INDEX ON run_events USING brin (batch);
-CREATE INDEX ON horizons USING brin (batch);
-CREATE INDEX ON deltas USING brin (batch) WITH (pages_per_range = 16, autosummarize = on);
-CREATE INDEX ON snapshots USING brin (batch);
-CREATE INDEX ON trades USING brin (batch);
-CREATE INDEX ON tickers USING brin (batch);
-CREATE INDEX ON lifecycle USING brin (batch);
-CREATE INDEX ON quarantine USING brin (batch);
-CREATE INDEX ON breaks USING brin (batch);
+-- Rows arrive in the order of their batches. The large table has BRIN, which costs the loader nothing (it summarises
+-- new pages now and then); the small ones a btree, whose last page is always the one in use.
+CREATE INDEX deltas_batch ON deltas USING brin (batch) WITH (pages_per_range = 16);
+CREATE INDEX ON sessions (batch);
+CREATE INDEX ON slices (batch);
+CREATE INDEX ON runs (batch);
+CREATE INDEX ON run_events (batch);
+CREATE INDEX ON horizons (batch);
+CREATE INDEX ON snapshots (batch);
+CREATE INDEX ON trades (batch);
+CREATE INDEX ON tickers (batch);
+CREATE INDEX ON lifecycle (batch);
+CREATE INDEX ON quarantine (batch);
+CREATE INDEX ON breaks (batch);
 
 CREATE TABLE consumers (
     consumer text NOT NULL,

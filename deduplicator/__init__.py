@@ -1,0 +1,1 @@
+"""Three recordings become one history: the merge, the production writer, the archive."""

@@ -1,0 +1,241 @@
+"""What is merged: one gatherer's rows of some batches, and what the merge decides."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from deduplicator.merge.identity import I64
+from deduplicator.merge.intervals import Interval
+
+RunKey = tuple[int, int, int]
+"""Gatherer, lane, run."""
+
+
+def _none() -> I64:
+    return np.empty(0, np.int64)
+
+
+@dataclass
+class Deltas:
+    """Order-book changes as columns of equal length, in the order of the journal within each run."""
+
+    run: I64 = field(default_factory=_none)
+    market: I64 = field(default_factory=_none)
+    seq: I64 = field(default_factory=_none)
+    exchange_ms: I64 = field(default_factory=_none)
+    ordinal: I64 = field(default_factory=_none)
+    exchange_us: I64 = field(default_factory=_none)
+    side: I64 = field(default_factory=_none)
+    price: I64 = field(default_factory=_none)
+    delta: I64 = field(default_factory=_none)
+    received_us: I64 = field(default_factory=_none)
+
+    def __len__(self) -> int:
+        return len(self.run)
+
+
+class SliceStart(NamedTuple):
+    """A slice that began."""
+
+    slice: int
+    session: int
+    sid: int
+    channel: str
+
+
+class RunStart(NamedTuple):
+    """A run that began; `cover_from_ms` beyond every time: it claims nothing."""
+
+    run: int
+    slice: int
+    market: int
+    cover_from_ms: int
+
+
+class RunEvent(NamedTuple):
+    """`covers`, `ended` or `retracts`, as the gatherer derived it, in its order."""
+
+    run: int
+    event: str
+    from_ms: int
+    to_ms: int
+    reason: str
+
+
+class Horizon(NamedTuple):
+    """How far a slice is proven complete."""
+
+    slice: int
+    horizon_ms: int
+    ended: bool
+    reason: str
+
+
+class Snapshot(NamedTuple):
+    """A book at a known place."""
+
+    run: int
+    market: int
+    kind: str
+    exchange_ms: int
+    after_ordinal: int
+    agrees: int
+    taken_us: int
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+
+
+@dataclass
+class Copy:
+    """One gatherer's rows of a contiguous stretch of batches of one lane. `gatherer` is production's number."""
+
+    gatherer: int
+    lane: int
+    from_batch: int
+    to_batch: int
+    delta_frames: int = 0
+    quarantined: int = 0
+    deltas: Deltas = field(default_factory=Deltas)
+    slices: list[SliceStart] = field(default_factory=list)
+    runs: list[RunStart] = field(default_factory=list)
+    run_events: list[RunEvent] = field(default_factory=list)
+    horizons: list[Horizon] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+
+@dataclass
+class Account:
+    """What became of the delta frames of a copy: the five add up to `received`."""
+
+    gatherer: int
+    lane: int
+    from_batch: int
+    to_batch: int
+    received: int
+    quarantined: int
+    inserted: int = 0
+    confirmed: int = 0
+    disputed: int = 0
+    unplaced: int = 0
+
+
+class Unplaced(NamedTuple):
+    """A row with an unknown ordinal, keyed by (gatherer, session, sid, seq)."""
+
+    gatherer: int
+    session: int
+    sid: int
+    seq: int
+    lane: int
+    run: int
+    market: int
+    exchange_ms: int
+    exchange_us: int
+    side: int
+    price: int
+    delta: int
+    received_us: int
+
+
+class Conflict(NamedTuple):
+    """Copies that contradict each other; versions are JSON-ready."""
+
+    kind: str
+    market: int
+    exchange_ms: int
+    versions: list[dict[str, object]]
+
+
+class RunChange(NamedTuple):
+    """A run's claim as it is now; None in `cover_to_ms`: open."""
+
+    key: RunKey
+    slice: int
+    market: int
+    cover_from_ms: int
+    cover_to_ms: int | None
+    reason: str
+
+
+class SliceChange(NamedTuple):
+    """A slice as it is now."""
+
+    gatherer: int
+    lane: int
+    slice: int
+    session: int
+    sid: int
+    channel: str
+    horizon_ms: int
+    ended: bool
+    reason: str
+
+
+class GapWritten(NamedTuple):
+    """A stretch that no copy covers, to be listed."""
+
+    market: int
+    channel: str
+    interval: Interval
+    reason: str
+    had: dict[int, str]
+
+
+class GapHealed(NamedTuple):
+    """A listed gap that a late copy covered, in whole or in part; the parts left are new gaps."""
+
+    market: int
+    channel: str
+    interval: Interval
+    left: list[Interval]
+    reason: str
+    had: dict[int, str]
+
+
+class BookWritten(NamedTuple):
+    """A book for production."""
+
+    market: int
+    exchange_ms: int
+    after_ordinal: int
+    is_reset: bool
+    taken_us: int
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+    verified: bool | None
+
+
+class ResetVote(NamedTuple):
+    """One copy's report that a book was replaced without changes."""
+
+    market: int
+    gatherer: int
+    exchange_ms: int
+    after_ordinal: int
+    taken_us: int
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+
+
+@dataclass
+class Changes:
+    """What one step of the merge decided: to be stored in one transaction with the cursors."""
+
+    new: Deltas = field(default_factory=Deltas)
+    accounts: list[Account] = field(default_factory=list)
+    unplaced: list[Unplaced] = field(default_factory=list)
+    placed: list[Unplaced] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+    slices: dict[tuple[int, int, int], SliceChange] = field(default_factory=dict)
+    runs: dict[RunKey, RunChange] = field(default_factory=dict)
+    gaps: list[GapWritten] = field(default_factory=list)
+    heals: list[GapHealed] = field(default_factory=list)
+    books: list[BookWritten] = field(default_factory=list)
+    votes: list[ResetVote] = field(default_factory=list)
+    votes_done: list[ResetVote] = field(default_factory=list)
+    alarms: Counter[str] = field(default_factory=Counter)
+    stalled: set[int] = field(default_factory=set)

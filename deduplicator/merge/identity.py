@@ -1,0 +1,215 @@
+"""Identities as single integers, and the store of the recent ones.
+
+An identity is (market, exchange millisecond, ordinal). Packed: 22 bits of a dense market index, 29 bits of
+milliseconds since the store's base (6.2 days), 13 bits of ordinal. What does not fit raises `StoreFull`, and the
+owner begins anew from production with only the recent identities: limits are never silent.
+
+The store knows every identity that was written with a time at or after `floor_ms`; for earlier ones the caller
+loads what production has before it asks.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+U8 = npt.NDArray[np.uint8]
+Bool = npt.NDArray[np.bool_]
+
+ORDINAL_BITS: Final = 13
+MS_BITS: Final = 29
+MARKET_BITS: Final = 22
+ORDINALS: Final = 1 << ORDINAL_BITS
+YOUNG_ROWS_MAX: Final = 1 << 16
+BASE_BEFORE_MS: Final = 2 * 24 * 3600 * 1000  # older than the oldest exchange time that is not quarantined
+PRICE_BITS: Final = 20
+
+
+class StoreFull(Exception):
+    """An identity does not fit the packing any more: begin anew from production."""
+
+
+def pack_content(side: I64, price: I64, delta: I64) -> I64:
+    """Side, price and signed delta as one integer: equal integers if and only if equal content."""
+    packed: I64 = (delta << (PRICE_BITS + 1)) | (price << 1) | side
+    return packed
+
+
+def unpack_content(content: I64) -> tuple[I64, I64, I64]:
+    """Side, price, delta."""
+    return content & 1, (content >> 1) & ((1 << PRICE_BITS) - 1), content >> (PRICE_BITS + 1)
+
+
+class Markets:
+    """Dense indexes for production market numbers."""
+
+    def __init__(self) -> None:
+        self._index: dict[int, int] = {}
+        self._numbers: list[int] = []
+
+    def dense(self, markets: I64) -> I64:
+        """The indexes of market numbers; new numbers get the next ones."""
+        unique, inverse = np.unique(markets, return_inverse=True)
+        indexes = np.empty(len(unique), np.int64)
+        for position, number in enumerate(unique.tolist()):
+            index = self._index.get(number)
+            if index is None:
+                index = self._index[number] = len(self._numbers)
+                if index >= 1 << MARKET_BITS:
+                    raise StoreFull("too many markets")
+                self._numbers.append(number)
+            indexes[position] = index
+        result: I64 = indexes[inverse]
+        return result
+
+    def number(self, index: int) -> int:
+        """The market number of an index."""
+        return self._numbers[index]
+
+
+class Rows:
+    """Sorted columns: key, content, which gatherers hold the row, which had their group end with it."""
+
+    def __init__(self, key: U64, content: I64, holders: U8, closed: U8) -> None:
+        self.key, self.content, self.holders, self.closed = key, content, holders, closed
+
+    @classmethod
+    def empty(cls) -> Rows:
+        """No rows."""
+        return cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint8))
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    def find(self, keys: U64) -> tuple[I64, Bool]:
+        """Positions of keys, and whether they are there."""
+        if not len(self.key):
+            return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
+        at = np.searchsorted(self.key, keys)
+        at = np.minimum(at, len(self.key) - 1)
+        return at, self.key[at] == keys
+
+    def merged(self, other: Rows) -> Rows:
+        """Both, sorted; their keys are disjoint."""
+        key = np.concatenate((self.key, other.key))
+        order = np.argsort(key, kind="stable")
+        pick = [np.concatenate(pair)[order] for pair in self._pairs(other)]
+        return Rows(key[order], *pick)
+
+    def _pairs(self, other: Rows) -> list[tuple[Any, Any]]:
+        return [(self.content, other.content), (self.holders, other.holders), (self.closed, other.closed)]
+
+    def where(self, keep: Bool) -> Rows:
+        """The rows that a mask keeps."""
+        return Rows(self.key[keep], self.content[keep], self.holders[keep], self.closed[keep])
+
+
+class IdentityStore:
+    """Recent identities: a large old part, and a small young one that is merged into it now and then."""
+
+    def __init__(self, first_ms: int, floor_ms: int) -> None:
+        self.base_ms = first_ms - BASE_BEFORE_MS
+        self.floor_ms = floor_ms
+        self.markets = Markets()
+        self._old, self._young = Rows.empty(), Rows.empty()
+        self.newest_ms = floor_ms
+
+    def __len__(self) -> int:
+        return len(self._old) + len(self._young)
+
+    def keys(self, market: I64, ms: I64, ordinal: I64) -> U64:
+        """Pack identities; raises `StoreFull` if one does not fit."""
+        if not len(market):
+            return np.empty(0, np.uint64)
+        relative = ms - self.base_ms
+        if int(relative.min()) < 0 or int(relative.max()) >= 1 << MS_BITS:
+            raise StoreFull("a time is too far from the store's base")
+        if int(ordinal.max()) >= ORDINALS:
+            raise StoreFull("an ordinal is too large")
+        index = self.markets.dense(market).astype(np.uint64)
+        packed: U64 = (
+            (index << np.uint64(MS_BITS + ORDINAL_BITS))
+            | (relative.astype(np.uint64) << np.uint64(ORDINAL_BITS))
+            | ordinal.astype(np.uint64)
+        )
+        return packed
+
+    def unpack(self, key: int) -> tuple[int, int, int]:
+        """Market number, millisecond, ordinal of a key."""
+        index = key >> (MS_BITS + ORDINAL_BITS)
+        relative = (key >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
+        return self.markets.number(index), relative + self.base_ms, key & (ORDINALS - 1)
+
+    def lookup(self, keys: U64) -> tuple[Bool, I64, U8, U8]:
+        """Whether keys are there, and their content, holders and closed bits (0 where not)."""
+        found = np.zeros(len(keys), np.bool_)
+        content = np.zeros(len(keys), np.int64)
+        holders, closed = np.zeros(len(keys), np.uint8), np.zeros(len(keys), np.uint8)
+        for part in (self._old, self._young):
+            at, here = part.find(keys)
+            if here.any():
+                found |= here
+                content[here] = part.content[at[here]]
+                holders[here] = part.holders[at[here]]
+                closed[here] = part.closed[at[here]]
+        return found, content, holders, closed
+
+    def mark(self, keys: U64, holders: U8, closed: U8) -> None:
+        """Add bits to rows; keys that are not there are passed over; keys may repeat."""
+        for part in (self._old, self._young):
+            at, here = part.find(keys)
+            if here.any():
+                np.bitwise_or.at(part.holders, at[here], holders[here])
+                np.bitwise_or.at(part.closed, at[here], closed[here])
+
+    def insert(self, key: U64, content: I64, holders: U8) -> None:
+        """Add rows that are not there; keys sorted and unique."""
+        if not len(key):
+            return
+        rows = Rows(key.copy(), content.copy(), holders.copy(), np.zeros(len(key), np.uint8))
+        self._young = self._young.merged(rows)
+        newest = ((key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).max()
+        self.newest_ms = max(self.newest_ms, int(newest) + self.base_ms)
+        if len(self._young) > YOUNG_ROWS_MAX:
+            self._old, self._young = self._old.merged(self._young), Rows.empty()
+
+    def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
+        """Add rows that production has; those already here are passed over."""
+        keys = self.keys(market, ms, ordinal)
+        order = np.argsort(keys)
+        keys, content = keys[order], content[order]
+        found, *_ = self.lookup(keys)
+        self.insert(keys[~found], content[~found], np.zeros(int((~found).sum()), np.uint8))
+
+    def group(self, market: int, ms: int) -> list[tuple[int, int, int]]:
+        """The stored rows of one group: (ordinal, content, holders), by ordinal."""
+        return self.range(market, ms, ms + 1)
+
+    def range(self, market: int, from_ms: int, to_ms: int) -> list[tuple[int, int, int]]:
+        """The stored rows of a market in a stretch of time."""
+        low, high = self.keys(np.array([market, market]), np.array([from_ms, to_ms]), np.array([0, 0]))
+        result = []
+        for part in (self._old, self._young):
+            start, end = np.searchsorted(part.key, (low, high))
+            for n in range(int(start), int(end)):
+                result.append((int(part.key[n]), int(part.content[n]), int(part.holders[n])))
+        return [(key & (ORDINALS - 1), content, holders) for key, content, holders in sorted(result)]
+
+    def forget(self, keep_ms: int, rows_max: int) -> None:
+        """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`."""
+        floor = self.newest_ms - keep_ms
+        if len(self) > rows_max:
+            merged = self._old.merged(self._young)
+            ms = (merged.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)
+            floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1 + self.base_ms)
+        elif floor < self.floor_ms + keep_ms:
+            return  # once a window is enough: cutting costs as much as it frees
+        for name in ("_old", "_young"):
+            part: Rows = getattr(self, name)
+            ms = ((part.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
+            setattr(self, name, part.where(ms + self.base_ms >= floor))
+        self.floor_ms = max(self.floor_ms, floor)
