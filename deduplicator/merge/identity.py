@@ -204,12 +204,15 @@ class IdentityStore:
         floor = self.newest_ms - keep_ms
         if len(self) > rows_max:
             merged = self._old.merged(self._young)
-            ms = (merged.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)
-            floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1 + self.base_ms)
+            stamps = (merged.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)
+            floor = max(
+                floor, int(np.partition(stamps, len(stamps) - rows_max)[len(stamps) - rows_max]) + 1 + self.base_ms
+            )
         elif floor < self.floor_ms + keep_ms:
             return  # once a window is enough: cutting costs as much as it frees
         for name in ("_old", "_young"):
             part: Rows = getattr(self, name)
-            ms = ((part.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
-            setattr(self, name, part.where(ms + self.base_ms >= floor))
+            at_ms: I64 = ((part.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
+            keep: Bool = at_ms + self.base_ms >= floor
+            setattr(self, name, part.where(keep))
         self.floor_ms = max(self.floor_ms, floor)

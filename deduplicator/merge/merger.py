@@ -86,6 +86,8 @@ class Merger:
         if ended:
             line.done = intervals.union([*line.done, (run.cover_from_ms, run.cover_to_ms or 0)])
             line.last_end[run.key[0]] = run.reason
+            if run.reason == "conflict" and run.cover_to_ms is not None:
+                self._excluded[run.key] = run.cover_to_ms
         else:
             self._know(run)
             line.open[run.key] = run
@@ -190,9 +192,9 @@ class Merger:
             return taken
 
     def _begin_runs(self, copy: Copy) -> None:
-        for start in copy.slices:
-            key = (copy.gatherer, copy.lane, start.slice)
-            self.slices.setdefault(key, SliceState(start.session, start.sid, start.channel))
+        for new in copy.slices:
+            key = (copy.gatherer, copy.lane, new.slice)
+            self.slices.setdefault(key, SliceState(new.session, new.sid, new.channel))
         for begun in copy.runs:
             run_key = (copy.gatherer, copy.lane, begun.run)
             if run_key not in self.runs:
@@ -574,7 +576,8 @@ class Merger:
             market = key[0]
             line = self.line(market, ORDERBOOK)
             taken_ms = ballot.taken_us // 1000
-            through, undecided = set(), set()
+            through: set[int] = set()
+            undecided: set[int] = set()
             for run in line.open.values():
                 start, end = coverage.claim(run, self.slices[(*run.key[:2], run.slice)])
                 if start <= taken_ms:

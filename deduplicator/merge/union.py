@@ -50,7 +50,7 @@ def placed_rows(store: IdentityStore, copies: list[tuple[int, Deltas, Bool]], ru
     parts = []
     for index, ((bit, deltas, take), run) in enumerate(zip(copies, runs, strict=True)):
         at = np.nonzero(take)[0]
-        order = at[np.argsort(run[at], kind="stable")]
+        order = at[np.lexsort((deltas.seq[at], run[at]))]  # within a run, the journal's order is that of seq
         market, ms = deltas.market[order], deltas.exchange_ms[order]
         key = store.keys(market, ms, deltas.ordinal[order])
         content = pack_content(deltas.side[order], deltas.price[order], deltas.delta[order])

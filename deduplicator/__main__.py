@@ -1,0 +1,31 @@
+"""`deduplicator --config FILE`: merge all gatherers into production."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from common import cli, log
+from common.config.load import check_private_key_file, load_deduplicator
+from common.errors import FleetError
+
+
+@click.command()
+@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+def main(config_file: Path) -> None:
+    """Merge every gatherer's recording into production until SIGTERM."""
+    from deduplicator.service import Deduplicator
+
+    try:
+        config = load_deduplicator(config_file)
+        check_private_key_file(str(config_file), config.kalshi)
+        log.configure(config.logging, process="deduplicator", deduplicator=config.deduplicator_id)
+        deduplicator = Deduplicator(config, config_file)
+    except FleetError as error:
+        cli.fail(error)
+    cli.run(deduplicator.run())
+
+
+if __name__ == "__main__":
+    main()

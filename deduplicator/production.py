@@ -1,0 +1,433 @@
+"""Writing production: everything that one step of the merge decided, and the cursors, in one transaction.
+
+Every transaction begins by locking the lease row of this deduplicator's epoch: no row, and another one has taken
+over. After a lost connection the state is read again through the same lock, so that a commit in flight is either
+seen or dead.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+from collections.abc import Iterable
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+
+from common.errors import Fenced, StorageError
+from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
+from common.storage import copy as binary
+from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
+from deduplicator.merge.coverage import RunState, SliceState
+from deduplicator.merge.identity import I64, pack_content
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger
+from deduplicator.reader import Batches, Reader
+from deduplicator.statements import SQL
+
+DELTA_LAYOUT: Final = (
+    ("market", "i8"),
+    ("exchange_ts", "i8"),
+    ("ordinal", "i4"),
+    ("exchange_us", "i2"),
+    ("side", "i2"),
+    ("price", "i4"),
+    ("delta", "i8"),
+    ("received_at", "i8"),
+)
+IDENTITY_LAYOUT: Final = (
+    ("market", "i8"),
+    ("exchange_ms", "i8"),
+    ("ordinal", "i4"),
+    ("side", "i2"),
+    ("price", "i4"),
+    ("delta", "i8"),
+)
+PARTITIONED: Final = ("deltas", "trades", "tickers")
+DAY: Final = timedelta(days=1)
+
+
+def at_us(us: int) -> datetime:
+    """The UTC time of so many microseconds since 1970, exactly."""
+    return EPOCH + timedelta(microseconds=us)
+
+
+class Production:
+    """The production database, held by one epoch of the lease."""
+
+    def __init__(self, connection: asyncpg.Connection, holder: str) -> None:
+        self._db = connection
+        self._holder = f"{holder}@{socket.gethostname()}"
+        self._days: set[date] = set()
+        self._numbers: dict[str, int] = {}
+        self.epoch = 0
+        self.fleet_started_ms = 0
+
+    async def take_lease(self) -> None:
+        """Become the one that writes; whoever held the lease before is fenced off from now on."""
+        row = await self._db.fetchrow(SQL["take_lease"], self._holder)
+        self.epoch, self.fleet_started_ms = row["epoch"], ms_of_datetime(row["fleet_started_at"])
+        await self._db.execute(SQL["stage"])
+
+    async def resume_lease(self, epoch: int) -> None:
+        """After a lost connection: go on with the same epoch, unless another has taken over. Waits for a commit of
+        the former connection that is still in flight."""
+        async with self._db.transaction():
+            await self._lock(epoch)
+            row = await self._db.fetchrow("TABLE store.lease")
+        self.epoch, self.fleet_started_ms = epoch, ms_of_datetime(row["fleet_started_at"])
+        await self._db.execute(SQL["stage"])
+
+    async def _lock(self, epoch: int) -> None:
+        if await self._db.fetchval(SQL["lock_lease"], epoch) is None:
+            raise Fenced(f"another deduplicator has taken over from {self._holder} (epoch {epoch})")
+
+    # -- reading the state -------------------------------------------------------------------------------------
+
+    async def gatherer(self, reader: Reader) -> tuple[int, dict[int, int]]:
+        """Production's number of a gatherer's instance, and its cursors by lane."""
+        number = await self._db.fetchval(SQL["know_gatherer"], reader.id, reader.instance)
+        rows = await self._db.fetch(SQL["cursors"], number)
+        return number, {row["lane"]: row["batch"] for row in rows}
+
+    async def restore(self, limits: Limits, now_ms: int) -> Merger:
+        """The merge's state as production knows it."""
+        newest = await self._db.fetchval("SELECT newest_exchange_ts FROM store.lease")
+        floor_ms = 0 if newest is None else ms_of_datetime(newest) - limits.recent_ms
+        # With nothing stored yet every identity is new: the floor is below every time that is not quarantined.
+        merger = Merger(limits, now_ms, floor_ms if newest is not None else now_ms - 2 * 86_400_000)
+        if newest is not None:
+            await self.load_identities(merger, [], floor_ms, ms_of_datetime(newest) + 1)
+        for row in await self._db.fetch(SQL["restore_slices"]):
+            horizon = -1 if row["horizon"] is None else ms_of_datetime(row["horizon"])
+            merger.restore_slice(
+                (row["gatherer"], row["lane"], row["slice"]),
+                SliceState(row["session"], row["sid"], row["channel"], horizon, row["ended"], row["reason"]),
+            )
+        for row in await self._db.fetch(SQL["restore_runs"]):
+            run = RunState(
+                (row["gatherer"], row["lane"], row["run"]),
+                row["slice"],
+                row["market"],
+                row["channel"],
+                ms_of_datetime(row["cover_from"]),
+                None if row["cover_to"] is None else ms_of_datetime(row["cover_to"]),
+                reason=row["reason"],
+            )
+            merger.restore_run(run, ended=row["ended"])
+        for row in await self._db.fetch("SELECT * FROM store.gaps WHERE healed_at IS NULL"):
+            stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
+            had = {int(who): why for who, why in json.loads(row["had"]).items()}
+            merger.restore_gap(row["market"], row["channel"], stretch, row["reason"], had)
+        for row in await self._db.fetch(SQL["restore_unplaced"]):
+            merger.restore_unplaced(
+                Unplaced(
+                    row["gatherer"],
+                    row["session"],
+                    row["sid"],
+                    row["seq"],
+                    row["lane"],
+                    row["run"],
+                    row["market"],
+                    ms_of_datetime(row["exchange_ts"]),
+                    row["exchange_us"],
+                    row["side"],
+                    row["price"],
+                    row["delta"],
+                    (row["received_at"] - EPOCH) // timedelta(microseconds=1),
+                ),
+                followed=row["followed"],
+            )
+        for row in await self._db.fetch("TABLE store.reset_votes"):
+            merger.restore_vote(_vote(row, row["gatherer"]), now_ms)
+        for row in await self._db.fetch(
+            "SELECT * FROM store.snapshots WHERE is_reset AND taken_at > now() - interval '1 day'"
+        ):
+            merger.restore_reset(_vote(row, 0))
+        return merger
+
+    async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
+        """Give the store what production has of these markets (none: all) in a stretch of time."""
+        out = io.BytesIO()
+        await self._db.copy_from_query(
+            SQL["load_identities"], datetime_of_ms(from_ms), datetime_of_ms(to_ms), markets, output=out, format="binary"
+        )
+        columns = {n: c.astype(np.int64) for n, c in binary.decode(IDENTITY_LAYOUT, out.getvalue()).items()}
+        content = pack_content(columns["side"], columns["price"], columns["delta"])
+        if len(content):
+            merger.store.load(columns["market"], columns["exchange_ms"], columns["ordinal"], content)
+
+    # -- numbers and days, allotted before use -----------------------------------------------------------------
+
+    async def allot(self, tickers: list[str]) -> dict[str, int]:
+        """Market numbers of tickers."""
+        new = [ticker for ticker in tickers if ticker not in self._numbers]
+        if new:
+            for row in await self._db.fetch(SQL["allot_markets"], new):
+                self._numbers[row["ticker"]] = row["market"]
+        return {ticker: self._numbers[ticker] for ticker in tickers}
+
+    async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
+        days = {int(day) for day in np.unique(changes.new.exchange_ms // 86_400_000)}
+        for batch in batches:
+            days.update(row["exchange_ms"] // 86_400_000 for rows in (batch.trades, batch.tickers) for row in rows)
+        for number in sorted(days):
+            day = (EPOCH + number * DAY).date()
+            if day not in self._days:
+                for table in PARTITIONED:
+                    await self._db.execute("SELECT store.add_day($1, $2)", table, day)
+                self._days.add(day)
+
+    # -- the transaction ---------------------------------------------------------------------------------------
+
+    async def store(self, changes: Changes, batches: list[Batches], readers: dict[int, Reader]) -> None:
+        """Store one step and move the cursors. `batches`: those that the step used."""
+        await self._days_of(changes, batches)
+        db = self._db
+        async with db.transaction():
+            await self._lock(self.epoch)
+            await self._deltas(changes.new)
+            await self._coverage(changes)
+            await self._apart(changes)
+            await self._channels(batches, readers)
+            for account in changes.accounts:
+                await db.execute(
+                    SQL["add_account"],
+                    account.gatherer,
+                    account.lane,
+                    account.from_batch,
+                    account.to_batch,
+                    account.received,
+                    account.inserted,
+                    account.confirmed,
+                    account.disputed,
+                    account.unplaced,
+                    account.quarantined,
+                )
+                moved = await db.execute(
+                    SQL["move_cursor"], account.gatherer, account.lane, account.to_batch, account.from_batch - 1
+                )
+                if not moved.endswith(" 1"):
+                    raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
+
+    async def _deltas(self, new: Deltas) -> None:
+        if not len(new):
+            return
+        order = np.lexsort((new.ordinal, new.exchange_ms, new.market))
+        columns: dict[str, I64] = {
+            "market": new.market[order],
+            "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
+            "ordinal": new.ordinal[order],
+            "exchange_us": new.exchange_us[order],
+            "side": new.side[order],
+            "price": new.price[order],
+            "delta": new.delta[order],
+            "received_at": binary.timestamps_us(new.received_us[order]),
+        }
+        await self._db.copy_to_table(
+            "deltas",
+            schema_name="store",
+            source=io.BytesIO(binary.encode(DELTA_LAYOUT, columns)),
+            format="binary",
+            columns=[name for name, _ in DELTA_LAYOUT],
+        )
+        await self._db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
+
+    async def _coverage(self, changes: Changes) -> None:
+        db = self._db
+        if changes.slices:
+            slices = [
+                (
+                    s.gatherer,
+                    s.lane,
+                    s.slice,
+                    s.session,
+                    s.sid,
+                    s.channel,
+                    None if s.horizon_ms < 0 else datetime_of_ms(s.horizon_ms),
+                    s.ended,
+                    s.reason,
+                )
+                for s in changes.slices.values()
+            ]
+            await db.execute(SQL["put_slices"], *map(list, zip(*slices, strict=True)))
+        if changes.runs:
+            runs = [
+                (
+                    *r.key,
+                    r.slice,
+                    r.market,
+                    None if r.cover_from_ms >= NEVER_MS else datetime_of_ms(r.cover_from_ms),
+                    None if r.cover_to_ms is None else datetime_of_ms(max(r.cover_to_ms, 0)),
+                    r.reason,
+                )
+                for r in changes.runs.values()
+            ]
+            await db.execute(SQL["put_runs"], *map(list, zip(*runs, strict=True)))
+        for heal in changes.heals:
+            where = (heal.market, heal.channel, datetime_of_ms(heal.interval[0]), datetime_of_ms(heal.interval[1]))
+            await db.execute(SQL["heal_gap"], *where)
+            for start, end in heal.left:
+                await db.execute(
+                    SQL["add_gap"],
+                    heal.market,
+                    heal.channel,
+                    datetime_of_ms(start),
+                    datetime_of_ms(end),
+                    heal.reason,
+                    json.dumps(heal.had),
+                )
+        for gap in changes.gaps:
+            await db.execute(
+                SQL["add_gap"],
+                gap.market,
+                gap.channel,
+                datetime_of_ms(gap.interval[0]),
+                datetime_of_ms(gap.interval[1]),
+                gap.reason,
+                json.dumps(gap.had),
+            )
+        if changes.books:
+            await db.executemany(
+                SQL["add_book"],
+                [
+                    (
+                        b.market,
+                        datetime_of_ms(b.exchange_ms),
+                        b.after_ordinal,
+                        b.is_reset,
+                        at_us(b.taken_us),
+                        list(b.yes),
+                        list(b.no),
+                        b.verified,
+                    )
+                    for b in changes.books
+                ],
+            )
+
+    async def _apart(self, changes: Changes) -> None:
+        """Rows and votes that are kept apart, and those that no longer are."""
+        db = self._db
+        if changes.unplaced:
+            await db.executemany(
+                SQL["add_unplaced"],
+                [
+                    (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], at_us(row.received_us))
+                    for row in changes.unplaced
+                ],
+            )
+        if changes.placed:
+            await db.executemany(SQL["remove_unplaced"], [row[:4] for row in changes.placed])
+        for conflict in changes.conflicts:
+            await db.execute(
+                SQL["add_conflict"],
+                conflict.kind,
+                conflict.market,
+                datetime_of_ms(conflict.exchange_ms),
+                json.dumps(conflict.versions),
+            )
+        votes = [(v, SQL["add_vote"]) for v in changes.votes] + [(v, SQL["remove_vote"]) for v in changes.votes_done]
+        for vote, statement in votes:
+            key = (
+                vote.market,
+                vote.gatherer,
+                datetime_of_ms(vote.exchange_ms),
+                vote.after_ordinal,
+                at_us(vote.taken_us),
+            )
+            books = (list(vote.yes), list(vote.no)) if statement is SQL["add_vote"] else ()
+            await db.execute(statement, *key, *books)
+
+    async def _channels(self, batches: list[Batches], readers: dict[int, Reader]) -> None:
+        """Trades, tickers, lifecycle messages and quarantined frames."""
+        db = self._db
+        trades: list[tuple[Any, ...]] = []
+        tickers: list[tuple[Any, ...]] = []
+        lifecycle: list[tuple[Any, ...]] = []
+        for batch in batches:
+            reader = readers[batch.copy.gatherer]
+            trades += [
+                (
+                    r["trade_id"],
+                    reader.number(r["market"]),
+                    datetime_of_ms(r["exchange_ms"]),
+                    r["yes_price"],
+                    r["count"],
+                    r["taker_side"],
+                    r["is_block"],
+                    at_us(r["received_us"]),
+                )
+                for r in batch.trades
+            ]
+            tickers += [
+                (
+                    reader.number(r["market"]),
+                    datetime_of_ms(r["exchange_ms"]),
+                    r["price"],
+                    r["yes_bid"],
+                    r["yes_ask"],
+                    r["yes_bid_size"],
+                    r["yes_ask_size"],
+                    r["volume"],
+                    r["open_interest"],
+                    at_us(r["received_us"]),
+                )
+                for r in batch.tickers
+            ]
+            lifecycle += [
+                (reader.number(r["market"]), r["event_type"], r["payload"], at_us(r["received_us"]))
+                for r in batch.lifecycle
+            ]
+            if batch.quarantine:
+                await db.executemany(
+                    SQL["add_quarantine"],
+                    [
+                        (
+                            batch.copy.gatherer,
+                            r["session"],
+                            r["sid"],
+                            r["seq"],
+                            r["reason"],
+                            at_us(r["received_us"]),
+                            r["frame"],
+                        )
+                        for r in batch.quarantine
+                    ],
+                )
+        if trades:
+            await db.copy_records_to_table("trade_copies", records=trades)
+            await db.execute(SQL["merge_trades"])
+            await db.execute(SQL["dispute_trades"])
+        if tickers:
+            await db.copy_records_to_table("ticker_copies", records=tickers)
+            await db.execute(SQL["merge_tickers"])
+        if lifecycle:
+            await db.copy_records_to_table("lifecycle_copies", records=lifecycle)
+            await db.execute(SQL["merge_lifecycle"])
+
+    # -- metadata and time lines -------------------------------------------------------------------------------
+
+    async def time_lines(self) -> list[asyncpg.Record]:
+        """Every numbered market with what REST says of its times."""
+        rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"])
+        return rows
+
+    async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
+        """Store where time lines begin and end."""
+        async with self._db.transaction():
+            await self._lock(self.epoch)
+            await self._db.executemany(SQL["put_time_line"], lines)
+
+
+def _vote(row: asyncpg.Record, gatherer: int) -> ResetVote:
+    return ResetVote(
+        row["market"],
+        gatherer,
+        ms_of_datetime(row["exchange_ts"]),
+        row["after_ordinal"],
+        (row["taken_at"] - EPOCH) // timedelta(microseconds=1),
+        tuple(row["yes"]),
+        tuple(row["no"]),
+    )

@@ -1,0 +1,200 @@
+"""Reading one gatherer: contiguous batches, as a `Copy` a lane, with market numbers translated to production's."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+
+from common.config.schema import GathererSource, Merge
+from common.errors import StorageError
+from common.storage import copy as binary
+from common.storage import migrate
+from common.storage.database import connect
+from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
+from deduplicator.merge.identity import I64
+from deduplicator.statements import SQL
+
+DELTA_LAYOUT: Final = (
+    ("run", "i8"),
+    ("market", "i8"),
+    ("seq", "i8"),
+    ("exchange_ms", "i8"),
+    ("ordinal", "i4"),
+    ("exchange_us", "i2"),
+    ("side", "i2"),
+    ("price", "i4"),
+    ("delta", "i8"),
+    ("received_us", "i8"),
+)
+Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
+
+
+@dataclass
+class Batches:
+    """What was read of one lane: the copy for the merge, and the rows of the channels without ordinals."""
+
+    copy: Copy
+    trades: list[asyncpg.Record] = field(default_factory=list)
+    tickers: list[asyncpg.Record] = field(default_factory=list)
+    lifecycle: list[asyncpg.Record] = field(default_factory=list)
+    quarantine: list[asyncpg.Record] = field(default_factory=list)
+    received_us: int = 0
+    frames: int = 0
+
+
+class MissingBatch(StorageError):
+    """A batch number is missing: rows were dropped unread."""
+
+
+class Reader:
+    """One gatherer's database. `instance` and `gatherer` are known once it has answered."""
+
+    def __init__(self, source: GathererSource, limits: Merge, allot: Allot) -> None:
+        self.id = source.id
+        self._dsn, self._limits, self._allot = source.dsn.get_secret_value(), limits, allot
+        self._connection: asyncpg.Connection | None = None
+        self._numbers: dict[int, int] = {}
+        self.instance = ""
+        self.behind_batches = 0
+
+    async def open(self) -> str:
+        """Connect; returns the instance's uuid. Raises `StorageError`."""
+        self._connection = await connect(self._dsn)
+        await migrate.check(self._connection, "gatherer", "fleet migrate --config <the gatherer's file>")
+        self.instance = str(await self._connection.fetchval(SQL["read_instance"]))
+        return self.instance
+
+    async def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    @property
+    def connected(self) -> bool:
+        """Whether there is a connection."""
+        return self._connection is not None and not self._connection.is_closed()
+
+    async def read(self, gatherer: int, cursors: dict[int, int]) -> list[Batches]:
+        """What is new after the cursors, up to the configured limits, a lane each."""
+        db = self._db()
+        result = []
+        self.behind_batches = 0
+        for (lane,) in await db.fetch(SQL["read_lanes"]):
+            done = cursors.get(lane, 0)
+            rows = await db.fetch(
+                SQL["read_batches"],
+                lane,
+                done,
+                self._limits.read_batches_max,
+            )
+            if not rows:
+                continue
+            taken: list[asyncpg.Record] = []
+            total = 0
+            for row in rows:
+                if row["batch"] != done + len(taken) + 1:
+                    raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
+                total += row["delta_rows"]
+                if taken and total > self._limits.read_rows_max:
+                    break
+                taken.append(row)
+            self.behind_batches += len(rows) - len(taken)
+            result.append(await self._batches(gatherer, lane, done + 1, taken))
+        return result
+
+    async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
+        """Tell the gatherer what is stored in production."""
+        await self._db().execute(SQL["acknowledge"], consumer, epoch, lane, batch)
+
+    async def _batches(self, gatherer: int, lane: int, first: int, rows: list[asyncpg.Record]) -> Batches:
+        last = rows[-1]["batch"]
+        copy = Copy(gatherer, lane, first, last)
+        copy.delta_frames = sum(row["delta_frames"] for row in rows)
+        copy.quarantined = sum(row["delta_poisoned"] for row in rows)
+        result = Batches(copy, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows))
+        if any(row["delta_rows"] for row in rows):
+            copy.deltas = await self._deltas(lane, first, last)
+        fetched: dict[str, list[asyncpg.Record]] = {}
+        for table in (
+            "slices",
+            "runs",
+            "run_events",
+            "horizons",
+            "snapshots",
+            "trades",
+            "tickers",
+            "lifecycle",
+            "quarantine",
+        ):
+            fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last)
+        wanted = set(np.unique(copy.deltas.market).tolist())
+        for table in ("runs", "snapshots", "trades", "tickers", "lifecycle"):
+            wanted.update(row["market"] for row in fetched[table])
+        numbers = await self._translate(wanted)
+        copy.deltas.market = _mapped(copy.deltas.market, numbers)
+        copy.slices = [SliceStart(r["slice"], r["session"], r["sid"], r["channel"]) for r in fetched["slices"]]
+        copy.runs = [RunStart(r["run"], r["slice"], numbers[r["market"]], r["cover_from_ms"]) for r in fetched["runs"]]
+        copy.run_events = [
+            RunEvent(r["run"], r["event"], r["from_ms"], r["to_ms"], r["reason"]) for r in fetched["run_events"]
+        ]
+        copy.horizons = [Horizon(r["slice"], r["horizon_ms"], r["ended"], r["reason"]) for r in fetched["horizons"]]
+        copy.snapshots = [
+            Snapshot(
+                r["run"],
+                numbers[r["market"]],
+                r["kind"],
+                r["exchange_ms"],
+                r["after_ordinal"],
+                r["agrees"],
+                r["taken_us"],
+                tuple(r["yes"]),
+                tuple(r["no"]),
+            )
+            for r in fetched["snapshots"]
+        ]
+        result.trades, result.tickers = fetched["trades"], fetched["tickers"]
+        result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
+        return result
+
+    def number(self, local: int) -> int:
+        """Production's number of a market that `read` has met."""
+        return self._numbers[local]
+
+    async def _deltas(self, lane: int, first: int, last: int) -> Deltas:
+        out = io.BytesIO()
+        await self._db().copy_from_query(
+            SQL["read_deltas"],
+            lane,
+            first,
+            last,
+            output=out,
+            format="binary",
+        )
+        read = binary.decode(DELTA_LAYOUT, out.getvalue())
+        return Deltas(**{name: column.astype(np.int64) for name, column in read.items()})
+
+    async def _translate(self, wanted: set[int]) -> dict[int, int]:
+        new = sorted(wanted - self._numbers.keys())
+        if new:
+            rows = await self._db().fetch(SQL["read_tickers_of"], new)
+            allotted = await self._allot([row["ticker"] for row in rows])
+            self._numbers.update({row["market"]: allotted[row["ticker"]] for row in rows})
+        return self._numbers
+
+    def _db(self) -> Any:
+        if self._connection is None:
+            raise StorageError(f"{self.id} is not connected")
+        return self._connection
+
+
+def _mapped(local: I64, numbers: dict[int, int]) -> I64:
+    unique, inverse = np.unique(local, return_inverse=True)
+    translated = np.array([numbers[int(number)] for number in unique], np.int64)
+    result: I64 = translated[inverse] if len(local) else local
+    return result

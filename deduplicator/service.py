@@ -1,0 +1,277 @@
+"""The deduplicator's wiring: read every gatherer, merge, store, and again."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry
+
+from common import http, log
+from common.config.schema import DeduplicatorConfig
+from common.errors import Fenced, StorageError
+from common.exchange.rest import Rest
+from common.exchange.signing import Signer
+from common.numbers import datetime_of_ms, ms_of_datetime
+from common.process import backoff_s, stop_event
+from common.storage import migrate
+from common.storage.database import CLIENT_ERRORS, connect, owned
+from deduplicator.archive.exporter import Exporter
+from deduplicator.merge.copies import Changes
+from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
+from deduplicator.merge.identity import StoreFull
+from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.metadata import Metadata
+from deduplicator.metrics import DeduplicatorCollector, Totals
+from deduplicator.production import Production
+from deduplicator.reader import Batches, Reader
+
+RETRY_FIRST_S: Final = 0.2
+RETRY_MOST_S: Final = 10.0
+TIME_LINES_S: Final = 1.0
+ACKNOWLEDGE_S: Final = 1.0
+IDLE_STEP_S: Final = 0.25
+CLOSE_GRACE_MS: Final = 60_000
+UNKNOWN_POLLS: Final = 3
+
+
+class Deduplicator:
+    """One deduplicator; a second one takes the lease, and this one exits."""
+
+    def __init__(self, config: DeduplicatorConfig, config_file: Path) -> None:
+        self.config, self._config_file = config, config_file
+        self._signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
+        self._limits = Limits(config.merge.hole_wait, config.merge.recent, config.merge.recent_rows_max)
+        self._started = time.monotonic()
+        self._epoch: int | None = None
+        self._merger: Merger | None = None
+        self._readers: list[Reader] = []
+        self._failures: dict[str, str] = {}
+        self._retry_at: dict[str, float] = {}
+        self.totals = Totals()
+
+    async def run(self) -> None:
+        """Until SIGTERM, or until another deduplicator takes over."""
+        stopped = stop_event()
+        config = self.config
+        registry = CollectorRegistry()
+        registry.register(DeduplicatorCollector(self.totals))
+        async with (
+            owned(config.production.dsn.get_secret_value(), "production") as dsn,
+            Rest(config.kalshi.rest_url, self._signer) as rest,
+        ):
+            self._metadata = Metadata(rest, dsn)
+            async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
+                log.get().info("deduplicator_started", port=port)
+                tasks = [asyncio.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
+                if config.archive is not None:
+                    exporter = Exporter(config.archive, dsn)
+                    tasks.append(asyncio.create_task(exporter.run()))
+                try:
+                    await self._work(dsn, stopped)
+                finally:
+                    for task in tasks:
+                        task.cancel()
+                    await asyncio.gather(*tasks, return_exceptions=True)
+                    for reader in self._readers:
+                        await reader.close()
+        log.get().info("deduplicator_stopped")
+
+    async def _work(self, dsn: str, stopped: asyncio.Event) -> None:
+        delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
+        while not stopped.is_set():
+            await asyncio.sleep(next(delays))
+            try:
+                connection = await connect(dsn)
+                try:
+                    production = Production(connection, self.config.deduplicator_id)
+                    await migrate.check(connection, "production", f"fleet migrate --config {self._config_file}")
+                    if self._epoch is None:
+                        await production.take_lease()
+                        self._epoch = production.epoch
+                    else:
+                        await production.resume_lease(self._epoch)
+                    await self._session(production, stopped)
+                finally:
+                    connection.terminate()
+            except Fenced:
+                raise
+            except StoreFull as full:
+                log.get().info("merge_state_renewed", why=str(full))
+                delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
+            except (StorageError, *CLIENT_ERRORS) as error:
+                self._failures["production"] = f"{type(error).__name__}: {error}"
+                log.get().warning("production_failed", error=self._failures["production"])
+
+    async def _session(self, production: Production, stopped: asyncio.Event) -> None:
+        """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
+        merger = await production.restore(self._limits, _now_ms())
+        for reader in self._readers:
+            await reader.close()
+        self._readers = [Reader(s, self.config.merge, production.allot) for s in self.config.gatherers]
+        self._merger = merger
+        self._failures.pop("production", None)
+        everything = (await production.allot([""]))[""]
+        for channel in ALL_MARKETS_CHANNELS:
+            merger.begin_line(everything, channel, production.fleet_started_ms, None)
+        log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.runs))
+        known: dict[str, tuple[int, dict[int, int]]] = {}
+        stepped = lined = acknowledged = 0.0
+        while not stopped.is_set():
+            began = time.monotonic()
+            if began - lined > TIME_LINES_S:
+                lined = began
+                await self._time_lines(production, merger)
+            batches = await self._read(production, known)
+            if batches or began - stepped > IDLE_STEP_S:
+                stepped = began
+                await self._step(production, merger, batches, known)
+            if began - acknowledged > ACKNOWLEDGE_S:
+                acknowledged = began
+                await self._acknowledge(production, known)
+            if not batches:
+                await asyncio.sleep(self.config.merge.poll / 1000)
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    async def _read(self, production: Production, known: dict[str, tuple[int, dict[int, int]]]) -> list[Batches]:
+        due = [r for r in self._readers if time.monotonic() >= self._retry_at.get(r.id, 0.0)]
+        for reader in due:
+            if not reader.connected and await self._open(reader):
+                known[reader.id] = await production.gatherer(reader)
+        reading = [reader for reader in due if reader.connected]
+        found = await asyncio.gather(*(r.read(*known[r.id]) for r in reading), return_exceptions=True)
+        batches: list[Batches] = []
+        for reader, result in zip(reading, found, strict=True):
+            if isinstance(result, BaseException):
+                if not isinstance(result, (StorageError, *CLIENT_ERRORS)):
+                    raise result
+                await self._failed(reader, result)
+            else:
+                batches += result
+        return batches
+
+    async def _open(self, reader: Reader) -> bool:
+        try:
+            await reader.open()
+        except (StorageError, *CLIENT_ERRORS) as error:
+            await self._failed(reader, error)
+            return False
+        self._failures.pop(reader.id, None)
+        log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
+        return True
+
+    async def _failed(self, reader: Reader, error: BaseException) -> None:
+        await reader.close()
+        if reader.id not in self._failures:
+            log.get().warning("gatherer_lost", gatherer=reader.id, error=f"{type(error).__name__}: {error}")
+        self._failures[reader.id] = f"{type(error).__name__}: {error}"
+        self._retry_at[reader.id] = time.monotonic() + RETRY_FIRST_S * 2
+
+    # -- merging -----------------------------------------------------------------------------------------------
+
+    async def _step(
+        self,
+        production: Production,
+        merger: Merger,
+        batches: list[Batches],
+        known: dict[str, tuple[int, dict[int, int]]],
+    ) -> None:
+        copies = [batch.copy for batch in batches]
+        for needed in (merger.late(copies), merger.heads_below_floor()):
+            if needed is not None:
+                await production.load_identities(merger, *needed)
+        changes = merger.step(copies, _now_ms())
+        used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
+        if used or _anything(changes):
+            numbers = {known[reader.id][0]: reader for reader in self._readers if reader.id in known}
+            await production.store(changes, used, numbers)
+            for account in changes.accounts:
+                known[numbers[account.gatherer].id][1][account.lane] = account.to_batch
+            self.totals.add(changes, used, _now_ms())
+
+    async def _acknowledge(self, production: Production, known: dict[str, tuple[int, dict[int, int]]]) -> None:
+        for reader in self._readers:
+            if reader.connected:
+                try:
+                    for lane, batch in known[reader.id][1].items():
+                        await reader.acknowledge(self.config.deduplicator_id, production.epoch, lane, batch)
+                except (StorageError, *CLIENT_ERRORS) as error:
+                    await self._failed(reader, error)
+
+    async def _time_lines(self, production: Production, merger: Merger) -> None:
+        """Where each market's time line begins and ends, from what REST says."""
+        started = production.fleet_started_ms
+        patience_ms = UNKNOWN_POLLS * self.config.merge.metadata_poll
+        rows: list[tuple[int, datetime, datetime | None]] = []
+        for row in await production.time_lines():
+            if row["ticker"] == "":
+                continue
+            if row["open_time"] is not None:
+                first = max(ms_of_datetime(row["open_time"]), started)
+            elif _now_ms() - ms_of_datetime(row["seen_at"]) > patience_ms:
+                first = started  # REST does not list it: the widest claim is the honest one
+            else:
+                continue
+            end = None
+            if row["status"] in ("determined", "finalized") and row["close_time"] is not None:
+                end = ms_of_datetime(max(filter(None, (row["close_time"], row["settlement_ts"])))) + CLOSE_GRACE_MS
+            line = merger.lines.get((row["market"], ORDERBOOK))
+            if line is None or (line.first_ms, line.end_ms) != (first, end):
+                merger.begin_line(row["market"], ORDERBOOK, first, end)
+                rows.append((row["market"], datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
+        if rows:
+            await production.put_time_lines(rows)
+
+    # -- what others see ---------------------------------------------------------------------------------------
+
+    def _why_not_ready(self) -> str | None:
+        if self._merger is None:
+            return "the merge's state is not restored yet"
+        missing = [reader.id for reader in self._readers if not reader.connected]
+        if "production" in self._failures:
+            return f"production: {self._failures['production']}"
+        if missing:
+            return f"not reading {', '.join(missing)}: {self._failures.get(missing[0], 'not tried yet')}"
+        return None
+
+    def status(self) -> dict[str, Any]:
+        """The state as JSON."""
+        totals = self.totals
+        return {
+            "deduplicator_id": self.config.deduplicator_id,
+            "uptime_s": round(time.monotonic() - self._started, 1),
+            "ready": self._why_not_ready() or "ready",
+            "epoch": self._epoch,
+            "gatherers": {
+                reader.id: {
+                    "connected": reader.connected,
+                    "behind_batches": reader.behind_batches,
+                    "error": self._failures.get(reader.id, ""),
+                }
+                for reader in self._readers
+            },
+            "identities": len(self._merger.store) if self._merger else 0,
+            "metadata_polls": self._metadata.polls,
+            **totals.shown(),
+        }
+
+
+def _anything(changes: Changes) -> bool:
+    return bool(
+        changes.slices
+        or changes.runs
+        or changes.gaps
+        or changes.heals
+        or changes.books
+        or changes.placed
+        or changes.conflicts
+        or changes.votes_done
+    )
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

@@ -1,0 +1,1 @@
+SELECT acknowledge($1, $2, $3, $4)

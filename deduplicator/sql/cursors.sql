@@ -1,0 +1,1 @@
+SELECT lane, batch FROM store.cursors WHERE gatherer = $1

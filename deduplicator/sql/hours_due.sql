@@ -1,0 +1,20 @@
+-- Hours to export: ended, not yet exported whole, and sealed or waited for; and those that changed since.
+WITH hours AS (
+    SELECT h AS hour, h + interval '1 hour' AS until
+      FROM store.lease, generate_series(date_trunc('hour', fleet_started_at - interval '1 day'), now(), interval '1 hour') h
+     WHERE h + interval '1 hour' <= now()
+       AND EXISTS (SELECT FROM store.deltas d WHERE d.exchange_ts >= h AND d.exchange_ts < h + interval '1 hour')
+), unsealed AS (
+    SELECT h.hour, count(c.ticker) AS markets
+      FROM hours h LEFT JOIN coverage c
+        ON c.channel = 'orderbook_delta' AND c.first_seen < h.until AND c.sealed_until < h.until
+       AND (c.ended_at IS NULL OR c.sealed_until < c.ended_at)
+     GROUP BY h.hour
+)
+SELECT h.hour, u.markets AS unsealed
+  FROM hours h JOIN unsealed u USING (hour) LEFT JOIN store.exports e USING (hour)
+ WHERE CASE WHEN e.hour IS NULL THEN u.markets = 0 OR now() > h.until + $1::interval
+            ELSE (NOT e.complete AND u.markets = 0)
+                 OR EXISTS (SELECT FROM store.gaps g WHERE g.healed_at > e.exported_at
+                               AND g.started_at < h.until AND g.ended_at > h.hour) END
+ ORDER BY h.hour

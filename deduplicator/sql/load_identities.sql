@@ -1,0 +1,3 @@
+SELECT market, ((extract(epoch FROM exchange_ts) * 1000)::bigint) AS exchange_ms, ordinal, side, price, delta
+  FROM store.deltas
+ WHERE exchange_ts >= $1 AND exchange_ts < $2 AND (cardinality($3::bigint[]) = 0 OR market = ANY ($3::bigint[]))

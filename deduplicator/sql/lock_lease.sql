@@ -1,0 +1,1 @@
+SELECT epoch FROM store.lease WHERE epoch = $1 FOR UPDATE

@@ -1,0 +1,2 @@
+SELECT run, market, seq, exchange_ms, ordinal, exchange_us, side, price, delta, received_us
+  FROM deltas WHERE lane = $1 AND batch BETWEEN $2 AND $3

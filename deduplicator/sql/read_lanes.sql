@@ -1,0 +1,1 @@
+SELECT lane FROM lanes ORDER BY lane

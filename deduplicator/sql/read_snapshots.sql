@@ -1,0 +1,1 @@
+SELECT * FROM snapshots WHERE lane = $1 AND batch BETWEEN $2 AND $3 ORDER BY batch

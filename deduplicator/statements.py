@@ -1,0 +1,8 @@
+"""The deduplicator's SQL, by name: `SQL["add_gap"]` is the text of `sql/add_gap.sql`."""
+
+from pathlib import Path
+from typing import Final
+
+from common.storage.database import Queries
+
+SQL: Final = Queries(Path(__file__).parent / "sql")

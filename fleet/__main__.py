@@ -1,0 +1,199 @@
+"""`fleet`: the operator's command line.
+
+Exit codes: 0 as it should be; 1 something differs, is not ready or failed; 2 wrong use or configuration.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import aiohttp
+import click
+from rich.console import Console
+from rich.table import Table
+
+from common import cli
+from common.config.load import check_private_key_file, load_any, load_deduplicator
+from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.errors import FleetError
+from common.storage import embedded
+from common.storage.database import connect
+from common.storage.migrate import migrate as migrate_schema
+from fleet.statements import SQL
+
+T = TypeVar("T")
+CONFIG = click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except FleetError as error:
+        cli.fail(error)
+        raise
+
+
+@click.group()
+@click.version_option(package_name="kalshi-fleet")
+def main() -> None:
+    """Operate a fleet that records every Kalshi market."""
+
+
+@main.command()
+def demo() -> None:
+    """A whole fleet on this machine for a minute, broken on the way; exits 0 only if production equals the exchange."""
+    from fleet.demo import run
+
+    sys.exit(0 if _run(run()) else 1)
+
+
+@main.command("check-config")
+@CONFIG
+def check_config(config_file: Path) -> None:
+    """Read a configuration file and its key file; say what is wrong, or that nothing is."""
+    try:
+        config = load_any(config_file)
+        check_private_key_file(str(config_file), config.kalshi)
+    except FleetError as error:
+        cli.fail(error)
+    kind = "gatherer" if isinstance(config, GathererConfig) else "deduplicator"
+    print(f"{config_file}: a correct {kind} configuration")
+
+
+@main.command()
+@CONFIG
+def migrate(config_file: Path) -> None:
+    """Create or upgrade the database that the file names."""
+    try:
+        config = load_any(config_file)
+    except FleetError as error:
+        cli.fail(error)
+
+    async def work() -> list[str]:
+        if isinstance(config, DeduplicatorConfig):
+            dsn, schema = config.production.dsn.get_secret_value(), "production"
+        else:
+            dsn, schema = config.database.dsn.get_secret_value(), "gatherer"
+        if embedded.is_embedded(dsn):
+            async with embedded.EmbeddedServer.of_dsn(dsn) as server:
+                return await asyncio.to_thread(migrate_schema, server.dsn, schema)  # type: ignore[arg-type]
+        return await asyncio.to_thread(migrate_schema, dsn, schema)  # type: ignore[arg-type]
+
+    applied = _run(work())
+    print("\n".join(f"applied {name}" for name in applied) or "the schema is current")
+
+
+def _production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
+    try:
+        config = load_deduplicator(config_file)
+        return config, embedded.attach_dsn(config.production.dsn.get_secret_value())
+    except FleetError as error:
+        cli.fail(error)
+        raise
+
+
+async def _fetch(dsn: str, statement: str, *arguments: Any) -> list[dict[str, Any]]:
+    connection = await connect(dsn)
+    try:
+        return [dict(row) for row in await connection.fetch(statement, *arguments)]
+    finally:
+        await connection.close()
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
+    if as_json:
+        print(json.dumps(rows, default=str))
+        return
+    table = Table(title=title)
+    for column in rows[0] if rows else ("nothing",):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)
+
+
+@main.command()
+@CONFIG
+@JSON
+def gaps(config_file: Path, as_json: bool) -> None:
+    """Stretches of exchange time that no gatherer provably recorded, newest first."""
+    _, dsn = _production(config_file)
+    _print(_run(_fetch(dsn, SQL["gaps"])), as_json, "Coverage gaps")
+
+
+@main.command()
+@click.argument("ticker")
+@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S"]), help="UTC; now if left out")
+@CONFIG
+@JSON
+def book(ticker: str, at: datetime | None, config_file: Path, as_json: bool) -> None:
+    """The order book of a market after all changes up to a time."""
+    _, dsn = _production(config_file)
+    moment = (at or datetime.now(UTC)).replace(tzinfo=UTC)
+    _print(_run(_fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment)), as_json, f"{ticker} at {moment}")
+
+
+@main.command()
+@CONFIG
+@click.option("--now", is_flag=True, help="the present, unfinished hour as well")
+@click.option("--hours", default=1, show_default=True, help="with --now: how many hours before it")
+@JSON
+def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
+    """Write hours of production to the archive: those that are due, or with --now the present one too."""
+    from deduplicator.archive.exporter import Exporter
+
+    config, dsn = _production(config_file)
+    if config.archive is None:
+        raise click.UsageError(f"{config_file} has no section `archive`")
+    exporter = Exporter(config.archive, dsn)
+    if now:
+        manifests = _run(exporter.export_now(hours))
+        rows = [{"hour": m["hour"], **{n: r["rows"] for n, r in m["relations"].items()}} for m in manifests]
+    else:
+        rows = [{"hour": str(hour)} for hour in _run(exporter.export_due())]
+    _print(rows, as_json, "Exported")
+
+
+@main.command()
+@click.argument("urls", nargs=-1, required=True)
+@JSON
+def status(urls: tuple[str, ...], as_json: bool) -> None:
+    """The state of processes, asked at their HTTP addresses; exits 1 unless all are ready."""
+
+    async def ask() -> dict[str, Any]:
+        answers: dict[str, Any] = {}
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+            for url in urls:
+                try:
+                    async with http.get(f"{url.rstrip('/')}/status") as response:
+                        answers[url] = await response.json()
+                except (aiohttp.ClientError, TimeoutError) as error:
+                    answers[url] = {"ready": f"does not answer: {type(error).__name__}"}
+        return answers
+
+    answers = _run(ask())
+    if as_json:
+        print(json.dumps(answers))
+    else:
+        rows = [
+            {
+                "process": a.get("gatherer_id") or a.get("deduplicator_id") or url,
+                "ready": a["ready"],
+                "uptime s": a.get("uptime_s"),
+                "lag ms": a.get("lag_ms", a.get("loader", {}).get("lag_ms")),
+            }
+            for url, a in answers.items()
+        ]
+        _print(rows, False, "Fleet")
+    sys.exit(0 if all(a["ready"] == "ready" for a in answers.values()) else 1)
+
+
+if __name__ == "__main__":
+    main()

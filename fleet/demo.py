@@ -1,0 +1,160 @@
+"""The demo: a whole fleet on this machine for about a minute, broken on the way, and the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from rich.console import Console
+from rich.table import Table
+
+from fleet import s3 as local_s3
+from fleet.local import BUCKET, LocalFleet, Plan
+from fleet.truth import Truth
+from fleet.verdict import Check, compare, compare_archive, sealed_past
+from fleet.view import View
+
+SEAL_WAIT_S: Final = 60.0
+CONNECTIONS: Final = {"orderbook": 6, "trade": 2, "ticker": 2, "lifecycle": 2}
+REPLAYED: Final = 2
+REPLAY_SPEED: Final = 22.0
+T = TypeVar("T")
+Step = tuple[float, str, Callable[[LocalFleet], Awaitable[object]]]
+
+
+async def _kill(fleet: LocalFleet, name: str) -> None:
+    fleet.kill(name)
+
+
+async def _start(fleet: LocalFleet, name: str) -> None:
+    if name == "deduplicator":
+        fleet.start_deduplicator()
+    else:
+        fleet.start_gatherer(name)
+
+
+def schedule() -> list[Step]:
+    """What is broken, and when (seconds)."""
+    a, b, c = "gatherer-a", "gatherer-b", "gatherer-c"
+    books = "orderbook_delta"
+    return [
+        (5, "drop three order-book frames of gatherer-a", lambda f: f.fault("drop", key=a, channel=books, count=3)),
+        (9, "cut every connection of gatherer-b", lambda f: f.fault("cut", key=b)),
+        (13, "kill -9 gatherer-c", lambda f: _kill(f, c)),
+        (16, "drop a trade frame of gatherer-b", lambda f: f.fault("drop", key=b, channel="trade", count=1)),
+        (18, "start gatherer-c again", lambda f: _start(f, c)),
+        (24, "send the same frames of gatherer-a twice", lambda f: f.fault("duplicate", key=a, channel=books, count=2)),
+        (28, "mute gatherer-b's sockets for 4 s", lambda f: f.fault("mute", key=b, channel=books, for_ms=4000)),
+        (34, "kill -9 the deduplicator", lambda f: _kill(f, "deduplicator")),
+        (36, "start the deduplicator again", lambda f: _start(f, "deduplicator")),
+        (39, "cut gatherer-a's order books", lambda f: f.fault("cut", key=a, channel=books)),
+        (43, "drop five frames of gatherer-c", lambda f: f.fault("drop", key=c, channel=books, count=5)),
+    ]
+
+
+def recordings() -> list[Path]:
+    """Two real recordings, if KALSHI_RECORDINGS names a folder that has some."""
+    folder = os.environ.get("KALSHI_RECORDINGS")
+    found = sorted(Path(folder).rglob("*.ndjson.gz"), key=lambda file: file.stat().st_size) if folder else []
+    return found[:REPLAYED]
+
+
+async def run(seconds: float = 48.0) -> bool:
+    """Run the demo; returns whether the verdict is `equal`."""
+    files = recordings()
+    replay = [word for file in files for word in ("--replay", str(file))]
+    synthetic = ("--markets", "40", "--rate", "400", "--close-after", "20", "--create-after", "10")
+    plan = Plan(connections=CONNECTIONS, simulator=(*synthetic, *replay, "--speed", str(REPLAY_SPEED)))
+    async with LocalFleet(plan) as fleet:
+        with View() as view:
+            view.say("starting an exchange, three gatherers, a deduplicator, four databases and an S3 endpoint")
+            if files:
+                view.say(f"real frames: {', '.join(file.name for file in files)}")
+            else:
+                view.say("synthetic markets only: KALSHI_RECORDINGS names no recordings")
+            await fleet.start_simulator("--paused")
+            await fleet.start_s3()
+            for name in plan.gatherers:
+                fleet.start_gatherer(name)
+            fleet.start_deduplicator()
+            await _watch(fleet, view, fleet.ready(*plan.gatherers, "deduplicator"))
+            await fleet.control("/resume", {})
+            view.say("everything is ready; the exchange begins to trade")
+            await _watch(fleet, view, _break(fleet, view, seconds))
+            await fleet.control("/pause", {})
+            view.say("the exchange pauses; waiting until every market is sealed past its last event")
+            await _watch(fleet, view, fleet.ready(*plan.gatherers, "deduplicator"))
+            await fleet.control("/finish", {})
+            truth = Truth.read(fleet.truth)
+            sealed = await _watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S))
+            view.say("exporting the archive" if sealed else "not sealed in time")
+            manifests = await export(fleet)
+            view.say("comparing production with the exchange's log, and the archive with production")
+            checks = await compare(fleet.production_dsn, truth, strict=True)
+            checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests)
+            if not sealed:
+                checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
+            if any(check.differences for check in checks):
+                for name in fleet.processes:
+                    print(f"--- {name}\n{fleet.log_tail(name)}")
+        return print_verdict(checks)
+
+
+async def export(fleet: LocalFleet) -> list[dict[str, Any]]:
+    """Export the present and the past hour, as `fleet export --now` does."""
+    from common.config.load import load_deduplicator
+    from common.storage.embedded import attach_dsn
+    from deduplicator.archive.exporter import Exporter
+
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+    config = load_deduplicator(fleet.config("deduplicator"))
+    assert config.archive is not None
+    return await Exporter(config.archive, attach_dsn(fleet.production_dsn)).export_now(hours=1)
+
+
+async def _break(fleet: LocalFleet, view: View, seconds: float) -> None:
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for at, text, step in schedule():
+        await asyncio.sleep(max(0.0, began + at - loop.time()))
+        hit = await step(fleet)
+        view.say(text + (f" ({hit} connections)" if isinstance(hit, int) else ""))
+    await asyncio.sleep(max(0.0, began + seconds - loop.time()))
+    while not (await fleet.control("/state"))["replay_finished"]:
+        await asyncio.sleep(0.5)
+
+
+async def _watch(fleet: LocalFleet, view: View, work: Awaitable[T]) -> T:
+    """Show the fleet's state while something is awaited."""
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        fleet.check_alive()
+        names = (*fleet.plan.gatherers, "deduplicator")
+        statuses = await asyncio.gather(*(fleet.status(name) for name in names))
+        state = await fleet.control("/state")
+        view.show(dict(zip(names[:-1], statuses[:-1], strict=True)), statuses[-1], state["deltas"])
+        await asyncio.wait({task}, timeout=0.5)
+    return task.result()
+
+
+def print_verdict(checks: list[Check]) -> bool:
+    """A table of all comparisons; returns whether nothing differs."""
+    console = Console()
+    table = Table(title="Verdict")
+    table.add_column("compared", no_wrap=True)
+    for column in ("rows", "listed as lost", "differences"):
+        table.add_column(column, justify="right")
+    for check in checks:
+        colour = "red" if check.differences else "green"
+        table.add_row(check.name, str(check.compared), str(check.listed), f"[{colour}]{check.differences}[/{colour}]")
+    console.print(table)
+    for check in checks:
+        for example in check.examples:
+            console.print(f"{check.name}: {example}", style="red", highlight=False)
+    equal = not any(check.differences for check in checks)
+    console.print("EQUAL: production is what happened on the exchange" if equal else "DIFFERENT", style="bold")
+    return equal

@@ -1,0 +1,1 @@
+SELECT ticker, channel, started_at, ended_at FROM coverage_gaps WHERE healed_at IS NULL

@@ -1,0 +1,72 @@
+"""The exchange's own log, read back: what should be in production. Nothing here comes from the fleet."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+
+Level = tuple[str, Decimal]
+Identity = tuple[str, int, int]
+"""Ticker, exchange millisecond, ordinal."""
+Change = tuple[str, Decimal, Decimal, int]
+"""Side, price, delta, microseconds within the millisecond."""
+
+
+@dataclass
+class Truth:
+    """Everything that happened on the exchange."""
+
+    deltas: dict[Identity, Change] = field(default_factory=dict)
+    trades: dict[str, tuple[str, int, Decimal, Decimal, str, bool]] = field(default_factory=dict)
+    books: dict[str, dict[Level, Decimal]] = field(default_factory=dict)
+    lifecycle: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    resets: int = 0
+    last_ms: int = 0
+
+    @classmethod
+    def read(cls, file: Path) -> Truth:
+        """Read a truth log; ordinals are counted here, per market and millisecond, in the log's order."""
+        truth = cls()
+        last: dict[str, tuple[int, int]] = {}
+        with file.open() as lines:
+            for line in lines:
+                row = json.loads(line)
+                kind, ticker = row["kind"], row.get("ticker", "")
+                if kind in ("open", "reset"):
+                    truth.books[ticker] = {
+                        (side, Decimal(price)): Decimal(size) for side in ("yes", "no") for price, size in row[side]
+                    }
+                    truth.resets += kind == "reset"
+                elif kind == "delta":
+                    ms = row["ts_ms"]
+                    before = last.get(ticker, (-1, -1))
+                    ordinal = before[1] + 1 if before[0] == ms else 0
+                    last[ticker] = (ms, ordinal)
+                    change = (row["side"], Decimal(row["price"]), Decimal(row["delta"]), row["us"])
+                    truth.deltas[(ticker, ms, ordinal)] = change
+                    truth._apply(ticker, change)
+                elif kind == "trade":
+                    truth.trades[row["trade_id"]] = (
+                        ticker,
+                        row["ts_ms"],
+                        Decimal(row["yes_price"]),
+                        Decimal(row["count"]),
+                        row["taker_side"],
+                        row["is_block"],
+                    )
+                elif kind == "lifecycle":
+                    truth.lifecycle[(ticker, row["event_type"])] += 1
+                truth.last_ms = max(truth.last_ms, row.get("ts_ms", 0))
+        return truth
+
+    def _apply(self, ticker: str, change: Change) -> None:
+        side, price, delta, _ = change
+        book = self.books[ticker]
+        size = book.get((side, price), Decimal(0)) + delta
+        if size:
+            book[(side, price)] = size
+        else:
+            book.pop((side, price), None)

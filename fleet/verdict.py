@@ -1,0 +1,232 @@
+"""The verdict: production compared with the exchange's own log, row by row, and the archive with production.
+
+A true row that production lacks is a difference unless it lies in a listed gap; `strict` counts those too. What
+is compared with is the simulator's truth log, never anything that the fleet computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import asyncpg
+
+from common.numbers import ms_of_datetime
+from common.storage.database import connect
+from deduplicator.archive import tables
+from deduplicator.statements import SQL as EXPORTS
+from fleet.statements import SQL
+from fleet.truth import Truth
+
+EXAMPLES_MAX = 5
+
+
+@dataclass
+class Check:
+    """One comparison: how much was compared, how much is listed as lost, and what differs."""
+
+    name: str
+    compared: int = 0
+    listed: int = 0
+    differences: int = 0
+    examples: list[str] = field(default_factory=list)
+    note: str = ""
+
+    def differ(self, example: str) -> None:
+        """Count a difference and keep the first few."""
+        self.differences += 1
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(example)
+
+    def json(self) -> dict[str, Any]:
+        """As JSON."""
+        return self.__dict__
+
+
+async def sealed_past(dsn: str, ms: int, timeout_s: float) -> bool:
+    """Wait until every market's coverage is sealed past an exchange time."""
+    connection = await connect(dsn)
+    deadline = asyncio.get_running_loop().time() + timeout_s
+    try:
+        while await connection.fetchval(SQL["unsealed_lines"], ms) != 0:
+            if asyncio.get_running_loop().time() > deadline:
+                return False
+            await asyncio.sleep(0.3)
+        return True
+    finally:
+        await connection.close()
+
+
+async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False) -> list[Check]:
+    """Production against the truth. With `outages`, gaps are expected; otherwise each is a difference."""
+    connection = await connect(dsn)
+    try:
+        gaps = await _gaps(connection)
+        return [
+            await _deltas(connection, truth, gaps, strict=strict),
+            await _trades(connection, truth, gaps, strict=strict),
+            await _books(connection, truth),
+            await _lifecycle(connection, truth),
+            await _unplaced(connection, truth),
+            await _nothing_else(connection, outages=outages),
+        ]
+    finally:
+        await connection.close()
+
+
+Gaps = dict[tuple[str, str], list[tuple[int, int]]]
+
+
+async def _gaps(connection: asyncpg.Connection) -> Gaps:
+    gaps: Gaps = {}
+    for row in await connection.fetch(SQL["open_gaps"]):
+        stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
+        gaps.setdefault((row["ticker"], row["channel"]), []).append(stretch)
+    return gaps
+
+
+def _listed(gaps: Gaps, ticker: str, channel: str, ms: int) -> bool:
+    return any(start <= ms < end for start, end in gaps.get((ticker, channel), ()))
+
+
+async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, strict: bool) -> Check:
+    check = Check("orderbook_deltas (in order, ordinals included)")
+    missing = dict(truth.deltas)
+    async with connection.transaction(readonly=True):
+        async for row in connection.cursor(SQL["all_deltas"], prefetch=5000):
+            check.compared += 1
+            identity = (row["ticker"], ms_of_datetime(row["exchange_ts"]), row["ordinal"])
+            true = missing.pop(identity, None)
+            stored = (row["side"], row["price"], row["delta"])
+            if true is None:
+                check.differ(f"{identity}: not on the exchange, or twice")
+            elif stored != true[:3]:
+                check.differ(f"{identity}: {stored}, but {true[:3]} on the exchange")
+            elif row["exchange_us"] is not None and row["exchange_us"] != true[3]:
+                check.differ(f"{identity}: microsecond {row['exchange_us']}, but {true[3]} on the exchange")
+    for identity in missing:
+        if not strict and _listed(gaps, identity[0], "orderbook_delta", identity[1]):
+            check.listed += 1
+        else:
+            check.differ(f"{identity}: missing and not listed")
+    return check
+
+
+async def _trades(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, strict: bool) -> Check:
+    check = Check("trades (by trade_id, all fields)")
+    missing = dict(truth.trades)
+    for row in await connection.fetch(SQL["all_trades"]):
+        check.compared += 1
+        trade_id = str(row["trade_id"])
+        stored = (
+            row["ticker"],
+            ms_of_datetime(row["exchange_ts"]),
+            row["yes_price"],
+            row["count"],
+            row["taker_side"],
+            row["is_block"],
+        )
+        true = missing.pop(trade_id, None)
+        if true != stored:
+            check.differ(f"{trade_id}: {stored}, but {true} on the exchange")
+    for trade_id, true in missing.items():
+        if not strict and _listed(gaps, true[0], "trade", true[1]):
+            check.listed += 1
+        else:
+            check.differ(f"{trade_id}: missing and not listed")
+    return check
+
+
+async def _books(connection: asyncpg.Connection, truth: Truth) -> Check:
+    check = Check("books at the end (book_at)")
+    for ticker, book in truth.books.items():
+        check.compared += 1
+        rows = await connection.fetch("SELECT * FROM book_at($1, now())", ticker)
+        stored = {(row["side"], row["price"]): row["size"] for row in rows}
+        if stored != book:
+            check.differ(f"{ticker}: {len(stored)} levels, {len(book)} on the exchange: {_first_level(stored, book)}")
+    return check
+
+
+def _first_level(stored: dict[tuple[str, Decimal], Decimal], book: dict[tuple[str, Decimal], Decimal]) -> str:
+    wrong = next(key for key in {*stored, *book} if stored.get(key) != book.get(key))
+    return f"{wrong[0]} {wrong[1]}: {stored.get(wrong)}, {book.get(wrong)} on the exchange"
+
+
+async def _lifecycle(connection: asyncpg.Connection, truth: Truth) -> Check:
+    check = Check("lifecycle_events (by market and type)")
+    stored = Counter(
+        {(row["ticker"], row["event_type"]): row["events"] for row in await connection.fetch(SQL["lifecycle_counts"])}
+    )
+    for key in {*stored, *truth.lifecycle}:
+        check.compared += 1
+        if stored[key] != truth.lifecycle.get(key, 0):
+            check.differ(f"{key}: {stored[key]}, {truth.lifecycle.get(key, 0)} on the exchange")
+    return check
+
+
+async def _unplaced(connection: asyncpg.Connection, truth: Truth) -> Check:
+    """Every unplaced row is a true change of its millisecond."""
+    check = Check("unplaced_deltas (each is a true change)")
+    by_ms: dict[tuple[str, int], set[tuple[str, Decimal, Decimal]]] = {}
+    for (ticker, ms, _), change in truth.deltas.items():
+        by_ms.setdefault((ticker, ms), set()).add(change[:3])
+    for row in await connection.fetch("SELECT * FROM unplaced_deltas"):
+        check.compared += 1
+        ms = ms_of_datetime(row["exchange_ts"])
+        if (row["side"], row["price"], row["delta"]) not in by_ms.get((row["ticker"], ms), set()):
+            check.differ(f"{row['ticker']} {ms}: not on the exchange")
+    return check
+
+
+async def _nothing_else(connection: asyncpg.Connection, *, outages: bool) -> Check:
+    """No conflicts, accounts that add up, and no gap that is not explained."""
+    check = Check("gaps, conflicts and accounts")
+    for row in await connection.fetch("SELECT kind, count(*) AS n FROM merge_conflicts GROUP BY kind"):
+        check.differ(f"{row['n']} conflicts of kind {row['kind']}")
+    for row in await connection.fetch(SQL["gap_counts"]):
+        check.compared += row["gaps"]
+        if row["reason"] != "before_subscription" and not outages:
+            check.differ(f"{row['gaps']} gaps on {row['channel']}: {row['reason']}")
+    for row in await connection.fetch(SQL["account_gaps"]):
+        check.differ(f"batches of gatherer {row['gatherer']} before {row['from_batch']} have no account")
+    return check
+
+
+async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[dict[str, Any]]) -> list[Check]:
+    """Every hourly relation of the exported hours: the Parquet objects against production."""
+    connection = await connect(dsn)
+    try:
+        return [await _relation(connection, s3, bucket, manifests, name) for name in tables.HOURLY]
+    finally:
+        await connection.close()
+
+
+async def _relation(
+    connection: asyncpg.Connection, s3: Any, bucket: str, manifests: list[dict[str, Any]], name: str
+) -> Check:
+    import pyarrow.parquet as pq
+
+    check = Check(f"Parquet {name}")
+    for manifest in manifests:
+        hour = datetime.fromisoformat(manifest["hour"])
+        described = manifest["relations"][name]
+        answer = await asyncio.to_thread(
+            s3.get_object, Bucket=bucket, Key=described["key"], VersionId=described["version_id"]
+        )
+        archived = pq.read_table(io.BytesIO(answer["Body"].read())).to_pylist()
+        statement = SQL["hour_of_deltas"] if name == "orderbook_deltas" else EXPORTS[f"export_{name}"]
+        until = datetime.fromtimestamp(hour.timestamp() + 3600, hour.tzinfo)
+        produced = [dict(row) for row in await connection.fetch(statement, hour, until)]
+        check.compared += len(archived)
+        if len(archived) != len(produced):
+            check.differ(f"{hour}: {len(archived)} rows, {len(produced)} in production")
+        for left, right in zip(archived, produced, strict=False):
+            if left != right:
+                check.differ(f"{hour}: {left} / {right}")
+    return check
