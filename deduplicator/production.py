@@ -7,6 +7,7 @@ seen or dead.
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import socket
@@ -62,6 +63,7 @@ class Production:
         self._holder = f"{holder}@{socket.gethostname()}"
         self._days: set[date] = set()
         self._numbers: dict[str, int] = {}
+        self._allotting = asyncio.Lock()
         self.epoch = 0
         self.fleet_started_ms = 0
 
@@ -163,10 +165,11 @@ class Production:
 
     async def allot(self, tickers: list[str]) -> dict[str, int]:
         """Market numbers of tickers."""
-        new = [ticker for ticker in tickers if ticker not in self._numbers]
-        if new:
-            for row in await self._db.fetch(SQL["allot_markets"], new):
-                self._numbers[row["ticker"]] = row["market"]
+        async with self._allotting:  # the readers ask at the same time
+            new = [ticker for ticker in tickers if ticker not in self._numbers]
+            if new:
+                for row in await self._db.fetch(SQL["allot_markets"], new):
+                    self._numbers[row["ticker"]] = row["market"]
         return {ticker: self._numbers[ticker] for ticker in tickers}
 
     async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
@@ -319,7 +322,7 @@ class Production:
                 ],
             )
         if changes.placed:
-            await db.executemany(SQL["remove_unplaced"], [row[:4] for row in changes.placed])
+            await db.executemany(SQL["remove_unplaced"], [(*row[:4], row.run) for row in changes.placed])
         for conflict in changes.conflicts:
             await db.execute(
                 SQL["add_conflict"],

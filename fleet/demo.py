@@ -90,16 +90,22 @@ async def run(seconds: float = 48.0) -> bool:
             await fleet.control("/finish", {})
             truth = Truth.read(fleet.truth)
             sealed = await _watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S))
-            view.say("exporting the archive" if sealed else "not sealed in time")
+            view.say("sealed; stopping the gatherers" if sealed else "not sealed in time; stopping the gatherers")
+            codes = [await fleet.terminate(name) for name in plan.gatherers]
+            await asyncio.sleep(1.0)  # the deduplicator notices; nothing is written any more
+            view.say("exporting the archive")
             manifests = await export(fleet)
             view.say("comparing production with the exchange's log, and the archive with production")
             checks = await compare(fleet.production_dsn, truth, strict=True)
             checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests)
             if not sealed:
                 checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
+            if any(codes):
+                checks.append(Check("clean stop", differences=1, examples=[f"exit codes {codes}"]))
             if any(check.differences for check in checks):
                 for name in fleet.processes:
-                    print(f"--- {name}\n{fleet.log_tail(name)}")
+                    if name not in ("s3", "simulator"):
+                        print(f"--- {name}\n{fleet.log_tail(name)}")
         return print_verdict(checks)
 
 

@@ -24,6 +24,7 @@ from fleet.statements import SQL
 from fleet.truth import Truth
 
 EXAMPLES_MAX = 5
+EXAMPLE_CHARACTERS_MAX = 300
 
 
 @dataclass
@@ -41,7 +42,7 @@ class Check:
         """Count a difference and keep the first few."""
         self.differences += 1
         if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(example)
+            self.examples.append(example[:EXAMPLE_CHARACTERS_MAX])
 
     def json(self) -> dict[str, Any]:
         """As JSON."""

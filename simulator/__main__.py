@@ -14,7 +14,7 @@ from simulator.auth import Accounts
 from simulator.exchange import Exchange
 from simulator.replay import Replay
 from simulator.server import Server
-from simulator.synthetic import Plan, Synthetic, list_markets
+from simulator.synthetic import Plan, Synthetic
 from simulator.truth import TruthLog
 
 
@@ -88,14 +88,12 @@ def serve(
         if replay:
             server.drivers.append(Replay(exchange, recordings(replay), speed))
         if markets:
-            plan = Plan(markets, rate, seed, close_after, create_after)
-            list_markets(exchange, plan)
-            server.drivers.append(Synthetic(exchange, plan))
+            server.drivers.append(Synthetic(exchange, Plan(markets, rate, seed, close_after, create_after)))
         ports = await server.start(host, port, control_port)
         print(json.dumps({"port": ports[0], "control_port": ports[1]}), flush=True)
         if not paused:
             server.flow()
-        await stopped.wait()
+        await server.run_until(stopped)
         await server.stop()
 
     asyncio.run(run())

@@ -112,9 +112,8 @@ class Replay:
         for offset, _, market, event in self._merged():
             due = start + offset
             exchange.overdue_us = due
-            wait_s = (due - time.time_ns() // 1000) / 1e6
             since_yield += 1
-            if wait_s > 0.001 or since_yield >= CHUNK:
+            while (wait_s := (due - time.time_ns() // 1000) / 1e6) > 0 or since_yield >= CHUNK:
                 since_yield = 0
                 await asyncio.sleep(max(0.0, wait_s))
             self._play(market, event, due)

@@ -89,6 +89,15 @@ class Server:
             if driver not in self._tasks:
                 self._tasks[driver] = asyncio.create_task(driver.run())
 
+    async def run_until(self, stopped: asyncio.Event) -> None:
+        """Wait for the end. A driver that fails ends the exchange: a truth that stopped by itself is none."""
+        while not stopped.is_set():
+            for task in self._tasks.values():
+                if task.done() and task.exception():
+                    raise task.exception() or AssertionError
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stopped.wait(), 0.2)
+
     async def _halt(self, driver: Synthetic | Replay) -> None:
         task = self._tasks.pop(driver, None)
         if task:

@@ -33,13 +33,6 @@ class Plan:
     create_after_s: float = 0.0
 
 
-def list_markets(exchange: Exchange, plan: Plan) -> None:
-    """List the markets of the plan, with opening books."""
-    for number in range(plan.markets):
-        close_s = plan.close_after_s if number == plan.markets - 1 else 0.0
-        exchange.add_market(_market(exchange, number, plan.seed, close_s), announce=False)
-
-
 def _market(exchange: Exchange, number: int, seed: int, close_s: float = 0.0) -> Market:
     now = exchange.now_us()
     rng = random.Random(f"{seed}/{number}")
@@ -71,7 +64,11 @@ class Synthetic:
     """Drives the exchange at the plan's rate until it is stopped."""
 
     def __init__(self, exchange: Exchange, plan: Plan) -> None:
+        """List the markets of the plan, with opening books."""
         self.exchange, self.plan = exchange, plan
+        self._markets: list[Market] = []  # its own: a replay's books follow their recordings alone
+        for number in range(plan.markets):
+            self._list(number, plan.close_after_s if number == plan.markets - 1 else 0.0, announce=False)
         self._rng = random.Random(plan.seed)
         self.rate = plan.rate
         self._born = plan.markets
@@ -88,7 +85,7 @@ class Synthetic:
             debt = min(debt + (now - last) * self.rate, self.rate / 2)
             last = now
             if self._rng.random() < 0.5:  # bursts: half of the ticks say nothing
-                open_markets = [m for m in self.exchange.markets.values() if m.status == "active"]
+                open_markets = [m for m in self._markets if m.status == "active"]
                 weights = [1 / (n + 1) for n in range(len(open_markets))]
                 for market in self._rng.choices(open_markets, weights, k=int(debt)) if open_markets else ():
                     self._event(market)
@@ -96,7 +93,12 @@ class Synthetic:
             self._close_due()
             if self.plan.create_after_s and not created and now - started > self.plan.create_after_s:
                 created = True
-                self.exchange.add_market(_market(self.exchange, self._born, self.plan.seed))
+                self._list(self._born, 0.0, announce=True)
+
+    def _list(self, number: int, close_s: float, *, announce: bool) -> None:
+        market = _market(self.exchange, number, self.plan.seed, close_s)
+        self._markets.append(market)
+        self.exchange.add_market(market, announce=announce)
 
     def _event(self, market: Market) -> None:
         rng, exchange = self._rng, self.exchange
@@ -133,7 +135,7 @@ class Synthetic:
 
     def _close_due(self) -> None:
         now = self.exchange.now_us()
-        for market in list(self.exchange.markets.values()):
+        for market in self._markets:
             if market.status == "active" and now >= market.close_us:
                 close_market(self.exchange, market)
 

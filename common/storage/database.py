@@ -15,7 +15,13 @@ from common.storage import embedded
 from common.storage.migrate import Schema, migrate
 
 CONNECT_WAIT_S: Final = 10
-CLIENT_ERRORS: Final = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError)
+CLIENT_ERRORS: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,  # what a connection that dies in mid-COPY raises
+    TimeoutError,
+)
 
 
 @contextlib.asynccontextmanager

@@ -131,10 +131,11 @@ class IdentityStore:
         if int(ordinal.max()) >= ORDINALS:
             raise StoreFull("an ordinal is too large")
         index = self.markets.dense(market).astype(np.uint64)
-        packed: U64 = (
-            (index << np.uint64(MS_BITS + ORDINAL_BITS))
-            | (relative.astype(np.uint64) << np.uint64(ORDINAL_BITS))
-            | ordinal.astype(np.uint64)
+        packed: U64 = np.bitwise_or(
+            np.left_shift(index, np.uint64(MS_BITS + ORDINAL_BITS)),
+            np.bitwise_or(
+                np.left_shift(relative.astype(np.uint64), np.uint64(ORDINAL_BITS)), ordinal.astype(np.uint64)
+            ),
         )
         return packed
 

@@ -191,7 +191,7 @@ CREATE TABLE store.unplaced (
     price       int NOT NULL,
     delta       bigint NOT NULL,
     received_at timestamptz NOT NULL,
-    PRIMARY KEY (gatherer, session, sid, seq)
+    PRIMARY KEY (gatherer, session, sid, seq, run)  -- a repeated frame has the number of the first, in another run
 );
 CREATE INDEX ON store.unplaced (market, exchange_ts);
 

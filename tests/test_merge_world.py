@@ -1,0 +1,194 @@
+"""The statements of the merge's page, on virtual time, through the real derivation and the real merge."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import pytest
+
+from deduplicator.merge import intervals
+from tests.world import START_MS, Event, Shape, Station, Stored, derive, held, make_events, merge
+
+LONG = bool(os.environ.get("FLEET_TEST_LONG"))
+SEEDS = range(5000 if LONG else 150)
+SIDE = {"yes": 0, "no": 1}
+
+
+def shape_of(seed: int) -> Shape:
+    """Worlds differ: quiet and busy, tidy and torn, with and without sending times."""
+    rng = random.Random(f"shape {seed}")
+    return Shape(
+        markets=rng.choice((1, 3, 8)),
+        events=rng.choice((60, 300)),
+        step_ms=rng.choice((2, 10, 60)),
+        equal=rng.choice((0.0, 0.4, 0.8)),
+        resets=rng.choice((0.0, 0.01)),
+        losses=rng.choice((0.0, 0.02, 0.08)),
+        cuts=rng.choice((0.0, 0.02)),
+        sending_ts=rng.random() < 0.7,
+        coarse=frozenset({1}) if rng.random() < 0.5 else frozenset(),
+    )
+
+
+def live(seed: int) -> tuple[list[Event], list[Station]]:
+    """A world and what each station received of it."""
+    shape = shape_of(seed)
+    events = make_events(random.Random(f"events {seed}"), shape)
+    stations = [Station(n, random.Random(f"station {seed} {n}"), shape) for n in (1, 2, 3)]
+    for station in stations:
+        station.play(events)
+    return events, stations
+
+
+def truth_of(events: list[Event]) -> dict[tuple[int, int, int], tuple[int, int, int]]:
+    """Identities and contents as the exchange had them."""
+    return {
+        (e.market + 1, e.at_ms, e.ordinal): (SIDE[e.side], e.price, e.delta) for e in events if e.kind == "delta"
+    }
+
+
+def book_at_place(events: list[Event], market: int, ms: int, ordinal: int) -> list[dict[tuple[int, int], int]]:
+    """The true books of a market after all changes up to a place: one, or one a reset that happened there."""
+    book: dict[tuple[int, int], int] = {}
+    for position, e in enumerate(events):
+        if e.market + 1 != market:
+            continue
+        if e.kind == "reset":
+            book = {}
+            continue
+        if (e.at_ms, e.ordinal) > (ms, ordinal):
+            break
+        key = (SIDE[e.side], e.price)
+        book[key] = book.get(key, 0) + e.delta
+        if not book[key]:
+            del book[key]
+        possible = [dict(book)]
+        del position
+    # Resets between the last change and the next one leave the place as it is: each book is possible there.
+    before: dict[tuple[int, int], int] = {}
+    possible = []
+    at_place = (ms, ordinal) < (START_MS, 0)
+    for e in events:
+        if e.market + 1 != market:
+            continue
+        if e.kind == "delta":
+            if (e.at_ms, e.ordinal) > (ms, ordinal):
+                break
+            key = (SIDE[e.side], e.price)
+            before[key] = before.get(key, 0) + e.delta
+            if not before[key]:
+                del before[key]
+            possible = [dict(before)]
+        else:
+            before = {}
+            possible.append({})
+    del at_place
+    return possible or [{}]
+
+
+def flat(book: dict[tuple[int, int], int], side: int) -> tuple[int, ...]:
+    """As the rows have it."""
+    return tuple(v for (s, p), q in sorted(book.items(), key=lambda i: -i[0][1]) if s == side for v in (p, q))
+
+
+@pytest.mark.parametrize("block", range(0, len(SEEDS), 50))
+def test_nothing_is_lost_doubled_misplaced_or_falsely_covered(block: int) -> None:
+    """Every statement of the last table of the merge's page, for fifty worlds."""
+    for seed in SEEDS[block : block + 50]:
+        events, stations = live(seed)
+        truth = truth_of(events)
+        rng = random.Random(f"merge {seed}")
+        copies = [derive(s.records, rng, s.number, restart=0.2) for s in stations]
+        merger, stored = merge(copies, rng)
+
+        received = sum(len(s.delivered) for s in stations)
+        assert stored.received == received == stored.accounted, f"seed {seed}: a frame is not accounted for"
+
+        for identity, content in stored.deltas.items():
+            assert truth.get(identity) == content, f"seed {seed}: {identity} is not what the exchange had"
+
+        assert not stored.conflicts, f"seed {seed}: {stored.conflicts[:1]}"
+
+        for market in {m for m, _, _ in truth}:
+            covered = held(merger, market)
+            for identity in truth:
+                if identity[0] == market and intervals.covers(covered, identity[1]):
+                    assert identity in stored.deltas, f"seed {seed}: {identity} is covered but missing"
+            line = merger.line(market, "orderbook_delta")
+            tiles = intervals.union([*covered, *line.gaps])
+            assert line.sealed_ms is not None
+            assert any(a <= START_MS and b >= line.sealed_ms for a, b in tiles), f"seed {seed}: not tiled"
+            listed = {i for (m, i) in stored.gaps if m == market}
+            assert listed == set(line.gaps), f"seed {seed}: gap rows differ from the state"
+            for gap in line.gaps:
+                assert not intervals.within(covered, *gap), f"seed {seed}: {gap} is covered and listed"
+
+        delivered = {(e.market + 1, e.at_ms, e.ordinal) for s in stations for e in s.delivered}
+        unplaced = set(stored.unplaced.values())
+        for identity in delivered - stored.deltas.keys():
+            assert identity[:2] in unplaced, f"seed {seed}: {identity} was received and is nowhere"
+        for market, ms in unplaced:
+            assert not intervals.covers(held(merger, market), ms), f"seed {seed}: unplaced within coverage"
+
+        for market, ms, ordinal, is_reset, _, yes, no, verified in stored.books:
+            assert verified is not False, f"seed {seed}: a true snapshot was judged false"
+            possible = book_at_place(events, market, ms, ordinal)
+            assert (yes, no) in [(flat(b, 0), flat(b, 1)) for b in possible], (
+                f"seed {seed}: the book at {market} {ms} {ordinal} (reset: {is_reset}) is not that of the exchange"
+            )
+
+
+@pytest.mark.parametrize("seed", range(200 if LONG else 12))
+def test_the_result_does_not_depend_on_batches_or_order(seed: int) -> None:
+    """Confluence: any batch cuts, interleaving and restart of the derivation give the same result."""
+    _, stations = live(seed)
+
+    def result(trial: int) -> tuple[object, ...]:
+        rng = random.Random(f"trial {seed} {trial}")
+        copies = [derive(s.records, rng, s.number, restart=0.3) for s in stations]
+        rng.shuffle(copies)
+        merger, stored = merge(copies, rng)
+        coverage_of = {m: held(merger, m) for m in {k[0] for k in stored.deltas}}
+        gaps = {(m, part) for (m, part) in stored.gaps}
+        return stored.deltas, coverage_of, gaps, sorted(stored.unplaced.values())
+
+    first = result(0)
+    for trial in range(1, 4):
+        assert result(trial) == first, f"seed {seed}, trial {trial}"
+
+
+def test_a_station_that_comes_late_fills_what_the_others_missed() -> None:
+    """Rule 7: a copy read after the gap was written heals it, and nothing is renumbered."""
+    shape = Shape(markets=2, events=300, losses=0.0, cuts=0.0, resets=0.0)
+    events = make_events(random.Random("late"), shape)
+    stations = [Station(n, random.Random(f"late {n}"), shape) for n in (1, 2)]
+    stations[0].shape = Shape(markets=2, events=300, losses=0.0, cuts=0.02, resets=0.0)
+    for station in stations:
+        station.play(events)
+    rng = random.Random("late merge")
+    early, late = (derive(s.records, rng, s.number) for s in stations)
+    merger, alone = merge([early], rng)
+    assert alone.gaps, "the world is of no use: the first station missed nothing"
+    from tests.world import Stored as Fresh
+
+    after = Fresh()
+    after.deltas, after.gaps, after.unplaced = dict(alone.deltas), dict(alone.gaps), dict(alone.unplaced)
+    for step, copy in enumerate(late):
+        after.take(merger.step([copy], 10_000 + step))
+    after.take(merger.step([], 20_000))
+    assert after.deltas == truth_of(events)
+    assert all(reason == "before_subscription" for reason in after.gaps.values()), after.gaps
+    assert not after.unplaced
+
+
+def test_stored_is_a_strict_judge() -> None:
+    """The model of production refuses a second row of an identity."""
+    events, stations = live(1)
+    del events
+    rng = random.Random("strict")
+    copies = derive(stations[0].records, rng, 1)
+    _, stored = merge([copies], rng)
+    assert isinstance(stored, Stored)
+    again = merge([copies], rng)[1]
+    assert again.deltas == stored.deltas

@@ -1,0 +1,359 @@
+"""A world on virtual time: an exchange with a known truth, three gatherers that miss things, and the real derivation.
+
+Nothing here waits or listens; a seed gives one world. The exchange publishes changes of some markets in one order;
+each gatherer has sessions with gaps, cuts, lags and a clock of its own. Its journal records go through the real
+`Derivation`, and come out as copies for the real `Merger`.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import msgspec
+import numpy as np
+
+from deduplicator.merge import coverage, intervals
+from deduplicator.merge.copies import (
+    Changes,
+    Copy,
+    Deltas,
+    Horizon,
+    RunEvent,
+    RunStart,
+    SliceStart,
+    Snapshot,
+)
+from deduplicator.merge.merger import Limits, Merger
+from gatherer.derive import state
+from gatherer.derive.derivation import BoundsMs, Derivation
+from gatherer.derive.rows import Rows
+from gatherer.journal.format import Ended, Kind, Record, SessionOpened
+
+START_MS = 1_795_255_200_000
+BOUNDS = BoundsMs(disorder=300, lag=400, sender=20, clock=10)
+PRICES = (1, 4200, 9999)
+
+
+@dataclass
+class Event:
+    """Something on the exchange: a change (price, size) or a reset of a market's book, at a time."""
+
+    at_ms: int
+    market: int
+    kind: str
+    side: str = "yes"
+    price: int = 0
+    delta: int = 0
+    us: int = 0
+    ordinal: int = -1
+
+
+@dataclass
+class Shape:
+    """What a world is like."""
+
+    markets: int = 4
+    events: int = 400
+    step_ms: int = 6
+    equal: float = 0.4
+    resets: float = 0.004
+    losses: float = 0.01
+    cuts: float = 0.004
+    lag_ms: int = 60
+    sending_ts: bool = True
+    coarse: frozenset[int] = frozenset()
+    flicker: bool = True
+
+
+def ticker(market: int) -> str:
+    """The ticker of a market."""
+    return f"KXW-{market}"
+
+
+def make_events(rng: random.Random, shape: Shape) -> list[Event]:
+    """The exchange's order of everything."""
+    events: list[Event] = []
+    now = START_MS
+    last: dict[int, int] = {}
+    counts: dict[tuple[int, int], int] = defaultdict(int)
+    books: dict[int, dict[tuple[str, int], int]] = defaultdict(dict)
+    while len(events) < shape.events:
+        if rng.random() > shape.equal:
+            now += rng.randrange(1, 2 * shape.step_ms)
+        market = min(int(rng.expovariate(1.0)), shape.markets - 1)
+        at = max(now, last.get(market, 0))
+        last[market] = at
+        book = books[market]
+        if rng.random() < shape.resets:
+            book.clear()
+            events.append(Event(at, market, "reset"))
+            continue
+        side, price = rng.choice(("yes", "no")), rng.choice(PRICES)
+        held = book.get((side, price), 0)
+        delta = -held if held and rng.random() < 0.5 else rng.choice((1, 100))
+        if shape.flicker and market == 0:
+            side, price = "yes", 4200
+            held = book.get((side, price), 0)
+            delta = -100 if held else 100
+        size = held + delta
+        if size:
+            book[(side, price)] = size
+        else:
+            book.pop((side, price), None)
+        ordinal = counts[(market, at)]
+        counts[(market, at)] += 1
+        events.append(Event(at, market, "delta", side, price, delta, rng.randrange(1000), ordinal))
+    return events
+
+
+def dollars(units: int) -> str:
+    """A price as the wire has it."""
+    return f"{units / 10000:.4f}"
+
+
+@dataclass
+class Connection:
+    """One session's numbering at one gatherer."""
+
+    session: int
+    seq: int = 0
+
+
+class Station:
+    """One gatherer: what it received, as journal records, and what the derivation made of it."""
+
+    def __init__(self, number: int, rng: random.Random, shape: Shape) -> None:
+        self.number, self.rng, self.shape = number, rng, shape
+        self.records: list[Record] = []
+        self.delivered: list[Event] = []
+        self.clock_ms = rng.randrange(-BOUNDS.clock + 1, BOUNDS.clock)
+        self._connection: Connection | None = None
+        self._sessions = 0
+        self._books: dict[int, dict[tuple[str, int], int]] = defaultdict(dict)
+        self._down_until = 0
+        self._wall_ms = 0
+
+    def play(self, events: list[Event]) -> None:
+        """Live through the exchange's history."""
+        self._connect(START_MS)
+        for event in events:
+            self._happen(event)
+        end = events[-1].at_ms
+        for extra in (700, 1400, 2100):
+            self._probe(end + extra)
+        if self._connection:
+            self._record(Kind.ENDED, Ended("over"), end + 2200)
+
+    def _happen(self, event: Event) -> None:
+        book = self._books[event.market]
+        if event.kind == "reset":
+            book.clear()
+        else:
+            size = book.get((event.side, event.price), 0) + event.delta
+            if size:
+                book[(event.side, event.price)] = size
+            else:
+                book.pop((event.side, event.price), None)
+        if self._connection is None:
+            if event.at_ms >= self._down_until:
+                self._connect(event.at_ms)
+            return
+        if self.rng.random() < self.shape.cuts:
+            self._record(Kind.ENDED, Ended("cut"), event.at_ms)
+            self._connection = None
+            self._down_until = event.at_ms + self.rng.randrange(0, 300)
+            return
+        lost = self.rng.random() < self.shape.losses
+        if event.kind == "reset":
+            self._snapshot(event.market, event.at_ms, lost=lost)
+            return
+        places = 3 if self.number in self.shape.coarse else 6
+        ts = f"2026-11-21T00:00:00.{f'{event.at_ms % 1000:03d}{event.us:03d}'[:places]}Z"
+        body = {
+            "market_ticker": ticker(event.market),
+            "price_dollars": dollars(event.price),
+            "delta_fp": f"{event.delta / 100:.2f}",
+            "side": event.side,
+            "ts": ts,
+            "ts_ms": event.at_ms,
+        }
+        if self._frame("orderbook_delta", body, event.at_ms, lost=lost):
+            self.delivered.append(event)
+        if lost and self.rng.random() < 0.7:
+            for market in range(self.shape.markets):
+                self._snapshot(market, event.at_ms)
+
+    def _connect(self, at_ms: int) -> None:
+        self._sessions += 1
+        self._connection = Connection(self.number * 1000 + self._sessions)
+        self._record(Kind.OPENED, SessionOpened("orderbook", 1, "ws://world"), at_ms)
+        for market in range(self.shape.markets):
+            self._snapshot(market, at_ms)
+
+    def _probe(self, at_ms: int) -> None:
+        if self._connection is None:
+            self._connect(at_ms)
+        self._snapshot(self.rng.randrange(self.shape.markets), at_ms)
+
+    def _snapshot(self, market: int, at_ms: int, *, lost: bool = False) -> None:
+        body: dict[str, object] = {"market_ticker": ticker(market)}
+        for side in ("yes", "no"):
+            held = [
+                [dollars(p), f"{q / 100:.2f}"] for (s, p), q in sorted(self._books[market].items()) if s == side
+            ]
+            if held:
+                body[f"{side}_dollars_fp"] = held
+        self._frame("orderbook_snapshot", body, at_ms, lost=lost)
+
+    def _frame(self, type_: str, body: dict[str, object], at_ms: int, *, lost: bool) -> bool:
+        assert self._connection is not None
+        self._connection.seq += 1
+        if lost:
+            return False
+        queued = at_ms + self.rng.randrange(0, self.shape.lag_ms)
+        frame: dict[str, object] = {"type": type_, "sid": 1, "seq": self._connection.seq, "msg": body}
+        if self.shape.sending_ts:
+            frame["sending_ts_ms"] = queued
+        received = queued + self.rng.randrange(0, self.shape.lag_ms)
+        self._append(Kind.FRAME, json.dumps(frame).encode(), received)
+        return True
+
+    def _record(self, kind: Kind, payload: msgspec.Struct, at_ms: int) -> None:
+        self._append(kind, msgspec.json.encode(payload), at_ms)
+
+    def _append(self, kind: Kind, payload: bytes, at_ms: int) -> None:
+        session = self._connection.session if self._connection else self.number * 1000 + self._sessions
+        self._wall_ms = max(self._wall_ms, at_ms + self.clock_ms)
+        self.records.append(Record(kind, session, self._wall_ms * 1000, self._wall_ms * 1000, payload))
+
+
+def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
+    """The derivation's rows as the deduplicator reads them; market numbers are those of the world plus one."""
+
+    def number(name: str) -> int:
+        return int(name.rsplit("-", 1)[1]) + 1
+
+    copy = Copy(gatherer, 0, batch, batch, rows.delta_frames, rows.delta_frames_quarantined)
+    columns = {name: np.array(getattr(rows, name), np.int64) for name in Deltas.__dataclass_fields__ if name != "market"}
+    columns["market"] = np.array([number(t) for t in rows.ticker], np.int64)
+    copy.deltas = Deltas(**columns)
+    copy.slices = [SliceStart(r.slice, r.session, r.sid, r.channel) for r in rows.slices]
+    copy.runs = [RunStart(r.run, r.slice, number(r.ticker), r.cover_from_ms) for r in rows.runs]
+    copy.run_events = [RunEvent(r.run, r.event, r.from_ms, r.to_ms, r.reason) for r in rows.run_events]
+    copy.horizons = [Horizon(*r) for r in rows.horizons]
+    copy.snapshots = [
+        Snapshot(
+            r.run, number(r.ticker), r.kind, r.exchange_ms, r.after_ordinal, r.agrees, r.taken_us, tuple(r.yes), tuple(r.no)
+        )
+        for r in rows.snapshots
+    ]
+    return copy
+
+
+def derive(records: list[Record], rng: random.Random, gatherer: int, *, restart: float = 0.0) -> list[Copy]:
+    """Cut the records into random batches and derive each; now and then the state is written down and read back."""
+    derivation = Derivation(BOUNDS, state.fresh(gatherer))
+    copies, at = [], 0
+    while at < len(records):
+        size = rng.choice((1, 3, 20, 200))
+        for record in records[at : at + size]:
+            derivation.apply(record)
+        at += size
+        copies.append(copy_of(derivation.take(), gatherer, len(copies) + 1))
+        if rng.random() < restart:
+            derivation = Derivation(BOUNDS, state.load(state.dump(derivation.state)))
+    return copies
+
+
+@dataclass
+class Stored:
+    """Production, as far as the merge decides it."""
+
+    deltas: dict[tuple[int, int, int], tuple[int, int, int]] = field(default_factory=dict)
+    unplaced: dict[tuple[int, int, int, int, int], tuple[int, int]] = field(default_factory=dict)
+    gaps: dict[tuple[int, intervals.Interval], str] = field(default_factory=dict)
+    books: list[tuple[int, int, int, bool, int, tuple[int, ...], tuple[int, ...], bool | None]] = field(
+        default_factory=list
+    )
+    conflicts: list[object] = field(default_factory=list)
+    received: int = 0
+    accounted: int = 0
+    alarms: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def take(self, changes: Changes) -> None:
+        """Store one step; a second row of an identity is the failure that the unique index would find."""
+        new = changes.new
+        for n in range(len(new)):
+            identity = (int(new.market[n]), int(new.exchange_ms[n]), int(new.ordinal[n]))
+            assert identity not in self.deltas, f"stored twice: {identity}"
+            self.deltas[identity] = (int(new.side[n]), int(new.price[n]), int(new.delta[n]))
+        for row in changes.unplaced:
+            self.unplaced[(row.gatherer, row.session, row.sid, row.seq, row.run)] = (row.market, row.exchange_ms)
+        for row in changes.placed:
+            del self.unplaced[(row.gatherer, row.session, row.sid, row.seq, row.run)]
+        for gap in changes.gaps:
+            self.gaps[(gap.market, gap.interval)] = gap.reason
+        for heal in changes.heals:
+            reason = self.gaps.pop((heal.market, heal.interval))
+            for part in heal.left:
+                self.gaps[(heal.market, part)] = reason
+        self.books += [tuple(book) for book in changes.books]  # type: ignore[misc]
+        self.conflicts += changes.conflicts
+        for account in changes.accounts:
+            self.received += account.received
+            five = account.inserted + account.confirmed + account.disputed + account.unplaced + account.quarantined
+            assert account.received == five, account
+            self.accounted += five
+        for name, count in changes.alarms.items():
+            self.alarms[name] += count
+
+
+def merge(
+    copies_of: list[list[Copy]], rng: random.Random, *, limits: Limits | None = None, first_ms: int = START_MS
+) -> tuple[Merger, Stored]:
+    """Merge all copies in a random interleaving, then let every wait run out."""
+    limits = limits or Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=10_000_000)
+    merger = Merger(limits, START_MS, START_MS - 86_400_000)
+    for market in sorted({run.market for copies in copies_of for copy in copies for run in copy.runs}):
+        merger.begin_line(market, "orderbook_delta", first_ms, None)
+    stored = Stored()
+    queues = [list(copies) for copies in copies_of]
+    now = 0
+    while any(queues):
+        now += 1
+        ready = [queue for queue in queues if queue and rng.random() < 0.6]
+        taken = [queue[0] for queue in ready]
+        changes = merger.step(taken, now)
+        stored.take(changes)
+        for queue in ready:
+            if queue[0].gatherer not in changes.stalled:
+                queue.pop(0)
+            elif len(queue) > 1:
+                queue[:2] = [joined(queue[0], queue[1])]
+    for later in (limits.hole_wait_ms + 1, 2 * limits.hole_wait_ms + 2, 3 * limits.hole_wait_ms + 3):
+        stored.take(merger.step([], now + later))
+    return merger, stored
+
+
+def joined(first: Copy, second: Copy) -> Copy:
+    """Two neighbouring copies read as one."""
+    both = Copy(first.gatherer, 0, first.from_batch, second.to_batch)
+    both.delta_frames = first.delta_frames + second.delta_frames
+    both.quarantined = first.quarantined + second.quarantined
+    both.deltas = Deltas(
+        **{
+            name: np.concatenate((getattr(first.deltas, name), getattr(second.deltas, name)))
+            for name in Deltas.__dataclass_fields__
+        }
+    )
+    for name in ("slices", "runs", "run_events", "horizons", "snapshots"):
+        setattr(both, name, getattr(first, name) + getattr(second, name))
+    return both
+
+
+def held(merger: Merger, market: int) -> list[intervals.Interval]:
+    """The stretches of a market that are claimed to be complete."""
+    return coverage.covered(merger.line(market, "orderbook_delta"), merger.slices)
