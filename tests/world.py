@@ -39,8 +39,10 @@ PRICES = (1, 4200, 9999)
 
 @dataclass
 class Event:
-    """Something on the exchange: a change (price, size) or a reset of a market's book, at a time."""
+    """Something on the exchange: a change (price, size) or a reset of a market's book. `now_ms` is the exchange's
+    present; the market's stamp `at_ms` may lie a little behind it."""
 
+    now_ms: int
     at_ms: int
     market: int
     kind: str
@@ -63,6 +65,7 @@ class Shape:
     losses: float = 0.01
     cuts: float = 0.004
     lag_ms: int = 60
+    skew_ms: int = 0
     sending_ts: bool = True
     coarse: frozenset[int] = frozenset()
     flicker: bool = True
@@ -77,6 +80,7 @@ def make_events(rng: random.Random, shape: Shape) -> list[Event]:
     """The exchange's order of everything."""
     events: list[Event] = []
     now = START_MS
+    skews = [rng.randrange(shape.skew_ms + 1) for _ in range(shape.markets)]
     last: dict[int, int] = {}
     counts: dict[tuple[int, int], int] = defaultdict(int)
     books: dict[int, dict[tuple[str, int], int]] = defaultdict(dict)
@@ -84,12 +88,12 @@ def make_events(rng: random.Random, shape: Shape) -> list[Event]:
         if rng.random() > shape.equal:
             now += rng.randrange(1, 2 * shape.step_ms)
         market = min(int(rng.expovariate(1.0)), shape.markets - 1)
-        at = max(now, last.get(market, 0))
+        at = max(now - skews[market], last.get(market, 0))
         last[market] = at
         book = books[market]
         if rng.random() < shape.resets:
             book.clear()
-            events.append(Event(at, market, "reset"))
+            events.append(Event(now, at, market, "reset"))
             continue
         side, price = rng.choice(("yes", "no")), rng.choice(PRICES)
         held = book.get((side, price), 0)
@@ -105,7 +109,7 @@ def make_events(rng: random.Random, shape: Shape) -> list[Event]:
             book.pop((side, price), None)
         ordinal = counts[(market, at)]
         counts[(market, at)] += 1
-        events.append(Event(at, market, "delta", side, price, delta, rng.randrange(1000), ordinal))
+        events.append(Event(now, at, market, "delta", side, price, delta, rng.randrange(1000), ordinal))
     return events
 
 
@@ -141,7 +145,7 @@ class Station:
         self._connect(START_MS)
         for event in events:
             self._happen(event)
-        end = events[-1].at_ms
+        end = events[-1].now_ms
         for extra in (700, 1400, 2100):
             self._probe(end + extra)
         if self._connection:
@@ -158,17 +162,17 @@ class Station:
             else:
                 book.pop((event.side, event.price), None)
         if self._connection is None:
-            if event.at_ms >= self._down_until:
-                self._connect(event.at_ms)
+            if event.now_ms >= self._down_until:
+                self._connect(event.now_ms)
             return
         if self.rng.random() < self.shape.cuts:
-            self._record(Kind.ENDED, Ended("cut"), event.at_ms)
+            self._record(Kind.ENDED, Ended("cut"), event.now_ms)
             self._connection = None
-            self._down_until = event.at_ms + self.rng.randrange(0, 300)
+            self._down_until = event.now_ms + self.rng.randrange(0, 300)
             return
         lost = self.rng.random() < self.shape.losses
         if event.kind == "reset":
-            self._snapshot(event.market, event.at_ms, lost=lost)
+            self._snapshot(event.market, event.now_ms, lost=lost)
             return
         places = 3 if self.number in self.shape.coarse else 6
         ts = f"2026-11-21T00:00:00.{f'{event.at_ms % 1000:03d}{event.us:03d}'[:places]}Z"
@@ -180,11 +184,11 @@ class Station:
             "ts": ts,
             "ts_ms": event.at_ms,
         }
-        if self._frame("orderbook_delta", body, event.at_ms, lost=lost):
+        if self._frame("orderbook_delta", body, event.now_ms, lost=lost):
             self.delivered.append(event)
         if lost and self.rng.random() < 0.7:
             for market in range(self.shape.markets):
-                self._snapshot(market, event.at_ms)
+                self._snapshot(market, event.now_ms, id_=7)
 
     def _connect(self, at_ms: int) -> None:
         self._sessions += 1
@@ -196,25 +200,25 @@ class Station:
     def _probe(self, at_ms: int) -> None:
         if self._connection is None:
             self._connect(at_ms)
-        self._snapshot(self.rng.randrange(self.shape.markets), at_ms)
+        self._snapshot(self.rng.randrange(self.shape.markets), at_ms, id_=8)
 
-    def _snapshot(self, market: int, at_ms: int, *, lost: bool = False) -> None:
+    def _snapshot(self, market: int, at_ms: int, *, lost: bool = False, id_: int | None = None) -> None:
         body: dict[str, object] = {"market_ticker": ticker(market)}
         for side in ("yes", "no"):
-            held = [
-                [dollars(p), f"{q / 100:.2f}"] for (s, p), q in sorted(self._books[market].items()) if s == side
-            ]
+            held = [[dollars(p), f"{q / 100:.2f}"] for (s, p), q in sorted(self._books[market].items()) if s == side]
             if held:
                 body[f"{side}_dollars_fp"] = held
-        self._frame("orderbook_snapshot", body, at_ms, lost=lost)
+        self._frame("orderbook_snapshot", body, at_ms, lost=lost, id_=id_)
 
-    def _frame(self, type_: str, body: dict[str, object], at_ms: int, *, lost: bool) -> bool:
+    def _frame(self, type_: str, body: dict[str, object], at_ms: int, *, lost: bool, id_: int | None = None) -> bool:
         assert self._connection is not None
         self._connection.seq += 1
         if lost:
             return False
         queued = at_ms + self.rng.randrange(0, self.shape.lag_ms)
         frame: dict[str, object] = {"type": type_, "sid": 1, "seq": self._connection.seq, "msg": body}
+        if id_ is not None:
+            frame["id"] = id_
         if self.shape.sending_ts:
             frame["sending_ts_ms"] = queued
         received = queued + self.rng.randrange(0, self.shape.lag_ms)
@@ -237,7 +241,8 @@ def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
         return int(name.rsplit("-", 1)[1]) + 1
 
     copy = Copy(gatherer, 0, batch, batch, rows.delta_frames, rows.delta_frames_quarantined)
-    columns = {name: np.array(getattr(rows, name), np.int64) for name in Deltas.__dataclass_fields__ if name != "market"}
+    names = [name for name in Deltas.__dataclass_fields__ if name != "market"]
+    columns = {name: np.array(getattr(rows, name), np.int64) for name in names}
     columns["market"] = np.array([number(t) for t in rows.ticker], np.int64)
     copy.deltas = Deltas(**columns)
     copy.slices = [SliceStart(r.slice, r.session, r.sid, r.channel) for r in rows.slices]
@@ -246,7 +251,15 @@ def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
     copy.horizons = [Horizon(*r) for r in rows.horizons]
     copy.snapshots = [
         Snapshot(
-            r.run, number(r.ticker), r.kind, r.exchange_ms, r.after_ordinal, r.agrees, r.taken_us, tuple(r.yes), tuple(r.no)
+            r.run,
+            number(r.ticker),
+            r.kind,
+            r.exchange_ms,
+            r.after_ordinal,
+            r.agrees,
+            r.taken_us,
+            tuple(r.yes),
+            tuple(r.no),
         )
         for r in rows.snapshots
     ]

@@ -334,7 +334,9 @@ class Derivation:
         before, agrees = run.book, -1
         if before is not None:
             agrees = int(before == book)
-        elif run.known and run.net is not None and run.net_at_base is not None and not run.placed:
+        elif head.id is not None and run.known and run.net is not None and run.net_at_base is not None:
+            # An answer to get_snapshot, the first book since the run began: what it was at the run's first known
+            # group follows. An unsolicited snapshot may be a reset, from which nothing before it follows.
             base = levels.minus(book, run.net, run.net_at_base)
             if all(size > 0 for size in base.values()):
                 run.placed = True
