@@ -168,6 +168,9 @@ class Session:
             if channel != "orderbook_delta":
                 self.exchange.channel_listeners[channel].add(self)
             new = self._add(subscription, tickers)
+            self.exchange.truth.write(
+                "subscribed", key=self.key_id, channel=channel, at_ms=self.exchange.now_us() // 1000
+            )
             self._send(
                 b'{"type":"subscribed","id":%d,"msg":%b}\n'
                 % (id_, compact({"channel": channel, "sid": subscription.sid}))

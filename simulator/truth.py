@@ -5,7 +5,8 @@
     {"kind": "trade", "ticker", "ts_ms", "trade_id", "yes_price", "count", "taker_side", "is_block"}
     {"kind": "reset", "ticker", "ts_ms", "yes", "no"}                         the book was replaced without changes
     {"kind": "lifecycle", "ticker", "event_type", "ts_ms"}
-    {"kind": "fault", ...}                                                    what was broken, when, for whom
+    {"kind": "subscribed", "key", "channel", "at_ms"}                         a client began to receive a channel
+    {"kind": "fault", "at_ms", "hit", "fault"}                                what was broken, when, for how many
 
 Prices are decimal strings in dollars, sizes in contracts, as on the wire.
 """

@@ -100,7 +100,8 @@ def settle(
             elif end is not None:
                 end = min(end, line.end_ms)
         if end is None:  # still covered up to the horizons, or an outage that lasts
-            waiting = not line.open
+            # ... or a new run whose horizon has not reached its beginning yet
+            waiting = not line.open or any(run.cover_from_ms > sealed for run in line.open.values())
             break
         since = line.hole_since.setdefault(sealed, now_ms)
         if now_ms - since < hole_wait_ms:

@@ -1,0 +1,47 @@
+"""Shared by all tests: where the recordings are, and an embedded server for tests that need a database."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from common.storage.embedded import EmbeddedServer
+
+LONG = bool(os.environ.get("FLEET_TEST_LONG"))
+
+
+def pytest_report_header() -> str:
+    """Say plainly whether real frames are replayed."""
+    folder = os.environ.get("KALSHI_RECORDINGS")
+    return f"real recordings: {folder or 'KALSHI_RECORDINGS is not set: the replay tests are skipped'}"
+
+
+@pytest.fixture(scope="session")
+def recordings() -> list[Path]:
+    """The real recordings, smallest first; the test is skipped, and says so, if there are none."""
+    folder = os.environ.get("KALSHI_RECORDINGS")
+    found = sorted(Path(folder).rglob("*.ndjson.gz"), key=lambda f: f.stat().st_size) if folder else []
+    if not found:
+        pytest.skip("KALSHI_RECORDINGS names no folder with recordings")
+    return found
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that the database's user can enter."""
+    with tempfile.TemporaryDirectory(prefix="kalshi-test-") as name:
+        folder = Path(name)
+        folder.chmod(0o711)
+        yield folder
+
+
+@pytest_asyncio.fixture
+async def server(open_folder: Path) -> AsyncIterator[EmbeddedServer]:
+    """A running embedded PostgreSQL."""
+    async with EmbeddedServer(open_folder / "db") as running:
+        yield running

@@ -1,0 +1,38 @@
+"""kill -9 of every process at random moments changes nothing in production."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from pathlib import Path
+
+from fleet.local import GATHERERS, Plan
+from tests.conftest import LONG
+from tests.fleet_case import assert_equal, judge, replay_over, running
+
+ROUNDS = 8 if LONG else 1
+
+
+async def test_kills_change_nothing() -> None:
+    """The deduplicator three times, each gatherer once a round; one gatherer is down at a time."""
+    folder = os.environ.get("KALSHI_RECORDINGS")
+    files = sorted(Path(folder).rglob("*.ndjson.gz"), key=lambda f: f.stat().st_size)[:1] if folder else []
+    replay = [word for file in files for word in ("--replay", str(file), "--speed", "25")]
+    rng = random.Random(7)
+    synthetic = ("--markets", "10", "--rate", "400", "--close-after", "12", "--create-after", "6")
+    async with running(Plan(simulator=(*synthetic, *replay), hole_wait="30s")) as fleet:
+        for _ in range(ROUNDS):
+            for gatherer in GATHERERS:
+                await asyncio.sleep(rng.uniform(0.2, 2.0))
+                fleet.kill("deduplicator")
+                await asyncio.sleep(rng.uniform(0.0, 0.5))
+                fleet.start_deduplicator()
+                await asyncio.sleep(rng.uniform(0.2, 1.5))
+                fleet.kill(gatherer)
+                await asyncio.sleep(rng.uniform(0.0, 1.0))
+                fleet.start_gatherer(gatherer)
+                await fleet.ready(gatherer)
+                await asyncio.sleep(2.5)  # its claims reach back to its start once the lag bound has passed
+        await replay_over(fleet)
+        assert_equal(await judge(fleet, strict=True))

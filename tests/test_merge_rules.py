@@ -1,0 +1,248 @@
+"""The merge's rules where copies contradict each other, or the exchange does what it should not."""
+
+from __future__ import annotations
+
+import copy as copying
+import random
+
+import numpy as np
+import pytest
+
+from deduplicator.merge import disputes, heads, intervals
+from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
+from deduplicator.merge.merger import Limits, Merger
+from tests.world import START_MS, Stored
+
+LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000)
+Row = tuple[int, int, int]
+"""Milliseconds after the start, ordinal, delta."""
+
+
+def a_copy(gatherer: int, rows: list[Row], *, batch: int = 1, start: int = 0, horizon: int | None = 10_000) -> Copy:
+    """One gatherer's rows of market 1 in run 1, which claims from `start`; batch 1 also begins the run."""
+    made = Copy(gatherer, 0, batch, batch, delta_frames=len(rows))
+    count = len(rows)
+    made.deltas = Deltas(
+        run=np.ones(count, np.int64),
+        market=np.ones(count, np.int64),
+        seq=np.arange(count) + 1000 * batch,
+        exchange_ms=np.array([START_MS + ms for ms, _, _ in rows], np.int64),
+        ordinal=np.array([ordinal for _, ordinal, _ in rows], np.int64),
+        exchange_us=np.full(count, -1),
+        side=np.zeros(count, np.int64),
+        price=np.full(count, 4200),
+        delta=np.array([delta for _, _, delta in rows], np.int64),
+        received_us=np.full(count, START_MS * 1000),
+    )
+    if batch == 1:
+        made.slices = [SliceStart(1, 7, 1, "orderbook_delta")]
+        made.runs = [RunStart(1, 1, 1, START_MS + start)]
+    if horizon is not None:
+        made.horizons = [Horizon(1, START_MS + horizon, False, "")]
+    return made
+
+
+def merged(*steps: list[Copy]) -> tuple[Merger, Stored]:
+    """Apply steps, one millisecond apart, then let all waits run out."""
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    stored = Stored()
+    for now, copies in enumerate(steps):
+        stored.take(merger.step(copies, now))
+    for later in (2000, 4000):
+        stored.take(merger.step([], later))
+    return merger, stored
+
+
+GOOD: list[Row] = [(1, 0, 5), (1, 1, 6), (2, 0, 7), (3, 0, 8)]
+
+
+def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
+    """Rule 3: both versions are listed, the first written rows stand, the minority gives nothing from there on."""
+    bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
+    merger, stored = merged([a_copy(1, GOOD, horizon=3), a_copy(2, GOOD, horizon=3), a_copy(3, bad, horizon=5)])
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
+    assert stored.deltas == {(1, START_MS + ms, o): (0, 4200, d) for ms, o, d in GOOD}
+    held = merger.line(1, "orderbook_delta")
+    assert intervals.union(held.done + [(START_MS, START_MS + 3)]) == [(START_MS, START_MS + 3)]
+    assert stored.alarms["conflict"] == 1
+
+
+def test_two_copies_that_contradict_each_other_both_lose_their_say() -> None:
+    """Rule 3 with two copies: what either alone covered after that becomes a gap, reason conflict."""
+    bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8)]
+    third = a_copy(3, [], start=6, horizon=20)
+    _, stored = merged([a_copy(1, GOOD, horizon=5), a_copy(2, bad, horizon=5)], [third])
+    assert (1, START_MS + 2, 0) in stored.deltas
+    assert stored.gaps == {(1, (START_MS + 2, START_MS + 6)): "conflict"}
+
+
+def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_stands() -> None:
+    """Rule 3: equal as a multiset; the run goes on."""
+    other = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8), (4, 0, 1)]
+    _, stored = merged([a_copy(1, GOOD, horizon=3)], [a_copy(2, other, horizon=9)])
+    assert [c.kind for c in stored.conflicts] == ["order_disputed"]
+    assert stored.deltas[(1, START_MS + 1, 0)] == (0, 4200, 5)
+    assert (1, START_MS + 4, 0) in stored.deltas
+    assert not stored.gaps
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_group_that_is_longer_in_one_copy_is_a_conflict(first: int) -> None:
+    """Rule 3 compares whole groups: a row that the other copy does not have, behind its end, contradicts it."""
+    short = [(1, 0, 5), (2, 0, 7), (3, 0, 8)]
+    copies = [a_copy(1, short, horizon=3), a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 7), (3, 0, 8)], horizon=3)]
+    steps = [[copies[first]], [copies[1 - first]]]
+    _, stored = merged(*steps)
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
+    _, together = merged(copies)
+    assert [c.kind for c in together.conflicts] == ["conflict"]
+
+
+def test_a_contradiction_in_a_group_that_is_still_open_is_awaited() -> None:
+    """The copy's rows are not used until its group has ended: then another order is told from other changes."""
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    stored = Stored()
+    stored.take(merger.step([a_copy(1, GOOD, horizon=3)], 1))
+    half = a_copy(2, [(1, 0, 6)], horizon=None)
+    changes = merger.step([half], 2)
+    assert changes.stalled == {2} and not changes.accounts
+    whole = a_copy(2, [(1, 0, 6), (1, 1, 5), (2, 0, 7)], horizon=None)
+    changes = merger.step([whole], 3)
+    assert not changes.stalled
+    assert [c.kind for c in changes.conflicts] == ["order_disputed"]
+
+
+def test_head_rows_that_no_covering_copy_has_are_a_conflict() -> None:
+    """Rule 4: an unknown ordinal never becomes a place by guessing."""
+    head = a_copy(2, [(1, -1, 77)], start=2)
+    _, stored = merged([a_copy(1, GOOD), head])
+    assert [c.kind for c in stored.conflicts] == ["head"]
+    assert stored.unplaced, "the row stays listed"
+    fits = a_copy(2, [(1, -1, 6)], start=2)
+    _, stored = merged([a_copy(1, GOOD), fits])
+    assert not stored.conflicts and not stored.unplaced
+
+
+def test_head_groups_match_where_they_must() -> None:
+    """A followed head is a suffix; any other a slice; an empty or longer one never matches."""
+    assert heads.matches([2, 3], [1, 2, 3], followed=True)
+    assert not heads.matches([1, 2], [1, 2, 3], followed=True)
+    assert heads.matches([1, 2], [1, 2, 3], followed=False)
+    assert not heads.matches([1, 3], [1, 2, 3], followed=False)
+    assert not heads.matches([1, 2, 3, 4], [1, 2, 3], followed=False)
+
+
+def test_a_step_back_of_exchange_time_is_a_gap_for_all_copies() -> None:
+    """Rule 9b: what lies between is claimed by nobody, also where another copy had claimed it."""
+    stepping = a_copy(1, [(1, 0, 5), (9, 0, 6)], horizon=4)
+    stepping.run_events = [RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")]
+    merger, stored = merged([stepping, a_copy(2, [(1, 0, 5), (9, 0, 6)], horizon=20)])
+    assert stored.gaps == {(1, (START_MS + 5, START_MS + 10)): "step_back"}
+    line = merger.line(1, "orderbook_delta")
+    assert line.sealed_ms == START_MS + 20
+
+
+def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
+    """Rule 6: a slower gatherer has `hole_wait` to fill it."""
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    early = a_copy(1, [(1, 0, 5)], horizon=5)
+    early.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "gap")]
+    merger.step([early], 0)
+    after = a_copy(2, [], start=8, horizon=30)
+    assert not merger.step([after], 10).gaps
+    assert not merger.step([], 900).gaps
+    filling = a_copy(3, [(6, 0, 1)], horizon=30)
+    assert not merger.step([filling], 950).gaps
+    assert not merger.step([], 5000).gaps
+    assert merger.line(1, "orderbook_delta").sealed_ms == START_MS + 30
+
+
+def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
+    """After an outage a run's horizon lags behind its beginning: the gap is written once it has passed it."""
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    before = a_copy(1, [(1, 0, 5)], horizon=5)
+    before.horizons = [Horizon(1, START_MS + 5, True, "cut")]
+    merger.step([before], 0)
+    merger.step([a_copy(2, [], start=50, horizon=20)], 1)
+    assert not merger.step([], 5000).gaps
+    merger.step([a_copy(2, [], batch=2, horizon=60)], 6000)
+    changes = merger.step([], 9000)
+    assert [gap.interval for gap in changes.gaps] == [(START_MS + 5, START_MS + 50)]
+
+
+def test_disputes_remember_earlier_voices() -> None:
+    """A third copy that comes later decides what two could not."""
+    remembered: dict[disputes.Version, int] = {}
+    first = disputes.settle((1,), 1, {(2,): 2}, remembered)
+    assert first is not None and first.excluded_bits == 3
+    second = disputes.settle((1,), 1, {(2,): 4}, remembered)
+    assert second is not None and second.excluded_bits == 1
+    assert disputes.settle((1,), 1, {}, {}) is None
+
+
+def test_a_batch_read_again_is_no_second_row() -> None:
+    """Merging is a set union: idempotent."""
+    one = a_copy(1, GOOD)
+    _, stored = merged([one], [copying.deepcopy(one)])
+    assert stored.deltas == {(1, START_MS + ms, o): (0, 4200, d) for ms, o, d in GOOD}
+
+
+def test_limits_of_the_identity_are_errors_not_silence() -> None:
+    """What does not fit the packed identity is refused."""
+    store = IdentityStore(START_MS, START_MS)
+    one = np.array([1])
+    with pytest.raises(StoreFull):
+        store.keys(one, np.array([START_MS + (1 << 30)]), np.array([0]))
+    with pytest.raises(StoreFull):
+        store.keys(one, np.array([START_MS]), np.array([8192]))
+
+
+def test_forgetting_raises_the_floor_and_loading_fills_in() -> None:
+    """Identities older than the window are gone, and known to be: the floor says so."""
+    store = IdentityStore(START_MS, START_MS - 10)
+    ms = START_MS + np.arange(1000)
+    zeros, ones = np.zeros(1000, np.int64), np.ones(1000, np.int64)
+    keys = store.keys(ones, ms, zeros)
+    store.insert(keys, ones, np.ones(1000, np.uint8))
+    store.forget(100, 10_000)
+    assert len(store) <= 101 and store.floor_ms == START_MS + 899
+    assert not store.lookup(keys[:1])[0].any()
+    store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
+    assert store.lookup(keys[:5])[0].all()
+    store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
+    assert len(store.group(1, START_MS)) == 1
+
+
+def test_too_many_rows_raise_the_floor_as_well() -> None:
+    """The store is bounded by rows, whatever their times."""
+    store = IdentityStore(START_MS, START_MS - 10)
+    ms = START_MS + np.arange(1000) // 2
+    order = np.arange(1000) % 2
+    keys = store.keys(np.ones(1000, np.int64), ms, order)
+    store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint8))
+    store.forget(10_000, 300)
+    assert len(store) <= 300
+    assert store.floor_ms > START_MS
+
+
+def test_content_packs_exactly() -> None:
+    """Side, price and signed size survive; different contents differ."""
+    rng = random.Random(3)
+    side = np.array([rng.randrange(2) for _ in range(500)])
+    price = np.array([rng.randrange(1_000_001) for _ in range(500)])
+    delta = np.array([rng.randrange(-(1 << 42) + 1, 1 << 42) for _ in range(500)])
+    packed = pack_content(side, price, delta)
+    for before, after in zip((side, price, delta), unpack_content(packed), strict=True):
+        assert (before == after).all()
+
+
+def test_intervals() -> None:
+    """Half-open intervals that touch join; empty ones vanish."""
+    assert intervals.union([(5, 7), (1, 3), (3, 5), (9, 9)]) == [(1, 7)]
+    assert intervals.minus([(0, 10)], [(2, 3), (5, 5), (8, 20)]) == [(0, 2), (3, 8)]
+    assert intervals.within([(0, 4), (6, 9)], 3, 7) == [(3, 4), (6, 7)]
+    assert intervals.covers([(0, 4)], 3) and not intervals.covers([(0, 4)], 4)
