@@ -19,6 +19,7 @@ from common.storage.database import connect, owned
 from gatherer.connection import Connection
 from gatherer.journal.writer import JournalWriter
 from gatherer.lane import Lane
+from gatherer.load_writer import SQL
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
 from gatherer.sharding import Sharding
@@ -83,7 +84,7 @@ class Gatherer:
         connection = await connect(dsn)
         try:
             await migrate.check(connection, "gatherer", f"fleet migrate --config {self._config_file}")
-            await connection.execute("UPDATE instance SET gatherer_id = $1", self.config.gatherer_id)
+            await connection.execute(SQL["name_instance"], self.config.gatherer_id)
         finally:
             await connection.close()
 

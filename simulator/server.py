@@ -26,6 +26,7 @@ from simulator.synthetic import Synthetic
 WS_PATH: Final = "/trade-api/ws/v2"
 PUBLIC: Final = ("/markets", "/events", "/series", "/exchange")
 CONNECTIONS_PER_KEY_MAX: Final = 200
+KEY_ID: Final = web.RequestKey("key_id", str)
 
 
 class Server:
@@ -118,13 +119,13 @@ class Server:
         public = request.path.removeprefix(API).startswith(PUBLIC) and not is_dial
         if key is not None or not public:
             try:
-                request["key_id"] = self.accounts.check(request.headers, request.method, request.path)
+                request[KEY_ID] = self.accounts.check(request.headers, request.method, request.path)
             except Refused as refused:
                 return web.json_response(refused.body, status=401)
         return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp types handlers loosely
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
-        key_id: str = request["key_id"]
+        key_id = request[KEY_ID]
         if sum(s.key_id == key_id for s in self.sessions) >= CONNECTIONS_PER_KEY_MAX:
             return web.json_response({"error": "too many connections"}, status=429)
         socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None)

@@ -53,11 +53,7 @@ def parse_percent(value: Any) -> int:
     return int(number)
 
 
-def _unless_int(parse: Any) -> BeforeValidator:
-    # Defaults are given as integers in code; text always comes from a file.
-    return BeforeValidator(lambda value: value if type(value) is int else parse(value))
-
-
-DurationMs = Annotated[int, _unless_int(parse_duration_ms)]
-ByteSize = Annotated[int, _unless_int(parse_bytes)]
-Percent = Annotated[int, _unless_int(parse_percent)]
+# A bare number has no unit and is refused: `hole_wait: 30` could mean anything.
+DurationMs = Annotated[int, BeforeValidator(parse_duration_ms)]
+ByteSize = Annotated[int, BeforeValidator(parse_bytes)]
+Percent = Annotated[int, BeforeValidator(parse_percent)]

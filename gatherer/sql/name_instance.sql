@@ -1,0 +1,1 @@
+UPDATE instance SET gatherer_id = $1

@@ -1,0 +1,168 @@
+"""Configuration: what is wrong is said in one line, with file, line, key and cure; secrets are never shown."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
+from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.errors import ConfigError
+
+ROOT = Path(__file__).parent.parent
+GATHERER = """\
+gatherer_id: gatherer-a
+kalshi:
+  rest_url: https://exchange.example/trade-api/v2
+  ws_url: wss://exchange.example/trade-api/ws/v2
+  key_id: ${KEY:-the-key}
+  private_key_file: key.pem
+database: {dsn: "postgresql://gatherer:secret-word@localhost/kalshi"}
+journal:
+  dir: /var/lib/kalshi/journal
+  max_bytes: 50GiB
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    """A configuration file."""
+    file = folder / "gatherer.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_units_defaults_and_substitution(tmp_path: Path) -> None:
+    """Durations are milliseconds, sizes bytes; variables have defaults."""
+    config = load_gatherer(written(tmp_path, GATHERER), {"KEY": "from-environment"})
+    assert config.journal.max_bytes == 50 << 30
+    assert config.bounds.lag == 30_000
+    assert config.kalshi.key_id.get_secret_value() == "from-environment"
+    assert load_gatherer(tmp_path / "gatherer.yaml", {}).kalshi.key_id.get_secret_value() == "the-key"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("max_bytes", "max_byte"), ":10: journal.max_byte: unknown key; did you mean 'max_bytes'?"),
+        (("50GiB", "50"), ":10: journal.max_bytes: expected a number with a unit"),
+        (("50GiB", "50Gb"), ":10: journal.max_bytes: unknown unit 'Gb'; allowed are B, KiB"),
+        (("gatherer-a", "Gatherer A"), ":1: gatherer_id: "),
+        (("journal:", "journal"), ":9: "),
+        (("${KEY:-the-key}", "${KEY}"), ":5: kalshi.key_id: the environment variable KEY is not set"),
+        (("  ws_url: wss://exchange.example/trade-api/ws/v2\n", ""), "kalshi.ws_url: is missing"),
+        (("gatherer_id: gatherer-a\n", ""), "gatherer_id: is missing"),
+        (("  dir:", "  dir: /a\n  dir:"), ":10: journal.dir: is given twice"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+    """File, line, key, and what is allowed."""
+    file = written(tmp_path, GATHERER.replace(*change))
+    with pytest.raises(ConfigError) as caught:
+        load_gatherer(file, {})
+    text = str(caught.value)
+    assert said in text and text.startswith(str(file)) and "\n" not in text
+
+
+def test_secrets_are_never_shown(tmp_path: Path) -> None:
+    """Neither in errors nor when a configuration is printed."""
+    config = load_gatherer(written(tmp_path, GATHERER), {"KEY": "hidden-key"})
+    assert "secret-word" not in repr(config) + str(config) and "hidden-key" not in repr(config)
+    file = written(
+        tmp_path,
+        GATHERER.replace('{dsn: "postgresql://gatherer:secret-word@localhost/kalshi"}', "{dsn: [secret-word]}"),
+    )
+    with pytest.raises(ConfigError) as caught:
+        load_gatherer(file, {})
+    assert "secret-word" not in str(caught.value)
+
+
+def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """With the command that mends it."""
+    key = tmp_path / "key.pem"
+    file = written(tmp_path, GATHERER.replace("key.pem", str(key)))
+    config = load_gatherer(file, {})
+    with pytest.raises(ConfigError, match="cannot read"):
+        check_private_key_file(str(file), config.kalshi)
+    key.write_text("x")
+    key.chmod(0o640)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        check_private_key_file(str(file), config.kalshi)
+    key.chmod(0o600)
+    check_private_key_file(str(file), config.kalshi)
+
+
+@pytest.mark.parametrize("name", ["gatherer-a", "gatherer-b", "gatherer-c", "deduplicator"])
+def test_the_files_in_configs_are_correct_and_complete(name: str) -> None:
+    """Every key of the schema stands in them, explained."""
+    file = ROOT / "configs" / f"{name}.yaml"
+    environ = dict.fromkeys(("KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD"), "x")
+    config = load_any(file, environ)
+    given = yaml.safe_load(file.read_text())
+
+    def keys(model: object, prefix: str = "") -> set[str]:
+        fields = type(model).model_fields  # type: ignore[attr-defined]
+        found = set()
+        for key in fields:
+            value = getattr(model, key)
+            found.add(prefix + key)
+            if hasattr(type(value), "model_fields"):
+                found |= keys(value, f"{prefix}{key}.")
+        return found
+
+    def present(data: dict[str, object], prefix: str = "") -> set[str]:
+        found = set()
+        for key, value in data.items():
+            found.add(prefix + key)
+            if isinstance(value, dict):
+                found |= present(value, f"{prefix}{key}.")
+        return found
+
+    assert isinstance(config, DeduplicatorConfig if name == "deduplicator" else GathererConfig)
+    missing = keys(config) - present(given) - {"kalshi.transport", "kalshi.ws_url"}
+    assert not missing
+
+
+@pytest.mark.parametrize("module", ["gatherer", "deduplicator", "fleet"])
+def test_bad_configuration_ends_with_exit_code_2_and_one_line(tmp_path: Path, module: str) -> None:
+    """A missing file, an unknown key, an unreadable key file."""
+    command = [sys.executable, "-m", module, *(["check-config"] if module == "fleet" else []), "--config"]
+    wrong = written(tmp_path, GATHERER.replace("gatherer_id", "gatherer_ids"))
+    text = GATHERER if module != "deduplicator" else (ROOT / "configs/deduplicator.yaml").read_text()
+    no_key = tmp_path / "no_key.yaml"
+    no_key.write_text(text)
+    for file in (tmp_path / "missing.yaml", wrong, no_key):
+        ended = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, cwd=ROOT)
+        assert ended.returncode == 2, ended.stderr
+        assert len(ended.stderr.strip().splitlines()) == 1 and str(file) in ended.stderr, ended.stderr
+
+
+def test_a_wrong_dsn_ends_with_exit_code_2_and_shows_no_password(tmp_path: Path) -> None:
+    """The gatherer cannot reach its database at start."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = tmp_path / "key.pem"
+    key.touch(mode=0o600)
+    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(*pem))
+    text = GATHERER.replace("key.pem", str(key)).replace("localhost/kalshi", "127.0.0.1:1/kalshi")
+    file = written(tmp_path, text.replace("/var/lib/kalshi/journal", str(tmp_path / "journal")))
+    command = [sys.executable, "-m", "gatherer", "--config", str(file)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ended.returncode == 2, ended.stderr
+    assert "the database cannot be reached" in ended.stderr.strip().splitlines()[-1]
+    assert "secret-word" not in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_two_gatherers_of_one_name_are_refused(tmp_path: Path) -> None:
+    """In the deduplicator's list."""
+    text = (ROOT / "configs/deduplicator.yaml").read_text().replace("id: gatherer-b", "id: gatherer-a")
+    file = tmp_path / "d.yaml"
+    file.write_text(text)
+    environ = dict.fromkeys(("KALSHI_KEY_ID", "READER_PASSWORD", "PRODUCTION_PASSWORD"), "x")
+    with pytest.raises(ConfigError, match="two gatherers have the same id"):
+        load_deduplicator(file, environ)

@@ -1,0 +1,96 @@
+"""Imports go one way: service -> shell -> core; the core does no I/O; the simulator shares nothing with the client."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("common", "gatherer", "deduplicator", "simulator", "fleet")
+MAY_IMPORT = {
+    "common": {"common"},
+    "gatherer": {"common", "gatherer"},
+    "deduplicator": {"common", "deduplicator"},
+    "simulator": {"simulator"},
+    "fleet": {"common", "deduplicator", "fleet", "gatherer"},
+}
+CORE = (
+    "common/numbers.py",
+    "common/errors.py",
+    "common/exchange/frames.py",
+    "gatherer/sharding.py",
+    "gatherer/subscription.py",
+    "gatherer/journal/format.py",
+    "gatherer/derive",
+    "deduplicator/merge",
+)
+CORE_MAY_IMPORT = {
+    "__future__", "collections", "dataclasses", "datetime", "enum", "hashlib", "heapq", "re", "struct", "typing",
+    "zlib", "msgspec", "numpy",
+}  # fmt: skip
+
+
+def modules(package: str) -> list[Path]:
+    """The modules of a package."""
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Full names of everything that a file imports, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_in_one_direction(package: str) -> None:
+    """common knows neither service, the services do not know each other, the simulator shares no code."""
+    for file in modules(package):
+        for name in imports(file):
+            top = name.split(".")[0]
+            if top in PACKAGES:
+                assert top in MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {name}"
+
+
+def core_files() -> list[Path]:
+    """Every file of the pure core."""
+    files: list[Path] = []
+    for entry in CORE:
+        path = ROOT / entry
+        files += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    return files
+
+
+def test_the_core_imports_only_the_core_and_pure_libraries() -> None:
+    """No clock, socket, file, database or process in it."""
+    core = {
+        str(f.relative_to(ROOT)).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for f in core_files()
+    }
+    packages = {name.rsplit(".", 1)[0] for name in core} | {"gatherer.journal", "common", "gatherer"}
+    assert len(core) > 15
+    for file in core_files():
+        for name in imports(file):
+            top = name.split(".")[0]
+            if top in PACKAGES:
+                inside = name in core or name in packages or name.rsplit(".", 1)[0] in core
+                assert inside, f"{file.relative_to(ROOT)} is core and imports {name}"
+            else:
+                assert top in CORE_MAY_IMPORT, f"{file.relative_to(ROOT)} is core and imports {name}"
+
+
+def test_sql_is_in_sql_files() -> None:
+    """Python names statements; the few one-liners that remain select a whole table or call a function."""
+    verbs = ("INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE ", "ALTER ")
+    for package in ("gatherer", "deduplicator", "fleet"):
+        for file in modules(package):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not node.value.startswith(verbs), f"{file.relative_to(ROOT)}:{node.lineno}: SQL in Python"

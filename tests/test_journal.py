@@ -1,0 +1,145 @@
+"""The journal: what was appended is read back, in order, whatever happens to its tail."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from common.config.schema import JournalConfig
+from common.errors import JournalCorrupt, JournalFull
+from gatherer.journal.format import Kind, Place, Record, decode, encode
+from gatherer.journal.reader import JournalReader
+from gatherer.journal.writer import JournalWriter, segment_file, segments
+
+
+def config(folder: Path, **changes: int) -> JournalConfig:
+    """Small segments, so that they roll."""
+    sizes = {"segment_bytes": 2000, "max_bytes": 1 << 20, **changes}
+    return JournalConfig.model_validate({"dir": folder, **{key: f"{size}B" for key, size in sizes.items()}})
+
+
+def write(journal: JournalWriter, count: int, start: int = 0) -> None:
+    """Frames with numbered payloads."""
+    for n in range(start, start + count):
+        journal.append(Kind.FRAME, 7, f"frame {n}".encode(), n + 1, n + 1)
+        journal.flush()
+
+
+def read_all(reader: JournalReader, limit: int = 5) -> tuple[list[Record], list[str]]:
+    """All records that are there, and the cuts between them."""
+    records, cuts = [], []
+    while (chunk := reader.read(limit)) is not None:
+        if chunk.cut:
+            cuts.append(chunk.cut)
+        records += chunk.records
+    return records, cuts
+
+
+def frames(records: list[Record]) -> list[str]:
+    """Payloads of the frames."""
+    return [r.payload.decode() for r in records if r.kind == Kind.FRAME]
+
+
+def test_everything_is_read_back_across_segments(tmp_path: Path) -> None:
+    """Order is kept, a roll is no cut, and a clean end is told."""
+    journal = JournalWriter(config(tmp_path), 0)
+    write(journal, 200)
+    journal.close()
+    assert len(segments(tmp_path)) > 3
+    records, cuts = read_all(JournalReader(tmp_path, None))
+    assert frames(records) == [f"frame {n}" for n in range(200)]
+    assert cuts == ["process_started"]
+    assert records[-1].kind == Kind.CLOSED
+
+
+def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
+    """Nothing is seen before the flush, everything after."""
+    journal = JournalWriter(config(tmp_path), 0)
+    reader = JournalReader(tmp_path, None)
+    seen: list[str] = []
+    for n in range(0, 60, 3):
+        journal.append(Kind.FRAME, 1, f"frame {n}".encode())
+        assert frames(read_all(reader)[0]) == []
+        journal.flush()
+        write(journal, 2, n + 1)
+        seen += frames(read_all(reader, 2)[0])
+    assert seen == [f"frame {n}" for n in range(60)]
+
+
+def test_a_start_after_a_kill_is_a_cut(tmp_path: Path) -> None:
+    """Every start opens a new segment; the former's missing end says that it was cut off."""
+    first = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(first, 3)
+    second = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(second, 2, 3)
+    records, cuts = read_all(JournalReader(tmp_path, None))
+    assert frames(records) == [f"frame {n}" for n in range(5)]
+    assert cuts == ["process_started", "torn_tail"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_tail_cut_at_any_byte_loses_only_the_tail(tmp_path: Path, seed: int) -> None:
+    """Power loss: whole records before the cut are read, nothing after it, and the next start is a cut."""
+    journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(journal, 30)
+    file = segment_file(tmp_path, segments(tmp_path)[-1])
+    data = file.read_bytes()
+    keep = random.Random(seed).randrange(len(data))
+    file.write_bytes(data[:keep])
+    later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(later, 1, 99)
+    got = frames(read_all(JournalReader(tmp_path, None))[0])
+    assert got[-1] == "frame 99"
+    assert got[:-1] == [f"frame {n}" for n in range(len(got) - 1)]
+
+
+def test_a_place_behind_the_end_is_a_cut_not_a_silent_skip(tmp_path: Path) -> None:
+    """The database knows more of the journal than the disk kept."""
+    journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(journal, 5)
+    place = journal.place
+    file = segment_file(tmp_path, place.segment)
+    file.write_bytes(file.read_bytes()[:-40])
+    later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(later, 2, 50)
+    records, cuts = read_all(JournalReader(tmp_path, place))
+    assert frames(records) == ["frame 50", "frame 51"]
+    assert cuts == ["journal_shorter_than_place"]
+    assert read_all(JournalReader(tmp_path, Place(1, 0)))[1][0] == "segment_missing"
+
+
+def test_a_journal_that_is_full_says_so_and_loaded_segments_make_room(tmp_path: Path) -> None:
+    """Only segments that the loader has committed may go."""
+    journal = JournalWriter(config(tmp_path, max_bytes=8000), 0)
+    with pytest.raises(JournalFull):
+        write(journal, 500)
+    journal = JournalWriter(config(tmp_path / "other", max_bytes=8000), 0)
+    for n in range(100):
+        write(journal, 5, 5 * n)
+        journal.loaded(journal.place)
+    assert sum(f.stat().st_size for f in (tmp_path / "other").glob("*.journal")) <= 8000
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    """A file that is no segment is never taken for an empty one."""
+    (tmp_path / "000000000005.journal").write_bytes(b"something else entirely")
+    with pytest.raises(JournalCorrupt):
+        JournalReader(tmp_path, None).read(10)
+
+
+@settings(max_examples=200)
+@given(st.lists(st.binary(max_size=60), max_size=8), st.data())
+def test_damage_is_never_taken_for_a_record(payloads: list[bytes], data: st.DataObject) -> None:
+    """Flip any bit: records before it are read, none with other bytes than were written."""
+    whole = b"".join(encode(2, 9, n, n, p) for n, p in enumerate(payloads))
+    assert [r.payload for r in decode(whole, 0)] == payloads
+    if whole:
+        at = data.draw(st.integers(0, len(whole) - 1))
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << data.draw(st.integers(0, 7))
+        got = [r.payload for r in decode(bytes(damaged), 0)]
+        assert got == payloads[: len(got)]

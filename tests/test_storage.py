@@ -1,0 +1,192 @@
+"""Binary COPY, migrations and what the databases themselves guarantee, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import numpy as np
+import pytest
+
+from common.errors import Fenced, SchemaMismatch
+from common.storage import copy, migrate
+from common.storage.embedded import EmbeddedServer
+from deduplicator.production import Production
+
+LAYOUT = (("a", "i8"), ("b", "i4"), ("c", "i2"))
+
+
+async def test_columns_survive_binary_copy_both_ways(server: EmbeddedServer) -> None:
+    """Extremes included; NULLs and other widths are refused."""
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute("CREATE TABLE t (a bigint, b int, c smallint)")
+    rng = random.Random(1)
+    columns = {
+        "a": np.array([-(2**63), 2**63 - 1] + [rng.randrange(-(2**60), 2**60) for _ in range(500)]),
+        "b": np.array([-(2**31), 2**31 - 1] + [rng.randrange(-(2**30), 2**30) for _ in range(500)]),
+        "c": np.array([-(2**15), 2**15 - 1] + [rng.randrange(-(2**14), 2**14) for _ in range(500)]),
+    }
+    await connection.copy_to_table("t", source=io.BytesIO(copy.encode(LAYOUT, columns)), format="binary")
+    out = io.BytesIO()
+    await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
+    read = copy.decode(LAYOUT, out.getvalue())
+    for name, column in columns.items():
+        assert (read[name] == column).all()
+    await connection.execute("INSERT INTO t VALUES (1, NULL, 2)")
+    out = io.BytesIO()
+    await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
+    with pytest.raises(ValueError, match="another width"):
+        copy.decode(LAYOUT, out.getvalue())
+    assert len(copy.decode(LAYOUT, copy.encode(LAYOUT, {"a": [], "b": [], "c": []}))["a"]) == 0
+    await connection.close()
+
+
+@pytest.mark.parametrize("schema", ["gatherer", "production"])
+async def test_migrations_apply_once_and_a_foreign_schema_is_refused(
+    server: EmbeddedServer, schema: migrate.Schema
+) -> None:
+    """Refuse to start on an older or newer schema, and name the command that mends it."""
+    connection = await asyncpg.connect(server.dsn)
+    with pytest.raises(SchemaMismatch, match="run: fleet migrate"):
+        await migrate.check(connection, schema, "fleet migrate --config x")
+    assert await asyncio.to_thread(migrate.migrate, server.dsn, schema) == migrate.names(schema)
+    assert await asyncio.to_thread(migrate.migrate, server.dsn, schema) == []
+    await migrate.check(connection, schema, "fleet migrate")
+    last = migrate.names(schema)[-1]
+    await connection.execute("UPDATE _yoyo_migration SET migration_id = '9999_future' WHERE migration_id = $1", last)
+    with pytest.raises(SchemaMismatch, match="older than the code"):
+        await migrate.check(connection, schema, "fleet migrate")
+    await connection.execute("UPDATE _yoyo_migration SET migration_id = $1 WHERE migration_id = '9999_future'", last)
+    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999_future')")
+    with pytest.raises(SchemaMismatch, match="newer than the code"):
+        await migrate.check(connection, schema, "fleet migrate")
+    await connection.close()
+
+
+@pytest.fixture
+async def production(server: EmbeddedServer) -> asyncpg.Connection:
+    """A production database."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+    connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    yield connection
+    await connection.close()
+
+
+async def test_a_second_deduplicator_fences_the_first(server: EmbeddedServer, production: asyncpg.Connection) -> None:
+    """Every transaction begins by locking the lease row of its epoch."""
+    first, other = Production(production, "first"), await asyncpg.connect(server.dsn)
+    await first.take_lease()
+    await first.put_time_lines([])
+    second = Production(other, "second")
+    await second.take_lease()
+    with pytest.raises(Fenced, match="taken over"):
+        await first.put_time_lines([])
+    with pytest.raises(Fenced):
+        await first.resume_lease(first.epoch)
+    await second.put_time_lines([])
+    await other.close()
+
+
+async def test_an_identity_cannot_be_stored_twice_and_accounts_must_add_up(production: asyncpg.Connection) -> None:
+    """The safety net below the merge."""
+    day = datetime(2026, 11, 21, tzinfo=UTC)
+    await production.execute("SELECT store.add_day('deltas', $1)", day.date())
+    await production.execute("SELECT store.add_day('deltas', $1)", day.date())
+    row = (1, day, 0, -1, 0, 4200, 100, day)
+    await production.execute("INSERT INTO store.deltas VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *row)
+    with pytest.raises(asyncpg.UniqueViolationError):
+        await production.execute("INSERT INTO store.deltas VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", *row)
+    with pytest.raises(asyncpg.CheckViolationError):
+        await production.execute(
+            "INSERT INTO store.deltas VALUES ($1, $2, $3, $4, $5, $6, $7, $8)", 1, day + timedelta(days=1), *row[2:]
+        )
+    await production.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g', gen_random_uuid())")
+    with pytest.raises(asyncpg.CheckViolationError):
+        await production.execute("INSERT INTO store.accounts VALUES (1, 0, 1, 1, 10, 3, 3, 1, 1, 1)")
+
+
+async def test_conditions_on_ticker_and_time_reach_the_index_and_prune_partitions(
+    production: asyncpg.Connection,
+) -> None:
+    """The views only rename, join and scale."""
+    for day in (20, 21, 22):
+        await production.execute("SELECT store.add_day('deltas', $1)", datetime(2026, 11, day, tzinfo=UTC).date())
+    await production.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    await production.execute(
+        "INSERT INTO store.deltas SELECT 1, timestamptz '2026-11-21' + n * interval '1 second', 0, -1, 0, 1, 1, now()"
+        " FROM generate_series(1, 20000) n"
+    )
+    await production.execute("ANALYZE")
+    plan = "\n".join(
+        r[0]
+        for r in await production.fetch(
+            "EXPLAIN SELECT * FROM orderbook_deltas WHERE ticker = 'KXA-1'"
+            " AND exchange_ts >= '2026-11-21 01:00Z' AND exchange_ts < '2026-11-21 01:05Z'"
+        )
+    )
+    assert "deltas_p20261121" in plan and "deltas_p20261120" not in plan and "deltas_p20261122" not in plan
+    assert "Index" in plan
+
+
+async def test_book_at_folds_from_the_newest_usable_snapshot(production: asyncpg.Connection) -> None:
+    """Changes after its place only; a reset applies from the moment it was seen; a false snapshot never."""
+    day = datetime(2026, 11, 21, tzinfo=UTC)
+    await production.execute("SELECT store.add_day('deltas', $1)", day.date())
+    await production.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    at = [day + timedelta(seconds=n) for n in range(10)]
+    for second, ordinal, price, delta in (
+        (1, 0, 4200, 100),
+        (1, 1, 4200, 50),
+        (3, 0, 5000, 7),
+        (3, 1, 5000, -7),
+        (5, 0, 1, 1),
+    ):
+        await production.execute(
+            "INSERT INTO store.deltas VALUES (1, $1, $2, -1, 0, $3, $4, now())", at[second], ordinal, price, delta
+        )
+    snapshot = "INSERT INTO store.snapshots VALUES (1, $1, $2, $3, $4, 'ws', $5, '{}', $6)"
+    await production.execute(snapshot, at[1], 0, False, at[1], [4200, 1000], True)
+    await production.execute(snapshot, at[4], -1, False, at[4], [9, 9], False)
+    await production.execute(snapshot, at[5], 0, True, at[7], [], True)
+
+    async def book(moment: datetime) -> list[tuple[str, str, str]]:
+        rows = await production.fetch("SELECT * FROM book_at('KXA-1', $1)", moment)
+        return [(r["side"], str(r["price"]), str(r["size"])) for r in rows]
+
+    assert await book(at[0]) == []
+    assert await book(at[1]) == [("yes", "0.4200", "10.50")]
+    assert await book(at[4]) == [("yes", "0.4200", "10.50")]
+    assert await book(at[6]) == [("yes", "0.4200", "10.50"), ("yes", "0.0001", "0.01")]
+    assert await book(at[8]) == []
+
+
+async def test_metadata_changes_leave_a_history(production: asyncpg.Connection) -> None:
+    """Fields that change all the time are left out."""
+    from deduplicator.metadata import Metadata
+
+    market = {
+        "ticker": "KXA-1",
+        "status": "active",
+        "result": "",
+        "open_time": "2026-11-21T10:00:00Z",
+        "yes_bid_dollars": "0.1000",
+    }
+    for change in ({}, {"yes_bid_dollars": "0.2000"}, {"status": "finalized", "result": "yes"}):
+        await Metadata._put(production, "put_market", "ticker", [{**market, **change}, {**market, **change}])
+    rows = await production.fetch("SELECT field, old, new FROM market_changes ORDER BY field")
+    assert [tuple(r) for r in rows] == [("result", '""', '"yes"'), ("status", '"active"', '"finalized"')]
+    assert await production.fetchval("SELECT result FROM markets") == "yes"
+
+
+def test_every_migration_is_a_numbered_file() -> None:
+    """In order, without holes."""
+    for schema in ("gatherer", "production"):
+        numbers = [int(name.split("_")[0]) for name in migrate.names(schema)]
+        assert numbers == list(range(1, len(numbers) + 1))
+        assert all(
+            Path(migrate.folder(schema) / f"{name}.sql").read_text().startswith("--") for name in migrate.names(schema)
+        )
