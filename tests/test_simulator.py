@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import json
 import time
 from collections.abc import AsyncIterator
@@ -179,7 +180,7 @@ async def test_an_unknown_ticker_gets_an_empty_book_without_id() -> None:
 
 
 async def test_faults_hit_what_they_are_aimed_at() -> None:
-    """A dropped frame uses its number up; a cut has no handshake; a muted socket does not even ping; dials answer 502."""
+    """A dropped frame uses its number up; a cut has no handshake; a muted socket does not ping; dials answer 502."""
     async with world() as w, aiohttp.ClientSession() as http:
 
         async def fault(**fields: Any) -> int:
@@ -243,9 +244,8 @@ async def test_a_replay_keeps_order_and_equal_times_equal(recordings: list[Path]
     await replay.run()
     exchange.truth.flush()
     rows = [json.loads(line) for line in truth.read_text().splitlines()]
-    import gzip
-
-    sent = [json.loads(line)["event"] for line in gzip.open(recordings[0], "rt")]
+    with gzip.open(recordings[0], "rt") as lines:
+        sent = [json.loads(line)["event"] for line in lines]
     wanted = [
         (e["msg"]["price_dollars"], e["msg"]["delta_fp"], e["msg"]["ts"])
         for e in sent
