@@ -104,7 +104,7 @@ class Production:
             await self.load_identities(merger, [], floor_ms, ms_of_datetime(newest) + 1)
         for row in await self._db.fetch(SQL["restore_slices"]):
             horizon = -1 if row["horizon"] is None else ms_of_datetime(row["horizon"])
-            merger.restore_slice(
+            merger.claims.restore_slice(
                 (row["gatherer"], row["lane"], row["slice"]),
                 SliceState(row["session"], row["sid"], row["channel"], horizon, row["ended"], row["reason"]),
             )
@@ -118,11 +118,11 @@ class Production:
                 None if row["cover_to"] is None else ms_of_datetime(row["cover_to"]),
                 reason=row["reason"],
             )
-            merger.restore_run(run, ended=row["ended"])
+            merger.claims.restore_run(run, ended=row["ended"])
         for row in await self._db.fetch("SELECT * FROM store.gaps WHERE healed_at IS NULL"):
             stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
             had = {int(who): why for who, why in json.loads(row["had"]).items()}
-            merger.restore_gap(row["market"], row["channel"], stretch, row["reason"], had)
+            merger.claims.restore_gap(row["market"], row["channel"], stretch, row["reason"], had)
         for row in await self._db.fetch(SQL["restore_unplaced"]):
             merger.restore_unplaced(
                 Unplaced(

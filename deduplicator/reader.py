@@ -66,7 +66,9 @@ class Reader:
         """Connect; returns the instance's uuid. Raises `StorageError`."""
         self._connection = await connect(self._dsn)
         await migrate.check(self._connection, "gatherer", "fleet migrate --config <the gatherer's file>")
-        self.instance = str(await self._connection.fetchval(SQL["read_instance"]))
+        before, self.instance = self.instance, str(await self._connection.fetchval(SQL["read_instance"]))
+        if self.instance != before:
+            self._numbers = {}  # a machine rebuilt under the same name numbers markets anew
         return self.instance
 
     async def close(self) -> None:

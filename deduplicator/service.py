@@ -116,8 +116,8 @@ class Deduplicator:
         self._failures.pop("production", None)
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
-            merger.begin_line(everything, channel, production.fleet_started_ms, None)
-        log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.runs))
+            merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
+        log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
         known: dict[str, tuple[int, dict[int, int]]] = {}
         stepped = lined = acknowledged = 0.0
         while not stopped.is_set():
@@ -219,9 +219,9 @@ class Deduplicator:
             end = None
             if row["status"] in ("determined", "finalized") and row["close_time"] is not None:
                 end = ms_of_datetime(max(filter(None, (row["close_time"], row["settlement_ts"])))) + CLOSE_GRACE_MS
-            line = merger.lines.get((row["market"], ORDERBOOK))
+            line = merger.claims.lines.get((row["market"], ORDERBOOK))
             if line is None or (line.first_ms, line.end_ms) != (first, end):
-                merger.begin_line(row["market"], ORDERBOOK, first, end)
+                merger.claims.begin_line(row["market"], ORDERBOOK, first, end)
                 rows.append((row["market"], datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
         if rows:
             await production.put_time_lines(rows)

@@ -55,12 +55,13 @@ class Connection:
         protocol: Protocol,
         journal: JournalWriter,
         on_refused: Callable[[DialRefused], None],
+        clock_proven: Callable[[], bool],
     ) -> None:
         self.number, self.role = number, role
         self.markets: dict[str, None] = {}
         self.counters = Counters()
         self._url, self._signer, self._protocol, self._journal = url, signer, protocol, journal
-        self._on_refused = on_refused
+        self._on_refused, self._clock_proven = on_refused, clock_proven
         self._conversation: Conversation | None = None
         self._socket: Socket | None = None
         self._session = 0
@@ -122,7 +123,9 @@ class Connection:
         self._session = time.time_ns() // 1000 * CONNECTIONS_MAX + self.number
         self.counters.sessions += 1
         self._journal.append_struct(
-            Kind.OPENED, self._session, SessionOpened(self.role, self.number, self._url, use_yes_price=False)
+            Kind.OPENED,
+            self._session,
+            SessionOpened(self.role, self.number, self._url, use_yes_price=False, clock_proven=self._clock_proven()),
         )
         self._conversation = Conversation(self.role, self._times, self._batch)
         self._socket = socket

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import http, log
+from common import clock, http, log
 from common.config.schema import GathererConfig
 from common.errors import FleetError
 from common.exchange.rest import Rest
@@ -34,6 +34,7 @@ class Gatherer:
         self._signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         self._started = time.monotonic()
         self._connections: list[Connection] = []
+        self._clock_was_proven = True
         self._books: list[Connection] = []
         self._sharding = Sharding(config.connections.orderbook, config.gatherer_id)
 
@@ -75,6 +76,9 @@ class Gatherer:
             # Connections have written their last records: the journal closes behind them.
             with contextlib.suppress(FleetError, OSError) if failed else contextlib.nullcontext():
                 journal.close()
+        if isinstance(failed, BaseExceptionGroup):
+            ours = failed.subgroup(FleetError)
+            failed = _first(ours) if ours else failed
         if failed:
             log.get().error("gatherer_failed", error=f"{type(failed).__name__}: {failed}")
             loader.cancel()
@@ -100,6 +104,7 @@ class Gatherer:
                     self.config.protocol,
                     journal,
                     self._refused,
+                    self._clock_proven,
                 )
                 self._connections.append(connection)
                 if role == "orderbook":
@@ -117,6 +122,17 @@ class Gatherer:
             for connection in self._books:
                 if connection.session == request["session"]:
                     connection.ask_snapshots(request["sid"], request["tickers"])
+
+    def _clock_proven(self) -> bool:
+        """Whether this machine's clock is within its bound. If not, runs begin by sending times and order alone."""
+        if self.config.bounds.clock_proof == "assumed":
+            return True
+        error_us = clock.error_bound_us()
+        proven = error_us is not None and error_us <= self.config.bounds.clock * 1000
+        if not proven and self._clock_was_proven:
+            log.get().warning("clock_not_proven", error_us=error_us, cure="switch time synchronisation on (chrony)")
+        self._clock_was_proven = proven
+        return proven
 
     def _refused(self, refused: DialRefused) -> None:
         if refused.status == 401:
@@ -156,6 +172,7 @@ class Gatherer:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
             "markets": len(self._sharding),
+            "clock": "proven" if self._clock_was_proven else "not proven: receive times are not used as evidence",
             "connections": roles,
             "journal": {"segment": journal.place.segment, "bytes": journal.bytes_written, "records": journal.records},
             "loader": {
@@ -170,3 +187,9 @@ class Gatherer:
             },
             "alarms": lane.alarms,
         }
+
+
+def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
+    """The first error of a group, however deep."""
+    inner = group.exceptions[0]
+    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -26,7 +26,7 @@ class Tape:
         self.derivation = Derivation(BOUNDS, state.fresh(5))
         self.seq = 0
         self.now = START_MS
-        self.record(Kind.OPENED, msgspec.json.encode(SessionOpened("orderbook", 1, "ws://x")))
+        self.record(Kind.OPENED, msgspec.json.encode(SessionOpened("orderbook", 1, "ws://x", clock_proven=True)))
 
     def record(self, kind: Kind, payload: bytes) -> None:
         self.derivation.apply(Record(kind, 1, self.now * 1000, self.now * 1000, payload))

@@ -46,7 +46,7 @@ def a_copy(gatherer: int, rows: list[Row], *, batch: int = 1, start: int = 0, ho
 def merged(*steps: list[Copy]) -> tuple[Merger, Stored]:
     """Apply steps, one millisecond apart, then let all waits run out."""
     merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
-    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     stored = Stored()
     for now, copies in enumerate(steps):
         stored.take(merger.step(copies, now))
@@ -64,7 +64,7 @@ def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
     merger, stored = merged([a_copy(1, GOOD, horizon=3), a_copy(2, GOOD, horizon=3), a_copy(3, bad, horizon=5)])
     assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert stored.deltas == {(1, START_MS + ms, o): (0, 4200, d) for ms, o, d in GOOD}
-    held = merger.line(1, "orderbook_delta")
+    held = merger.claims.line(1, "orderbook_delta")
     assert intervals.union(held.done + [(START_MS, START_MS + 3)]) == [(START_MS, START_MS + 3)]
     assert stored.alarms["conflict"] == 1
 
@@ -98,6 +98,16 @@ def test_a_group_that_is_longer_in_one_copy_is_a_conflict(first: int) -> None:
     assert [c.kind for c in stored.conflicts] == ["conflict"]
     _, together = merged(copies)
     assert [c.kind for c in together.conflicts] == ["conflict"]
+
+
+def test_a_short_group_whose_end_is_read_later_is_a_conflict_too() -> None:
+    """The first copy's group ends with its next batch, when the other's longer one is stored already."""
+    _, stored = merged(
+        [a_copy(1, [(1, 0, 5)], horizon=None)],
+        [a_copy(2, [(1, 0, 5), (1, 1, 6)], horizon=None)],
+        [a_copy(1, [(2, 0, 7)], batch=2)],
+    )
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
 
 
 def test_a_contradiction_in_a_group_that_is_still_open_is_awaited() -> None:
@@ -140,14 +150,14 @@ def test_a_step_back_of_exchange_time_is_a_gap_for_all_copies() -> None:
     stepping.run_events = [RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")]
     merger, stored = merged([stepping, a_copy(2, [(1, 0, 5), (9, 0, 6)], horizon=20)])
     assert stored.gaps == {(1, (START_MS + 5, START_MS + 10)): "step_back"}
-    line = merger.line(1, "orderbook_delta")
+    line = merger.claims.line(1, "orderbook_delta")
     assert line.sealed_ms == START_MS + 20
 
 
 def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     """Rule 6: a slower gatherer has `hole_wait` to fill it."""
     merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
-    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     early = a_copy(1, [(1, 0, 5)], horizon=5)
     early.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "gap")]
     merger.step([early], 0)
@@ -157,13 +167,13 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     filling = a_copy(3, [(6, 0, 1)], horizon=30)
     assert not merger.step([filling], 950).gaps
     assert not merger.step([], 5000).gaps
-    assert merger.line(1, "orderbook_delta").sealed_ms == START_MS + 30
+    assert merger.claims.line(1, "orderbook_delta").sealed_ms == START_MS + 30
 
 
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
     """After an outage a run's horizon lags behind its beginning: the gap is written once it has passed it."""
     merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
-    merger.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     before = a_copy(1, [(1, 0, 5)], horizon=5)
     before.horizons = [Horizon(1, START_MS + 5, True, "cut")]
     merger.step([before], 0)

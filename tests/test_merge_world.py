@@ -29,6 +29,7 @@ def shape_of(seed: int) -> Shape:
         lag_ms=rng.choice((20, 150)),
         skew_ms=rng.choice((0, 200)),
         sending_ts=rng.random() < 0.7,
+        clock_proven=rng.random() < 0.7,
         coarse=frozenset({1}) if rng.random() < 0.5 else frozenset(),
     )
 
@@ -98,7 +99,7 @@ def test_nothing_is_lost_doubled_misplaced_or_falsely_covered(block: int) -> Non
             for identity in truth:
                 if identity[0] == market and intervals.covers(covered, identity[1]):
                     assert identity in stored.deltas, f"seed {seed}: {identity} is covered but missing"
-            line = merger.line(market, "orderbook_delta")
+            line = merger.claims.line(market, "orderbook_delta")
             tiles = intervals.union([*covered, *line.gaps])
             assert line.sealed_ms is not None
             whole = line.sealed_ms == START_MS or any(a <= START_MS and b >= line.sealed_ms for a, b in tiles)

@@ -69,6 +69,7 @@ class Shape:
     sending_ts: bool = True
     coarse: frozenset[int] = frozenset()
     flicker: bool = True
+    clock_proven: bool = True
 
 
 def ticker(market: int) -> str:
@@ -133,7 +134,8 @@ class Station:
         self.number, self.rng, self.shape = number, rng, shape
         self.records: list[Record] = []
         self.delivered: list[Event] = []
-        self.clock_ms = rng.randrange(-BOUNDS.clock + 1, BOUNDS.clock)
+        wrong_ms = BOUNDS.clock if shape.clock_proven else 5000  # a clock that is not proven may say anything
+        self.clock_ms = rng.randrange(-wrong_ms + 1, wrong_ms)
         self._connection: Connection | None = None
         self._sessions = 0
         self._books: dict[int, dict[tuple[str, int], int]] = defaultdict(dict)
@@ -193,7 +195,9 @@ class Station:
     def _connect(self, at_ms: int) -> None:
         self._sessions += 1
         self._connection = Connection(self.number * 1000 + self._sessions)
-        self._record(Kind.OPENED, SessionOpened("orderbook", 1, "ws://world"), at_ms)
+        self._record(
+            Kind.OPENED, SessionOpened("orderbook", 1, "ws://world", clock_proven=self.shape.clock_proven), at_ms
+        )
         for market in range(self.shape.markets):
             self._snapshot(market, at_ms)
 
@@ -331,7 +335,7 @@ def merge(
     limits = limits or Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=10_000_000)
     merger = Merger(limits, START_MS, START_MS - 86_400_000)
     for market in sorted({run.market for copies in copies_of for copy in copies for run in copy.runs}):
-        merger.begin_line(market, "orderbook_delta", first_ms, None)
+        merger.claims.begin_line(market, "orderbook_delta", first_ms, None)
     stored = Stored()
     queues = [list(copies) for copies in copies_of]
     now = 0
@@ -369,4 +373,4 @@ def joined(first: Copy, second: Copy) -> Copy:
 
 def held(merger: Merger, market: int) -> list[intervals.Interval]:
     """The stretches of a market that are claimed to be complete."""
-    return coverage.covered(merger.line(market, "orderbook_delta"), merger.slices)
+    return coverage.covered(merger.claims.line(market, "orderbook_delta"), merger.claims.slices)

@@ -88,6 +88,7 @@ class Bounds(Section):
     lag: DurationMs = 30 * SECOND
     sender: DurationMs = SECOND
     clock: DurationMs = 200
+    clock_proof: Literal["kernel", "assumed"] = "kernel"
 
 
 class Protocol(Section):

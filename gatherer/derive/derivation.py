@@ -86,7 +86,7 @@ class Derivation:
                 self._command(session, record)
         elif record.kind == Kind.OPENED:
             opened = msgspec.json.decode(record.payload, type=SessionOpened)
-            self.state.sessions[record.session] = SessionState(record.session, opened.role)
+            self.state.sessions[record.session] = SessionState(record.session, opened.role, opened.clock_proven)
             self.out.sessions.append(
                 rows.SessionRow(
                     record.session, opened.role, opened.connection, opened.url, opened.use_yes_price, record.wall_us
@@ -225,9 +225,9 @@ class Derivation:
         side = YES if msg.side == "yes" else NO
         run = slice_.runs.get(ticker)
         if run is None:
-            run = self._open_run(slice_, ticker, record, head, claiming=False)
+            run = self._open_run(session, slice_, ticker, record, head, claiming=False)
         if at < run.last_ms:
-            run = self._step_back(slice_, run, at, record, head)
+            run = self._step_back(session, slice_, run, at, record, head)
         if at < slice_.horizon_ms:
             self.out.alarm("lag_bound_exceeded")  # the claim was early; the row heals it
 
@@ -305,14 +305,16 @@ class Derivation:
             )
         )
 
-    def _step_back(self, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head) -> Run:
+    def _step_back(
+        self, session: SessionState, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head
+    ) -> Run:
         """Rule 9b: exchange time ran backwards inside a market. What lies between is a gap for all copies."""
         self.out.alarm("step_back")
         self._event(run, "retracts", at, run.last_ms + 1, "step_back")
         floor, book = run.last_ms + 1, run.book
         claiming = run.claiming
         self._end_run(slice_, run, "step_back")
-        new = self._open_run(slice_, run.ticker, record, head, claiming=claiming, floor_ms=floor)
+        new = self._open_run(session, slice_, run.ticker, record, head, claiming=claiming, floor_ms=floor)
         new.book, new.book_seq, new.book_us = book, run.book_seq, run.book_us
         return new
 
@@ -330,7 +332,7 @@ class Derivation:
             return  # no snapshot opens a run after a delete until a new add
         run = slice_.runs.get(ticker)
         if run is None or (not run.claiming and run.floor_ms == NEVER):
-            run = self._open_run(slice_, ticker, record, head, claiming=True)
+            run = self._open_run(session, slice_, ticker, record, head, claiming=True)
         before, agrees = run.book, -1
         if before is not None:
             agrees = int(before == book)
@@ -438,7 +440,7 @@ class Derivation:
         )
         for ticker in held:
             if ticker not in slice_.runs:
-                self._open_run(slice_, ticker, record, head, claiming=True)
+                self._open_run(session, slice_, ticker, record, head, claiming=True)
         return slice_
 
     def _name_channel(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
@@ -451,10 +453,11 @@ class Derivation:
                 channel = head.type
         slice_.channel = channel
         if channel and channel != frames.ORDERBOOK and ALL_MARKETS not in slice_.runs:
-            self._open_run(slice_, ALL_MARKETS, record, head, claiming=True)
+            self._open_run(session, slice_, ALL_MARKETS, record, head, claiming=True)
 
     def _open_run(
         self,
+        session: SessionState,
         slice_: Slice,
         ticker: str,
         record: Record,
@@ -465,7 +468,7 @@ class Derivation:
     ) -> Run:
         """A run that begins at this frame; without `claiming`, a delta outside any run gets one that claims nothing."""
         if claiming:
-            start = max(self._start_moment(record, head), floor_ms)
+            start = max(self._start_moment(session, record, head), floor_ms)
         else:
             start, floor_ms = NEVER, NEVER
         run = Run(self.state.next_number(), ticker, start, floor_ms, claiming=claiming)
@@ -475,9 +478,9 @@ class Derivation:
         self.out.runs.append(rows.RunRow(run.run, slice_.slice, ticker, head.seq or 0, start))
         return run
 
-    def _start_moment(self, record: Record, head: frames.Head) -> int:
+    def _start_moment(self, session: SessionState, record: Record, head: frames.Head) -> int:
         """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier."""
-        moment = record.wall_us // 1000 + 1 + self._bounds.clock
+        moment = record.wall_us // 1000 + 1 + self._bounds.clock if session.clock_proven else NEVER
         if head.sending_ts_ms is not None:
             moment = min(moment, head.sending_ts_ms + 1 + self._bounds.sender)
         return moment
@@ -527,7 +530,7 @@ class Derivation:
         else:
             proven = slice_.max_exchange_ms - bounds.disorder
             sent_us = session.sent_us.get(head.id) if head.id is not None else None
-            if sent_us is not None:
+            if sent_us is not None and session.clock_proven:
                 proven = max(proven, sent_us // 1000 - bounds.clock - bounds.lag)
         if proven > slice_.horizon_ms:
             slice_.horizon_ms = proven
@@ -563,7 +566,7 @@ class Derivation:
             run = slice_.runs.get(ticker)
             if run is not None and run.claiming:
                 self._end_run(slice_, run, "quarantined")
-                self._open_run(slice_, ticker, record, head, claiming=True, floor_ms=max(run.last_ms, 0))
+                self._open_run(session, slice_, ticker, record, head, claiming=True, floor_ms=max(run.last_ms, 0))
                 hit.append(ticker)
         if slice_.channel == frames.ORDERBOOK and hit:
             self.out.requests.append(rows.SnapshotRequest(session.session, slice_.sid, hit))

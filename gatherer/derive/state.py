@@ -62,6 +62,7 @@ class SessionState(msgspec.Struct):
 
     session: int
     role: str
+    clock_proven: bool = False
     channels: dict[int, str] = {}
     slices: dict[int, Slice] = {}
     sent_us: dict[int, int] = {}

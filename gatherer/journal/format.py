@@ -56,12 +56,13 @@ class SegmentHeader(msgspec.Struct, frozen=True):
 
 
 class SessionOpened(msgspec.Struct, frozen=True):
-    """Payload of OPENED."""
+    """Payload of OPENED. `clock_proven`: the local clock's error was within its bound, so receive times are evidence."""
 
     role: str
     connection: int
     url: str
     use_yes_price: bool = False
+    clock_proven: bool = False
 
 
 class Break(msgspec.Struct, frozen=True):
