@@ -56,7 +56,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
 
 
 class SessionOpened(msgspec.Struct, frozen=True):
-    """Payload of OPENED. `clock_proven`: the local clock's error was within its bound, so receive times are evidence."""
+    """Payload of OPENED. `clock_proven`: the local clock was within its bound, so receive times are evidence."""
 
     role: str
     connection: int
