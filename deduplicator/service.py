@@ -82,7 +82,10 @@ class Deduplicator:
 
     async def _work(self, dsn: str, stopped: asyncio.Event) -> None:
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
+        steps = -1
         while not stopped.is_set():
+            if self.totals.steps > steps:  # something was stored since the last failure: begin with short waits again
+                steps, delays = self.totals.steps, backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             await asyncio.sleep(next(delays))
             try:
                 connection = await connect(dsn)
@@ -100,8 +103,8 @@ class Deduplicator:
             except Fenced:
                 raise
             except StoreFull as full:
+                self._failures["production"] = f"the merge's state is renewed: {full}"
                 log.get().info("merge_state_renewed", why=str(full))
-                delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except (StorageError, *CLIENT_ERRORS) as error:
                 self._failures["production"] = f"{type(error).__name__}: {error}"
                 log.get().warning("production_failed", error=self._failures["production"])

@@ -206,7 +206,7 @@ def test_limits_of_the_identity_are_errors_not_silence() -> None:
     store = IdentityStore(START_MS, START_MS)
     one = np.array([1])
     with pytest.raises(StoreFull):
-        store.keys(one, np.array([START_MS + (1 << 30)]), np.array([0]))
+        store.keys(one, np.array([START_MS + (1 << 31)]), np.array([0]))
     with pytest.raises(StoreFull):
         store.keys(one, np.array([START_MS]), np.array([8192]))
 

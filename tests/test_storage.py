@@ -190,3 +190,43 @@ def test_every_migration_is_a_numbered_file() -> None:
         assert all(
             Path(migrate.folder(schema) / f"{name}.sql").read_text().startswith("--") for name in migrate.names(schema)
         )
+
+
+async def test_a_trade_is_one_row_and_other_forms_of_it_are_listed(production: asyncpg.Connection) -> None:
+    """By trade_id, also when a copy gives it another time or price, in the same step or later."""
+    from deduplicator.statements import SQL
+
+    await production.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    at = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    await production.execute("SELECT store.add_day('trades', $1)", at.date())
+    await production.execute(SQL["stage"])
+    first = "00000000-0000-0000-0000-000000000001"
+    steps = [
+        [(first, 1, at, 4200, 100), (first, 1, at, 4200, 100)],
+        [(first, 1, at + timedelta(milliseconds=1), 4200, 100)],
+    ]
+    for step in steps:
+        async with production.transaction():
+            rows = [(*row, 0, False, at) for row in step]
+            await production.copy_records_to_table("trade_copies", records=rows)
+            await production.execute(SQL["merge_trades"])
+            await production.execute(SQL["dispute_trades"])
+    assert await production.fetchval("SELECT count(*) FROM trades") == 1
+    assert [r["kind"] for r in await production.fetch("SELECT kind FROM merge_conflicts")] == ["trade"]
+
+
+async def test_lifecycle_messages_of_equal_content_within_30_seconds_are_one_event(
+    production: asyncpg.Connection,
+) -> None:
+    """Copies of three gatherers, and the same thing happening again a minute later."""
+    from deduplicator.statements import SQL
+
+    await production.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    await production.execute(SQL["stage"])
+    at = datetime(2026, 11, 21, 10, tzinfo=UTC)
+    for seconds in ((0, 1, 60), (2, 61), (0,)):
+        async with production.transaction():
+            rows = [(1, "deactivated", '{"is_deactivated": true}', at + timedelta(seconds=s)) for s in seconds]
+            await production.copy_records_to_table("lifecycle_copies", records=rows)
+            await production.execute(SQL["merge_lifecycle"])
+    assert await production.fetchval("SELECT count(*) FROM lifecycle_events") == 2

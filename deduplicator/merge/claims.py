@@ -158,7 +158,7 @@ class Claims:
         self.forgotten.append(run.key)
 
     def _retract(self, line: TimeLine, run: RunState, stretch: intervals.Interval, changes: Changes) -> None:
-        listed = intervals.minus([stretch], line.retracted)
+        listed = intervals.minus([stretch], [*line.retracted, *line.gaps])
         changes.alarms["step_back"] += 1
         line.retracted = intervals.union([*line.retracted, stretch])
         for part in listed:
@@ -181,6 +181,11 @@ class Claims:
         """Whether some copy provably holds a market's millisecond."""
         line = self.lines.get((market, ORDERBOOK))
         return line is not None and intervals.covers(coverage.covered(line, self.slices), ms)
+
+    def listed(self, market: int, ms: int) -> bool:
+        """Whether a market's millisecond lies in a gap row."""
+        line = self.lines.get((market, ORDERBOOK))
+        return line is not None and intervals.covers(list(line.gaps), ms)
 
     def speakers(self, market: int, ms: int) -> tuple[set[int], set[int]]:
         """Gatherers whose open runs of a market contain a millisecond, and those whose runs may still come to."""

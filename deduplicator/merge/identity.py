@@ -1,7 +1,7 @@
 """Identities as single integers, and the store of the recent ones.
 
-An identity is (market, exchange millisecond, ordinal). Packed: 22 bits of a dense market index, 29 bits of
-milliseconds since the store's base (6.2 days), 13 bits of ordinal. What does not fit raises `StoreFull`, and the
+An identity is (market, exchange millisecond, ordinal). Packed: 20 bits of a dense market index, 31 bits of
+milliseconds since the store's base (24.8 days), 13 bits of ordinal. What does not fit raises `StoreFull`, and the
 owner begins anew from production with only the recent identities: limits are never silent.
 
 The store knows every identity that was written with a time at or after `floor_ms`; for earlier ones the caller
@@ -21,11 +21,11 @@ U8 = npt.NDArray[np.uint8]
 Bool = npt.NDArray[np.bool_]
 
 ORDINAL_BITS: Final = 13
-MS_BITS: Final = 29
-MARKET_BITS: Final = 22
+MS_BITS: Final = 31
+MARKET_BITS: Final = 20
 ORDINALS: Final = 1 << ORDINAL_BITS
 YOUNG_ROWS_MAX: Final = 1 << 16
-BASE_BEFORE_MS: Final = 2 * 24 * 3600 * 1000  # older than the oldest exchange time that is not quarantined
+BASE_BEFORE_MS: Final = 14 * 24 * 3600 * 1000  # copies may come so late; local retention is shorter
 PRICE_BITS: Final = 20
 
 

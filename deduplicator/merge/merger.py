@@ -49,6 +49,9 @@ class Merger:
         self.store = self._joining.store
         self._heads: dict[tuple[RunKey, int], _Heads] = {}
         self._heads_of: defaultdict[RunKey, set[int]] = defaultdict(set)
+        self._parked: defaultdict[int, list[tuple[RunKey, int]]] = defaultdict(list)
+        """Head groups inside a listed gap, by market: looked at again when a gap of the market is healed."""
+        self._open_heads: set[tuple[RunKey, int]] = set()
         self._ballots = Ballots()
 
     # -- restoring ---------------------------------------------------------------------------------------------
@@ -58,6 +61,7 @@ class Merger:
         group = self._heads.setdefault(((row.gatherer, row.lane, row.run), row.exchange_ms), _Heads())
         group.rows.append(row)
         group.followed = followed
+        self._open_heads.add(((row.gatherer, row.lane, row.run), row.exchange_ms))
 
     def restore_vote(self, vote: ResetVote, now_ms: int) -> None:
         """A vote that is not decided."""
@@ -84,9 +88,9 @@ class Merger:
     def heads_below_floor(self) -> tuple[list[int], int, int] | None:
         """Head groups that a claim covers but whose rows the store has forgotten: what to load, as `late` says."""
         old = [
-            (group.rows[0].market, ms)
-            for (_, ms), group in self._heads.items()
-            if ms < self.store.floor_ms and self.claims.covered(group.rows[0].market, ms)
+            (self._heads[(run_key, ms)].rows[0].market, ms)
+            for run_key, ms in self._open_heads
+            if ms < self.store.floor_ms and self.claims.covered(self._heads[(run_key, ms)].rows[0].market, ms)
         ]
         if not old:
             return None
@@ -106,6 +110,8 @@ class Merger:
         self._place_heads(changes)
         self._resets(changes, now_ms)
         self.claims.settle(changes, now_ms, self.limits.hole_wait_ms)
+        for heal in changes.heals:
+            self._open_heads.update(self._parked.pop(heal.market, ()))
         self.store.forget(self.limits.recent_ms, self.limits.recent_rows_max)
         return changes
 
@@ -134,6 +140,7 @@ class Merger:
             changes.unplaced.append(row)
             self._heads.setdefault((run_key, row.exchange_ms), _Heads()).rows.append(row)
             self._heads_of[run_key].add(row.exchange_ms)
+            self._open_heads.add((run_key, row.exchange_ms))
 
     def _place_heads(self, changes: Changes) -> None:
         """Compare head groups with a copy that covers them; what matches is confirmed and no longer unplaced."""
@@ -142,9 +149,13 @@ class Merger:
                 if (run_key, ms) in self._heads:
                     self._heads[(run_key, ms)].followed = to_ms > ms
         self.claims.ended.clear()
-        for (run_key, ms), group in list(self._heads.items()):
+        for run_key, ms in sorted(self._open_heads):
+            group = self._heads[(run_key, ms)]
             market = group.rows[0].market
             if not self.claims.covered(market, ms):
+                if self.claims.listed(market, ms):
+                    self._open_heads.discard((run_key, ms))
+                    self._parked[market].append((run_key, ms))
                 continue
             stored = [content for _, content, _ in self.store.group(market, ms)]
             if ms < self.store.floor_ms and not stored:
@@ -160,6 +171,7 @@ class Merger:
                 ]
                 changes.conflicts.append(Conflict("head", market, ms, versions))
             del self._heads[(run_key, ms)]
+            self._open_heads.discard((run_key, ms))
         for run_key in self.claims.forgotten:
             self._joining.forget_run(run_key)
         self.claims.forgotten.clear()
