@@ -47,11 +47,11 @@ def schedule() -> list[Step]:
         (16, "drop a trade frame of gatherer-b", lambda f: f.fault("drop", key=b, channel="trade", count=1)),
         (18, "start gatherer-c again", lambda f: _start(f, c)),
         (24, "send the same frames of gatherer-a twice", lambda f: f.fault("duplicate", key=a, channel=books, count=2)),
-        (28, "mute gatherer-b's sockets for 4 s", lambda f: f.fault("mute", key=b, channel=books, for_ms=4000)),
+        (28, "mute gatherer-b's sockets for 7 s", lambda f: f.fault("mute", key=b, channel=books, for_ms=7000)),
         (34, "kill -9 the deduplicator", lambda f: _kill(f, "deduplicator")),
         (36, "start the deduplicator again", lambda f: _start(f, "deduplicator")),
-        (39, "cut gatherer-a's order books", lambda f: f.fault("cut", key=a, channel=books)),
-        (43, "drop five frames of gatherer-c", lambda f: f.fault("drop", key=c, channel=books, count=5)),
+        (41, "cut gatherer-a's order books", lambda f: f.fault("cut", key=a, channel=books)),
+        (45, "drop five frames of gatherer-c", lambda f: f.fault("drop", key=c, channel=books, count=5)),
     ]
 
 
@@ -62,7 +62,7 @@ def recordings() -> list[Path]:
     return found[:REPLAYED]
 
 
-async def run(seconds: float = 48.0) -> bool:
+async def run(seconds: float = 50.0) -> bool:
     """Run the demo; returns whether the verdict is `equal`."""
     files = recordings()
     replay = [word for file in files for word in ("--replay", str(file))]

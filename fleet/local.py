@@ -36,7 +36,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
     # Protocol times and bounds twenty times shorter than in production.
     "bounds": {"disorder": "750ms", "lag": "1500ms", "sender": "50ms", "clock": "10ms", "clock_proof": "assumed"},
     "protocol": {
-        "silence": "2500ms",
+        "silence": "5s",
         "idle_probe": "500ms",
         "snapshot_wait": "1s",
         "repair_wait": "2s",

@@ -158,6 +158,14 @@ def test_a_wrong_dsn_ends_with_exit_code_2_and_shows_no_password(tmp_path: Path)
     assert "secret-word" not in ended.stderr and "Traceback" not in ended.stderr
 
 
+def test_a_drivers_message_never_shows_the_password() -> None:
+    """Neither as written nor decoded."""
+    from common.storage.address import without_password
+
+    dsn = "postgresql://user:pa%40ss@host/db"
+    assert without_password(dsn, "failed for pa@ss and pa%40ss at host") == "failed for *** and *** at host"
+
+
 def test_two_gatherers_of_one_name_are_refused(tmp_path: Path) -> None:
     """In the deduplicator's list."""
     text = (ROOT / "configs/deduplicator.yaml").read_text().replace("id: gatherer-b", "id: gatherer-a")

@@ -12,6 +12,7 @@ import asyncpg
 
 from common.errors import StorageError
 from common.storage import embedded
+from common.storage.address import without_password
 from common.storage.migrate import Schema, migrate
 
 CONNECT_WAIT_S: Final = 10
@@ -44,8 +45,11 @@ async def connect(dsn: str) -> asyncpg.Connection:
     address = embedded.attach_dsn(dsn)
     try:
         connection = await asyncpg.connect(address, timeout=CONNECT_WAIT_S, server_settings={"timezone": "UTC"})
-    except (*CLIENT_ERRORS, ValueError) as error:
-        raise StorageError(f"the database cannot be reached: {type(error).__name__}: {error}") from error
+    except ValueError as error:
+        raise StorageError("the database cannot be reached: its dsn is not a PostgreSQL address") from error
+    except CLIENT_ERRORS as error:
+        text = without_password(address, f"{type(error).__name__}: {error}")
+        raise StorageError(f"the database cannot be reached: {text}") from error
     return connection
 
 

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from common.errors import SchemaMismatch, StorageError
+from common.storage.address import without_password
 
 Schema = Literal["gatherer", "production"]
 
@@ -31,7 +32,8 @@ def migrate(dsn: str, schema: Schema) -> list[str]:
     try:
         backend = get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
     except Exception as error:  # the driver's own tree of errors, which yoyo does not wrap
-        raise StorageError(f"the database cannot be reached: {str(error).strip().splitlines()[0]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        raise StorageError(f"the database cannot be reached: {without_password(dsn, lines[0])}") from None
     try:
         migrations = read_migrations(str(folder(schema)))
         with backend.lock(timeout=60):
