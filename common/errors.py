@@ -29,6 +29,13 @@ class FleetError(Exception):
     retryable = False
 
 
+def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error of a group that says most: the first of the fleet's own, else the first."""
+    ours = group.subgroup(FleetError)
+    inner = (ours or group).exceptions[0]
+    return first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
 class ConfigError(FleetError):
     """A configuration that cannot be used. `str(error)` is one line: file, line, key, cure."""
 

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http, log
 from common.config.schema import DeduplicatorConfig
-from common.errors import Fenced, StorageError
+from common.errors import Fenced, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.numbers import datetime_of_ms, ms_of_datetime
@@ -66,16 +66,18 @@ class Deduplicator:
             self._metadata = Metadata(rest, dsn)
             async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
                 log.get().info("deduplicator_started", port=port)
-                tasks = [asyncio.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
-                if config.archive is not None:
-                    exporter = Exporter(config.archive, dsn)
-                    tasks.append(asyncio.create_task(exporter.run()))
                 try:
-                    await self._work(dsn, stopped)
+                    # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
+                    async with asyncio.TaskGroup() as group:
+                        tasks = [group.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
+                        if config.archive is not None:
+                            tasks.append(group.create_task(Exporter(config.archive, dsn).run()))
+                        await self._work(dsn, stopped)
+                        for task in tasks:
+                            task.cancel()
+                except BaseExceptionGroup as failed:
+                    raise first_error(failed) from failed
                 finally:
-                    for task in tasks:
-                        task.cancel()
-                    await asyncio.gather(*tasks, return_exceptions=True)
                     for reader in self._readers:
                         await reader.close()
         log.get().info("deduplicator_stopped")
@@ -106,6 +108,8 @@ class Deduplicator:
                 self._failures["production"] = f"the merge's state is renewed: {full}"
                 log.get().info("merge_state_renewed", why=str(full))
             except (StorageError, *CLIENT_ERRORS) as error:
+                if self._epoch is None:
+                    raise  # at the start it is more likely a wrong address or schema than an outage
                 self._failures["production"] = f"{type(error).__name__}: {error}"
                 log.get().warning("production_failed", error=self._failures["production"])
 

@@ -39,7 +39,6 @@ FAST: Final[dict[str, dict[str, Any]]] = {
         "silence": "5s",
         "idle_probe": "500ms",
         "snapshot_wait": "1s",
-        "repair_wait": "2s",
         "reply_wait": "5s",
         "reconnect_max": "1500ms",
         "registry_poll": "3s",

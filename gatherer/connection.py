@@ -68,7 +68,6 @@ class Connection:
         self._batch = protocol.subscribe_batch
         self._times = Times(
             protocol.snapshot_wait / 1000,
-            protocol.repair_wait / 1000,
             protocol.reply_wait / 1000,
             protocol.idle_probe / 1000,
         )

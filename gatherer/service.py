@@ -10,7 +10,7 @@ from typing import Any
 
 from common import clock, http, log
 from common.config.schema import GathererConfig
-from common.errors import FleetError
+from common.errors import FleetError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import stop_event
@@ -77,8 +77,7 @@ class Gatherer:
             with contextlib.suppress(FleetError, OSError) if failed else contextlib.nullcontext():
                 journal.close()
         if isinstance(failed, BaseExceptionGroup):
-            ours = failed.subgroup(FleetError)
-            failed = _first(ours) if ours else failed
+            failed = first_error(failed)
         if failed:
             log.get().error("gatherer_failed", error=f"{type(failed).__name__}: {failed}")
             loader.cancel()
@@ -187,9 +186,3 @@ class Gatherer:
             },
             "alarms": lane.alarms,
         }
-
-
-def _first(group: BaseExceptionGroup[FleetError]) -> FleetError:
-    """The first error of a group, however deep."""
-    inner = group.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner

@@ -29,7 +29,6 @@ class Times:
     """Waits of the conversation, in seconds."""
 
     snapshot_wait: float
-    repair_wait: float
     reply_wait: float
     idle_probe: float
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import yaml
 from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import ConfigError
+from tests.keys import write_key
 
 ROOT = Path(__file__).parent.parent
 GATHERER = """\
@@ -142,17 +144,34 @@ def test_bad_configuration_ends_with_exit_code_2_and_one_line(tmp_path: Path, mo
 
 def test_a_wrong_dsn_ends_with_exit_code_2_and_shows_no_password(tmp_path: Path) -> None:
     """The gatherer cannot reach its database at start."""
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-    key = tmp_path / "key.pem"
-    key.touch(mode=0o600)
-    pem = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    key.write_bytes(Ed25519PrivateKey.generate().private_bytes(*pem))
+    key = write_key(tmp_path / "key.pem")
     text = GATHERER.replace("key.pem", str(key)).replace("localhost/kalshi", "127.0.0.1:1/kalshi")
     file = written(tmp_path, text.replace("/var/lib/kalshi/journal", str(tmp_path / "journal")))
     command = [sys.executable, "-m", "gatherer", "--config", str(file)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert ended.returncode == 2, ended.stderr
+    assert "the database cannot be reached" in ended.stderr.strip().splitlines()[-1]
+    assert "secret-word" not in ended.stderr and "Traceback" not in ended.stderr
+
+
+def test_the_deduplicator_too_refuses_a_wrong_dsn_at_its_start(tmp_path: Path) -> None:
+    """One line, exit code 2, no password."""
+    text = (ROOT / "configs/deduplicator.yaml").read_text().replace("production:5432", "127.0.0.1:1")
+    text = text.replace("/etc/kalshi/private_key.pem", str(write_key(tmp_path / "key.pem"))).replace(
+        "port: 8081", "port: 0"
+    )
+    file = tmp_path / "d.yaml"
+    file.write_text(text)
+    variables = {
+        "KALSHI_KEY_ID": "k",
+        "READER_PASSWORD": "r",
+        "PRODUCTION_PASSWORD": "secret-word",
+        "AWS_ACCESS_KEY_ID": "x",
+    }
+    command = [sys.executable, "-m", "deduplicator", "--config", str(file)]
+    ended = subprocess.run(
+        command, capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, **variables}, timeout=60
+    )
     assert ended.returncode == 2, ended.stderr
     assert "the database cannot be reached" in ended.stderr.strip().splitlines()[-1]
     assert "secret-word" not in ended.stderr and "Traceback" not in ended.stderr

@@ -9,7 +9,7 @@ from common.exchange import frames
 from gatherer.sharding import Sharding
 from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
 
-TIMES = Times(snapshot_wait=2, repair_wait=5, reply_wait=10, idle_probe=10)
+TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10)
 
 
 def head(type_: str, **fields: Any) -> frames.Head:
@@ -34,7 +34,7 @@ def sent(actions: list[Action]) -> list[tuple[str, Any]]:
 
 def subscribed(markets: list[str], batch: int = 10, idle_probe: float = 10) -> Conversation:
     """A connection that holds markets and has their books."""
-    talk = Conversation("orderbook", Times(2, 5, 10, idle_probe), batch)
+    talk = Conversation("orderbook", Times(2, 10, idle_probe), batch)
     talk.start(markets, 0.0)
     talk.frame(head("subscribed", id=1, msg={"channel": "orderbook_delta", "sid": 1}), 0.1)
     for seq, market in enumerate(markets, 1):

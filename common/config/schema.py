@@ -97,7 +97,6 @@ class Protocol(Section):
     silence: DurationMs = 25 * SECOND
     idle_probe: DurationMs = 10 * SECOND
     snapshot_wait: DurationMs = 2 * SECOND
-    repair_wait: DurationMs = 15 * SECOND
     reply_wait: DurationMs = 10 * SECOND
     reconnect_max: DurationMs = 30 * SECOND
     registry_poll: DurationMs = MINUTE

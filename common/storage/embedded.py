@@ -26,7 +26,7 @@ import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from common.errors import EmbeddedServerError
 
@@ -178,11 +178,7 @@ class EmbeddedServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                cwd=self.folder,
-                env=self._environment(),
-                user=self._account.name,
-                group=self._account.gid if self._account.name else None,
-                extra_groups=[] if self._account.name else None,
+                **self._as_account(),
                 preexec_fn=_die_with_parent if sys.platform == "linux" else None,
                 start_new_session=True,
             )
@@ -250,11 +246,7 @@ class EmbeddedServer:
         ]
         made = subprocess.run(
             command,
-            cwd=self.folder,
-            env=self._environment(),
-            user=self._account.name,
-            group=self._account.gid if self._account.name else None,
-            extra_groups=[] if self._account.name else None,
+            **self._as_account(),
             capture_output=True,
             check=False,
         )
@@ -263,18 +255,22 @@ class EmbeddedServer:
         subprocess.run(
             [str(programs / "postgres"), "--single", "-D", str(half), "postgres"],
             input=f"CREATE DATABASE {DATABASE};\n".encode(),
-            cwd=self.folder,
-            env=self._environment(),
-            user=self._account.name,
-            group=self._account.gid if self._account.name else None,
-            extra_groups=[] if self._account.name else None,
+            **self._as_account(),
             capture_output=True,
             check=True,
         )
         half.rename(data)  # a kill in mid-initdb leaves no half-made data folder behind
 
-    def _environment(self) -> dict[str, str]:
-        return {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)}
+    def _as_account(self) -> dict[str, Any]:
+        """How a program of PostgreSQL is run: in the folder, with a small environment, as the account."""
+        path = os.environ.get("PATH", "/usr/bin:/bin")
+        arguments: dict[str, Any] = {
+            "cwd": self.folder,
+            "env": {"PATH": path, "LC_ALL": "C", "TZ": "UTC", "HOME": str(self.folder)},
+        }
+        if self._account.name:
+            arguments |= {"user": self._account.name, "group": self._account.gid, "extra_groups": []}
+        return arguments
 
     def _wait_for_former_owner(self, data: Path) -> None:
         """A server whose owner was killed a moment ago is still stopping; two owners at once are refused."""
