@@ -194,6 +194,18 @@ def test_what_is_no_frame_is_kept_and_the_connection_lives() -> None:
     assert places(rows) == [(500, 0)]
 
 
+def test_frames_of_a_session_whose_beginning_is_unknown_are_rows_all_the_same() -> None:
+    """After a lost state: changes without a run have unknown ordinals, a book begins a run again."""
+    tape = Tape()
+    tape.derivation.state.sessions.clear()
+    tape.delta(500)
+    tape.snapshot()
+    tape.delta(700)
+    rows = tape.take()
+    assert places(rows) == [(500, -1), (700, 0)]
+    assert not rows.quarantine
+
+
 def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
     """Coverage ends when the command is sent; rows count until the ok; no snapshot revives it without a new add."""
     tape = Tape()

@@ -21,12 +21,20 @@ class Bucket:
 
     def __init__(self, archive: Archive) -> None:
         self._name, self._prefix = archive.bucket, archive.prefix.strip("/")
-        self._s3: Any = boto3.client(
-            "s3",
-            region_name=archive.region,
-            endpoint_url=archive.endpoint_url,
-            config=Config(retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"}),
-        )
+        self._archive = archive
+        self._made: Any = None
+
+    @property
+    def _s3(self) -> Any:
+        """The client, made at first use: missing credentials must not keep production from being written."""
+        if self._made is None:
+            self._made = boto3.client(
+                "s3",
+                region_name=self._archive.region,
+                endpoint_url=self._archive.endpoint_url,
+                config=Config(retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"}),
+            )
+        return self._made
 
     def key(self, path: str) -> str:
         """The object key of a path below the prefix."""

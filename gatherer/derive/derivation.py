@@ -75,11 +75,10 @@ class Derivation:
         """One record."""
         if record.kind == Kind.FRAME:
             session = self.state.sessions.get(record.session)
-            if session is not None:
-                self._frame(session, record)
-            else:
-                self.out.frames += 1
-                self._quarantine(record, None, "session_unknown")
+            if session is None:
+                # Its beginning was not read (a state was lost): what follows is recorded, and claims what it can prove.
+                session = self.state.sessions[record.session] = SessionState(record.session, "")
+            self._frame(session, record)
         elif record.kind == Kind.COMMAND:
             session = self.state.sessions.get(record.session)
             if session is not None:
