@@ -61,12 +61,15 @@ def test_a_write_that_lost_a_race_looks_again(endpoint: str) -> None:
     assert len({r["version_id"] for r in results}) == 3
 
 
-def test_an_endpoint_that_is_away_is_an_error_of_the_fleet() -> None:
+def test_an_endpoint_that_is_away_or_missing_credentials_are_errors_of_the_fleet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Export waits and tries again; production is unaffected."""
-    import os
-
-    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
-    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY", raising=False)
+    with pytest.raises(StorageError, match="PartialCredentials"):
+        bucket("http://127.0.0.1:1").replace("x", b"")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
     with pytest.raises(StorageError, match="s3://archive/some/prefix/x"):
         bucket("http://127.0.0.1:1").replace("x", b"")
 

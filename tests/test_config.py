@@ -166,7 +166,6 @@ def test_the_deduplicator_too_refuses_a_wrong_dsn_at_its_start(tmp_path: Path) -
         "KALSHI_KEY_ID": "k",
         "READER_PASSWORD": "r",
         "PRODUCTION_PASSWORD": "secret-word",
-        "AWS_ACCESS_KEY_ID": "x",
     }
     command = [sys.executable, "-m", "deduplicator", "--config", str(file)]
     ended = subprocess.run(
