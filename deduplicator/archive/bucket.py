@@ -28,7 +28,7 @@ class Bucket:
     def _s3(self) -> Any:
         """The client, made at first use: missing credentials must not keep production from being written."""
         if self._made is None:
-            self._made = boto3.client(
+            self._made = boto3.session.Session().client(
                 "s3",
                 region_name=self._archive.region,
                 endpoint_url=self._archive.endpoint_url,
