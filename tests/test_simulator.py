@@ -210,6 +210,11 @@ async def test_faults_hit_what_they_are_aimed_at() -> None:
         assert refused.value.status == 502
         async with http.post(f"{w.control}/faults", json={"kind": "nonsense"}) as answer:
             assert answer.status == 400
+        assert await fault(kind="restart", for_ms=60_000) == 1
+        with pytest.raises(SocketClosed):
+            await two.hear(1)
+        async with http.get(f"{w.url}/trade-api/v2/exchange/status") as answer:
+            assert answer.status == 502
         await two.socket.close()
 
 

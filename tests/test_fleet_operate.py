@@ -1,0 +1,94 @@
+"""What an operator asks a running fleet, by command line and HTTP; and clean stops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import aiohttp
+
+from fleet import s3
+from fleet.local import BUCKET, LocalFleet, Plan
+from fleet.truth import Truth
+from fleet.verdict import compare_archive
+from tests.fleet_case import assert_equal, judge, running
+
+
+async def fleet_command(*arguments: str) -> tuple[int, Any]:
+    """Run `fleet ... --json`; returns the exit code and what it printed."""
+    environment = {**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    command = [sys.executable, "-m", "fleet", *arguments, "--json"]
+    ended = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, check=False, env=environment
+    )
+    lines = [line for line in ended.stdout.splitlines() if line.startswith(("[", "{"))]
+    return ended.returncode, json.loads(lines[-1]) if lines else ended.stderr
+
+
+async def get(fleet: LocalFleet, name: str, path: str) -> tuple[int, str]:
+    """A page of a process's HTTP server."""
+    async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{fleet.ports[name]}{path}") as answer:
+        return answer.status, await answer.text()
+
+
+def value(metrics: str, name: str) -> float:
+    """The sum of a metric's samples."""
+    return sum(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(name))
+
+
+async def test_a_running_fleet_answers_its_operator() -> None:
+    """Health, readiness, metrics, status, gaps, books, an export of the unfinished hour, and exit codes."""
+    plan = Plan(simulator=("--markets", "6", "--rate", "300"))
+    async with running(plan) as fleet:
+        await fleet.start_s3()
+        await asyncio.sleep(3)
+        urls = [f"http://127.0.0.1:{fleet.ports[name]}" for name in (*plan.gatherers, "deduplicator")]
+        code, states = await fleet_command("status", *urls)
+        assert code == 0 and all(state["ready"] == "ready" for state in states.values())
+        assert (await fleet_command("status", urls[0], "http://127.0.0.1:1"))[0] == 1
+        for name in ("gatherer-a", "deduplicator"):
+            assert await get(fleet, name, "/healthz") == (200, "alive\n")
+            assert await get(fleet, name, "/readyz") == (200, "ready\n")
+        assert value((await get(fleet, "gatherer-a", "/metrics"))[1], "gatherer_frames_received_total") > 100
+        assert value((await get(fleet, "deduplicator", "/metrics"))[1], "deduplicator_delta_copies_total") > 100
+
+        fleet.kill("gatherer-c")
+        for _ in range(100):
+            status, why = await get(fleet, "deduplicator", "/readyz")
+            if status == 503:
+                break
+            await asyncio.sleep(0.1)
+        assert status == 503 and "gatherer-c" in why
+        fleet.start_gatherer("gatherer-c")
+
+        assert_equal(await judge(fleet, strict=True))
+        config = str(fleet.config("deduplicator"))
+        code, gaps = await fleet_command("gaps", "--config", config)
+        assert code == 0 and {gap["reason"] for gap in gaps} <= {"before_subscription"}
+        truth = Truth.read(fleet.truth)
+        ticker = "KXSIM-0-T0.00"
+        code, book = await fleet_command("book", ticker, "--config", config)
+        assert code == 0
+        assert {(r["side"], r["price"]): r["size"] for r in book} == {
+            (side, str(price)): str(size) for (side, price), size in truth.books[ticker].items()
+        }
+        for name in plan.gatherers:
+            assert await fleet.terminate(name) == 0, fleet.log_tail(name)
+        code, exported = await fleet_command("export", "--now", "--config", config)
+        assert code == 0 and sum(hour["orderbook_deltas"] for hour in exported) == len(truth.deltas)
+        client = s3.client(fleet.s3_url)
+        keys = [
+            o["Key"] for o in client.list_objects_v2(Bucket=BUCKET)["Contents"] if o["Key"].startswith("_manifests")
+        ]
+        manifests = [json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
+        checks = await compare_archive(fleet.production_dsn, client, BUCKET, manifests)
+        assert sum(check.compared for check in checks) > len(truth.deltas)
+        assert_equal(checks)
+        second = fleet.spawn("second", "deduplicator", "--config", config)
+        assert await asyncio.to_thread(second.wait, 60) == 2, "the embedded server has an owner already"
+        assert "another process owns" in fleet.log_tail("second")
+        assert await fleet.terminate("deduplicator") == 0, fleet.log_tail("deduplicator")
