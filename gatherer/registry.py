@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,9 @@ from common.exchange.rest import Rest
 from common.process import backoff_s
 
 COMBO_PREFIX = "KXMVE"
-LIVE_FILTERS = ("open", "unopened", "paused")
+LIVE_FILTERS = ("open", "unopened", "paused", "closed")
+SETTLED_S = 180
+"""A market's time line goes on for a minute after its close, also if it is settled by then."""
 
 
 def series_of(ticker: str) -> str:
@@ -38,9 +41,11 @@ class Registry:
         return not self._wanted.series or series_of(ticker) in self._wanted.series
 
     async def crawl(self) -> None:
-        """Read every live market once; new ones are told page by page."""
-        for status in LIVE_FILTERS:
-            async for page in self._rest.markets(status=status):
+        """Read every live market once, and those settled a moment ago; new ones are told page by page."""
+        listings = [self._rest.markets(status=status) for status in LIVE_FILTERS]
+        listings.append(self._rest.markets(status="settled", min_settled_ts=int(time.time()) - SETTLED_S))
+        for listing in listings:
+            async for page in listing:
                 self._learn([(row["ticker"], row.get("status", "")) for row in page if "ticker" in row])
         self.crawls += 1
 

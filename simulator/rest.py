@@ -85,6 +85,8 @@ class Rest:
             rows = [m for m in rows if not m.ticker.startswith("KXMVE")]
         if "min_updated_ts" in query:
             rows = [m for m in rows if m.updated_us >= int(query["min_updated_ts"]) * 1_000_000]
+        if "min_settled_ts" in query:
+            rows = [m for m in rows if m.settled_us >= int(query["min_settled_ts"]) * 1_000_000]
         after = _decode_cursor(query.get("cursor", ""))
         if after is not None:
             rows = [m for m in rows if _key(m) < after]

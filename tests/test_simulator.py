@@ -223,6 +223,11 @@ async def test_listings_are_paged_by_keyset_and_limits_are_checked() -> None:
     async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
         pages = [page async for page in rest.pages("/markets", "markets", 1, status="open")]
         assert [[m["ticker"] for m in page] for page in pages] == [[B], [A]]
+        w.server.exchange.markets[A].status = "finalized"
+        w.server.exchange.markets[A].settled_us = w.server.exchange.now_us()
+        now = int(time.time())
+        settled = [await rest.get("/markets", status="settled", min_settled_ts=now + offset) for offset in (-60, 60)]
+        assert [len(page["markets"]) for page in settled] == [1, 0]
         garbage = await rest.get("/markets", cursor="garbage")
         assert len(garbage["markets"]) == 2
         async with aiohttp.ClientSession() as http, http.get(f"{w.url}/trade-api/v2/markets?limit=1001") as answer:
