@@ -7,26 +7,21 @@ the same rows. It never waits, asks no clock and touches no database.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
-from common.errors import NumberError
 from common.exchange import frames
-from common.numbers import parse_price, parse_size, sub_millisecond_us
-from gatherer.derive import levels, rows
-from gatherer.derive.rows import NO, UNKNOWN_ORDINAL, YES, Rows
-from gatherer.derive.state import ALL_MARKETS, NEVER, Book, Run, SessionState, Slice, State
+from gatherer.derive import books, levels, messages, rows
+from gatherer.derive.messages import Poison, named_market
+from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
+from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
 from gatherer.journal.format import Ended, Kind, Record, SessionOpened
 
-PAST_MS_MAX: Final = 24 * 3600 * 1000
-FUTURE_MS_MAX: Final = 60 * 1000
 ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
-TICKER_CHARACTERS_MAX: Final = 200
 COMMANDS_REMEMBERED: Final = 10_000
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,14 +32,6 @@ class BoundsMs:
     lag: int
     sender: int
     clock: int
-
-
-class _Poison(Exception):
-    """A frame that cannot become a row; `ticker` if it names its market."""
-
-    def __init__(self, reason: str, ticker: str | None) -> None:
-        self.reason, self.ticker = reason, ticker
-        super().__init__(reason)
 
 
 class Derivation:
@@ -151,22 +138,24 @@ class Derivation:
         exchange_ms = -1
         try:
             exchange_ms = self._numbered(session, slice_, record, head)
-        except _Poison as poison:
+        except Poison as poison:
             self._poison(session, slice_, record, head, poison)
         if head.sid in session.slices:
             self._advance(session, slice_, record, head, exchange_ms)
 
     def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
-        """Handle a numbered frame; returns its exchange time or -1. Raises `_Poison`."""
+        """Handle a numbered frame; returns its exchange time or -1. Raises `Poison`."""
         if head.type == "orderbook_delta":
             self.out.delta_frames += 1
             return self._delta(session, slice_, record, head)
         if head.type == "orderbook_snapshot":
             self._snapshot(session, slice_, record, head)
         elif head.type == "trade":
-            return self._trade(slice_, record, head)
+            trade = messages.trade(head, record, slice_.slice, self._prices)
+            self.out.trades.append(trade)
+            return trade.exchange_ms
         elif head.type in frames.LIFECYCLE_TYPES:
-            self._lifecycle(record, head)
+            self.out.lifecycle.append(messages.lifecycle(head, record))
         elif head.type == "ok":
             for ticker in session.deleting.pop(head.id or 0, ()):
                 slice_.runs.pop(ticker, None)
@@ -174,54 +163,37 @@ class Derivation:
         elif head.type == "unsubscribed":
             self._end_slice(session, slice_, "unsubscribed")
         elif head.type == "error":
-            error = self._decode(frames.ERROR, head)
+            error = messages.decode(frames.ERROR, head)
             self._break(session, slice_.sid, f"error_{error.code}", 0, head.seq or 0, record.wall_us)
             if error.code in frames.TERMINAL_CODES:
                 self._end_slice(session, slice_, f"error_{error.code}")
         else:
-            raise _Poison("unknown_type", self._named_market(head))
+            raise Poison("unknown_type", named_market(head))
         return -1
 
     def _unnumbered(self, session: SessionState, record: Record, head: frames.Head) -> None:
         try:
             if head.type == "subscribed":
-                subscribed = self._decode(frames.SUBSCRIBED, head)
+                subscribed = messages.decode(frames.SUBSCRIBED, head)
                 session.channels[subscribed.sid] = subscribed.channel
             elif head.type == "ticker":
-                self._ticker(record, head)
+                self.out.tickers.append(messages.ticker(head, record, self._prices))
             elif head.type in frames.LIFECYCLE_TYPES:
-                self._lifecycle(record, head)
+                self.out.lifecycle.append(messages.lifecycle(head, record))
             elif head.type not in ("ok", "error", "unsubscribed"):
                 reason = "unnumbered" if head.type.startswith("orderbook_") or head.type == "trade" else "unknown_type"
-                raise _Poison(reason, None)
-        except _Poison as poison:
+                raise Poison(reason, None)
+        except Poison as poison:
             if head.type == "orderbook_delta":
                 self.out.delta_frames += 1
                 self.out.delta_frames_quarantined += 1
             self._quarantine(record, head, poison.reason)
 
-    @staticmethod
-    def _decode(decoder: msgspec.json.Decoder[T], head: frames.Head) -> T:
-        try:
-            return decoder.decode(head.msg)
-        except msgspec.MsgspecError as error:
-            raise _Poison(f"{head.type}: {error}", None) from error
-
     # -- order-book changes ------------------------------------------------------------------------------------
 
     def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
-        try:
-            msg = frames.DELTA.decode(head.msg)
-            price = self._price(msg.price_dollars)
-            delta = parse_size(msg.delta_fp)
-        except (msgspec.MsgspecError, NumberError) as error:
-            raise _Poison(f"delta: {error}", self._named_market(head)) from error
-        ticker, at = msg.market_ticker, msg.ts_ms
-        _check_ticker(ticker)
-        if msg.side not in ("yes", "no") or not delta:
-            raise _Poison(f"delta: side {msg.side!r}, size {msg.delta_fp!r}", ticker)
-        self._check_time(at, record, ticker)
-        side = YES if msg.side == "yes" else NO
+        change = messages.delta(head, record, self._prices)
+        ticker, at = change.ticker, change.at_ms
         run = slice_.runs.get(ticker)
         if run is None:
             run = self._open_run(session, slice_, ticker, record, head, claiming=False)
@@ -233,10 +205,10 @@ class Derivation:
         # Rule 1: the ordinal is known from the start of coverage on; the first group before it is the head group.
         if at >= run.cover_from_ms:
             if at != run.last_ms:
-                self._group_begins(slice_, run, at, record)
+                books.group_begins(self.out, run, at)
             ordinal = run.count
             if ordinal > ORDINAL_MAX:
-                raise _Poison("delta: too many in one millisecond", ticker)
+                raise Poison("delta: too many in one millisecond", ticker)
             run.count += 1
         else:
             ordinal = UNKNOWN_ORDINAL
@@ -247,14 +219,14 @@ class Derivation:
                     self._event(run, "covers", lowered, 0, "")
         run.last_ms = at
 
-        key = 2 * price + side
+        key = 2 * change.price + change.side
         if run.book is not None:
-            if levels.add(run.book, key, delta) < 0:
+            if levels.add(run.book, key, change.delta) < 0:
                 self.out.alarm("level_negative")
         elif run.claiming:
             if run.net is None:
                 run.net = {}
-            levels.add(run.net, key, delta)
+            levels.add(run.net, key, change.delta)
 
         out = self.out
         out.run.append(run.run)
@@ -262,47 +234,12 @@ class Derivation:
         out.seq.append(head.seq or 0)
         out.exchange_ms.append(at)
         out.ordinal.append(ordinal)
-        out.exchange_us.append(sub_millisecond_us(msg.ts))
-        out.side.append(side)
-        out.price.append(price)
-        out.delta.append(delta)
+        out.exchange_us.append(change.us)
+        out.side.append(change.side)
+        out.price.append(change.price)
+        out.delta.append(change.delta)
         out.received_us.append(record.wall_us)
         return at
-
-    def _group_begins(self, slice_: Slice, run: Run, at: int, record: Record) -> None:
-        """The first delta of a group with known ordinals, before it is applied."""
-        run.count = 0
-        if run.known:
-            return
-        run.known = True
-        if run.book is not None:
-            self._place_base(run, at)
-        else:
-            run.base_ms = at
-            run.net_at_base = dict(run.net or {})
-
-    def _place_base(self, run: Run, at: int) -> None:
-        """The run's book is that after all changes before `at`."""
-        if run.placed or run.book is None:
-            return
-        run.placed = True
-        self._snapshot_row(run, run.book, "base", at, -1, -1)
-
-    def _snapshot_row(self, run: Run, book: Book, kind: str, ms: int, ordinal: int, agrees: int) -> None:
-        self.out.snapshots.append(
-            rows.SnapshotRow(
-                run.run,
-                run.ticker,
-                run.book_seq,
-                kind,
-                ms,
-                ordinal,
-                agrees,
-                run.book_us,
-                levels.flat(book, YES),
-                levels.flat(book, NO),
-            )
-        )
 
     def _step_back(
         self, session: SessionState, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head
@@ -320,110 +257,17 @@ class Derivation:
     # -- snapshots ---------------------------------------------------------------------------------------------
 
     def _snapshot(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
-        try:
-            msg = frames.SNAPSHOT.decode(head.msg)
-            book = levels.parse_levels(msg.yes_dollars_fp, msg.no_dollars_fp)
-        except (msgspec.MsgspecError, NumberError) as error:
-            raise _Poison(f"snapshot: {error}", self._named_market(head)) from error
-        ticker = msg.market_ticker
-        _check_ticker(ticker)
+        ticker, book = messages.snapshot(head)
         if ticker in session.deleted.get(slice_.sid, ()):
             return  # no snapshot opens a run after a delete until a new add
         run = slice_.runs.get(ticker)
         if run is None or (not run.claiming and run.floor_ms == NEVER):
             run = self._open_run(session, slice_, ticker, record, head, claiming=True)
-        before, agrees = run.book, -1
-        if before is not None:
-            agrees = int(before == book)
-        elif head.id is not None and run.known and run.net is not None and run.net_at_base is not None:
-            # An answer to get_snapshot, the first book since the run began: what it was at the run's first known
-            # group follows. An unsolicited snapshot may be a reset, from which nothing before it follows.
-            base = levels.minus(book, run.net, run.net_at_base)
-            if all(size > 0 for size in base.values()):
-                run.placed = True
-                run.book_seq, run.book_us = head.seq or 0, self._taken_us(record, head)
-                self._snapshot_row(run, base, "base", run.base_ms, -1, -1)
-        run.book, run.net, run.net_at_base = book, None, None
-        run.book_seq, run.book_us = head.seq or 0, self._taken_us(record, head)
-        if run.known:
-            kind = "reset" if agrees == 0 else "audit"
-            self._snapshot_row(run, book, kind, run.last_ms, run.count - 1, agrees)
-            run.placed = True
-        elif run.placed:
-            # Quiet since its base was placed: nothing has changed before the claim's beginning or after it.
-            kind = "reset" if agrees == 0 else "audit"
-            self._snapshot_row(run, book, kind, run.cover_from_ms, -1, agrees)
-        else:
-            if agrees == 0:
-                self.out.alarm("unplaced_snapshot_disagrees")
-            if run.claiming and ticker not in slice_.awaiting_place:
-                slice_.awaiting_place.append(ticker)
+        books.take(self.out, slice_, run, book, head, self._taken_us(record, head))
 
     @staticmethod
     def _taken_us(record: Record, head: frames.Head) -> int:
         return head.sending_ts_ms * 1000 if head.sending_ts_ms is not None else record.wall_us
-
-    # -- other messages ----------------------------------------------------------------------------------------
-
-    def _trade(self, slice_: Slice, record: Record, head: frames.Head) -> int:
-        try:
-            msg = frames.TRADE_MSG.decode(head.msg)
-            price, count = self._price(msg.yes_price_dollars), parse_size(msg.count_fp)
-        except (msgspec.MsgspecError, NumberError) as error:
-            raise _Poison(f"trade: {error}", self._named_market(head)) from error
-        _check_ticker(msg.market_ticker)
-        taker = msg.taker_outcome_side or msg.taker_side
-        if taker not in ("yes", "no") or count <= 0 or not _is_uuid(msg.trade_id):
-            raise _Poison(f"trade: taker {taker!r}, count {msg.count_fp!r}, id {msg.trade_id!r}", msg.market_ticker)
-        self._check_time(msg.ts_ms, record, msg.market_ticker)
-        self.out.trades.append(
-            rows.TradeRow(
-                slice_.slice,
-                head.seq or 0,
-                msg.trade_id,
-                msg.market_ticker,
-                msg.ts_ms,
-                price,
-                count,
-                YES if taker == "yes" else NO,
-                msg.is_block_trade,
-                record.wall_us,
-            )
-        )
-        return msg.ts_ms
-
-    def _ticker(self, record: Record, head: frames.Head) -> None:
-        try:
-            msg = frames.TICKER_MSG.decode(head.msg)
-            row = rows.TickerRow(
-                msg.market_ticker,
-                msg.ts_ms,
-                self._price(msg.price_dollars) if msg.price_dollars else None,
-                self._price(msg.yes_bid_dollars) if msg.yes_bid_dollars else None,
-                self._price(msg.yes_ask_dollars) if msg.yes_ask_dollars else None,
-                parse_size(msg.yes_bid_size_fp) if msg.yes_bid_size_fp else None,
-                parse_size(msg.yes_ask_size_fp) if msg.yes_ask_size_fp else None,
-                parse_size(msg.volume_fp) if msg.volume_fp else None,
-                parse_size(msg.open_interest_fp) if msg.open_interest_fp else None,
-                record.wall_us,
-            )
-        except (msgspec.MsgspecError, NumberError) as error:
-            raise _Poison(f"ticker: {error}", None) from error
-        _check_ticker(msg.market_ticker)
-        self._check_time(msg.ts_ms, record, msg.market_ticker)
-        self.out.tickers.append(row)
-
-    def _lifecycle(self, record: Record, head: frames.Head) -> None:
-        try:
-            msg = frames.LIFECYCLE_MSG.decode(head.msg)
-            payload = msgspec.json.encode(frames.ANY.decode(head.msg)).decode()
-        except msgspec.MsgspecError as error:
-            raise _Poison(f"lifecycle: {error}", None) from error
-        ticker = msg.market_ticker or msg.event_ticker
-        _check_ticker(ticker)
-        if "\\u0000" in payload:
-            raise _Poison("lifecycle: a NUL character, which no database text holds", None)
-        self.out.lifecycle.append(rows.LifecycleRow(ticker, msg.event_type or head.type, payload, record.wall_us))
 
     # -- slices and runs ---------------------------------------------------------------------------------------
 
@@ -534,24 +378,11 @@ class Derivation:
         if proven > slice_.horizon_ms:
             slice_.horizon_ms = proven
             if slice_.awaiting_place:
-                self._place_quiet(slice_)
-
-    def _place_quiet(self, slice_: Slice) -> None:
-        """Books of runs without a known change have a place once the horizon passed their beginning."""
-        waiting = []
-        for ticker in slice_.awaiting_place:
-            run = slice_.runs.get(ticker)
-            if run is None or not run.claiming or run.placed or run.known:
-                continue
-            if slice_.horizon_ms >= run.cover_from_ms:
-                self._place_base(run, run.cover_from_ms)
-            else:
-                waiting.append(ticker)
-        slice_.awaiting_place = waiting
+                books.place_quiet(self.out, slice_)
 
     # -- what cannot become a row ------------------------------------------------------------------------------
 
-    def _poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: _Poison) -> None:
+    def _poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: Poison) -> None:
         """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets."""
         if head.type == "orderbook_delta":
             self.out.delta_frames_quarantined += 1
@@ -582,35 +413,3 @@ class Derivation:
 
     def _event(self, run: Run, event: str, from_ms: int, to_ms: int, reason: str) -> None:
         self.out.run_events.append(rows.RunEvent(len(self.out.run_events), run.run, event, from_ms, to_ms, reason))
-
-    # -- small checks ------------------------------------------------------------------------------------------
-
-    def _price(self, text: str) -> int:
-        value = self._prices.get(text)
-        if value is None:
-            value = parse_price(text)
-            if len(self._prices) < 100_000:
-                self._prices[text] = value
-        return value
-
-    @staticmethod
-    def _check_time(at_ms: int, record: Record, ticker: str) -> None:
-        received_ms = record.wall_us // 1000
-        if not received_ms - PAST_MS_MAX <= at_ms <= received_ms + FUTURE_MS_MAX:
-            raise _Poison(f"exchange time {at_ms} is absurd", ticker)
-
-    @staticmethod
-    def _named_market(head: frames.Head) -> str | None:
-        try:
-            return frames.MARKET_ONLY.decode(head.msg).market_ticker
-        except msgspec.MsgspecError:
-            return None  # it names none that can be read: the rule then takes all of the sid's markets
-
-
-def _check_ticker(ticker: str) -> None:
-    if not ticker or len(ticker) > TICKER_CHARACTERS_MAX or not ticker.isprintable():
-        raise _Poison(f"ticker {ticker[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)
-
-
-def _is_uuid(text: str) -> bool:
-    return len(text) == 36 and text.count("-") == 4 and all(c in "0123456789abcdefABCDEF-" for c in text)
