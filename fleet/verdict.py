@@ -1,7 +1,8 @@
 """The verdict: production compared with the exchange's own log, row by row, and the archive with production.
 
-A true row that production lacks is a difference unless it lies in a listed gap; `strict` counts those too. What
-is compared with is the simulator's truth log, never anything that the fleet computed.
+A true row that production lacks is a difference unless it lies in a listed gap. `strict` allows only gaps before a
+market's first subscription: what a new market does before anybody can have heard of it. What is compared with is
+the simulator's truth log, never anything that the fleet computed.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False
     """Production against the truth. With `outages`, gaps are expected; otherwise each is a difference."""
     connection = await connect(dsn)
     try:
-        gaps = await _gaps(connection)
+        gaps = await _gaps(connection, strict=strict)
         return [
-            await _deltas(connection, truth, gaps, strict=strict),
-            await _trades(connection, truth, gaps, strict=strict),
+            await _deltas(connection, truth, gaps),
+            await _trades(connection, truth, gaps),
             await _books(connection, truth),
             await _lifecycle(connection, truth),
             await _unplaced(connection, truth),
@@ -83,9 +84,11 @@ async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False
 Gaps = dict[tuple[str, str], list[tuple[int, int]]]
 
 
-async def _gaps(connection: asyncpg.Connection) -> Gaps:
+async def _gaps(connection: asyncpg.Connection, *, strict: bool) -> Gaps:
     gaps: Gaps = {}
     for row in await connection.fetch(SQL["open_gaps"]):
+        if strict and row["reason"] != "before_subscription":
+            continue
         stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
         gaps.setdefault((row["ticker"], row["channel"]), []).append(stretch)
     return gaps
@@ -95,7 +98,7 @@ def _listed(gaps: Gaps, ticker: str, channel: str, ms: int) -> bool:
     return any(start <= ms < end for start, end in gaps.get((ticker, channel), ()))
 
 
-async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, strict: bool) -> Check:
+async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> Check:
     check = Check("orderbook_deltas (in order, ordinals included)")
     missing = dict(truth.deltas)
     async with connection.transaction(readonly=True):
@@ -111,14 +114,14 @@ async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, s
             elif row["exchange_us"] is not None and row["exchange_us"] != true[3]:
                 check.differ(f"{identity}: microsecond {row['exchange_us']}, but {true[3]} on the exchange")
     for identity in missing:
-        if not strict and _listed(gaps, identity[0], "orderbook_delta", identity[1]):
+        if _listed(gaps, identity[0], "orderbook_delta", identity[1]):
             check.listed += 1
         else:
             check.differ(f"{identity}: missing and not listed")
     return check
 
 
-async def _trades(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, strict: bool) -> Check:
+async def _trades(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> Check:
     check = Check("trades (by trade_id, all fields)")
     missing = dict(truth.trades)
     for row in await connection.fetch(SQL["all_trades"]):
@@ -136,7 +139,7 @@ async def _trades(connection: asyncpg.Connection, truth: Truth, gaps: Gaps, *, s
         if true != stored:
             check.differ(f"{trade_id}: {stored}, but {true} on the exchange")
     for trade_id, true in missing.items():
-        if not strict and _listed(gaps, true[0], "trade", true[1]):
+        if _listed(gaps, true[0], "trade", true[1]):
             check.listed += 1
         else:
             check.differ(f"{trade_id}: missing and not listed")

@@ -20,6 +20,7 @@ TRADE_SHARE: Final = 0.03
 TICKER_SHARE: Final = 0.1
 LEVELS_MAX: Final = 60
 DAY_US: Final = 86_400_000_000
+OPENS_AFTER_US: Final = 1_500_000
 
 
 @dataclass(frozen=True)
@@ -90,13 +91,16 @@ class Synthetic:
                 for market in self._rng.choices(open_markets, weights, k=int(debt)) if open_markets else ():
                     self._event(market)
                 debt -= int(debt)
-            self._close_due()
+            self._open_and_close_due()
             if self.plan.create_after_s and not created and now - started > self.plan.create_after_s:
                 created = True
                 self._list(self._born, 0.0, announce=True)
 
     def _list(self, number: int, close_s: float, *, announce: bool) -> None:
         market = _market(self.exchange, number, self.plan.seed, close_s)
+        if announce:  # a market is created some time before it opens; the opening itself sends no message
+            market.created_us, market.open_us = self.exchange.now_us(), self.exchange.now_us() + OPENS_AFTER_US
+            market.status, market.updated_us = "initialized", market.created_us
         self._markets.append(market)
         self.exchange.add_market(market, announce=announce)
 
@@ -133,9 +137,11 @@ class Synthetic:
         if rng.random() < TICKER_SHARE:
             exchange.ticker(market, us)
 
-    def _close_due(self) -> None:
+    def _open_and_close_due(self) -> None:
         now = self.exchange.now_us()
         for market in self._markets:
+            if market.status == "initialized" and now >= market.open_us:
+                market.status = "active"
             if market.status == "active" and now >= market.close_us:
                 close_market(self.exchange, market)
 

@@ -1,1 +1,1 @@
-SELECT ticker, channel, started_at, ended_at FROM coverage_gaps WHERE healed_at IS NULL
+SELECT ticker, channel, started_at, ended_at, reason FROM coverage_gaps WHERE healed_at IS NULL
