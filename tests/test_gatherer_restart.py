@@ -92,7 +92,7 @@ async def test_kills_lose_only_the_last_moment_and_mark_it() -> None:
         ended = {
             r["reason"] for r in await local(fleet, "SELECT DISTINCT reason FROM run_events WHERE event = 'ended'")
         }
-        assert ended == {"torn_tail"}, "each kill is a break; a killed loader is none"
+        assert "torn_tail" in ended and not ended & {"state_lost", "journal_replaced"}, "a kill is a break, and no more"
         batches = [r["batch"] for r in await local(fleet, "SELECT batch FROM batches ORDER BY batch")]
         assert batches == list(range(1, len(batches) + 1)), "batch numbers have no holes"
 
