@@ -16,7 +16,6 @@ and what mends it.
         EmbeddedServerError  the project's own PostgreSQL did not start
         Fenced               another deduplicator holds the lease
       JournalError
-        JournalFull          no space within `journal.max_bytes`
         JournalCorrupt       a sealed segment does not read
 """
 
@@ -91,10 +90,6 @@ class Fenced(StorageError):
 
 class JournalError(FleetError):
     """The journal cannot be written or read."""
-
-
-class JournalFull(JournalError):
-    """No space is left within `journal.max_bytes` and no loaded segment can go."""
 
 
 class JournalCorrupt(JournalError):

@@ -76,3 +76,12 @@ def datetime_of_ms(ms: int) -> datetime:
 def ms_of_datetime(at: datetime) -> int:
     """Whole milliseconds since 1970 of a time that has none smaller; floors otherwise."""
     return (at - EPOCH) // ONE_MS
+
+
+def parse_time(text: str) -> datetime | None:
+    """An RFC3339 time with zone as the exchange prints it (its fraction trimmed), or None if it is none."""
+    try:
+        at = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None

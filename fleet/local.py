@@ -42,6 +42,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
         "reply_wait": "5s",
         "reconnect_max": "1500ms",
         "registry_poll": "3s",
+        "status_poll": "500ms",
     },
 }
 

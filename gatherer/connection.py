@@ -9,17 +9,18 @@ import asyncio
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
 import msgspec
 
 from common import log
-from common.config.schema import Protocol
+from common.config.schema import Exchange, Protocol
 from common.exchange import frames
 from common.exchange.signing import Signer
 from common.process import backoff_s
+from gatherer.crew.reports import ConnectionReport
+from gatherer.dialing import Dialing
 from gatherer.journal.format import Break, Ended, Kind, SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
@@ -27,20 +28,7 @@ from gatherer.transport import DialRefused, Socket, SocketClosed, dial
 
 CONNECTIONS_MAX: Final = 1024
 TICK_S_MOST: Final = 0.5
-REFUSALS_TILL_SLOW: Final = 5  # a dead key answers 401 for ever: after so many, wait the longest delay
-
-
-@dataclass
-class Counters:
-    """What a connection has seen, for status and metrics."""
-
-    frames: int = 0
-    bytes: int = 0
-    dials: int = 0
-    refusals: int = 0
-    sessions: int = 0
-    breaks: int = 0
-    last_error: str = ""
+REDIAL_FIRST_S: Final = 0.25
 
 
 class Connection:
@@ -50,33 +38,32 @@ class Connection:
         self,
         number: int,
         role: str,
-        url: str,
+        exchange: Exchange,
         signer: Signer,
         protocol: Protocol,
+        times: Times,
         journal: JournalWriter,
-        on_refused: Callable[[DialRefused], None],
+        dialing: Dialing,
         clock_proven: Callable[[], bool],
     ) -> None:
         self.number, self.role = number, role
         self.markets: dict[str, None] = {}
-        self.counters = Counters()
-        self._url, self._signer, self._protocol, self._journal = url, signer, protocol, journal
-        self._on_refused, self._clock_proven = on_refused, clock_proven
+        self._counters = ConnectionReport(number, role)
+        self._url, self._signer, self._protocol, self._journal = exchange.ws_url, signer, protocol, journal
+        self._dialing, self._clock_proven = dialing, clock_proven
         self._conversation: Conversation | None = None
         self._socket: Socket | None = None
         self._session = 0
         self._batch = protocol.subscribe_batch
-        self._times = Times(
-            protocol.snapshot_wait / 1000,
-            protocol.reply_wait / 1000,
-            protocol.idle_probe / 1000,
-        )
+        self._times = times
         self._outbox: asyncio.Queue[list[Action]] = asyncio.Queue()
 
-    @property
-    def up(self) -> bool:
-        """Whether the connection stands and its subscriptions are whole."""
-        return self._conversation is not None and self._conversation.healthy
+    def report(self) -> ConnectionReport:
+        """How it is: up if the connection stands and its subscriptions are whole."""
+        counters = self._counters
+        counters.up = self._conversation is not None and self._conversation.healthy
+        counters.session, counters.markets = self._session, len(self.markets)
+        return counters
 
     @property
     def session(self) -> int:
@@ -90,6 +77,16 @@ class Connection:
         if self._conversation is not None and new:
             self._outbox.put_nowait(self._conversation.add(new, time.monotonic()))
 
+    def drop(self, markets: Iterable[str]) -> None:
+        """Markets that are over: this connection records them no longer."""
+        gone = [m for m in markets if self.markets.pop(m, 0) is None]
+        if self._conversation is not None and gone:
+            self._outbox.put_nowait(self._conversation.remove(gone, time.monotonic()))
+
+    def give_up(self, reason: str) -> None:
+        """End the present session."""
+        self._outbox.put_nowait([Reconnect(reason)])
+
     def ask_snapshots(self, sid: int, tickers: list[str]) -> None:
         """Ask for fresh books on the present session."""
         if self._conversation is not None:
@@ -97,30 +94,31 @@ class Connection:
 
     async def run(self) -> None:
         """Until cancelled."""
-        delays = backoff_s(0.25, self._protocol.reconnect_max / 1000)
+        longest_s = self._protocol.reconnect_max / 1000
+        delays = backoff_s(REDIAL_FIRST_S, longest_s)
         while True:
             await asyncio.sleep(next(delays))
-            self.counters.dials += 1
+            await self._dialing.turn()
+            self._counters.dials += 1
             try:
+                # Signed anew for every dial: a stale signature keeps failing.
                 socket = await dial(self._url, self._signer.headers("GET", urlsplit(self._url).path))
             except DialRefused as refused:
-                self.counters.last_error = str(refused)
-                self.counters.refusals += 1
-                log.get().warning("dial_refused", connection=self.number, role=self.role, error=str(refused))
-                self._on_refused(refused)
-                if refused.status in (401, 403) and self.counters.refusals >= REFUSALS_TILL_SLOW:
-                    await asyncio.sleep(self._protocol.reconnect_max / 1000)
+                if str(refused) != self._counters.last_error:
+                    log.get().warning("dial_refused", connection=self.number, role=self.role, error=str(refused))
+                self._counters.last_error = str(refused)
+                self._dialing.refused(refused.status, str(refused))
                 continue
-            self.counters.refusals = 0
+            self._dialing.accepted()
             began = time.monotonic()
             await self._converse(socket)
             if time.monotonic() - began > self._protocol.silence / 1000:
-                delays = backoff_s(0.25, self._protocol.reconnect_max / 1000)
+                delays = backoff_s(REDIAL_FIRST_S, longest_s)
 
     async def _converse(self, socket: Socket) -> None:
         """One session, from open to end; its end is in the journal whatever happens."""
         self._session = time.time_ns() // 1000 * CONNECTIONS_MAX + self.number
-        self.counters.sessions += 1
+        self._counters.sessions += 1
         self._journal.append_struct(
             Kind.OPENED,
             self._session,
@@ -139,16 +137,18 @@ class Connection:
         except* (SocketClosed, _GiveUp) as errors:
             reason = str(errors.exceptions[0])[:200] or type(errors.exceptions[0]).__name__
             log.get().info("session_ended", connection=self.number, role=self.role, reason=reason)
-            self.counters.last_error = reason
+            self._counters.last_error = reason
         finally:
-            self._batch = self._conversation.batch
+            self._batch = self._conversation.batch  # what error 26 taught is remembered
+            self._counters.repairs += self._conversation.repairs
+            self._counters.escalations += self._conversation.escalations
             self._conversation = None
             self._journal.append_struct(Kind.ENDED, self._session, Ended(reason))
             self._session = 0
             await socket.close()
 
     async def _receive(self, socket: Socket) -> None:
-        journal, counters, session = self._journal, self.counters, self._session
+        journal, counters, session = self._journal, self._counters, self._session
         conversation = self._conversation
         assert conversation is not None
         decode = frames.HEAD.decode
@@ -190,7 +190,7 @@ class Connection:
                 assert self._socket is not None
                 await self._socket.send(text)
             elif isinstance(action, Broken):
-                self.counters.breaks += 1
+                self._counters.breaks += 1
                 log.get().warning(
                     "sequence_broken",
                     connection=self.number,

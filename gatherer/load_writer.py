@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 import numpy as np
 
 from common.errors import StorageError
@@ -19,6 +22,14 @@ from gatherer.journal.format import Place
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 SUMMARISE_BATCHES: Final = 200
+LOADED_FILE: Final = "loaded.json"
+ROW_ERRORS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    OverflowError,
+)
+"""What a database says when it is a row that it does not take, and not the moment."""
 DELTA_LAYOUT: Final = (
     ("lane", "i2"),
     ("batch", "i8"),
@@ -35,24 +46,79 @@ DELTA_LAYOUT: Final = (
 )
 
 
+class Loaded(msgspec.Struct):
+    """What the journal's folder remembers of the database: the last batch that was committed there."""
+
+    instance: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where to go on: `place` is None at the very beginning of this journal. `put_back`: the database has an older
+    state than was committed once."""
+
+    place: Place | None
+    put_back: bool = False
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that the database does not take, to be remembered with its batch."""
+
+    segment: int
+    end: int
+    reason: str
+
+
 class BatchWriter:
     """The one writer of a lane: numbers batches without holes."""
 
-    def __init__(self, connection: asyncpg.Connection, lane: int, journal: str) -> None:
-        self._connection, self._lane, self._journal = connection, lane, journal
+    def __init__(self, connection: asyncpg.Connection, lane: int, folder: Path, journal: str) -> None:
+        self._connection, self._lane, self._folder, self._journal = connection, lane, folder, journal
+        self._instance = ""
         self._numbers: dict[str, int] = {}
         self.batch = 0
 
-    async def resume(self) -> Place | None:
-        """Register the lane; returns the place behind the last batch, or None at the very beginning."""
-        await self._connection.execute(SQL["open_lane"], self._lane)
+    async def resume(self, *, drain: bool = False) -> Resumed:
+        """Register the lane and find the place behind its last batch.
+
+        If the database was put back to an older state, the numbers that it once gave are used up by empty batches:
+        a reader may have read them, and would not read them again.
+        """
+        await self._connection.execute(SQL["open_lane"], self._lane, "draining" if drain else "open")
+        self._instance = str(await self._connection.fetchval(SQL["instance"]))
         row = await self._connection.fetchrow(SQL["last_batch"], self._lane)
-        if row is None:
-            return None
-        self.batch = row["batch"]
-        if str(row["journal"]) != self._journal:
-            return None  # another journal: its first segment continues nothing, so nothing is skipped in silence
-        return Place(row["segment"], row["end_offset"])
+        self.batch = row["batch"] if row else 0
+        remembered = self._remembered()
+        put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
+        place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
+        if put_back and remembered is not None:
+            while self.batch < remembered.batch:
+                await self.write(Rows(alarms={"database_put_back": 1}), place or Place(0, 0), time.time_ns() // 1000)
+        # Another journal: its first segment continues nothing, so nothing is skipped in silence.
+        return Resumed(place, put_back)
+
+    async def refused(self) -> dict[tuple[int, int], str]:
+        """Records of this journal that the database did not take, with the reasons."""
+        rows = await self._connection.fetch(SQL["refused"], self._lane, self._journal)
+        return {(row["segment"], row["end_offset"]): row["reason"] for row in rows}
+
+    async def close_lane(self) -> None:
+        """The lane's journal is read to its end and has no writer."""
+        await self._connection.execute(SQL["close_lane"], self._lane)
+
+    def _remembered(self) -> Loaded | None:
+        try:
+            return msgspec.json.decode((self._folder / LOADED_FILE).read_bytes(), type=Loaded)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None  # never written, or cut off by a power loss: then the database is not older than it
+
+    def _remember(self) -> None:
+        file = self._folder / LOADED_FILE
+        half = file.with_suffix(".new")
+        half.write_bytes(msgspec.json.encode(Loaded(self._instance, self.batch)))
+        half.rename(file)
 
     async def open_slices(self) -> list[tuple[int, int]]:
         """Slices that never ended, with their last horizons."""
@@ -62,7 +128,7 @@ class BatchWriter:
         """The highest number that a run or slice of the lane has."""
         return int(await self._connection.fetchval(SQL["highest_number"], self._lane))
 
-    async def write(self, rows: Rows, place: Place, received_us: int) -> None:
+    async def write(self, rows: Rows, place: Place, received_us: int, refused: Refused | None = None) -> None:
         """Commit one batch. The (lane, batch) row comes first: of two loaders, one fails."""
         numbers = await self._market_numbers(rows)
         batch = self.batch + 1
@@ -106,7 +172,12 @@ class BatchWriter:
             )
             await self._records("quarantine", (head + r for r in rows.quarantine), rows.quarantine)
             await self._records("breaks", (head + r for r in rows.breaks), rows.breaks)
+            if refused is not None:
+                await self._connection.execute(
+                    SQL["insert_refused"], self._lane, self._journal, refused.segment, refused.end, refused.reason
+                )
         self.batch = batch
+        self._remember()
         if batch % SUMMARISE_BATCHES == 0:
             await self._connection.execute(SQL["summarise"])
 

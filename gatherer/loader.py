@@ -11,7 +11,6 @@ It speaks to its parent in JSON lines on standard output: one a batch, with the 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sys
 import time
@@ -27,53 +26,76 @@ from common.config.schema import GathererConfig
 from common.errors import StorageError
 from common.process import backoff_s, end_with_parent, stop_event
 from common.storage.database import CLIENT_ERRORS, connect
+from gatherer.crew.child import EXIT_DONE
+from gatherer.crew.reports import LoaderReport, line
 from gatherer.derive import rows, state
 from gatherer.derive.derivation import BoundsMs, Derivation
-from gatherer.journal.format import Place
-from gatherer.journal.reader import Chunk, JournalReader
-from gatherer.journal.writer import STATE_SUFFIX, journal_uuid, segment_file
-from gatherer.load_writer import BatchWriter
+from gatherer.journal.format import Place, Record
+from gatherer.journal.reader import JournalReader
+from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
+from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused
+from gatherer.suspicion import Suspicion
 
-LANE: Final = 0
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
 
 
 class Loader:
-    """One lane's journal, read into one database."""
+    """One lane's journal, read into one database. `drain`: nobody writes the journal any more."""
 
-    def __init__(self, config: GathererConfig, dsn: str) -> None:
-        self._config, self._dsn = config, dsn
+    def __init__(self, config: GathererConfig, dsn: str, lane: int, *, drain: bool) -> None:
+        self._config, self._dsn, self._lane, self._drain = config, dsn, lane, drain
         bounds = config.bounds
         self._bounds = BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock)
-        self._folder = config.journal.dir
+        self._folder = lane_folder(config.journal.dir, lane)
+        self._suspicion = Suspicion(config.load.batch_records)
+        self._refused: dict[tuple[int, int], str] = {}
+        self._at = Place(0, 0)
 
-    async def run(self, stopped: asyncio.Event) -> None:
-        """Follow the journal until `stopped`; a database that fails is tried again, from the place that it knows."""
+    async def run(self, stopped: asyncio.Event) -> bool:
+        """Follow the journal until `stopped`; true if it was drained to its end.
+
+        A database that fails is tried again, from the place that it knows.
+        """
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
         while not stopped.is_set():
             await asyncio.sleep(next(delays))
             try:
                 connection = await connect(self._dsn)
                 try:
-                    delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
-                    await self._follow(BatchWriter(connection, LANE, journal_uuid(self._folder)), stopped)
+                    writer = BatchWriter(connection, self._lane, self._folder, journal_uuid(self._folder))
+                    done = await self._follow(writer, stopped)
+                    if done:
+                        return True
                 finally:
                     await connection.close(timeout=5)
+            except ROW_ERRORS as error:
+                reason = f"{type(error).__name__}: {error}"
+                log.get().warning("batch_refused", segment=self._at.segment, offset=self._at.offset, error=reason[:500])
+                _tell(LoaderReport(failed=f"the database refuses rows: {reason[:200]}"))
+                self._suspicion.failed(self._at, reason[:500])
+                delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except (StorageError, *CLIENT_ERRORS) as error:
                 log.get().warning("loader_database_failed", error=f"{type(error).__name__}: {error}")
-                _tell({"failed": f"{type(error).__name__}"})
+                _tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
+        return False
 
-    async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> None:
-        reader, derivation, waiting = await self._recover(writer)
+    async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
+        reader, derivation = await self._recover(writer)
         load = self._config.load
         while True:
-            finishing = stopped.is_set()
-            chunk, waiting = waiting or reader.read(load.batch_records), None
+            finishing = stopped.is_set() or self._drain
+            self._at = reader.place
+            chunk = reader.read(self._suspicion.limit)
             if chunk is None:
+                if self._drain:
+                    derivation.cut("lane_closed", time.time_ns() // 1000)
+                    await writer.write(derivation.take(), reader.place, time.time_ns() // 1000)
+                    await writer.close_lane()
+                    return True
                 if finishing:
-                    return
+                    return False
                 await asyncio.sleep(load.poll / 1000)
                 continue
             now_us = time.time_ns() // 1000
@@ -83,24 +105,44 @@ class Loader:
                 if chunk.cut or not chunk.continues or not derivation.state.counter:
                     derivation.state = state.fresh(chunk.segment)
                 self._save_state(chunk.segment, derivation.state)
+            refused = None
+            if chunk.records and (reason := self._suspicion.culprit(len(chunk.records), self._at)):
+                # Known before the batch is stored, and stored with it: a second reading decides the same.
+                refused = Refused(chunk.segment, chunk.records[-1].end, reason)
+                self._refused[chunk.segment, refused.end] = reason
+                log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
             for record in chunk.records:
-                derivation.apply(record)
+                self._apply(derivation, chunk.segment, record)
             taken = derivation.take()
             received_us = chunk.records[-1].wall_us if chunk.records else now_us
-            await writer.write(taken, chunk.end, received_us)
-            self._report(writer, taken, chunk.end, received_us)
+            await writer.write(taken, chunk.end, received_us, refused)
+            self._suspicion.stored(len(chunk.records))
+            _tell(_report(writer, taken, chunk.end, received_us))
 
-    async def _recover(self, writer: BatchWriter) -> tuple[JournalReader, Derivation, Chunk | None]:
-        """The reader at the database's place, the derivation as it was there, and what was read beyond it."""
-        place = await writer.resume()
+    def _apply(self, derivation: Derivation, segment: int, record: Record) -> None:
+        reason = self._refused.get((segment, record.end)) if self._refused else None
+        if reason is None:
+            derivation.apply(record)
+        else:
+            derivation.refuse(record, reason)
+
+    async def _recover(self, writer: BatchWriter) -> tuple[JournalReader, Derivation]:
+        """The reader at the database's place, and the derivation as it was there."""
+        self._refused = await writer.refused()
+        resumed = await writer.resume(drain=self._drain)
+        place = resumed.place
         if place is None:
             await self._end_open_slices(writer, "journal_replaced", Place(0, 0))
-            return JournalReader(self._folder, None), Derivation(self._bounds, state.fresh(0)), None
+            return JournalReader(self._folder, None), Derivation(self._bounds, state.fresh(0))
+        if resumed.put_back:
+            # Numbers given after that state are known to the readers: none of them may be given again.
+            log.get().error("database_put_back", lane=self._lane, batch=writer.batch)
+            state_file(self._folder, place.segment).unlink(missing_ok=True)
         known = self._load_state(place.segment)
         if known is None:
-            await self._end_open_slices(writer, "state_lost", place)
-            lost = state.State(max(place.segment << 32, await writer.highest_number()))
-            return JournalReader(self._folder, place), Derivation(self._bounds, lost), None
+            await self._end_open_slices(writer, "database_put_back" if resumed.put_back else "state_lost", place)
+            lost = state.State(max(state.after_everything(int(time.time())), await writer.highest_number()))
+            return JournalReader(self._folder, place), Derivation(self._bounds, lost)
         derivation = Derivation(self._bounds, known)
         reader = JournalReader(self._folder, Place(place.segment, 0))
         while reader.place < place:
@@ -108,16 +150,14 @@ class Loader:
             if chunk is None or chunk.segment != place.segment:
                 # The journal ends before the place: the disk lost a tail that the database had taken in.
                 derivation.take()
-                return JournalReader(self._folder, place), derivation, None
-            beyond = [record for record in chunk.records if record.end > place.offset]
-            for record in chunk.records[: len(chunk.records) - len(beyond)]:
-                derivation.apply(record)
-            if beyond:
-                derivation.take()
-                rest = Chunk(chunk.segment, beyond, chunk.end, None, at_head=False, continues=True)
-                return reader, derivation, rest
+                return JournalReader(self._folder, place), derivation
+            for record in chunk.records:
+                if record.end <= place.offset:
+                    self._apply(derivation, chunk.segment, record)
+            if chunk.end > place:
+                reader.back_to(place)
         derivation.take()
-        return reader, derivation, None
+        return reader, derivation
 
     async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
         ended = await writer.open_slices()
@@ -126,62 +166,59 @@ class Loader:
             out.horizons = [rows.HorizonRow(slice_, horizon, True, reason) for slice_, horizon in ended]
             await writer.write(out, place, time.time_ns() // 1000)
 
-    def _state_file(self, segment: int) -> Path:
-        return segment_file(self._folder, segment).with_suffix(STATE_SUFFIX)
-
     def _save_state(self, segment: int, present: state.State) -> None:
-        file = self._state_file(segment)
+        file = state_file(self._folder, segment)
         half = file.with_suffix(".state-new")
         with half.open("wb") as out:
             out.write(state.dump(present))
             out.flush()
             os.fsync(out.fileno())
         half.rename(file)
+        sync_folder(self._folder)
 
     def _load_state(self, segment: int) -> state.State | None:
         try:
-            return state.load(self._state_file(segment).read_bytes())
+            return state.load(state_file(self._folder, segment).read_bytes())
         except FileNotFoundError:
             return None
         except (msgspec.MsgspecError, zlib.error) as error:
             log.get().error("loader_state_damaged", segment=segment, error=str(error))
             return None
 
-    @staticmethod
-    def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> None:
-        _tell(
-            {
-                "batch": writer.batch,
-                "segment": place.segment,
-                "offset": place.offset,
-                "frames": taken.frames,
-                "delta_rows": len(taken.run),
-                "quarantined": len(taken.quarantine),
-                "breaks": len(taken.breaks),
-                "lag_us": time.time_ns() // 1000 - received_us,
-                "alarms": taken.alarms,
-                "requests": [request._asdict() for request in taken.requests],
-                "lifecycle": [(r.ticker, r.event_type, r.payload) for r in taken.lifecycle],
-            }
-        )
+
+def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> LoaderReport:
+    return LoaderReport(
+        batch=writer.batch,
+        segment=place.segment,
+        offset=place.offset,
+        frames=taken.frames,
+        delta_rows=len(taken.run),
+        quarantined=len(taken.quarantine),
+        lag_us=time.time_ns() // 1000 - received_us,
+        alarms=taken.alarms,
+        measured_ms=taken.measured_ms,
+        requests=[(r.session, r.sid, r.tickers) for r in taken.requests],
+        lifecycle=[(r.ticker, r.event_type, r.payload) for r in taken.lifecycle],
+    )
 
 
-def _tell(message: dict[str, object]) -> None:
-    sys.stdout.write(json.dumps(message) + "\n")
-    sys.stdout.flush()
+def _tell(message: LoaderReport) -> None:
+    sys.stdout.buffer.write(line(message))
+    sys.stdout.buffer.flush()
 
 
 def main() -> None:
-    """`python -m gatherer.loader CONFIG PARENT`: started by the gatherer, never by hand."""
-    file, parent = Path(sys.argv[1]), int(sys.argv[2])
+    """`python -m gatherer.loader CONFIG LANE follow|drain PARENT`: started by the gatherer, never by hand."""
+    file, lane, mode, parent = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     end_with_parent(parent)
     config = load_gatherer(file)
-    log.configure(config.logging, process="loader", gatherer=config.gatherer_id)
+    log.configure(config.logging, process="loader", gatherer=config.gatherer_id, lane=str(lane))
 
-    async def run() -> None:
-        await Loader(config, config.database.dsn.get_secret_value()).run(stop_event())
+    async def run() -> bool:
+        loader = Loader(config, config.database.dsn.get_secret_value(), lane, drain=mode == "drain")
+        return await loader.run(stop_event())
 
-    asyncio.run(run())
+    sys.exit(EXIT_DONE if asyncio.run(run()) else 0)
 
 
 if __name__ == "__main__":

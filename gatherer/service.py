@@ -1,29 +1,32 @@
-"""The gatherer's wiring: database, journal, loader, registry, connections, HTTP."""
+"""The gatherer's wiring: database, registry, workers, the journal's keeper, HTTP.
+
+This process receives no frames. It owns what there is one of (an embedded server, the list of markets, the account's
+REST budget), supervises the workers, and answers whoever asks how it goes.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from common import clock, http, log
+from common import http, log
 from common.config.schema import GathererConfig
-from common.errors import FleetError, first_error
+from common.errors import first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import stop_event
 from common.storage import migrate
 from common.storage.database import connect, owned
-from gatherer.connection import Connection
-from gatherer.journal.writer import JournalWriter
-from gatherer.lane import Lane
+from gatherer.crew.crew import Crew
+from gatherer.keeper import Keeper
 from gatherer.load_writer import SQL
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
 from gatherer.sharding import Sharding
-from gatherer.transport import DialRefused
+
+ROLE_COUNTERS: Final = ("frames", "bytes", "dials", "sessions", "breaks", "repairs", "escalations", "markets")
 
 
 class Gatherer:
@@ -33,10 +36,8 @@ class Gatherer:
         self.config, self._config_file = config, config_file
         self._signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         self._started = time.monotonic()
-        self._connections: list[Connection] = []
-        self._clock_was_proven = True
-        self._books: list[Connection] = []
         self._sharding = Sharding(config.connections.orderbook, config.gatherer_id)
+        self._key_was_refused = False
 
     async def run(self) -> None:
         """Record until SIGTERM; a clean stop loses nothing and says so in the journal."""
@@ -44,44 +45,41 @@ class Gatherer:
         config = self.config
         async with owned(config.database.dsn.get_secret_value(), "gatherer") as dsn:
             await self._check_database(dsn)
-            journal = JournalWriter(config.journal, lane=0)
-            lane = Lane(self._config_file, lambda message: self._loaded(message, journal))
-            self._lane, self._journal = lane, journal
-            self._make_connections(journal)
             async with Rest(config.kalshi.rest_url, self._signer) as rest:
-                self._registry = Registry(rest, config.markets, self._new_markets)
-                collector = registry(GathererCollector(self._connections, journal, lane))
+                self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
+                self._keeper = Keeper(config, self._crew)
+                self._registry = Registry(rest, config, dsn, self._crew)
+                collector = registry(GathererCollector(self._crew, self._registry, self._keeper))
                 async with http.serve(config.http, collector, self._why_not_ready, self.status) as port:
-                    log.get().info("gatherer_started", port=port, connections=len(self._connections))
-                    await self._record_until(stopped, journal, lane)
-            await lane.stop()
-            log.get().info("gatherer_stopped", batch=lane.batch)
+                    log.get().info("gatherer_started", port=port, workers=self._crew.workers)
+                    await self._record_until(stopped)
+                    await self._crew.stop()
+            log.get().info("gatherer_stopped", batches={lane.number: lane.batch for lane in self._crew.lanes})
 
-    async def _record_until(self, stopped: asyncio.Event, journal: JournalWriter, lane: Lane) -> None:
-        writer = asyncio.create_task(journal.run(), name="journal")
-        loader = asyncio.create_task(lane.run(), name="loader")
+    async def _record_until(self, stopped: asyncio.Event) -> None:
+        crew = asyncio.create_task(self._crew.run(), name="crew")
         tasks = [
-            asyncio.create_task(self._registry.run(self.config.protocol.registry_poll / 1000), name="registry"),
-            *(asyncio.create_task(c.run(), name=f"connection {c.number}") for c in self._connections),
+            crew,
+            asyncio.create_task(self._registry.run(), name="registry"),
+            asyncio.create_task(self._registry.watch_exchange(), name="exchange status"),
+            asyncio.create_task(self._keeper.run(), name="keeper"),
+            asyncio.create_task(self._watch_key(), name="key"),
         ]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
-        failed: BaseException | None = None
         try:
-            done, _ = await asyncio.wait([waiting, writer, loader, *tasks], return_when=asyncio.FIRST_COMPLETED)
-            failed = next((t.exception() for t in done if t is not waiting and t.exception()), None)
+            done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*tasks, writer, waiting):
+            for task in (*tasks[1:], waiting):
                 task.cancel()
-            await asyncio.gather(*tasks, writer, waiting, return_exceptions=True)
-            # Connections have written their last records: the journal closes behind them.
-            with contextlib.suppress(FleetError, OSError) if failed else contextlib.nullcontext():
-                journal.close()
-        if isinstance(failed, BaseExceptionGroup):
-            failed = first_error(failed)
-        if failed:
+            await asyncio.gather(*tasks[1:], waiting, return_exceptions=True)
+        failed = next((t.exception() for t in done if t is not waiting and t.exception()), None)
+        if failed is not None:
+            failed = first_error(failed) if isinstance(failed, BaseExceptionGroup) else failed
             log.get().error("gatherer_failed", error=f"{type(failed).__name__}: {failed}")
-            loader.cancel()
+            crew.cancel()
             raise failed
+        await self._crew.stop()
+        await crew
 
     async def _check_database(self, dsn: str) -> None:
         connection = await connect(dsn)
@@ -91,98 +89,112 @@ class Gatherer:
         finally:
             await connection.close()
 
-    def _make_connections(self, journal: JournalWriter) -> None:
-        wanted = self.config.connections
-        for role in ("orderbook", "trade", "ticker", "lifecycle"):
-            for _ in range(getattr(wanted, role)):
-                connection = Connection(
-                    len(self._connections) + 1,
-                    role,
-                    self.config.kalshi.ws_url,
-                    self._signer,
-                    self.config.protocol,
-                    journal,
-                    self._refused,
-                    self._clock_proven,
-                )
-                self._connections.append(connection)
-                if role == "orderbook":
-                    self._books.append(connection)
+    def _lifecycle(self, ticker: str, event_type: str, payload: str) -> None:
+        self._registry.lifecycle(ticker, event_type, payload)
 
-    def _new_markets(self, tickers: list[str]) -> None:
-        for number, markets in self._sharding.assign(tickers).items():
-            self._books[number].hold(markets)
-
-    def _loaded(self, message: dict[str, Any], journal: JournalWriter) -> None:
-        journal.loaded(self._lane.place)
-        for ticker, event_type, payload in message["lifecycle"]:
-            self._registry.lifecycle(ticker, event_type, payload)
-        for request in message["requests"]:
-            for connection in self._books:
-                if connection.session == request["session"]:
-                    connection.ask_snapshots(request["sid"], request["tickers"])
-
-    def _clock_proven(self) -> bool:
-        """Whether this machine's clock is within its bound. If not, runs begin by sending times and order alone."""
-        if self.config.bounds.clock_proof == "assumed":
-            return True
-        error_us = clock.error_bound_us()
-        proven = error_us is not None and error_us <= self.config.bounds.clock * 1000
-        if not proven and self._clock_was_proven:
-            log.get().warning("clock_not_proven", error_us=error_us, cure="switch time synchronisation on (chrony)")
-        self._clock_was_proven = proven
-        return proven
-
-    def _refused(self, refused: DialRefused) -> None:
-        if refused.status == 401:
-            log.get().error(
-                "key_refused",
-                cure="check kalshi.key_id, the private key and this machine's clock (fleet doctor)",
-                answer=str(refused),
-            )
+    async def _watch_key(self) -> None:
+        """One alert when the exchange refuses the key, not one a connection."""
+        while True:
+            await asyncio.sleep(0.5)
+            refused = self._key_refused()
+            if refused and not self._key_was_refused:
+                cure = "check kalshi.key_id, the private key and this machine's clock (fleet doctor)"
+                log.get().error("key_refused", cure=cure, answer=refused)
+            self._key_was_refused = bool(refused)
 
     # -- what others see ---------------------------------------------------------------------------------------
 
+    def _key_refused(self) -> str:
+        return next((lane.report.key_refused for lane in self._crew.capturing if lane.report.key_refused), "")
+
     def _why_not_ready(self) -> str | None:
-        if not self._registry.crawls:
+        crew = self._crew
+        if not self._registry.listed:
             return f"the market list has not been read yet {self._registry.last_error}".strip()
-        down = [c for c in self._connections if not c.up]
-        if down:
-            return f"{len(down)} of {len(self._connections)} connections are not whole: {down[0].counters.last_error}"
-        if not self._lane.healthy:
-            return "the loader does not reach its database; frames wait in the journal"
+        if self._registry.inactive:
+            return f"the exchange is not active; {self._registry.inactive}"
+        if self._keeper.full:
+            return "the journal is full and the database does not take it in: nothing is recorded"
+        dead = [lane.number for lane in crew.capturing if lane.capture.pid is None]
+        if dead:
+            return f"worker {dead[0]} is being started again"
+        connections = list(crew.connections)
+        down = [c for c in connections if not c.up]
+        if down or not connections:
+            why = down[0].last_error if down else ""
+            return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
+        waiting = [c for c in connections if c.role == "orderbook"]
+        if sum(c.markets for c in waiting) < len(self._sharding):
+            return "markets are being handed to their connections"
+        sick = next((lane for lane in crew.lanes if not lane.healthy and not lane.drained and lane.captures), None)
+        if sick is not None:
+            return f"lane {sick.number}: {sick.why_unhealthy}; frames wait in the journal"
         return None
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
-        lane, journal = self._lane, self._journal
+        crew = self._crew
         roles: dict[str, Any] = {}
-        for connection in self._connections:
-            role = roles.setdefault(
-                connection.role, {"configured": 0, "up": 0, "frames": 0, "breaks": 0, "sessions": 0}
-            )
+        for connection in crew.connections:
+            role = roles.setdefault(connection.role, {"configured": 0, "up": 0, **dict.fromkeys(ROLE_COUNTERS, 0)})
             role["configured"] += 1
             role["up"] += connection.up
-            role["frames"] += connection.counters.frames
-            role["breaks"] += connection.counters.breaks
-            role["sessions"] += connection.counters.sessions
+            for name in ROLE_COUNTERS:
+                role[name] += getattr(connection, name)
+        proven = all(lane.report.clock_proven for lane in crew.capturing)
         return {
             "gatherer_id": self.config.gatherer_id,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
             "markets": len(self._sharding),
-            "clock": "proven" if self._clock_was_proven else "not proven: receive times are not used as evidence",
+            "registry": self._registry.status(),
+            "clock": "proven" if proven else "not proven: receive times are not used as evidence",
+            "key": self._key_refused() or "accepted",
             "connections": roles,
-            "journal": {"segment": journal.place.segment, "bytes": journal.bytes_written, "records": journal.records},
+            "troubled_connections": [
+                {"connection": c.number, "role": c.role, "escalations": c.escalations, "last_error": c.last_error}
+                for c in crew.connections
+                if not c.up or c.escalations
+            ][:20],
+            "journal": self._keeper.status(),
             "loader": {
-                "pid": lane.pid,
-                "healthy": lane.healthy,
-                "restarts": max(lane.restarts, 0),
-                "batch": lane.batch,
-                "delta_rows": lane.delta_rows,
-                "quarantined": lane.quarantined,
-                "lag_ms": lane.lag_us // 1000,
-                "behind_segments": journal.place.segment - lane.place.segment if lane.place.segment else 0,
+                "healthy": all(lane.healthy for lane in crew.capturing),
+                "delta_rows": sum(lane.delta_rows for lane in crew.lanes),
+                "quarantined": sum(lane.quarantined for lane in crew.lanes),
+                "lag_ms": max(lane.lag_us for lane in crew.lanes) // 1000,
             },
-            "alarms": lane.alarms,
+            "lanes": [
+                {
+                    "lane": lane.number,
+                    "state": "open" if lane.captures else ("closed" if lane.drained else "draining"),
+                    "capture_pid": lane.capture.pid,
+                    "capture_restarts": max(lane.capture.restarts, 0),
+                    "loader_pid": lane.loader.pid,
+                    "loader_restarts": max(lane.loader.restarts, 0),
+                    "healthy": lane.healthy,
+                    "batch": lane.batch,
+                    "lag_ms": lane.lag_us // 1000,
+                    "written": [lane.report.segment, lane.report.offset],
+                    "loaded": [lane.loaded.segment, lane.loaded.offset],
+                }
+                for lane in crew.lanes
+            ],
+            "alarms": _summed(lane.alarms for lane in crew.lanes),
+            "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),
         }
+
+
+def _summed(counts: Any) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for each in counts:
+        for name, count in each.items():
+            total[name] = total.get(name, 0) + count
+    return total
+
+
+def _greatest(values: Any) -> dict[str, int]:
+    most: dict[str, int] = {}
+    for each in values:
+        for name, value in each.items():
+            most[name] = max(most.get(name, 0), value)
+    return most

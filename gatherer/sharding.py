@@ -1,4 +1,6 @@
-"""Which connection records which market: a market keeps its connection, a new one goes to the least loaded.
+"""Which connection records which market, and which worker has which connection.
+
+A market keeps its connection for life; a new one goes to the least loaded.
 
 Ties are broken by a salted hash, so that the gatherers spread markets differently and one bad connection is not
 bad three times over. Pure.
@@ -8,22 +10,57 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+
+ROLES = ("orderbook", "trade", "ticker", "lifecycle")
+
+
+def layout(connections: Mapping[str, int]) -> list[tuple[int, str]]:
+    """All connections of a gatherer: number (from 1) and role; those of order books come first."""
+    roles = [role for role in ROLES for _ in range(connections[role])]
+    return list(enumerate(roles, 1))
+
+
+def lane_of(connection: int, lanes: int) -> int:
+    """The lane of a numbered connection; the copies of an all-market channel fall on different ones."""
+    return (connection - 1) % lanes
 
 
 class Sharding:
-    """Assignment of markets to numbered connections."""
+    """Assignment of markets to the order-book connections, numbered from 1."""
 
     def __init__(self, connections: int, salt: str) -> None:
         self._salt = salt
-        self._loads = [0] * connections
+        self._loads = dict.fromkeys(range(1, connections + 1), 0)
         self._of: dict[str, int] = {}
+
+    def connection(self, market: str) -> int | None:
+        """The connection that records the market."""
+        return self._of.get(market)
+
+    def release(self, markets: Iterable[str]) -> dict[int, list[str]]:
+        """Forget markets that are over; returns them by the connection that had them."""
+        gone: dict[int, list[str]] = {}
+        for market in markets:
+            number = self._of.pop(market, None)
+            if number is not None:
+                self._loads[number] -= 1
+                gone.setdefault(number, []).append(market)
+        return gone
+
+    def held(self, connections: Iterable[int]) -> dict[int, list[str]]:
+        """The markets of some connections."""
+        wanted: dict[int, list[str]] = {number: [] for number in connections}
+        for market, number in self._of.items():
+            if number in wanted:
+                wanted[number].append(market)
+        return wanted
 
     def assign(self, markets: Iterable[str]) -> dict[int, list[str]]:
         """Place markets that have no connection yet; returns the new ones by connection."""
         placed: dict[int, list[str]] = {}
         new = sorted((m for m in set(markets) if m not in self._of), key=self._hash)
-        heap = [(load, self._hash(f"{n}"), n) for n, load in enumerate(self._loads)]
+        heap = [(load, self._hash(f"{n}"), n) for n, load in self._loads.items()]
         heapq.heapify(heap)
         for market in new:
             load, tie, number = heapq.heappop(heap)

@@ -6,6 +6,7 @@ the order of how little it disturbs: snapshots on the same sid, a new subscripti
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -22,15 +23,23 @@ CHANNELS: Final = {
 }
 SNAPSHOT_TRIES_MAX: Final = 3
 BATCH_MARKETS_MIN: Final = 1
+REPAIRS_MAX: Final = 5
+"""So many repairs of one connection within `repair_window`, and it is given up."""
+QUIET_FIRST_S: Final = 0.5
+QUIET_MOST_S: Final = 8.0
+TOO_MANY_MARKETS: Final = 26
+TOO_MANY_COMMANDS: Final = 27
 
 
 @dataclass(frozen=True)
 class Times:
-    """Waits of the conversation, in seconds."""
+    """Waits of the conversation, in seconds. `audit`: every market's book is asked for once in so long; 0: never."""
 
     snapshot_wait: float
     reply_wait: float
     idle_probe: float
+    audit: float = 0.0
+    repair_window: float = 60.0
 
 
 @dataclass(frozen=True)
@@ -67,7 +76,20 @@ class _Sid:
     next_seq: int | None = None
     numbered_s: float = 0.0
     tickers: dict[str, None] = field(default_factory=dict)
-    probe_turn: int = 0
+    rotation: deque[str] = field(default_factory=deque)
+    probed_s: float | None = None
+    audited_s: float = 0.0
+
+    def turn(self, count: int) -> list[str]:
+        """The next markets in turn, each once before any comes again."""
+        taken: list[str] = []
+        while len(taken) < min(count, len(self.tickers)):
+            if not self.rotation:
+                self.rotation.extend(self.tickers)
+            ticker = self.rotation.popleft()
+            if ticker in self.tickers and ticker not in taken:
+                taken.append(ticker)
+        return taken
 
 
 @dataclass
@@ -88,12 +110,16 @@ class Conversation:
         self._asked: dict[int, tuple[str, float, list[str]]] = {}
         self._markets: dict[str, None] = {}
         self._to_add: list[str] = []
+        self._to_drop: list[str] = []
         self._wanted: dict[str, _Wanted] = {}
         self._resubscribing = False
         self._resubscribed = False  # once since every book was last known: the next step is a new connection
         self._channels_asked: set[str] = set()
-        self.breaks = 0
+        self._repaired_s: deque[float] = deque(maxlen=REPAIRS_MAX)
+        self._quiet_till_s = 0.0
+        self._quiet_s = QUIET_FIRST_S
         self.repairs = 0
+        self.escalations = 0
 
     # -- what the fleet wants ----------------------------------------------------------------------------------
 
@@ -108,6 +134,16 @@ class Conversation:
         new = [m for m in markets if m not in self._markets]
         self._markets.update(dict.fromkeys(new))
         self._to_add.extend(new)
+        return self._continue(now_s)
+
+    def remove(self, markets: Iterable[str], now_s: float) -> list[Action]:
+        """Markets that are over: they leave their subscription."""
+        for market in markets:
+            if self._markets.pop(market, 0) is None:
+                self._wanted.pop(market, None)
+                self._to_drop.append(market)
+        gone = set(self._to_drop)
+        self._to_add = [m for m in self._to_add if m not in gone]
         return self._continue(now_s)
 
     def snapshots(self, sid: int, tickers: list[str], now_s: float) -> list[Action]:
@@ -138,6 +174,7 @@ class Conversation:
                 actions += self._broken(held, held.next_seq, head.seq, now_s)
             held.next_seq = head.seq + 1
             held.numbered_s = now_s
+            held.probed_s = None
         if head.type == "orderbook_snapshot":
             self._wanted.pop(_ticker(head), None)
             if not self._wanted and not self._to_add:
@@ -152,6 +189,9 @@ class Conversation:
         for asked, due, _ in self._asked.values():
             if now_s > due:
                 return [Reconnect(f"no reply to {asked}")]
+        if now_s < self._quiet_till_s:
+            return []
+        actions += self._continue(now_s)
         overdue = [t for t, wanted in self._wanted.items() if now_s > wanted.due_s]
         if overdue:
             if any(self._wanted[t].tries >= SNAPSHOT_TRIES_MAX for t in overdue):
@@ -161,9 +201,13 @@ class Conversation:
                 if book is not None:
                     actions += self._ask_snapshots(book, overdue, now_s)
         for held in self._sids.values():
+            if held.probed_s is not None and now_s - held.probed_s > self._times.reply_wait:
+                return [Reconnect(f"{held.channel or 'a subscription'} is silent and answers no probe")]
             if held.channel != frames.TICKER and now_s - held.numbered_s > self._times.idle_probe:
                 held.numbered_s = now_s
                 actions += self._probe(held, now_s)
+            elif held.channel == frames.ORDERBOOK and self._times.audit and not self._wanted:
+                actions += self._audit(held, now_s)
         return actions
 
     # -- replies -----------------------------------------------------------------------------------------------
@@ -185,9 +229,14 @@ class Conversation:
             return self._probe(held, now_s)  # the numbered answer tells from when on nothing can be missing
         if head.type == "ok":
             self._asked.pop(head.id or 0, None)
+            self._quiet_s = QUIET_FIRST_S
             held_ = self._sids.get(head.sid or 0)
             if asked and held_:
-                held_.tickers.update(dict.fromkeys(asked[2]))
+                if asked[0] == "delete_markets":
+                    for ticker in asked[2]:
+                        held_.tickers.pop(ticker, None)
+                else:
+                    held_.tickers.update(dict.fromkeys(asked[2]))
             return self._continue(now_s)
         if head.type == "unsubscribed":
             self._asked.pop(head.id or 0, None)
@@ -205,9 +254,14 @@ class Conversation:
         if error.code in frames.TERMINAL_CODES and head.sid is not None:
             self._sids.pop(head.sid, None)
             self._wanted.clear()
-            self._to_add = list(self._markets)
+            self._asked.clear()  # whatever was asked of it will not be answered
+            self._channels_asked.clear()
+            self._resubscribing = False
+            self._to_add, self._to_drop = list(self._markets), []
             return [Broken(head.sid, f"error_{error.code}", 0, head.seq or 0), *self._subscribe(now_s)]
-        if error.code == 26 and asked:
+        if error.code == TOO_MANY_COMMANDS:
+            return self._be_quiet(asked, now_s)
+        if error.code == TOO_MANY_MARKETS and asked:
             if self.batch <= BATCH_MARKETS_MIN:
                 return [Reconnect("error 26 for a single market")]
             self.batch = max(BATCH_MARKETS_MIN, self.batch // 2)
@@ -218,6 +272,26 @@ class Conversation:
         if head.id is None or asked is None:
             return []
         return [Reconnect(f"error {error.code} to {asked[0]}: {error.msg}")]
+
+    def _be_quiet(self, asked: tuple[str, float, list[str]] | None, now_s: float) -> list[Action]:
+        """Error 27: say nothing for a while, then say it again; longer each time it comes back."""
+        self._quiet_till_s = now_s + self._quiet_s
+        self._quiet_s = min(self._quiet_s * 2, QUIET_MOST_S)
+        if asked is not None:
+            name, _, tickers = asked
+            if name == "delete_markets":
+                self._to_drop = [*tickers, *self._to_drop]
+            elif name in ("subscribe", "add_markets") and self.role == "orderbook":
+                for ticker in tickers:
+                    self._wanted.pop(ticker, None)
+                self._to_add = [*tickers, *self._to_add]
+            elif name == "unsubscribe":
+                self._resubscribing = self._resubscribed = False
+            else:
+                self._channels_asked.clear()
+        for wanted in self._wanted.values():
+            wanted.due_s += self._quiet_s
+        return []
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -236,11 +310,21 @@ class Conversation:
 
     def _continue(self, now_s: float) -> list[Action]:
         """The next batch of markets, one command at a time."""
-        if not self._to_add or any(asked[0] in ("subscribe", "add_markets") for asked in self._asked.values()):
+        if now_s < self._quiet_till_s or self._asked:
             return []
+        if self.role != "orderbook":
+            missing = set(CHANNELS[self.role]) - {s.channel for s in self._sids.values()} - self._channels_asked
+            return self._subscribe(now_s) if missing else []
         book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
         if book is None:
+            self._to_drop = []
             return self._subscribe(now_s)
+        if self._to_drop:
+            held = [t for t in self._to_drop if t in book.tickers]
+            tickers, self._to_drop = held[: self.batch], held[self.batch :]
+            return [self._update(book, "delete_markets", tickers, now_s)] if tickers else self._continue(now_s)
+        if not self._to_add:
+            return []
         tickers, self._to_add = self._to_add[: self.batch], self._to_add[self.batch :]
         self._want(tickers, now_s)
         return [self._update(book, "add_markets", tickers, now_s)]
@@ -252,16 +336,27 @@ class Conversation:
         nothing, with a numbered `ok` (facts, section 2.3).
         """
         if held.channel == frames.ORDERBOOK:
-            tickers = list(held.tickers)
+            tickers = held.turn(1)
             if not tickers:
                 return []
-            held.probe_turn += 1
-            ticker = tickers[held.probe_turn % len(tickers)]
-            return [self._update(held, "get_snapshot", [ticker], now_s, awaited=False)]
+            held.probed_s = held.probed_s or now_s
+            return [self._update(held, "get_snapshot", tickers, now_s, awaited=False)]
         if not held.channel:
             return []
+        held.probed_s = held.probed_s or now_s
         params = {"channels": [held.channel], "skip_ticker_ack": True}
         return [self._command("subscribe", params, now_s, [], awaited=False)]
+
+    def _audit(self, held: _Sid, now_s: float) -> list[Action]:
+        """Ask for books evenly, so that each market's turn comes once in the interval."""
+        held.audited_s = held.audited_s or now_s
+        each_s = self._times.audit / max(1, len(held.tickers))
+        count = int((now_s - held.audited_s) / each_s)
+        if not count:
+            return []
+        held.audited_s += count * each_s
+        tickers = held.turn(min(count, self.batch))
+        return [self._update(held, "get_snapshot", tickers, now_s, awaited=False)] if tickers else []
 
     def _ask_snapshots(self, held: _Sid, tickers: list[str], now_s: float) -> list[Action]:
         self._want(tickers, now_s)
@@ -269,9 +364,13 @@ class Conversation:
         return [self._update(held, "get_snapshot", batch, now_s, awaited=False) for batch in batches]
 
     def _broken(self, held: _Sid, expected: int, received: int, now_s: float) -> list[Action]:
-        self.breaks += 1
         reason = "gap" if received > expected else "repeat_or_decrease"
         actions: list[Action] = [Broken(held.sid, reason, expected, received)]
+        full = len(self._repaired_s) == REPAIRS_MAX
+        if full and now_s - self._repaired_s[0] < self._times.repair_window:
+            self.escalations += 1
+            return [*actions, Reconnect("its numbering breaks again and again")]
+        self._repaired_s.append(now_s)
         if held.channel == frames.ORDERBOOK and held.tickers:
             self.repairs += 1
             for ticker in held.tickers:
@@ -282,6 +381,7 @@ class Conversation:
     def _resubscribe(self, now_s: float) -> list[Action]:
         """Unsubscribe, and subscribe once that is confirmed: sooner, the new subscribe would merge into the old."""
         book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+        self.escalations += 1
         if book is None or self._resubscribed:
             return [Reconnect("snapshots did not come after a new subscription")]
         self._resubscribing = self._resubscribed = True

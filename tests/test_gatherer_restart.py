@@ -63,7 +63,7 @@ async def test_kills_lose_only_the_last_moment_and_mark_it() -> None:
             await asyncio.sleep(rng.uniform(1.0, 2.0))
             status = await fleet.status(NAME)
             assert status is not None
-            os.kill(status["loader"]["pid"], signal.SIGKILL)
+            os.kill(status["lanes"][0]["loader_pid"], signal.SIGKILL)
             await asyncio.sleep(1)
             await fleet.ready(NAME)
 

@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.config.schema import JournalConfig
-from common.errors import JournalCorrupt, JournalFull
+from common.errors import JournalCorrupt
 from gatherer.journal.format import Kind, Place, Record, decode, encode
 from gatherer.journal.reader import JournalReader
-from gatherer.journal.writer import JournalWriter, segment_file, segments
+from gatherer.journal.segments import compress, packed_file, remove, segment_file, segments
+from gatherer.journal.writer import JournalWriter
 
 
 def config(folder: Path, **changes: int) -> JournalConfig:
@@ -49,8 +50,8 @@ def test_everything_is_read_back_across_segments(tmp_path: Path) -> None:
     journal = JournalWriter(config(tmp_path), 0)
     write(journal, 200)
     journal.close()
-    assert len(segments(tmp_path)) > 3
-    records, cuts = read_all(JournalReader(tmp_path, None))
+    assert len(segments(tmp_path / "lane-0")) > 3
+    records, cuts = read_all(JournalReader(tmp_path / "lane-0", None))
     assert frames(records) == [f"frame {n}" for n in range(200)]
     assert cuts == ["process_started"]
     assert records[-1].kind == Kind.CLOSED
@@ -59,7 +60,7 @@ def test_everything_is_read_back_across_segments(tmp_path: Path) -> None:
 def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
     """Nothing is seen before the flush, everything after."""
     journal = JournalWriter(config(tmp_path), 0)
-    reader = JournalReader(tmp_path, None)
+    reader = JournalReader(tmp_path / "lane-0", None)
     seen: list[str] = []
     for n in range(0, 60, 3):
         journal.append(Kind.FRAME, 1, f"frame {n}".encode())
@@ -76,7 +77,7 @@ def test_a_start_after_a_kill_is_a_cut(tmp_path: Path) -> None:
     write(first, 3)
     second = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(second, 2, 3)
-    records, cuts = read_all(JournalReader(tmp_path, None))
+    records, cuts = read_all(JournalReader(tmp_path / "lane-0", None))
     assert frames(records) == [f"frame {n}" for n in range(5)]
     assert cuts == ["process_started", "torn_tail"]
 
@@ -86,13 +87,13 @@ def test_a_tail_cut_at_any_byte_loses_only_the_tail(tmp_path: Path, seed: int) -
     """Power loss: whole records before the cut are read, nothing after it, and the next start is a cut."""
     journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(journal, 30)
-    file = segment_file(tmp_path, segments(tmp_path)[-1])
+    file = segment_file(tmp_path / "lane-0", segments(tmp_path / "lane-0")[-1])
     data = file.read_bytes()
     keep = random.Random(seed).randrange(len(data))
     file.write_bytes(data[:keep])
     later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(later, 1, 99)
-    got = frames(read_all(JournalReader(tmp_path, None))[0])
+    got = frames(read_all(JournalReader(tmp_path / "lane-0", None))[0])
     assert got[-1] == "frame 99"
     assert got[:-1] == [f"frame {n}" for n in range(len(got) - 1)]
 
@@ -102,33 +103,83 @@ def test_a_place_behind_the_end_is_a_cut_not_a_silent_skip(tmp_path: Path) -> No
     journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(journal, 5)
     place = journal.place
-    file = segment_file(tmp_path, place.segment)
+    file = segment_file(tmp_path / "lane-0", place.segment)
     file.write_bytes(file.read_bytes()[:-40])
     later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(later, 2, 50)
-    records, cuts = read_all(JournalReader(tmp_path, place))
+    records, cuts = read_all(JournalReader(tmp_path / "lane-0", place))
     assert frames(records) == ["frame 50", "frame 51"]
     assert cuts == ["journal_shorter_than_place"]
-    assert read_all(JournalReader(tmp_path, Place(1, 0)))[1][0] == "segment_missing"
+    assert read_all(JournalReader(tmp_path / "lane-0", Place(1, 0)))[1][0] == "segment_missing"
 
 
-def test_a_journal_that_is_full_says_so_and_loaded_segments_make_room(tmp_path: Path) -> None:
-    """Only segments that the loader has committed may go."""
-    journal = JournalWriter(config(tmp_path, max_bytes=8000), 0)
-    with pytest.raises(JournalFull):
-        write(journal, 500)
-    journal = JournalWriter(config(tmp_path / "other", max_bytes=8000), 0)
-    for n in range(100):
-        write(journal, 5, 5 * n)
-        journal.loaded(journal.place)
-    assert sum(f.stat().st_size for f in (tmp_path / "other").glob("*.journal")) <= 8000
+@pytest.mark.parametrize("stride", [1, 3, 50])
+def test_compressed_segments_read_as_before(tmp_path: Path, stride: int) -> None:
+    """At any moment: before the reader comes, while it is inside, and with a place inside a compressed segment."""
+    journal = JournalWriter(config(tmp_path), 0)
+    folder = journal.folder
+    reader = JournalReader(folder, None)
+    seen: list[str] = []
+    for n in range(0, 300, 3):
+        write(journal, 3, n)
+        if n % stride == 0:
+            chunk = reader.read(2)
+            seen += frames(chunk.records) if chunk else []
+        for number in segments(folder)[:-1]:
+            if segment_file(folder, number).exists():
+                assert compress(folder, number) > 0
+        middle = reader.place
+        if middle.segment:
+            again = JournalReader(folder, middle).read(1)
+            assert again is None or again.cut is None
+    seen += frames(read_all(reader)[0])
+    assert seen == [f"frame {n}" for n in range(300)]
+    assert len(list(folder.glob("*.zst"))) > 3 and not list(folder.glob("*-new"))
+
+
+def test_a_damaged_compressed_segment_is_told(tmp_path: Path) -> None:
+    """Its checksum is checked; nothing of it is taken for records."""
+    journal = JournalWriter(config(tmp_path), 0)
+    write(journal, 100)
+    first = segments(journal.folder)[0]
+    compress(journal.folder, first)
+    file = packed_file(journal.folder, first)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+    with pytest.raises(JournalCorrupt):
+        read_all(JournalReader(journal.folder, None))
+
+
+def test_a_segment_that_is_missing_in_the_middle_is_a_cut(tmp_path: Path) -> None:
+    """A continuing segment names the one before it."""
+    journal = JournalWriter(config(tmp_path), 0)
+    write(journal, 200)
+    present = segments(journal.folder)
+    remove(journal.folder, present[2])
+    assert read_all(JournalReader(journal.folder, None))[1] == ["process_started", "segment_missing"]
+
+
+def test_a_lane_whose_next_segment_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """A loader that starts before the capture never reads old segments a second time."""
+    journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(journal, 5)
+    place = journal.place
+    file = segment_file(journal.folder, place.segment)
+    file.write_bytes(file.read_bytes()[:-40])
+    reader = JournalReader(journal.folder, place)
+    assert reader.read(10) is None
+    later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    write(later, 1, 7)
+    assert frames(read_all(reader)[0]) == ["frame 7"]
 
 
 def test_another_file_is_refused(tmp_path: Path) -> None:
     """A file that is no segment is never taken for an empty one."""
-    (tmp_path / "000000000005.journal").write_bytes(b"something else entirely")
+    (tmp_path / "lane-0").mkdir()
+    (tmp_path / "lane-0" / "000000000005.journal").write_bytes(b"something else entirely")
     with pytest.raises(JournalCorrupt):
-        JournalReader(tmp_path, None).read(10)
+        JournalReader(tmp_path / "lane-0", None).read(10)
 
 
 @settings(max_examples=200)

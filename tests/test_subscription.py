@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from common.exchange import frames
-from gatherer.sharding import Sharding
+from gatherer.sharding import Sharding, lane_of, layout
 from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
 
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10)
@@ -132,12 +132,14 @@ def test_idle_subscriptions_are_probed_in_turn() -> None:
     """A numbered answer proves that nothing is missing; the ticker channel has no numbers and is left alone."""
     talk = subscribed(["A", "B"])
     assert not talk.tick(5)
-    assert sent(talk.tick(11)) == [("get_snapshot", ["B"])]
-    assert sent(talk.tick(22)) == [("get_snapshot", ["A"])]
+    assert sent(talk.tick(11)) == [("get_snapshot", ["A"])]
+    talk.frame(head("orderbook_snapshot", id=2, sid=1, seq=3, msg={"market_ticker": "A"}), 11.5)
+    assert sent(talk.tick(22)) == [("get_snapshot", ["B"])]
     trade = Conversation("trade", TIMES, 5)
     trade.start([], 0)
     first = trade.frame(head("subscribed", id=1, msg={"channel": "trade", "sid": 1}), 0)
     assert sent(first) == [("subscribe", ["trade"])]
+    trade.frame(head("ok", id=2, sid=1, seq=1), 0.5)
     assert sent(trade.tick(11)) == [("subscribe", ["trade"])]
     ticker = Conversation("ticker", TIMES, 5)
     ticker.start([], 0)
@@ -161,3 +163,104 @@ def test_markets_keep_their_connection_and_new_ones_go_to_the_least_loaded() -> 
     assert sum(len(m) for m in sharding.assign(["N1", "N2", "N3"]).values()) == 3
     other = Sharding(3, "gatherer-b").assign([f"M{n}" for n in range(30)])
     assert other != first
+
+
+def test_markets_that_are_over_leave_and_late_frames_still_count() -> None:
+    """delete_markets, in batches, after what was asked before; a frame of a deleted market is numbered like any."""
+    talk = subscribed(["A", "B", "C"])
+    talk.batch = 2
+    assert sent(talk.remove(["A", "C", "X"], 1)) == [("delete_markets", ["A", "C"])]
+    assert not talk.frame(head("orderbook_delta", sid=1, seq=4, msg={"market_ticker": "A"}), 1)
+    assert not talk.remove(["B"], 1)
+    assert sent(talk.frame(head("ok", id=2, sid=1, seq=5), 1)) == [("delete_markets", ["B"])]
+    assert not talk.frame(head("ok", id=3, sid=1, seq=6), 1)
+    assert sent(talk.add(["D"], 1)) == [("add_markets", ["D"])]
+
+
+def test_too_many_commands_are_said_again_later_and_later() -> None:
+    """Error 27: quiet for a while, nothing is forgotten, the wait doubles while it comes back."""
+    talk = subscribed(["A"], idle_probe=1000)
+    assert sent(talk.add(["B"], 1.0)) == [("add_markets", ["B"])]
+    assert not talk.frame(head("error", id=2, sid=1, seq=2, msg={"code": 27, "msg": "slow"}), 1.0)
+    assert not talk.tick(1.4) and not talk.add(["C"], 1.4)
+    assert sent(talk.tick(1.6)) == [("add_markets", ["B", "C"])]
+    assert not talk.frame(head("error", id=3, sid=1, seq=3, msg={"code": 27, "msg": "slow"}), 1.6)
+    assert not talk.tick(2.5)
+    assert sent(talk.tick(2.7)) == [("add_markets", ["B", "C"])]
+    talk.frame(head("ok", id=4, sid=1, seq=4), 2.8)
+    for seq, ticker in ((5, "B"), (6, "C")):
+        talk.frame(head("orderbook_snapshot", sid=1, seq=seq, msg={"market_ticker": ticker}), 2.9)
+    assert talk.healthy
+
+
+def test_a_subscribe_that_is_too_much_for_the_exchange_is_repeated() -> None:
+    """Error 27 to the very first command."""
+    talk = Conversation("trade", TIMES, 10)
+    assert sent(talk.start([], 0.0)) == [("subscribe", ["trade"])]
+    assert not talk.frame(head("error", id=1, msg={"code": 27, "msg": "slow"}), 0.1)
+    assert sent(talk.tick(0.7)) == [("subscribe", ["trade"])]
+
+
+def test_breaks_that_come_again_and_again_end_the_connection() -> None:
+    """Five repairs within the window; the sixth break gives the connection up. Spread out, they are all repaired."""
+    talk = subscribed(["A"], idle_probe=1000)
+    seq = 2
+    for n in range(6):
+        seq += 5
+        actions = talk.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 10.0 + n)
+        assert isinstance(actions[-1], Reconnect) == (n == 5)
+        talk.frame(head("orderbook_snapshot", id=9, sid=1, seq=(seq := seq + 1), msg={"market_ticker": "A"}), 10.0 + n)
+    assert talk.escalations == 1
+    patient = subscribed(["A"], idle_probe=1000)
+    seq = 2
+    for n in range(20):
+        seq += 5
+        actions = patient.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 100.0 * n)
+        assert not any(isinstance(action, Reconnect) for action in actions)
+        patient.frame(head("orderbook_snapshot", sid=1, seq=(seq := seq + 1), msg={"market_ticker": "A"}), 100.0 * n)
+
+
+def test_a_subscription_that_answers_no_probe_is_given_up() -> None:
+    """Publication stalls while pings go on: the socket lives, the subscription does not."""
+    talk = subscribed(["A"])
+    assert sent(talk.tick(11)) == [("get_snapshot", ["A"])]
+    assert not talk.tick(20.9)
+    assert isinstance(talk.tick(21.1)[0], Reconnect)
+
+
+def test_audits_are_spread_evenly_over_the_markets() -> None:
+    """Each market's turn comes once in the interval, a few at a time."""
+    markets = [f"M{n}" for n in range(40)]
+    talk = Conversation("orderbook", Times(2, 1000, 1000, audit=100), 100)
+    talk.start(markets, 0.0)
+    talk.frame(head("subscribed", id=1, msg={"channel": "orderbook_delta", "sid": 1}), 0.1)
+    for seq, market in enumerate(markets, 1):
+        talk.frame(head("orderbook_snapshot", sid=1, seq=seq, msg={"market_ticker": market}), 0.2)
+    asked: list[str] = []
+    for second in range(1, 202):
+        for _, tickers in sent(talk.tick(float(second))):
+            assert len(tickers) <= 2
+            asked += tickers
+    assert sorted(asked[:40]) == sorted(markets), "every market once before any comes again"
+    assert 75 <= len(asked) <= 81
+
+
+def test_connections_are_numbered_and_dealt_to_lanes() -> None:
+    """The copies of a channel that carries all markets fall on different lanes."""
+    connections = layout({"orderbook": 144, "trade": 2, "ticker": 2, "lifecycle": 2})
+    assert len(connections) == 150 and connections[0] == (1, "orderbook") and connections[144] == (145, "trade")
+    for lanes in (1, 2, 4):
+        per_lane = [[role for number, role in connections if lane_of(number, lanes) == lane] for lane in range(lanes)]
+        assert max(map(len, per_lane)) - min(map(len, per_lane)) <= 1
+        if lanes > 1:
+            assert all(lane.count("trade") < 2 for lane in per_lane)
+
+
+def test_released_markets_leave_room_for_new_ones() -> None:
+    """A market that is over is forgotten; the next new one goes to the connection that it left."""
+    sharding = Sharding(3, "a")
+    sharding.assign(f"M{n}" for n in range(30))
+    before = sharding.held([2])[2]
+    assert sharding.release([*before[:5], "unknown"]) == {2: before[:5]}
+    placed = sharding.assign(f"N{n}" for n in range(5))
+    assert sorted(placed) == [2] and len(sharding) == 30 and sharding.connection(placed[2][0]) == 2

@@ -7,9 +7,9 @@ can run everything twenty times faster. Unknown keys are refused.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
 from common.config.units import ByteSize, DurationMs, Percent
 
@@ -35,11 +35,20 @@ class Exchange(Section):
     ws_url: str = ""
     key_id: SecretStr
     private_key_file: Path
-    transport: Literal["websockets"] = "websockets"
+    transport: Literal["websockets", "picows", "aiohttp"] = "websockets"
 
 
 class Database(Section):
     dsn: Dsn
+
+
+class RawArchive(Section):
+    """Where sealed segments go, if anywhere."""
+
+    bucket: str
+    prefix: str = ""
+    region: str = "us-east-2"
+    endpoint_url: str | None = None
 
 
 class JournalConfig(Section):
@@ -48,6 +57,14 @@ class JournalConfig(Section):
     segment_bytes: ByteSize = 64 * MIB
     flush: DurationMs = 20
     sync: DurationMs = SECOND
+    raw: RawArchive | None = None
+
+    @field_validator("segment_bytes")
+    @classmethod
+    def _fits(cls, value: int, info: ValidationInfo) -> int:
+        if value * 4 > info.data.get("max_bytes", value * 4):
+            raise ValueError("four segments must fit into journal.max_bytes")
+        return value
 
 
 class Connections(Section):
@@ -64,6 +81,7 @@ class MarketFilter(Section):
 
 class Snapshots(Section):
     interval: DurationMs = 15 * MINUTE
+    audit: DurationMs = HOUR
 
 
 class Retention(Section):
@@ -101,6 +119,10 @@ class Protocol(Section):
     reconnect_max: DurationMs = 30 * SECOND
     registry_poll: DurationMs = MINUTE
     subscribe_batch: int = Field(default=500, ge=1, le=10_000)
+    dials_per_second: int = Field(default=20, ge=1, le=1000)
+    settled_grace: DurationMs = 3 * MINUTE
+    reconcile: DurationMs = HOUR
+    status_poll: DurationMs = 10 * SECOND
 
 
 class Load(Section):
@@ -116,7 +138,7 @@ class GathererConfig(Section):
     database: Database
     journal: JournalConfig
     connections: Connections = Connections()
-    workers: Literal["auto"] | int = "auto"
+    workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     markets: MarketFilter = MarketFilter()
     snapshots: Snapshots = Snapshots()
     retention: Retention = Retention()

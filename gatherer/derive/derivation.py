@@ -19,6 +19,7 @@ from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, 
 from gatherer.journal.format import Ended, Kind, Record, SessionOpened
 
 ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
+ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 COMMANDS_REMEMBERED: Final = 10_000
@@ -42,6 +43,7 @@ class Derivation:
         self.state = state
         self.out = Rows()
         self._prices: dict[str, int] = {}
+        self._refused: str | None = None
 
     def take(self) -> Rows:
         """The rows since the last call. Horizons that moved are among them, one row a slice."""
@@ -84,6 +86,14 @@ class Derivation:
                 self._end_session(session, msgspec.json.decode(record.payload, type=Ended).reason, record.wall_us)
         elif record.kind == Kind.CLOSED:
             self.cut("closed", record.wall_us)
+
+    def refuse(self, record: Record, reason: str) -> None:
+        """One record whose rows the database does not take: kept apart like one that cannot become a row."""
+        self._refused = f"the database refused it: {reason}"
+        try:
+            self.apply(record)
+        finally:
+            self._refused = None
 
     # -- commands ----------------------------------------------------------------------------------------------
 
@@ -147,6 +157,9 @@ class Derivation:
         """Handle a numbered frame; returns its exchange time or -1. Raises `Poison`."""
         if head.type == "orderbook_delta":
             self.out.delta_frames += 1
+        if self._refused is not None:
+            raise Poison(self._refused, named_market(head))
+        if head.type == "orderbook_delta":
             return self._delta(session, slice_, record, head)
         if head.type == "orderbook_snapshot":
             self._snapshot(session, slice_, record, head)
@@ -173,6 +186,8 @@ class Derivation:
 
     def _unnumbered(self, session: SessionState, record: Record, head: frames.Head) -> None:
         try:
+            if self._refused is not None:
+                raise Poison(self._refused, None)
             if head.type == "subscribed":
                 subscribed = messages.decode(frames.SUBSCRIBED, head)
                 session.channels[subscribed.sid] = subscribed.channel
@@ -354,8 +369,7 @@ class Derivation:
         bounds = self._bounds
         received_ms = record.wall_us // 1000
         if exchange_ms >= 0:
-            if head.sending_ts_ms is not None and head.sending_ts_ms < exchange_ms:
-                self.out.alarm("sender_bound_touched")
+            self._measure(slice_, received_ms, head.sending_ts_ms, exchange_ms)
             if exchange_ms <= received_ms + bounds.clock:
                 slice_.max_exchange_ms = max(slice_.max_exchange_ms, exchange_ms)
             else:
@@ -379,6 +393,27 @@ class Derivation:
             slice_.horizon_ms = proven
             if slice_.awaiting_place:
                 books.place_quiet(self.out, slice_)
+
+    def _measure(self, slice_: Slice, received_ms: int, sending_ms: int | None, exchange_ms: int) -> None:
+        """The bounds of the merge's page, as this subscription shows them; alarmed at a quarter, before they break."""
+        out, bounds = self.out, self._bounds
+        disorder_ms = slice_.max_exchange_ms - exchange_ms
+        if disorder_ms > slice_.disorder_ms:
+            slice_.disorder_ms = disorder_ms
+            out.measured("disorder", disorder_ms)
+            if disorder_ms * ALARM_SHARE > bounds.disorder:
+                out.alarm("disorder_bound_approached")
+        lag_ms = (received_ms if sending_ms is None else sending_ms) - exchange_ms
+        if lag_ms > slice_.lag_ms:
+            slice_.lag_ms = lag_ms
+            out.measured("lag", lag_ms)
+            if lag_ms * ALARM_SHARE > bounds.lag:
+                out.alarm("lag_bound_approached")
+        if sending_ms is not None and sending_ms < exchange_ms:
+            out.alarm("sender_bound_touched")
+            if exchange_ms - sending_ms > slice_.sender_ms:
+                slice_.sender_ms = exchange_ms - sending_ms
+                out.measured("sender", slice_.sender_ms)
 
     # -- what cannot become a row ------------------------------------------------------------------------------
 

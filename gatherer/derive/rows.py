@@ -186,6 +186,12 @@ class Rows:
     delta_frames: int = 0
     delta_frames_quarantined: int = 0
     alarms: dict[str, int] = field(default_factory=dict)
+    measured_ms: dict[str, int] = field(default_factory=dict)
+
+    def measured(self, name: str, ms: int) -> None:
+        """Keep the greatest value of a bound that was measured."""
+        if ms > self.measured_ms.get(name, 0):
+            self.measured_ms[name] = ms
 
     def alarm(self, name: str) -> None:
         """Count a contradiction of a bound or an assumption."""

@@ -52,6 +52,9 @@ class Slice(msgspec.Struct):
     horizon_ms: int = -1
     reported_ms: int = -1
     max_exchange_ms: int = -1
+    disorder_ms: int = 0  # the most that an exchange time was behind the greatest before it
+    lag_ms: int = 0  # the most that the sending (else receive) time was ahead of the exchange time
+    sender_ms: int = 0  # the most that the sending time was behind the exchange time
     runs: dict[str, Run] = {}
     awaiting_first: list[str] = []  # runs that may claim by the first exchange time after their start
     awaiting_place: list[str] = []  # runs whose book has no place yet
@@ -85,6 +88,11 @@ class State(msgspec.Struct):
 def fresh(segment: int) -> State:
     """The state at the head of a segment that continues nothing."""
     return State(counter=segment << 32)
+
+
+def after_everything(second: int) -> int:
+    """A number above all that segments up to this second can have given, below those of later ones."""
+    return (second << 32) + (1 << 31)
 
 
 def dump(state: State) -> bytes:

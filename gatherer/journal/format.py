@@ -30,6 +30,7 @@ PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
 _HEAD = struct.Struct("<IIB3xqqq")
 _CHECKED = struct.Struct("<B3xqqq")
 HEAD_BYTES: Final = _HEAD.size
+END_PAYLOAD: Final = b"{}"  # of SEALED and CLOSED
 
 
 class Kind(enum.IntEnum):
@@ -46,13 +47,14 @@ class Kind(enum.IntEnum):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
-    """The first record of a segment. `continues`: the sessions of the segment before go on."""
+    """The first record of a segment. `continues`: the sessions of segment `follows` go on."""
 
     journal: str
     segment: int
     lane: int
     continues: bool
     format: int = 1
+    follows: int = 0
 
 
 class SessionOpened(msgspec.Struct, frozen=True):

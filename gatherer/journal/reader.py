@@ -9,10 +9,12 @@ from typing import Final
 import msgspec
 
 from common.errors import JournalCorrupt
-from gatherer.journal.format import MAGIC, Kind, Place, Record, SegmentHeader, decode
-from gatherer.journal.writer import segment_file, segments
+from gatherer.journal.format import END_PAYLOAD, HEAD_BYTES, MAGIC, Kind, Place, Record, SegmentHeader, decode
+from gatherer.journal.segments import SegmentBytes, segments
 
 READ_BYTES: Final = 8 << 20
+END_KINDS: Final = (Kind.SEALED, Kind.CLOSED)
+END_BYTES: Final = HEAD_BYTES + len(END_PAYLOAD)
 
 
 @dataclass(frozen=True)
@@ -33,72 +35,85 @@ class JournalReader:
 
     def __init__(self, folder: Path, place: Place | None) -> None:
         self.folder = folder
-        present = segments(folder)
         self._cut: str | None = None
-        if place is None:
-            self._segment, self._offset = (present[0] if present else 0), 0
-        else:
-            self._segment, self._offset = place.segment, place.offset
-            if place.segment not in present:
-                later = [n for n in present if n > place.segment]
-                self._cut = "segment_missing"
-                self._segment, self._offset = (later[0] if later else 0), 0
-            elif segment_file(folder, place.segment).stat().st_size < place.offset:
-                # The disk lost a tail that the database had already taken in: go on with the next segment.
-                self._cut = "journal_shorter_than_place"
-                later = [n for n in present if n > place.segment]
-                self._segment, self._offset = (later[0] if later else 0), 0
-        self._ended = False
-        self._finished = False  # the present segment has its SEALED or CLOSED record
+        self._segment = self._offset = 0  # 0: the first segment behind `_after` is not there yet
+        self._after = self._before = 0
+        if place is not None and place != Place(0, 0):
+            size = SegmentBytes(folder, place.segment).size()
+            if size is not None and size >= place.offset:
+                self._segment, self._offset = place.segment, place.offset
+            else:
+                # Removed, or the disk lost a tail that the database had already taken in: go on behind it.
+                self._cut = "segment_missing" if size is None else "journal_shorter_than_place"
+                self._after = place.segment
+        self._bytes: SegmentBytes | None = None
+        self._bytes_of = -1
+        self._finished = self._behind_end()  # the present segment's SEALED or CLOSED record was read
 
     @property
     def place(self) -> Place:
         """Where the next record will be read."""
         return Place(self._segment, self._offset)
 
+    def back_to(self, place: Place) -> None:
+        """Read on from an earlier record of the present segment."""
+        self._offset = place.offset
+        self._finished = self._behind_end()
+
     def read(self, limit: int) -> Chunk | None:
         """Up to `limit` records of one segment, or None if there is nothing new."""
         if self._segment == 0 and not self._find_first():
             return None
-        file = segment_file(self.folder, self._segment)
+        source = self._source()
         at_head = self._offset == 0
         records: list[Record] = []
         header: SegmentHeader | None = None
-        with file.open("rb") as source:
-            source.seek(self._offset)
-            want = READ_BYTES
-            while True:
-                source.seek(self._offset)
-                data = source.read(want)
-                start = 0
-                if at_head:
-                    if len(data) < len(MAGIC):
-                        return self._next_segment(limit)
-                    if data[: len(MAGIC)] != MAGIC:
-                        raise JournalCorrupt(f"{file} is not a segment of this journal format")
-                    start = len(MAGIC)
-                for record in decode(data, start, self._offset):
-                    records.append(record)
-                    if len(records) >= limit:
-                        break
-                if records or len(data) < want:
+        want = READ_BYTES
+        while True:
+            data = source.read(self._offset, want)
+            start = 0
+            if at_head:
+                if len(data) < len(MAGIC):
+                    return self._next_segment(limit)
+                if data[: len(MAGIC)] != MAGIC:
+                    raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
+                start = len(MAGIC)
+            for record in decode(data, start, self._offset):
+                records.append(record)
+                if len(records) >= limit:
                     break
-                want *= 4  # one record larger than the read
+            if records or len(data) < want:
+                break
+            want *= 4  # one record larger than the read
         if not records:
             return self._next_segment(limit)
         self._offset = records[-1].end
         if at_head:
             header = msgspec.json.decode(records[0].payload, type=SegmentHeader)
             records = records[1:]
-        if records and records[-1].kind in (Kind.SEALED, Kind.CLOSED):
+        if records and records[-1].kind in END_KINDS:
             self._finished = True
         cut, self._cut = self._cut, None
-        if header is not None and not header.continues and cut is None:
-            cut = "process_started"
+        if header is not None and cut is None:
+            if not header.continues:
+                cut = "process_started"
+            elif header.follows and header.follows != self._before:
+                cut = "segment_missing"
         return Chunk(self._segment, records, self.place, cut, at_head, header.continues if header else True)
 
+    def _behind_end(self) -> bool:
+        start = self._offset - END_BYTES
+        if self._segment == 0 or start <= 0:
+            return False
+        return any(r.kind in END_KINDS for r in decode(self._source().read(start, END_BYTES), 0))
+
+    def _source(self) -> SegmentBytes:
+        if self._bytes is None or self._bytes_of != self._segment:
+            self._bytes, self._bytes_of = SegmentBytes(self.folder, self._segment), self._segment
+        return self._bytes
+
     def _find_first(self) -> bool:
-        present = segments(self.folder)
+        present = [n for n in segments(self.folder) if n > self._after]
         if not present:
             return False
         self._segment, self._offset = present[0], 0
@@ -113,11 +128,12 @@ class JournalReader:
             self._cut = "torn_tail"
         elif not self._finished:
             return None
+        self._before = self._segment
         self._segment, self._offset, self._finished = later[0], 0, False
         return self.read(limit)
 
     def _grew(self) -> bool:
         """Whether whole records were appended since the last look: a roll may have happened in between."""
-        data = segment_file(self.folder, self._segment).read_bytes()[self._offset :]
+        data = self._source().read(self._offset, READ_BYTES)
         start = len(MAGIC) if self._offset == 0 else 0
         return next(decode(data, start), None) is not None

@@ -10,42 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-import uuid
-from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from common.config.schema import JournalConfig
-from common.errors import JournalFull
-from gatherer.journal.format import MAGIC, Kind, Place, SegmentHeader, encode
+from gatherer.journal.format import END_PAYLOAD, MAGIC, Kind, Place, SegmentHeader, encode
+from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
 
-SUFFIX: Final = ".journal"
-STATE_SUFFIX: Final = ".state"
 BUFFER_BYTES_MAX: Final = 1 << 20
-
-
-def segment_file(folder: Path, segment: int) -> Path:
-    """The file of a segment."""
-    return folder / f"{segment:012d}{SUFFIX}"
-
-
-def segments(folder: Path) -> list[int]:
-    """The numbers of the segments in a folder, ascending."""
-    return sorted(int(file.stem) for file in folder.glob(f"*{SUFFIX}") if file.stem.isdigit())
-
-
-def journal_uuid(folder: Path) -> str:
-    """The identity of a journal folder, made at first use."""
-    file = folder / "journal.uuid"
-    try:
-        return str(uuid.UUID(file.read_text().strip()))
-    except FileNotFoundError:
-        made = str(uuid.uuid4())
-        half = file.with_suffix(".new")
-        half.write_text(made + "\n")
-        half.rename(file)
-        return made
 
 
 class JournalWriter:
@@ -53,8 +26,7 @@ class JournalWriter:
 
     def __init__(self, config: JournalConfig, lane: int) -> None:
         self._config, self._lane = config, lane
-        self.folder = config.dir
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder = lane_folder(config.dir, lane)
         self._uuid = journal_uuid(self.folder)
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -62,7 +34,6 @@ class JournalWriter:
         self._segment = 0
         self._size = 0
         self._synced = True
-        self._loaded: Place = Place(0, 0)
         self.records = 0
         self.bytes_written = 0
         self._open(continues=False)
@@ -71,10 +42,6 @@ class JournalWriter:
     def place(self) -> Place:
         """Just behind the last record that the kernel has."""
         return Place(self._segment, self._size)
-
-    def loaded(self, place: Place) -> None:
-        """The loader has committed everything before `place`: older segments may go when space is needed."""
-        self._loaded = place
 
     def append(self, kind: Kind, session: int, payload: bytes, wall_us: int = 0, mono_us: int = 0) -> None:
         """Queue one record; it is in the kernel after the next `flush`."""
@@ -92,7 +59,7 @@ class JournalWriter:
         self.append(kind, session, msgspec.json.encode(payload))
 
     def flush(self) -> None:
-        """Hand everything queued to the kernel. Raises `JournalFull`, or OSError from the disk."""
+        """Hand everything queued to the kernel; raises OSError from the disk."""
         if not self._pending:
             return
         data = b"".join(self._pending)
@@ -104,7 +71,7 @@ class JournalWriter:
 
     def close(self) -> None:
         """End the journal cleanly: a CLOSED record, and everything on the disk."""
-        self.append(Kind.CLOSED, 0, b"{}")
+        self.append(Kind.CLOSED, 0, END_PAYLOAD)
         self.flush()
         os.fsync(self._fd)
         os.close(self._fd)
@@ -139,36 +106,18 @@ class JournalWriter:
         self._synced = False
 
     def _roll(self) -> None:
-        self._write(encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, b"{}"))
+        self._write(encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, END_PAYLOAD))
         os.fsync(self._fd)
         os.close(self._fd)
         self._open(continues=True)
 
     def _open(self, *, continues: bool) -> None:
-        self._make_room()
+        before = self._segment
         last = max(segments(self.folder), default=0)
         self._segment = max(last + 1, int(time.time()))
         self._fd = os.open(segment_file(self.folder, self._segment), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         self._size = 0
-        header = SegmentHeader(self._uuid, self._segment, self._lane, continues)
+        header = SegmentHeader(self._uuid, self._segment, self._lane, continues, follows=before if continues else 0)
         head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
         self._write(MAGIC + head)
-
-    def _make_room(self) -> None:
-        """Remove the oldest loaded segments until one more fits within `max_bytes`."""
-        present = segments(self.folder)
-        sizes = {n: segment_file(self.folder, n).stat().st_size for n in present}
-        total = sum(sizes.values())
-        for number in present:
-            if total + self._config.segment_bytes <= self._config.max_bytes:
-                return
-            if number >= self._loaded.segment:
-                break
-            segment_file(self.folder, number).unlink()
-            segment_file(self.folder, number).with_suffix(STATE_SUFFIX).unlink(missing_ok=True)
-            total -= sizes[number]
-        if total + self._config.segment_bytes > self._config.max_bytes:
-            raise JournalFull(
-                f"{self.folder} holds {total} bytes that are not loaded yet; journal.max_bytes is "
-                f"{self._config.max_bytes}: mend the database, or raise the limit"
-            )
+        sync_folder(self.folder)

@@ -1,1 +1,1 @@
-INSERT INTO lanes (lane) VALUES ($1) ON CONFLICT (lane) DO UPDATE SET state = 'open'
+INSERT INTO lanes (lane, state) VALUES ($1, $2) ON CONFLICT (lane) DO UPDATE SET state = excluded.state

@@ -1,0 +1,148 @@
+"""One worker: some of the gatherer's connections and the journal that they write, in a process of its own.
+
+It is told on standard input which markets its connections hold, and says on standard output how they are
+(`crew/reports.py`). It knows no tables and waits for nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import Final
+
+from common import clock, log
+from common.config.load import load_gatherer
+from common.config.schema import GathererConfig
+from common.errors import first_error
+from common.exchange.signing import Signer
+from common.process import end_with_parent, stop_event
+from gatherer.connection import Connection
+from gatherer.crew.reports import ORDER, CaptureReport, Order, line
+from gatherer.dialing import Dialing
+from gatherer.journal.writer import JournalWriter
+from gatherer.sharding import lane_of, layout
+from gatherer.subscription import Times
+
+REPORT_S: Final = 0.25
+ORDER_BYTES_MAX: Final = 64 << 20
+REPAIR_WINDOW_WAITS: Final = 30  # repairs are counted over so many waits for a snapshot
+
+
+class Capture:
+    """The connections of one lane."""
+
+    def __init__(self, config: GathererConfig, lane: int, lanes: int) -> None:
+        self._config = config
+        self._journal = JournalWriter(config.journal, lane)
+        protocol = config.protocol
+        self._dialing = Dialing(protocol.dials_per_second / lanes, protocol.reconnect_max / 1000)
+        times = Times(
+            protocol.snapshot_wait / 1000,
+            protocol.reply_wait / 1000,
+            protocol.idle_probe / 1000,
+            config.snapshots.audit / 1000,
+            protocol.snapshot_wait / 1000 * REPAIR_WINDOW_WAITS,
+        )
+        signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
+        self._clock_was_proven = True
+        self._connections = {
+            number: Connection(
+                number, role, config.kalshi, signer, protocol, times, self._journal, self._dialing, self._clock_proven
+            )
+            for number, role in layout(config.connections.model_dump())
+            if lane_of(number, lanes) == lane
+        }
+        self._full = self._inactive = False
+
+    async def run(self, stopped: asyncio.Event) -> None:
+        """Record until `stopped`; a clean stop loses nothing and says so in the journal."""
+        writer = asyncio.create_task(self._journal.run(), name="journal")
+        tasks = [
+            asyncio.create_task(self._listen(), name="orders"),
+            asyncio.create_task(self._speak(), name="reports"),
+            *(asyncio.create_task(c.run(), name=f"connection {c.number}") for c in self._connections.values()),
+        ]
+        waiting = asyncio.create_task(stopped.wait(), name="signal")
+        try:
+            done, _ = await asyncio.wait([waiting, writer, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            failed = next((t.exception() for t in done if t is not waiting and t.exception()), None)
+        finally:
+            for task in (*tasks, writer, waiting):
+                task.cancel()
+            await asyncio.gather(*tasks, writer, waiting, return_exceptions=True)
+        if failed is not None:
+            # No closing record: what the journal's end lost is not known, so its sessions end as if cut off.
+            raise first_error(failed) if isinstance(failed, BaseExceptionGroup) else failed
+        self._journal.close()  # behind the last records of the connections
+
+    async def _listen(self) -> None:
+        reader = asyncio.StreamReader(limit=ORDER_BYTES_MAX)
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        async for data in reader:
+            self._obey(ORDER.decode(data))
+        await asyncio.Event().wait()  # the parent is gone; the kernel ends this process with it
+
+    def _obey(self, order: Order) -> None:
+        for number, markets in order.drop.items():
+            self._connections[number].drop(markets)
+        for number, markets in order.hold.items():
+            self._connections[number].hold(markets)
+        for session, sid, tickers in order.snapshots:
+            for connection in self._connections.values():
+                if connection.session == session:
+                    connection.ask_snapshots(sid, tickers)
+        if order.full is not None and order.full != self._full:
+            self._full = order.full
+            if self._full:
+                for connection in self._connections.values():
+                    connection.give_up("journal_full")
+        if order.dial is not None:
+            self._inactive = not order.dial
+        self._dialing.allow(not self._full and not self._inactive)
+
+    async def _speak(self) -> None:
+        while True:
+            place = self._journal.place
+            report = CaptureReport(
+                [connection.report() for connection in self._connections.values()],
+                place.segment,
+                place.offset,
+                self._journal.bytes_written,
+                self._journal.records,
+                self._clock_was_proven,
+                self._dialing.key_refused,
+            )
+            sys.stdout.buffer.write(line(report))
+            sys.stdout.buffer.flush()
+            await asyncio.sleep(REPORT_S)
+
+    def _clock_proven(self) -> bool:
+        """Whether this machine's clock is within its bound. If not, runs begin by sending times and order alone."""
+        if self._config.bounds.clock_proof == "assumed":
+            return True
+        error_us = clock.error_bound_us()
+        proven = error_us is not None and error_us <= self._config.bounds.clock * 1000
+        if not proven and self._clock_was_proven:
+            log.get().warning("clock_not_proven", error_us=error_us, cure="switch time synchronisation on (chrony)")
+        self._clock_was_proven = proven
+        return proven
+
+
+def main() -> None:
+    """`python -m gatherer.capture CONFIG LANE LANES PARENT`: started by the gatherer, never by hand."""
+    file, lane, lanes, parent = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4])
+    end_with_parent(parent)
+    config = load_gatherer(file)
+    log.configure(config.logging, process="capture", gatherer=config.gatherer_id, lane=str(lane))
+
+    async def run() -> None:
+        await Capture(config, lane, lanes).run(stop_event())
+
+    with contextlib.suppress(BrokenPipeError):
+        asyncio.run(run())
+
+
+if __name__ == "__main__":
+    main()

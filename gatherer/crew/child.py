@@ -1,0 +1,103 @@
+"""A child process that reads and writes lines: started, listened to, started again when it dies."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Final
+
+from common import log
+from common.process import backoff_s
+
+STOP_WAIT_S: Final = 60
+LINE_BYTES_MAX: Final = 64 << 20
+RESTART_FIRST_S: Final = 0.2
+RESTART_MOST_S: Final = 10.0
+LIVED_S: Final = 30.0  # who lived so long is started again at once
+EXIT_DONE: Final = 3  # the child has nothing left to do
+
+
+class Child:
+    """One supervised child: `python -m MODULE ARGUMENTS... PARENT_PID`."""
+
+    def __init__(
+        self,
+        name: str,
+        module: str,
+        arguments: Sequence[str],
+        heard: Callable[[bytes], None],
+        first: Callable[[], Iterable[bytes]] = tuple,
+    ) -> None:
+        """`first` gives the lines that a new process is told first."""
+        self.name, self._module, self._arguments = name, module, tuple(arguments)
+        self._heard, self._first = heard, first
+        self._process: asyncio.subprocess.Process | None = None
+        self._stopping = False
+        self.restarts = -1
+
+    @property
+    def pid(self) -> int | None:
+        """The process id, None while there is none."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def run(self) -> None:
+        """Keep it running until `stop`, or until it says that it is done."""
+        delays = backoff_s(RESTART_FIRST_S, RESTART_MOST_S)
+        while not self._stopping:
+            await asyncio.sleep(next(delays))
+            began = time.monotonic()
+            code = await self._once()
+            if code == EXIT_DONE:
+                return
+            if not self._stopping:
+                log.get().error("process_ended", process=self.name, exit_code=code)
+            if time.monotonic() - began > LIVED_S:
+                delays = backoff_s(RESTART_FIRST_S, RESTART_MOST_S)
+
+    async def _once(self) -> int:
+        self.restarts += 1
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            self._module,
+            *self._arguments,
+            str(os.getpid()),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=LINE_BYTES_MAX,
+        )
+        self._process = process
+        if self._stopping:  # asked to stop while it was being started
+            process.terminate()
+        for data in self._first():
+            self.send(data)
+        assert process.stdout is not None
+        async for data in process.stdout:
+            self._heard(data)
+        return await process.wait()
+
+    def send(self, data: bytes) -> None:
+        """Tell it something; without a process nothing happens, a new one is told everything by `first`."""
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(data)
+
+    async def stop(self) -> None:
+        """SIGTERM, and wait; a process that does not end is killed."""
+        self._stopping = True
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOP_WAIT_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()

@@ -1,0 +1,107 @@
+"""One lane: a journal, the capture that writes it and the loader that reads it, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from common import log
+from gatherer.crew.child import Child
+from gatherer.crew.reports import (
+    CAPTURE_REPORT,
+    LOADER_REPORT,
+    CaptureReport,
+    ConnectionReport,
+    LoaderReport,
+    Order,
+    line,
+)
+from gatherer.journal.format import Place
+
+
+class Lane:
+    """A lane's two processes, supervised. Without a worker (`captures` false) it is drained, then closed."""
+
+    def __init__(
+        self,
+        number: int,
+        config_file: Path,
+        *,
+        captures: bool,
+        lanes: int,
+        on_batch: Callable[[LoaderReport, Lane], None],
+        first_orders: Callable[[int], Iterable[Order]],
+    ) -> None:
+        self.number, self.captures = number, captures
+        self._on_batch = on_batch
+        arguments = [str(config_file), str(number)]
+        self.capture = Child(
+            f"capture {number}",
+            "gatherer.capture",
+            [*arguments, str(lanes)],
+            self._captured,
+            lambda: map(line, first_orders(number)),
+        )
+        self.loader = Child(
+            f"loader {number}", "gatherer.loader", [*arguments, "follow" if captures else "drain"], self._loaded
+        )
+        self.report = CaptureReport([], 0, 0, 0, 0, clock_proven=True)
+        self.batch = 0
+        self.loaded = Place(0, 0)
+        self.frames = self.delta_rows = self.quarantined = 0
+        self.lag_us = 0
+        self.healthy = False
+        self.why_unhealthy = "the loader has not reported yet"
+        self.alarms: dict[str, int] = {}
+        self.measured_ms: dict[str, int] = {}
+        self.drained = False
+
+    async def run(self) -> None:
+        """Keep both processes running until `stop`; of a lane without a worker, the loader until it is done."""
+        if not self.captures:
+            await self.loader.run()
+            self.drained = True
+            log.get().info("lane_closed", lane=self.number)
+            return
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.capture.run())
+            group.create_task(self.loader.run())
+
+    async def stop(self) -> None:
+        """First the capture, which ends its journal; then the loader, which reads it to the end."""
+        await self.capture.stop()
+        await self.loader.stop()
+
+    def order(self, order: Order) -> None:
+        """Tell the capture."""
+        self.capture.send(line(order))
+
+    @property
+    def connections(self) -> list[ConnectionReport]:
+        """The lane's connections as last reported; all down while there is no process."""
+        if self.capture.pid is None:
+            for connection in self.report.connections:
+                connection.up = False
+        return self.report.connections
+
+    def _captured(self, data: bytes) -> None:
+        self.report = CAPTURE_REPORT.decode(data)
+
+    def _loaded(self, data: bytes) -> None:
+        report = LOADER_REPORT.decode(data)
+        if report.failed:
+            self.healthy, self.why_unhealthy = False, report.failed
+            return
+        self.healthy, self.why_unhealthy = True, ""
+        self.batch = report.batch
+        self.loaded = Place(report.segment, report.offset)
+        self.frames += report.frames
+        self.delta_rows += report.delta_rows
+        self.quarantined += report.quarantined
+        self.lag_us = report.lag_us
+        for name, count in report.alarms.items():
+            self.alarms[name] = self.alarms.get(name, 0) + count
+        for name, ms in report.measured_ms.items():
+            self.measured_ms[name] = max(self.measured_ms.get(name, 0), ms)
+        self._on_batch(report, self)

@@ -1,0 +1,165 @@
+"""The files of a lane's journal: names, sizes, compression, removal.
+
+A segment is `NNN.journal` while it is written and `NNN.journal.zst` once it is compressed; offsets always count
+uncompressed bytes. Beside it lies the loader's state at its head, `NNN.state`, and, once it is in the archive, an
+empty `NNN.archived`.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+from typing import Final
+
+import zstandard
+
+from common.errors import JournalCorrupt
+
+SUFFIX: Final = ".journal"
+PACKED_SUFFIX: Final = ".journal.zst"
+STATE_SUFFIX: Final = ".state"
+ARCHIVED_SUFFIX: Final = ".archived"
+ZSTD_LEVEL: Final = 3
+ZSTD_READ_BYTES_MAX: Final = 1 << 31
+
+
+def lane_folder(folder: Path, lane: int) -> Path:
+    """Where a lane's journal is, below the configured folder."""
+    return folder / f"lane-{lane}"
+
+
+def lanes_present(folder: Path) -> list[int]:
+    """Lanes that have a journal."""
+    found = (entry.name.removeprefix("lane-") for entry in folder.glob("lane-*") if entry.is_dir())
+    return sorted(int(name) for name in found if name.isdigit())
+
+
+def segment_file(folder: Path, segment: int) -> Path:
+    """The file of a segment while it is written."""
+    return folder / f"{segment:012d}{SUFFIX}"
+
+
+def packed_file(folder: Path, segment: int) -> Path:
+    """The file of a segment once it is compressed."""
+    return folder / f"{segment:012d}{PACKED_SUFFIX}"
+
+
+def state_file(folder: Path, segment: int) -> Path:
+    """The loader's state at the segment's head."""
+    return folder / f"{segment:012d}{STATE_SUFFIX}"
+
+
+def archived_file(folder: Path, segment: int) -> Path:
+    """Marks that the segment is in the archive."""
+    return folder / f"{segment:012d}{ARCHIVED_SUFFIX}"
+
+
+def segments(folder: Path) -> list[int]:
+    """The numbers of the segments in a folder, ascending, compressed or not."""
+    names = {file.name.split(".", 1)[0] for suffix in (SUFFIX, PACKED_SUFFIX) for file in folder.glob(f"*{suffix}")}
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def disk_bytes(folder: Path, segment: int) -> int:
+    """What a segment and its state take on the disk."""
+    files = (segment_file(folder, segment), packed_file(folder, segment), state_file(folder, segment))
+    total = 0
+    for file in files:
+        try:
+            total += file.stat().st_size
+        except FileNotFoundError:
+            continue
+    return total
+
+
+def journal_uuid(folder: Path) -> str:
+    """The identity of a journal folder, made at first use."""
+    file = folder / "journal.uuid"
+    try:
+        return str(uuid.UUID(file.read_text().strip()))
+    except FileNotFoundError:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = str(uuid.uuid4())
+        half = file.with_suffix(f".new-{os.getpid()}")
+        half.write_text(made + "\n")
+        try:
+            os.link(half, file)  # of two processes that make one, the first wins
+        except FileExistsError:
+            return journal_uuid(folder)
+        finally:
+            half.unlink()
+        return made
+
+
+def compress(folder: Path, segment: int) -> int:
+    """Replace a finished segment by its compressed form; returns the bytes saved. Synced before the original goes."""
+    source, target = segment_file(folder, segment), packed_file(folder, segment)
+    size = source.stat().st_size
+    half = target.with_suffix(".zst-new")
+    compressor = zstandard.ZstdCompressor(level=ZSTD_LEVEL, write_checksum=True)
+    with source.open("rb") as reader, half.open("wb") as writer:
+        compressor.copy_stream(reader, writer, size=size)
+        writer.flush()
+        os.fsync(writer.fileno())
+    half.rename(target)
+    sync_folder(folder)
+    source.unlink()
+    return size - target.stat().st_size
+
+
+def remove(folder: Path, segment: int) -> None:
+    """Remove a segment and what lies beside it."""
+    for file in (segment_file, packed_file, state_file, archived_file):
+        file(folder, segment).unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the folder's entries to the disk: a new file's name must survive a power loss as its bytes do."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+class SegmentBytes:
+    """The bytes of one segment, whichever form it has at the moment."""
+
+    def __init__(self, folder: Path, segment: int) -> None:
+        self._folder, self._segment = folder, segment
+        self._unpacked: bytes | None = None
+
+    def size(self) -> int | None:
+        """Uncompressed bytes, or None if there is no such segment."""
+        if self._unpacked is not None:
+            return len(self._unpacked)
+        try:
+            return segment_file(self._folder, self._segment).stat().st_size
+        except FileNotFoundError:
+            return len(self._unpacked) if self._unpack() and self._unpacked is not None else None
+
+    def read(self, offset: int, count: int) -> bytes:
+        """Up to `count` bytes from `offset` on."""
+        if self._unpacked is None:
+            try:
+                with segment_file(self._folder, self._segment).open("rb") as source:
+                    source.seek(offset)
+                    return source.read(count)
+            except FileNotFoundError:
+                if not self._unpack():
+                    raise
+        assert self._unpacked is not None
+        return self._unpacked[offset : offset + count]
+
+    def _unpack(self) -> bool:
+        file = packed_file(self._folder, self._segment)
+        try:
+            packed = file.read_bytes()
+        except FileNotFoundError:
+            return False
+        try:
+            self._unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=ZSTD_READ_BYTES_MAX)
+        except zstandard.ZstdError as error:
+            raise JournalCorrupt(f"{file} cannot be decompressed: {error}") from error
+        return True

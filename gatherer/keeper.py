@@ -1,0 +1,114 @@
+"""Housekeeping of the journal's folder: finished segments are compressed, loaded ones go when space is needed.
+
+Only this process removes segments, over all lanes together: the oldest loaded first. If nothing can go and the limit is
+reached, the workers are told to stop recording, which is a break in the journal, until there is space again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from common import log
+from common.config.schema import GathererConfig
+from gatherer.crew.crew import Crew
+from gatherer.crew.lane import Lane
+from gatherer.journal.segments import (
+    compress,
+    disk_bytes,
+    lane_folder,
+    remove,
+    segment_file,
+    segments,
+)
+
+LOOK_S: Final = 1.0
+
+
+@dataclass(frozen=True)
+class _Segment:
+    number: int
+    lane: Lane
+    folder: Path
+    bytes: int
+    last: bool  # the one that is written, or the newest of a lane without a worker
+    loaded: bool
+
+
+class Keeper:
+    """Looks after the journal's folder."""
+
+    def __init__(self, config: GathererConfig, crew: Crew) -> None:
+        self._config, self._crew = config.journal, crew
+        self.full = False
+        self.bytes = 0
+        self.compressed = 0
+        self.removed = 0
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                await self._look()
+            except OSError as error:
+                log.get().error("journal_keeping_failed", error=f"{type(error).__name__}: {error}")
+
+    async def _look(self) -> None:
+        present = await asyncio.to_thread(self._present)
+        self._make_room(present)
+        for segment in present:
+            if not segment.last and segment_file(segment.folder, segment.number).exists():
+                saved = await asyncio.to_thread(compress, segment.folder, segment.number)
+                self.compressed += 1
+                log.get().debug("segment_compressed", lane=segment.lane.number, segment=segment.number, saved=saved)
+
+    def _present(self) -> list[_Segment]:
+        found = []
+        for lane in self._crew.lanes:
+            folder = lane_folder(self._config.dir, lane.number)
+            numbers = segments(folder)
+            for number in numbers:
+                last = number == numbers[-1]
+                loaded = number < lane.loaded.segment or (lane.drained and not lane.captures)
+                found.append(_Segment(number, lane, folder, disk_bytes(folder, number), last, loaded))
+        return sorted(found, key=lambda s: s.number)
+
+    def _make_room(self, present: list[_Segment]) -> None:
+        """Leave room for one more segment a worker; removed segments leave `present`."""
+        spare = self._config.segment_bytes * len(self._crew.capturing)
+        most = max(self._config.max_bytes - spare, self._config.max_bytes // 2)
+        total = sum(segment.bytes for segment in present)
+        for segment in list(present):
+            if total <= most:
+                break
+            if segment.loaded:
+                remove(segment.folder, segment.number)
+                present.remove(segment)
+                total -= segment.bytes
+                self.removed += 1
+        self.bytes = total
+        full = total > most
+        if full and not self.full:
+            log.get().error(
+                "journal_full",
+                bytes=total,
+                max_bytes=self._config.max_bytes,
+                cure="mend the database, or raise journal.max_bytes",
+            )
+        self.full = full
+        self._crew.full(full)
+
+    def status(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return {
+            "bytes": self.bytes,
+            "max_bytes": self._config.max_bytes,
+            "full": self.full,
+            "written_bytes": sum(lane.report.bytes for lane in self._crew.capturing),
+            "records": sum(lane.report.records for lane in self._crew.capturing),
+            "segments_compressed": self.compressed,
+            "segments_removed": self.removed,
+        }

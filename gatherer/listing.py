@@ -1,0 +1,136 @@
+"""What is known of each market: its status as last told, its times, and what follows from them now. Pure.
+
+Opening and closing send no message (facts, section 3.7): whether a market is open follows from its times.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from common.numbers import ms_of_datetime, parse_time
+
+COMBO_PREFIX: Final = "KXMVE"
+UNKNOWN: Final = "unknown"  # created, and REST does not list it yet
+OVER: Final = frozenset({"finalized", "settled"})
+_STATUS_OF_EVENT: Final = {
+    "created": "initialized",
+    "activated": "active",
+    "deactivated": "inactive",
+    "determined": "determined",
+    "settled": "finalized",
+}
+
+
+class Listed(msgspec.Struct):
+    """One market. Times in milliseconds since 1970, 0 if not known; `over_ms`: when it was first seen settled."""
+
+    status: str
+    open_ms: int = 0
+    close_ms: int = 0
+    over_ms: int = 0
+    crawl: int = 0
+
+    def state(self, now_ms: int) -> str:
+        """The status that follows from the times, where no message tells it."""
+        status = self.status
+        if status in ("initialized", UNKNOWN) and self.open_ms and now_ms >= self.open_ms:
+            status = "active"
+        if status in ("active", "inactive") and self.close_ms and now_ms >= self.close_ms:
+            status = "closed"
+        return status
+
+
+def series_of(ticker: str) -> str:
+    """The series that a market or event ticker names."""
+    return ticker.split("-", 1)[0]
+
+
+class Listing:
+    """All markets that are wanted and not over."""
+
+    def __init__(self, combos: str, series: tuple[str, ...]) -> None:
+        self._combos, self._series = combos, frozenset(series)
+        self.markets: dict[str, Listed] = {}
+        self.changed: dict[str, Listed] = {}
+
+    def wants(self, ticker: str) -> bool:
+        """Whether the configuration includes the market."""
+        if self._combos == "exclude" and ticker.startswith(COMBO_PREFIX):
+            return False
+        return not self._series or series_of(ticker) in self._series
+
+    def learn(self, ticker: str, status: str, open_ms: int, close_ms: int, now_ms: int, crawl: int = 0) -> bool:
+        """What REST says of a market; true if it is to be recorded from now on."""
+        if not self.wants(ticker):
+            return False
+        known = self.markets.get(ticker)
+        if known is None:
+            known = self.markets[ticker] = Listed(sys.intern(status), open_ms, close_ms, 0, crawl)
+            known.over_ms = now_ms if status in OVER else 0
+            self.changed[ticker] = known
+            return True
+        known.crawl = max(known.crawl, crawl)
+        if (known.status, known.open_ms, known.close_ms) != (status, open_ms, close_ms):
+            # A page may be older than a lifecycle message: nobody comes back from being settled.
+            if known.status not in OVER:
+                known.status = sys.intern(status)
+            known.open_ms, known.close_ms = open_ms or known.open_ms, close_ms or known.close_ms
+            if status in OVER and not known.over_ms:
+                known.over_ms = now_ms
+            self.changed[ticker] = known
+        return False
+
+    def event(self, ticker: str, event_type: str, body: dict[str, Any], now_ms: int) -> bool:
+        """A lifecycle message of a market; true if the market is new and to be recorded."""
+        known = self.markets.get(ticker)
+        status = _STATUS_OF_EVENT.get(event_type)
+        open_ms, close_ms = _ms(body.get("open_ts")), _ms(body.get("close_ts"))
+        if known is None:
+            if status is None or status in OVER or status == "determined":
+                return False
+            return self.learn(ticker, UNKNOWN if status == "initialized" else status, open_ms, close_ms, now_ms)
+        new_status = known.status if status is None or known.status in OVER else status
+        if event_type == "created":
+            new_status = known.status  # REST knew it first
+        return self.learn(ticker, new_status, open_ms or known.open_ms, close_ms or known.close_ms, now_ms)
+
+    def over(self, now_ms: int, grace_ms: int) -> list[str]:
+        """Markets that have been settled for longer than the grace: their time lines have ended."""
+        return [t for t, m in self.markets.items() if m.over_ms and now_ms - m.over_ms >= grace_ms]
+
+    def forget(self, ticker: str) -> None:
+        """A market that is over, or that the exchange does not list any more."""
+        known = self.markets.pop(ticker, None)
+        if known is not None:
+            known.status = "finalized"
+            self.changed[ticker] = known
+
+    def active(self, now_ms: int) -> Iterator[str]:
+        """Markets that are open now."""
+        return (t for t, m in self.markets.items() if m.state(now_ms) in ("active", "inactive"))
+
+    def unknown(self) -> list[str]:
+        """Markets that were created and that REST has not shown yet."""
+        return [t for t, m in self.markets.items() if m.status == UNKNOWN]
+
+    def unseen(self, crawl: int) -> list[str]:
+        """Markets that a full crawl did not show, though they were known when it began."""
+        return [t for t, m in self.markets.items() if m.crawl < crawl]
+
+
+def _ms(seconds: Any) -> int:
+    return seconds * 1000 if isinstance(seconds, int) and not isinstance(seconds, bool) else 0
+
+
+def row_times(row: dict[str, Any]) -> tuple[int, int]:
+    """Open and close time of a REST market object, 0 where it has none."""
+    times = []
+    for name in ("open_time", "close_time"):
+        text = row.get(name)
+        at = parse_time(text) if isinstance(text, str) else None
+        times.append(0 if at is None else ms_of_datetime(at))
+    return times[0], times[1]

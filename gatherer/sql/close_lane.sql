@@ -1,0 +1,1 @@
+UPDATE lanes SET state = 'closed' WHERE lane = $1
