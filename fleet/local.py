@@ -57,7 +57,8 @@ class Plan:
     )
     simulator: Sequence[str] = ("--markets", "12", "--rate", "300")
     hole_wait: str = "8s"
-    bounds: dict[str, str] = field(default_factory=dict)
+    workers: int = 1
+    overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # sections of the gatherers' files
 
 
 class LocalFleet:
@@ -126,20 +127,20 @@ class LocalFleet:
     def write_configs(self) -> None:
         """Write one YAML file a process."""
         for name in self.plan.gatherers:
-            fast = {**FAST, "bounds": {**FAST["bounds"], **self.plan.bounds}}
-            self._write(
-                name,
-                {
-                    "gatherer_id": name,
-                    "kalshi": self._exchange(name),
-                    "database": {"dsn": self.gatherer_dsn(name)},
-                    "journal": {"dir": str(self.folder / name / "journal"), "segment_bytes": "8MiB"},
-                    "connections": self.plan.connections,
-                    "http": {"port": self.ports[name]},
-                    "logging": {"level": "info"},
-                    **fast,
-                },
-            )
+            content: dict[str, Any] = {
+                "gatherer_id": name,
+                "kalshi": self._exchange(name),
+                "database": {"dsn": self.gatherer_dsn(name)},
+                "journal": {"dir": str(self.folder / name / "journal"), "segment_bytes": "8MiB"},
+                "connections": self.plan.connections,
+                "workers": self.plan.workers,
+                "http": {"port": self.ports[name]},
+                "logging": {"level": "info"},
+                **FAST,
+            }
+            for section, values in self.plan.overrides.items():
+                content[section] = {**content.get(section, {}), **values}
+            self._write(name, content)
         self._write(
             "deduplicator",
             {

@@ -63,6 +63,7 @@ class Connection:
         counters = self._counters
         counters.up = self._conversation is not None and self._conversation.healthy
         counters.session, counters.markets = self._session, len(self.markets)
+        counters.rejected = self._conversation.rejected if self._conversation is not None else []
         return counters
 
     @property

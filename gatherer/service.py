@@ -26,6 +26,7 @@ from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
 from gatherer.sharding import Sharding
 
+WATCH_S: Final = 0.5
 ROLE_COUNTERS: Final = ("frames", "bytes", "dials", "sessions", "breaks", "repairs", "escalations", "markets")
 
 
@@ -63,7 +64,7 @@ class Gatherer:
             asyncio.create_task(self._registry.run(), name="registry"),
             asyncio.create_task(self._registry.watch_exchange(), name="exchange status"),
             asyncio.create_task(self._keeper.run(), name="keeper"),
-            asyncio.create_task(self._watch_key(), name="key"),
+            asyncio.create_task(self._watch_crew(), name="watch"),
         ]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
         try:
@@ -92,10 +93,11 @@ class Gatherer:
     def _lifecycle(self, ticker: str, event_type: str, payload: str) -> None:
         self._registry.lifecycle(ticker, event_type, payload)
 
-    async def _watch_key(self) -> None:
-        """One alert when the exchange refuses the key, not one a connection."""
+    async def _watch_crew(self) -> None:
+        """Move what a full connection rejects; one alert when the exchange refuses the key, not one a connection."""
         while True:
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(WATCH_S)
+            self._crew.move_rejected()
             refused = self._key_refused()
             if refused and not self._key_was_refused:
                 cure = "check kalshi.key_id, the private key and this machine's clock (fleet doctor)"
@@ -123,8 +125,9 @@ class Gatherer:
         if down or not connections:
             why = down[0].last_error if down else ""
             return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
-        waiting = [c for c in connections if c.role == "orderbook"]
-        if sum(c.markets for c in waiting) < len(self._sharding):
+        if self._sharding.homeless:
+            return f"{len(self._sharding.homeless)} markets find no room: every connection is full (error 26)"
+        if sum(c.markets for c in connections if c.role == "orderbook") < len(self._sharding):
             return "markets are being handed to their connections"
         sick = next((lane for lane in crew.lanes if not lane.healthy and not lane.drained and lane.captures), None)
         if sick is not None:
@@ -147,6 +150,7 @@ class Gatherer:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
             "markets": len(self._sharding),
+            "markets_without_connection": len(self._sharding.homeless),
             "registry": self._registry.status(),
             "clock": "proven" if proven else "not proven: receive times are not used as evidence",
             "key": self._key_refused() or "accepted",

@@ -33,6 +33,17 @@ class Sharding:
         self._salt = salt
         self._loads = dict.fromkeys(range(1, connections + 1), 0)
         self._of: dict[str, int] = {}
+        self._most: dict[int, int] = {}
+        self.homeless: dict[str, None] = {}
+        """Markets that no connection has room for."""
+
+    def full(self, connection: int, markets: Iterable[str]) -> list[str]:
+        """A connection takes no more than it has, without these; returns them, to be assigned anew."""
+        mine = [market for market in markets if self._of.get(market) == connection]
+        self.release(mine)
+        if mine:
+            self._most[connection] = self._loads[connection]
+        return mine
 
     def connection(self, market: str) -> int | None:
         """The connection that records the market."""
@@ -46,6 +57,8 @@ class Sharding:
             if number is not None:
                 self._loads[number] -= 1
                 gone.setdefault(number, []).append(market)
+            else:
+                self.homeless.pop(market, None)
         return gone
 
     def held(self, connections: Iterable[int]) -> dict[int, list[str]]:
@@ -60,14 +73,19 @@ class Sharding:
         """Place markets that have no connection yet; returns the new ones by connection."""
         placed: dict[int, list[str]] = {}
         new = sorted((m for m in set(markets) if m not in self._of), key=self._hash)
-        heap = [(load, self._hash(f"{n}"), n) for n, load in self._loads.items()]
+        heap = [(load, self._hash(f"{n}"), n) for n, load in self._loads.items() if load < self._most.get(n, load + 1)]
         heapq.heapify(heap)
         for market in new:
+            if not heap:
+                self.homeless[market] = None
+                continue
+            self.homeless.pop(market, None)
             load, tie, number = heapq.heappop(heap)
             self._of[market] = number
             self._loads[number] = load + 1
             placed.setdefault(number, []).append(market)
-            heapq.heappush(heap, (load + 1, tie, number))
+            if load + 1 < self._most.get(number, load + 2):
+                heapq.heappush(heap, (load + 1, tie, number))
         return placed
 
     def __len__(self) -> int:

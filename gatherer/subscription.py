@@ -105,6 +105,8 @@ class Conversation:
 
     def __init__(self, role: str, times: Times, batch: int) -> None:
         self.role, self._times, self.batch = role, times, batch
+        self._batch_wanted = batch
+        self.rejected: list[str] = []  # the subscription is full: these are for another connection
         self._ids = 0
         self._sids: dict[int, _Sid] = {}
         self._asked: dict[int, tuple[str, float, list[str]]] = {}
@@ -139,6 +141,8 @@ class Conversation:
     def remove(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """Markets that are over: they leave their subscription."""
         for market in markets:
+            if market in self.rejected:
+                self.rejected.remove(market)
             if self._markets.pop(market, 0) is None:
                 self._wanted.pop(market, None)
                 self._to_drop.append(market)
@@ -157,6 +161,8 @@ class Conversation:
         wanted = CHANNELS[self.role]
         if self.role == "orderbook" and not self._markets:
             return True
+        if self.rejected:
+            return False
         standing = {s.channel for s in self._sids.values()}
         return standing.issuperset(wanted) and not self._wanted and not self._to_add
 
@@ -262,16 +268,24 @@ class Conversation:
         if error.code == TOO_MANY_COMMANDS:
             return self._be_quiet(asked, now_s)
         if error.code == TOO_MANY_MARKETS and asked:
-            if self.batch <= BATCH_MARKETS_MIN:
-                return [Reconnect("error 26 for a single market")]
-            self.batch = max(BATCH_MARKETS_MIN, self.batch // 2)
-            for ticker in asked[2]:
-                self._wanted.pop(ticker, None)
-            self._to_add = [*asked[2], *self._to_add]
-            return self._continue(now_s)
+            return self._too_many_markets(asked[2], now_s)
         if head.id is None or asked is None:
             return []
         return [Reconnect(f"error {error.code} to {asked[0]}: {error.msg}")]
+
+    def _too_many_markets(self, asked: list[str], now_s: float) -> list[Action]:
+        """Error 26: half as many, down to one; if not even one is taken the subscription is full."""
+        for ticker in asked:
+            self._wanted.pop(ticker, None)
+        self._to_add = [*asked, *self._to_add]
+        if len(asked) > BATCH_MARKETS_MIN:
+            self.batch = max(BATCH_MARKETS_MIN, len(asked) // 2)
+            return self._continue(now_s)
+        self.rejected += self._to_add
+        for ticker in self._to_add:
+            self._markets.pop(ticker, None)
+        self._to_add, self.batch = [], self._batch_wanted
+        return []
 
     def _be_quiet(self, asked: tuple[str, float, list[str]] | None, now_s: float) -> list[Action]:
         """Error 27: say nothing for a while, then say it again; longer each time it comes back."""

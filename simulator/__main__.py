@@ -15,7 +15,7 @@ from simulator.exchange import Exchange
 from simulator.replay import Replay
 from simulator.server import Server
 from simulator.synthetic import Plan, Synthetic
-from simulator.truth import TruthLog
+from simulator.truth import DeliveredLog, TruthLog
 
 
 @click.group()
@@ -37,6 +37,8 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
 @click.option("--port", default=0, show_default=True, help="REST and WebSocket; 0 takes a free one")
 @click.option("--control-port", default=0, show_default=True, help="faults and state; 0 takes a free one")
 @click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="write the truth log here")
+@click.option("--delivered", type=click.Path(dir_okay=False, path_type=Path), help="write every frame sent here")
+@click.option("--connections-max", default=200, show_default=True, help="connections of one account")
 @click.option("--replay", type=click.Path(exists=True, path_type=Path), multiple=True, help="recordings or folders")
 @click.option("--speed", default=1.0, show_default=True, help="divides the elapsed time of a replay")
 @click.option("--markets", default=0, show_default=True, help="synthetic markets")
@@ -54,6 +56,8 @@ def serve(
     port: int,
     control_port: int,
     truth: Path | None,
+    delivered: Path | None,
+    connections_max: int,
     replay: tuple[Path, ...],
     speed: float,
     markets: int,
@@ -84,6 +88,8 @@ def serve(
             ping_s=ping,
             coarse_keys=frozenset(coarse_ts),
             sending_ts=not no_sending_ts,
+            delivered=DeliveredLog(delivered) if delivered else None,
+            connections_max=connections_max,
         )
         if replay:
             server.drivers.append(Replay(exchange, recordings(replay), speed))

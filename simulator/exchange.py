@@ -6,6 +6,7 @@ order. Each call changes the book, writes the truth, and hands the message to ev
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -48,7 +49,8 @@ class Exchange:
         self.book_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.channel_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.overdue_us: int | None = None
-        self.active = True
+        self.inactive_until = 0.0
+        self.hide_ms = self.delay_ms = 0
         self.series: dict[str, dict[str, Any]] = {}
         self.events: dict[str, dict[str, Any]] = {}
         self.deltas = 0
@@ -220,9 +222,22 @@ class Exchange:
         self.truth.write("lifecycle", ticker=market.ticker, event_type=event_type, ts_ms=self.now_us() // 1000)
         combo = market.ticker.startswith("KXMVE")
         name = "multivariate_market_lifecycle" if combo else "market_lifecycle_v2"
-        self._publish(
-            name, name, market.ticker, compact({"market_ticker": market.ticker, **fields, "event_type": event_type})
-        )
+        body = compact({"market_ticker": market.ticker, **fields, "event_type": event_type})
+        if self.delay_ms:
+            asyncio.get_running_loop().call_later(self.delay_ms / 1000, self._publish, name, name, market.ticker, body)
+        else:
+            self._publish(name, name, market.ticker, body)
+
+    @property
+    def active(self) -> bool:
+        """Whether the exchange is in business (not in maintenance)."""
+        return asyncio.get_running_loop().time() >= self.inactive_until
+
+    def announce_ghost(self, ticker: str) -> None:
+        """A `created` message of a market that REST and the books do not know."""
+        now_s = self.now_us() // 1_000_000
+        body = {"market_ticker": ticker, "open_ts": now_s, "close_ts": now_s + 3600, "event_type": "created"}
+        self._publish("market_lifecycle_v2", "market_lifecycle_v2", ticker, compact(body))
 
     def raw(self, ticker: str, type_: str, body: bytes) -> None:
         """Send something odd on the order-book subscription of a market: a fault, not an event."""

@@ -3,15 +3,25 @@
 A fault is a JSON object with `kind` and, to aim it, `key` (key id), `connection` (number of the session within its
 key, from 1), `channel` and `ticker`:
 
-    drop        the next `count` numbered frames are lost (their numbers are used up)
-    duplicate   the next `count` numbered frames are sent twice
-    cut         connections are reset without a close handshake; dials answer 502 for `for_ms`
-    mute        sockets stay open, nothing is sent, not even pings, for `for_ms`
-    terminal    the subscription of `channel` dies with error `code` (10 or 25)
-    http        REST answers `status` for `for_ms`
-    raw         `text` is sent as a frame
-    odd         a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
-    restart     everything is cut and refused for `for_ms`
+    drop           the next `count` numbered frames are lost (their numbers are used up)
+    duplicate      the next `count` numbered frames are sent twice
+    cut            connections are reset without a close handshake; dials answer `status` (502) for `for_ms`
+    mute           sockets stay open, nothing is sent, not even pings, for `for_ms`
+    stall          publication stands still for `for_ms` while pings go on; then what was queued follows, or, with
+                   `code` 25, the subscription of `channel` dies
+    terminal       the subscription of `channel` dies with error `code` (10 or 25)
+    quiet_add      for `for_ms`, add_markets and subscribe bring no snapshots
+    late           for `for_ms`, markets that were deleted go on being delivered
+    market_limit   a subscription takes `count` markets; more are error 26 (0: no limit)
+    command_limit  more than `count` commands a second are error 27 (0: no limit)
+    http           REST answers `status` for `for_ms`
+    hide           REST does not know markets for `for_ms` after they were created
+    delay          lifecycle messages are sent `for_ms` late
+    ghost          a lifecycle message announces `ticker`, which nobody else knows
+    maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
+    raw            `text` is sent as a frame
+    odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
+    restart        everything is cut and refused for `for_ms`
 """
 
 from __future__ import annotations
@@ -45,6 +55,7 @@ class FaultDesk:
         self._exchange, self._sessions = exchange, sessions
         self._dial_refusals: list[Refusal] = []
         self._http_refusals: list[Refusal] = []
+        self.limits: dict[str, int] = {}  # for sessions to come
 
     def dial_status(self, key: str | None) -> int | None:
         """The HTTP status with which a WebSocket dial is refused now, if it is."""
@@ -73,12 +84,29 @@ class FaultDesk:
                 for session in targets:
                     setattr(session.faults, kind, fault.get("count", 1))
                     session.faults.drop_channel = fault.get("channel")
-            case "cut" | "restart":
-                self._dial_refusals.append(Refusal(fault.get("key"), 502, until))
+            case "cut" | "restart" | "maintenance":
+                status = fault.get("status", 503 if kind == "maintenance" else 502)
+                self._dial_refusals.append(Refusal(fault.get("key"), status, until))
                 if kind == "restart":
                     self._http_refusals.append(Refusal(None, 502, until))
+                elif kind == "maintenance":
+                    self._exchange.inactive_until = until
                 for session in targets:
                     session.cut()
+            case "stall":
+                for session in targets:
+                    session.stall(until, fault.get("channel"), fault.get("code"))
+            case "quiet_add" | "late":
+                for session in targets:
+                    setattr(session.faults, f"{kind}_until", until)
+            case "market_limit" | "command_limit":
+                self.limits[kind] = fault["count"]
+                for session in self._sessions:
+                    setattr(session.faults, kind, fault["count"])
+            case "hide" | "delay":
+                setattr(self._exchange, f"{kind}_ms", fault["for_ms"])
+            case "ghost":
+                self._exchange.announce_ghost(fault["ticker"])
             case "mute":
                 for session in targets:
                     session.faults.muted_until = until

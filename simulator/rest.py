@@ -45,7 +45,10 @@ class Rest:
     async def status(self, _: web.Request) -> web.Response:
         """GET /exchange/status."""
         active = self.exchange.active
-        return web.json_response({"exchange_active": active, "trading_active": active})
+        body = {"exchange_active": active, "trading_active": active, "exchange_index_statuses": []}
+        if not active:
+            body["exchange_estimated_resume_time"] = "2026-11-26T10:00:00Z"
+        return web.json_response(body, status=200 if active else 503)
 
     async def limits(self, _: web.Request) -> web.Response:
         """GET /account/limits."""
@@ -69,7 +72,8 @@ class Rest:
         """GET /markets: newest created first, then ticker descending; keyset cursors."""
         limit = self._limit(request, 100, 1000, "GetMarkets")
         query = request.query
-        rows = sorted(self.exchange.markets.values(), key=_key, reverse=True)
+        known = (m for m in self.exchange.markets.values() if self._shown(m))
+        rows = sorted(known, key=_key, reverse=True)
         if "status" in query:
             if query["status"] not in _STATUS_FILTER:
                 return web.json_response({"code": "bad_request", "message": "invalid status filter"}, status=400)
@@ -96,10 +100,14 @@ class Rest:
             {"markets": [m.record() for m in page], "cursor": _encode_cursor(page[-1]) if more else ""}
         )
 
+    def _shown(self, market: Market) -> bool:
+        """REST may learn of a market later than the stream (facts, section 7.10)."""
+        return self.exchange.now_us() - market.created_us >= self.exchange.hide_ms * 1000
+
     async def market(self, request: web.Request) -> web.Response:
         """GET /markets/{ticker}."""
         market = self.exchange.markets.get(request.match_info["ticker"])
-        if market is None:
+        if market is None or not self._shown(market):
             return web.json_response({"error": {"code": "not_found", "message": "not found"}}, status=404)
         return web.json_response({"market": market.record()})
 

@@ -22,10 +22,12 @@ from simulator.replay import Replay
 from simulator.rest import API, Rest
 from simulator.session import Session
 from simulator.synthetic import Synthetic
+from simulator.truth import DeliveredLog
 
 WS_PATH: Final = "/trade-api/ws/v2"
 PUBLIC: Final = ("/markets", "/events", "/series", "/exchange")
 CONNECTIONS_PER_KEY_MAX: Final = 200
+CACHE_S: Final = 15
 KEY_ID: Final = web.RequestKey("key_id", str)
 
 
@@ -40,9 +42,13 @@ class Server:
         ping_s: float = 10.0,
         coarse_keys: frozenset[str] = frozenset(),
         sending_ts: bool = True,
+        delivered: DeliveredLog | None = None,
+        connections_max: int = CONNECTIONS_PER_KEY_MAX,
     ) -> None:
         self.exchange, self.accounts = exchange, accounts
         self.ping_s, self.coarse_keys, self.sending_ts = ping_s, coarse_keys, sending_ts
+        self._delivered, self._connections_max = delivered, connections_max
+        self._cached: dict[str, tuple[float, int, bytes]] = {}
         self.sessions: set[Session] = set()
         self.faults = FaultDesk(exchange, self.sessions)
         self.drivers: list[Synthetic | Replay] = []
@@ -122,11 +128,26 @@ class Server:
                 request[KEY_ID] = self.accounts.check(request.headers, request.method, request.path)
             except Refused as refused:
                 return web.json_response(refused.body, status=401)
-        return await handler(request)  # type: ignore[operator,no-any-return]  # aiohttp types handlers loosely
+        if key is None:
+            return await self._anonymous(request, handler)
+        response: web.StreamResponse = await handler(request)  # type: ignore[operator]  # aiohttp types handlers loosely
+        if isinstance(response, web.Response):
+            response.enable_compression()
+        return response
+
+    async def _anonymous(self, request: web.Request, handler: object) -> web.Response:
+        """Unsigned reads come from a cache of fifteen seconds (facts, section 1.4)."""
+        now = asyncio.get_running_loop().time()
+        known = self._cached.get(request.path_qs)
+        if known is None or now - known[0] > CACHE_S:
+            response = await handler(request)  # type: ignore[operator]
+            known = self._cached[request.path_qs] = (now, response.status, bytes(response.body))
+        headers = {"cache-control": f"public, max-age={CACHE_S}"}
+        return web.Response(body=known[2], status=known[1], content_type="application/json", headers=headers)
 
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         key_id = request[KEY_ID]
-        if sum(s.key_id == key_id for s in self.sessions) >= CONNECTIONS_PER_KEY_MAX:
+        if sum(s.key_id == key_id for s in self.sessions) >= self._connections_max:
             return web.json_response({"error": "too many connections"}, status=429)
         socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None)
         await socket.prepare(request)
@@ -140,7 +161,10 @@ class Server:
             next(self._numbers[key_id]),
             coarse_ts=key_id in self.coarse_keys,
             sending_ts=self.sending_ts,
+            delivered=self._delivered,
         )
+        for name, count in self.faults.limits.items():
+            setattr(session.faults, name, count)
         self.sessions.add(session)
         pinger = asyncio.create_task(self._ping(socket, session))
         try:
@@ -180,6 +204,8 @@ class Server:
 
     async def _finish(self, _: web.Request) -> web.Response:
         self.exchange.truth.flush()
+        if self._delivered is not None:
+            self._delivered.flush()
         return web.json_response({"lines": self.exchange.truth.lines, "deltas": self.exchange.deltas})
 
     async def _state(self, _: web.Request) -> web.Response:

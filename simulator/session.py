@@ -12,10 +12,12 @@ from __future__ import annotations
 import asyncio
 import json
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from simulator.exchange import Exchange, Message, compact
+from simulator.truth import DeliveredLog
 
 CHANNELS: Final = ("orderbook_delta", "trade", "ticker", "market_lifecycle_v2", "multivariate_market_lifecycle")
 WRITE_BUFFER_BYTES_MAX: Final = 256 << 20
@@ -41,7 +43,12 @@ class Faults:
     drop_channel: str | None = None
     duplicate: int = 0
     muted_until: float = 0.0
+    stalled_until: float = 0.0
     stalled: list[bytes] = field(default_factory=list)
+    quiet_add_until: float = 0.0
+    late_until: float = 0.0
+    market_limit: int = 0
+    command_limit: int = 0
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -66,6 +73,7 @@ class Session:
         *,
         coarse_ts: bool,
         sending_ts: bool,
+        delivered: DeliveredLog | None = None,
     ) -> None:
         self.exchange, self.transport = exchange, transport
         self.key_id, self.number = key_id, number
@@ -74,6 +82,9 @@ class Session:
         self.by_channel: dict[str, Subscription] = {}
         self.faults = Faults()
         self.frames_sent = 0
+        self.delivered = delivered
+        self._commands: deque[float] = deque()
+        self._late: dict[str, set[str]] = {}
         self._sids = 0
         self._out: list[bytes] = []
         self._flushing = False
@@ -84,13 +95,23 @@ class Session:
     def deliver(self, channel: str, ticker: str, message: Message) -> None:
         """A message of the exchange for one of this session's subscriptions."""
         subscription = self.by_channel.get(channel)
-        if subscription is None or (subscription.tickers is not None and ticker not in subscription.tickers):
+        if subscription is None:
+            return
+        if (
+            subscription.tickers is not None
+            and ticker not in subscription.tickers
+            and not self._is_late(channel, ticker)
+        ):
             return
         body = message.coarse if self.coarse_ts else message.body
         if channel == "ticker":
             self._send(b'{"type":"ticker","sid":%d,"msg":%b}\n' % (subscription.sid, body))
         else:
             self._numbered(subscription, message.type.encode(), body)
+
+    def _is_late(self, channel: str, ticker: str) -> bool:
+        """Whether a market that was deleted goes on being delivered for a while."""
+        return self._loop.time() <= self.faults.late_until and ticker in self._late.get(channel, ())
 
     def _numbered(self, subscription: Subscription, type_: bytes, body: bytes | None, id_: int | None = None) -> None:
         subscription.seq += 1
@@ -122,6 +143,10 @@ class Session:
         except (ValueError, KeyError, AttributeError):
             self._error(0, 1, "Unable to process message")
             return
+        if self._too_many_commands():
+            sids = [*params.get("sids", []), *([params["sid"]] if "sid" in params else [])]
+            self._error(id_, 27, "Too many commands", self.subscriptions.get(sids[0]) if sids else None)
+            return
         match name:
             case "subscribe":
                 self._subscribe(id_, params)
@@ -134,6 +159,21 @@ class Session:
                 self._send(b'{"type":"ok","id":%d,"msg":%b}\n' % (id_, compact(listing)))
             case _:
                 self._error(id_, 5, "Unknown command")
+
+    def _too_many_commands(self) -> bool:
+        now = self._loop.time()
+        self._commands.append(now)
+        while self._commands[0] < now - 1:
+            self._commands.popleft()
+        return 0 < self.faults.command_limit < len(self._commands)
+
+    def _too_many_markets(self, id_: int, tickers: list[str], subscription: Subscription | None) -> bool:
+        held = subscription.tickers or {} if subscription else {}
+        limit = self.faults.market_limit
+        if not limit or len(held.keys() | set(tickers)) <= limit:
+            return False
+        self._error(id_, 26, "Market limit exceeded", subscription)
+        return True
 
     def _tickers(self, params: dict[str, Any]) -> list[str]:
         if "market_ticker" in params:
@@ -151,6 +191,8 @@ class Session:
         tickers = self._tickers(params)
         if "orderbook_delta" in channels and not tickers:
             self._error(id_, 14, "Market Ticker required")
+            return
+        if tickers and self._too_many_markets(id_, tickers, self.by_channel.get(channels[0])):
             return
         for channel in channels:
             held = self.by_channel.get(channel)
@@ -188,6 +230,8 @@ class Session:
         return new
 
     def _snapshots(self, subscription: Subscription, tickers: list[str], id_: int | None = None) -> None:
+        if id_ is None and self._loop.time() < self.faults.quiet_add_until:
+            return
         if subscription.channel == "orderbook_delta":
             for ticker in tickers:
                 message = self.exchange.snapshot_message(self.exchange.markets.get(ticker), ticker)
@@ -219,6 +263,8 @@ class Session:
             else:
                 self._snapshots(subscription, tickers, id_)
         elif action == "add_markets":
+            if self._too_many_markets(id_, tickers, subscription):
+                return
             new = self._add(subscription, tickers)
             self._ok(subscription, id_)
             self._snapshots(subscription, new)
@@ -226,7 +272,10 @@ class Session:
             for ticker in tickers:
                 if subscription.tickers is not None and ticker in subscription.tickers:
                     del subscription.tickers[ticker]
-                    self.exchange.book_listeners[ticker].discard(self)
+                    if self._loop.time() < self.faults.late_until:
+                        self._late.setdefault(subscription.channel, set()).add(ticker)
+                    else:
+                        self.exchange.book_listeners[ticker].discard(self)
             self._ok(subscription, id_)
 
     def _unsubscribe(self, id_: int, params: dict[str, Any]) -> None:
@@ -260,6 +309,20 @@ class Session:
         """Send text as it is: a fault."""
         self._send(text)
 
+    def stall(self, until: float, channel: str | None, code: int | None) -> None:
+        """Publish nothing until the loop's time `until`; pings go on."""
+        self.faults.stalled_until = until
+
+        def over() -> None:
+            queued, self.faults.stalled = self.faults.stalled, []
+            if code is not None and channel is not None:
+                self.kill_subscription(channel, code, "Subscription buffer overflow")
+                return
+            for payload in queued:
+                self._send(payload)
+
+        self._loop.call_at(until, over)
+
     @property
     def muted(self) -> bool:
         """Whether the socket is half-open: nothing leaves, not even pings."""
@@ -268,7 +331,12 @@ class Session:
     def _send(self, payload: bytes) -> None:
         if self.muted:
             return  # a half-open socket: what is sent never arrives
+        if self._loop.time() < self.faults.stalled_until:
+            self.faults.stalled.append(payload)
+            return
         self.frames_sent += 1
+        if self.delivered is not None:
+            self.delivered.frame(self.key_id, self.number, payload)
         self._out.append(text_frame(payload))
         if not self._flushing:
             self._flushing = True
@@ -292,6 +360,11 @@ class Session:
 
     def close(self) -> None:
         """The socket is gone."""
+        if self.delivered is not None:
+            self.delivered.closed(self.key_id, self.number)
+        for tickers in self._late.values():
+            for ticker in tickers:
+                self.exchange.book_listeners[ticker].discard(self)
         for subscription in self.subscriptions.values():
             self._unlisten(subscription)
         self.subscriptions.clear()

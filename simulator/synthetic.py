@@ -18,6 +18,7 @@ TICK_S: Final = 0.01
 EQUAL_NEIGHBOUR: Final = 0.25
 TRADE_SHARE: Final = 0.03
 TICKER_SHARE: Final = 0.1
+TWIN_SHARE: Final = 0.2
 LEVELS_MAX: Final = 60
 DAY_US: Final = 86_400_000_000
 OPENS_AFTER_US: Final = 1_500_000
@@ -122,6 +123,10 @@ class Synthetic:
             count = rng.randrange(1, levels[price] + 1)
             taker = "no" if side == "yes" else "yes"
             yes_price = price if side == "yes" else 10_000 - price
+            if count > 1 and rng.random() < TWIN_SHARE:  # several trades with an identical microsecond
+                exchange.delta(market, side, price, -1, us)
+                exchange.trade(market, taker, yes_price, 1, us)
+                count -= 1
             if rng.random() < 0.94:
                 exchange.delta(market, side, price, -count, us)
                 exchange.trade(market, taker, yes_price, count, us)

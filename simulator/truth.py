@@ -14,6 +14,7 @@ Prices are decimal strings in dollars, sizes in contracts, as on the wire.
 from __future__ import annotations
 
 import json
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -35,3 +36,26 @@ class TruthLog:
         """Hand everything written so far to the kernel."""
         if self._out:
             self._out.flush()
+
+
+class DeliveredLog:
+    """What was handed to each client's socket: `{"key", "connection", "frame"}`, and `{"key", "connection", "closed"}`.
+
+    A frame in it may still be lost with its connection; none that is missing here was ever sent.
+    """
+
+    def __init__(self, file: Path) -> None:
+        self._out: TextIOWrapper = file.open("w")
+
+    def frame(self, key: str, connection: int, payload: bytes) -> None:
+        """One frame."""
+        text = payload.decode(errors="replace").rstrip("\n")
+        self._out.write(json.dumps({"key": key, "connection": connection, "frame": text}) + "\n")
+
+    def closed(self, key: str, connection: int) -> None:
+        """The connection's end."""
+        self._out.write(json.dumps({"key": key, "connection": connection, "closed": True}) + "\n")
+
+    def flush(self) -> None:
+        """Hand everything written so far to the kernel."""
+        self._out.flush()

@@ -115,6 +115,36 @@ def test_error_26_halves_the_batch_and_remembers() -> None:
     actions = talk.frame(head("error", id=add.command["id"], sid=1, seq=2, msg={"code": 26, "msg": "limit"}), 1)
     assert sent(actions) == [("add_markets", ["M0", "M1", "M2", "M3"])]
     assert talk.batch == 4
+    assert sent(talk.frame(head("ok", id=3, sid=1, seq=3), 1)) == [("add_markets", ["M4", "M5", "M6", "M7"])]
+
+
+def test_a_full_subscription_gives_back_what_it_cannot_take() -> None:
+    """Error 26 down to a single market: the rest is for other connections, and nothing loops."""
+    talk = subscribed(["A"], batch=4)
+    actions = talk.add(["B", "C", "D", "E", "F"], 1)
+    asked = 0
+    while actions and isinstance(actions[0], Send):
+        asked += 1
+        id_ = actions[0].command["id"]
+        actions = talk.frame(head("error", id=id_, sid=1, seq=1 + asked, msg={"code": 26, "msg": "limit"}), 1)
+    assert asked == 3 and not actions and talk.rejected == ["B", "C", "D", "E", "F"] and not talk.healthy
+    talk.remove(talk.rejected, 1)
+    assert talk.healthy and talk.batch == 4
+
+
+def test_a_full_connection_takes_no_more_and_its_markets_go_elsewhere() -> None:
+    """Until there is no room at all: then they are known to be homeless, and take the first place that is free."""
+    sharding = Sharding(2, "x")
+    placed = sharding.assign([f"M{n}" for n in range(10)])
+    rejected = placed[1][3:]
+    assert sharding.full(1, rejected) == rejected and not sharding.full(1, rejected)
+    assert set(sharding.assign(rejected)) == {2}
+    extra = sharding.assign(["N1", "N2"])
+    assert set(extra) == {2}
+    sharding.full(2, extra[2])
+    assert not sharding.assign(extra[2]) and sorted(sharding.homeless) == ["N1", "N2"]
+    sharding.release(placed[1][:1])
+    assert set(sharding.assign(["N1"])) == {1} and list(sharding.homeless) == ["N2"]
 
 
 def test_markets_whose_snapshot_did_not_come_are_asked_for_one() -> None:

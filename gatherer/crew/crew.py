@@ -82,9 +82,21 @@ class Crew:
                 self._lane(number).order(order)
 
     def drop(self, markets: Iterable[str]) -> None:
-        """Markets that are over."""
+        """Markets that are over; others may take their places."""
         for number, gone in self._sharding.release(markets).items():
             self._lane(number).order(Order(drop={number: gone}))
+        if self._sharding.homeless:
+            self.hold(list(self._sharding.homeless))
+
+    def move_rejected(self) -> None:
+        """Markets that a full connection did not take go to others."""
+        for connection in list(self.connections):
+            if connection.rejected:
+                moved = self._sharding.full(connection.number, connection.rejected)
+                self._lane(connection.number).order(Order(drop={connection.number: connection.rejected}))
+                if moved:
+                    log.get().warning("connection_full", connection=connection.number, moved=len(moved))
+                    self.hold(moved)
 
     def full(self, full: bool) -> None:
         """Whether the journal's space is used up."""

@@ -35,6 +35,8 @@ class ConnectionReport(msgspec.Struct):
     repairs: int = 0
     escalations: int = 0
     last_error: str = ""
+    rejected: list[str] = []
+    """Markets that the exchange does not take on this connection (error 26): it is full."""
 
 
 class CaptureReport(msgspec.Struct):

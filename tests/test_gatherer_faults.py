@@ -1,0 +1,126 @@
+"""Everything that the facts say an exchange does wrong (section 7), against a running gatherer.
+
+After each: the local tables hold every frame that was delivered, breaks stand exactly where the numbering breaks, the
+processes never ended, and the gatherer is whole again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from typing import Any
+
+import pytest
+
+from fleet.local import LocalFleet
+from tests.conftest import LONG
+from tests.gatherer_case import check_local, check_ordinals, gathering, local, settle, status_of
+
+SYNTHETIC = ("--markets", "10", "--rate", "300", "--close-after", "6", "--create-after", "4")
+CONNECTIONS = {"orderbook": 2, "trade": 1, "ticker": 1, "lifecycle": 1}
+BOOKS = {"channel": "orderbook_delta"}
+
+FAULTS: dict[str, dict[str, Any]] = {
+    "drop": {"kind": "drop", "count": 3, **BOOKS},
+    "drop trades": {"kind": "drop", "count": 1, "channel": "trade"},
+    "duplicate": {"kind": "duplicate", "count": 2, **BOOKS},
+    "cut": {"kind": "cut", "for_ms": 700, **BOOKS},
+    "refuse 400": {"kind": "cut", "status": 400, "for_ms": 500, "channel": "trade"},
+    "refuse 401": {"kind": "cut", "status": 401, "for_ms": 800},
+    "refuse 429": {"kind": "cut", "status": 429, "for_ms": 500, "connection": 1},
+    "mute for a moment": {"kind": "mute", "for_ms": 800, "connection": 2},
+    "half-open": {"kind": "mute", "for_ms": 60_000, "connection": 1},
+    "stall": {"kind": "stall", "for_ms": 2500, **BOOKS},
+    "stall, then 25": {"kind": "stall", "for_ms": 1200, "code": 25, **BOOKS},
+    "stall for ever": {"kind": "stall", "for_ms": 60_000, "connection": 2},
+    "terminal 10": {"kind": "terminal", "code": 10, **BOOKS},
+    "terminal 25": {"kind": "terminal", "code": 25, "channel": "trade"},
+    "quiet add": {"kind": "quiet_add", "for_ms": 3000},
+    "late": {"kind": "late", "for_ms": 6000},
+    "REST 503": {"kind": "http", "status": 503, "for_ms": 1500},
+    "REST 429": {"kind": "http", "status": 429, "for_ms": 1500},
+    "hidden from REST": {"kind": "hide", "for_ms": 2500},
+    "lifecycle late": {"kind": "delay", "for_ms": 900},
+    "ghost": {"kind": "ghost", "ticker": "KXGHOST-26-T1"},
+    "restart": {"kind": "restart", "for_ms": 1000},
+    "too many commands": {"kind": "command_limit", "count": 2},
+    "maintenance": {"kind": "maintenance", "for_ms": 2500},
+    "garbage": {"kind": "raw", "text": "}{ no frame", **BOOKS},
+    "unknown type": {"kind": "raw", "text": '{"type":"brand_new","msg":{}}'},
+}
+UNDO = {"command_limit": {"kind": "command_limit", "count": 0}, "hide": {"kind": "hide", "for_ms": 0}}
+UNDO |= {"delay": {"kind": "delay", "for_ms": 0}}
+
+
+async def undo(fleet: LocalFleet, kinds: set[str]) -> None:
+    """Faults that last until they are taken back."""
+    for kind in kinds & UNDO.keys():
+        await fleet.control("/faults", UNDO[kind])
+
+
+async def whole(fleet: LocalFleet) -> None:
+    """Everything is there, nothing has ended."""
+    await settle(fleet)
+    compared = await check_local(fleet)
+    assert compared["frames"] > 300 and compared["connections"] >= 3
+    assert await check_ordinals(fleet) > 200
+    status = await status_of(fleet)
+    assert status["ready"] == "ready"
+    assert all(lane["capture_restarts"] == lane["loader_restarts"] == 0 for lane in status["lanes"])
+    fleet.check_alive()
+
+
+async def one(name: str) -> None:
+    """One fault alone."""
+    fault = FAULTS[name]
+    async with gathering(*SYNTHETIC, connections=CONNECTIONS) as fleet:
+        await asyncio.sleep(1)
+        await fleet.control("/faults", fault)
+        await asyncio.sleep(3)
+        if name == "maintenance":
+            text = "\n".join(fleet.log_tail(n, 200) for n in (NAME_LOG,))
+            assert text.count("exchange_inactive") == 1, "one alert, not one a connection"
+        if name == "ghost":
+            listed = await local(fleet, "SELECT status FROM listed_markets WHERE ticker = 'KXGHOST-26-T1'")
+            assert listed, "a market that REST does not know is recorded all the same"
+        await asyncio.sleep(5 if fault.get("for_ms", 0) > 10_000 else 2)
+        await undo(fleet, {fault["kind"]})
+        await whole(fleet)
+
+
+NAME_LOG = "gatherer-a"
+GROUPS = [sorted(FAULTS)[n::5] for n in range(5)]
+
+
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: ", ".join(g)[:60])
+async def test_each_fault_alone(group: list[str]) -> None:
+    """Several gatherers beside each other, one fault each."""
+    for start in range(0, len(group), 3):
+        await asyncio.gather(*(one(name) for name in group[start : start + 3]))
+
+
+async def mix(seed: int) -> None:
+    """A dozen random faults at random moments."""
+    rng = random.Random(seed)
+    async with gathering(*SYNTHETIC, "--seed", str(seed), connections=CONNECTIONS, workers=1 + seed % 2) as fleet:
+        used: set[str] = set()
+        for _ in range(10):
+            fault = dict(FAULTS[rng.choice(sorted(FAULTS))])
+            if rng.random() < 0.3:
+                fault["connection"] = rng.randrange(1, 6)
+                fault.pop("channel", None) if fault["kind"] not in ("terminal", "stall") else None
+            await fleet.control("/faults", fault)
+            used.add(fault["kind"])
+            await asyncio.sleep(rng.uniform(0.2, 1.5))
+        await undo(fleet, used)
+        await asyncio.sleep(2)
+        await whole(fleet)
+
+
+@pytest.mark.parametrize("seeds", [range(n, n + 3) for n in range(0, 51 if LONG else 6, 3)], ids=str)
+async def test_random_mixes(seeds: range) -> None:
+    """A failing mix is repeated by its seed."""
+    results = await asyncio.gather(*(mix(seed) for seed in seeds), return_exceptions=True)
+    for seed, result in zip(seeds, results, strict=True):
+        if isinstance(result, BaseException):
+            raise AssertionError(f"seed {seed}: {result}") from result
