@@ -130,13 +130,7 @@ class Connection:
         self._outbox = asyncio.Queue()
         reason = "cancelled"
         try:
-            await self._do(self._conversation.start(self.markets, time.monotonic()))
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._receive(socket))
-                group.create_task(self._tend(socket))
-                group.create_task(self._send_queued())
-        except* (SocketClosed, _GiveUp) as errors:
-            reason = str(errors.exceptions[0])[:200] or type(errors.exceptions[0]).__name__
+            reason = await self._until_it_ends(socket)
             log.get().info("session_ended", connection=self.number, role=self.role, reason=reason)
             self._counters.last_error = reason
         finally:
@@ -147,6 +141,26 @@ class Connection:
             self._journal.append_struct(Kind.ENDED, self._session, Ended(reason))
             self._session = 0
             await socket.close()
+
+    async def _until_it_ends(self, socket: Socket) -> str:
+        """Talk until the first of receiving, tending and sending ends; returns why."""
+        conversation = self._conversation
+        assert conversation is not None
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            await self._do(conversation.start(self.markets, time.monotonic()))
+            tasks = [asyncio.create_task(t) for t in (self._receive(socket), self._tend(socket), self._send_queued())]
+            # Not a task group: Python 3.11's loses a cancellation that comes together with a task's error.
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        except (SocketClosed, _GiveUp) as ended:
+            return str(ended)[:200] or type(ended).__name__
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        raise AssertionError("a connection's tasks end by an exception only")
 
     async def _receive(self, socket: Socket) -> None:
         journal, counters, session = self._journal, self._counters, self._session

@@ -57,13 +57,12 @@ class Keeper:
                 log.get().error("journal_keeping_failed", error=f"{type(error).__name__}: {error}")
 
     async def _look(self) -> None:
-        present = await asyncio.to_thread(self._present)
-        self._make_room(present)
-        for segment in present:
+        for segment in await asyncio.to_thread(self._present):
             if not segment.last and segment_file(segment.folder, segment.number).exists():
                 saved = await asyncio.to_thread(compress, segment.folder, segment.number)
                 self.compressed += 1
                 log.get().debug("segment_compressed", lane=segment.lane.number, segment=segment.number, saved=saved)
+        self._make_room(await asyncio.to_thread(self._present))
 
     def _present(self) -> list[_Segment]:
         found = []
