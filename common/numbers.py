@@ -19,6 +19,7 @@ PRICE_UNITS_MAX: Final = 1_000_000  # 100 dollars; today's contracts pay at most
 SIZE_UNITS_MAX: Final = 1 << 42  # 4.4e10 contracts; fits the merge's packed content
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_MS: Final = timedelta(milliseconds=1)
+ONE_US: Final = timedelta(microseconds=1)
 
 _DECIMAL = re.compile(r"(-?)(\d{1,15})(?:\.(\d{1,6}))?", re.ASCII)
 _FRACTION = re.compile(r"\.(\d+)(?:Z|[+-]\d\d:?\d\d)$", re.ASCII)
@@ -71,6 +72,11 @@ def sub_millisecond_us(ts: str | None) -> int:
 def datetime_of_ms(ms: int) -> datetime:
     """The UTC time of so many milliseconds since 1970, exactly."""
     return EPOCH + ms * ONE_MS
+
+
+def datetime_of_us(us: int) -> datetime:
+    """The UTC time of so many microseconds since 1970, exactly."""
+    return EPOCH + us * ONE_US
 
 
 def ms_of_datetime(at: datetime) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final
 
 import asyncpg
@@ -31,6 +32,7 @@ DELTA_LAYOUT: Final = (
     ("delta", "i8"),
     ("received_us", "i8"),
 )
+HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle")
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
 
 
@@ -120,8 +122,10 @@ class Reader:
         copy.delta_frames = sum(row["delta_frames"] for row in rows)
         copy.quarantined = sum(row["delta_poisoned"] for row in rows)
         result = Batches(copy, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows))
+        times = [row["loaded_at"] for row in rows]
+        stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
         if any(row["delta_rows"] for row in rows):
-            copy.deltas = await self._deltas(lane, first, last)
+            copy.deltas = await self._deltas(lane, first, last, *stored)
         fetched: dict[str, list[asyncpg.Record]] = {}
         for table in (
             "slices",
@@ -134,7 +138,8 @@ class Reader:
             "lifecycle",
             "quarantine",
         ):
-            fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last)
+            within = stored if table in HOURLY else ()
+            fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last, *within)
         wanted = set(np.unique(copy.deltas.market).tolist())
         for table in ("runs", "snapshots", "trades", "tickers", "lifecycle"):
             wanted.update(row["market"] for row in fetched[table])
@@ -168,13 +173,15 @@ class Reader:
         """Production's number of a market that `read` has met."""
         return self._numbers[local]
 
-    async def _deltas(self, lane: int, first: int, last: int) -> Deltas:
+    async def _deltas(self, lane: int, first: int, last: int, stored_from: datetime, stored_to: datetime) -> Deltas:
         out = io.BytesIO()
         await self._db().copy_from_query(
             SQL["read_deltas"],
             lane,
             first,
             last,
+            stored_from,
+            stored_to,
             output=out,
             format="binary",
         )

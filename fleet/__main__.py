@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from common import cli
-from common.config.load import check_private_key_file, load_any, load_deduplicator
+from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage import embedded
@@ -159,6 +159,27 @@ def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
     else:
         rows = [{"hour": str(hour)} for hour in _run(exporter.export_due())]
     _print(rows, as_json, "Exported")
+
+
+def _gatherer(config_file: Path) -> tuple[GathererConfig, str]:
+    try:
+        config = load_gatherer(config_file)
+        return config, embedded.attach_dsn(config.database.dsn.get_secret_value())
+    except FleetError as error:
+        cli.fail(error)
+        raise
+
+
+@main.command()
+@CONFIG
+@click.option("--retire", metavar="CONSUMER", help="forget a consumer: retention waits for it no longer")
+@JSON
+def consumers(config_file: Path, retire: str | None, as_json: bool) -> None:
+    """Who reads a gatherer's database, and how far each has stored it; CONFIG is the gatherer's file."""
+    _, dsn = _gatherer(config_file)
+    if retire is not None and not _run(_fetch(dsn, SQL["retire_consumer"], retire)):
+        raise click.UsageError(f"{retire!r} is no consumer of this gatherer")
+    _print(_run(_fetch(dsn, SQL["consumers"])), as_json, "Consumers")
 
 
 @main.command()

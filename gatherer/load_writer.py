@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from common.errors import StorageError
+from common.numbers import datetime_of_us
 from common.storage import copy
 from common.storage.database import Queries
 from gatherer.derive.rows import Rows
@@ -43,7 +44,10 @@ DELTA_LAYOUT: Final = (
     ("price", "i4"),
     ("delta", "i8"),
     ("received_us", "i8"),
+    ("stored_at", "i8"),
 )
+COMPUTED: Final = ("lane", "batch", "market", "stored_at")
+HOUR_US: Final = 3_600_000_000
 
 
 class Loaded(msgspec.Struct):
@@ -74,10 +78,19 @@ class Refused:
 class BatchWriter:
     """The one writer of a lane: numbers batches without holes."""
 
-    def __init__(self, connection: asyncpg.Connection, lane: int, folder: Path, journal: str) -> None:
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        lane: int,
+        folder: Path,
+        journal: str,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._now_us = now_us
         self._connection, self._lane, self._folder, self._journal = connection, lane, folder, journal
         self._instance = ""
         self._numbers: dict[str, int] = {}
+        self._hours: set[int] = set()
         self.batch = 0
 
     async def resume(self, *, drain: bool = False) -> Resumed:
@@ -132,6 +145,9 @@ class BatchWriter:
         """Commit one batch. The (lane, batch) row comes first: of two loaders, one fails."""
         numbers = await self._market_numbers(rows)
         batch = self.batch + 1
+        stored_us = self._now_us()
+        await self._ensure_partition(stored_us)
+        stored_at = datetime_of_us(stored_us)
         async with self._connection.transaction():
             await self._connection.execute(
                 SQL["insert_batch"],
@@ -146,9 +162,10 @@ class BatchWriter:
                 rows.delta_frames_quarantined,
                 received_us,
                 json.dumps(rows.alarms),
+                stored_at,
             )
-            await self._deltas(rows, batch, numbers)
-            head = (self._lane, batch)
+            await self._deltas(rows, batch, numbers, stored_us)
+            head, tail = (self._lane, batch), (stored_at,)
             await self._records("sessions", (head + r for r in rows.sessions), rows.sessions)
             await self._records("slices", (head + r for r in rows.slices), rows.slices)
             await self._records(
@@ -156,19 +173,21 @@ class BatchWriter:
                 (head + (r.run, r.slice, numbers[r.ticker], r.started_seq, r.cover_from_ms) for r in rows.runs),
                 rows.runs,
             )
-            await self._records("run_events", (head + r for r in rows.run_events), rows.run_events)
-            await self._records("horizons", (head + r for r in rows.horizons), rows.horizons)
+            await self._records("run_events", (head + r + tail for r in rows.run_events), rows.run_events)
+            await self._records("horizons", (head + r + tail for r in rows.horizons), rows.horizons)
             await self._records(
-                "snapshots", (head + (r.run, numbers[r.ticker], *r[2:]) for r in rows.snapshots), rows.snapshots
+                "snapshots", (head + (r.run, numbers[r.ticker], *r[2:]) + tail for r in rows.snapshots), rows.snapshots
             )
             await self._records(
                 "trades",
-                (head + (r.slice, r.seq, r.trade_id, numbers[r.ticker], *r[4:]) for r in rows.trades),
+                (head + (r.slice, r.seq, r.trade_id, numbers[r.ticker], *r[4:]) + tail for r in rows.trades),
                 rows.trades,
             )
-            await self._records("tickers", (head + (numbers[r.ticker], *r[1:]) for r in rows.tickers), rows.tickers)
             await self._records(
-                "lifecycle", (head + (numbers[r.ticker], *r[1:]) for r in rows.lifecycle), rows.lifecycle
+                "tickers", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.tickers), rows.tickers
+            )
+            await self._records(
+                "lifecycle", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.lifecycle), rows.lifecycle
             )
             await self._records("quarantine", (head + r for r in rows.quarantine), rows.quarantine)
             await self._records("breaks", (head + r for r in rows.breaks), rows.breaks)
@@ -181,15 +200,23 @@ class BatchWriter:
         if batch % SUMMARISE_BATCHES == 0:
             await self._connection.execute(SQL["summarise"])
 
-    async def _deltas(self, rows: Rows, batch: int, numbers: dict[str, int]) -> None:
+    async def _ensure_partition(self, stored_us: int) -> None:
+        """The hour's partitions, and in good time the next one's: nothing waits for them at the turn of the hour."""
+        for at_us in (stored_us, stored_us + HOUR_US // 2):
+            if at_us // HOUR_US not in self._hours:
+                await self._connection.execute(SQL["ensure_partition"], datetime_of_us(at_us))
+                self._hours.add(at_us // HOUR_US)
+
+    async def _deltas(self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int) -> None:
         count = len(rows.run)
         if not count:
             return
         columns = {
             "lane": np.full(count, self._lane),
             "batch": np.full(count, batch),
+            "stored_at": np.full(count, stored_us - copy.PG_EPOCH_US),
             "market": [numbers[t] for t in rows.ticker],
-            **{name: getattr(rows, name) for name, _ in DELTA_LAYOUT if name not in ("lane", "batch", "market")},
+            **{name: getattr(rows, name) for name, _ in DELTA_LAYOUT if name not in COMPUTED},
         }
         data = io.BytesIO(copy.encode(DELTA_LAYOUT, columns))
         await self._connection.copy_to_table(
@@ -207,8 +234,13 @@ class BatchWriter:
             wanted.update(row.ticker for row in group)
         new = sorted(wanted - self._numbers.keys())
         if new:
-            for row in await self._connection.fetch(SQL["allot_markets"], new):
-                self._numbers[row["ticker"]] = row["market"]
+            # A second look finds what another lane's loader allotted between the first one's two steps.
+            for _ in range(2):
+                for row in await self._connection.fetch(SQL["allot_markets"], new):
+                    self._numbers[row["ticker"]] = row["market"]
+                new = [ticker for ticker in new if ticker not in self._numbers]
+                if not new:
+                    break
             if missing := wanted - self._numbers.keys():
                 raise StorageError(f"no number was allotted to {sorted(missing)[:3]}")
         return self._numbers

@@ -11,13 +11,14 @@ from prometheus_client.registry import Collector
 from gatherer.crew.crew import Crew
 from gatherer.keeper import Keeper
 from gatherer.registry import Registry
+from gatherer.retention import Retention
 
 
 class GathererCollector(Collector):
     """Reads the state of connections, journal and loaders at each scrape."""
 
-    def __init__(self, crew: Crew, markets: Registry, keeper: Keeper) -> None:
-        self._crew, self._markets, self._keeper = crew, markets, keeper
+    def __init__(self, crew: Crew, markets: Registry, keeper: Keeper, retention: Retention) -> None:
+        self._crew, self._markets, self._keeper, self._retention = crew, markets, keeper, retention
 
     def collect(self) -> Iterator[Metric]:
         """All metric families."""
@@ -47,6 +48,14 @@ class GathererCollector(Collector):
         yield GaugeMetricFamily("gatherer_markets", "Markets that are recorded.", len(self._markets.listing.markets))
         yield GaugeMetricFamily(
             "gatherer_exchange_active", "Whether the exchange says that it is active.", not self._markets.inactive
+        )
+        yield CounterMetricFamily(
+            "gatherer_batches_dropped_unread",
+            "Batches that left the full disk before every consumer had them.",
+            self._retention.dropped_unread,
+        )
+        yield GaugeMetricFamily(
+            "gatherer_disk_used_ratio", "Used share of the journal's disk.", self._retention.disk_percent / 100
         )
         yield from self._journal()
         yield from self._lanes()

@@ -24,6 +24,7 @@ from gatherer.keeper import Keeper
 from gatherer.load_writer import SQL
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
+from gatherer.retention import Retention
 from gatherer.sharding import Sharding
 
 WATCH_S: Final = 0.5
@@ -49,8 +50,9 @@ class Gatherer:
             async with Rest(config.kalshi.rest_url, self._signer) as rest:
                 self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
                 self._keeper = Keeper(config, self._crew)
+                self._retention = Retention(config, dsn)
                 self._registry = Registry(rest, config, dsn, self._crew)
-                collector = registry(GathererCollector(self._crew, self._registry, self._keeper))
+                collector = registry(GathererCollector(self._crew, self._registry, self._keeper, self._retention))
                 async with http.serve(config.http, collector, self._why_not_ready, self.status) as port:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
                     await self._record_until(stopped)
@@ -64,6 +66,7 @@ class Gatherer:
             asyncio.create_task(self._registry.run(), name="registry"),
             asyncio.create_task(self._registry.watch_exchange(), name="exchange status"),
             asyncio.create_task(self._keeper.run(), name="keeper"),
+            asyncio.create_task(self._retention.run(), name="retention"),
             asyncio.create_task(self._watch_crew(), name="watch"),
         ]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
@@ -161,6 +164,7 @@ class Gatherer:
                 if not c.up or c.escalations
             ][:20],
             "journal": self._keeper.status(),
+            "retention": self._retention.status(),
             "loader": {
                 "healthy": all(lane.healthy for lane in crew.capturing),
                 "delta_rows": sum(lane.delta_rows for lane in crew.lanes),

@@ -87,6 +87,7 @@ class Snapshots(Section):
 class Retention(Section):
     keep_after_ack: DurationMs = 72 * HOUR
     max_disk: Percent = 80
+    look: DurationMs = MINUTE
 
 
 class Http(Section):

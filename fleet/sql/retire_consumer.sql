@@ -1,0 +1,1 @@
+DELETE FROM consumers WHERE consumer = $1 RETURNING lane

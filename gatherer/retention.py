@@ -1,0 +1,109 @@
+"""What leaves the local database: hours that every consumer has stored and that are old; on a full disk, the oldest.
+
+A reader that is registered as a consumer is waited for, however long it is away, until the disk says otherwise. What
+goes unread is listed in `dropped_unread`, and is an alarm. TimescaleDB drops and compresses chunks, plain PostgreSQL
+detaches and drops partitions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from common import log
+from common.config.schema import GathererConfig
+from common.errors import StorageError
+from common.storage.database import CLIENT_ERRORS, connect
+from gatherer.load_writer import SQL
+
+LOCK_WAIT: Final = "2s"
+COMPRESS_AFTER: Final = timedelta(hours=1)  # and once every consumer has passed
+SMALL_TABLES: Final = ("runs", "sessions", "breaks", "quarantine", "batches")  # by batch, in this order
+
+
+class Retention:
+    """Drops what may go, at intervals."""
+
+    def __init__(self, config: GathererConfig, dsn: str) -> None:
+        self._config, self._dsn = config, dsn
+        self.dropped_hours = 0
+        self.dropped_unread = 0
+        self.disk_percent = 0.0
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await asyncio.sleep(self._config.retention.look / 1000)
+            try:
+                connection = await connect(self._dsn)
+                try:
+                    await self.look(connection)
+                    self.last_error = ""
+                finally:
+                    await connection.close()
+            except (StorageError, *CLIENT_ERRORS) as error:
+                self.last_error = f"{type(error).__name__}: {error}"
+                log.get().warning("retention_failed", error=self.last_error)
+
+    async def look(self, connection: asyncpg.Connection) -> None:
+        """Drop what may go now."""
+        await connection.execute("SELECT set_config('lock_timeout', $1, false)", LOCK_WAIT)
+        self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
+        keep = timedelta(milliseconds=self._config.retention.keep_after_ack)
+        limit = await connection.fetchval(SQL["retention_limit"], keep)
+        if limit is not None:
+            await self._drop(connection, limit)
+        if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
+            stored = await connection.fetchval(SQL["retention_limit"], COMPRESS_AFTER)
+            await connection.execute(SQL["compress_chunks"], stored)
+        usage = await asyncio.to_thread(shutil.disk_usage, self._config.journal.dir)
+        self.disk_percent = 100 * usage.used / usage.total
+        if self.disk_percent > self._config.retention.max_disk:
+            await self._drop_oldest(connection)
+
+    async def _drop_oldest(self, connection: asyncpg.Connection) -> None:
+        """Above `max_disk` the oldest hour goes, read or not; one at a look, as the disk may be filled by others."""
+        engine = await connection.fetchval(SQL["storage_engine"])
+        oldest = await connection.fetchval(SQL["oldest_chunk" if engine == "timescaledb" else "oldest_hour"])
+        if oldest is None:
+            return
+        for row in await connection.fetch(SQL["note_dropped_unread"], oldest):
+            log.get().error(
+                "dropped_unread",
+                lane=row["lane"],
+                from_batch=row["from_batch"],
+                to_batch=row["to_batch"],
+                disk_percent=round(self.disk_percent, 1),
+                cure="let the deduplicator catch up; a larger disk, or a shorter retention.keep_after_ack",
+            )
+        await self._drop(connection, oldest)
+        self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
+
+    async def _drop(self, connection: asyncpg.Connection, limit: datetime) -> None:
+        for row in await connection.fetch(SQL["old_batches"], limit):
+            await connection.execute(SQL["delete_old_slices"], row["lane"], row["batch"], limit)
+            for table in SMALL_TABLES:
+                await connection.execute(SQL[f"delete_old_{table}"], row["lane"], row["batch"])
+        if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
+            await connection.execute(SQL["drop_chunks"], limit)
+            return
+        for hour in await connection.fetch(SQL["old_hours"], limit):
+            # Detaching waits for readers of the hour, not readers for it; a lock that is not had in time is left.
+            await connection.execute(hour["detach"])
+            await connection.execute(hour["remove"])
+            self.dropped_hours += 1
+
+    def status(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return {
+            "disk_percent": round(self.disk_percent, 1),
+            "max_disk_percent": self._config.retention.max_disk,
+            "partitions_dropped": self.dropped_hours,
+            "batches_dropped_unread": self.dropped_unread,
+            "last_error": self.last_error,
+        }

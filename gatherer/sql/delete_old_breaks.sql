@@ -1,0 +1,1 @@
+DELETE FROM breaks WHERE lane = $1 AND batch <= $2

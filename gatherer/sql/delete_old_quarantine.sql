@@ -1,0 +1,1 @@
+DELETE FROM quarantine WHERE lane = $1 AND batch <= $2

@@ -1,0 +1,1 @@
+SELECT min(high) FROM hours WHERE high <= now()

@@ -1,0 +1,1 @@
+SELECT storage_engine()

@@ -1,0 +1,186 @@
+"""The gatherer's local database in hours: made ahead, read within, dropped behind; on both engines.
+
+TimescaleDB is in no package registry: its tests run where FLEET_TIMESCALE_DSN names a server that has it preloaded, on
+a database that may be emptied, and are skipped, and say so, where not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from common.config.load import load_gatherer
+from common.config.schema import GathererConfig
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
+from gatherer.derive import rows
+from gatherer.journal.format import Place
+from gatherer.load_writer import BatchWriter
+from gatherer.retention import Retention
+from tests.keys import write_key
+from tests.test_config import GATHERER, written
+
+HOUR_US = 3_600_000_000
+ENGINES = ("partitions", "timescaledb")
+JOURNAL = "0b0e7f39-7e4c-4b53-9d0b-3c1a7c7a4f00"
+
+
+@pytest_asyncio.fixture(params=ENGINES)
+async def dsn(request: pytest.FixtureRequest, open_folder: Path) -> AsyncIterator[str]:
+    """A migrated gatherer database of an engine."""
+    if request.param == "timescaledb":
+        given = os.environ.get("FLEET_TIMESCALE_DSN")
+        if not given:
+            pytest.skip("TimescaleDB is not installed here (FLEET_TIMESCALE_DSN names no server that has it)")
+        connection = await asyncpg.connect(given)
+        await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+        await connection.close()
+        await asyncio.to_thread(migrate.migrate, given, "gatherer")
+        yield given
+        return
+    async with EmbeddedServer(open_folder / "db") as server:
+        await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+        yield server.dsn
+
+
+def batch(n: int) -> rows.Rows:
+    """A batch of one change, one trade, one ticker, with a slice and a run of its own that end in it."""
+    out = rows.Rows(delta_frames=1, frames=3)
+    out.run, out.ticker, out.seq, out.exchange_ms, out.ordinal = [n], ["T"], [n], [n], [0]
+    out.exchange_us, out.side, out.price, out.delta, out.received_us = [-1], [0], [4700], [100], [n]
+    out.sessions = [rows.SessionRow(n, "orderbook", 1, "ws://x", False, n)]
+    out.slices = [rows.SliceRow(n, n, 1, "orderbook_delta", 1, n)]
+    out.runs = [rows.RunRow(n, n, "T", 1, 0)]
+    out.run_events = [rows.RunEvent(0, n, "ended", 0, n, "x")]
+    out.horizons = [rows.HorizonRow(n, n, True, "x")]
+    out.trades = [rows.TradeRow(n, n, f"00000000-0000-0000-0000-{n:012d}", "T", n, 1, 1, 0, False, n)]
+    out.tickers = [rows.TickerRow("T", n, None, None, None, None, None, None, None, n)]
+    out.breaks = [rows.BreakRow(n, 1, "gap", 1, 2, n)]
+    return out
+
+
+def config(folder: Path, **retention: str) -> GathererConfig:
+    """A configuration with this retention."""
+    text = GATHERER.replace("key.pem", str(write_key(folder / "key.pem")))
+    text = text.replace("/var/lib/kalshi/journal", str(folder))
+    given = {"keep_after_ack": "2h", "max_disk": "100%", **retention}
+    return load_gatherer(
+        written(folder, text + f"retention: {{{', '.join(f'{k}: {v}' for k, v in given.items())}}}\n"), {}
+    )
+
+
+async def fill(connection: asyncpg.Connection, folder: Path, hours: int, lane: int = 0) -> int:
+    """Two batches an hour, the last in the present one; returns how many."""
+    now_us = time.time_ns() // 1000
+    at_us = now_us - (hours - 1) * HOUR_US
+    writer = BatchWriter(connection, lane, folder, JOURNAL, now_us=lambda: at_us)
+    await writer.resume()
+    for n in range(2 * hours):
+        await writer.write(batch(n + 1), Place(1, n + 1), at_us)
+        if n % 2:
+            at_us += HOUR_US
+    return writer.batch
+
+
+async def count(connection: asyncpg.Connection, table: str) -> int:
+    """Rows of a table."""
+    return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
+
+
+async def test_hours_go_once_every_consumer_has_them_and_they_are_old(dsn: str, tmp_path: Path) -> None:
+    """Not for one consumer alone, not before their time, and the lane's place always stays."""
+    connection = await asyncpg.connect(dsn)
+    batches = await fill(connection, tmp_path, hours=6)
+    retention = Retention(config(tmp_path), dsn)
+    await retention.look(connection)
+    assert await count(connection, "deltas") == batches, "nobody is registered: nothing goes"
+    await connection.execute("SELECT acknowledge('first', 1, 0::smallint, 12)")
+    await connection.execute("SELECT acknowledge('second', 1, 0::smallint, 4)")
+    await retention.look(connection)
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5, "the second consumer has two hours only"
+    await connection.execute("SELECT acknowledge('second', 1, 0::smallint, 12)")
+    await retention.look(connection)
+    left = await connection.fetchval("SELECT min(batch) FROM deltas")
+    assert left == 7, "three hours are older than keep_after_ack"
+    for table in ("trades", "tickers", "horizons", "run_events", "breaks", "sessions", "slices", "runs", "batches"):
+        oldest = await connection.fetchval(f"SELECT min(batch) FROM {table}") if table != "sessions" else 7
+        assert 7 <= oldest <= 8, table
+    assert await count(connection, "dropped_unread") == 0
+    writer = BatchWriter(connection, 0, tmp_path, JOURNAL)
+    assert (await writer.resume()).place == Place(1, 12) and writer.batch == 12
+    await connection.close()
+
+
+async def test_a_consumer_that_is_retired_is_waited_for_no_longer(dsn: str, tmp_path: Path) -> None:
+    """And a lane that a consumer has never read holds everything up."""
+    connection = await asyncpg.connect(dsn)
+    await fill(connection, tmp_path, hours=5)
+    await connection.execute("INSERT INTO lanes (lane) VALUES (1)")
+    await connection.execute("SELECT acknowledge('dead', 1, 0::smallint, 2)")
+    await connection.execute("SELECT acknowledge('alive', 1, 0::smallint, 10)")
+    retention = Retention(config(tmp_path), dsn)
+    await retention.look(connection)
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 3
+    await connection.execute("DELETE FROM consumers WHERE consumer = 'dead'")
+    await retention.look(connection)
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5
+    await connection.close()
+
+
+async def test_a_full_disk_drops_the_oldest_and_lists_what_was_unread(dsn: str, tmp_path: Path) -> None:
+    """One hour at a look; the present hour never."""
+    connection = await asyncpg.connect(dsn)
+    await fill(connection, tmp_path, hours=3)
+    await connection.execute("SELECT acknowledge('slow', 1, 0::smallint, 1)")
+    retention = Retention(config(tmp_path, max_disk="1%"), dsn)
+    await retention.look(connection)
+    rows_ = await connection.fetch("SELECT lane, from_batch, to_batch FROM dropped_unread")
+    assert [tuple(r) for r in rows_] == [(0, 2, 2)] and retention.dropped_unread == 1
+    for _ in range(4):
+        await retention.look(connection)
+    assert retention.dropped_unread == 3
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5, "the present hour stays"
+    await connection.close()
+
+
+async def test_writing_across_the_turn_of_an_hour_and_from_two_lanes(dsn: str, tmp_path: Path) -> None:
+    """Partitions are there before their first row, whoever comes first."""
+    connections = [await asyncpg.connect(dsn) for _ in range(2)]
+    folders = [tmp_path / "0", tmp_path / "1"]
+    for folder in folders:
+        folder.mkdir()
+    await asyncio.gather(*(fill(c, f, 4, lane) for lane, (c, f) in enumerate(zip(connections, folders, strict=True))))
+    assert await count(connections[0], "deltas") == 16
+    for connection in connections:
+        await connection.close()
+
+
+async def test_old_rows_stay_readable_after_the_upgrade(server: EmbeddedServer) -> None:
+    """A database of the first release keeps its rows when its tables become partitioned."""
+    from yoyo import get_backend, read_migrations
+
+    def first_release() -> None:
+        backend = get_backend(server.dsn.replace("postgresql://", "postgresql+psycopg://"))
+        for migration in read_migrations(str(migrate.folder("gatherer"))):
+            if migration.id < "0003":
+                backend.apply_one(migration)
+        backend.connection.close()
+
+    await asyncio.to_thread(first_release)
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute("INSERT INTO lanes (lane) VALUES (0)")
+    await connection.execute("INSERT INTO deltas VALUES (0, 1, 1, 1, 1, 1, 0, -1, 0, 1, 1, 1)")
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    assert await count(connection, "deltas") == 1
+    await connection.execute("SELECT ensure_partition(now())")
+    await connection.execute("SELECT ensure_partition(now() + interval '1 hour')")
+    names = {r["partition"] for r in await connection.fetch("SELECT partition FROM hours WHERE name = 'deltas'")}
+    assert "deltas_before" in names and len(names) == 2
+    await connection.close()
