@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Coroutine
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ from common import cli
 from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
+from common.numbers import EPOCH, ONE_US
 from common.storage import embedded
 from common.storage.database import connect
 from common.storage.migrate import migrate as migrate_schema
@@ -29,6 +31,7 @@ from fleet.statements import SQL
 
 T = TypeVar("T")
 CONFIG = click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"])
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
@@ -107,6 +110,10 @@ async def _fetch(dsn: str, statement: str, *arguments: Any) -> list[dict[str, An
         await connection.close()
 
 
+def _us(at: datetime) -> int:
+    return (at - EPOCH) // ONE_US
+
+
 def _print(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
     if as_json:
         print(json.dumps(rows, default=str))
@@ -130,7 +137,7 @@ def gaps(config_file: Path, as_json: bool) -> None:
 
 @main.command()
 @click.argument("ticker")
-@click.option("--at", type=click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S"]), help="UTC; now if left out")
+@click.option("--at", type=MOMENT, help="UTC; now if left out")
 @CONFIG
 @JSON
 def book(ticker: str, at: datetime | None, config_file: Path, as_json: bool) -> None:
@@ -180,6 +187,36 @@ def consumers(config_file: Path, retire: str | None, as_json: bool) -> None:
     if retire is not None and not _run(_fetch(dsn, SQL["retire_consumer"], retire)):
         raise click.UsageError(f"{retire!r} is no consumer of this gatherer")
     _print(_run(_fetch(dsn, SQL["consumers"])), as_json, "Consumers")
+
+
+@main.command()
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@JSON
+def reload(config_file: Path, start: datetime, end: datetime | None, as_json: bool) -> None:
+    """Load a part of a gatherer's journal again, with today's code; CONFIG is the gatherer's file.
+
+    The rows become new batches in a lane of their own: production confirms what it has and takes what it lacks.
+    """
+    from gatherer.reload import Reloaded
+    from gatherer.reload import reload as work
+
+    config, dsn = _gatherer(config_file)
+    until = (end or datetime.now(UTC)).replace(tzinfo=UTC)
+
+    async def report(so_far: Reloaded) -> None:
+        if not as_json:
+            print(f"lane {so_far.source_lane} into {so_far.lane}: {so_far.frames} frames, {so_far.delta_rows} changes")
+
+    async def run() -> list[Reloaded]:
+        connection = await connect(dsn)
+        try:
+            return await work(config, connection, _us(start.replace(tzinfo=UTC)), _us(until), report)
+        finally:
+            await connection.close()
+
+    _print([asdict(one) for one in _run(run())], as_json, "Loaded again")
 
 
 @main.command()

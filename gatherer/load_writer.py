@@ -76,13 +76,13 @@ class Refused:
 
 
 class BatchWriter:
-    """The one writer of a lane: numbers batches without holes."""
+    """The one writer of a lane: numbers batches without holes. `folder`: its journal's, None for a second reading."""
 
     def __init__(
         self,
         connection: asyncpg.Connection,
         lane: int,
-        folder: Path,
+        folder: Path | None,
         journal: str,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
@@ -122,12 +122,16 @@ class BatchWriter:
         await self._connection.execute(SQL["close_lane"], self._lane)
 
     def _remembered(self) -> Loaded | None:
+        if self._folder is None:
+            return None
         try:
             return msgspec.json.decode((self._folder / LOADED_FILE).read_bytes(), type=Loaded)
         except (FileNotFoundError, msgspec.MsgspecError):
             return None  # never written, or cut off by a power loss: then the database is not older than it
 
     def _remember(self) -> None:
+        if self._folder is None:
+            return
         file = self._folder / LOADED_FILE
         half = file.with_suffix(".new")
         half.write_bytes(msgspec.json.encode(Loaded(self._instance, self.batch)))

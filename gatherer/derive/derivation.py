@@ -55,6 +55,24 @@ class Derivation:
         taken, self.out = self.out, Rows()
         return taken
 
+    def adopt(self, at_us: int) -> None:
+        """Announce what the state holds as begun here: for a reading that starts in the middle, into another lane.
+
+        A run claims nothing of the group that is open here, whose beginning is not read again.
+        """
+        for session in self.state.sessions.values():
+            self.out.sessions.append(rows.SessionRow(session.session, session.role, 0, "", False, at_us))
+            for slice_ in session.slices.values():
+                slice_.reported_ms = -1
+                self.out.slices.append(
+                    rows.SliceRow(slice_.slice, session.session, slice_.sid, slice_.channel, slice_.next_seq, at_us)
+                )
+                for run in slice_.runs.values():
+                    if run.cover_from_ms < NEVER:
+                        run.cover_from_ms = max(run.cover_from_ms, run.last_ms + 1)
+                    claims = run.cover_from_ms if run.claiming else NEVER
+                    self.out.runs.append(rows.RunRow(run.run, slice_.slice, run.ticker, slice_.next_seq, claims))
+
     def cut(self, reason: str, at_us: int) -> None:
         """The journal does not go on from here: every session, slice and run ends."""
         for session in list(self.state.sessions.values()):

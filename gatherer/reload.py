@@ -1,0 +1,156 @@
+"""Reading a part of the journal again, with today's code, into a lane of its own.
+
+The rows come as new batches, so that every reader gets them: as a second copy of what it has, with the same identities,
+and as the first copy of what an older code could not read. Nothing is replaced and nothing is numbered anew.
+
+A part that begins at a process start gives exactly the rows that the first reading gave. One that begins in the middle
+takes up the loader's state at its head: the groups that were open there have lost their beginnings, and their rows
+have unknown ordinals in this lane.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from common.config.schema import GathererConfig
+from common.errors import JournalError
+from gatherer.derive import state
+from gatherer.derive.derivation import BoundsMs, Derivation
+from gatherer.journal.format import MAGIC, Place, Record, SegmentHeader, decode
+from gatherer.journal.reader import JournalReader
+from gatherer.journal.segments import (
+    SegmentBytes,
+    journal_uuid,
+    lane_folder,
+    lanes_present,
+    segments,
+    state_file,
+)
+from gatherer.load_writer import SQL, BatchWriter
+
+RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
+HEAD_READ_BYTES: Final = 64 << 10
+
+
+@dataclass
+class Reloaded:
+    """What one lane's part became."""
+
+    source_lane: int
+    lane: int
+    from_segment: int
+    to_segment: int
+    batches: int = 0
+    frames: int = 0
+    delta_rows: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    segments: list[int]
+    state: state.State
+
+
+async def reload(
+    config: GathererConfig,
+    connection: asyncpg.Connection,
+    from_us: int,
+    to_us: int,
+    progress: Callable[[Reloaded], Awaitable[None]] | None = None,
+) -> list[Reloaded]:
+    """Load every segment that holds records of [from_us, to_us) again; raises `JournalError` if there is none."""
+    done = []
+    for lane in lanes_present(config.journal.dir):
+        folder = lane_folder(config.journal.dir, lane)
+        part = _part(folder, from_us, to_us)
+        if part is not None:
+            done.append(await _lane(config, connection, lane, folder, part, progress))
+    if not done:
+        raise JournalError(f"no segment in {config.journal.dir} holds anything of that time")
+    return done
+
+
+async def _lane(
+    config: GathererConfig,
+    connection: asyncpg.Connection,
+    source: int,
+    folder: Path,
+    part: _Part,
+    progress: Callable[[Reloaded], Awaitable[None]] | None,
+) -> Reloaded:
+    lane = int(await connection.fetchval(SQL["next_lane"], RELOAD_LANES_FROM))
+    result = Reloaded(source, lane, part.segments[0], part.segments[-1])
+    writer = BatchWriter(connection, lane, None, journal_uuid(folder))
+    await writer.resume(drain=True)
+    bounds = config.bounds
+    derivation = Derivation(BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock), part.state)
+    derivation.adopt(time.time_ns() // 1000)
+    reader = JournalReader(folder, Place(part.segments[0], 0))
+    last: Record | None = None
+    while True:
+        chunk = reader.read(config.load.batch_records)
+        over = chunk is None or chunk.segment not in part.segments
+        if chunk is not None and not over:
+            at_us = chunk.records[0].wall_us if chunk.records else 0
+            if chunk.cut and chunk.segment != part.segments[0]:
+                derivation.cut(chunk.cut, at_us)
+                derivation.state = state.fresh(chunk.segment)
+            for record in chunk.records:
+                derivation.apply(record)
+            last = chunk.records[-1] if chunk.records else last
+        else:
+            derivation.cut("reload_ended", last.wall_us if last else 0)
+        taken = derivation.take()
+        await writer.write(taken, reader.place, last.wall_us if last else 0)
+        result.batches += 1
+        result.frames += taken.frames
+        result.delta_rows += len(taken.run)
+        result.quarantined += len(taken.quarantine)
+        if progress is not None:
+            await progress(result)
+        if over:
+            await writer.close_lane()
+            return result
+
+
+def _part(folder: Path, from_us: int, to_us: int) -> _Part | None:
+    """The segments that overlap the time, from one on whose head's state is known."""
+    present = segments(folder)
+    started = {number: _started(folder, number) for number in present}
+    ends = {a: started[b][0] for a, b in itertools.pairwise(present)}
+    wanted = [n for n in present if started[n][0] < to_us and ends.get(n, to_us) > from_us]
+    if not wanted:
+        return None
+    for number in reversed([n for n in present if n <= wanted[0]]):
+        known = _state(folder, number, continues=started[number][1])
+        if known is not None:
+            return _Part([n for n in present if number <= n <= wanted[-1]], known)
+    raise JournalError(f"{folder}: no state is left of the time before segment {wanted[0]}; choose a later --from")
+
+
+def _started(folder: Path, segment: int) -> tuple[int, bool]:
+    """When a segment begins (microseconds), and whether it continues the one before."""
+    data = SegmentBytes(folder, segment).read(0, HEAD_READ_BYTES)
+    record = next(decode(data, len(MAGIC)), None)
+    if record is None:
+        return 0, False  # cut off in its first record: empty
+    return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
+
+
+def _state(folder: Path, segment: int, *, continues: bool) -> state.State | None:
+    if not continues:
+        return state.fresh(segment)
+    try:
+        return state.load(state_file(folder, segment).read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError, zlib.error):
+        return None
