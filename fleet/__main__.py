@@ -72,6 +72,29 @@ def check_config(config_file: Path) -> None:
 
 @main.command()
 @CONFIG
+@click.option(
+    "--dial", is_flag=True, help="open as many connections as configured, at once (not beside a running gatherer)"
+)
+@JSON
+def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
+    """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
+    from fleet.doctor import examine
+
+    try:
+        config = load_any(config_file)
+    except FleetError as error:
+        cli.fail(error)
+
+    async def work() -> list[dict[str, Any]]:
+        return [asdict(finding) async for finding in examine(config_file, config, dials=dial)]
+
+    findings = _run(work())
+    _print(findings, as_json, str(config_file))
+    sys.exit(0 if all(finding["ok"] for finding in findings) else 1)
+
+
+@main.command()
+@CONFIG
 def migrate(config_file: Path) -> None:
     """Create or upgrade the database that the file names."""
     try:

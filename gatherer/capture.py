@@ -42,6 +42,7 @@ class Capture:
             protocol.snapshot_wait / 1000,
             protocol.reply_wait / 1000,
             protocol.idle_probe / 1000,
+            protocol.silence / 1000,
             config.snapshots.audit / 1000,
             protocol.snapshot_wait / 1000 * REPAIR_WINDOW_WAITS,
         )
@@ -91,8 +92,7 @@ class Capture:
             self._connections[number].hold(markets)
         for session, sid, tickers in order.snapshots:
             for connection in self._connections.values():
-                if connection.session == session:
-                    connection.ask_snapshots(sid, tickers)
+                connection.ask_snapshots(session, sid, tickers)
         if order.full is not None and order.full != self._full:
             self._full = order.full
             if self._full:

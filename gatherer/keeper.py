@@ -16,6 +16,7 @@ from common.config.schema import GathererConfig
 from gatherer.crew.crew import Crew
 from gatherer.crew.lane import Lane
 from gatherer.journal.segments import (
+    archived_file,
     compress,
     disk_bytes,
     lane_folder,
@@ -23,6 +24,7 @@ from gatherer.journal.segments import (
     segment_file,
     segments,
 )
+from gatherer.raw import RawBucket
 
 LOOK_S: Final = 1.0
 
@@ -33,8 +35,9 @@ class _Segment:
     lane: Lane
     folder: Path
     bytes: int
-    last: bool  # the one that is written, or the newest of a lane without a worker
+    last: bool  # the one that is written, or is not read to its end yet
     loaded: bool
+    archived: bool
 
 
 class Keeper:
@@ -42,6 +45,7 @@ class Keeper:
 
     def __init__(self, config: GathererConfig, crew: Crew) -> None:
         self._config, self._crew = config.journal, crew
+        self.raw = RawBucket(config.journal.raw, config.gatherer_id) if config.journal.raw else None
         self.full = False
         self.bytes = 0
         self.compressed = 0
@@ -62,7 +66,17 @@ class Keeper:
                 saved = await asyncio.to_thread(compress, segment.folder, segment.number)
                 self.compressed += 1
                 log.get().debug("segment_compressed", lane=segment.lane.number, segment=segment.number, saved=saved)
-        self._make_room(await asyncio.to_thread(self._present))
+        present = await asyncio.to_thread(self._present)
+        self._make_room(present)
+        await self._archive(present)
+
+    async def _archive(self, present: list[_Segment]) -> None:
+        """The state at a segment's head is there once the loader has passed it: so is the upload."""
+        for segment in present:
+            if self.raw is None or segment.last or not segment.loaded or segment.archived:
+                continue
+            if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
+                return
 
     def _present(self) -> list[_Segment]:
         found = []
@@ -70,9 +84,10 @@ class Keeper:
             folder = lane_folder(self._config.dir, lane.number)
             numbers = segments(folder)
             for number in numbers:
-                last = number == numbers[-1]
+                last = number == numbers[-1] and not lane.drained
                 loaded = number < lane.loaded.segment or (lane.drained and not lane.captures)
-                found.append(_Segment(number, lane, folder, disk_bytes(folder, number), last, loaded))
+                archived = archived_file(folder, number).exists()
+                found.append(_Segment(number, lane, folder, disk_bytes(folder, number), last, loaded, archived))
         return sorted(found, key=lambda s: s.number)
 
     def _make_room(self, present: list[_Segment]) -> None:
@@ -83,7 +98,8 @@ class Keeper:
         for segment in list(present):
             if total <= most:
                 break
-            if segment.loaded:
+            waits = self.raw is not None and self.raw.reachable and not segment.archived
+            if segment.loaded and not waits:
                 remove(segment.folder, segment.number)
                 present.remove(segment)
                 total -= segment.bytes
@@ -110,4 +126,6 @@ class Keeper:
             "records": sum(lane.report.records for lane in self._crew.capturing),
             "segments_compressed": self.compressed,
             "segments_removed": self.removed,
+            "segments_archived": self.raw.uploaded if self.raw else 0,
+            "raw_error": self.raw.last_error if self.raw else "",
         }

@@ -38,6 +38,7 @@ class Times:
     snapshot_wait: float
     reply_wait: float
     idle_probe: float
+    silence: float = 25.0
     audit: float = 0.0
     repair_window: float = 60.0
 
@@ -118,6 +119,7 @@ class Conversation:
         self._resubscribed = False  # once since every book was last known: the next step is a new connection
         self._channels_asked: set[str] = set()
         self._repaired_s: deque[float] = deque(maxlen=REPAIRS_MAX)
+        self._hot: _Sid | None = None
         self._quiet_till_s = 0.0
         self._quiet_s = QUIET_FIRST_S
         self.repairs = 0
@@ -140,7 +142,7 @@ class Conversation:
 
     def remove(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """Markets that are over: they leave their subscription."""
-        for market in markets:
+        for market in tuple(markets):
             if market in self.rejected:
                 self.rejected.remove(market)
             if self._markets.pop(market, 0) is None:
@@ -188,6 +190,27 @@ class Conversation:
         elif head.type in ("subscribed", "ok", "unsubscribed", "error"):
             actions += self._reply(head, now_s)
         return actions
+
+    def due_change(self) -> bytes:
+        """How the order-book change that is due next begins on the wire (facts, section 2.3), if one is.
+
+        Only a short cut: whatever looks different is decoded.
+        """
+        self._hot = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK and s.next_seq), None)
+        return self._due_prefix()
+
+    def due_change_came(self, now_s: float) -> bytes:
+        """The change that was due came; returns how the next one begins."""
+        held = self._hot
+        assert held is not None and held.next_seq is not None
+        held.next_seq += 1
+        held.numbered_s, held.probed_s = now_s, None
+        return b'{"type":"orderbook_delta","sid":%d,"seq":%d,' % (held.sid, held.next_seq)
+
+    def _due_prefix(self) -> bytes:
+        if self._hot is None or self._hot.next_seq is None:
+            return b"\n"
+        return b'{"type":"orderbook_delta","sid":%d,"seq":%d,' % (self._hot.sid, self._hot.next_seq)
 
     def tick(self, now_s: float) -> list[Action]:
         """What is due now: overdue replies and snapshots, probes of idle subscriptions."""

@@ -6,12 +6,14 @@ import asyncio
 import json
 import signal
 import sys
+import tempfile
 from pathlib import Path
 
 import click
 
 from simulator.auth import Accounts
 from simulator.exchange import Exchange
+from simulator.journals import fetch, is_segment
 from simulator.replay import Replay
 from simulator.server import Server
 from simulator.synthetic import Plan, Synthetic
@@ -23,11 +25,19 @@ def main() -> None:
     """An exchange to run a fleet against: real protocol, real faults, known truth."""
 
 
-def recordings(paths: tuple[Path, ...]) -> list[Path]:
-    """The recordings among files and folders."""
+def replayed(sources: tuple[str, ...], folder: Path) -> list[Path]:
+    """The recordings and journal segments among files, folders and s3:// prefixes (which are fetched into `folder`)."""
     files: list[Path] = []
-    for path in paths:
-        files.extend(sorted(path.rglob("*.ndjson.gz")) if path.is_dir() else [path])
+    for source in sources:
+        path = fetch(source, folder) if source.startswith("s3://") else Path(source)
+        if not path.exists():
+            raise click.BadParameter(f"{source} does not exist")
+        found = (
+            [f for f in path.rglob("*") if f.name.endswith(".ndjson.gz") or is_segment(f)] if path.is_dir() else [path]
+        )
+        if not found:
+            raise click.BadParameter(f"{source} holds neither recordings (*.ndjson.gz) nor segments of a journal")
+        files.extend(sorted(found))
     return files
 
 
@@ -39,7 +49,7 @@ def recordings(paths: tuple[Path, ...]) -> list[Path]:
 @click.option("--truth", type=click.Path(dir_okay=False, path_type=Path), help="write the truth log here")
 @click.option("--delivered", type=click.Path(dir_okay=False, path_type=Path), help="write every frame sent here")
 @click.option("--connections-max", default=200, show_default=True, help="connections of one account")
-@click.option("--replay", type=click.Path(exists=True, path_type=Path), multiple=True, help="recordings or folders")
+@click.option("--replay", multiple=True, help="recordings, journals, folders of them, or s3://bucket/prefix")
 @click.option("--speed", default=1.0, show_default=True, help="divides the elapsed time of a replay")
 @click.option("--markets", default=0, show_default=True, help="synthetic markets")
 @click.option("--rate", default=500.0, show_default=True, help="synthetic changes per second")
@@ -58,7 +68,7 @@ def serve(
     truth: Path | None,
     delivered: Path | None,
     connections_max: int,
-    replay: tuple[Path, ...],
+    replay: tuple[str, ...],
     speed: float,
     markets: int,
     rate: float,
@@ -92,7 +102,8 @@ def serve(
             connections_max=connections_max,
         )
         if replay:
-            server.drivers.append(Replay(exchange, recordings(replay), speed))
+            with tempfile.TemporaryDirectory(prefix="kalshi-replay-") as folder:
+                server.drivers.append(Replay(exchange, replayed(replay, Path(folder)), speed))
         if markets:
             server.drivers.append(Synthetic(exchange, Plan(markets, rate, seed, close_after, create_after)))
         ports = await server.start(host, port, control_port)

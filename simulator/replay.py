@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulator.exchange import Exchange
+from simulator.journals import History, is_segment, read_journals
 from simulator.market import Market, price_units, size_units
 
 CHUNK: Final = 200
@@ -67,15 +68,30 @@ def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
     return ticker, opening, events
 
 
+def recorded(history: History) -> list[Recorded]:
+    """A market's history from a journal, with offsets since the journal's first event that never decrease."""
+    last = 0
+    events = []
+    for us, type_, msg in history.events:
+        last = max(last, us - history.began_us)
+        events.append(Recorded(last, type_, msg))
+    return events
+
+
 class Replay:
     """Plays several recordings at once."""
 
     def __init__(self, exchange: Exchange, files: list[Path], speed: float) -> None:
+        """`files`: recordings, and segments of journals."""
         self.exchange, self.speed = exchange, speed
         self._sources: list[tuple[Market, list[Recorded]]] = []
         self.finished = asyncio.Event()
-        for file in files:
-            ticker, opening, events = read_recording(file)
+        recordings = [file for file in files if not is_segment(file)]
+        sources = [(*read_recording(file), file) for file in recordings]
+        segments = [file for file in files if is_segment(file)]
+        for history in read_journals(segments):
+            sources.append((history.ticker, history.opening, recorded(history), segments[0]))
+        for ticker, opening, events, file in sources:
             market = Market(
                 ticker=ticker,
                 event_ticker=ticker.rsplit("-", 1)[0],

@@ -70,10 +70,15 @@ async def whole(fleet: LocalFleet) -> None:
     fleet.check_alive()
 
 
-async def one(name: str) -> None:
+def over(transport: str) -> dict[str, Any]:
+    """The parts of a plan for a transport."""
+    return {"connections": CONNECTIONS, "overrides": {"kalshi": {"transport": transport}}}
+
+
+async def one(name: str, transport: str) -> None:
     """One fault alone."""
     fault = FAULTS[name]
-    async with gathering(*SYNTHETIC, connections=CONNECTIONS) as fleet:
+    async with gathering(*SYNTHETIC, **over(transport)) as fleet:
         await asyncio.sleep(1)
         await fleet.control("/faults", fault)
         await asyncio.sleep(3)
@@ -89,20 +94,30 @@ async def one(name: str) -> None:
 
 
 NAME_LOG = "gatherer-a"
-GROUPS = [sorted(FAULTS)[n::5] for n in range(5)]
+TRANSPORTS = ("websockets", "picows", "aiohttp")
+PAIRS = [
+    (name, transport)
+    for n, name in enumerate(sorted(FAULTS))
+    for m, transport in enumerate(TRANSPORTS)
+    if LONG or n % len(TRANSPORTS) == m
+]
+GROUPS = [PAIRS[n : n + 3] for n in range(0, len(PAIRS), 3)]
 
 
-@pytest.mark.parametrize("group", GROUPS, ids=lambda g: ", ".join(g)[:60])
-async def test_each_fault_alone(group: list[str]) -> None:
-    """Several gatherers beside each other, one fault each."""
-    for start in range(0, len(group), 3):
-        await asyncio.gather(*(one(name) for name in group[start : start + 3]))
+@pytest.mark.parametrize("group", GROUPS, ids=lambda g: ", ".join(name for name, _ in g))
+async def test_each_fault_alone(group: list[tuple[str, str]]) -> None:
+    """Three gatherers beside each other, one fault and one transport each; with the long counts, all with all."""
+    results = await asyncio.gather(*(one(*pair) for pair in group), return_exceptions=True)
+    for pair, result in zip(group, results, strict=True):
+        if isinstance(result, BaseException):
+            raise AssertionError(f"{pair}: {result}") from result
 
 
 async def mix(seed: int) -> None:
     """A dozen random faults at random moments."""
     rng = random.Random(seed)
-    async with gathering(*SYNTHETIC, "--seed", str(seed), connections=CONNECTIONS, workers=1 + seed % 2) as fleet:
+    plan = over(TRANSPORTS[seed % 3])
+    async with gathering(*SYNTHETIC, "--seed", str(seed), workers=1 + seed % 2, **plan) as fleet:
         used: set[str] = set()
         for _ in range(10):
             fault = dict(FAULTS[rng.choice(sorted(FAULTS))])

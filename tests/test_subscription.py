@@ -258,6 +258,24 @@ def test_a_subscription_that_answers_no_probe_is_given_up() -> None:
     assert isinstance(talk.tick(21.1)[0], Reconnect)
 
 
+def test_the_change_that_is_due_is_known_by_its_first_letters() -> None:
+    """A short cut that may never take one frame for another."""
+    talk = subscribed(["A"])
+    talk.frame(head("orderbook_delta", sid=1, seq=2, msg={}), 1)
+    due = talk.due_change()
+    frame = b'{"type":"orderbook_delta","sid":1,"seq":3,"msg":{}}'
+    assert frame.startswith(due)
+    for other in (
+        b'{"type":"orderbook_delta","sid":1,"seq":30,"msg":{}}',
+        b'{"type":"orderbook_delta","sid":11,"seq":3,',
+    ):
+        assert not other.startswith(due)
+    assert talk.due_change_came(2.0) == b'{"type":"orderbook_delta","sid":1,"seq":4,'
+    assert not talk.tick(11.9) and sent(talk.tick(12.1)), "it counts as a numbered frame"
+    assert talk.frame(head("orderbook_delta", sid=1, seq=9, msg={}), 13)[0] == Broken(1, "gap", 4, 9)
+    assert Conversation("trade", TIMES, 5).due_change() == b"\n"
+
+
 def test_audits_are_spread_evenly_over_the_markets() -> None:
     """Each market's turn comes once in the interval, a few at a time."""
     markets = [f"M{n}" for n in range(40)]

@@ -28,6 +28,7 @@ import msgspec
 MAGIC: Final = b"KFJOURN1"
 PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
 _HEAD = struct.Struct("<IIB3xqqq")
+_START = struct.Struct("<II")
 _CHECKED = struct.Struct("<B3xqqq")
 HEAD_BYTES: Final = _HEAD.size
 END_PAYLOAD: Final = b"{}"  # of SEALED and CLOSED
@@ -102,10 +103,15 @@ class Place:
     offset: int
 
 
+def parts(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) -> tuple[bytes, bytes, bytes]:
+    """One record as the pieces of its bytes, so that the payload is not copied."""
+    checked = _CHECKED.pack(kind, session, wall_us, mono_us)
+    return _START.pack(len(payload), zlib.crc32(payload, zlib.crc32(checked))), checked, payload
+
+
 def encode(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) -> bytes:
     """One record as bytes."""
-    crc = zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us)))
-    return _HEAD.pack(len(payload), crc, kind, session, wall_us, mono_us) + payload
+    return b"".join(parts(kind, session, wall_us, mono_us, payload))
 
 
 def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record]:

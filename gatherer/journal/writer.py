@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from common.config.schema import JournalConfig
-from gatherer.journal.format import END_PAYLOAD, MAGIC, Kind, Place, SegmentHeader, encode
+from gatherer.journal.format import END_PAYLOAD, HEAD_BYTES, MAGIC, Kind, Place, SegmentHeader, encode, parts
 from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
 
 BUFFER_BYTES_MAX: Final = 1 << 20
@@ -47,9 +47,8 @@ class JournalWriter:
         """Queue one record; it is in the kernel after the next `flush`."""
         wall_us = wall_us or time.time_ns() // 1000
         mono_us = mono_us or time.monotonic_ns() // 1000
-        data = encode(kind, session, wall_us, mono_us, payload)
-        self._pending.append(data)
-        self._pending_bytes += len(data)
+        self._pending += parts(kind, session, wall_us, mono_us, payload)
+        self._pending_bytes += HEAD_BYTES + len(payload)
         self.records += 1
         if self._pending_bytes >= BUFFER_BYTES_MAX:
             self.flush()

@@ -1,52 +1,28 @@
-"""The seam to the WebSocket library: a socket that gives raw frames and says when it was last heard.
-
-The library's defaults do not fit: frames reach 64 MiB, compression halves the rate, sixteen frames of queue are
-a fraction of a millisecond. Liveness is judged by anything received, pings included, so pings must be seen.
-"""
+"""The `websockets` library. Its defaults do not fit: 1 MiB messages, compression, a queue of sixteen frames."""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from typing import Final, Protocol
+from typing import Final
 
 import websockets
+from websockets import frames
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.frames import Frame
 from websockets.http11 import Response
 
-FRAME_BYTES_MAX: Final = 72 << 20
+from gatherer.transport.seam import (
+    ANSWER_CHARACTERS_MAX,
+    CLOSE_WAIT_S,
+    DIAL_WAIT_S,
+    FRAME_BYTES_MAX,
+    Closed,
+    DialRefused,
+    Frame,
+    SocketClosed,
+)
+
 QUEUE_FRAMES_MAX: Final = 20_000
-DIAL_WAIT_S: Final = 15
-CLOSE_WAIT_S: Final = 2
-
-
-class DialRefused(Exception):
-    """The exchange did not accept the connection; `status` is the HTTP status, or None without an answer."""
-
-    def __init__(self, message: str, status: int | None) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-class SocketClosed(Exception):
-    """The connection is gone."""
-
-
-class Socket(Protocol):
-    """An open connection."""
-
-    @property
-    def heard_s(self) -> float:
-        """Monotonic time of the last frame of any kind, pings included."""
-
-    async def receive(self) -> bytes:
-        """The next text frame; raises `SocketClosed`."""
-
-    async def send(self, text: str) -> None:
-        """Send a text frame; raises `SocketClosed`."""
-
-    async def close(self) -> None:
-        """Close without waiting long for the other side."""
 
 
 class _Heard(ClientConnection):
@@ -56,7 +32,7 @@ class _Heard(ClientConnection):
 
     def process_event(self, event: object) -> None:
         self.heard_s = time.monotonic()
-        assert isinstance(event, Frame | Response)
+        assert isinstance(event, frames.Frame | Response)
         super().process_event(event)
 
 
@@ -65,25 +41,45 @@ class WebsocketsSocket:
 
     def __init__(self, connection: _Heard) -> None:
         self._connection = connection
+        self._pump: asyncio.Task[None] | None = None
+
+    def start(self, on_frame: Frame, on_closed: Closed) -> None:
+        """Push everything that comes."""
+        self._pump = asyncio.create_task(self._receive(on_frame, on_closed))
+
+    async def _receive(self, on_frame: Frame, on_closed: Closed) -> None:
+        receive = self._connection.recv
+        reason = "closed here"
+        try:
+            while True:
+                on_frame(await receive(decode=False))
+        except websockets.ConnectionClosed as closed:
+            reason = str(closed)
+        except (
+            Exception
+        ) as error:  # a frame that the capture cannot take must end this connection, not stop it silently
+            reason = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            on_closed(reason)
 
     @property
     def heard_s(self) -> float:
         """Monotonic time of the last frame of any kind."""
         return self._connection.heard_s
 
-    async def receive(self) -> bytes:
-        try:
-            return await self._connection.recv(decode=False)
-        except websockets.ConnectionClosed as closed:
-            raise SocketClosed(str(closed)) from closed
-
     async def send(self, text: str) -> None:
+        """Send a text frame; raises `SocketClosed`."""
         try:
             await self._connection.send(text)
         except websockets.ConnectionClosed as closed:
             raise SocketClosed(str(closed)) from closed
 
     async def close(self) -> None:
+        """Close without waiting long for the other side."""
+        if self._pump is not None:
+            self._pump.cancel()
+            await asyncio.gather(self._pump, return_exceptions=True)
         await self._connection.close()
 
 
@@ -104,7 +100,7 @@ async def dial(url: str, headers: dict[str, str]) -> WebsocketsSocket:
         )
     except websockets.InvalidStatus as error:
         status = error.response.status_code
-        body = bytes(error.response.body or b"")[:300].decode(errors="replace")
+        body = bytes(error.response.body or b"")[:ANSWER_CHARACTERS_MAX].decode(errors="replace")
         raise DialRefused(f"HTTP {status}: {body}", status) from error
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         raise DialRefused(f"{type(error).__name__}: {error}", None) from error

@@ -1,0 +1,156 @@
+"""One session: a connection's lifetime from its dial to its end. Every frame is journalled before anything looks at it.
+
+Frames are pushed by the transport. What they ask for is queued and sent by a task of its own, so that taking a frame
+never waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from common import log
+from common.exchange import frames
+from gatherer.crew.reports import ConnectionReport
+from gatherer.journal.format import Break, Ended, Kind, SessionOpened
+from gatherer.journal.writer import JournalWriter
+from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
+from gatherer.transport import Socket, SocketClosed
+
+TICK_S_MOST: Final = 0.5
+NO_PREFIX: Final = b"\n"  # no frame begins so
+
+
+class Session:
+    """A conversation over a socket, and its records in the journal."""
+
+    def __init__(
+        self,
+        number: int,
+        opened: SessionOpened,
+        conversation: Conversation,
+        times: Times,
+        journal: JournalWriter,
+        counters: ConnectionReport,
+    ) -> None:
+        self.number, self.conversation = number, conversation
+        self._times, self._journal, self._counters = times, journal, counters
+        self._outbox: asyncio.Queue[list[Action]] = asyncio.Queue()
+        self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._prefix = NO_PREFIX
+        journal.append_struct(Kind.OPENED, number, opened)
+
+    # -- what the transport calls, from the event loop ---------------------------------------------------------
+
+    def on_frame(self, data: bytes) -> None:
+        """One message: into the journal, then its number is checked."""
+        wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
+        self._journal.append(Kind.FRAME, self.number, data, wall_us, mono_us)
+        counters = self._counters
+        counters.frames += 1
+        counters.bytes += len(data)
+        conversation = self.conversation
+        if data.startswith(self._prefix):
+            # The change that is due next, letter for letter: nothing about it needs to be decoded here.
+            self._prefix = conversation.due_change_came(mono_us / 1e6)
+            return
+        try:
+            actions = conversation.frame(frames.HEAD.decode(data), mono_us / 1e6)
+        except msgspec.MsgspecError:
+            # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
+            return
+        self._prefix = conversation.due_change()
+        if actions:
+            self._take(actions)
+
+    def on_closed(self, reason: str) -> None:
+        """The connection is gone."""
+        self._end(reason)
+
+    # -- what the connection asks ------------------------------------------------------------------------------
+
+    def ask(self, actions: list[Action]) -> None:
+        """Say what the conversation wants said."""
+        if actions:
+            self._take(actions)
+
+    def give_up(self, reason: str) -> None:
+        """End the session."""
+        self._end(reason)
+
+    async def run(self, socket: Socket, markets: Iterable[str]) -> str:
+        """Talk until the session ends; returns why. Its end is in the journal whatever happens."""
+        reason = "cancelled"
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            socket.start(self.on_frame, self.on_closed)
+            self.ask(self.conversation.start(markets, time.monotonic()))
+            tasks = [asyncio.create_task(t) for t in (self._tend(socket), self._send_queued(socket))]
+            waited: list[asyncio.Future[Any]] = [self._over, *tasks]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            for task in tasks:
+                if task.done():
+                    task.result()
+            reason = self._over.result()
+        except SocketClosed as closed:
+            reason = str(closed)[:200] or "closed"
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await socket.close()  # frames that come until it is closed are still this session's
+            self._journal.append_struct(Kind.ENDED, self.number, Ended(reason))
+            self._over.cancel()
+        return reason
+
+    def _end(self, reason: str) -> None:
+        if not self._over.done():
+            self._over.set_result(reason[:200] or "closed")
+
+    def _take(self, actions: list[Action]) -> None:
+        sends: list[Action] = []
+        for action in actions:
+            if isinstance(action, Broken):
+                self._note(action)
+            elif isinstance(action, Reconnect):
+                self._end(action.reason)
+            else:
+                sends.append(action)
+        if sends:
+            self._outbox.put_nowait(sends)
+
+    def _note(self, broken: Broken) -> None:
+        self._counters.breaks += 1
+        log.get().warning(
+            "sequence_broken",
+            connection=self._counters.number,
+            role=self._counters.role,
+            sid=broken.sid,
+            reason=broken.reason,
+            expected=broken.expected,
+            received=broken.received,
+        )
+        self._journal.append_struct(
+            Kind.BREAK, self.number, Break(broken.sid, broken.reason, broken.expected, broken.received)
+        )
+
+    async def _tend(self, socket: Socket) -> None:
+        while True:
+            await asyncio.sleep(min(TICK_S_MOST, self._times.snapshot_wait / 4, self._times.idle_probe / 4))
+            now_s = time.monotonic()
+            if now_s - socket.heard_s > self._times.silence:
+                self._end("silent")
+            self.ask(self.conversation.tick(now_s))
+
+    async def _send_queued(self, socket: Socket) -> None:
+        while True:
+            for action in await self._outbox.get():
+                assert isinstance(action, Send)
+                text = json.dumps(action.command, separators=(",", ":"))
+                self._journal.append(Kind.COMMAND, self.number, text.encode())
+                await socket.send(text)
