@@ -35,6 +35,7 @@ WAIT_S: Final = 90.0
 FAST: Final[dict[str, dict[str, Any]]] = {
     # Protocol times and bounds twenty times shorter than in production.
     "bounds": {"disorder": "750ms", "lag": "1500ms", "sender": "50ms", "clock": "10ms", "clock_proof": "assumed"},
+    "snapshots": {"interval": "4s", "audit": "20s"},
     "protocol": {
         "silence": "5s",
         "idle_probe": "500ms",
@@ -43,6 +44,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
         "reconnect_max": "1500ms",
         "registry_poll": "3s",
         "status_poll": "500ms",
+        "rest_lag": "200ms",
     },
 }
 

@@ -21,6 +21,7 @@ from common.process import end_with_parent, stop_event
 from gatherer.connection import Connection
 from gatherer.crew.reports import ORDER, CaptureReport, Order, line
 from gatherer.dialing import Dialing
+from gatherer.journal.format import Kind, Watch
 from gatherer.journal.writer import JournalWriter
 from gatherer.sharding import lane_of, layout
 from gatherer.subscription import Times
@@ -93,6 +94,10 @@ class Capture:
         for session, sid, tickers in order.snapshots:
             for connection in self._connections.values():
                 connection.ask_snapshots(session, sid, tickers)
+        if order.watch:
+            self._journal.append_struct(Kind.WATCH, 0, Watch(order.watch))
+        for book in order.books:
+            self._journal.append_struct(Kind.REST_BOOK, 0, book)
         if order.full is not None and order.full != self._full:
             self._full = order.full
             if self._full:

@@ -183,6 +183,9 @@ class BatchWriter:
                 "snapshots", (head + (r.run, numbers[r.ticker], *r[2:]) + tail for r in rows.snapshots), rows.snapshots
             )
             await self._records(
+                "rest_books", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.rest_books), rows.rest_books
+            )
+            await self._records(
                 "trades",
                 (head + (r.slice, r.seq, r.trade_id, numbers[r.ticker], *r[4:]) + tail for r in rows.trades),
                 rows.trades,
@@ -234,7 +237,7 @@ class BatchWriter:
     async def _market_numbers(self, rows: Rows) -> dict[str, int]:
         """Numbers for every ticker of the batch, allotted (and committed) before use."""
         wanted = set(rows.ticker)
-        for group in (rows.runs, rows.snapshots, rows.trades, rows.tickers, rows.lifecycle):
+        for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
             wanted.update(row.ticker for row in group)
         new = sorted(wanted - self._numbers.keys())
         if new:

@@ -15,6 +15,7 @@ import os
 import sys
 import time
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -44,7 +45,10 @@ RETRY_MOST_S: Final = 5.0
 class Loader:
     """One lane's journal, read into one database. `drain`: nobody writes the journal any more."""
 
-    def __init__(self, config: GathererConfig, dsn: str, lane: int, *, drain: bool) -> None:
+    def __init__(
+        self, config: GathererConfig, dsn: str, lane: int, *, drain: bool, tell: Callable[[LoaderReport], None]
+    ) -> None:
+        self._tell = tell
         self._config, self._dsn, self._lane, self._drain = config, dsn, lane, drain
         bounds = config.bounds
         self._bounds = BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock)
@@ -73,12 +77,12 @@ class Loader:
             except ROW_ERRORS as error:
                 reason = f"{type(error).__name__}: {error}"
                 log.get().warning("batch_refused", segment=self._at.segment, offset=self._at.offset, error=reason[:500])
-                _tell(LoaderReport(failed=f"the database refuses rows: {reason[:200]}"))
+                self._tell(LoaderReport(failed=f"the database refuses rows: {reason[:200]}"))
                 self._suspicion.failed(self._at, reason[:500])
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except (StorageError, *CLIENT_ERRORS) as error:
                 log.get().warning("loader_database_failed", error=f"{type(error).__name__}: {error}")
-                _tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
+                self._tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
         return False
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
@@ -117,7 +121,7 @@ class Loader:
             received_us = chunk.records[-1].wall_us if chunk.records else now_us
             await writer.write(taken, chunk.end, received_us, refused)
             self._suspicion.stored(len(chunk.records))
-            _tell(_report(writer, taken, chunk.end, received_us))
+            self._tell(_report(writer, taken, chunk.end, received_us))
 
     def _apply(self, derivation: Derivation, segment: int, record: Record) -> None:
         reason = self._refused.get((segment, record.end)) if self._refused else None
@@ -197,6 +201,7 @@ def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: in
         lag_us=time.time_ns() // 1000 - received_us,
         alarms=taken.alarms,
         measured_ms=taken.measured_ms,
+        checks=taken.checks,
         requests=[(r.session, r.sid, r.tickers) for r in taken.requests],
         lifecycle=[(r.ticker, r.event_type, r.payload) for r in taken.lifecycle],
     )
@@ -215,7 +220,7 @@ def main() -> None:
     log.configure(config.logging, process="loader", gatherer=config.gatherer_id, lane=str(lane))
 
     async def run() -> bool:
-        loader = Loader(config, config.database.dsn.get_secret_value(), lane, drain=mode == "drain")
+        loader = Loader(config, config.database.dsn.get_secret_value(), lane, drain=mode == "drain", tell=_tell)
         return await loader.run(stop_event())
 
     sys.exit(EXIT_DONE if asyncio.run(run()) else 0)

@@ -97,6 +97,12 @@ class GathererCollector(Collector):
         )
         for name in sorted({name for lane in lanes for name in lane.alarms}):
             alarms.add_metric([name], sum(lane.alarms.get(name, 0) for lane in lanes))
+        checks = CounterMetricFamily(
+            "gatherer_book_checks", "Books compared with the folded ones, by source and result.", labels=["check"]
+        )
+        for name in sorted({name for lane in lanes for name in lane.checks}):
+            checks.add_metric([name], sum(lane.checks.get(name, 0) for lane in lanes))
+        yield checks
         measured = GaugeMetricFamily(
             "gatherer_bound_measured_seconds", "The greatest disorder, lag and sender skew seen.", labels=["bound"]
         )

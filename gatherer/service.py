@@ -24,6 +24,7 @@ from gatherer.keeper import Keeper
 from gatherer.load_writer import SQL
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
+from gatherer.rest_books import RestBooks
 from gatherer.retention import Retention
 from gatherer.sharding import Sharding
 
@@ -52,6 +53,7 @@ class Gatherer:
                 self._keeper = Keeper(config, self._crew)
                 self._retention = Retention(config, dsn)
                 self._registry = Registry(rest, config, dsn, self._crew)
+                self._rest_books = RestBooks(rest, config, self._registry.listing, self._crew)
                 collector = registry(GathererCollector(self._crew, self._registry, self._keeper, self._retention))
                 async with http.serve(config.http, collector, self._why_not_ready, self.status) as port:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
@@ -67,6 +69,7 @@ class Gatherer:
             asyncio.create_task(self._registry.watch_exchange(), name="exchange status"),
             asyncio.create_task(self._keeper.run(), name="keeper"),
             asyncio.create_task(self._retention.run(), name="retention"),
+            asyncio.create_task(self._rest_books.run(), name="REST books"),
             asyncio.create_task(self._watch_crew(), name="watch"),
         ]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
@@ -187,6 +190,8 @@ class Gatherer:
                 }
                 for lane in crew.lanes
             ],
+            "rest_books": self._rest_books.status(),
+            "book_checks": _summed(lane.checks for lane in crew.lanes),
             "alarms": _summed(lane.alarms for lane in crew.lanes),
             "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),
         }

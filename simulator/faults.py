@@ -17,6 +17,7 @@ key, from 1), `channel` and `ticker`:
     http           REST answers `status` for `for_ms`
     hide           REST does not know markets for `for_ms` after they were created
     delay          lifecycle messages are sent `for_ms` late
+    lie            REST books of all markets show a contract too many for `for_ms`
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
     raw            `text` is sent as a frame
@@ -105,6 +106,8 @@ class FaultDesk:
                     setattr(session.faults, kind, fault["count"])
             case "hide" | "delay":
                 setattr(self._exchange, f"{kind}_ms", fault["for_ms"])
+            case "lie":
+                self._exchange.lying_until = until
             case "ghost":
                 self._exchange.announce_ghost(fault["ticker"])
             case "mute":

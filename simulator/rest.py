@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any, Final
@@ -124,7 +125,13 @@ class Rest:
         if not 1 <= len(tickers) <= 100:
             return web.json_response({"msg": "Parameter validation failed"}, status=400)
         found = [self.exchange.markets[t] for t in tickers if t in self.exchange.markets]
-        return web.json_response({"orderbooks": [{"ticker": m.ticker, "orderbook_fp": _book(m)} for m in found]})
+        return web.json_response({"orderbooks": [{"ticker": m.ticker, "orderbook_fp": self._book(m)} for m in found]})
+
+    def _book(self, market: Market) -> dict[str, Any]:
+        book = _book(market)
+        if asyncio.get_running_loop().time() < self.exchange.lying_until:
+            book["yes_dollars"] = [*book["yes_dollars"], ["0.9999", "1.00"]]
+        return book
 
     async def trades(self, request: web.Request) -> web.Response:
         """GET /markets/trades: newest first."""

@@ -12,7 +12,7 @@ import pytest
 from gatherer.derive import state
 from gatherer.derive.derivation import ORDINAL_MAX, BoundsMs, Derivation
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Ended, Kind, Record, SessionOpened
+from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 from tests.world import START_MS, Shape, Station, make_events
 
 BOUNDS = BoundsMs(disorder=300, lag=400, sender=20, clock=10)
@@ -350,3 +350,90 @@ def test_a_second_reading_gives_the_same_rows_whatever_the_batches_and_restarts(
         return sorted(result, key=str)
 
     assert read(0) == read(1) == read(5)
+
+
+class RestTape(Tape):
+    """A tape with REST books."""
+
+    def watch(self, *tickers: str) -> None:
+        self.record(Kind.WATCH, msgspec.json.encode(Watch(list(tickers))))
+
+    def answer(self, *sizes: str, price: str = "0.4200") -> None:
+        book = RestBook(T, self.now * 1000 - 1000, self.now * 1000, [(price, size) for size in sizes], [])
+        self.record(Kind.REST_BOOK, msgspec.json.encode(book))
+
+    def later(self, ms: int) -> None:
+        """Time passes; a frame proves that nothing was missed."""
+        self.now += ms
+        self.frame("ok", {}, id=1)
+
+
+def test_a_rest_book_is_right_if_it_was_the_book_at_any_instant_of_its_request() -> None:
+    """Before the answer, at it, or, as the stream may lag behind REST, after it."""
+    for changes_before, changes_after, answer, agrees in (
+        (2, 0, "3.00", 1),  # the state at the answer
+        (2, 0, "1.00", 1),  # the state when the watch began
+        (1, 2, "4.00", 1),  # a state that the stream reaches later
+        (1, 1, "9.00", 0),  # never
+    ):
+        tape = RestTape()
+        tape.snapshot(a="1.00")
+        tape.watch(T, "KXOTHER")
+        for n in range(changes_before):
+            tape.delta(50 + n)
+        tape.answer(answer)
+        for n in range(changes_after):
+            tape.delta(90 + n)
+        tape.later(100)
+        early = tape.take().rest_books
+        tape.later(2000)
+        rows = tape.take()
+        assert [r.agrees for r in (*early, *rows.rest_books)] == [agrees], answer
+        assert bool(early) == bool(agrees), "a contradiction is told only when the stream is complete past the answer"
+        assert rows.alarms.get("rest_book_disagrees", 0) == 1 - agrees
+
+
+def test_rest_books_without_a_folded_book_or_after_a_break_are_not_compared() -> None:
+    """Nothing is claimed: neither that they agree nor that they do not."""
+    tape = RestTape()
+    tape.answer("1.00")
+    tape.snapshot(a="1.00")
+    tape.watch(T)
+    tape.answer("7.00")
+    tape.delta(50, skip=1)
+    tape.answer("1.00", "2.00", price="0.5")
+    rows = tape.take()
+    assert [r.agrees for r in rows.rest_books] == [-1, -1]
+    assert rows.checks == {"rest_book_not_comparable": 2}
+    assert [q.reason.split(":")[0] for q in rows.quarantine] == ["REST book"], "a level twice is no book"
+
+
+def test_a_snapshot_inside_the_watch_counts_as_a_state() -> None:
+    """A reset replaces the folded book; REST may show either side of it."""
+    tape = RestTape()
+    tape.snapshot(a="1.00")
+    tape.watch(T)
+    tape.snapshot(a="5.00")
+    tape.answer("5.00")
+    assert [r.agrees for r in tape.take().rest_books] == [1]
+
+
+def test_bounds_are_measured_and_alarmed_at_a_quarter() -> None:
+    """Disorder between markets of one subscription, lag of the queue, a sender behind the stamps."""
+    tape = Tape()
+    tape.snapshot()
+    tape.snapshot("KXB-1")
+    tape.delta(500)
+    tape.delta(440, ticker="KXB-1")
+    rows = tape.take()
+    assert rows.measured_ms["disorder"] == 60 and "disorder_bound_approached" not in rows.alarms
+    tape.delta(800)
+    tape.delta(700, ticker="KXB-1")
+    rows = tape.take()
+    assert rows.measured_ms["disorder"] == 100 and rows.alarms["disorder_bound_approached"] == 1
+    msg = {"market_ticker": T, "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": START_MS + 900}
+    tape.frame("orderbook_delta", msg, sending=START_MS + 895)
+    assert tape.take().measured_ms["sender"] == 5
+    tape.frame("orderbook_delta", {**msg, "ts_ms": START_MS + 901}, sending=START_MS + 1050)
+    rows = tape.take()
+    assert rows.measured_ms["lag"] == 149 and rows.alarms["lag_bound_approached"] == 1

@@ -66,6 +66,7 @@ async def whole(fleet: LocalFleet) -> None:
     assert await check_ordinals(fleet) > 200
     status = await status_of(fleet)
     assert status["ready"] == "ready"
+    assert "rest_book_disagreed" not in status["book_checks"], "REST told the truth, and the books were right"
     assert all(lane["capture_restarts"] == lane["loader_restarts"] == 0 for lane in status["lanes"])
     fleet.check_alive()
 
@@ -139,3 +140,23 @@ async def test_random_mixes(seeds: range) -> None:
     for seed, result in zip(seeds, results, strict=True):
         if isinstance(result, BaseException):
             raise AssertionError(f"seed {seed}: {result}") from result
+
+
+async def test_rest_books_agree_until_rest_and_stream_contradict_each_other() -> None:
+    """Each open market's book is compared in every round; a contradiction is a row, a counter and an alarm."""
+    async with gathering(*SYNTHETIC[:4], connections=CONNECTIONS, overrides={"snapshots": {"interval": "1s"}}) as fleet:
+        await asyncio.sleep(4)
+        status = await status_of(fleet)
+        assert status["book_checks"]["rest_book_agreed"] >= 20 and status["rest_books"]["rounds"] >= 2
+        assert "rest_book_disagrees" not in status["alarms"]
+        await fleet.control("/faults", {"kind": "lie", "for_ms": 1500})
+        await asyncio.sleep(6)
+        await settle(fleet)
+        status = await status_of(fleet)
+        assert status["book_checks"]["rest_book_disagreed"] >= 10
+        assert status["alarms"]["rest_book_disagrees"] == status["book_checks"]["rest_book_disagreed"]
+        rows = await local(fleet, "SELECT agrees, count(*) AS n FROM rest_books GROUP BY agrees")
+        counts = {r["agrees"]: r["n"] for r in rows}
+        assert counts[1] >= 20 and counts[0] == status["book_checks"]["rest_book_disagreed"]
+        prices = await local(fleet, "SELECT yes FROM rest_books WHERE agrees = 0")
+        assert all(9999 in r["yes"] for r in prices), "only what REST lied about"

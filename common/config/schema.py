@@ -124,6 +124,7 @@ class Protocol(Section):
     settled_grace: DurationMs = 3 * MINUTE
     reconcile: DurationMs = HOUR
     status_poll: DurationMs = 10 * SECOND
+    rest_lag: DurationMs = 2 * SECOND
 
 
 class Load(Section):

@@ -12,6 +12,7 @@ from common import log
 from common.config.schema import GathererConfig
 from gatherer.crew.lane import Lane
 from gatherer.crew.reports import ConnectionReport, LoaderReport, Order
+from gatherer.journal.format import RestBook
 from gatherer.journal.segments import lanes_present
 from gatherer.sharding import Sharding, lane_of, layout
 
@@ -97,6 +98,25 @@ class Crew:
                 if moved:
                     log.get().warning("connection_full", connection=connection.number, moved=len(moved))
                     self.hold(moved)
+
+    def watch(self, markets: Iterable[str]) -> None:
+        """REST will be asked for these books."""
+        for lane, mine in self._by_lane(markets).items():
+            lane.order(Order(watch=mine))
+
+    def rest_books(self, books: Iterable[RestBook]) -> None:
+        """REST's answer, for the journals of the lanes that record the markets."""
+        by_ticker = {book.ticker: book for book in books}
+        for lane, mine in self._by_lane(by_ticker).items():
+            lane.order(Order(books=[by_ticker[ticker] for ticker in mine]))
+
+    def _by_lane(self, markets: Iterable[str]) -> dict[Lane, list[str]]:
+        found: dict[Lane, list[str]] = {}
+        for market in markets:
+            number = self._sharding.connection(market)
+            if number is not None:
+                found.setdefault(self._lane(number), []).append(market)
+        return found
 
     def full(self, full: bool) -> None:
         """Whether the journal's space is used up."""

@@ -55,6 +55,7 @@ class Lane:
         self.why_unhealthy = "the loader has not reported yet"
         self.alarms: dict[str, int] = {}
         self.measured_ms: dict[str, int] = {}
+        self.checks: dict[str, int] = {}
         self.drained = False
 
     async def run(self) -> None:
@@ -102,6 +103,8 @@ class Lane:
         self.lag_us = report.lag_us
         for name, count in report.alarms.items():
             self.alarms[name] = self.alarms.get(name, 0) + count
+        for name, count in report.checks.items():
+            self.checks[name] = self.checks.get(name, 0) + count
         for name, ms in report.measured_ms.items():
             self.measured_ms[name] = max(self.measured_ms.get(name, 0), ms)
         self._on_batch(report, self)

@@ -6,6 +6,8 @@ from typing import Final
 
 import msgspec
 
+from gatherer.journal.format import RestBook
+
 
 class Order(msgspec.Struct, omit_defaults=True):
     """Parent to capture. `hold`, `drop`: markets by connection number; `snapshots`: (session, sid, tickers)."""
@@ -13,6 +15,10 @@ class Order(msgspec.Struct, omit_defaults=True):
     hold: dict[int, list[str]] = {}
     drop: dict[int, list[str]] = {}
     snapshots: list[tuple[int, int, list[str]]] = []
+    watch: list[str] = []
+    """Markets whose books REST will be asked for: noted in the journal."""
+    books: list[RestBook] = []
+    """What REST answered."""
     full: bool | None = None
     """The journal's space is used up: record nothing until this is false again."""
     dial: bool | None = None
@@ -64,6 +70,7 @@ class LoaderReport(msgspec.Struct):
     lag_us: int = 0
     alarms: dict[str, int] = {}
     measured_ms: dict[str, int] = {}
+    checks: dict[str, int] = {}
     requests: list[tuple[int, int, list[str]]] = []
     lifecycle: list[tuple[str, str, str]] = []
 

@@ -31,6 +31,7 @@ def take(out: Rows, slice_: Slice, run: Run, book: Book, head: frames.Head, take
     before, agrees = run.book, -1
     if before is not None:
         agrees = int(before == book)
+        out.checked("stream_book", agrees)
     elif head.id is not None and run.known and run.net is not None and run.net_at_base is not None:
         # An answer to get_snapshot, the first book since the run began: what it was at the run's first known
         # group follows. An unsolicited snapshot may be a reset, from which nothing before it follows.

@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 
+from common.errors import NumberError
 from common.exchange import frames
-from gatherer.derive import books, levels, messages, rows
+from gatherer.derive import books, levels, messages, rest_books, rows
 from gatherer.derive.messages import Poison, named_market
 from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
 from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
-from gatherer.journal.format import Ended, Kind, Record, SessionOpened
+from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 
 ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
 ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
@@ -104,6 +105,13 @@ class Derivation:
                 self._end_session(session, msgspec.json.decode(record.payload, type=Ended).reason, record.wall_us)
         elif record.kind == Kind.CLOSED:
             self.cut("closed", record.wall_us)
+        elif record.kind == Kind.WATCH:
+            for ticker in msgspec.json.decode(record.payload, type=Watch).tickers:
+                _, run = self._claiming(ticker)
+                if run is not None:
+                    rest_books.watch(run)
+        elif record.kind == Kind.REST_BOOK:
+            self._rest_book(record)
 
     def refuse(self, record: Record, reason: str) -> None:
         """One record whose rows the database does not take: kept apart like one that cannot become a row."""
@@ -256,6 +264,8 @@ class Derivation:
         if run.book is not None:
             if levels.add(run.book, key, change.delta) < 0:
                 self.out.alarm("level_negative")
+            if run.watched is not None:
+                rest_books.changed(self.out, run, key, change.delta)
         elif run.claiming:
             if run.net is None:
                 run.net = {}
@@ -297,10 +307,32 @@ class Derivation:
         if run is None or (not run.claiming and run.floor_ms == NEVER):
             run = self._open_run(session, slice_, ticker, record, head, claiming=True)
         books.take(self.out, slice_, run, book, head, self._taken_us(record, head))
+        if run.watched is not None:
+            rest_books.replaced(self.out, run)
 
     @staticmethod
     def _taken_us(record: Record, head: frames.Head) -> int:
         return head.sending_ts_ms * 1000 if head.sending_ts_ms is not None else record.wall_us
+
+    def _rest_book(self, record: Record) -> None:
+        book = msgspec.json.decode(record.payload, type=RestBook)
+        slice_, run = self._claiming(book.ticker)
+        try:
+            if self._refused is not None:
+                raise NumberError(self._refused)
+            # Beyond the answer by the clock's error: what REST can have known then has come when the horizon is there.
+            rest_books.answer(self.out, slice_, run, book, self._bounds.clock)
+        except NumberError as error:
+            self._quarantine(record, None, f"REST book: {error}")
+
+    def _claiming(self, ticker: str) -> tuple[Slice | None, Run | None]:
+        """The market's run that claims coverage, if one does."""
+        for session in self.state.sessions.values():
+            for slice_ in session.slices.values():
+                run = slice_.runs.get(ticker)
+                if run is not None and run.claiming:
+                    return slice_, run
+        return None, None
 
     # -- slices and runs ---------------------------------------------------------------------------------------
 
@@ -364,6 +396,7 @@ class Derivation:
     def _end_run(self, slice_: Slice, run: Run, reason: str) -> None:
         """The run claims nothing beyond the horizon, or beyond its last group."""
         if run.claiming:
+            rest_books.run_ended(self.out, run)
             run.claiming = False
             self._event(run, "ended", run.cover_from_ms, max(slice_.horizon_ms, run.last_ms), reason)
 
@@ -411,6 +444,8 @@ class Derivation:
             slice_.horizon_ms = proven
             if slice_.awaiting_place:
                 books.place_quiet(self.out, slice_)
+            if slice_.awaiting_rest:
+                rest_books.proven(self.out, slice_)
 
     def _measure(self, slice_: Slice, received_ms: int, sending_ms: int | None, exchange_ms: int) -> None:
         """The bounds of the merge's page, as this subscription shows them; alarmed at a quarter, before they break."""

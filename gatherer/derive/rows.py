@@ -85,6 +85,18 @@ class SnapshotRow(NamedTuple):
     no: list[int]
 
 
+class RestBookRow(NamedTuple):
+    """A book from REST: `agrees` 1 if the folded book was the same at an instant of the request, 0 if at none, -1 if no
+    folded book was known throughout. Levels as in `SnapshotRow`."""
+
+    ticker: str
+    requested_us: int
+    answered_us: int
+    agrees: int
+    yes: list[int]
+    no: list[int]
+
+
 class TradeRow(NamedTuple):
     """A trade."""
 
@@ -175,6 +187,7 @@ class Rows:
     run_events: list[RunEvent] = field(default_factory=list)
     horizons: list[HorizonRow] = field(default_factory=list)
     snapshots: list[SnapshotRow] = field(default_factory=list)
+    rest_books: list[RestBookRow] = field(default_factory=list)
     trades: list[TradeRow] = field(default_factory=list)
     tickers: list[TickerRow] = field(default_factory=list)
     lifecycle: list[LifecycleRow] = field(default_factory=list)
@@ -187,6 +200,12 @@ class Rows:
     delta_frames_quarantined: int = 0
     alarms: dict[str, int] = field(default_factory=dict)
     measured_ms: dict[str, int] = field(default_factory=dict)
+    checks: dict[str, int] = field(default_factory=dict)
+
+    def checked(self, source: str, agrees: int) -> None:
+        """Count a comparison of a book: 1 it agreed, 0 it did not, -1 there was nothing to compare with."""
+        name = f"{source}_{('disagreed', 'agreed', 'not_comparable')[agrees]}"
+        self.checks[name] = self.checks.get(name, 0) + 1
 
     def measured(self, name: str, ms: int) -> None:
         """Keep the greatest value of a bound that was measured."""

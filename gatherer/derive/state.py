@@ -16,6 +16,23 @@ ALL_MARKETS: Final = ""  # the one run of a channel that always carries every ma
 Book = dict[int, int]  # 2 * price + (1 for side no) -> size
 
 
+class Watched(msgspec.Struct):
+    """A book that REST is asked for: the hash of the folded book now, and of every state since the watch began.
+
+    Once the answer is here (`asked_hash`), only a state equal to it is waited for, until the stream is proven complete
+    past the answer (`until_ms`).
+    """
+
+    hash: int
+    seen: set[int]
+    asked_hash: int | None = None
+    until_ms: int = 0
+    requested_us: int = 0
+    answered_us: int = 0
+    yes: list[int] = []
+    no: list[int] = []
+
+
 class Run(msgspec.Struct):
     """One market's part of a slice.
 
@@ -40,6 +57,7 @@ class Run(msgspec.Struct):
     base_ms: int = -1
     book_seq: int = 0
     book_us: int = 0
+    watched: Watched | None = None
 
 
 class Slice(msgspec.Struct):
@@ -58,6 +76,7 @@ class Slice(msgspec.Struct):
     runs: dict[str, Run] = {}
     awaiting_first: list[str] = []  # runs that may claim by the first exchange time after their start
     awaiting_place: list[str] = []  # runs whose book has no place yet
+    awaiting_rest: list[str] = []  # runs whose REST book is here and has not been met
 
 
 class SessionState(msgspec.Struct):

@@ -45,6 +45,8 @@ class Kind(enum.IntEnum):
     ENDED = 6
     SEALED = 7
     CLOSED = 8
+    WATCH = 9
+    REST_BOOK = 10
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -75,6 +77,22 @@ class Break(msgspec.Struct, frozen=True):
     reason: str
     expected: int = 0
     received: int = 0
+
+
+class Watch(msgspec.Struct, frozen=True):
+    """Payload of WATCH: REST will be asked for these books; from here on every state of theirs may be its answer."""
+
+    tickers: list[str]
+
+
+class RestBook(msgspec.Struct, frozen=True):
+    """Payload of REST_BOOK: a book as REST gave it between two local times; levels as strings, NO prices for NO."""
+
+    ticker: str
+    requested_us: int
+    answered_us: int
+    yes: list[tuple[str, str]] = []
+    no: list[tuple[str, str]] = []
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -1,0 +1,31 @@
+"""`python -m bench [NAME...]`: run benchmarks, print each with its ceiling, write bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+from pathlib import Path
+
+from bench import capture, loader, million
+
+ALL = {"capture": capture.run, "loader": loader.run, "million": million.run}
+
+
+def main() -> None:
+    """Everything, or what is named."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", choices=[*ALL, []], default=list(ALL))
+    parser.add_argument("--output", type=Path, default=Path("bench.json"))
+    given = parser.parse_args()
+    results = json.loads(given.output.read_text()) if given.output.exists() else {}
+    for name in given.names:
+        for key, result in asyncio.run(ALL[name]()).items():
+            results[key] = result
+            print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")
+            print(f"ceiling {result['ceiling']:>10}  ratio {result['ratio']}", flush=True)
+    given.output.write_text(json.dumps(results, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""REST books of all open markets, once in an interval, spread over it: the guard against a silent change of the stream.
+
+A hundred markets a request. The journals are told some time before the request which books it is about, because REST
+may lag behind the stream; the loader then finds whether the answer equals the folded book at any instant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+from common import log
+from common.config.schema import GathererConfig
+from common.errors import ExchangeError
+from common.exchange.rest import Rest
+from gatherer.crew.crew import Crew
+from gatherer.journal.format import RestBook
+from gatherer.listing import Listing
+
+MARKETS_A_REQUEST: Final = 100
+PAUSE_S: Final = 1.0  # while there is nothing to ask for
+AT_ONCE_MAX: Final = 50
+
+
+class RestBooks:
+    """Rounds over all open markets."""
+
+    def __init__(self, rest: Rest, config: GathererConfig, listing: Listing, crew: Crew) -> None:
+        self._rest, self._listing, self._crew = rest, listing, crew
+        self._interval_s = config.snapshots.interval / 1000
+        self._lag_s = config.protocol.rest_lag / 1000
+        self._turns = asyncio.Semaphore(AT_ONCE_MAX)
+        self.rounds = self.books = self.failures = 0
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Until cancelled; an interval of zero takes none."""
+        while self._interval_s:
+            await self._round()
+        await asyncio.Event().wait()
+
+    async def _round(self) -> None:
+        began = time.monotonic()
+        tickers = list(self._listing.active(time.time_ns() // 1_000_000))
+        batches = [tickers[n : n + MARKETS_A_REQUEST] for n in range(0, len(tickers), MARKETS_A_REQUEST)]
+        async with asyncio.TaskGroup() as group:
+            for number, batch in enumerate(batches):
+                due = began + self._interval_s * number / len(batches)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                await self._turns.acquire()
+                group.create_task(self._ask(batch))
+        self.rounds += bool(batches)
+        await asyncio.sleep(max(PAUSE_S, began + self._interval_s - time.monotonic()))
+
+    async def _ask(self, tickers: list[str]) -> None:
+        try:
+            self._crew.watch(tickers)
+            await asyncio.sleep(self._lag_s)
+            requested_us = time.time_ns() // 1000
+            answer = await self._rest.orderbooks(tickers)
+            answered_us = time.time_ns() // 1000
+            books = [_book(row, requested_us, answered_us) for row in answer if row.get("ticker") in set(tickers)]
+            self._crew.rest_books(books)
+            self.books += len(books)
+            self.last_error = ""
+        except (ExchangeError, AttributeError, TypeError) as error:
+            self.failures += 1
+            if not self.last_error:
+                log.get().warning("rest_books_failed", error=f"{type(error).__name__}: {error}"[:300])
+            self.last_error = f"{type(error).__name__}: {error}"
+        finally:
+            self._turns.release()
+
+    def status(self) -> dict[str, Any]:
+        """The state as JSON."""
+        return {"rounds": self.rounds, "books": self.books, "failures": self.failures, "last_error": self.last_error}
+
+
+def _book(row: dict[str, Any], requested_us: int, answered_us: int) -> RestBook:
+    levels = row.get("orderbook_fp") or {}
+    yes, no = levels.get("yes_dollars") or [], levels.get("no_dollars") or []
+    return RestBook(row["ticker"], requested_us, answered_us, [tuple(x) for x in yes], [tuple(x) for x in no])
