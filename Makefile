@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long lint format lock clean
+.PHONY: help install demo test test-long bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDIN
 
 test-long: $(STAMP) ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest --timeout=3600
+
+bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
+	$(BIN)/python -m bench
 
 lint: $(STAMP) ## format check, lint and strict types
 	$(BIN)/ruff format --check .

@@ -46,14 +46,14 @@ class Accounts:
             keys[file.stem] = key
         return cls(keys)
 
-    def check(self, headers: Mapping[str, str], method: str, path: str) -> str:
+    def check(self, headers: Mapping[str, str], method: str, path: str, ahead_ms: int = 0) -> str:
         """The key id of a correctly signed request; raises `Refused`."""
         key_id = headers.get("KALSHI-ACCESS-KEY", "")
         stamp = headers.get("KALSHI-ACCESS-TIMESTAMP", "")
         signature = headers.get("KALSHI-ACCESS-SIGNATURE", "")
         if not signature:
             raise Refused("signature_is_missing_from_headers", "signature is missing from headers")
-        if not stamp.isdigit() or abs(time.time_ns() // 1_000_000 - int(stamp)) > SKEW_MS_MAX:
+        if not stamp.isdigit() or abs(time.time_ns() // 1_000_000 + ahead_ms - int(stamp)) > SKEW_MS_MAX:
             raise Refused("header_timestamp_expired", "header timestamp expired")
         key = self._keys.get(key_id)
         if key is None:

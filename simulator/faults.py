@@ -18,6 +18,7 @@ key, from 1), `channel` and `ticker`:
     hide           REST does not know markets for `for_ms` after they were created
     delay          lifecycle messages are sent `for_ms` late
     lie            REST books of all markets show a contract too many for `for_ms`
+    clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
     raw            `text` is sent as a frame
@@ -56,6 +57,7 @@ class FaultDesk:
         self._exchange, self._sessions = exchange, sessions
         self._dial_refusals: list[Refusal] = []
         self._http_refusals: list[Refusal] = []
+        self.clock_ahead_ms = 0
         self.limits: dict[str, int] = {}  # for sessions to come
 
     def dial_status(self, key: str | None) -> int | None:
@@ -106,6 +108,8 @@ class FaultDesk:
                     setattr(session.faults, kind, fault["count"])
             case "hide" | "delay":
                 setattr(self._exchange, f"{kind}_ms", fault["for_ms"])
+            case "clock":
+                self.clock_ahead_ms = fault["ahead_ms"]
             case "lie":
                 self._exchange.lying_until = until
             case "ghost":

@@ -10,7 +10,9 @@ import asyncio
 import contextlib
 import itertools
 import json
+import time
 from collections import defaultdict
+from email.utils import formatdate
 from typing import Final
 
 from aiohttp import WSMsgType, web
@@ -59,6 +61,7 @@ class Server:
     async def start(self, host: str, port: int, control_port: int) -> tuple[int, int]:
         """Listen; returns the two ports (0 asks for free ones)."""
         app = web.Application(middlewares=[self._guard])
+        app.on_response_prepare.append(self._date)
         app.add_routes([*Rest(self.exchange).routes(), web.get(WS_PATH, self._websocket)])
         control = web.Application()
         control.add_routes(
@@ -125,7 +128,9 @@ class Server:
         public = request.path.removeprefix(API).startswith(PUBLIC) and not is_dial
         if key is not None or not public:
             try:
-                request[KEY_ID] = self.accounts.check(request.headers, request.method, request.path)
+                request[KEY_ID] = self.accounts.check(
+                    request.headers, request.method, request.path, self.faults.clock_ahead_ms
+                )
             except Refused as refused:
                 return web.json_response(refused.body, status=401)
         if key is None:
@@ -134,6 +139,9 @@ class Server:
         if isinstance(response, web.Response):
             response.enable_compression()
         return response
+
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(time.time() + self.faults.clock_ahead_ms / 1000, usegmt=True)
 
     async def _anonymous(self, request: web.Request, handler: object) -> web.Response:
         """Unsigned reads come from a cache of fifteen seconds (facts, section 1.4)."""
