@@ -23,7 +23,6 @@ from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send,
 from gatherer.transport import Socket, SocketClosed
 
 TICK_S_MOST: Final = 0.5
-NO_PREFIX: Final = b"\n"  # no frame begins so
 
 
 class Session:
@@ -42,31 +41,42 @@ class Session:
         self._times, self._journal, self._counters = times, journal, counters
         self._outbox: asyncio.Queue[list[Action]] = asyncio.Queue()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._prefix = NO_PREFIX
+        self._beginning, self._due = conversation.due_change()
+        self._prefix = b"%b%d," % (self._beginning, self._due)
+        self._came_ns = 0
+        self.frames = self.bytes = 0
         journal.append_struct(Kind.OPENED, number, opened)
 
     # -- what the transport calls, from the event loop ---------------------------------------------------------
 
     def on_frame(self, data: bytes) -> None:
         """One message: into the journal, then its number is checked."""
-        wall_us, mono_us = time.time_ns() // 1000, time.monotonic_ns() // 1000
-        self._journal.append(Kind.FRAME, self.number, data, wall_us, mono_us)
-        counters = self._counters
-        counters.frames += 1
-        counters.bytes += len(data)
-        conversation = self.conversation
+        wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
+        self._journal.frame(self.number, data, wall_ns, mono_ns)
+        self.frames += 1
+        self.bytes += len(data)
         if data.startswith(self._prefix):
             # The change that is due next, letter for letter: nothing about it needs to be decoded here.
-            self._prefix = conversation.due_change_came(mono_us / 1e6)
+            self._due += 1
+            self._prefix = b"%b%d," % (self._beginning, self._due)
+            self._came_ns = mono_ns
             return
+        self._tell_due()
         try:
-            actions = conversation.frame(frames.HEAD.decode(data), mono_us / 1e6)
+            actions = self.conversation.frame(frames.HEAD.decode(data), mono_ns * 1e-9)
         except msgspec.MsgspecError:
             # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
             return
-        self._prefix = conversation.due_change()
+        self._beginning, self._due = self.conversation.due_change()
+        self._prefix = b"%b%d," % (self._beginning, self._due)
         if actions:
             self._take(actions)
+
+    def _tell_due(self) -> None:
+        """Changes that came as they were due are told to the conversation together."""
+        if self._came_ns:
+            self.conversation.due_changes_came(self._due, self._came_ns * 1e-9)
+            self._came_ns = 0
 
     def on_closed(self, reason: str) -> None:
         """The connection is gone."""
@@ -145,6 +155,7 @@ class Session:
             now_s = time.monotonic()
             if now_s - socket.heard_s > self._times.silence:
                 self._end("silent")
+            self._tell_due()
             self.ask(self.conversation.tick(now_s))
 
     async def _send_queued(self, socket: Socket) -> None:

@@ -191,26 +191,21 @@ class Conversation:
             actions += self._reply(head, now_s)
         return actions
 
-    def due_change(self) -> bytes:
-        """How the order-book change that is due next begins on the wire (facts, section 2.3), if one is.
+    def due_change(self) -> tuple[bytes, int]:
+        """How an order-book change begins on the wire up to its number, and the number that is due (facts, 2.3).
 
-        Only a short cut: whatever looks different is decoded.
+        A short cut for who takes frames: what begins so and carries on with `<number>,` needs no decoding here. Without
+        an order-book subscription the beginning is that of no frame.
         """
         self._hot = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK and s.next_seq), None)
-        return self._due_prefix()
-
-    def due_change_came(self, now_s: float) -> bytes:
-        """The change that was due came; returns how the next one begins."""
-        held = self._hot
-        assert held is not None and held.next_seq is not None
-        held.next_seq += 1
-        held.numbered_s, held.probed_s = now_s, None
-        return b'{"type":"orderbook_delta","sid":%d,"seq":%d,' % (held.sid, held.next_seq)
-
-    def _due_prefix(self) -> bytes:
         if self._hot is None or self._hot.next_seq is None:
-            return b"\n"
-        return b'{"type":"orderbook_delta","sid":%d,"seq":%d,' % (self._hot.sid, self._hot.next_seq)
+            return b"\n", 0
+        return b'{"type":"orderbook_delta","sid":%d,"seq":' % self._hot.sid, self._hot.next_seq
+
+    def due_changes_came(self, next_seq: int, now_s: float) -> None:
+        """All changes up to the number before `next_seq` came as they were due, the last at `now_s`."""
+        if self._hot is not None:
+            self._hot.next_seq, self._hot.numbered_s, self._hot.probed_s = next_seq, now_s, None
 
     def tick(self, now_s: float) -> list[Action]:
         """What is due now: overdue replies and snapshots, probes of idle subscriptions."""

@@ -21,7 +21,8 @@ import zstandard
 MAGIC: Final = b"KFJOURN1"
 RECORD: Final = struct.Struct("<IIB3xqqq")
 CHECKED: Final = struct.Struct("<B3xqqq")
-FRAME, ENDED, CLOSED = 3, 6, 8
+FRAME_HEAD: Final = struct.Struct("<Iqqq")
+FRAME, ENDED, CLOSED, FRAMES = 3, 6, 8, 11
 SUFFIXES: Final = (".journal", ".journal.zst")
 
 
@@ -69,8 +70,19 @@ def records(file: Path) -> Iterator[tuple[int, int, int, bytes]]:
         payload = data[at + RECORD.size : at + RECORD.size + size]
         if len(payload) < size or zlib.crc32(payload, zlib.crc32(CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
-        yield kind, session, wall_us, payload
+        if kind == FRAMES:
+            yield from _block(payload)
+        else:
+            yield kind, session, wall_us, payload
         at += RECORD.size + size
+
+
+def _block(payload: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+    count = int.from_bytes(payload[:4], "little")
+    at = 4 + count * FRAME_HEAD.size
+    for size, session, wall_us, _ in FRAME_HEAD.iter_unpack(payload[4:at]):
+        yield FRAME, session, wall_us, payload[at : at + size]
+        at += size
 
 
 def _lane_and_number(file: Path) -> tuple[str, str]:

@@ -174,6 +174,52 @@ def test_a_lane_whose_next_segment_is_not_there_yet_is_waited_for(tmp_path: Path
     assert frames(read_all(reader)[0]) == ["frame 7"]
 
 
+def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:
+    """Blocks of so many frames, with another record between them."""
+    names = []
+    for block, size in enumerate(sizes):
+        for n in range(size):
+            names.append(f"frame {block}/{n}")
+            journal.frame(7 + n % 3, names[-1].encode(), 1000 * len(names), 1000 * len(names))
+        if block % 2:
+            journal.append(Kind.COMMAND, 7, b"{}")
+        journal.flush()
+    return names
+
+
+@pytest.mark.parametrize("limit", [1, 2, 7, 5000])
+def test_blocks_of_frames_are_read_one_by_one_and_from_any_place(tmp_path: Path, limit: int) -> None:
+    """Order, sessions and times are kept; a reader that begins behind any frame goes on with the next one."""
+    journal = JournalWriter(config(tmp_path, segment_bytes=4000), 0)
+    names = write_blocks(journal, [1, 9, 2, 30, 5, 40, 1, 1, 60])
+    reader = JournalReader(journal.folder, None)
+    records: list[Record] = []
+    places: list[Place] = []
+    while (chunk := reader.read(limit)) is not None:
+        records += chunk.records
+        assert limit == 5000 or len(chunk.records) <= limit
+        places += [Place(chunk.segment, r.end) for r in chunk.records]
+    assert frames(records) == names
+    told = [(r.session, r.wall_us) for r in records if r.kind == Kind.FRAME]
+    assert [wall for _, wall in told] == list(range(1, len(names) + 1)) and {s for s, _ in told} == {7, 8, 9}
+    assert places == sorted(places) and len(set(places)) == len(places), "every record has a place of its own"
+    for number in segments(journal.folder)[:-1:2]:
+        compress(journal.folder, number)
+    for at in range(0, len(places), 7):
+        rest = read_all(JournalReader(journal.folder, places[at]), limit)[0]
+        assert [r.payload for r in rest if r.kind != Kind.SEGMENT] == [r.payload for r in records[at + 1 :]], at
+        reader.back_to(places[-1])
+
+
+def test_a_block_that_is_cut_off_is_lost_whole_and_nothing_before_it(tmp_path: Path) -> None:
+    """A block is one record with one checksum."""
+    journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
+    names = write_blocks(journal, [5, 4, 6])
+    file = segment_file(journal.folder, segments(journal.folder)[-1])
+    file.write_bytes(file.read_bytes()[:-1])
+    assert frames(read_all(JournalReader(journal.folder, None))[0]) == names[:9]
+
+
 def test_another_file_is_refused(tmp_path: Path) -> None:
     """A file that is no segment is never taken for an empty one."""
     (tmp_path / "lane-0").mkdir()

@@ -10,6 +10,15 @@ A segment is `MAGIC`, a header record, and records. A record is a fixed head and
     mono_us        i64   microseconds of the monotonic clock
     payload
 
+Frames come in blocks, one FRAMES record for what arrived between two flushes. Its payload:
+
+    count          u32
+    count times    payload bytes u32, session i64, wall_us i64, mono_us i64
+    the payloads   as received, one behind the other
+
+A place behind a frame inside a block is the block's offset plus the frame's number in it (from 1); behind the last one
+it is the block's end.
+
 A segment that was finished ends in a SEALED record (the next segment goes on with the same sessions) or a CLOSED
 record (the process ended; so did its sessions). A segment without either was cut off: all runs end there.
 """
@@ -24,12 +33,15 @@ from dataclasses import dataclass
 from typing import Final
 
 import msgspec
+import numpy as np
 
 MAGIC: Final = b"KFJOURN1"
 PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
 _HEAD = struct.Struct("<IIB3xqqq")
 _START = struct.Struct("<II")
 _CHECKED = struct.Struct("<B3xqqq")
+_COUNT = struct.Struct("<I")
+_FRAME_HEAD = np.dtype([("size", "<u4"), ("session", "<i8"), ("wall_us", "<i8"), ("mono_us", "<i8")])
 HEAD_BYTES: Final = _HEAD.size
 END_PAYLOAD: Final = b"{}"  # of SEALED and CLOSED
 
@@ -47,6 +59,7 @@ class Kind(enum.IntEnum):
     CLOSED = 8
     WATCH = 9
     REST_BOOK = 10
+    FRAMES = 11
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -56,7 +69,7 @@ class SegmentHeader(msgspec.Struct, frozen=True):
     segment: int
     lane: int
     continues: bool
-    format: int = 1
+    format: int = 2
     follows: int = 0
 
 
@@ -103,7 +116,8 @@ class Ended(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Record:
-    """One record. `end` is the offset just behind it."""
+    """One record. `end` is the offset just behind it; `resume` where reading begins for what follows it: the same, but
+    inside a block of frames the block's start."""
 
     kind: int
     session: int
@@ -111,6 +125,7 @@ class Record:
     mono_us: int
     payload: bytes
     end: int = 0
+    resume: int = 0
 
 
 @dataclass(frozen=True, order=True)
@@ -147,5 +162,40 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         payload = bytes(view[at + HEAD_BYTES : end])
         if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
-        yield Record(kind, session, wall_us, mono_us, payload, base + end)
+        if kind == Kind.FRAMES:
+            yield from _frames(payload, base + at, base + end)
+        else:
+            yield Record(kind, session, wall_us, mono_us, payload, base + end, base + end)
         at = end
+
+
+def frames_payload(sessions: list[int], walls_ns: list[int], monos_ns: list[int], frames: list[bytes]) -> bytes:
+    """The payload of a FRAMES record; times are cut to microseconds."""
+    heads = np.empty(len(frames), _FRAME_HEAD)
+    heads["size"] = [len(frame) for frame in frames]
+    heads["session"] = sessions
+    heads["wall_us"] = np.array(walls_ns, np.int64) // 1000
+    heads["mono_us"] = np.array(monos_ns, np.int64) // 1000
+    return b"".join((_COUNT.pack(len(frames)), heads.tobytes(), *frames))
+
+
+def _frames(payload: bytes, start: int, end: int) -> Iterator[Record]:
+    (count,) = _COUNT.unpack_from(payload)
+    heads = np.frombuffer(payload, _FRAME_HEAD, count, _COUNT.size)
+    at = _COUNT.size + heads.nbytes
+    columns = (heads[name].tolist() for name in ("size", "session", "wall_us", "mono_us"))
+    for number, (size, session, wall_us, mono_us) in enumerate(zip(*columns, strict=True), 1):
+        behind, resume = (start + number, start) if number < count else (end, end)
+        yield Record(Kind.FRAME, session, wall_us, mono_us, payload[at : at + size], behind, resume)
+        at += size
+
+
+def block_start(data: bytes | memoryview, offset: int) -> int:
+    """Where the record begins that holds the place `offset`, in a segment's bytes; `offset` itself at a boundary."""
+    at = len(MAGIC)
+    while at + HEAD_BYTES <= len(data):
+        end = at + HEAD_BYTES + int.from_bytes(data[at : at + 4], "little")
+        if offset < end:
+            return min(at, offset)
+        at = end
+    return offset

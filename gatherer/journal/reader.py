@@ -9,10 +9,21 @@ from typing import Final
 import msgspec
 
 from common.errors import JournalCorrupt
-from gatherer.journal.format import END_PAYLOAD, HEAD_BYTES, MAGIC, Kind, Place, Record, SegmentHeader, decode
+from gatherer.journal.format import (
+    END_PAYLOAD,
+    HEAD_BYTES,
+    MAGIC,
+    Kind,
+    Place,
+    Record,
+    SegmentHeader,
+    block_start,
+    decode,
+)
 from gatherer.journal.segments import SegmentBytes, segments
 
 READ_BYTES: Final = 8 << 20
+EXACT_BELOW: Final = 4096
 END_KINDS: Final = (Kind.SEALED, Kind.CLOSED)
 END_BYTES: Final = HEAD_BYTES + len(END_PAYLOAD)
 
@@ -48,6 +59,8 @@ class JournalReader:
                 self._after = place.segment
         self._bytes: SegmentBytes | None = None
         self._bytes_of = -1
+        self._base = 0  # where the block begins that holds the offset
+        self._align()
         self._finished = self._behind_end()  # the present segment's SEALED or CLOSED record was read
 
     @property
@@ -58,6 +71,7 @@ class JournalReader:
     def back_to(self, place: Place) -> None:
         """Read on from an earlier record of the present segment."""
         self._offset = place.offset
+        self._align()
         self._finished = self._behind_end()
 
     def read(self, limit: int) -> Chunk | None:
@@ -70,7 +84,7 @@ class JournalReader:
         header: SegmentHeader | None = None
         want = READ_BYTES
         while True:
-            data = source.read(self._offset, want)
+            data = source.read(self._base, want)
             start = 0
             if at_head:
                 if len(data) < len(MAGIC):
@@ -78,16 +92,19 @@ class JournalReader:
                 if data[: len(MAGIC)] != MAGIC:
                     raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
                 start = len(MAGIC)
-            for record in decode(data, start, self._offset):
+            for record in decode(data, start, self._base):
+                if record.end <= self._offset:
+                    continue
                 records.append(record)
-                if len(records) >= limit:
+                # A block is not cut, as what is left of it would be decoded twice, unless a few records are wanted.
+                if len(records) >= limit and (record.resume == record.end or limit < EXACT_BELOW):
                     break
             if records or len(data) < want:
                 break
             want *= 4  # one record larger than the read
         if not records:
             return self._next_segment(limit)
-        self._offset = records[-1].end
+        self._offset, self._base = records[-1].end, records[-1].resume
         if at_head:
             header = msgspec.json.decode(records[0].payload, type=SegmentHeader)
             records = records[1:]
@@ -100,6 +117,11 @@ class JournalReader:
             elif header.follows and header.follows != self._before:
                 cut = "segment_missing"
         return Chunk(self._segment, records, self.place, cut, at_head, header.continues if header else True)
+
+    def _align(self) -> None:
+        self._base = self._offset
+        if self._segment and self._offset:
+            self._base = block_start(self._source().read(0, self._offset + HEAD_BYTES), self._offset)
 
     def _behind_end(self) -> bool:
         start = self._offset - END_BYTES
@@ -116,7 +138,7 @@ class JournalReader:
         present = [n for n in segments(self.folder) if n > self._after]
         if not present:
             return False
-        self._segment, self._offset = present[0], 0
+        self._segment, self._offset, self._base = present[0], 0, 0
         return True
 
     def _next_segment(self, limit: int) -> Chunk | None:
@@ -129,11 +151,11 @@ class JournalReader:
         elif not self._finished:
             return None
         self._before = self._segment
-        self._segment, self._offset, self._finished = later[0], 0, False
+        self._segment, self._offset, self._base, self._finished = later[0], 0, 0, False
         return self.read(limit)
 
     def _grew(self) -> bool:
         """Whether whole records were appended since the last look: a roll may have happened in between."""
-        data = self._source().read(self._offset, READ_BYTES)
-        start = len(MAGIC) if self._offset == 0 else 0
-        return next(decode(data, start), None) is not None
+        data = self._source().read(self._base, READ_BYTES)
+        start = len(MAGIC) if self._base == 0 else 0
+        return any(record.end > self._offset for record in decode(data, start, self._base))

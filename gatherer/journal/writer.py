@@ -15,10 +15,22 @@ from typing import Final
 import msgspec
 
 from common.config.schema import JournalConfig
-from gatherer.journal.format import END_PAYLOAD, HEAD_BYTES, MAGIC, Kind, Place, SegmentHeader, encode, parts
+from gatherer.journal.format import (
+    END_PAYLOAD,
+    HEAD_BYTES,
+    MAGIC,
+    Kind,
+    Place,
+    SegmentHeader,
+    encode,
+    frames_payload,
+    parts,
+)
 from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
 
 BUFFER_BYTES_MAX: Final = 1 << 20
+BLOCK_FRAMES_MAX: Final = 4096
+LARGE_FRAME_BYTES: Final = 16 << 10
 
 
 class JournalWriter:
@@ -28,6 +40,10 @@ class JournalWriter:
         self._config, self._lane = config, lane
         self.folder = lane_folder(config.dir, lane)
         self._uuid = journal_uuid(self.folder)
+        self._sessions: list[int] = []  # frames since the last flush, column by column
+        self._walls_ns: list[int] = []
+        self._monos_ns: list[int] = []
+        self._frames: list[bytes] = []
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._fd = -1
@@ -43,10 +59,35 @@ class JournalWriter:
         """Just behind the last record that the kernel has."""
         return Place(self._segment, self._size)
 
+    def frame(self, session: int, data: bytes, wall_ns: int, mono_ns: int) -> None:
+        """Queue one frame; it is in the kernel after the next `flush`. The hot path: nothing is encoded here."""
+        large = len(data) > LARGE_FRAME_BYTES
+        if large:
+            self._close_block()  # a record's payload has a limit: large frames are alone in theirs
+        self._sessions.append(session)
+        self._walls_ns.append(wall_ns)
+        self._monos_ns.append(mono_ns)
+        self._frames.append(data)
+        if large or len(self._frames) >= BLOCK_FRAMES_MAX:
+            self.flush()
+
+    def _close_block(self) -> None:
+        """What arrived becomes one record, in front of whatever is queued next."""
+        if not self._frames:
+            return
+        payload = frames_payload(self._sessions, self._walls_ns, self._monos_ns, self._frames)
+        first = self._walls_ns[0] // 1000, self._monos_ns[0] // 1000
+        self._pending += parts(Kind.FRAMES, 0, *first, payload)
+        self._pending_bytes += HEAD_BYTES + len(payload)
+        self.records += len(self._frames)
+        for column in (self._sessions, self._walls_ns, self._monos_ns, self._frames):
+            column.clear()
+
     def append(self, kind: Kind, session: int, payload: bytes, wall_us: int = 0, mono_us: int = 0) -> None:
         """Queue one record; it is in the kernel after the next `flush`."""
         wall_us = wall_us or time.time_ns() // 1000
         mono_us = mono_us or time.monotonic_ns() // 1000
+        self._close_block()
         self._pending += parts(kind, session, wall_us, mono_us, payload)
         self._pending_bytes += HEAD_BYTES + len(payload)
         self.records += 1
@@ -59,6 +100,7 @@ class JournalWriter:
 
     def flush(self) -> None:
         """Hand everything queued to the kernel; raises OSError from the disk."""
+        self._close_block()
         if not self._pending:
             return
         data = b"".join(self._pending)
