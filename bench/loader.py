@@ -56,7 +56,7 @@ def write_journal(config: JournalConfig) -> None:
 
 def _frame(journal: JournalWriter, us: int, type_: str, seq: int, msg: dict[str, Any]) -> None:
     frame = {"type": type_, "sid": 1, "seq": seq, "msg": msg, "sending_ts_ms": us // 1000}
-    journal.append(Kind.FRAME, 1, json.dumps(frame, separators=(",", ":")).encode() + b"\n", us, us)
+    journal.frame(1, json.dumps(frame, separators=(",", ":")).encode() + b"\n", us * 1000, us * 1000)
 
 
 async def ceiling(dsn: str) -> float:

@@ -63,6 +63,8 @@ def sub_millisecond_us(ts: str | None) -> int:
     """
     if ts is None:
         return -1
+    if len(ts) == 27 and ts[19] == "." and ts[26] == "Z" and ts.isascii() and ts[20:26].isdigit():
+        return int(ts[23:26])  # the usual form, all six places
     match = _FRACTION.search(ts)
     if match is None or len(match.group(1)) <= 3:
         return -1

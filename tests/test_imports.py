@@ -30,8 +30,8 @@ CORE = (
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {
-    "__future__", "collections", "dataclasses", "datetime", "enum", "hashlib", "heapq", "re", "struct", "sys", "typing",
-    "zlib", "msgspec", "numpy",
+    "__future__", "array", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq", "re",
+    "struct", "sys", "typing", "zlib", "msgspec", "numpy",
 }  # fmt: skip
 
 

@@ -43,7 +43,6 @@ class Derivation:
         self._bounds = bounds
         self.state = state
         self.out = Rows()
-        self._prices: dict[str, int] = {}
         self._refused: str | None = None
 
     def take(self) -> Rows:
@@ -190,7 +189,7 @@ class Derivation:
         if head.type == "orderbook_snapshot":
             self._snapshot(session, slice_, record, head)
         elif head.type == "trade":
-            trade = messages.trade(head, record, slice_.slice, self._prices)
+            trade = messages.trade(head, record, slice_.slice)
             self.out.trades.append(trade)
             return trade.exchange_ms
         elif head.type in frames.LIFECYCLE_TYPES:
@@ -218,7 +217,7 @@ class Derivation:
                 subscribed = messages.decode(frames.SUBSCRIBED, head)
                 session.channels[subscribed.sid] = subscribed.channel
             elif head.type == "ticker":
-                self.out.tickers.append(messages.ticker(head, record, self._prices))
+                self.out.tickers.append(messages.ticker(head, record))
             elif head.type in frames.LIFECYCLE_TYPES:
                 self.out.lifecycle.append(messages.lifecycle(head, record))
             elif head.type not in ("ok", "error", "unsubscribed"):
@@ -233,7 +232,7 @@ class Derivation:
     # -- order-book changes ------------------------------------------------------------------------------------
 
     def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
-        change = messages.delta(head, record, self._prices)
+        change = messages.delta(head, record)
         ticker, at = change.ticker, change.at_ms
         run = slice_.runs.get(ticker)
         if run is None:

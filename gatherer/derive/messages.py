@@ -5,6 +5,7 @@ Everything that cannot become a row raises `Poison` here; what that means for ru
 
 from __future__ import annotations
 
+import functools
 from typing import Final, NamedTuple, TypeVar
 
 import msgspec
@@ -20,10 +21,11 @@ from gatherer.journal.format import Record
 PAST_MS_MAX: Final = 24 * 3600 * 1000
 FUTURE_MS_MAX: Final = 60 * 1000
 TICKER_CHARACTERS_MAX: Final = 200
-PRICES_REMEMBERED_MAX: Final = 100_000
+TEXTS_REMEMBERED_MAX: Final = 100_000
 T = TypeVar("T")
-Prices = dict[str, int]
-"""Prices that were parsed before: there are few, and they come again and again."""
+_price: Final = functools.lru_cache(TEXTS_REMEMBERED_MAX)(parse_price)
+_size: Final = functools.lru_cache(TEXTS_REMEMBERED_MAX)(parse_size)
+"""Prices and sizes come again and again; a refusal is not remembered."""
 
 
 class Poison(Exception):
@@ -61,12 +63,12 @@ def named_market(head: frames.Head) -> str | None:
         return None  # the rule then takes all of the sid's markets
 
 
-def delta(head: frames.Head, record: Record, prices: Prices) -> Change:
+def delta(head: frames.Head, record: Record) -> Change:
     """An `orderbook_delta`."""
     msg = decode(frames.DELTA, head)
     _check_ticker(msg.market_ticker)
     try:
-        price, size = _price(msg.price_dollars, prices), parse_size(msg.delta_fp)
+        price, size = _price(msg.price_dollars), _size(msg.delta_fp)
     except NumberError as error:
         raise Poison(f"delta: {error}", msg.market_ticker) from error
     if msg.side not in ("yes", "no") or not size:
@@ -86,12 +88,12 @@ def snapshot(head: frames.Head) -> tuple[str, Book]:
         raise Poison(f"snapshot: {error}", msg.market_ticker) from error
 
 
-def trade(head: frames.Head, record: Record, slice_: int, prices: Prices) -> TradeRow:
+def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
     """A `trade`."""
     msg = decode(frames.TRADE_MSG, head)
     _check_ticker(msg.market_ticker)
     try:
-        price, count = _price(msg.yes_price_dollars, prices), parse_size(msg.count_fp)
+        price, count = _price(msg.yes_price_dollars), _size(msg.count_fp)
     except NumberError as error:
         raise Poison(f"trade: {error}", msg.market_ticker) from error
     taker = msg.taker_outcome_side or msg.taker_side
@@ -112,7 +114,7 @@ def trade(head: frames.Head, record: Record, slice_: int, prices: Prices) -> Tra
     )
 
 
-def ticker(head: frames.Head, record: Record, prices: Prices) -> TickerRow:
+def ticker(head: frames.Head, record: Record) -> TickerRow:
     """A `ticker`; absent fields stay absent."""
     msg = decode(frames.TICKER_MSG, head)
     _check_ticker(msg.market_ticker)
@@ -121,13 +123,13 @@ def ticker(head: frames.Head, record: Record, prices: Prices) -> TickerRow:
         return TickerRow(
             msg.market_ticker,
             msg.ts_ms,
-            _price(msg.price_dollars, prices) if msg.price_dollars else None,
-            _price(msg.yes_bid_dollars, prices) if msg.yes_bid_dollars else None,
-            _price(msg.yes_ask_dollars, prices) if msg.yes_ask_dollars else None,
-            parse_size(msg.yes_bid_size_fp) if msg.yes_bid_size_fp else None,
-            parse_size(msg.yes_ask_size_fp) if msg.yes_ask_size_fp else None,
-            parse_size(msg.volume_fp) if msg.volume_fp else None,
-            parse_size(msg.open_interest_fp) if msg.open_interest_fp else None,
+            _price(msg.price_dollars) if msg.price_dollars else None,
+            _price(msg.yes_bid_dollars) if msg.yes_bid_dollars else None,
+            _price(msg.yes_ask_dollars) if msg.yes_ask_dollars else None,
+            _size(msg.yes_bid_size_fp) if msg.yes_bid_size_fp else None,
+            _size(msg.yes_ask_size_fp) if msg.yes_ask_size_fp else None,
+            _size(msg.volume_fp) if msg.volume_fp else None,
+            _size(msg.open_interest_fp) if msg.open_interest_fp else None,
             record.wall_us,
         )
     except NumberError as error:
@@ -145,21 +147,13 @@ def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
     return LifecycleRow(name, msg.event_type or head.type, payload, record.wall_us)
 
 
-def _price(text: str, prices: Prices) -> int:
-    value = prices.get(text)
-    if value is None:
-        value = parse_price(text)
-        if len(prices) < PRICES_REMEMBERED_MAX:
-            prices[text] = value
-    return value
-
-
 def _check_time(at_ms: int, record: Record, ticker_: str) -> None:
     received_ms = record.wall_us // 1000
     if not received_ms - PAST_MS_MAX <= at_ms <= received_ms + FUTURE_MS_MAX:
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)
 
 
+@functools.lru_cache(TEXTS_REMEMBERED_MAX)
 def _check_ticker(text: str) -> None:
     if not text or len(text) > TICKER_CHARACTERS_MAX or not text.isprintable():
         raise Poison(f"ticker {text[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)

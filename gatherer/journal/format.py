@@ -28,6 +28,7 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -169,13 +170,13 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         at = end
 
 
-def frames_payload(sessions: list[int], walls_ns: list[int], monos_ns: list[int], frames: list[bytes]) -> bytes:
-    """The payload of a FRAMES record; times are cut to microseconds."""
+def frames_payload(sessions: array[int], walls_ns: array[int], monos_ns: array[int], frames: list[bytes]) -> bytes:
+    """The payload of a FRAMES record from 64-bit columns; times are cut to microseconds."""
     heads = np.empty(len(frames), _FRAME_HEAD)
-    heads["size"] = [len(frame) for frame in frames]
-    heads["session"] = sessions
-    heads["wall_us"] = np.array(walls_ns, np.int64) // 1000
-    heads["mono_us"] = np.array(monos_ns, np.int64) // 1000
+    heads["size"] = np.fromiter(map(len, frames), np.uint32, len(frames))
+    heads["session"] = np.frombuffer(sessions, np.int64)
+    heads["wall_us"] = np.frombuffer(walls_ns, np.int64) // 1000
+    heads["mono_us"] = np.frombuffer(monos_ns, np.int64) // 1000
     return b"".join((_COUNT.pack(len(frames)), heads.tobytes(), *frames))
 
 

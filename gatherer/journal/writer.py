@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from array import array
 from typing import Final
 
 import msgspec
@@ -29,6 +30,7 @@ from gatherer.journal.format import (
 from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
 
 BUFFER_BYTES_MAX: Final = 1 << 20
+WRITE_PARTS_MAX: Final = 512  # the kernel takes 1024
 BLOCK_FRAMES_MAX: Final = 4096
 LARGE_FRAME_BYTES: Final = 16 << 10
 
@@ -40,9 +42,9 @@ class JournalWriter:
         self._config, self._lane = config, lane
         self.folder = lane_folder(config.dir, lane)
         self._uuid = journal_uuid(self.folder)
-        self._sessions: list[int] = []  # frames since the last flush, column by column
-        self._walls_ns: list[int] = []
-        self._monos_ns: list[int] = []
+        self._sessions = array("q")  # frames since the last flush, column by column
+        self._walls_ns = array("q")
+        self._monos_ns = array("q")
         self._frames: list[bytes] = []
         self._pending: list[bytes] = []
         self._pending_bytes = 0
@@ -80,8 +82,9 @@ class JournalWriter:
         self._pending += parts(Kind.FRAMES, 0, *first, payload)
         self._pending_bytes += HEAD_BYTES + len(payload)
         self.records += len(self._frames)
-        for column in (self._sessions, self._walls_ns, self._monos_ns, self._frames):
-            column.clear()
+        for column in (self._sessions, self._walls_ns, self._monos_ns):
+            del column[:]
+        self._frames.clear()
 
     def append(self, kind: Kind, session: int, payload: bytes, wall_us: int = 0, mono_us: int = 0) -> None:
         """Queue one record; it is in the kernel after the next `flush`."""
@@ -103,10 +106,9 @@ class JournalWriter:
         self._close_block()
         if not self._pending:
             return
-        data = b"".join(self._pending)
-        self._pending.clear()
-        self._pending_bytes = 0
-        self._write(data)
+        pending, self._pending, self._pending_bytes = self._pending, [], 0
+        for start in range(0, len(pending), WRITE_PARTS_MAX):
+            self._write(pending[start : start + WRITE_PARTS_MAX])
         if self._size >= self._config.segment_bytes:
             self._roll()
 
@@ -137,17 +139,21 @@ class JournalWriter:
         finally:
             os.close(fd)
 
-    def _write(self, data: bytes) -> None:
-        view = memoryview(data)
-        while view:
-            written = os.write(self._fd, view)
-            view = view[written:]
+    def _write(self, pieces: list[bytes]) -> None:
+        """All of it, without joining it first; the kernel may take a part at a time."""
+        left: list[bytes | memoryview] = list(pieces)
+        while left:
+            written = os.writev(self._fd, left)
             self._size += written
             self.bytes_written += written
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left and written:
+                left[0] = memoryview(left[0])[written:]
         self._synced = False
 
     def _roll(self) -> None:
-        self._write(encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, END_PAYLOAD))
+        self._write([encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, END_PAYLOAD)])
         os.fsync(self._fd)
         os.close(self._fd)
         self._open(continues=True)
@@ -160,5 +166,5 @@ class JournalWriter:
         self._size = 0
         header = SegmentHeader(self._uuid, self._segment, self._lane, continues, follows=before if continues else 0)
         head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
-        self._write(MAGIC + head)
+        self._write([MAGIC, head])
         sync_folder(self.folder)
