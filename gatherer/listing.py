@@ -56,6 +56,7 @@ class Listing:
         self._combos, self._series = combos, frozenset(series)
         self.markets: dict[str, Listed] = {}
         self.changed: dict[str, Listed] = {}
+        self._unknown: set[str] = set()
 
     def wants(self, ticker: str) -> bool:
         """Whether the configuration includes the market."""
@@ -71,6 +72,8 @@ class Listing:
         if known is None:
             known = self.markets[ticker] = Listed(sys.intern(status), open_ms, close_ms, 0, crawl)
             known.over_ms = now_ms if status in OVER else 0
+            if status == UNKNOWN:
+                self._unknown.add(ticker)
             self.changed[ticker] = known
             return True
         known.crawl = max(known.crawl, crawl)
@@ -78,6 +81,8 @@ class Listing:
             # A page may be older than a lifecycle message: nobody comes back from being settled.
             if known.status not in OVER:
                 known.status = sys.intern(status)
+            if status != UNKNOWN:
+                self._unknown.discard(ticker)
             known.open_ms, known.close_ms = open_ms or known.open_ms, close_ms or known.close_ms
             if status in OVER and not known.over_ms:
                 known.over_ms = now_ms
@@ -105,6 +110,7 @@ class Listing:
     def forget(self, ticker: str) -> None:
         """A market that is over, or that the exchange does not list any more."""
         known = self.markets.pop(ticker, None)
+        self._unknown.discard(ticker)
         if known is not None:
             known.status = "finalized"
             self.changed[ticker] = known
@@ -115,7 +121,7 @@ class Listing:
 
     def unknown(self) -> list[str]:
         """Markets that were created and that REST has not shown yet."""
-        return [t for t, m in self.markets.items() if m.status == UNKNOWN]
+        return list(self._unknown)
 
     def unseen(self, crawl: int) -> list[str]:
         """Markets that a full crawl did not show, though they were known when it began."""

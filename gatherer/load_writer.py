@@ -22,6 +22,7 @@ from gatherer.derive.rows import Rows
 from gatherer.journal.format import Place
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
+NUMBERS_REMEMBERED_MAX: Final = 2_000_000
 SUMMARISE_BATCHES: Final = 200
 LOADED_FILE: Final = "loaded.json"
 ROW_ERRORS: Final = (
@@ -239,6 +240,8 @@ class BatchWriter:
         wanted = set(rows.ticker)
         for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
             wanted.update(row.ticker for row in group)
+        if len(self._numbers) > NUMBERS_REMEMBERED_MAX:
+            self._numbers.clear()  # a hundred markets are born every second: those that live are asked for again
         new = sorted(wanted - self._numbers.keys())
         if new:
             # A second look finds what another lane's loader allotted between the first one's two steps.

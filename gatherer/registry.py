@@ -90,7 +90,8 @@ class Registry:
         for start in range(0, len(unseen), ASK_TICKERS_MAX):
             asked = unseen[start : start + ASK_TICKERS_MAX]
             shown = await self._ask(asked, number)
-            gone += [t for t in asked if t not in shown and t not in self.listing.unknown()]
+            unknown = set(self.listing.unknown())
+            gone += [t for t in asked if t not in shown and t not in unknown]
         for ticker in gone:
             self.listing.forget(ticker)
         self._crew.drop(gone)
@@ -230,6 +231,9 @@ class Registry:
                     continue
                 connection = await connect(self._dsn)
                 try:
+                    over = [ticker for ticker, _ in items if ticker not in self.listing.markets]
+                    await connection.execute(SQL["unlist_markets"], over)
+                    items = [(ticker, market) for ticker, market in items if ticker in self.listing.markets]
                     while items:
                         part = items[:SAVE_ROWS_MAX]
                         await connection.execute(

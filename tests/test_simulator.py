@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from common.errors import AuthenticationError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from gatherer.transport import DialRefused, SocketClosed, WebsocketsSocket, dial
+from gatherer.transport import DialRefused, Socket, SocketClosed, dial
 from simulator.auth import Accounts
 from simulator.exchange import Exchange
 from simulator.market import Market
@@ -36,8 +36,19 @@ A, B = "KXS-1-A", "KXS-1-B.50"
 class Client:
     """A raw client: commands out, frames in."""
 
-    socket: WebsocketsSocket
+    socket: Socket
     frames: list[dict[str, Any]] = field(default_factory=list)
+    incoming: asyncio.Queue[bytes | None] = field(default_factory=asyncio.Queue)
+
+    def __post_init__(self) -> None:
+        self.socket.start(self.incoming.put_nowait, lambda reason: self.incoming.put_nowait(None))
+
+    async def receive(self) -> bytes:
+        """The next frame; raises `SocketClosed`."""
+        data = await self.incoming.get()
+        if data is None:
+            raise SocketClosed("gone")
+        return data
 
     async def say(self, cmd: str, **params: Any) -> None:
         """Send a command."""
@@ -47,7 +58,7 @@ class Client:
         """The next frames; each ends in a newline and has its keys in the documented order."""
         new = []
         for _ in range(count):
-            raw = await asyncio.wait_for(self.socket.receive(), 5)
+            raw = await asyncio.wait_for(self.receive(), 5)
             assert raw.endswith(b"}\n") and b": " not in raw[:60]
             new.append(json.loads(raw))
             order = [k for k in ("type", "id", "sid", "seq", "msg", "sending_ts_ms") if k in new[-1]]
@@ -65,9 +76,10 @@ class World:
     control: str
     signers: dict[str, Signer]
 
-    async def client(self, key: str = "rsa") -> Client:
+    async def client(self, key: str = "rsa", transport: str = "websockets") -> Client:
         """A dialled connection."""
-        return Client(await dial(f"ws{self.url[4:]}{WS_PATH}", self.signers[key].headers("GET", WS_PATH)))
+        headers = self.signers[key].headers("GET", WS_PATH)
+        return Client(await dial(transport, f"ws{self.url[4:]}{WS_PATH}", headers))
 
 
 @contextlib.asynccontextmanager
@@ -113,7 +125,7 @@ async def test_both_kinds_of_keys_sign_and_wrong_ones_are_told_why() -> None:
         stale = dict(w.signers["rsa"].headers("GET", WS_PATH))
         stale["KALSHI-ACCESS-TIMESTAMP"] = str(int(stale["KALSHI-ACCESS-TIMESTAMP"]) - 60_000)
         with pytest.raises(DialRefused, match="header_timestamp_expired") as refused:
-            await dial(f"ws{w.url[4:]}{WS_PATH}", stale)
+            await dial("websockets", f"ws{w.url[4:]}{WS_PATH}", stale)
         assert refused.value.status == 401
 
 
@@ -269,3 +281,36 @@ async def test_a_replay_keeps_order_and_equal_times_equal(recordings: list[Path]
             assert old[2] == new[2], "equal times stay equal"
     assert [r["kind"] for r in rows].count("trade") == sum(e["type"] == "trade" for e in sent)
     assert rows[-1]["kind"] == "reset"
+
+
+@pytest.mark.parametrize("transport", ["websockets", "picows", "aiohttp"])
+async def test_every_transport_gives_frames_hears_pings_and_tells_the_end(transport: str) -> None:
+    """The seam: the same from each library, refusals with their status included."""
+    async with world() as w:
+        client = await w.client(transport=transport)
+        await client.say("subscribe", channels=["orderbook_delta"], market_tickers=[A, B])
+        assert [f["type"] for f in await client.hear(3)] == ["subscribed", "orderbook_snapshot", "orderbook_snapshot"]
+        before = client.socket.heard_s
+        await asyncio.sleep(0.5)
+        assert client.socket.heard_s > before, "a ping is heard although nothing else is sent"
+        for session in tuple(w.server.sessions):
+            session.raw_frame(b"x" * 300_000)
+        assert await asyncio.wait_for(client.receive(), 5) == b"x" * 300_000
+        for session in tuple(w.server.sessions):
+            session.cut()
+        with pytest.raises(SocketClosed):
+            await asyncio.wait_for(client.receive(), 5)
+        await client.socket.close()
+        stale = {**w.signers["rsa"].headers("GET", WS_PATH), "KALSHI-ACCESS-TIMESTAMP": "1"}
+        with pytest.raises(DialRefused) as refused:
+            await dial(transport, f"ws{w.url[4:]}{WS_PATH}", stale)
+        assert refused.value.status == 401
+        with pytest.raises(DialRefused) as nobody:
+            await dial(transport, "ws://127.0.0.1:1/", {})
+        assert nobody.value.status is None
+        mine = await w.client(transport=transport)
+        await mine.say("list_subscriptions")
+        await mine.hear(1)
+        await mine.socket.close()
+        with pytest.raises(SocketClosed):
+            await asyncio.wait_for(mine.receive(), 5)

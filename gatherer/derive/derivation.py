@@ -24,6 +24,7 @@ ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 COMMANDS_REMEMBERED: Final = 10_000
+DELETED_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,8 @@ class Derivation:
         elif params.action == "add_markets" or command.cmd == "subscribe":
             for sid, gone in session.deleted.items():
                 if not sids or sid in sids:
-                    session.deleted[sid] = [t for t in gone if t not in set(params.market_tickers)]
+                    for ticker in params.market_tickers:
+                        gone.pop(ticker, None)
 
     # -- frames ------------------------------------------------------------------------------------------------
 
@@ -197,7 +199,10 @@ class Derivation:
         elif head.type == "ok":
             for ticker in session.deleting.pop(head.id or 0, ()):
                 slice_.runs.pop(ticker, None)
-                session.deleted.setdefault(slice_.sid, []).append(ticker)
+                gone = session.deleted.setdefault(slice_.sid, {})
+                gone[ticker] = True
+                if len(gone) > DELETED_REMEMBERED:  # late frames come within seconds
+                    del gone[next(iter(gone))]
         elif head.type == "unsubscribed":
             self._end_slice(session, slice_, "unsubscribed")
         elif head.type == "error":

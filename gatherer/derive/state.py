@@ -89,7 +89,7 @@ class SessionState(msgspec.Struct):
     slices: dict[int, Slice] = {}
     sent_us: dict[int, int] = {}
     deleting: dict[int, list[str]] = {}
-    deleted: dict[int, list[str]] = {}
+    deleted: dict[int, dict[str, bool]] = {}  # by sid, the latest last
 
 
 class State(msgspec.Struct):

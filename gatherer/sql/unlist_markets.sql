@@ -1,0 +1,1 @@
+DELETE FROM listed_markets WHERE ticker = ANY ($1::text[])
