@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,7 +17,7 @@ from common.config.schema import GathererConfig
 from common.errors import first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from common.process import stop_event
+from common.process import backoff_s, stop_event
 from common.storage import migrate
 from common.storage.database import connect, owned
 from gatherer.crew.crew import Crew
@@ -41,6 +42,7 @@ class Gatherer:
         self._started = time.monotonic()
         self._sharding = Sharding(config.connections.orderbook, config.gatherer_id)
         self._key_was_refused = False
+        self._task_failures: dict[str, str] = {}
 
     async def run(self) -> None:
         """Record until SIGTERM; a clean stop loses nothing and says so in the journal."""
@@ -63,15 +65,15 @@ class Gatherer:
 
     async def _record_until(self, stopped: asyncio.Event) -> None:
         crew = asyncio.create_task(self._crew.run(), name="crew")
-        tasks = [
-            crew,
-            asyncio.create_task(self._registry.run(), name="registry"),
-            asyncio.create_task(self._registry.watch_exchange(), name="exchange status"),
-            asyncio.create_task(self._keeper.run(), name="keeper"),
-            asyncio.create_task(self._retention.run(), name="retention"),
-            asyncio.create_task(self._rest_books.run(), name="REST books"),
-            asyncio.create_task(self._watch_crew(), name="watch"),
-        ]
+        around = {
+            "registry": self._registry.run,
+            "exchange status": self._registry.watch_exchange,
+            "keeper": self._keeper.run,
+            "retention": self._retention.run,
+            "REST books": self._rest_books.run,
+            "watch": self._watch_crew,
+        }
+        tasks = [crew, *(asyncio.create_task(self._forever(name, work), name=name) for name, work in around.items())]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
         try:
             done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -87,6 +89,18 @@ class Gatherer:
             raise failed
         await self._crew.stop()
         await crew
+
+    async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
+        """Whatever is around the workers must not end them: what fails unexpectedly is told, and begun again."""
+        delays = backoff_s(1.0, 60.0)
+        while True:
+            await asyncio.sleep(next(delays))
+            try:
+                await work()
+            except Exception as error:  # any: frames are received all the same
+                inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
+                self._task_failures[name] = f"{type(inner).__name__}: {inner}"
+                log.get().exception("task_failed", task=name, error=self._task_failures[name])
 
     async def _check_database(self, dsn: str) -> None:
         connection = await connect(dsn)
@@ -192,6 +206,7 @@ class Gatherer:
             ],
             "rest_books": self._rest_books.status(),
             "book_checks": _summed(lane.checks for lane in crew.lanes),
+            "task_failures": self._task_failures,
             "alarms": _summed(lane.alarms for lane in crew.lanes),
             "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),
         }

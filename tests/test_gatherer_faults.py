@@ -38,6 +38,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "quiet add": {"kind": "quiet_add", "for_ms": 3000},
     "late": {"kind": "late", "for_ms": 6000},
     "REST 503": {"kind": "http", "status": 503, "for_ms": 1500},
+    "REST nonsense": {"kind": "nonsense", "for_ms": 4000},
     "REST 429": {"kind": "http", "status": 429, "for_ms": 1500},
     "hidden from REST": {"kind": "hide", "for_ms": 2500},
     "lifecycle late": {"kind": "delay", "for_ms": 900},
@@ -86,6 +87,8 @@ async def one(name: str, transport: str) -> None:
         if name == "maintenance":
             text = "\n".join(fleet.log_tail(n, 200) for n in (NAME_LOG,))
             assert text.count("exchange_inactive") == 1, "one alert, not one a connection"
+        if name == "REST nonsense":
+            assert (await status_of(fleet))["task_failures"], "told, and begun again"
         if name == "ghost":
             listed = await local(fleet, "SELECT status FROM listed_markets WHERE ticker = 'KXGHOST-26-T1'")
             assert listed, "a market that REST does not know is recorded all the same"
