@@ -105,7 +105,11 @@ class Keeper:
                 total -= segment.bytes
                 self.removed += 1
         self.bytes = total
-        full = total > most
+        # What is still to be compressed will make room: that is waited for, up to the limit itself. And once full, half
+        # a segment must be free before recording begins again, or it would begin and end without use.
+        packable = any(not s.last and segment_file(s.folder, s.number).exists() for s in present)
+        limit = self._config.max_bytes if packable else most
+        full = total > (limit - self._config.segment_bytes // 2 if self.full else limit)
         if full and not self.full:
             log.get().error(
                 "journal_full",

@@ -15,7 +15,7 @@ key, from 1), `channel` and `ticker`:
     market_limit   a subscription takes `count` markets; more are error 26 (0: no limit)
     command_limit  more than `count` commands a second are error 27 (0: no limit)
     http           REST answers `status` for `for_ms`
-    nonsense       the list of markets in REST is no such list for `for_ms`
+    rest_nonsense  the list of markets in REST is no such list for `for_ms`
     hide           REST does not know markets for `for_ms` after they were created
     delay          lifecycle messages are sent `for_ms` late
     lie            REST books of all markets show a contract too many for `for_ms`
@@ -111,7 +111,7 @@ class FaultDesk:
                 setattr(self._exchange, f"{kind}_ms", fault["for_ms"])
             case "clock":
                 self.clock_ahead_ms = fault["ahead_ms"]
-            case "nonsense":
+            case "rest_nonsense":
                 self._exchange.nonsense_until = until
             case "lie":
                 self._exchange.lying_until = until

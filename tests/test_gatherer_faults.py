@@ -38,7 +38,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "quiet add": {"kind": "quiet_add", "for_ms": 3000},
     "late": {"kind": "late", "for_ms": 6000},
     "REST 503": {"kind": "http", "status": 503, "for_ms": 1500},
-    "REST nonsense": {"kind": "nonsense", "for_ms": 4000},
+    "REST nonsense": {"kind": "rest_nonsense", "for_ms": 4000},
     "REST 429": {"kind": "http", "status": 429, "for_ms": 1500},
     "hidden from REST": {"kind": "hide", "for_ms": 2500},
     "lifecycle late": {"kind": "delay", "for_ms": 900},
