@@ -47,7 +47,6 @@ DELTA_LAYOUT: Final = (
     ("received_us", "i8"),
     ("stored_at", "i8"),
 )
-COMPUTED: Final = ("lane", "batch", "market", "stored_at")
 HOUR_US: Final = 3_600_000_000
 
 
@@ -163,7 +162,7 @@ class BatchWriter:
                 place.offset,
                 rows.frames,
                 rows.delta_frames,
-                len(rows.run),
+                len(rows.deltas),
                 rows.delta_frames_quarantined,
                 received_us,
                 json.dumps(rows.alarms),
@@ -216,15 +215,16 @@ class BatchWriter:
                 self._hours.add(at_us // HOUR_US)
 
     async def _deltas(self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int) -> None:
-        count = len(rows.run)
+        count = len(rows.deltas)
         if not count:
             return
-        columns = {
+        columns = rows.deltas.columns()
+        markets = np.array([numbers[ticker] for ticker in rows.deltas.tickers], np.int64)
+        columns |= {
             "lane": np.full(count, self._lane),
             "batch": np.full(count, batch),
             "stored_at": np.full(count, stored_us - copy.PG_EPOCH_US),
-            "market": [numbers[t] for t in rows.ticker],
-            **{name: getattr(rows, name) for name, _ in DELTA_LAYOUT if name not in COMPUTED},
+            "market": markets[columns["code"]],
         }
         data = io.BytesIO(copy.encode(DELTA_LAYOUT, columns))
         await self._connection.copy_to_table(
@@ -237,7 +237,7 @@ class BatchWriter:
 
     async def _market_numbers(self, rows: Rows) -> dict[str, int]:
         """Numbers for every ticker of the batch, allotted (and committed) before use."""
-        wanted = set(rows.ticker)
+        wanted = set(rows.deltas.tickers)
         for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
             wanted.update(row.ticker for row in group)
         if len(self._numbers) > NUMBERS_REMEMBERED_MAX:

@@ -15,7 +15,8 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,9 +30,10 @@ from common.process import backoff_s, end_with_parent, stop_event
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
-from gatherer.derive import rows, state
-from gatherer.derive.derivation import BoundsMs, Derivation
-from gatherer.journal.format import Place, Record
+from gatherer.derive import rows, state, stretch
+from gatherer.derive.derivation import Derivation
+from gatherer.derive.horizon import BoundsMs
+from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
 from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused
@@ -40,6 +42,19 @@ from gatherer.suspicion import Suspicion
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
+SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """`count` records from `begins` to `end`, derived; the last was written at `received_us`."""
+
+    begins: Place
+    count: int
+    rows: rows.Rows
+    end: Place
+    received_us: int
+    refused: Refused | None
 
 
 class Loader:
@@ -86,49 +101,79 @@ class Loader:
         return False
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
+        """Read, derive and write until `stopped`. The next batch is derived in a thread while one is written."""
         reader, derivation = await self._recover(writer)
         load = self._config.load
-        while True:
-            finishing = stopped.is_set() or self._drain
-            self._at = reader.place
-            chunk = reader.read(self._suspicion.limit)
-            if chunk is None:
-                if self._drain:
+        writing: asyncio.Task[None] | None = None
+        try:
+            while True:
+                finishing = stopped.is_set() or self._drain
+                batch = await asyncio.to_thread(self._derive, reader, derivation)
+                if writing is not None:
+                    await writing
+                    writing = None
+                if batch is not None:
+                    writing = asyncio.create_task(self._write(writer, batch), name="write")
+                    if self._suspicion.searching:
+                        await writing  # whether it is taken decides what the next batch is
+                        writing = None
+                elif self._drain:
                     derivation.cut("lane_closed", time.time_ns() // 1000)
                     await writer.write(derivation.take(), reader.place, time.time_ns() // 1000)
                     await writer.close_lane()
                     return True
-                if finishing:
+                elif finishing:
                     return False
-                await asyncio.sleep(load.poll / 1000)
-                continue
-            now_us = time.time_ns() // 1000
-            if chunk.cut:
-                derivation.cut(chunk.cut, chunk.records[0].wall_us if chunk.records else now_us)
-            if chunk.at_head:
-                if chunk.cut or not chunk.continues or not derivation.state.counter:
-                    derivation.state = state.fresh(chunk.segment)
-                self._save_state(chunk.segment, derivation.state)
-            refused = None
-            if chunk.records and (reason := self._suspicion.culprit(len(chunk.records), self._at)):
-                # Known before the batch is stored, and stored with it: a second reading decides the same.
-                refused = Refused(chunk.segment, chunk.records[-1].end, reason)
-                self._refused[chunk.segment, refused.end] = reason
-                log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
-            for record in chunk.records:
-                self._apply(derivation, chunk.segment, record)
-            taken = derivation.take()
-            received_us = chunk.records[-1].wall_us if chunk.records else now_us
-            await writer.write(taken, chunk.end, received_us, refused)
-            self._suspicion.stored(len(chunk.records))
-            self._tell(_report(writer, taken, chunk.end, received_us))
+                else:
+                    await asyncio.sleep(load.poll / 1000)
+        finally:
+            if writing is not None:
+                await asyncio.wait([writing])
 
-    def _apply(self, derivation: Derivation, segment: int, record: Record) -> None:
-        reason = self._refused.get((segment, record.end)) if self._refused else None
-        if reason is None:
-            derivation.apply(record)
+    def _derive(self, reader: JournalReader, derivation: Derivation) -> _Batch | None:
+        """The next batch, or None if there is nothing new. It touches neither the database nor the loop."""
+        begins = reader.place
+        chunk = reader.read(self._suspicion.limit)
+        if chunk is None:
+            return None
+        now_us = time.time_ns() // 1000
+        if chunk.cut:
+            derivation.cut(chunk.cut, chunk.wall_us(now_us))
+        if chunk.at_head:
+            if chunk.cut or not chunk.continues or not derivation.state.counter:
+                derivation.state = state.fresh(chunk.segment)
+            self._save_state(chunk.segment, derivation.state)
+        refused = None
+        if chunk.count and (reason := self._suspicion.culprit(chunk.count, begins)):
+            # Known before the batch is stored, and stored with it: a second reading decides the same.
+            refused = Refused(chunk.segment, chunk.end.offset, reason)
+            self._refused[chunk.segment, refused.end] = reason
+            log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
+        self._apply(derivation, chunk.segment, chunk.items)
+        return _Batch(begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
+
+    async def _write(self, writer: BatchWriter, batch: _Batch) -> None:
+        self._at = batch.begins
+        await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
+        self._suspicion.stored(batch.count)
+        self._tell(_report(writer, batch.rows, batch.end, batch.received_us))
+
+    def _apply(self, derivation: Derivation, segment: int, items: list[Record | Block]) -> None:
+        """Records and blocks, less what the database once refused."""
+        ends = [end for of, end in self._refused if of == segment]
+        for item in items:
+            first = item.start if isinstance(item, Block) else item.end - 1
+            if any(first < end <= item.end for end in ends):
+                break
         else:
-            derivation.refuse(record, reason)
+            stretch.apply(derivation, items)
+            return
+        for record in flat(items):
+            reason = self._refused.get((segment, record.end))
+            if reason is None:
+                derivation.apply(record)
+            else:
+                derivation.refuse(record, reason)
 
     async def _recover(self, writer: BatchWriter) -> tuple[JournalReader, Derivation]:
         """The reader at the database's place, and the derivation as it was there."""
@@ -155,9 +200,7 @@ class Loader:
                 # The journal ends before the place: the disk lost a tail that the database had taken in.
                 derivation.take()
                 return JournalReader(self._folder, place), derivation
-            for record in chunk.records:
-                if record.end <= place.offset:
-                    self._apply(derivation, chunk.segment, record)
+            self._apply(derivation, chunk.segment, list(_until(chunk.items, place.offset)))
             if chunk.end > place:
                 reader.back_to(place)
         derivation.take()
@@ -190,13 +233,22 @@ class Loader:
             return None
 
 
+def _until(items: list[Record | Block], offset: int) -> Iterator[Record | Block]:
+    """What ends at `offset` or before; of the block around it, the frames."""
+    for item in items:
+        if item.end <= offset:
+            yield item
+        elif isinstance(item, Block):
+            yield from (record for record in item.records() if record.end <= offset)
+
+
 def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> LoaderReport:
     return LoaderReport(
         batch=writer.batch,
         segment=place.segment,
         offset=place.offset,
         frames=taken.frames,
-        delta_rows=len(taken.run),
+        delta_rows=len(taken.deltas),
         quarantined=len(taken.quarantine),
         lag_us=time.time_ns() // 1000 - received_us,
         alarms=taken.alarms,
@@ -216,6 +268,7 @@ def main() -> None:
     """`python -m gatherer.loader CONFIG LANE follow|drain PARENT`: started by the gatherer, never by hand."""
     file, lane, mode, parent = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     end_with_parent(parent)
+    sys.setswitchinterval(SWITCH_S)
     config = load_gatherer(file)
     log.configure(config.logging, process="loader", gatherer=config.gatherer_id, lane=str(lane))
 

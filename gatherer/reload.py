@@ -23,8 +23,9 @@ import msgspec
 
 from common.config.schema import GathererConfig
 from common.errors import JournalError
-from gatherer.derive import state
-from gatherer.derive.derivation import BoundsMs, Derivation
+from gatherer.derive import state, stretch
+from gatherer.derive.derivation import Derivation
+from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Place, Record, SegmentHeader, decode
 from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import (
@@ -96,25 +97,24 @@ async def _lane(
     derivation = Derivation(BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock), part.state)
     derivation.adopt(time.time_ns() // 1000)
     reader = JournalReader(folder, Place(part.segments[0], 0))
-    last: Record | None = None
+    last_us = 0
     while True:
         chunk = reader.read(config.load.batch_records)
         over = chunk is None or chunk.segment not in part.segments
         if chunk is not None and not over:
-            at_us = chunk.records[0].wall_us if chunk.records else 0
+            at_us = chunk.wall_us(0)
             if chunk.cut and chunk.segment != part.segments[0]:
                 derivation.cut(chunk.cut, at_us)
                 derivation.state = state.fresh(chunk.segment)
-            for record in chunk.records:
-                derivation.apply(record)
-            last = chunk.records[-1] if chunk.records else last
+            stretch.apply(derivation, chunk.items)
+            last_us = chunk.wall_us(last_us, last=True)
         else:
-            derivation.cut("reload_ended", last.wall_us if last else 0)
+            derivation.cut("reload_ended", last_us)
         taken = derivation.take()
-        await writer.write(taken, reader.place, last.wall_us if last else 0)
+        await writer.write(taken, reader.place, last_us)
         result.batches += 1
         result.frames += taken.frames
-        result.delta_rows += len(taken.run)
+        result.delta_rows += len(taken.deltas)
         result.quarantined += len(taken.quarantine)
         if progress is not None:
             await progress(result)
@@ -142,7 +142,7 @@ def _started(folder: Path, segment: int) -> tuple[int, bool]:
     """When a segment begins (microseconds), and whether it continues the one before."""
     data = SegmentBytes(folder, segment).read(0, HEAD_READ_BYTES)
     record = next(decode(data, len(MAGIC)), None)
-    if record is None:
+    if not isinstance(record, Record):
         return 0, False  # cut off in its first record: empty
     return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
 

@@ -19,6 +19,11 @@ class Suspicion:
         self._failures = 0
         self._left = 0  # records of the failed batch that are still to be stored
 
+    @property
+    def searching(self) -> bool:
+        """Whether a batch was refused that is not stored yet."""
+        return self._place is not None
+
     def failed(self, place: Place, reason: str) -> None:
         """The database refused the rows of the batch that begins at `place`."""
         self._failures = self._failures + 1 if place == self._place or self._left else 1

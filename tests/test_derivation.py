@@ -10,7 +10,9 @@ import msgspec
 import pytest
 
 from gatherer.derive import state
-from gatherer.derive.derivation import ORDINAL_MAX, BoundsMs, Derivation
+from gatherer.derive.deltas import COLUMNS
+from gatherer.derive.derivation import ORDINAL_MAX, Derivation
+from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 from tests.world import START_MS, Shape, Station, make_events
@@ -61,7 +63,9 @@ class Tape:
 
 def places(rows: Rows) -> list[tuple[int, int]]:
     """Time after the start and ordinal of each change."""
-    return [(ms - START_MS, o) for ms, o in zip(rows.exchange_ms, rows.ordinal, strict=True)]
+    return [
+        (ms - START_MS, o) for ms, o in zip(rows.deltas.list("exchange_ms"), rows.deltas.list("ordinal"), strict=True)
+    ]
 
 
 def test_the_first_group_of_a_run_has_unknown_ordinals_and_the_next_ones_count_from_0() -> None:
@@ -165,7 +169,7 @@ def test_a_change_that_cannot_become_a_row_ends_the_run_of_its_market_alone(chan
     tape.delta(650)
     rows = tape.take()
     assert len(rows.quarantine) == 1 and rows.delta_frames_quarantined == 1
-    assert rows.delta_frames == len(rows.run) + 1
+    assert rows.delta_frames == len(rows.deltas) + 1
     assert [e.reason for e in rows.run_events if e.event == "ended"] == ["quarantined"]
     assert [r.tickers for r in rows.requests] == [[T]]
     assert len(rows.runs) == 3
@@ -284,7 +288,7 @@ def test_more_changes_in_one_millisecond_than_an_ordinal_holds_are_quarantined()
     for _ in range(ORDINAL_MAX + 2):
         tape.delta(500)
     rows = tape.take()
-    assert rows.ordinal == list(range(ORDINAL_MAX + 1))
+    assert rows.deltas.list("ordinal") == list(range(ORDINAL_MAX + 1))
     assert rows.delta_frames_quarantined == 1
 
 
@@ -341,7 +345,7 @@ def test_a_second_reading_gives_the_same_rows_whatever_the_batches_and_restarts(
             derivation.apply(record)
             if rng.random() < 0.1 * trial or n + 1 == len(station.records):
                 rows = derivation.take()
-                result += zip(rows.run, rows.ticker, rows.seq, rows.exchange_ms, rows.ordinal, rows.delta, strict=True)
+                result += zip(*(rows.deltas.list(name) for name in ("ticker", *COLUMNS) if name != "code"), strict=True)
                 result += [("run", *r) for r in rows.runs] + [("slice", *r) for r in rows.slices]
                 result += [("event", *e[1:]) for e in rows.run_events]
                 result += [("book", *s[:8], *s.yes, -1, *s.no) for s in rows.snapshots]

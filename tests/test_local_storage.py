@@ -53,8 +53,7 @@ async def dsn(request: pytest.FixtureRequest, open_folder: Path) -> AsyncIterato
 def batch(n: int) -> rows.Rows:
     """A batch of one change, one trade, one ticker, with a slice and a run of its own that end in it."""
     out = rows.Rows(delta_frames=1, frames=3)
-    out.run, out.ticker, out.seq, out.exchange_ms, out.ordinal = [n], ["T"], [n], [n], [0]
-    out.exchange_us, out.side, out.price, out.delta, out.received_us = [-1], [0], [4700], [100], [n]
+    out.deltas.append("T", n, n, n, 0, -1, 0, 4700, 100, n)
     out.sessions = [rows.SessionRow(n, "orderbook", 1, "ws://x", False, n)]
     out.slices = [rows.SliceRow(n, n, 1, "orderbook_delta", 1, n)]
     out.runs = [rows.RunRow(n, n, "T", 1, 0)]

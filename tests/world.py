@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import random
+from array import array
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -27,10 +28,11 @@ from deduplicator.merge.copies import (
     Snapshot,
 )
 from deduplicator.merge.merger import Limits, Merger
-from gatherer.derive import state
-from gatherer.derive.derivation import BoundsMs, Derivation
+from gatherer.derive import state, stretch
+from gatherer.derive.derivation import Derivation
+from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Ended, Kind, Record, SessionOpened
+from gatherer.journal.format import Block, Ended, Kind, Record, SessionOpened, frames_payload
 
 START_MS = 1_795_255_200_000
 BOUNDS = BoundsMs(disorder=300, lag=400, sender=20, clock=10)
@@ -226,7 +228,7 @@ class Station:
         if self.shape.sending_ts:
             frame["sending_ts_ms"] = queued
         received = queued + self.rng.randrange(0, self.shape.lag_ms)
-        self._append(Kind.FRAME, json.dumps(frame).encode(), received)
+        self._append(Kind.FRAME, json.dumps(frame, separators=(",", ":")).encode() + b"\n", received)
         return True
 
     def _record(self, kind: Kind, payload: msgspec.Struct, at_ms: int) -> None:
@@ -246,8 +248,9 @@ def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
 
     copy = Copy(gatherer, 0, batch, batch, rows.delta_frames, rows.delta_frames_quarantined)
     names = [name for name in Deltas.__dataclass_fields__ if name != "market"]
-    columns = {name: np.array(getattr(rows, name), np.int64) for name in names}
-    columns["market"] = np.array([number(t) for t in rows.ticker], np.int64)
+    given = rows.deltas.columns()
+    columns = {name: given[name] for name in names}
+    columns["market"] = np.array([number(t) for t in rows.deltas.list("ticker")], np.int64)
     copy.deltas = Deltas(**columns)
     copy.slices = [SliceStart(r.slice, r.session, r.sid, r.channel) for r in rows.slices]
     copy.runs = [RunStart(r.run, r.slice, number(r.ticker), r.cover_from_ms) for r in rows.runs]
@@ -276,13 +279,38 @@ def derive(records: list[Record], rng: random.Random, gatherer: int, *, restart:
     copies, at = [], 0
     while at < len(records):
         size = rng.choice((1, 3, 20, 200))
-        for record in records[at : at + size]:
-            derivation.apply(record)
+        part = records[at : at + size]
+        stretch.apply(derivation, in_blocks(part, rng) if rng.random() < 0.5 else part, few=1)
         at += size
         copies.append(copy_of(derivation.take(), gatherer, len(copies) + 1))
         if rng.random() < restart:
             derivation = Derivation(BOUNDS, state.load(state.dump(derivation.state)))
     return copies
+
+
+def block(records: list[Record]) -> Block:
+    """Frames as the journal writes them together."""
+    sessions, walls, monos = (
+        array("q", [getattr(r, name) * unit for r in records])
+        for name, unit in (("session", 1), ("wall_us", 1000), ("mono_us", 1000))
+    )
+    payload = frames_payload(sessions, walls, monos, [r.payload for r in records])
+    return Block(payload, 0, len(payload))
+
+
+def in_blocks(records: list[Record], rng: random.Random) -> list[Record | Block]:
+    """The same, frames that follow one another in blocks of any size."""
+    items: list[Record | Block] = []
+    pending: list[Record] = []
+    for record in [*records, None]:
+        if record is not None and record.kind == Kind.FRAME:
+            pending.append(record)
+        if pending and (record is None or record.kind != Kind.FRAME or rng.random() < 0.02):
+            items.append(block(pending))
+            pending = []
+        if record is not None and record.kind != Kind.FRAME:
+            items.append(record)
+    return items
 
 
 @dataclass

@@ -6,42 +6,31 @@ the same rows. It never waits, asks no clock and touches no database.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from common.errors import NumberError
 from common.exchange import frames
-from gatherer.derive import books, levels, messages, rest_books, rows
+from gatherer.derive import books, horizon, levels, messages, rest_books, rows
+from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import Poison, named_market
 from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
 from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 
 ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
-ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 COMMANDS_REMEMBERED: Final = 10_000
 DELETED_REMEMBERED: Final = 10_000
 
 
-@dataclass(frozen=True)
-class BoundsMs:
-    """The bounds of the merge's page, in milliseconds."""
-
-    disorder: int
-    lag: int
-    sender: int
-    clock: int
-
-
 class Derivation:
     """Applies records to a `State` and collects `Rows`."""
 
     def __init__(self, bounds: BoundsMs, state: State) -> None:
-        self._bounds = bounds
+        self.bounds = bounds
         self.state = state
         self.out = Rows()
         self._refused: str | None = None
@@ -172,13 +161,17 @@ class Derivation:
         slice_.next_seq = head.seq + 1
         if not slice_.channel:
             self._name_channel(session, slice_, record, head)
-        exchange_ms = -1
+        exchange_ms = self.content(session, slice_, record, head)
+        if head.sid in session.slices:
+            horizon.advance(self.out, self.bounds, session, slice_, record.wall_us, head, exchange_ms)
+
+    def content(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+        """What a numbered frame says, its number apart; returns its exchange time, or -1 if it has none."""
         try:
-            exchange_ms = self._numbered(session, slice_, record, head)
+            return self._numbered(session, slice_, record, head)
         except Poison as poison:
             self._poison(session, slice_, record, head, poison)
-        if head.sid in session.slices:
-            self._advance(session, slice_, record, head, exchange_ms)
+            return -1
 
     def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
         """Handle a numbered frame; returns its exchange time or -1. Raises `Poison`."""
@@ -275,17 +268,18 @@ class Derivation:
                 run.net = {}
             levels.add(run.net, key, change.delta)
 
-        out = self.out
-        out.run.append(run.run)
-        out.ticker.append(ticker)
-        out.seq.append(head.seq or 0)
-        out.exchange_ms.append(at)
-        out.ordinal.append(ordinal)
-        out.exchange_us.append(change.us)
-        out.side.append(change.side)
-        out.price.append(change.price)
-        out.delta.append(change.delta)
-        out.received_us.append(record.wall_us)
+        self.out.deltas.append(
+            ticker,
+            run.run,
+            head.seq or 0,
+            at,
+            ordinal,
+            change.us,
+            change.side,
+            change.price,
+            change.delta,
+            record.wall_us,
+        )
         return at
 
     def _step_back(
@@ -325,7 +319,7 @@ class Derivation:
             if self._refused is not None:
                 raise NumberError(self._refused)
             # Beyond the answer by the clock's error: what REST can have known then has come when the horizon is there.
-            rest_books.answer(self.out, slice_, run, book, self._bounds.clock)
+            rest_books.answer(self.out, slice_, run, book, self.bounds.clock)
         except NumberError as error:
             self._quarantine(record, None, f"REST book: {error}")
 
@@ -392,9 +386,9 @@ class Derivation:
 
     def _start_moment(self, session: SessionState, record: Record, head: frames.Head) -> int:
         """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier."""
-        moment = record.wall_us // 1000 + 1 + self._bounds.clock if session.clock_proven else NEVER
+        moment = record.wall_us // 1000 + 1 + self.bounds.clock if session.clock_proven else NEVER
         if head.sending_ts_ms is not None:
-            moment = min(moment, head.sending_ts_ms + 1 + self._bounds.sender)
+            moment = min(moment, head.sending_ts_ms + 1 + self.bounds.sender)
         return moment
 
     def _end_run(self, slice_: Slice, run: Run, reason: str) -> None:
@@ -416,61 +410,6 @@ class Derivation:
             self._end_slice(session, slice_, reason)
         self._break(session, 0, reason, 0, 0, at_us)
         del self.state.sessions[session.session]
-
-    def _advance(
-        self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, exchange_ms: int
-    ) -> None:
-        """The horizon: this frame came without a gap, so everything the exchange queued before it is here."""
-        bounds = self._bounds
-        received_ms = record.wall_us // 1000
-        if exchange_ms >= 0:
-            self._measure(slice_, received_ms, head.sending_ts_ms, exchange_ms)
-            if exchange_ms <= received_ms + bounds.clock:
-                slice_.max_exchange_ms = max(slice_.max_exchange_ms, exchange_ms)
-            else:
-                self.out.alarm("exchange_time_ahead_of_clock")
-            for ticker in slice_.awaiting_first:
-                # Rule 1c, only where no sending time told the start moment.
-                run = slice_.runs.get(ticker)
-                lowered = max(exchange_ms + bounds.disorder + 1, run.floor_ms) if run else NEVER
-                if run and run.claiming and lowered < run.cover_from_ms:
-                    run.cover_from_ms = lowered
-                    self._event(run, "covers", lowered, 0, "")
-            slice_.awaiting_first.clear()
-        if head.sending_ts_ms is not None:
-            proven = min(head.sending_ts_ms, received_ms + bounds.clock) - bounds.sender - bounds.lag
-        else:
-            proven = slice_.max_exchange_ms - bounds.disorder
-            sent_us = session.sent_us.get(head.id) if head.id is not None else None
-            if sent_us is not None and session.clock_proven:
-                proven = max(proven, sent_us // 1000 - bounds.clock - bounds.lag)
-        if proven > slice_.horizon_ms:
-            slice_.horizon_ms = proven
-            if slice_.awaiting_place:
-                books.place_quiet(self.out, slice_)
-            if slice_.awaiting_rest:
-                rest_books.proven(self.out, slice_)
-
-    def _measure(self, slice_: Slice, received_ms: int, sending_ms: int | None, exchange_ms: int) -> None:
-        """The bounds of the merge's page, as this subscription shows them; alarmed at a quarter, before they break."""
-        out, bounds = self.out, self._bounds
-        disorder_ms = slice_.max_exchange_ms - exchange_ms
-        if disorder_ms > slice_.disorder_ms:
-            slice_.disorder_ms = disorder_ms
-            out.measured("disorder", disorder_ms)
-            if disorder_ms * ALARM_SHARE > bounds.disorder:
-                out.alarm("disorder_bound_approached")
-        lag_ms = (received_ms if sending_ms is None else sending_ms) - exchange_ms
-        if lag_ms > slice_.lag_ms:
-            slice_.lag_ms = lag_ms
-            out.measured("lag", lag_ms)
-            if lag_ms * ALARM_SHARE > bounds.lag:
-                out.alarm("lag_bound_approached")
-        if sending_ms is not None and sending_ms < exchange_ms:
-            out.alarm("sender_bound_touched")
-            if exchange_ms - sending_ms > slice_.sender_ms:
-                slice_.sender_ms = exchange_ms - sending_ms
-                out.measured("sender", slice_.sender_ms)
 
     # -- what cannot become a row ------------------------------------------------------------------------------
 

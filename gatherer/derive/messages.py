@@ -153,9 +153,14 @@ def _check_time(at_ms: int, record: Record, ticker_: str) -> None:
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)
 
 
+def possible_ticker(text: str) -> bool:
+    """Whether it can be a ticker."""
+    return 0 < len(text) <= TICKER_CHARACTERS_MAX and text.isprintable()
+
+
 @functools.lru_cache(TEXTS_REMEMBERED_MAX)
 def _check_ticker(text: str) -> None:
-    if not text or len(text) > TICKER_CHARACTERS_MAX or not text.isprintable():
+    if not possible_ticker(text):
         raise Poison(f"ticker {text[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from gatherer.derive.deltas import Deltas
+
 UNKNOWN_ORDINAL = -1
 YES, NO = 0, 1
 
@@ -168,19 +170,9 @@ class SnapshotRequest(NamedTuple):
 
 @dataclass
 class Rows:
-    """Everything one batch of records became. The deltas are columns of equal length."""
+    """Everything one batch of records became."""
 
-    run: list[int] = field(default_factory=list)
-    ticker: list[str] = field(default_factory=list)
-    seq: list[int] = field(default_factory=list)
-    exchange_ms: list[int] = field(default_factory=list)
-    ordinal: list[int] = field(default_factory=list)
-    exchange_us: list[int] = field(default_factory=list)
-    side: list[int] = field(default_factory=list)
-    price: list[int] = field(default_factory=list)
-    delta: list[int] = field(default_factory=list)
-    received_us: list[int] = field(default_factory=list)
-
+    deltas: Deltas = field(default_factory=Deltas)
     sessions: list[SessionRow] = field(default_factory=list)
     slices: list[SliceRow] = field(default_factory=list)
     runs: list[RunRow] = field(default_factory=list)
@@ -212,6 +204,7 @@ class Rows:
         if ms > self.measured_ms.get(name, 0):
             self.measured_ms[name] = ms
 
-    def alarm(self, name: str) -> None:
-        """Count a contradiction of a bound or an assumption."""
-        self.alarms[name] = self.alarms.get(name, 0) + 1
+    def alarm(self, name: str, times: int = 1) -> None:
+        """Count contradictions of a bound or an assumption."""
+        if times:
+            self.alarms[name] = self.alarms.get(name, 0) + times

@@ -29,12 +29,13 @@ import enum
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 MAGIC: Final = b"KFJOURN1"
 PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
@@ -129,6 +130,37 @@ class Record:
     resume: int = 0
 
 
+class Block:
+    """A FRAMES record, not taken apart: columns of equal length, one value a frame, and the frames behind one another.
+
+    `start` and `end` are file offsets, as a record's. `lengths` are bytes.
+    """
+
+    __slots__ = ("end", "frames", "lengths", "mono_us", "sessions", "start", "wall_us")
+
+    def __init__(self, payload: bytes, start: int, end: int) -> None:
+        (count,) = _COUNT.unpack_from(payload)
+        heads = np.frombuffer(payload, _FRAME_HEAD, count, _COUNT.size)
+        self.start, self.end = start, end
+        self.lengths: npt.NDArray[Any] = heads["size"]
+        self.sessions: npt.NDArray[Any] = heads["session"]
+        self.wall_us: npt.NDArray[Any] = heads["wall_us"]
+        self.mono_us: npt.NDArray[Any] = heads["mono_us"]
+        self.frames = memoryview(payload)[_COUNT.size + heads.nbytes :]
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def records(self) -> Iterator[Record]:
+        """Its frames as records of their own."""
+        at, count = 0, len(self)
+        columns = (column.tolist() for column in (self.lengths, self.sessions, self.wall_us, self.mono_us))
+        for number, (size, session, wall_us, mono_us) in enumerate(zip(*columns, strict=True), 1):
+            behind, resume = (self.start + number, self.start) if number < count else (self.end, self.end)
+            yield Record(Kind.FRAME, session, wall_us, mono_us, bytes(self.frames[at : at + size]), behind, resume)
+            at += size
+
+
 @dataclass(frozen=True, order=True)
 class Place:
     """A position in a lane's journal."""
@@ -148,10 +180,10 @@ def encode(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) 
     return b"".join(parts(kind, session, wall_us, mono_us, payload))
 
 
-def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record]:
+def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record | Block]:
     """The whole records in `data` from index `start` on; stops before the first that is cut off or damaged.
 
-    `base` is the file offset of `data[0]`; a record's `end` is a file offset.
+    `base` is the file offset of `data[0]`; a record's `end` is a file offset. Frames come as whole blocks.
     """
     view = memoryview(data)
     at = start
@@ -164,10 +196,19 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
         if kind == Kind.FRAMES:
-            yield from _frames(payload, base + at, base + end)
+            yield Block(payload, base + at, base + end)
         else:
             yield Record(kind, session, wall_us, mono_us, payload, base + end, base + end)
         at = end
+
+
+def flat(items: Iterable[Record | Block]) -> Iterator[Record]:
+    """One by one, also the frames of blocks."""
+    for item in items:
+        if isinstance(item, Block):
+            yield from item.records()
+        else:
+            yield item
 
 
 def frames_payload(sessions: array[int], walls_ns: array[int], monos_ns: array[int], frames: list[bytes]) -> bytes:
@@ -178,17 +219,6 @@ def frames_payload(sessions: array[int], walls_ns: array[int], monos_ns: array[i
     heads["wall_us"] = np.frombuffer(walls_ns, np.int64) // 1000
     heads["mono_us"] = np.frombuffer(monos_ns, np.int64) // 1000
     return b"".join((_COUNT.pack(len(frames)), heads.tobytes(), *frames))
-
-
-def _frames(payload: bytes, start: int, end: int) -> Iterator[Record]:
-    (count,) = _COUNT.unpack_from(payload)
-    heads = np.frombuffer(payload, _FRAME_HEAD, count, _COUNT.size)
-    at = _COUNT.size + heads.nbytes
-    columns = (heads[name].tolist() for name in ("size", "session", "wall_us", "mono_us"))
-    for number, (size, session, wall_us, mono_us) in enumerate(zip(*columns, strict=True), 1):
-        behind, resume = (start + number, start) if number < count else (end, end)
-        yield Record(Kind.FRAME, session, wall_us, mono_us, payload[at : at + size], behind, resume)
-        at += size
 
 
 def block_start(data: bytes | memoryview, offset: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,12 +14,14 @@ from gatherer.journal.format import (
     END_PAYLOAD,
     HEAD_BYTES,
     MAGIC,
+    Block,
     Kind,
     Place,
     Record,
     SegmentHeader,
     block_start,
     decode,
+    flat,
 )
 from gatherer.journal.segments import SegmentBytes, segments
 
@@ -30,15 +33,29 @@ END_BYTES: Final = HEAD_BYTES + len(END_PAYLOAD)
 
 @dataclass(frozen=True)
 class Chunk:
-    """Records of one segment, in order. `cut` says why everything before the first of them is cut off from it:
-    all runs end there. `at_head` tells that the chunk starts at the head of a segment."""
+    """Records of one segment, in order; frames in whole blocks where they were read whole. `cut` says why everything
+    before the first of them is cut off from it: all runs end there. `at_head` tells that the chunk starts at the head
+    of a segment."""
 
     segment: int
-    records: list[Record]
+    items: list[Record | Block]
+    count: int
     end: Place
     cut: str | None
     at_head: bool
     continues: bool
+
+    @property
+    def records(self) -> Iterator[Record]:
+        """One by one, also the frames of blocks."""
+        return flat(self.items)
+
+    def wall_us(self, otherwise: int, *, last: bool = False) -> int:
+        """When its first (or last) record was written, by the local clock; `otherwise` if there is none."""
+        if not self.items:
+            return otherwise
+        item = self.items[-1 if last else 0]
+        return int(item.wall_us[-1 if last else 0]) if isinstance(item, Block) else item.wall_us
 
 
 class JournalReader:
@@ -80,7 +97,8 @@ class JournalReader:
             return None
         source = self._source()
         at_head = self._offset == 0
-        records: list[Record] = []
+        items: list[Record | Block] = []
+        count = 0
         header: SegmentHeader | None = None
         want = READ_BYTES
         while True:
@@ -92,23 +110,26 @@ class JournalReader:
                 if data[: len(MAGIC)] != MAGIC:
                     raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
                 start = len(MAGIC)
-            for record in decode(data, start, self._base):
-                if record.end <= self._offset:
-                    continue
-                records.append(record)
+            for item in self._behind_offset(decode(data, start, self._base), exact=limit < EXACT_BELOW):
+                items.append(item)
+                count += len(item) if isinstance(item, Block) else 1
                 # A block is not cut, as what is left of it would be decoded twice, unless a few records are wanted.
-                if len(records) >= limit and (record.resume == record.end or limit < EXACT_BELOW):
+                whole = isinstance(item, Block) or item.resume == item.end
+                if count >= limit and (whole or limit < EXACT_BELOW):
                     break
-            if records or len(data) < want:
+            if items or len(data) < want:
                 break
             want *= 4  # one record larger than the read
-        if not records:
+        if not items:
             return self._next_segment(limit)
-        self._offset, self._base = records[-1].end, records[-1].resume
-        if at_head:
-            header = msgspec.json.decode(records[0].payload, type=SegmentHeader)
-            records = records[1:]
-        if records and records[-1].kind in END_KINDS:
+        last = items[-1]
+        self._offset = last.end
+        self._base = last.end if isinstance(last, Block) else last.resume
+        if at_head and isinstance(items[0], Record):
+            header = msgspec.json.decode(items[0].payload, type=SegmentHeader)
+            del items[0]
+            count -= 1
+        if isinstance(last, Record) and last.kind in END_KINDS:
             self._finished = True
         cut, self._cut = self._cut, None
         if header is not None and cut is None:
@@ -116,7 +137,17 @@ class JournalReader:
                 cut = "process_started"
             elif header.follows and header.follows != self._before:
                 cut = "segment_missing"
-        return Chunk(self._segment, records, self.place, cut, at_head, header.continues if header else True)
+        return Chunk(self._segment, items, count, self.place, cut, at_head, header.continues if header else True)
+
+    def _behind_offset(self, decoded: Iterator[Record | Block], *, exact: bool) -> Iterator[Record | Block]:
+        """What lies behind the place; blocks taken apart where it is inside one, or where `exact` is asked for."""
+        for item in decoded:
+            if item.end <= self._offset:
+                continue
+            if isinstance(item, Block) and (exact or item.start < self._offset):
+                yield from (record for record in item.records() if record.end > self._offset)
+            else:
+                yield item
 
     def _align(self) -> None:
         self._base = self._offset
@@ -127,7 +158,7 @@ class JournalReader:
         start = self._offset - END_BYTES
         if self._segment == 0 or start <= 0:
             return False
-        return any(r.kind in END_KINDS for r in decode(self._source().read(start, END_BYTES), 0))
+        return any(r.kind in END_KINDS for r in flat(decode(self._source().read(start, END_BYTES), 0)))
 
     def _source(self) -> SegmentBytes:
         if self._bytes is None or self._bytes_of != self._segment:
@@ -158,4 +189,4 @@ class JournalReader:
         """Whether whole records were appended since the last look: a roll may have happened in between."""
         data = self._source().read(self._base, READ_BYTES)
         start = len(MAGIC) if self._base == 0 else 0
-        return any(record.end > self._offset for record in decode(data, start, self._base))
+        return any(item.end > self._offset for item in decode(data, start, self._base))

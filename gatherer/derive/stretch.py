@@ -1,0 +1,290 @@
+"""Many frames at once: the same as one record after another, for the frames that make up nearly all of a journal.
+
+A session is `calm` in a stretch of frames if its one slice goes on through all of them: changes that are rows,
+snapshots, and answers that mean nothing but their number. A market is `steady` if its run has known ordinals and a
+book, no snapshot comes, and its exchange times never step back. Changes of steady markets become rows as columns.
+Everything else goes record by record through the derivation, in the journal's order, and finds its slice as far
+proven as it would have been: what numbers runs, and what asks how far the horizon is, cannot tell the difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from common.exchange import frames
+from gatherer.derive import horizon, messages
+from gatherer.derive.columns import NONE, Columns
+from gatherer.derive.deltas import COLUMNS
+from gatherer.derive.derivation import ORDINAL_MAX, Derivation
+from gatherer.derive.state import Run, SessionState, Slice
+from gatherer.journal.format import Block, Record, flat
+
+Array = npt.NDArray[Any]
+FEW: Final = 200  # so few frames are not worth their columns
+UNKNOWN: Final = (-1, 0, 0, False)  # a market without a run: last time, count, start of its claim, no book
+ENOUGH: Final = 4096  # more would leave the processor's cache
+SENDING_MS_MAX: Final = 24 * 3600 * 1000  # a sending time this far from ours is not calm
+
+
+def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FEW) -> None:
+    """Records and blocks, in order; fewer than `few` frames in a row one by one."""
+    blocks: list[Block] = []
+    for item in items:
+        if isinstance(item, Block):
+            blocks.append(item)
+            if sum(map(len, blocks)) >= ENOUGH:
+                _blocks(derivation, blocks, few)
+                blocks = []
+        else:
+            _blocks(derivation, blocks, few)
+            blocks = []
+            derivation.apply(item)
+    _blocks(derivation, blocks, few)
+
+
+def _blocks(derivation: Derivation, blocks: list[Block], few: int) -> None:
+    if sum(map(len, blocks)) < max(few, 1):
+        for record in flat(blocks):
+            derivation.apply(record)
+        return
+    columns = Columns(blocks)
+    sessions = [_Session(derivation, columns, index) for index in _by(columns.session)]
+    calm = [session for session in sessions if session.calm]
+    steady = _Steady(columns, calm)
+    if steady.ordinal.max(initial=0) > ORDINAL_MAX:
+        for number in range(columns.count):
+            derivation.apply(columns.record(number))
+        return
+    before = np.zeros(columns.count, np.int64)  # the horizon that each frame of a calm session finds
+    for session in calm:
+        session.horizons(derivation, columns, before)
+    _one_by_one(derivation, columns, sessions, steady, before)
+    for session in calm:
+        session.end(derivation)
+
+
+def _by(keys: Array) -> list[Array]:
+    """Where each key stands, in order."""
+    order = np.argsort(keys, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(keys[order])) + 1)
+
+
+class _Session:
+    """One session's frames of the stretch: `index` tells which."""
+
+    def __init__(self, derivation: Derivation, columns: Columns, index: Array) -> None:
+        self.index = index
+        self.hit: set[str] = set()  # markets that a frame beside the changes is about
+        self.heads: dict[int, frames.Head] = {}
+        self.state: SessionState | None = derivation.state.sessions.get(int(columns.session[index[0]]))
+        self.slice: Slice | None = None
+        self.calm = self._is_calm(columns)
+
+    def _is_calm(self, columns: Columns) -> bool:
+        if self.state is None:
+            return False
+        others = self.index[~columns.plain[self.index]].tolist()
+        if len(others) * 2 > len(self.index):
+            return False
+        sids = np.unique(columns.sid[self.index[columns.plain[self.index]]])
+        if len(sids) != 1:
+            return False
+        slice_ = self.slice = self.state.slices.get(int(sids[0]))
+        if slice_ is None or slice_.channel != frames.ORDERBOOK or slice_.awaiting_first:
+            return False
+        if not all(self._harmless(columns, slice_, number) for number in others):
+            return False
+        seq, sending = columns.seq[self.index], columns.sending_ms[self.index]
+        if not (seq == slice_.next_seq + np.arange(len(seq))).all():
+            return False
+        if (sending == NONE).all():
+            return True  # then it has changes only
+        return bool((np.abs(sending - columns.wall_us[self.index] // 1000) < SENDING_MS_MAX).all())
+
+    def _harmless(self, columns: Columns, slice_: Slice, number: int) -> bool:
+        """A frame that touches one market, or none; its number and sending time join the columns."""
+        assert self.state is not None
+        try:
+            head = frames.HEAD.decode(columns.record(number).payload)
+        except (msgspec.MsgspecError, UnicodeDecodeError):
+            return False
+        if head.sid != slice_.sid or head.seq is None or head.sending_ts_ms is None:
+            return False
+        if not (0 < head.seq < 1 << 53 and 0 <= head.sending_ts_ms < 1 << 53):
+            return False
+        if head.type == "orderbook_snapshot":
+            ticker = messages.named_market(head)
+            if ticker is None or not messages.possible_ticker(ticker):
+                return False
+            self.hit.add(ticker)
+        elif head.type != "ok" or head.id in self.state.deleting:
+            return False
+        self.heads[number] = head
+        columns.seq[number], columns.sending_ms[number] = head.seq, head.sending_ts_ms
+        return True
+
+    def horizons(self, derivation: Derivation, columns: Columns, before: Array) -> None:
+        """Fill in the horizon that each frame finds, and measure the bounds."""
+        assert self.slice is not None
+        sending = columns.sending_ms[self.index]
+        after = horizon.advance_all(
+            derivation.out,
+            derivation.bounds,
+            self.slice,
+            columns.wall_us[self.index] // 1000,
+            None if sending[0] == NONE else sending,
+            np.where(columns.plain[self.index], columns.at_ms[self.index], -1),
+        )
+        before[self.index[1:]] = after[:-1]
+        before[self.index[0]] = self.slice.horizon_ms
+        self._reached_ms, self._next_seq = int(after[-1]), int(columns.seq[self.index[-1]]) + 1
+
+    def end(self, derivation: Derivation) -> None:
+        """All its frames are applied."""
+        assert self.slice is not None
+        self.slice.next_seq = self._next_seq
+        horizon.reached(derivation.out, self.slice, self._reached_ms)
+
+
+class _Steady:
+    """The changes of calm sessions, sorted by market, and which of them become rows at once.
+
+    Of a market: `tickers`, `runs`, `firsts` (where its changes begin), `steady`. Of a change: `index` (which frame),
+    `of` (which market), `ordinal`, `taken` (its market is steady).
+    """
+
+    def __init__(self, columns: Columns, calm: list[_Session]) -> None:
+        parts = [session.index[columns.plain[session.index]] for session in calm]
+        places = np.repeat(np.arange(len(calm)), [len(part) for part in parts])
+        index = np.concatenate(parts) if parts else np.zeros(0, np.int64)
+        key = places * len(columns.tickers) + columns.code[index]
+        if len(calm) * len(columns.tickers) < 1 << 16:
+            key = key.astype(np.uint16)  # sorted in a third of the time
+        order = np.argsort(key, kind="stable")
+        self.index, key = index[order], key[order]
+        self._begins = np.concatenate(([True], key[1:] != key[:-1]))[: len(key)]
+        self.firsts = np.flatnonzero(self._begins)
+        self.of = np.cumsum(self._begins) - 1
+        codes, places = columns.code[self.index[self.firsts]].tolist(), places[order[self.firsts]].tolist()
+        self.tickers = [columns.tickers[code] for code in codes]
+        runs = [session.slice.runs if session.slice else {} for session in calm]
+        self.runs = [runs[place].get(ticker) for place, ticker in zip(places, self.tickers, strict=True)]
+        hit = [ticker in calm[place].hit for place, ticker in zip(places, self.tickers, strict=True)]
+        self._count(columns.at_ms[self.index], hit)
+
+    def _count(self, at: Array, hit: list[bool]) -> None:
+        """Ordinals, and which markets are steady."""
+        told = [(run.last_ms, run.count, run.cover_from_ms, _is_steady(run)) if run else UNKNOWN for run in self.runs]
+        last, counted, cover, eligible = np.array(told, np.int64).reshape(-1, 4).T
+        begins, firsts = self._begins, self.firsts
+        previous = np.concatenate(([0], at))[: len(at)]
+        previous[firsts] = last
+        moved = at != previous
+        place = np.arange(len(at))
+        group = np.maximum.accumulate(np.where(moved | begins, place, 0))
+        self.ordinal = place - group + np.where(moved[group], 0, counted[self.of])
+        steps_back = np.zeros(len(firsts), np.int64)
+        steps_back[self.of[at < previous]] = 1
+        self.steady = (eligible == 1) & ~np.array(hit, bool) & (at[firsts] >= cover) & (steps_back == 0)
+        self.taken = self.steady[self.of]
+
+    def fold(self, columns: Columns) -> int:
+        """Apply the changes to the books of steady runs; returns how often a level became negative."""
+        keys = (2 * columns.price[self.index] + columns.side[self.index]).tolist()
+        deltas = columns.delta[self.index].tolist()
+        behind = np.append(self.firsts[1:], len(keys))[: len(self.firsts)]
+        last = (behind - 1).tolist()
+        at = columns.at_ms[self.index[last]].tolist()
+        counts = (self.ordinal[last] + 1).tolist()
+        negative = 0
+        for run, steady, first, end, ms, count in zip(
+            self.runs, self.steady.tolist(), self.firsts.tolist(), behind.tolist(), at, counts, strict=True
+        ):
+            if not steady or run is None or run.book is None:
+                continue
+            run.last_ms, run.count = ms, count
+            book = run.book
+            for key, delta in zip(keys[first:end], deltas[first:end], strict=True):
+                size = book.get(key, 0) + delta  # as `levels.add`
+                if size > 0:
+                    book[key] = size
+                elif size:
+                    book[key] = size
+                    negative += 1
+                else:
+                    book.pop(key, None)
+        return negative
+
+
+def _is_steady(run: Run) -> bool:
+    return run.known and run.claiming and run.book is not None and run.watched is None
+
+
+def _one_by_one(
+    derivation: Derivation, columns: Columns, sessions: list[_Session], steady: _Steady, before: Array
+) -> None:
+    """What is not steady, in the journal's order; then the rows of all frames, in the journal's order."""
+    out = derivation.out
+    owner: list[_Session | None] = [None] * len(sessions)
+    of = np.full(columns.count, -1, np.int64)
+    for number, session in enumerate(sessions):
+        if session.calm:
+            owner[number] = session
+            of[session.index] = number
+    single = np.ones(columns.count, bool)
+    rows = steady.index[steady.taken]
+    single[rows] = False
+    before_rows = len(out.deltas)
+    became: list[int] = []
+    for number in np.flatnonzero(single).tolist():
+        record = columns.record(number)
+        calm = owner[of[number]] if of[number] >= 0 else None
+        count = len(out.deltas)
+        if calm is None:
+            derivation.apply(record)
+        else:
+            _within(derivation, calm, record, calm.heads.get(number), int(before[number]))
+        if len(out.deltas) > count:
+            became.append(number)
+    if not len(rows):
+        return
+    runs = np.array([run.run if run else 0 for run in steady.runs], np.int64)
+    told = zip(steady.tickers, steady.steady.tolist(), strict=True)
+    codes = np.array([out.deltas.code(ticker) if calm else -1 for ticker, calm in told], np.int64)
+    of_row = steady.of[steady.taken]
+    table = np.empty((len(COLUMNS), len(rows)), np.int64)
+    values = (
+        runs[of_row],
+        codes[of_row],
+        columns.seq[rows],
+        columns.at_ms[rows],
+        steady.ordinal[steady.taken],
+        columns.us[rows],
+        columns.side[rows],
+        columns.price[rows],
+        columns.delta[rows],
+        columns.wall_us[rows],
+    )
+    for line, value in zip(table, values, strict=True):
+        line[:] = value
+    out.alarm("lag_bound_exceeded", int(np.count_nonzero(columns.at_ms[rows] < before[rows])))
+    out.alarm("level_negative", steady.fold(columns))
+    out.frames += len(rows)
+    out.delta_frames += len(rows)
+    table = np.concatenate((table, out.deltas.since(before_rows)), axis=1)
+    out.deltas.extend(table[:, np.argsort(np.concatenate((rows, np.array(became, np.int64))))])
+
+
+def _within(
+    derivation: Derivation, session: _Session, record: Record, head: frames.Head | None, horizon_ms: int
+) -> None:
+    """One frame of a calm session: its number and its share in the horizon are dealt with."""
+    assert session.state is not None and session.slice is not None
+    horizon.reached(derivation.out, session.slice, horizon_ms)
+    derivation.out.frames += 1
+    derivation.content(session.state, session.slice, record, head or frames.HEAD.decode(record.payload))

@@ -1,0 +1,286 @@
+"""Frames taken many at once give what they give one by one: rows, numbers, alarms, measures, and the state after."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import msgspec
+import pytest
+
+from gatherer.derive import state, stretch
+from gatherer.derive.columns import Columns
+from gatherer.derive.deltas import COLUMNS
+from gatherer.derive.derivation import ORDINAL_MAX, Derivation
+from gatherer.derive.rows import Rows
+from gatherer.journal.format import Kind, Record, RestBook, Watch
+from tests.world import BOUNDS, START_MS, Shape, Station, block, in_blocks, make_events, ticker
+
+IN_ANY_ORDER = ("run_events", "snapshots", "rest_books")
+
+
+def wire(payload: bytes) -> bytes:
+    """A frame as the exchange writes it: compact, with a line feed."""
+    return json.dumps(json.loads(payload), separators=(",", ":")).encode() + b"\n"
+
+
+def shown(rows: Rows) -> dict[str, Any]:
+    """Everything in the rows. Lists whose order says nothing are sorted, positions within a run kept."""
+    result: dict[str, Any] = {}
+    for name, value in vars(rows).items():
+        if name == "deltas":
+            columns = ["ticker", *(c for c in COLUMNS if c != "code")]
+            result[name] = list(zip(*(value.list(c) for c in columns), strict=True))
+        elif name == "run_events":
+            result[name] = sorted((tuple(e[1:]) for e in value), key=lambda e: e[0])
+        elif name in IN_ANY_ORDER:
+            result[name] = sorted(value, key=repr)
+        else:
+            result[name] = value
+    return result
+
+
+def compare(records: list[Record], rng: random.Random, *, few: int = 1, adopt: bool = False) -> Counter[str]:
+    """Both ways, in the same batches; returns what went which way."""
+    one, many = (Derivation(BOUNDS, state.fresh(1)) for _ in range(2))
+    ways: Counter[str] = Counter()
+    single = many.content
+
+    def content(*given: Any) -> int:
+        ways["within"] += 1
+        return single(*given)
+
+    many.content = content  # type: ignore[method-assign]
+    at = 0
+    while at < len(records):
+        if adopt and rng.random() < 0.3:
+            one.adopt(1)
+            many.adopt(1)
+        size = rng.choice((9, 50, 300, 1000))
+        part = records[at : at + size]
+        for record in part:
+            one.apply(record)
+        stretch.apply(many, in_blocks(part, rng), few)
+        expected, got = one.take(), many.take()
+        for name, value in shown(expected).items():
+            assert shown(got)[name] == value, f"{name}, batch at {at}"
+        assert msgspec.to_builtins(many.state) == msgspec.to_builtins(one.state), f"state after the batch at {at}"
+        ways["rows"] += len(expected.deltas)
+        ways["quarantined"] += len(expected.quarantine)
+        at += size
+    ways["at once"] = ways["rows"] - ways["within"]
+    return ways
+
+
+def journal(seed: int, shape: Shape, stations: int = 3) -> list[Record]:
+    """Several sessions' frames in one lane's journal."""
+    rng = random.Random(seed)
+    records: list[Record] = []
+    for number in range(1, stations + 1):
+        station = Station(number, random.Random(seed * 10 + number), shape)
+        station.play(make_events(random.Random(seed), shape))
+        records += station.records
+    records.sort(key=lambda r: r.wall_us)
+    watched = Watch([ticker(m) for m in range(shape.markets)])
+    for at in sorted(rng.sample(range(len(records)), 3), reverse=True):
+        us = records[at].wall_us
+        book = RestBook(ticker(1), us - 1000, us, [("0.4200", "1.00")], [])
+        records.insert(at + 3, Record(Kind.REST_BOOK, 0, us, us, msgspec.json.encode(book)))
+        records.insert(at, Record(Kind.WATCH, 0, us, us, msgspec.json.encode(watched)))
+    for record in records:
+        if record.kind == Kind.FRAME:
+            record.payload = wire(record.payload)
+    return records
+
+
+SHAPES = {
+    "quiet": Shape(markets=6, events=1500, losses=0, cuts=0, resets=0),
+    "resets": Shape(markets=6, events=1500, losses=0, cuts=0.0005, resets=0.01),
+    "losses": Shape(markets=6, events=1500, losses=0.003, cuts=0.001),
+    "short sessions": Shape(markets=4, events=1500, losses=0, cuts=0.02, sending_ts=False),
+    "late": Shape(markets=4, events=1500, losses=0.001, lag_ms=600, skew_ms=400, step_ms=3),
+    "equal": Shape(markets=3, events=1500, losses=0.001, equal=0.95),
+    "no sending": Shape(markets=6, events=1500, losses=0.001, cuts=0.0005, sending_ts=False, skew_ms=200),
+    "unproven": Shape(markets=6, events=1500, losses=0.001, clock_proven=False, coarse=frozenset({2})),
+}
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("name", SHAPES)
+def test_worlds_are_the_same_many_at_once_and_one_by_one(name: str, seed: int) -> None:
+    """Breaks, resets, steps of time, three sessions in one journal, watched books."""
+    ways = compare(journal(seed, SHAPES[name]), random.Random(seed), adopt=bool(seed % 2))
+    assert ways["at once"] > ways["rows"] * 0.1, ways
+
+
+def edits() -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
+    """Ways to spoil a change."""
+
+    def put(**msg: Any) -> Callable[[dict[str, Any]], Any]:
+        return lambda frame: frame | {"msg": frame["msg"] | msg}
+
+    def top(**head: Any) -> Callable[[dict[str, Any]], Any]:
+        return lambda frame: frame | head
+
+    yield "price", put(price_dollars="0.00005")
+    yield "price number", put(price_dollars=0.5)
+    yield "size", put(delta_fp="0.005")
+    yield "no size", put(delta_fp="0.00")
+    yield "huge size", put(delta_fp="99999999999999.00")
+    yield "side", put(side="maybe")
+    yield "long ago", put(ts_ms=12)
+    yield "future", put(ts_ms=START_MS + 10_000_000)
+    yield "no time", put(ts_ms=None)
+    yield "time text", put(ts_ms="12")
+    yield "step back", lambda f: f | {"msg": f["msg"] | {"ts_ms": f["msg"]["ts_ms"] - 90}}
+    yield "ahead", lambda f: f | {"msg": f["msg"] | {"ts_ms": f["msg"]["ts_ms"] + 900}}
+    yield "no market", put(market_ticker="")
+    yield "other market", put(market_ticker="KXNEW-1")
+    yield "control character", put(market_ticker="KX\u0007")
+    yield "ts short", put(ts="2026-11-21T00:00:00.1234Z")
+    yield "ts none", put(ts=None)
+    yield "ts letters", put(ts="2026-11-21T00:00:00.12345xZ")
+    yield "ts signs", put(ts="2026-11-21T00:00:00.1234:/Z")
+    yield "ts wide", put(ts="2026-11-21T00:00:00.12345é")
+    yield "negative sending", top(sending_ts_ms=-5)
+    yield "huge sending", top(sending_ts_ms=1 << 70)
+    yield "sending late", lambda f: f | {"sending_ts_ms": (f.get("sending_ts_ms") or START_MS) - 30}
+    yield "no sending", lambda f: {k: v for k, v in f.items() if k != "sending_ts_ms"}
+    yield "id", top(id=8)
+    yield "huge seq", top(seq=1 << 70)
+    yield "seq again", lambda f: f | {"seq": f["seq"] - 1}
+    yield "no seq", lambda f: {k: v for k, v in f.items() if k != "seq"}
+    yield "sid 2", top(sid=2)
+    yield "type", top(type="orderbook_news")
+    yield (
+        "ok",
+        lambda f: {"type": "ok", "id": 5, "sid": f["sid"], "seq": f["seq"], "msg": {}, "sending_ts_ms": START_MS},
+    )
+    yield "error 10", lambda f: {"type": "error", "sid": f["sid"], "seq": f["seq"], "msg": {"code": 10}}
+    yield "gone", lambda f: {"type": "unsubscribed", "sid": f["sid"], "seq": f["seq"]}
+    yield "snapshot", lambda f: f | {"type": "orderbook_snapshot", "msg": {"market_ticker": f["msg"]["market_ticker"]}}
+    bad_levels = {"yes_dollars_fp": [["x", "1"]]}
+    yield (
+        "bad snapshot",
+        lambda f: f | {"type": "orderbook_snapshot", "msg": {"market_ticker": ticker(0), **bad_levels}},
+    )
+    yield "snapshot of nothing", lambda f: f | {"type": "orderbook_snapshot", "msg": {}}
+    yield "snapshot of no ticker", lambda f: f | {"type": "orderbook_snapshot", "msg": {"market_ticker": "\u0000"}}
+    yield "keys turned", lambda f: dict(reversed(f.items()))
+
+
+EDITS = dict(edits())
+
+
+@pytest.mark.parametrize("times", [1, 25])
+@pytest.mark.parametrize("name", EDITS)
+def test_odd_frames_among_good_ones_mean_the_same(name: str, times: int) -> None:
+    """Each oddity once, and often."""
+    rng = random.Random(name)
+    shape = Shape(markets=5, events=700, losses=0, cuts=0, resets=0.002, sending_ts=name != "id")
+    records = journal(3, shape)
+    deltas = [r for r in records if r.kind == Kind.FRAME and b"orderbook_delta" in r.payload]
+    for record in rng.sample(deltas[20:], times):
+        record.payload = wire(json.dumps(EDITS[name](json.loads(record.payload))).encode())
+    ways = compare(records, rng)
+    assert times > 1 or ways["at once"] > 0, ways
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"\n",
+        b"{",
+        b"{}\n",
+        b"[]\n",
+        b"\xff\xfe\n",
+        b'{"type":"orderbook_delta"\n',
+        b'{"type":"orderbook_delta"}\n',
+    ],
+)
+def test_what_is_no_frame_among_good_ones_is_kept_apart(payload: bytes) -> None:
+    """Without a line feed, cut off, not UTF-8, empty."""
+    records = journal(5, Shape(markets=5, events=500, losses=0, cuts=0))
+    at = next(n for n in range(len(records) // 2, len(records)) if records[n].kind == Kind.FRAME)
+    for shift in range(2):
+        records.insert(at + shift * 7, Record(Kind.FRAME, 1001, records[at].wall_us, records[at].mono_us, payload))
+    compare(records, random.Random(1))
+
+
+def test_two_values_in_one_frame_and_none_in_another_are_not_two_frames() -> None:
+    """As many values as frames is not enough: each frame must hold one."""
+    records = journal(6, Shape(markets=4, events=500, losses=0, cuts=0, resets=0))
+    frames = [r for r in records if r.kind == Kind.FRAME and b"orderbook_delta" in r.payload and r.session == 1001]
+    for joined in (
+        lambda a, b, c: (a + b, b"\n", c),
+        lambda a, b, c: (a + b, b"  \n", c),
+        lambda a, b, c: (a[:60], a[60:] + b, c),
+        lambda a, b, c: (a[:-2] + b',"x":{}\n', b"}\n", c),
+        lambda a, b, c: (a[:-2] + b',"x":', b[:-1] + b"}\n", b[:-1] + c),
+        lambda a, b, c: (a[:-2] + b',"x":\n', b[:-1] + b"}\n", b[:-1] + c),
+    ):
+        copies = [Record(r.kind, r.session, r.wall_us, r.mono_us, r.payload) for r in records]
+        # One behind the other: in the journal other sessions' frames may lie between them.
+        chosen = [copies[records.index(frame)] for frame in frames[100:103]]
+        at = copies.index(chosen[0])
+        copies = [r for r in copies if r not in chosen[1:]]
+        copies[at + 1 : at + 1] = chosen[1:]
+        for record, payload in zip(chosen, joined(*(r.payload for r in chosen)), strict=True):
+            record.payload = payload
+        compare(copies, random.Random(1))
+
+
+def command(record: Record, id_: int, action: str, after_us: int = 0) -> Record:
+    """A command of the record's session, sent at its time."""
+    params = {"sids": [1], "action": action, "market_tickers": [ticker(0), ticker(2)]}
+    payload = json.dumps({"id": id_, "cmd": "update_subscription", "params": params}).encode()
+    return Record(Kind.COMMAND, record.session, record.wall_us + after_us, record.mono_us, payload)
+
+
+@pytest.mark.parametrize("sending", [True, False])
+def test_answers_to_commands_mean_the_same(sending: bool) -> None:
+    """An `ok` to a delete ends what it names; without sending times an id proves when the answer was begun."""
+    shape = Shape(markets=5, events=900, losses=0, cuts=0, resets=0, sending_ts=sending)
+    for action in ("delete_markets", "get_snapshot"):
+        records = journal(9, shape)
+        deltas = [n for n, r in enumerate(records) if b"orderbook_delta" in r.payload and r.session == 1001]
+        answered = records[deltas[300]]
+        frame = json.loads(answered.payload) | {"id": 8}
+        if action == "delete_markets":
+            frame |= {"type": "ok", "msg": {}}
+        answered.payload = wire(json.dumps(frame).encode())
+        records.insert(deltas[500], command(records[deltas[500]], 9, "add_markets"))
+        records.insert(deltas[150], command(answered, 8, action, after_us=1_000_000))
+        compare(records, random.Random(1))
+
+
+def test_more_changes_in_one_millisecond_than_an_ordinal_holds() -> None:
+    """The limit is reached inside a stretch, and over the edge of two."""
+    records = journal(7, Shape(markets=1, events=60, losses=0, cuts=0, resets=0), stations=1)[:40]
+    records = [r for r in records if r.kind in (Kind.OPENED, Kind.FRAME)]
+    last = records[-1]
+    frame = json.loads(last.payload)
+    for _ in range(ORDINAL_MAX + 30):
+        frame["seq"] += 1
+        records.append(Record(Kind.FRAME, last.session, last.wall_us, last.mono_us, wire(json.dumps(frame).encode())))
+    ways = compare(records, random.Random(1))
+    assert ways["quarantined"] == 1
+
+
+def test_columns_say_what_the_frames_say() -> None:
+    """A frame is plain or left out, and is there again as a record either way."""
+    records = [r for r in journal(8, SHAPES["resets"]) if r.kind == Kind.FRAME][:900]
+    columns = Columns([block(records)])
+    assert 0 < columns.plain.sum() < len(records)
+    for number, record in enumerate(records):
+        again = columns.record(number)
+        assert (again.session, again.wall_us, again.payload) == (record.session, record.wall_us, record.payload)
+        frame = json.loads(record.payload)
+        assert columns.plain[number] == (frame["type"] == "orderbook_delta")
+        if columns.plain[number]:
+            said = (columns.seq[number], columns.at_ms[number], columns.tickers[columns.code[number]])
+            assert said == (frame["seq"], frame["msg"]["ts_ms"], frame["msg"]["market_ticker"])
