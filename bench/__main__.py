@@ -7,9 +7,9 @@ import asyncio
 import json
 from pathlib import Path
 
-from bench import capture, gatherer, loader, million
+from bench import capture, gatherer, held, loader, million
 
-ALL = {"capture": capture.run, "loader": loader.run, "gatherer": gatherer.run, "million": million.run}
+ALL = {"capture": capture.run, "loader": loader.run, "gatherer": gatherer.run, "held": held.run, "million": million.run}
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ the same flood by the same sender, and share two cores with it and with PostgreS
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 import io
 import ipaddress
@@ -16,6 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +139,11 @@ async def bare(transport: str, port: int, dsn: str) -> float:
     return rate
 
 
-async def whole(transport: str, ports: dict[str, int], folder: Path, environment: dict[str, str]) -> float:
-    """Rows a second of the gatherer, from the first frame received to the last batch committed."""
+@contextlib.asynccontextmanager
+async def running(
+    transport: str, ports: dict[str, int], folder: Path, environment: dict[str, str]
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A gatherer on this exchange."""
     connections = {"orderbook": CONNECTIONS, "trade": 0, "ticker": 0, "lifecycle": 0}
     file = config_file(folder, ports, free_port(), "wss", connections=connections)
     content = file.read_text().replace("private_key_file", f"transport: {transport}\n  private_key_file")
@@ -148,17 +153,30 @@ async def whole(transport: str, ports: dict[str, int], folder: Path, environment
             sys.executable, "-m", "gatherer", "--config", str(file), stdout=log, stderr=log, env=environment
         )
     try:
+        yield process
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def stored_rows(connection: asyncpg.Connection | None, folder: Path) -> tuple[asyncpg.Connection | None, int]:
+    """How many rows the gatherer has committed; none until its server and tables are there."""
+    try:
+        connection = connection or await asyncpg.connect(attach_dsn(f"embedded:{folder / 'db'}"))
+        return connection, int(await connection.fetchval("SELECT coalesce(sum(delta_rows), 0) FROM batches"))
+    except (OSError, FleetError, asyncpg.PostgresError):
+        return connection, 0
+
+
+async def whole(transport: str, ports: dict[str, int], folder: Path, environment: dict[str, str]) -> float:
+    """Rows a second of the gatherer, from the first frame received to the last batch committed."""
+    async with running(transport, ports, folder, environment) as process:
         deadline = time.monotonic() + WAIT_S
-        connection = None
-        stored = 0
+        connection, stored = None, 0
         while stored < CONNECTIONS * FRAMES:
             assert time.monotonic() < deadline and process.returncode is None, f"{stored} rows\n{_tail(folder)}"
             await asyncio.sleep(1)
-            try:
-                connection = connection or await asyncpg.connect(attach_dsn(f"embedded:{folder / 'db'}"))
-                stored = int(await connection.fetchval("SELECT coalesce(sum(delta_rows), 0) FROM batches"))
-            except (OSError, FleetError, asyncpg.PostgresError):  # until the server and its tables are there
-                continue
+            connection, stored = await stored_rows(connection, folder)
         assert connection is not None
         first = await connection.fetchval("SELECT min(received_us) FROM deltas")
         last = await connection.fetchval("SELECT max(extract(epoch FROM loaded_at)) FROM batches WHERE delta_rows > 0")
@@ -166,9 +184,6 @@ async def whole(transport: str, ports: dict[str, int], folder: Path, environment
         assert not breaks, f"{breaks} breaks"
         await connection.close()
         return float(stored / (float(last) - first / 1e6))
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 def _tail(folder: Path) -> str:

@@ -22,7 +22,7 @@ from gatherer.journal.writer import JournalWriter
 from gatherer.load_writer import DELTA_LAYOUT
 from gatherer.loader import Loader
 
-ROWS = 300_000
+ROWS = 600_000
 MARKETS = 500
 BATCH = 20_000
 

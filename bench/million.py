@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bench.common import exchange
+from bench.processes import command, memory_bytes, tree
 from fleet.local import free_port
 
 CONNECTIONS = {"orderbook": 144, "trade": 0, "ticker": 0, "lifecycle": 0}
@@ -56,26 +57,8 @@ def config_file(folder: Path, ports: dict[str, int], http: int, scheme: str = "w
 
 
 def python_memory_gib(parent: int) -> float:
-    """Proportional memory of the gatherer's own processes: shared pages count once, the database apart."""
-    total = 0
-    for pid in (parent, *_descendants(parent)):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes()
-            if b"gatherer" not in command:
-                continue
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / (1 << 20)
-
-
-def _descendants(pid: int) -> list[int]:
-    try:
-        children = [int(n) for n in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except OSError:
-        return []
-    return [*children, *(d for child in children for d in _descendants(child))]
+    """Proportional memory of the gatherer's own processes, the database apart."""
+    return sum(memory_bytes(pid) for pid in tree(parent) if "gatherer" in command(pid)) / (1 << 30)
 
 
 async def run(markets: int = 1_000_000) -> dict[str, dict[str, Any]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +22,7 @@ from common.process import end_with_parent, stop_event
 from gatherer.connection import Connection
 from gatherer.crew.reports import ORDER, CaptureReport, Order, line
 from gatherer.dialing import Dialing
-from gatherer.journal.format import Kind, Watch
+from gatherer.journal.format import ClockUnproven, Kind, Watch
 from gatherer.journal.writer import JournalWriter
 from gatherer.sharding import lane_of, layout
 from gatherer.subscription import Times
@@ -49,6 +50,7 @@ class Capture:
         )
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         self._clock_was_proven = True
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
         self._connections = {
             number: Connection(
                 number, role, config.kalshi, signer, protocol, times, self._journal, self._dialing, self._clock_proven
@@ -109,6 +111,7 @@ class Capture:
 
     async def _speak(self) -> None:
         while True:
+            self._look_at_clock()
             place = self._journal.place
             report = CaptureReport(
                 [connection.report() for connection in self._connections.values()],
@@ -122,6 +125,17 @@ class Capture:
             sys.stdout.buffer.write(line(report))
             sys.stdout.buffer.flush()
             await asyncio.sleep(REPORT_S)
+
+    def _look_at_clock(self) -> None:
+        """A clock that was set, or lost its source: what open sessions measured with it proves nothing any more."""
+        epoch_ns = time.time_ns() - time.monotonic_ns()
+        moved_ms, self._epoch_ns = abs(epoch_ns - self._epoch_ns) // 1_000_000, epoch_ns
+        was_proven = self._clock_was_proven
+        if moved_ms > self._config.bounds.clock:
+            log.get().error("clock_was_set", by_ms=moved_ms, cure="let time synchronisation slew, not step")
+            self._journal.append_struct(Kind.CLOCK_UNPROVEN, 0, ClockUnproven(f"set by {moved_ms} ms"))
+        elif was_proven and not self._clock_proven():
+            self._journal.append_struct(Kind.CLOCK_UNPROVEN, 0, ClockUnproven("not synchronised"))
 
     def _clock_proven(self) -> bool:
         """Whether this machine's clock is within its bound. If not, runs begin by sending times and order alone."""

@@ -44,15 +44,17 @@ class Session:
         self._beginning, self._due = conversation.due_change()
         self._prefix = b"%b%d," % (self._beginning, self._due)
         self._came_ns = 0
+        # Within a session time only runs: a clock that is set moves nothing that is measured by it.
+        self._epoch_ns = time.time_ns() - time.monotonic_ns()
         self.frames = self.bytes = 0
-        journal.append_struct(Kind.OPENED, number, opened)
+        self._write(Kind.OPENED, msgspec.json.encode(opened))
 
     # -- what the transport calls, from the event loop ---------------------------------------------------------
 
     def on_frame(self, data: bytes) -> None:
         """One message: into the journal, then its number is checked."""
-        wall_ns, mono_ns = time.time_ns(), time.monotonic_ns()
-        self._journal.frame(self.number, data, wall_ns, mono_ns)
+        mono_ns = time.monotonic_ns()
+        self._journal.frame(self.number, data, mono_ns + self._epoch_ns, mono_ns)
         self.frames += 1
         self.bytes += len(data)
         if data.startswith(self._prefix):
@@ -114,9 +116,13 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await socket.close()  # frames that come until it is closed are still this session's
-            self._journal.append_struct(Kind.ENDED, self.number, Ended(reason))
+            self._write(Kind.ENDED, msgspec.json.encode(Ended(reason)))
             self._over.cancel()
         return reason
+
+    def _write(self, kind: Kind, payload: bytes) -> None:
+        mono_ns = time.monotonic_ns()
+        self._journal.append(kind, self.number, payload, (mono_ns + self._epoch_ns) // 1000, mono_ns // 1000)
 
     def _end(self, reason: str) -> None:
         if not self._over.done():
@@ -145,9 +151,8 @@ class Session:
             expected=broken.expected,
             received=broken.received,
         )
-        self._journal.append_struct(
-            Kind.BREAK, self.number, Break(broken.sid, broken.reason, broken.expected, broken.received)
-        )
+        noted = Break(broken.sid, broken.reason, broken.expected, broken.received)
+        self._write(Kind.BREAK, msgspec.json.encode(noted))
 
     async def _tend(self, socket: Socket) -> None:
         while True:
@@ -163,5 +168,5 @@ class Session:
             for action in await self._outbox.get():
                 assert isinstance(action, Send)
                 text = json.dumps(action.command, separators=(",", ":"))
-                self._journal.append(Kind.COMMAND, self.number, text.encode())
+                self._write(Kind.COMMAND, text.encode())
                 await socket.send(text)

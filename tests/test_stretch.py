@@ -133,6 +133,10 @@ def edits() -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
     yield "side", put(side="maybe")
     yield "long ago", put(ts_ms=12)
     yield "future", put(ts_ms=START_MS + 10_000_000)
+    yield (
+        "clock behind",
+        lambda f: {**f, "sending_ts_ms": START_MS + 7_200_000, "msg": {**f["msg"], "ts_ms": START_MS + 7_200_000}},
+    )
     yield "no time", put(ts_ms=None)
     yield "time text", put(ts_ms="12")
     yield "step back", lambda f: f | {"msg": f["msg"] | {"ts_ms": f["msg"]["ts_ms"] - 90}}

@@ -125,9 +125,11 @@ class Columns:
         self.tickers = list(codes)
         if impossible := [code for code, ticker in enumerate(self.tickers) if not possible_ticker(ticker)]:
             self.plain &= ~np.isin(self.code, impossible)
-        received_ms = self.wall_us // 1000
+        present_ms = self.wall_us // 1000
+        sent = (self.sending_ms != NONE) & (np.abs(self.sending_ms - present_ms) <= PAST_MS_MAX)
+        present_ms = np.where(sent, self.sending_ms, present_ms)
         self.plain &= (self.price != NONE) & (self.delta != 0)
-        self.plain &= (self.at_ms >= received_ms - PAST_MS_MAX) & (self.at_ms <= received_ms + FUTURE_MS_MAX)
+        self.plain &= (self.at_ms >= present_ms - PAST_MS_MAX) & (self.at_ms <= present_ms + FUTURE_MS_MAX)
 
     def record(self, number: int) -> Record:
         """One frame as a record of its own; it has no place in the journal."""

@@ -94,6 +94,10 @@ class Derivation:
                 self._end_session(session, msgspec.json.decode(record.payload, type=Ended).reason, record.wall_us)
         elif record.kind == Kind.CLOSED:
             self.cut("closed", record.wall_us)
+        elif record.kind == Kind.CLOCK_UNPROVEN:
+            self.out.alarm("clock_unproven")
+            for open_session in self.state.sessions.values():
+                open_session.clock_proven = False
         elif record.kind == Kind.WATCH:
             for ticker in msgspec.json.decode(record.payload, type=Watch).tickers:
                 _, run = self._claiming(ticker)

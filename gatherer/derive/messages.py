@@ -73,7 +73,7 @@ def delta(head: frames.Head, record: Record) -> Change:
         raise Poison(f"delta: {error}", msg.market_ticker) from error
     if msg.side not in ("yes", "no") or not size:
         raise Poison(f"delta: side {msg.side!r}, size {msg.delta_fp!r}", msg.market_ticker)
-    _check_time(msg.ts_ms, record, msg.market_ticker)
+    _check_time(msg.ts_ms, head, record, msg.market_ticker)
     side = YES if msg.side == "yes" else NO
     return Change(msg.market_ticker, msg.ts_ms, sub_millisecond_us(msg.ts), side, price, size)
 
@@ -99,7 +99,7 @@ def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
     taker = msg.taker_outcome_side or msg.taker_side
     if taker not in ("yes", "no") or count <= 0 or not _is_uuid(msg.trade_id):
         raise Poison(f"trade: taker {taker!r}, count {msg.count_fp!r}, id {msg.trade_id!r}", msg.market_ticker)
-    _check_time(msg.ts_ms, record, msg.market_ticker)
+    _check_time(msg.ts_ms, head, record, msg.market_ticker)
     return TradeRow(
         slice_,
         head.seq or 0,
@@ -118,7 +118,7 @@ def ticker(head: frames.Head, record: Record) -> TickerRow:
     """A `ticker`; absent fields stay absent."""
     msg = decode(frames.TICKER_MSG, head)
     _check_ticker(msg.market_ticker)
-    _check_time(msg.ts_ms, record, msg.market_ticker)
+    _check_time(msg.ts_ms, head, record, msg.market_ticker)
     try:
         return TickerRow(
             msg.market_ticker,
@@ -147,9 +147,12 @@ def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
     return LifecycleRow(name, msg.event_type or head.type, payload, record.wall_us)
 
 
-def _check_time(at_ms: int, record: Record, ticker_: str) -> None:
-    received_ms = record.wall_us // 1000
-    if not received_ms - PAST_MS_MAX <= at_ms <= received_ms + FUTURE_MS_MAX:
+def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> None:
+    """Against the exchange's own present where a frame tells it: ours may be wrong, by less than a day."""
+    present_ms, sending_ms = record.wall_us // 1000, head.sending_ts_ms
+    if sending_ms is not None and abs(sending_ms - present_ms) <= PAST_MS_MAX:
+        present_ms = sending_ms
+    if not present_ms - PAST_MS_MAX <= at_ms <= present_ms + FUTURE_MS_MAX:
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)
 
 

@@ -62,6 +62,7 @@ class Kind(enum.IntEnum):
     WATCH = 9
     REST_BOOK = 10
     FRAMES = 11
+    CLOCK_UNPROVEN = 12
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
@@ -108,6 +109,12 @@ class RestBook(msgspec.Struct, frozen=True):
     answered_us: int
     yes: list[tuple[str, str]] = []
     no: list[tuple[str, str]] = []
+
+
+class ClockUnproven(msgspec.Struct, frozen=True):
+    """Payload of CLOCK_UNPROVEN: why receive times of the sessions that are open are no evidence from here on."""
+
+    reason: str
 
 
 class Ended(msgspec.Struct, frozen=True):
