@@ -20,6 +20,7 @@ from common.storage import copy
 from common.storage.database import Queries
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Place
+from gatherer.journal.segments import lane_folder, lanes_present
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
@@ -48,6 +49,11 @@ DELTA_LAYOUT: Final = (
     ("stored_at", "i8"),
 )
 HOUR_US: Final = 3_600_000_000
+
+
+def was_loaded(journal: Path) -> bool:
+    """Whether batches of this journal were ever committed to a database: then its address is right."""
+    return any((lane_folder(journal, lane) / LOADED_FILE).exists() for lane in lanes_present(journal))
 
 
 class Loaded(msgspec.Struct):

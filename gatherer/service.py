@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from common import http, log
 from common.config.schema import GathererConfig
-from common.errors import first_error
+from common.errors import SchemaMismatch, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import backoff_s, stop_event
@@ -22,7 +22,7 @@ from common.storage import migrate
 from common.storage.database import connect, owned
 from gatherer.crew.crew import Crew
 from gatherer.keeper import Keeper
-from gatherer.load_writer import SQL
+from gatherer.load_writer import SQL, was_loaded
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
 from gatherer.rest_books import RestBooks
@@ -30,6 +30,7 @@ from gatherer.retention import Retention
 from gatherer.sharding import Sharding
 
 WATCH_S: Final = 0.5
+CHECK_S: Final = 1.0
 ROLE_COUNTERS: Final = ("frames", "bytes", "dials", "sessions", "breaks", "repairs", "escalations", "markets")
 
 
@@ -42,6 +43,8 @@ class Gatherer:
         self._started = time.monotonic()
         self._sharding = Sharding(config.connections.orderbook, config.gatherer_id)
         self._key_was_refused = False
+        self._checked = True
+        self._dsn = ""
         self._task_failures: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -49,7 +52,7 @@ class Gatherer:
         stopped = stop_event()
         config = self.config
         async with owned(config.database.dsn.get_secret_value(), "gatherer") as dsn:
-            await self._check_database(dsn)
+            await self._first_check(dsn)
             async with Rest(config.kalshi.rest_url, self._signer) as rest:
                 self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
                 self._keeper = Keeper(config, self._crew)
@@ -72,6 +75,7 @@ class Gatherer:
             "retention": self._retention.run,
             "REST books": self._rest_books.run,
             "watch": self._watch_crew,
+            "database check": self._check_until_done,
         }
         tasks = [crew, *(asyncio.create_task(self._forever(name, work), name=name) for name, work in around.items())]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
@@ -101,6 +105,31 @@ class Gatherer:
                 inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
                 self._task_failures[name] = f"{type(inner).__name__}: {inner}"
                 log.get().exception("task_failed", task=name, error=self._task_failures[name])
+
+    async def _first_check(self, dsn: str) -> None:
+        """A wrong schema, or a database that never answered, ends the start; one that is down does not."""
+        self._dsn = dsn
+        try:
+            await self._check_database(dsn)
+        except SchemaMismatch:
+            raise
+        except StorageError as error:
+            if not was_loaded(self.config.journal.dir):
+                raise
+            log.get().error("database_down_at_start", error=str(error), consequence="frames wait in the journal")
+            self._checked = False
+
+    async def _check_until_done(self) -> None:
+        while not self._checked:
+            await asyncio.sleep(CHECK_S)
+            try:
+                await self._check_database(self._dsn)
+                self._checked = True
+            except SchemaMismatch:
+                raise
+            except StorageError:
+                continue  # still down; the loaders say so in /status
+        await asyncio.Event().wait()
 
     async def _check_database(self, dsn: str) -> None:
         connection = await connect(dsn)

@@ -10,11 +10,14 @@ import time
 from pathlib import Path
 
 import aiohttp
+import asyncpg
 import pytest
 
 from bench.common import exchange
 from bench.million import config_file, python_memory_gib
-from fleet.local import LocalFleet, free_port
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
+from fleet.local import LocalFleet, Plan, free_port
 from tests.conftest import LONG
 from tests.gatherer_case import NAME, check_ordinals, gathering, local, status_of
 
@@ -115,3 +118,42 @@ async def test_150_connections_at_5000_frames_a_second(open_folder: Path) -> Non
         finally:
             process.terminate()
             await process.wait()
+
+
+async def test_a_database_that_is_down_at_the_start_does_not_keep_a_gatherer_from_recording(open_folder: Path) -> None:
+    """Once it has loaded into that database, a start waits for nobody; the journal is loaded when it is back."""
+    server = EmbeddedServer(open_folder / "db")
+    async with server:
+        await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    plan = Plan(
+        gatherers=(NAME,), simulator=("--markets", "6", "--rate", "300"), overrides={"database": {"dsn": server.dsn}}
+    )
+    async with LocalFleet(plan) as fleet:
+        await fleet.start_simulator()
+        fleet.start_gatherer(NAME)
+        assert await asyncio.to_thread(fleet.processes[NAME].wait, 60) == 2, "the first start asks for a database"
+        async with server:
+            fleet.start_gatherer(NAME)
+            await fleet.ready(NAME)
+            await asyncio.sleep(1)
+            assert await fleet.terminate(NAME) == 0, fleet.log_tail(NAME)
+        fleet.start_gatherer(NAME)
+        for _ in range(300):
+            await asyncio.sleep(0.1)
+            status = await fleet.status(NAME)
+            frames = sum(role["frames"] for role in status["connections"].values()) if status else 0
+            if frames > 300:
+                break
+        assert status is not None and frames > 300, fleet.log_tail(NAME)
+        assert "frames wait in the journal" in status["ready"]
+        async with server:
+            await fleet.ready(NAME)
+            for _ in range(300):
+                await asyncio.sleep(0.1)
+                connection = await asyncpg.connect(server.dsn)
+                stored = await connection.fetchval("SELECT sum(frames) FROM batches")
+                await connection.close()
+                if stored > frames:
+                    break
+            assert stored > frames
+            assert await fleet.terminate(NAME) == 0, fleet.log_tail(NAME)
