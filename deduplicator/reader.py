@@ -11,12 +11,14 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from common import log
 from common.config.schema import GathererSource, Merge
 from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage import migrate
 from common.storage.database import connect
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
+from deduplicator.merge.dropped import hollow
 from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
 
@@ -50,7 +52,7 @@ class Batches:
 
 
 class MissingBatch(StorageError):
-    """A batch number is missing: rows were dropped unread."""
+    """A batch, or rows of one, are missing, and nobody listed them as dropped unread."""
 
 
 class Reader:
@@ -99,24 +101,33 @@ class Reader:
             )
             if not rows:
                 continue
+            dropped = await self._dropped(lane, done)
+            inside = any(done + 1 in stretch for stretch in dropped)
             taken: list[asyncpg.Record] = []
             total = 0
             for row in rows:
                 if row["batch"] != done + len(taken) + 1:
                     raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
                 total += row["delta_rows"]
-                if taken and total > self._limits.read_rows_max:
+                same = inside == any(row["batch"] in stretch for stretch in dropped)
+                if taken and (total > self._limits.read_rows_max or not same):
                     break
                 taken.append(row)
             self.behind_batches += len(rows) - len(taken)
-            result.append(await self._batches(gatherer, lane, done + 1, taken))
+            result.append(await self._batches(gatherer, lane, done + 1, taken, dropped=inside))
         return result
 
     async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
         """Tell the gatherer what is stored in production."""
         await self._db().execute(SQL["acknowledge"], consumer, epoch, lane, batch)
 
-    async def _batches(self, gatherer: int, lane: int, first: int, rows: list[asyncpg.Record]) -> Batches:
+    async def _dropped(self, lane: int, done: int) -> list[range]:
+        rows = await self._db().fetch(SQL["read_dropped"], lane, done)
+        return [range(row["from_batch"], row["to_batch"] + 1) for row in rows]
+
+    async def _batches(
+        self, gatherer: int, lane: int, first: int, rows: list[asyncpg.Record], *, dropped: bool
+    ) -> Batches:
         last = rows[-1]["batch"]
         copy = Copy(gatherer, lane, first, last)
         copy.delta_frames = sum(row["delta_frames"] for row in rows)
@@ -126,6 +137,8 @@ class Reader:
         stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
         if any(row["delta_rows"] for row in rows):
             copy.deltas = await self._deltas(lane, first, last, *stored)
+        if not dropped and len(copy.deltas) != sum(row["delta_rows"] for row in rows):
+            raise MissingBatch(f"{self.id}: rows of the batches {first} to {last} of lane {lane} are missing")
         fetched: dict[str, list[asyncpg.Record]] = {}
         for table in (
             "slices",
@@ -165,6 +178,9 @@ class Reader:
             )
             for r in fetched["snapshots"]
         ]
+        if dropped:
+            hollow(copy)
+            log.get().error("dropped_unread", gatherer=self.id, lane=lane, from_batch=first, to_batch=last)
         result.trades, result.tickers = fetched["trades"], fetched["tickers"]
         result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
         return result

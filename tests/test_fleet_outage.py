@@ -6,7 +6,7 @@ import asyncio
 
 from common.numbers import ms_of_datetime
 from common.storage.database import connect
-from fleet.local import Plan
+from fleet.local import LocalFleet, Plan
 from tests.fleet_case import assert_equal, judge, running, truth_lines
 
 LAG_MS, SENDER_MS, CLOCK_MS, PROBE_MS = 1500, 50, 10, 500
@@ -98,3 +98,77 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
             status = await fleet.status(name)
             assert status is not None and status["ready"] == "ready"
             assert status["loader"]["quarantined"] >= len(odd)
+
+
+HOURLY = ("deltas", "run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle")
+
+
+async def drop_rows(fleet: LocalFleet, first: int, last: int, *, listed: bool) -> None:
+    """As retention does with a full disk, though not by whole hours; `listed`: it says so."""
+    connection = await connect(fleet.gatherer_dsn("gatherer-a"))
+    async with connection.transaction():
+        if listed:
+            await connection.execute(
+                "INSERT INTO dropped_unread (lane, from_batch, to_batch, from_us, to_us)"
+                " SELECT lane, min(batch), max(batch), min(received_us), max(received_us) FROM batches"
+                " WHERE batch BETWEEN $1 AND $2 GROUP BY lane",
+                first,
+                last,
+            )
+        for table in HOURLY:
+            await connection.execute(f"DELETE FROM {table} WHERE batch BETWEEN $1 AND $2", first, last)
+    await connection.close()
+
+
+async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim() -> None:
+    """The only gatherer had to make room: what it had is listed as lost, and what comes behind it is there."""
+    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1, hole_wait="3s")
+    async with running(plan) as fleet:
+        await asyncio.sleep(4)
+        assert await fleet.terminate("deduplicator") == 0
+        connection = await connect(fleet.gatherer_dsn("gatherer-a"))
+        before = await connection.fetchval("SELECT max(batch) FROM batches")
+        await asyncio.sleep(4)
+        last = await connection.fetchval("SELECT max(batch) FROM batches")
+        rows = await connection.fetchval(
+            "SELECT sum(delta_rows) FROM batches WHERE batch BETWEEN $1 AND $2", before + 5, last
+        )
+        await connection.close()
+        await drop_rows(fleet, before + 5, last, listed=True)
+        await asyncio.sleep(2)
+        fleet.start_deduplicator()
+        await fleet.ready("deduplicator")
+        await asyncio.sleep(2)
+        await fleet.fault("cut")
+        await asyncio.sleep(3)
+        checks = await judge(fleet, strict=False, outages=True)
+        assert_equal(checks)
+        connection = await connect(fleet.production_dsn)
+        gaps = await connection.fetch("SELECT * FROM coverage_gaps WHERE reason = 'dropped_unread'")
+        stored = await connection.fetchval("SELECT count(*) FROM orderbook_deltas")
+        await connection.close()
+        tickers = {g["ticker"] for g in gaps if g["channel"] == "orderbook_delta"}
+        assert len(tickers) >= 6 and any(g["channel"] == "trade" for g in gaps)
+        assert rows > 300 and stored > 300
+        status = await fleet.status("deduplicator")
+        assert status is not None and status["alarms"]["dropped_unread"] == last - before - 4
+
+
+async def test_rows_that_are_missing_and_not_listed_stop_the_reading_of_that_gatherer() -> None:
+    """Whatever took them: nothing behind them is read as if they had never been."""
+    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1)
+    async with running(plan) as fleet:
+        await asyncio.sleep(3)
+        assert await fleet.terminate("deduplicator") == 0
+        await asyncio.sleep(3)
+        connection = await connect(fleet.gatherer_dsn("gatherer-a"))
+        last = await connection.fetchval("SELECT max(batch) FROM batches")
+        await connection.close()
+        await drop_rows(fleet, last - 5, last, listed=False)
+        fleet.start_deduplicator()
+        for _ in range(100):
+            await asyncio.sleep(0.2)
+            status = await fleet.status("deduplicator")
+            if status and "are missing" in status["gatherers"]["gatherer-a"]["error"]:
+                return
+        raise AssertionError(f"nobody noticed: {status}")

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from deduplicator.merge import intervals
+from deduplicator.merge.dropped import hollow
 from tests.world import START_MS, Event, Shape, Station, Stored, derive, held, make_events, merge
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
@@ -179,3 +180,36 @@ def test_stored_is_a_strict_judge() -> None:
     assert isinstance(stored, Stored)
     again = merge([copies], rng)[1]
     assert again.deltas == stored.deltas
+
+
+@pytest.mark.parametrize("seed", range(1000 if LONG else 60))
+def test_batches_that_were_dropped_unread_leave_gaps_and_nothing_false(seed: int) -> None:
+    """One or two stretches of a gatherer's batches are gone: what it had only there is in no row and under no claim."""
+    events, stations = live(seed)
+    truth = truth_of(events)
+    rng = random.Random(f"dropped {seed}")
+    copies = [derive(s.records, rng, s.number, restart=0.2) for s in stations]
+    victim = rng.randrange(3)
+    lost: set[tuple[int, int]] = set()
+    cuts = sorted(rng.sample(range(len(copies[victim]) + 1), min(4, len(copies[victim]) // 2 * 2)))
+    for first, behind in zip(cuts[::2], cuts[1::2], strict=True):
+        for copy in copies[victim][first:behind]:
+            lost |= set(zip(copy.deltas.market.tolist(), copy.deltas.exchange_ms.tolist(), strict=True))
+            hollow(copy)
+    merger, stored = merge(copies, rng)
+    assert stored.received == stored.accounted
+    assert stored.alarms["dropped_unread"] == sum(c.to_batch - c.from_batch + 1 for c in copies[victim] if c.dropped)
+    assert not stored.conflicts, f"seed {seed}: {stored.conflicts[:1]}"
+    for identity, content in stored.deltas.items():
+        assert truth.get(identity) == content, f"seed {seed}: {identity} is not what the exchange had"
+    unplaced = set(stored.unplaced.values())
+    for market in {m for m, _, _ in truth}:
+        covered = held(merger, market)
+        for identity in truth:
+            if identity[0] == market and intervals.covers(covered, identity[1]):
+                assert identity in stored.deltas, f"seed {seed}: {identity} is covered but missing"
+    for n, station in enumerate(stations):
+        for e in station.delivered:
+            identity = (e.market + 1, e.at_ms, e.ordinal)
+            if identity not in stored.deltas and identity[:2] not in unplaced:
+                assert n == victim and identity[:2] in lost, f"seed {seed}: {identity} was received and is nowhere"

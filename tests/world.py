@@ -376,7 +376,7 @@ def merge(
         for queue in ready:
             if queue[0].gatherer not in changes.stalled:
                 queue.pop(0)
-            elif len(queue) > 1:
+            elif len(queue) > 1 and queue[0].dropped == queue[1].dropped:
                 queue[:2] = [joined(queue[0], queue[1])]
     for later in (limits.hole_wait_ms + 1, 2 * limits.hole_wait_ms + 2, 3 * limits.hole_wait_ms + 3):
         stored.take(merger.step([], now + later))
@@ -387,6 +387,7 @@ def joined(first: Copy, second: Copy) -> Copy:
     """Two neighbouring copies read as one."""
     both = Copy(first.gatherer, 0, first.from_batch, second.to_batch)
     both.delta_frames = first.delta_frames + second.delta_frames
+    both.dropped = first.dropped
     both.quarantined = first.quarantined + second.quarantined
     both.deltas = Deltas(
         **{

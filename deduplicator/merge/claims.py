@@ -15,6 +15,7 @@ from deduplicator.merge.coverage import RunState, SliceState, TimeLine
 
 NEVER_MS: Final = 1 << 61
 ORDERBOOK: Final = "orderbook_delta"
+DROPPED_UNREAD: Final = "dropped_unread"
 
 
 class Claims:
@@ -105,8 +106,8 @@ class Claims:
             line = self.line(found.market, found.channel)
             self._watched.add((found.market, found.channel))
             if event.event == "covers":
-                found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
                 if found.cover_to_ms is None:
+                    found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
                     line.open[found.key] = found
             elif event.event == "ended":
                 self._end(found, event.to_ms, event.reason)
@@ -128,6 +129,15 @@ class Claims:
                         self._changed(run, changes)
                     self._forget(run)
             self._slice_changed(who, horizon.slice, changes)
+        if copy.dropped:
+            self._drop(who, changes)
+
+    def _drop(self, who: tuple[int, int], changes: Changes) -> None:
+        """Rows of every open run of the lane were lost: none claims more than was proven before. New runs may."""
+        for run in list(self.runs.values()):
+            if run.key[:2] == who and run.cover_to_ms is None:
+                self._end(run, self.slices[(*who, run.slice)].horizon_ms, DROPPED_UNREAD)
+                self._changed(run, changes)
 
     def exclude(self, market: int, gatherers: set[int], ms: int, changes: Changes) -> list[RunKey]:
         """From this millisecond on, the market's open runs of these gatherers give neither rows nor coverage."""

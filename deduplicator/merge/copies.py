@@ -91,7 +91,11 @@ class Snapshot(NamedTuple):
 
 @dataclass
 class Copy:
-    """One gatherer's rows of a contiguous stretch of batches of one lane. `gatherer` is production's number."""
+    """One gatherer's rows of a contiguous stretch of batches of one lane. `gatherer` is production's number.
+
+    `dropped`: rows of these batches went unread, so that no run that is open behind them can claim anything. What is
+    left of them has no known ordinals.
+    """
 
     gatherer: int
     lane: int
@@ -99,6 +103,7 @@ class Copy:
     to_batch: int
     delta_frames: int = 0
     quarantined: int = 0
+    dropped: bool = False
     deltas: Deltas = field(default_factory=Deltas)
     slices: list[SliceStart] = field(default_factory=list)
     runs: list[RunStart] = field(default_factory=list)

@@ -140,7 +140,7 @@ def _heal(market: int, channel: str, line: TimeLine, held: list[Interval], advan
 def _reason(line: TimeLine, start_ms: int) -> str:
     if start_ms == line.first_ms:
         return "before_subscription"
-    for reason in ("conflict", "quarantined", "step_back"):
+    for reason in ("conflict", "quarantined", "step_back", "dropped_unread"):
         if reason in line.last_end.values():
             return reason
     return "not_recorded"

@@ -69,6 +69,10 @@ class Joining:
             self.store.mark(closed.key, np.zeros(len(closed.key), np.uint8), closed.bit)
             self._write(rows, dropped, taken, masks, changes)
             self._remember_last(rows, keys, dropped)
+            for copy in taken:
+                if copy.dropped:  # groups that were open have lost their ends
+                    for key in [key for key in self._last_key if key[:2] == (copy.gatherer, copy.lane)]:
+                        del self._last_key[key]
             return taken
 
     def went_on(self, run_key: RunKey, ms: int) -> bool:

@@ -103,6 +103,9 @@ class Merger:
         changes = Changes()
         copies = self._joining.unite(copies, changes, now_ms)
         for copy in copies:
+            if copy.dropped:
+                changes.alarms["dropped_unread"] += copy.to_batch - copy.from_batch + 1
+                self._abandon_heads((copy.gatherer, copy.lane))
             self._unplaced(copy, changes)
             self.claims.apply(copy, changes)
         for copy in copies:
@@ -111,7 +114,7 @@ class Merger:
         self._resets(changes, now_ms)
         self.claims.settle(changes, now_ms, self.limits.hole_wait_ms)
         for heal in changes.heals:
-            self._open_heads.update(self._parked.pop(heal.market, ()))
+            self._open_heads.update(key for key in self._parked.pop(heal.market, ()) if key in self._heads)
         self.store.forget(self.limits.recent_ms, self.limits.recent_rows_max)
         return changes
 
@@ -141,6 +144,14 @@ class Merger:
             self._heads.setdefault((run_key, row.exchange_ms), _Heads()).rows.append(row)
             self._heads_of[run_key].add(row.exchange_ms)
             self._open_heads.add((run_key, row.exchange_ms))
+
+    def _abandon_heads(self, who: tuple[int, int]) -> None:
+        """Head groups that were open when rows of their runs were lost stay unplaced: they are a part of something."""
+        for run_key, groups in self._heads_of.items():
+            if run_key[:2] == who and groups:
+                key = (run_key, max(groups))
+                self._heads.pop(key, None)
+                self._open_heads.discard(key)
 
     def _place_heads(self, changes: Changes) -> None:
         """Compare head groups with a copy that covers them; what matches is confirmed and no longer unplaced."""

@@ -1,0 +1,19 @@
+"""Batches whose rows a gatherer had to drop before they were read.
+
+What was begun in them is still known, what was said in them is not: nothing that is open behind them may claim
+anything. Changes behind them keep their ordinals, which the gatherer counted while it still had everything.
+"""
+
+from __future__ import annotations
+
+from deduplicator.merge.copies import Copy, Deltas
+
+
+def hollow(copy: Copy) -> None:
+    """Leave of such a copy what is certain: what began, what was quarantined, where time stepped back."""
+    copy.dropped = True
+    copy.deltas = Deltas()
+    copy.delta_frames = copy.quarantined
+    copy.horizons = []
+    copy.snapshots = []
+    copy.run_events = [event for event in copy.run_events if event.event == "retracts"]
