@@ -28,6 +28,7 @@ from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
 from deduplicator.production import Production
 from deduplicator.reader import Batches, Reader
+from deduplicator.refill import Refill
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0
@@ -64,12 +65,14 @@ class Deduplicator:
             Rest(config.kalshi.rest_url, self._signer) as rest,
         ):
             self._metadata = Metadata(rest, dsn)
+            self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
             async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
                 log.get().info("deduplicator_started", port=port)
                 try:
                     # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
+                        tasks.append(group.create_task(self._refill.run()))
                         if config.archive is not None:
                             tasks.append(group.create_task(Exporter(config.archive, dsn).run()))
                         await self._work(dsn, stopped)
@@ -264,6 +267,12 @@ class Deduplicator:
             "identities": len(self._merger.store) if self._merger else 0,
             "metadata_polls": self._metadata.polls,
             **totals.shown(),
+            "refill": {
+                "gaps": self._refill.gaps,
+                "trades": self._refill.trades,
+                "outside_gaps": self._refill.outside,
+                "last_error": self._refill.last_error,
+            },
         }
 
 

@@ -59,6 +59,7 @@ class Plan:
     )
     simulator: Sequence[str] = ("--markets", "12", "--rate", "300")
     hole_wait: str = "8s"
+    merge: dict[str, Any] = field(default_factory=dict)  # of the deduplicator's file
     workers: int = 1
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # sections of the gatherers' files
 
@@ -150,7 +151,7 @@ class LocalFleet:
                 "gatherers": [{"id": name, "dsn": self.gatherer_dsn(name)} for name in self.plan.gatherers],
                 "production": {"dsn": self.production_dsn},
                 "kalshi": self._exchange("deduplicator"),
-                "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s"},
+                "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s", **self.plan.merge},
                 "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h"},
                 "http": {"port": self.ports["deduplicator"]},
                 "logging": {"level": "info"},

@@ -46,6 +46,8 @@ class Exchange:
         self.truth = truth
         self.markets: dict[str, Market] = {}
         self.trades: list[dict[str, Any]] = []
+        self.trades_cutoff_us = 0
+        self.short_until = 0.0
         self.book_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.channel_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.overdue_us: int | None = None

@@ -19,6 +19,8 @@ key, from 1), `channel` and `ticker`:
     hide           REST does not know markets for `for_ms` after they were created
     delay          lifecycle messages are sent `for_ms` late
     lie            REST books of all markets show a contract too many for `for_ms`
+    short_list     REST lists only every second trade for `for_ms`
+    archive_trades trades before now are only in REST's historical list
     clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
@@ -30,6 +32,7 @@ key, from 1), `channel` and `ticker`:
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -115,6 +118,10 @@ class FaultDesk:
                 self._exchange.nonsense_until = until
             case "lie":
                 self._exchange.lying_until = until
+            case "short_list":
+                self._exchange.short_until = until
+            case "archive_trades":
+                self._exchange.trades_cutoff_us = time.time_ns() // 1000
             case "ghost":
                 self._exchange.announce_ghost(fault["ticker"])
             case "mute":

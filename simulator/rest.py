@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from collections.abc import Callable
 from typing import Any, Final
 
 from aiohttp import web
 
 from simulator.exchange import Exchange
-from simulator.market import Market
+from simulator.market import Market, rfc3339_us
 
 API: Final = "/trade-api/v2"
+OVERLAP_US: Final = 500_000
 _STATUS_FILTER: Final = {
     "unopened": {"initialized"},
     "open": {"active"},
@@ -35,6 +37,8 @@ class Rest:
             web.get(f"{API}/account/limits", self.limits),
             web.get(f"{API}/markets", self.markets),
             web.get(f"{API}/markets/trades", self.trades),
+            web.get(f"{API}/historical/trades", self.historical_trades),
+            web.get(f"{API}/historical/cutoff", self.historical_cutoff),
             web.get(f"{API}/markets/orderbooks", self.orderbooks),
             web.get(f"{API}/markets/{{ticker}}", self.market),
             web.get(f"{API}/markets/{{ticker}}/orderbook", self.orderbook),
@@ -136,10 +140,23 @@ class Rest:
         return book
 
     async def trades(self, request: web.Request) -> web.Response:
-        """GET /markets/trades: newest first."""
+        """GET /markets/trades: newest first; older ones are only in the historical list."""
+        return self._trades(request, lambda us: us >= self.exchange.trades_cutoff_us)
+
+    async def historical_trades(self, request: web.Request) -> web.Response:
+        """GET /historical/trades: both lists overlap a little."""
+        return self._trades(request, lambda us: us < self.exchange.trades_cutoff_us + OVERLAP_US)
+
+    async def historical_cutoff(self, _: web.Request) -> web.Response:
+        """GET /historical/cutoff."""
+        return web.json_response({"trades_created_ts": rfc3339_us(self.exchange.trades_cutoff_us)})
+
+    def _trades(self, request: web.Request, listed: Callable[[int], bool]) -> web.Response:
         limit = self._limit(request, 100, 1000, "GetTrades")
         query = request.query
-        rows = list(enumerate(self.exchange.trades))
+        rows = [(n, t) for n, t in enumerate(self.exchange.trades) if listed(t["_us"])]
+        if asyncio.get_running_loop().time() < self.exchange.short_until:
+            rows = rows[::2]
         if "ticker" in query:
             rows = [(n, t) for n, t in rows if t["ticker"] == query["ticker"]]
         if "min_ts" in query:

@@ -173,6 +173,8 @@ class Merge(Section):
     read_batches_max: int = Field(default=200, ge=1)
     read_rows_max: int = Field(default=200_000, ge=1000)
     metadata_poll: DurationMs = MINUTE
+    refill_lag: DurationMs = 2 * MINUTE
+    refill_side: DurationMs = 60 * MINUTE
 
 
 class Archive(Section):

@@ -16,6 +16,7 @@ from common.exchange.signing import Signer
 
 PAGE_MARKETS: Final = 1000
 PAGE_EVENTS: Final = 200
+PAGE_TRADES: Final = 1000
 ATTEMPTS_MAX: Final = 6
 REQUEST_WAIT_S: Final = 20
 TOKENS_A_REQUEST: Final = 10  # the default cost (facts, section 5.9)
@@ -115,6 +116,18 @@ class Rest:
     def markets(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
         """Pages of market objects, newest first."""
         return self.pages("/markets", "markets", PAGE_MARKETS, **query)
+
+    def trades(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
+        """Pages of trades, newest first; `min_ts` and `max_ts` are whole seconds (facts, section 5.3)."""
+        return self.pages("/markets/trades", "trades", PAGE_TRADES, **query)
+
+    def historical_trades(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
+        """The same of archived trades; both lists overlap a little."""
+        return self.pages("/historical/trades", "trades", PAGE_TRADES, **query)
+
+    async def historical_cutoff(self) -> dict[str, Any]:
+        """Before which times only the historical lists have everything (facts, section 5.8)."""
+        return await self.get("/historical/cutoff")
 
     async def orderbooks(self, tickers: list[str]) -> list[dict[str, Any]]:
         """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (facts, section 5.2)."""

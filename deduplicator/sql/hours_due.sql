@@ -15,6 +15,6 @@ SELECT h.hour, u.markets AS unsealed
   FROM hours h JOIN unsealed u USING (hour) LEFT JOIN store.exports e USING (hour)
  WHERE CASE WHEN e.hour IS NULL THEN u.markets = 0 OR now() > h.until + $1::interval
             ELSE (NOT e.complete AND u.markets = 0)
-                 OR EXISTS (SELECT FROM store.gaps g WHERE g.healed_at > e.exported_at
+                 OR EXISTS (SELECT FROM store.gaps g WHERE greatest(g.healed_at, g.refilled_at) > e.exported_at
                                AND g.started_at < h.until AND g.ended_at > h.hour) END
  ORDER BY h.hour

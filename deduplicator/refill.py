@@ -1,0 +1,128 @@
+"""Trades that no gatherer received: asked of REST over every gap of the trade channel, and an hour on both sides.
+
+The exchange's list is believed where it can be checked: every trade of the window that was recorded must be in it. Then
+what is in it and was not recorded is stored (`source` rest), and the gap is refilled. Source of what REST gives:
+kalshi-api facts, sections 5.3 and 5.8.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from common import log
+from common.config.schema import Merge
+from common.errors import ExchangeError, Fenced, NumberError, StorageError
+from common.exchange.rest import Rest
+from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime, parse_price, parse_size, parse_time
+from common.process import backoff_s
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.statements import SQL
+
+LOOK_S: Final = 1.0
+ONE_S: Final = timedelta(seconds=1)
+TradeRow = tuple[str, str, datetime, int, int, int, bool]
+
+
+def trade_row(trade: dict[str, Any]) -> TradeRow:
+    """Id, ticker, time in whole milliseconds, price, count, taker's side (0 yes, 1 no), block.
+
+    Raises `NumberError` for what is none.
+    """
+    try:
+        taker = trade.get("taker_outcome_side") or trade["taker_side"]
+        created = parse_time(trade["created_time"])
+        if created is None or taker not in ("yes", "no"):
+            raise NumberError(f"REST trade {trade.get('trade_id')}: {trade.get('created_time')!r}, taker {taker!r}")
+        price, count = parse_price(trade["yes_price_dollars"]), parse_size(trade["count_fp"])
+        at = datetime_of_ms(ms_of_datetime(created))
+        return (trade["trade_id"], trade["ticker"], at, price, count, int(taker == "no"), bool(trade["is_block_trade"]))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise NumberError(f"REST trade {trade!r:.200}: {type(error).__name__}: {error}") from error
+
+
+class Refill:
+    """Looks for gaps that can be refilled. `epoch` tells whether, and as whom, this process may write."""
+
+    def __init__(self, rest: Rest, dsn: str, config: Merge, epoch: Callable[[], int | None]) -> None:
+        self._rest, self._dsn, self._epoch = rest, dsn, epoch
+        self._lag = config.refill_lag * ONE_MS
+        self._side = config.refill_side * ONE_MS
+        self.gaps = self.trades = self.outside = 0
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Until cancelled; exchange and database may fail and come back. Raises `Fenced`."""
+        delays = backoff_s(LOOK_S, 60.0)
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._epoch() is None:
+                continue
+            try:
+                connection = await connect(self._dsn)
+                try:
+                    for gap in await connection.fetch(SQL["refills_due"], self._lag):
+                        await self.fill(connection, gap["gap"], gap["started_at"], gap["ended_at"])
+                finally:
+                    connection.terminate()
+                self.last_error, delays = "", backoff_s(LOOK_S, 60.0)
+            except Fenced:
+                raise
+            except (ExchangeError, NumberError, StorageError, *CLIENT_ERRORS) as error:
+                self.last_error = f"{type(error).__name__}: {error}"
+                log.get().warning("refill_failed", error=self.last_error)
+                await asyncio.sleep(next(delays))
+
+    async def fill(self, connection: asyncpg.Connection, gap: int, started: datetime, ended: datetime) -> None:
+        """Read the exchange's list over one gap, and store what is missing."""
+        now: datetime = await connection.fetchval("SELECT now()")
+        first, behind = started - self._side, min(ended + self._side, now - self._lag)
+        await connection.execute(SQL["stage_refill"])
+        await connection.execute("TRUNCATE pg_temp.rest_trades")
+        listed: set[str] = set()
+        days: set[datetime] = set()
+        async for page in self._pages(first, behind):
+            rows = {row[0]: row for row in map(trade_row, page) if row[0] not in listed and first <= row[2] < behind}
+            listed |= rows.keys()
+            days |= {row[2] for row in rows.values()}
+            numbers = await self._numbers(connection, {row[1] for row in rows.values()})
+            records = [(id_, numbers[ticker], *rest) for id_, ticker, *rest in rows.values()]
+            await connection.copy_records_to_table("rest_trades", records=records)
+        for day in sorted({at.date() for at in days}):
+            await connection.execute("SELECT store.add_day('trades', $1)", day)
+        async with connection.transaction():
+            if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
+                raise Fenced("another deduplicator has taken over")
+            found = await connection.fetchrow(SQL["refill_known"], first, behind)
+            await connection.execute(SQL["refill_dispute"])
+            new = await connection.fetchrow(SQL["refill_trades"])
+            counts = (len(listed), found["known"], new["inserted"], new["outside"], found["not_listed"])
+            await connection.execute(SQL["note_refill"], gap, first, behind, *counts)
+        self.trades += new["inserted"]
+        self.outside += new["outside"]
+        self.gaps += not found["not_listed"]
+        told = log.get().bind(gap=gap, listed=counts[0], known=counts[1], inserted=counts[2])
+        told.info("gap_refilled" if not found["not_listed"] else "gap_not_refilled", not_listed=found["not_listed"])
+        if new["outside"]:
+            told.error("trades_missing_within_coverage", trades=new["outside"])
+
+    async def _pages(self, first: datetime, behind: datetime) -> AsyncIterator[list[dict[str, Any]]]:
+        """What REST lists from `first` to `behind`; the archived part from the place where that is."""
+        window = {
+            "min_ts": (first - EPOCH) // ONE_S,
+            "max_ts": -((EPOCH - behind) // ONE_S),
+        }
+        async for page in self._rest.trades(**window):
+            yield page
+        cutoff = parse_time((await self._rest.historical_cutoff()).get("trades_created_ts") or "")
+        if cutoff is not None and first < cutoff:
+            async for page in self._rest.historical_trades(**window):
+                yield page
+
+    async def _numbers(self, connection: asyncpg.Connection, tickers: set[str]) -> dict[str, int]:
+        rows = await connection.fetch(SQL["allot_markets"], sorted(tickers))
+        return {row["ticker"]: row["market"] for row in rows}

@@ -1,0 +1,9 @@
+WITH noted AS (
+    INSERT INTO store.refills (gap, tried_at, tries, from_ts, to_ts, listed, known, inserted, outside, not_listed)
+    VALUES ($1, now(), 1, $2, $3, $4, $5, $6, $7, $8)
+    ON CONFLICT (gap) DO UPDATE
+       SET tried_at = now(), tries = refills.tries + 1, from_ts = excluded.from_ts, to_ts = excluded.to_ts,
+           listed = excluded.listed, known = excluded.known, inserted = refills.inserted + excluded.inserted,
+           outside = refills.outside + excluded.outside, not_listed = excluded.not_listed
+)
+UPDATE store.gaps SET refilled_at = now() WHERE gap = $1 AND $8 = 0 AND healed_at IS NULL

@@ -1,0 +1,3 @@
+CREATE TEMP TABLE IF NOT EXISTS rest_trades (
+    trade_id uuid, market bigint, exchange_ts timestamptz, yes_price int, count bigint, taker_side smallint,
+    is_block boolean)
