@@ -143,9 +143,9 @@ class BatchWriter:
         half.write_bytes(msgspec.json.encode(Loaded(self._instance, self.batch)))
         half.rename(file)
 
-    async def open_slices(self) -> list[tuple[int, int]]:
-        """Slices that never ended, with their last horizons."""
-        return [(r["slice"], r["horizon_ms"]) for r in await self._connection.fetch(SQL["open_slices"], self._lane)]
+    async def open_slices(self) -> list[tuple[int, int, int]]:
+        """Slices that never ended: number, session, last horizon."""
+        return [tuple(r) for r in await self._connection.fetch(SQL["open_slices"], self._lane)]
 
     async def highest_number(self) -> int:
         """The highest number that a run or slice of the lane has."""

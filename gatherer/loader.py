@@ -190,28 +190,35 @@ class Loader:
         known = self._load_state(place.segment)
         if known is None:
             await self._end_open_slices(writer, "database_put_back" if resumed.put_back else "state_lost", place)
-            lost = state.State(max(state.after_everything(int(time.time())), await writer.highest_number()))
-            return JournalReader(self._folder, place), Derivation(self._bounds, lost)
+            return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
         derivation = Derivation(self._bounds, known)
         reader = JournalReader(self._folder, Place(place.segment, 0))
         while reader.place < place:
             chunk = reader.read(RECOVER_RECORDS)
             if chunk is None or chunk.segment != place.segment:
-                # The journal ends before the place: the disk lost a tail that the database had taken in.
-                derivation.take()
-                return JournalReader(self._folder, place), derivation
+                # The disk lost a tail that the database had taken in, and with it what began there.
+                await self._end_open_slices(writer, "journal_shorter_than_place", place)
+                return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
             self._apply(derivation, chunk.segment, list(_until(chunk.items, place.offset)))
             if chunk.end > place:
                 reader.back_to(place)
         derivation.take()
         return reader, derivation
 
+    @staticmethod
+    async def _lost_state(writer: BatchWriter) -> state.State:
+        """A state without sessions, whose numbers are above all that were given."""
+        return state.State(max(state.after_everything(int(time.time())), await writer.highest_number()))
+
     async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
         ended = await writer.open_slices()
         if ended:
             out = rows.Rows()
-            out.horizons = [rows.HorizonRow(slice_, horizon, True, reason) for slice_, horizon in ended]
-            await writer.write(out, place, time.time_ns() // 1000)
+            now_us = time.time_ns() // 1000
+            out.horizons = [rows.HorizonRow(slice_, horizon, True, reason) for slice_, _, horizon in ended]
+            sessions = dict.fromkeys(session for _, session, _ in ended)
+            out.breaks = [rows.BreakRow(session, 0, reason, 0, 0, now_us) for session in sessions]
+            await writer.write(out, place, now_us)
 
     def _save_state(self, segment: int, present: state.State) -> None:
         file = state_file(self._folder, segment)
