@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Coroutine
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -240,6 +240,36 @@ def reload(config_file: Path, start: datetime, end: datetime | None, as_json: bo
             await connection.close()
 
     _print([asdict(one) for one in _run(run())], as_json, "Loaded again")
+
+
+@main.command()
+@CONFIG
+@click.option("--since", type=MOMENT, help="UTC; the day before --until if left out")
+@click.option("--until", type=MOMENT, help="UTC; now if left out")
+@click.option(
+    "--markets", default=200, show_default=True, help="of how many markets, chosen at random, books are folded"
+)
+@JSON
+def verify(config_file: Path, since: datetime | None, until: datetime | None, markets: int, as_json: bool) -> None:
+    """Check what is promised of production: coverage, accounts, ordinals, books, trades, and a sample of each gatherer.
+
+    CONFIG is the deduplicator's file. Exits 1 if anything contradicts the promise.
+    """
+    from fleet.verify import verify as work
+
+    config, dsn = _production(config_file)
+    end = (until or datetime.now(UTC)).replace(tzinfo=UTC)
+    start = since.replace(tzinfo=UTC) if since else end - timedelta(days=1)
+
+    async def run() -> list[dict[str, Any]]:
+        return [asdict(finding) async for finding in work(config, dsn, start, end, markets)]
+
+    findings = _run(run())
+    _print(findings, as_json, f"{start} to {end}")
+    failed = [finding["check"] for finding in findings if finding["failed"]]
+    if not as_json:
+        print(f"verdict: {'contradicted: ' + '; '.join(failed) if failed else 'nothing contradicts the promise'}")
+    sys.exit(1 if failed else 0)
 
 
 @main.command()

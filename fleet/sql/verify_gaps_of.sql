@@ -1,0 +1,2 @@
+SELECT started_at, ended_at FROM store.gaps
+ WHERE market = $1 AND channel = 'orderbook_delta' AND healed_at IS NULL ORDER BY started_at

@@ -1,0 +1,179 @@
+"""`fleet verify`: what production can be checked for without the exchange, and what each gatherer still has against it.
+
+Every check counts what it looked at, and what contradicts the promise. Nothing is written. A check that had nothing to
+look at says so; it is no proof.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from common.config.schema import DeduplicatorConfig, GathererSource
+from common.errors import StorageError
+from common.numbers import datetime_of_ms
+from common.storage.database import CLIENT_ERRORS, connect
+from fleet.statements import SQL
+
+EXAMPLES_MAX: Final = 5
+NEAR_RESET: Final = timedelta(seconds=15)  # at a reset's place a snapshot may equal either side (rule 9)
+STANDSTILL: Final = timedelta(minutes=15)
+SAMPLES: Final = 20  # stretches of batches of each gatherer
+SAMPLE_BATCHES: Final = 5
+SAMPLE_ROWS: Final = 5000
+
+
+@dataclass
+class Finding:
+    """One check: how much it looked at, how much contradicts, and the first contradictions."""
+
+    check: str
+    compared: int = 0
+    failed: int = 0
+    note: str = ""
+    examples: list[str] = field(default_factory=list)
+
+    def fail(self, example: str) -> None:
+        """Count a contradiction."""
+        self.failed += 1
+        if len(self.examples) < EXAMPLES_MAX:
+            self.examples.append(example)
+
+
+async def verify(
+    config: DeduplicatorConfig, dsn: str, since: datetime, until: datetime, markets: int, seed: int | None = None
+) -> AsyncIterator[Finding]:
+    """All checks over exchange times from `since` to `until`; `markets`: how many markets' books are folded."""
+    rng = random.Random(seed)
+    connection = await connect(dsn)
+    try:
+        yield await _coverage(connection, since)
+        yield await _accounts(connection)
+        yield await _ordinals(connection, since, until)
+        yield await _books(connection, since, until, markets)
+        yield await _twins(connection, since, until)
+        for source in config.gatherers:
+            yield await _gatherer(connection, source, rng)
+    finally:
+        await connection.close()
+
+
+async def _coverage(connection: asyncpg.Connection, since: datetime) -> Finding:
+    finding = Finding("coverage: covered or listed, never both, never standing still")
+    finding.compared = await connection.fetchval("SELECT count(*) FROM coverage")
+    for row in await connection.fetch(SQL["verify_gap_overlaps"], since):
+        finding.fail(f"{row['ticker']} {row['channel']} {row['started_at']} to {row['ended_at']}: under {row['other']}")
+    for row in await connection.fetch(SQL["verify_unsealed"], STANDSTILL):
+        finding.fail(f"{row['ticker']} {row['channel']}: sealed up to {row['sealed_until']} only")
+    return finding
+
+
+async def _accounts(connection: asyncpg.Connection) -> Finding:
+    """The five fates of a delta frame add up by a constraint of the table; here: no batch is left out, and the sum."""
+    finding = Finding("accounts: every batch once, and as many changes as were inserted")
+    finding.compared = await connection.fetchval("SELECT count(*) FROM store.accounts")
+    for row in await connection.fetch(SQL["account_gaps"]):
+        finding.fail(f"gatherer {row['gatherer']}: batches before {row['from_batch']} have no account")
+    sums = await connection.fetchrow(SQL["verify_inserted"])
+    if sums["inserted"] != sums["stored"]:
+        finding.fail(f"{sums['inserted']} changes were inserted, {sums['stored']} are stored")
+    return finding
+
+
+async def _ordinals(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
+    finding = Finding("ordinals: 0, 1, 2 ... in every covered millisecond")
+    finding.compared = await connection.fetchval(
+        "SELECT count(*) FROM store.deltas WHERE exchange_ts >= $1 AND exchange_ts < $2", since, until
+    )
+    for row in await connection.fetch(SQL["verify_ordinals"], since, until):
+        finding.fail(f"{row['ticker']} {row['exchange_ts']}: {row['changes']} changes, up to {row['greatest']}")
+    return finding
+
+
+async def _books(connection: asyncpg.Connection, since: datetime, until: datetime, markets: int) -> Finding:
+    finding = Finding("books: changes folded from one snapshot give the next")
+    for market, ticker in await connection.fetch(SQL["verify_markets"], since, until, markets):
+        window = (market, since, until)
+        snapshots = await connection.fetch(SQL["verify_books"], *window)
+        changes = await connection.fetch(SQL["verify_changes"], *window)
+        gaps = [(g["started_at"], g["ended_at"]) for g in await connection.fetch(SQL["verify_gaps_of"], market)]
+        for at in compare_books(snapshots, changes, gaps, finding):
+            finding.fail(f"{ticker} {at}: the folded book is another")
+    return finding
+
+
+def compare_books(
+    snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]], finding: Finding
+) -> list[datetime]:
+    """Fold the changes of a market from each snapshot to the next; where they differ. Counts what was compared.
+
+    Not compared: across an open gap, and near a reset.
+    """
+    resets = [s["exchange_ts"] for s in snapshots if s["is_reset"]]
+    book: dict[tuple[int, int], int] = {}
+    known_at: datetime | None = None
+    wrong: list[datetime] = []
+    at = 0
+    for snapshot in snapshots:
+        place = (snapshot["exchange_ts"], snapshot["after_ordinal"])
+        while at < len(changes) and (changes[at]["exchange_ts"], changes[at]["ordinal"]) <= place:
+            change = changes[at]
+            level = (change["side"], change["price"])
+            book[level] = book.get(level, 0) + change["delta"]
+            at += 1
+        given = {**_levels(0, snapshot["yes"]), **_levels(1, snapshot["no"])}
+        cut = known_at is None or any(start < place[0] and known_at < end for start, end in gaps)
+        near = any(abs(place[0] - reset) <= NEAR_RESET for reset in resets)
+        if not (cut or near or snapshot["is_reset"]):
+            finding.compared += 1
+            if {level: size for level, size in book.items() if size} != given:
+                wrong.append(place[0])
+        book, known_at = given, place[0]
+    return wrong
+
+
+def _levels(side: int, flat: list[int]) -> dict[tuple[int, int], int]:
+    return {(side, flat[n]): flat[n + 1] for n in range(0, len(flat), 2)}
+
+
+async def _twins(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
+    finding = Finding("trades: each has its change of the book")
+    for row in await connection.fetch(SQL["verify_twins"], since, until):
+        finding.compared += row["trades"]
+        if row["changes"] < row["trades"]:
+            finding.fail(f"{row['ticker']} {row['exchange_ts']}: {row['trades']} trades, {row['changes']} changes")
+    return finding
+
+
+async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng: random.Random) -> Finding:
+    finding = Finding(f"{source.id}: what it still has is in production")
+    try:
+        theirs = await connect(source.dsn.get_secret_value())
+    except StorageError as error:
+        finding.note = str(error)
+        return finding
+    try:
+        instance = await theirs.fetchval("SELECT instance FROM instance")
+        lanes = await connection.fetch(SQL["verify_lanes"], instance)
+        kept = await theirs.fetch("SELECT lane, min(batch) AS batch FROM batches GROUP BY lane")
+        oldest = {row["lane"]: row["batch"] for row in kept}
+        for _ in range(SAMPLES if lanes else 0):
+            lane, last = rng.choice(lanes)
+            first = rng.randint(min(oldest.get(lane, last), last), last)
+            behind = min(first + SAMPLE_BATCHES - 1, last)
+            rows = await theirs.fetch(SQL["verify_sample"], lane, first, behind, SAMPLE_ROWS)
+            finding.compared += len(rows)
+            columns = list(zip(*((r[0], datetime_of_ms(r[1]), *r[2:]) for r in map(tuple, rows)), strict=True))
+            for row in await connection.fetch(SQL["verify_lookup"], *columns) if rows else ():
+                how = "is otherwise" if row["stored"] else "is missing"
+                finding.fail(f"{row['ticker']} {row['exchange_ts']} {row['ordinal']}: {how} in production")
+    except CLIENT_ERRORS as error:
+        finding.note = f"{type(error).__name__}: {error}"
+    finally:
+        await theirs.close()
+    return finding
