@@ -34,15 +34,16 @@ SENDING_MS_MAX: Final = 24 * 3600 * 1000  # a sending time this far from ours is
 def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FEW) -> None:
     """Records and blocks, in order; fewer than `few` frames in a row one by one."""
     blocks: list[Block] = []
+    count = 0
     for item in items:
         if isinstance(item, Block):
             blocks.append(item)
-            if sum(map(len, blocks)) >= ENOUGH:
-                _blocks(derivation, blocks, few)
-                blocks = []
-        else:
-            _blocks(derivation, blocks, few)
-            blocks = []
+            count += len(item)
+            if count < ENOUGH:
+                continue
+        _blocks(derivation, blocks, few)
+        blocks, count = [], 0
+        if not isinstance(item, Block):
             derivation.apply(item)
     _blocks(derivation, blocks, few)
 
@@ -53,7 +54,7 @@ def _blocks(derivation: Derivation, blocks: list[Block], few: int) -> None:
             derivation.apply(record)
         return
     columns = Columns(blocks)
-    sessions = [_Session(derivation, columns, index) for index in _by(columns.session)]
+    sessions = (_Session(derivation, columns, index) for index in _by(columns.session))
     calm = [session for session in sessions if session.calm]
     steady = _Steady(columns, calm)
     if steady.ordinal.max(initial=0) > ORDINAL_MAX:
@@ -63,7 +64,9 @@ def _blocks(derivation: Derivation, blocks: list[Block], few: int) -> None:
     before = np.zeros(columns.count, np.int64)  # the horizon that each frame of a calm session finds
     for session in calm:
         session.horizons(derivation, columns, before)
-    _one_by_one(derivation, columns, sessions, steady, before)
+    rows_before = len(derivation.out.deltas)
+    became = _one_by_one(derivation, columns, calm, steady, before)
+    _at_once(derivation, columns, steady, before, became, rows_before)
     for session in calm:
         session.end(derivation)
 
@@ -226,31 +229,33 @@ def _is_steady(run: Run) -> bool:
 
 
 def _one_by_one(
-    derivation: Derivation, columns: Columns, sessions: list[_Session], steady: _Steady, before: Array
-) -> None:
-    """What is not steady, in the journal's order; then the rows of all frames, in the journal's order."""
-    out = derivation.out
-    owner: list[_Session | None] = [None] * len(sessions)
+    derivation: Derivation, columns: Columns, calm: list[_Session], steady: _Steady, before: Array
+) -> list[int]:
+    """What is not steady, in the journal's order; returns the numbers of the frames that became rows."""
     of = np.full(columns.count, -1, np.int64)
-    for number, session in enumerate(sessions):
-        if session.calm:
-            owner[number] = session
-            of[session.index] = number
+    for number, session in enumerate(calm):
+        of[session.index] = number
     single = np.ones(columns.count, bool)
-    rows = steady.index[steady.taken]
-    single[rows] = False
-    before_rows = len(out.deltas)
+    single[steady.index[steady.taken]] = False
     became: list[int] = []
     for number in np.flatnonzero(single).tolist():
-        record = columns.record(number)
-        calm = owner[of[number]] if of[number] >= 0 else None
-        count = len(out.deltas)
-        if calm is None:
+        record, count = columns.record(number), len(derivation.out.deltas)
+        if of[number] < 0:
             derivation.apply(record)
         else:
-            _within(derivation, calm, record, calm.heads.get(number), int(before[number]))
-        if len(out.deltas) > count:
+            session = calm[of[number]]
+            _within(derivation, session, record, session.heads.get(number), int(before[number]))
+        if len(derivation.out.deltas) > count:
             became.append(number)
+    return became
+
+
+def _at_once(
+    derivation: Derivation, columns: Columns, steady: _Steady, before: Array, became: list[int], rows_before: int
+) -> None:
+    """The rows of steady markets, sorted in among those of the frames that `became` rows one by one."""
+    out = derivation.out
+    rows = steady.index[steady.taken]
     if not len(rows):
         return
     runs = np.array([run.run if run else 0 for run in steady.runs], np.int64)
@@ -276,7 +281,7 @@ def _one_by_one(
     out.alarm("level_negative", steady.fold(columns))
     out.frames += len(rows)
     out.delta_frames += len(rows)
-    table = np.concatenate((table, out.deltas.since(before_rows)), axis=1)
+    table = np.concatenate((table, out.deltas.since(rows_before)), axis=1)
     out.deltas.extend(table[:, np.argsort(np.concatenate((rows, np.array(became, np.int64))))])
 
 
