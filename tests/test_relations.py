@@ -145,7 +145,7 @@ async def test_a_market_and_a_time_reach_the_index_and_prune_partitions(db: asyn
     plan = "\n".join(
         r[0]
         for r in await db.fetch(
-            "EXPLAIN SELECT * FROM candles('KXE-A', 1, timestamptz '2026-11-21 01:00Z', timestamptz '2026-11-21 02:00Z')"
+            "EXPLAIN SELECT FROM candles('KXE-A', 1, timestamptz '2026-11-21 01:00Z', timestamptz '2026-11-21 02:00Z')"
         )
     )
     assert "trades_p20261121" in plan and "trades_p20261122" not in plan, plan
