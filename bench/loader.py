@@ -18,6 +18,7 @@ from common.config.schema import Database, Exchange, GathererConfig, JournalConf
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer
 from gatherer.journal.format import Kind, SessionOpened
+from gatherer.journal.inbox import Inbox
 from gatherer.journal.writer import JournalWriter
 from gatherer.load_writer import DELTA_LAYOUT
 from gatherer.loader import Loader
@@ -32,12 +33,13 @@ def write_journal(config: JournalConfig) -> None:
     journal = JournalWriter(config, 0)
     opened = SessionOpened("orderbook", 1, "ws://bench", clock_proven=True)
     journal.append_struct(Kind.OPENED, 1, opened)
+    inbox = journal.inbox(1, 0)
     tickers = [f"KXBENCH-26NOV{n % 30:02d}-T{n}" for n in range(MARKETS)]
     seq = 0
     now_us = time.time_ns() // 1000 - ROWS * 20
     for ticker in tickers:
         seq += 1
-        _frame(journal, now_us, "orderbook_snapshot", seq, {"market_ticker": ticker, "market_id": "x"})
+        _frame(inbox, now_us, "orderbook_snapshot", seq, {"market_ticker": ticker, "market_id": "x"})
     for n in range(ROWS):
         seq += 1
         now_us += 20
@@ -50,13 +52,16 @@ def write_journal(config: JournalConfig) -> None:
             "ts": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now_us // 1_000_000)) + f".{now_us % 1_000_000:06d}Z",
             "ts_ms": now_us // 1000,
         }
-        _frame(journal, now_us, "orderbook_delta", seq, msg)
+        _frame(inbox, now_us, "orderbook_delta", seq, msg)
+        if n % BATCH == 0:
+            journal.flush()
     journal.close()
 
 
-def _frame(journal: JournalWriter, us: int, type_: str, seq: int, msg: dict[str, Any]) -> None:
+def _frame(inbox: Inbox, us: int, type_: str, seq: int, msg: dict[str, Any]) -> None:
     frame = {"type": type_, "sid": 1, "seq": seq, "msg": msg, "sending_ts_ms": us // 1000}
-    journal.frame(1, json.dumps(frame, separators=(",", ":")).encode() + b"\n", us * 1000, us * 1000)
+    inbox.frames.append(json.dumps(frame, separators=(",", ":")).encode() + b"\n")
+    inbox.monos_ns.append(us * 1000)
 
 
 async def ceiling(dsn: str) -> float:

@@ -62,9 +62,9 @@ class Connection:
     def _count(self) -> None:
         """Take over what the session counted; it counts for itself, as that is cheaper for each frame."""
         if self._session is not None:
-            self._counters.frames += self._session.frames
-            self._counters.bytes += self._session.bytes
-            self._session.frames = self._session.bytes = 0
+            frames, size = self._session.take_counts()
+            self._counters.frames += frames
+            self._counters.bytes += size
 
     def hold(self, markets: Iterable[str]) -> None:
         """Markets that this connection records from now on."""

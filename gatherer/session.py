@@ -46,17 +46,30 @@ class Session:
         self._came_ns = 0
         # Within a session time only runs: a clock that is set moves nothing that is measured by it.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
-        self.frames = self.bytes = 0
+        self._inbox = journal.inbox(number, self._epoch_ns)
+        self._counted = (0, 0)
+        self._put_frame, self._put_mono_ns = self._inbox.frames.append, self._inbox.monos_ns.append
         self._write(Kind.OPENED, msgspec.json.encode(opened))
+
+    @property
+    def frames(self) -> int:
+        """Frames received."""
+        return self._inbox.drained_frames + len(self._inbox.frames)
+
+    def take_counts(self) -> tuple[int, int]:
+        """Frames and bytes that reached the journal since the last call."""
+        frames, size = self._inbox.drained_frames, self._inbox.drained_bytes
+        counts = frames - self._counted[0], size - self._counted[1]
+        self._counted = frames, size
+        return counts
 
     # -- what the transport calls, from the event loop ---------------------------------------------------------
 
     def on_frame(self, data: bytes) -> None:
         """One message: into the journal, then its number is checked."""
         mono_ns = time.monotonic_ns()
-        self._journal.frame(self.number, data, mono_ns + self._epoch_ns, mono_ns)
-        self.frames += 1
-        self.bytes += len(data)
+        self._put_frame(data)
+        self._put_mono_ns(mono_ns)
         if data.startswith(self._prefix):
             # The change that is due next, letter for letter: nothing about it needs to be decoded here.
             self._due += 1
@@ -116,6 +129,7 @@ class Session:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await socket.close()  # frames that come until it is closed are still this session's
+            self._journal.close_inbox(self._inbox)
             self._write(Kind.ENDED, msgspec.json.encode(Ended(reason)))
             self._over.cancel()
         return reason

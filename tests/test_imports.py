@@ -26,12 +26,13 @@ CORE = (
     "gatherer/suspicion.py",
     "gatherer/subscription.py",
     "gatherer/journal/format.py",
+    "gatherer/journal/inbox.py",
     "gatherer/derive",
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {
-    "__future__", "array", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq", "re",
-    "struct", "sys", "typing", "zlib", "msgspec", "numpy",
+    "__future__", "array", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
+    "itertools", "re", "struct", "sys", "typing", "zlib", "msgspec", "numpy",
 }  # fmt: skip
 
 

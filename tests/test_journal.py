@@ -177,10 +177,12 @@ def test_a_lane_whose_next_segment_is_not_there_yet_is_waited_for(tmp_path: Path
 def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:
     """Blocks of so many frames, with another record between them."""
     names = []
+    inboxes = [journal.inbox(session, 0) for session in (7, 8, 9)]
     for block, size in enumerate(sizes):
         for n in range(size):
             names.append(f"frame {block}/{n}")
-            journal.frame(7 + n % 3, names[-1].encode(), 1000 * len(names), 1000 * len(names))
+            inboxes[n % 3].frames.append(names[-1].encode())
+            inboxes[n % 3].monos_ns.append(1000 * len(names))
         if block % 2:
             journal.append(Kind.COMMAND, 7, b"{}")
         journal.flush()

@@ -28,7 +28,6 @@ from __future__ import annotations
 import enum
 import struct
 import zlib
-from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -218,13 +217,15 @@ def flat(items: Iterable[Record | Block]) -> Iterator[Record]:
             yield item
 
 
-def frames_payload(sessions: array[int], walls_ns: array[int], monos_ns: array[int], frames: list[bytes]) -> bytes:
-    """The payload of a FRAMES record from 64-bit columns; times are cut to microseconds."""
+def frames_payload(
+    sessions: npt.ArrayLike, walls_ns: npt.ArrayLike, monos_ns: npt.ArrayLike, frames: list[bytes]
+) -> bytes:
+    """The payload of a FRAMES record from columns; times are cut to microseconds."""
     heads = np.empty(len(frames), _FRAME_HEAD)
     heads["size"] = np.fromiter(map(len, frames), np.uint32, len(frames))
-    heads["session"] = np.frombuffer(sessions, np.int64)
-    heads["wall_us"] = np.frombuffer(walls_ns, np.int64) // 1000
-    heads["mono_us"] = np.frombuffer(monos_ns, np.int64) // 1000
+    heads["session"] = sessions
+    heads["wall_us"] = np.asarray(walls_ns, np.int64) // 1000
+    heads["mono_us"] = np.asarray(monos_ns, np.int64) // 1000
     return b"".join((_COUNT.pack(len(frames)), heads.tobytes(), *frames))
 
 

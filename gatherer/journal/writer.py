@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from array import array
 from typing import Final
 
 import msgspec
@@ -24,15 +23,13 @@ from gatherer.journal.format import (
     Place,
     SegmentHeader,
     encode,
-    frames_payload,
     parts,
 )
+from gatherer.journal.inbox import Inbox, drain
 from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
 
 BUFFER_BYTES_MAX: Final = 1 << 20
 WRITE_PARTS_MAX: Final = 512  # the kernel takes 1024
-BLOCK_FRAMES_MAX: Final = 4096
-LARGE_FRAME_BYTES: Final = 16 << 10
 
 
 class JournalWriter:
@@ -42,10 +39,7 @@ class JournalWriter:
         self._config, self._lane = config, lane
         self.folder = lane_folder(config.dir, lane)
         self._uuid = journal_uuid(self.folder)
-        self._sessions = array("q")  # frames since the last flush, column by column
-        self._walls_ns = array("q")
-        self._monos_ns = array("q")
-        self._frames: list[bytes] = []
+        self._inboxes: list[Inbox] = []
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._fd = -1
@@ -61,30 +55,23 @@ class JournalWriter:
         """Just behind the last record that the kernel has."""
         return Place(self._segment, self._size)
 
-    def frame(self, session: int, data: bytes, wall_ns: int, mono_ns: int) -> None:
-        """Queue one frame; it is in the kernel after the next `flush`. The hot path: nothing is encoded here."""
-        large = len(data) > LARGE_FRAME_BYTES
-        if large:
-            self._close_block()  # a record's payload has a limit: large frames are alone in theirs
-        self._sessions.append(session)
-        self._walls_ns.append(wall_ns)
-        self._monos_ns.append(mono_ns)
-        self._frames.append(data)
-        if large or len(self._frames) >= BLOCK_FRAMES_MAX:
-            self.flush()
+    def inbox(self, session: int, epoch_ns: int) -> Inbox:
+        """Where a session puts its frames; they are in the kernel after the next `flush`. `close_inbox` ends it."""
+        inbox = Inbox(session, epoch_ns)
+        self._inboxes.append(inbox)
+        return inbox
+
+    def close_inbox(self, inbox: Inbox) -> None:
+        """The session is over; what it received is queued."""
+        self._close_block()
+        self._inboxes.remove(inbox)
 
     def _close_block(self) -> None:
-        """What arrived becomes one record, in front of whatever is queued next."""
-        if not self._frames:
-            return
-        payload = frames_payload(self._sessions, self._walls_ns, self._monos_ns, self._frames)
-        first = self._walls_ns[0] // 1000, self._monos_ns[0] // 1000
-        self._pending += parts(Kind.FRAMES, 0, *first, payload)
-        self._pending_bytes += HEAD_BYTES + len(payload)
-        self.records += len(self._frames)
-        for column in (self._sessions, self._walls_ns, self._monos_ns):
-            del column[:]
-        self._frames.clear()
+        """What arrived becomes records, in front of whatever is queued next."""
+        for count, wall_us, mono_us, payload in drain(self._inboxes):
+            self._pending += parts(Kind.FRAMES, 0, wall_us, mono_us, payload)
+            self._pending_bytes += HEAD_BYTES + len(payload)
+            self.records += count
 
     def append(self, kind: Kind, session: int, payload: bytes, wall_us: int = 0, mono_us: int = 0) -> None:
         """Queue one record; it is in the kernel after the next `flush`."""
