@@ -23,6 +23,7 @@ from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send,
 from gatherer.transport import Socket, SocketClosed
 
 TICK_S_MOST: Final = 0.5
+INBOX_FRAMES_MAX: Final = 512  # then the journal is flushed: more would leave the processor's cache
 
 
 class Session:
@@ -47,6 +48,7 @@ class Session:
         # Within a session time only runs: a clock that is set moves nothing that is measured by it.
         self._epoch_ns = time.time_ns() - time.monotonic_ns()
         self._inbox = journal.inbox(number, self._epoch_ns)
+        self._waiting = self._inbox.frames
         self._counted = (0, 0)
         self._put_frame, self._put_mono_ns = self._inbox.frames.append, self._inbox.monos_ns.append
         self._write(Kind.OPENED, msgspec.json.encode(opened))
@@ -70,6 +72,8 @@ class Session:
         mono_ns = time.monotonic_ns()
         self._put_frame(data)
         self._put_mono_ns(mono_ns)
+        if len(self._waiting) >= INBOX_FRAMES_MAX:
+            self._journal.flush()
         if data.startswith(self._prefix):
             # The change that is due next, letter for letter: nothing about it needs to be decoded here.
             self._due += 1
