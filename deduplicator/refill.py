@@ -80,7 +80,8 @@ class Refill:
     async def fill(self, connection: asyncpg.Connection, gap: int, started: datetime, ended: datetime) -> None:
         """Read the exchange's list over one gap, and store what is missing."""
         now: datetime = await connection.fetchval("SELECT now()")
-        first, behind = started - self._side, min(ended + self._side, now - self._lag)
+        sealed: datetime = await connection.fetchval(SQL["refill_sealed"], started) or ended
+        first, behind = started - self._side, min(ended + self._side, now - self._lag, sealed)
         await connection.execute(SQL["stage_refill"])
         await connection.execute("TRUNCATE pg_temp.rest_trades")
         listed: set[str] = set()
