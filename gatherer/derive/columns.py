@@ -188,9 +188,10 @@ def _or_none(values: list[int | None]) -> list[int]:
 
 def _sub_millisecond_us(texts: list[str | None]) -> Sequence[int] | Array:
     """`sub_millisecond_us` of each; the usual form all at once."""
-    if None not in texts:
-        joined = "".join(texts).encode()  # type: ignore[arg-type]
-        if len(joined) == TS_CHARACTERS * len(texts) and set(map(len, texts)) == {TS_CHARACTERS}:  # type: ignore[arg-type]
+    present = [text for text in texts if text is not None]
+    if len(present) == len(texts):
+        joined = "".join(present).encode()
+        if len(joined) == TS_CHARACTERS * len(present) and set(map(len, present)) == {TS_CHARACTERS}:
             table = np.frombuffer(joined, np.uint8).reshape(-1, TS_CHARACTERS)
             digits = table[:, 20:26] - ord("0")  # what is below "0" wraps round to more than 9
             usual = (table[:, 19] == ord(".")).all() and (table[:, 26] == ord("Z")).all() and (digits <= 9).all()
