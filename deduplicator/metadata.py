@@ -22,8 +22,8 @@ LIVE: Final = ("open", "unopened", "paused", "closed", "settled")
 class Metadata:
     """Polls REST and upserts what changed; `polls` counts whole rounds."""
 
-    def __init__(self, rest: Rest, dsn: str) -> None:
-        self._rest, self._dsn = rest, dsn
+    def __init__(self, rest: Rest, dsn: str, timeout_ms: int) -> None:
+        self._rest, self._dsn, self._timeout = rest, dsn, timeout_ms
         self.polls = 0
         self.last_error = ""
 
@@ -32,7 +32,7 @@ class Metadata:
         delays = backoff_s(1.0, max(poll_s, 30.0))
         while True:
             try:
-                connection = await connect(self._dsn)
+                connection = await connect(self._dsn, self._timeout)
                 try:
                     while True:
                         await self.poll(connection)

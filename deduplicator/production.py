@@ -11,7 +11,7 @@ import asyncio
 import io
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -63,24 +63,24 @@ class Production:
         self._holder = f"{holder}@{socket.gethostname()}"
         self._days: set[date] = set()
         self._numbers: dict[str, int] = {}
-        self._allotting = asyncio.Lock()
+        self._using = asyncio.Lock()  # the readers ask for numbers while a step is being stored
         self.epoch = 0
         self.fleet_started_ms = 0
 
     async def take_lease(self) -> None:
         """Become the one that writes; whoever held the lease before is fenced off from now on."""
+        await self._db.execute(SQL["stage"])
         row = await self._db.fetchrow(SQL["take_lease"], self._holder)
         self.epoch, self.fleet_started_ms = row["epoch"], ms_of_datetime(row["fleet_started_at"])
-        await self._db.execute(SQL["stage"])
 
     async def resume_lease(self, epoch: int) -> None:
         """After a lost connection: go on with the same epoch, unless another has taken over. Waits for a commit of
         the former connection that is still in flight."""
+        await self._db.execute(SQL["stage"])
         async with self._db.transaction():
             await self._lock(epoch)
             row = await self._db.fetchrow("TABLE store.lease")
         self.epoch, self.fleet_started_ms = epoch, ms_of_datetime(row["fleet_started_at"])
-        await self._db.execute(SQL["stage"])
 
     async def _lock(self, epoch: int) -> None:
         if await self._db.fetchval(SQL["lock_lease"], epoch) is None:
@@ -90,8 +90,9 @@ class Production:
 
     async def gatherer(self, reader: Reader) -> tuple[int, dict[int, int]]:
         """Production's number of a gatherer's instance, and its cursors by lane."""
-        number = await self._db.fetchval(SQL["know_gatherer"], reader.id, reader.instance)
-        rows = await self._db.fetch(SQL["cursors"], number)
+        async with self._using:
+            number = await self._db.fetchval(SQL["know_gatherer"], reader.id, reader.instance)
+            rows = await self._db.fetch(SQL["cursors"], number)
         return number, {row["lane"]: row["batch"] for row in rows}
 
     async def restore(self, limits: Limits, now_ms: int) -> Merger:
@@ -153,9 +154,9 @@ class Production:
     async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
         """Give the store what production has of these markets (none: all) in a stretch of time."""
         out = io.BytesIO()
-        await self._db.copy_from_query(
-            SQL["load_identities"], datetime_of_ms(from_ms), datetime_of_ms(to_ms), markets, output=out, format="binary"
-        )
+        span = datetime_of_ms(from_ms), datetime_of_ms(to_ms)
+        async with self._using:
+            await self._db.copy_from_query(SQL["load_identities"], *span, markets, output=out, format="binary")
         columns = {n: c.astype(np.int64) for n, c in binary.decode(IDENTITY_LAYOUT, out.getvalue()).items()}
         content = pack_content(columns["side"], columns["price"], columns["delta"])
         if len(content):
@@ -165,7 +166,7 @@ class Production:
 
     async def allot(self, tickers: list[str]) -> dict[str, int]:
         """Market numbers of tickers."""
-        async with self._allotting:  # the readers ask at the same time
+        async with self._using:
             new = [ticker for ticker in tickers if ticker not in self._numbers]
             if new:
                 for row in await self._db.fetch(SQL["allot_markets"], new):
@@ -185,9 +186,13 @@ class Production:
 
     # -- the transaction ---------------------------------------------------------------------------------------
 
-    async def store(self, changes: Changes, batches: list[Batches], readers: dict[int, Reader]) -> None:
-        """Store one step and move the cursors. `batches`: those that the step used."""
-        await self._days_of(changes, batches)
+    async def store(self, changes: Changes, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
+        """Store one step and move the cursors. `batches`: those that the step used, of `readers` by number."""
+        async with self._using:
+            await self._days_of(changes, batches)
+            await self._store(changes, batches, readers)
+
+    async def _store(self, changes: Changes, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
         db = self._db
         async with db.transaction():
             await self._lock(self.epoch)
@@ -343,14 +348,14 @@ class Production:
             books = (list(vote.yes), list(vote.no)) if statement is SQL["add_vote"] else ()
             await db.execute(statement, *key, *books)
 
-    async def _channels(self, batches: list[Batches], readers: dict[int, Reader]) -> None:
+    async def _channels(self, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
         """Trades, tickers, lifecycle messages and quarantined frames."""
         db = self._db
         trades: list[tuple[Any, ...]] = []
         tickers: list[tuple[Any, ...]] = []
         lifecycle: list[tuple[Any, ...]] = []
         for batch in batches:
-            reader = readers[batch.copy.gatherer]
+            reader = readers(batch.copy.gatherer)
             trades += [
                 (
                     r["trade_id"],
@@ -414,12 +419,13 @@ class Production:
 
     async def time_lines(self) -> list[asyncpg.Record]:
         """Every numbered market with what REST says of its times."""
-        rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"])
+        async with self._using:
+            rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"])
         return rows
 
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
-        async with self._db.transaction():
+        async with self._using, self._db.transaction():
             await self._lock(self.epoch)
             await self._db.executemany(SQL["put_time_line"], lines)
 

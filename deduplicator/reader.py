@@ -56,7 +56,7 @@ class MissingBatch(StorageError):
 
 
 class Reader:
-    """One gatherer's database. `instance` and `gatherer` are known once it has answered."""
+    """One gatherer's database. `instance` is known once it has answered; `gatherer` is production's number of it."""
 
     def __init__(self, source: GathererSource, limits: Merge, allot: Allot) -> None:
         self.id = source.id
@@ -64,11 +64,12 @@ class Reader:
         self._connection: asyncpg.Connection | None = None
         self._numbers: dict[int, int] = {}
         self.instance = ""
+        self.gatherer = 0
         self.behind_batches = 0
 
     async def open(self) -> str:
         """Connect; returns the instance's uuid. Raises `StorageError`."""
-        self._connection = await connect(self._dsn)
+        self._connection = await connect(self._dsn, self._limits.timeout)
         await migrate.check(self._connection, "gatherer", "fleet migrate --config <the gatherer's file>")
         before, self.instance = self.instance, str(await self._connection.fetchval(SQL["read_instance"]))
         if self.instance != before:
@@ -86,7 +87,7 @@ class Reader:
         """Whether there is a connection."""
         return self._connection is not None and not self._connection.is_closed()
 
-    async def read(self, gatherer: int, cursors: dict[int, int]) -> list[Batches]:
+    async def read(self, cursors: dict[int, int]) -> list[Batches]:
         """What is new after the cursors, up to the configured limits, a lane each."""
         db = self._db()
         result = []
@@ -114,7 +115,7 @@ class Reader:
                     break
                 taken.append(row)
             self.behind_batches += len(rows) - len(taken)
-            result.append(await self._batches(gatherer, lane, done + 1, taken, dropped=inside))
+            result.append(await self._batches(lane, done + 1, taken, dropped=inside))
         return result
 
     async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
@@ -125,11 +126,9 @@ class Reader:
         rows = await self._db().fetch(SQL["read_dropped"], lane, done)
         return [range(row["from_batch"], row["to_batch"] + 1) for row in rows]
 
-    async def _batches(
-        self, gatherer: int, lane: int, first: int, rows: list[asyncpg.Record], *, dropped: bool
-    ) -> Batches:
+    async def _batches(self, lane: int, first: int, rows: list[asyncpg.Record], *, dropped: bool) -> Batches:
         last = rows[-1]["batch"]
-        copy = Copy(gatherer, lane, first, last)
+        copy = Copy(self.gatherer, lane, first, last)
         copy.delta_frames = sum(row["delta_frames"] for row in rows)
         copy.quarantined = sum(row["delta_poisoned"] for row in rows)
         result = Batches(copy, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows))

@@ -50,6 +50,7 @@ class Refill:
 
     def __init__(self, rest: Rest, dsn: str, config: Merge, epoch: Callable[[], int | None]) -> None:
         self._rest, self._dsn, self._epoch = rest, dsn, epoch
+        self._timeout = config.timeout
         self._lag = config.refill_lag * ONE_MS
         self._side = config.refill_side * ONE_MS
         self.gaps = self.trades = self.outside = 0
@@ -63,7 +64,7 @@ class Refill:
             if self._epoch() is None:
                 continue
             try:
-                connection = await connect(self._dsn)
+                connection = await connect(self._dsn, self._timeout)
                 try:
                     for gap in await connection.fetch(SQL["refills_due"], self._lag):
                         await self.fill(connection, gap["gap"], gap["started_at"], gap["ended_at"])

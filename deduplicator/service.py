@@ -27,13 +27,13 @@ from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
 from deduplicator.production import Production
-from deduplicator.reader import Batches, Reader
+from deduplicator.reader import Batches
 from deduplicator.refill import Refill
+from deduplicator.sources import Sources
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0
 TIME_LINES_S: Final = 1.0
-ACKNOWLEDGE_S: Final = 1.0
 IDLE_STEP_S: Final = 0.25
 CLOSE_GRACE_MS: Final = 60_000
 UNKNOWN_POLLS: Final = 3
@@ -49,9 +49,8 @@ class Deduplicator:
         self._started = time.monotonic()
         self._epoch: int | None = None
         self._merger: Merger | None = None
-        self._readers: list[Reader] = []
-        self._failures: dict[str, str] = {}
-        self._retry_at: dict[str, float] = {}
+        self._sources: Sources | None = None
+        self._failure = ""
         self.totals = Totals()
 
     async def run(self) -> None:
@@ -64,7 +63,7 @@ class Deduplicator:
             owned(config.production.dsn.get_secret_value(), "production") as dsn,
             Rest(config.kalshi.rest_url, self._signer) as rest,
         ):
-            self._metadata = Metadata(rest, dsn)
+            self._metadata = Metadata(rest, dsn, config.merge.timeout)
             self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
             async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
                 log.get().info("deduplicator_started", port=port)
@@ -81,8 +80,7 @@ class Deduplicator:
                 except BaseExceptionGroup as failed:
                     raise first_error(failed) from failed
                 finally:
-                    for reader in self._readers:
-                        await reader.close()
+                    await self._close_sources()
         log.get().info("deduplicator_stopped")
 
     async def _work(self, dsn: str, stopped: asyncio.Event) -> None:
@@ -93,7 +91,7 @@ class Deduplicator:
                 steps, delays = self.totals.steps, backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             await asyncio.sleep(next(delays))
             try:
-                connection = await connect(dsn)
+                connection = await connect(dsn, self.config.merge.timeout)
                 try:
                     production = Production(connection, self.config.deduplicator_id)
                     await migrate.check(connection, "production", f"fleet migrate --config {self._config_file}")
@@ -108,88 +106,44 @@ class Deduplicator:
             except Fenced:
                 raise
             except StoreFull as full:
-                self._failures["production"] = f"the merge's state is renewed: {full}"
+                self._failure = f"the merge's state is renewed: {full}"
                 log.get().info("merge_state_renewed", why=str(full))
             except (StorageError, *CLIENT_ERRORS) as error:
                 if self._epoch is None:
                     raise  # at the start it is more likely a wrong address or schema than an outage
-                self._failures["production"] = f"{type(error).__name__}: {error}"
-                log.get().warning("production_failed", error=self._failures["production"])
+                self._failure = f"{type(error).__name__}: {error}"
+                log.get().warning("production_failed", error=self._failure)
 
     async def _session(self, production: Production, stopped: asyncio.Event) -> None:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
         merger = await production.restore(self._limits, _now_ms())
-        for reader in self._readers:
-            await reader.close()
-        self._readers = [Reader(s, self.config.merge, production.allot) for s in self.config.gatherers]
-        self._merger = merger
-        self._failures.pop("production", None)
+        await self._close_sources()
+        self._sources = sources = Sources(self.config, production)
+        self._merger, self._failure = merger, ""
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
             merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
-        known: dict[str, tuple[int, dict[int, int]]] = {}
-        stepped = lined = acknowledged = 0.0
+        stepped = lined = 0.0
         while not stopped.is_set():
             began = time.monotonic()
             if began - lined > TIME_LINES_S:
                 lined = began
                 await self._time_lines(production, merger)
-            batches = await self._read(production, known)
+            batches = await sources.read()
             if batches or began - stepped > IDLE_STEP_S:
                 stepped = began
-                await self._step(production, merger, batches, known)
-            if began - acknowledged > ACKNOWLEDGE_S:
-                acknowledged = began
-                await self._acknowledge(production, known)
+                await self._step(production, merger, batches, sources)
             if not batches:
                 await asyncio.sleep(self.config.merge.poll / 1000)
 
-    # -- reading -----------------------------------------------------------------------------------------------
-
-    async def _read(self, production: Production, known: dict[str, tuple[int, dict[int, int]]]) -> list[Batches]:
-        due = [r for r in self._readers if time.monotonic() >= self._retry_at.get(r.id, 0.0)]
-        for reader in due:
-            if not reader.connected and await self._open(reader):
-                known[reader.id] = await production.gatherer(reader)
-        reading = [reader for reader in due if reader.connected]
-        found = await asyncio.gather(*(r.read(*known[r.id]) for r in reading), return_exceptions=True)
-        batches: list[Batches] = []
-        for reader, result in zip(reading, found, strict=True):
-            if isinstance(result, BaseException):
-                if not isinstance(result, (StorageError, *CLIENT_ERRORS)):
-                    raise result
-                await self._failed(reader, result)
-            else:
-                batches += result
-        return batches
-
-    async def _open(self, reader: Reader) -> bool:
-        try:
-            await reader.open()
-        except (StorageError, *CLIENT_ERRORS) as error:
-            await self._failed(reader, error)
-            return False
-        self._failures.pop(reader.id, None)
-        log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
-        return True
-
-    async def _failed(self, reader: Reader, error: BaseException) -> None:
-        await reader.close()
-        if reader.id not in self._failures:
-            log.get().warning("gatherer_lost", gatherer=reader.id, error=f"{type(error).__name__}: {error}")
-        self._failures[reader.id] = f"{type(error).__name__}: {error}"
-        self._retry_at[reader.id] = time.monotonic() + RETRY_FIRST_S * 2
-
     # -- merging -----------------------------------------------------------------------------------------------
 
-    async def _step(
-        self,
-        production: Production,
-        merger: Merger,
-        batches: list[Batches],
-        known: dict[str, tuple[int, dict[int, int]]],
-    ) -> None:
+    async def _close_sources(self) -> None:
+        if self._sources is not None:
+            await self._sources.close()
+
+    async def _step(self, production: Production, merger: Merger, batches: list[Batches], sources: Sources) -> None:
         copies = [batch.copy for batch in batches]
         for needed in (merger.late(copies), merger.heads_below_floor()):
             if needed is not None:
@@ -197,20 +151,9 @@ class Deduplicator:
         changes = merger.step(copies, _now_ms())
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
-            numbers = {known[reader.id][0]: reader for reader in self._readers if reader.id in known}
-            await production.store(changes, used, numbers)
-            for account in changes.accounts:
-                known[numbers[account.gatherer].id][1][account.lane] = account.to_batch
+            await production.store(changes, used, sources.reader)
+            sources.stored(changes.accounts)
             self.totals.add(changes, used, _now_ms())
-
-    async def _acknowledge(self, production: Production, known: dict[str, tuple[int, dict[int, int]]]) -> None:
-        for reader in self._readers:
-            if reader.connected:
-                try:
-                    for lane, batch in known[reader.id][1].items():
-                        await reader.acknowledge(self.config.deduplicator_id, production.epoch, lane, batch)
-                except (StorageError, *CLIENT_ERRORS) as error:
-                    await self._failed(reader, error)
 
     async def _time_lines(self, production: Production, merger: Merger) -> None:
         """Where each market's time line begins and ends, from what REST says."""
@@ -239,14 +182,12 @@ class Deduplicator:
     # -- what others see ---------------------------------------------------------------------------------------
 
     def _why_not_ready(self) -> str | None:
-        if self._merger is None:
+        if self._sources is None:
             return "the merge's state is not restored yet"
-        missing = [reader.id for reader in self._readers if not reader.connected]
-        if "production" in self._failures:
-            return f"production: {self._failures['production']}"
-        if missing:
-            return f"not reading {', '.join(missing)}: {self._failures.get(missing[0], 'not tried yet')}"
-        return None
+        if self._failure:
+            return f"production: {self._failure}"
+        unread = self._sources.unread()
+        return f"not reading {'; '.join(unread)}" if unread else None
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
@@ -256,14 +197,7 @@ class Deduplicator:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
             "epoch": self._epoch,
-            "gatherers": {
-                reader.id: {
-                    "connected": reader.connected,
-                    "behind_batches": reader.behind_batches,
-                    "error": self._failures.get(reader.id, ""),
-                }
-                for reader in self._readers
-            },
+            "gatherers": self._sources.status() if self._sources else {},
             "identities": len(self._merger.store) if self._merger else 0,
             "metadata_polls": self._metadata.polls,
             **totals.shown(),

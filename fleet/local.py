@@ -77,6 +77,8 @@ class LocalFleet:
         self.ports: dict[str, int] = {name: free_port() for name in (*plan.gatherers, "deduplicator", "s3")}
         self._http: aiohttp.ClientSession | None = None
         self.sim_port = self.control_port = 0
+        self.databases: dict[str, str] = {}
+        """Addresses of databases that are not the processes' own, by gatherer's name, or `production`."""
 
     async def __aenter__(self) -> LocalFleet:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
@@ -115,13 +117,13 @@ class LocalFleet:
         }
 
     def gatherer_dsn(self, name: str) -> str:
-        """The address of a gatherer's database."""
-        return f"embedded:{self.folder / name / 'db'}"
+        """The address of a gatherer's database, as others reach it."""
+        return self.databases.get(name) or f"embedded:{self.folder / name / 'db'}"
 
     @property
     def production_dsn(self) -> str:
         """The address of the production database."""
-        return f"embedded:{self.folder / 'production'}"
+        return self.databases.get("production") or f"embedded:{self.folder / 'production'}"
 
     @property
     def s3_url(self) -> str:
@@ -134,7 +136,7 @@ class LocalFleet:
             content: dict[str, Any] = {
                 "gatherer_id": name,
                 "kalshi": self._exchange(name),
-                "database": {"dsn": self.gatherer_dsn(name)},
+                "database": {"dsn": f"embedded:{self.folder / name / 'db'}"},
                 "journal": {"dir": str(self.folder / name / "journal"), "segment_bytes": "8MiB"},
                 "connections": self.plan.connections,
                 "workers": self.plan.workers,

@@ -168,6 +168,7 @@ class Production(Section):
 class Merge(Section):
     hole_wait: DurationMs = 30 * SECOND
     poll: DurationMs = 50
+    timeout: DurationMs = 30 * SECOND
     recent: DurationMs = 2 * MINUTE
     recent_rows_max: int = Field(default=2_000_000, ge=1000)
     read_batches_max: int = Field(default=200, ge=1)

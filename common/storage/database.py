@@ -16,6 +16,7 @@ from common.storage.address import without_password
 from common.storage.migrate import Schema, migrate
 
 CONNECT_WAIT_S: Final = 10
+KEEPALIVES: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CLIENT_ERRORS: Final = (
     OSError,
     asyncpg.PostgresError,
@@ -40,11 +41,23 @@ async def owned(dsn: str, schema: Schema) -> AsyncIterator[str]:
         yield server.dsn
 
 
-async def connect(dsn: str) -> asyncpg.Connection:
-    """A connection to an ordinary or running embedded server; raises `StorageError` that never shows a password."""
+async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection:
+    """A connection to an ordinary or running embedded server; raises `StorageError` that never shows a password.
+
+    With `timeout_ms`, a statement that takes longer raises `TimeoutError`, and the server ends a transaction of this
+    connection that stands idle as long: a peer that vanished without a word holds no lock for ever, at either end.
+    """
     address = embedded.attach_dsn(dsn)
+    settings = {"timezone": "UTC"}
+    if timeout_ms is not None:
+        settings |= {"idle_in_transaction_session_timeout": str(timeout_ms), **KEEPALIVES}
     try:
-        connection = await asyncpg.connect(address, timeout=CONNECT_WAIT_S, server_settings={"timezone": "UTC"})
+        connection = await asyncpg.connect(
+            address,
+            timeout=CONNECT_WAIT_S,
+            command_timeout=None if timeout_ms is None else timeout_ms / 1000,
+            server_settings=settings,
+        )
     except ValueError as error:
         raise StorageError("the database cannot be reached: its dsn is not a PostgreSQL address") from error
     except CLIENT_ERRORS as error:

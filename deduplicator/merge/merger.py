@@ -76,13 +76,14 @@ class Merger:
     def late(self, copies: Iterable[Copy]) -> tuple[list[int], int, int] | None:
         """Identities to load before `step`: markets, from and to milliseconds; None if the store knows all."""
         markets: set[int] = set()
-        low = high = self.store.floor_ms
+        low, high = self.store.floor_ms, 0
         for copy in copies:
             deltas = copy.deltas
             old = deltas.exchange_ms < self.store.floor_ms
             if old.any():
                 markets.update(np.unique(deltas.market[old]).tolist())
                 low = min(low, int(deltas.exchange_ms[old].min()))
+                high = max(high, int(deltas.exchange_ms[old].max()) + 1)
         return (sorted(markets), low, high) if markets else None
 
     def heads_below_floor(self) -> tuple[list[int], int, int] | None:

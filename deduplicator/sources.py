@@ -1,0 +1,120 @@
+"""All gatherers, each read on its own: one that is down, slow or silent holds up nobody.
+
+A gatherer is read by a task of its own, from the cursors as they are when the task begins; nothing else moves them
+while it runs. Who does not answer soon is not waited for again until it has answered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any, Final
+
+from common import log
+from common.config.schema import DeduplicatorConfig
+from common.errors import StorageError
+from common.storage.database import CLIENT_ERRORS
+from deduplicator.merge.copies import Account
+from deduplicator.production import Production
+from deduplicator.reader import Batches, Reader
+
+RETRY_S: Final = 0.4
+ACKNOWLEDGE_S: Final = 1.0
+PATIENCE_S: Final = 0.5
+"""How long a step waits for the slower ones, once."""
+
+
+class Sources:
+    """The readers of all gatherers, and where each is."""
+
+    def __init__(self, config: DeduplicatorConfig, production: Production) -> None:
+        self._consumer, self._production = config.deduplicator_id, production
+        self._readers = {source.id: Reader(source, config.merge, production.allot) for source in config.gatherers}
+        self._cursors: dict[str, dict[int, int]] = {}
+        self._id_of: dict[int, str] = {}
+        self._reading: dict[str, asyncio.Task[list[Batches]]] = {}
+        self._slow: set[str] = set()
+        self._retry_at: dict[str, float] = {}
+        self._acknowledged_at: dict[str, float] = {}
+        self._failures: dict[str, str] = {}
+
+    async def read(self) -> list[Batches]:
+        """What is new at those who answer, one after another lane of each."""
+        for name, reader in self._readers.items():
+            if name not in self._reading and time.monotonic() >= self._retry_at.get(name, 0.0):
+                self._reading[name] = asyncio.create_task(self._one(reader))
+        prompt = [task for name, task in self._reading.items() if name not in self._slow]
+        if prompt:
+            await asyncio.wait(prompt, timeout=PATIENCE_S)
+        batches: list[Batches] = []
+        for name, task in list(self._reading.items()):
+            if not task.done():
+                self._slow.add(name)
+                continue
+            del self._reading[name]
+            self._slow.discard(name)
+            try:
+                batches += task.result()
+            except (StorageError, *CLIENT_ERRORS) as error:
+                await self._failed(self._readers[name], error)
+        return batches
+
+    def reader(self, gatherer: int) -> Reader:
+        """The reader of one of production's numbers of gatherers."""
+        return self._readers[self._id_of[gatherer]]
+
+    def stored(self, accounts: list[Account]) -> None:
+        """These batches are in production now: what is read next begins behind them."""
+        for account in accounts:
+            self._cursors[self._id_of[account.gatherer]][account.lane] = account.to_batch
+
+    async def close(self) -> None:
+        """Give all connections up."""
+        for task in self._reading.values():
+            task.cancel()
+        if self._reading:
+            await asyncio.wait(self._reading.values())
+        self._reading.clear()
+        for reader in self._readers.values():
+            await reader.close()
+
+    def unread(self) -> list[str]:
+        """Who is not being read, with the reason."""
+        return [
+            f"{name}: {self._failures.get(name, 'not answering' if name in self._slow else 'not tried yet')}"
+            for name, reader in self._readers.items()
+            if not reader.connected or name in self._slow
+        ]
+
+    def status(self) -> dict[str, dict[str, Any]]:
+        """The state of each as JSON."""
+        return {
+            name: {
+                "connected": reader.connected and name not in self._slow,
+                "behind_batches": reader.behind_batches,
+                "error": self._failures.get(name, ""),
+            }
+            for name, reader in self._readers.items()
+        }
+
+    async def _one(self, reader: Reader) -> list[Batches]:
+        if not reader.connected:
+            await reader.open()
+            number, self._cursors[reader.id] = await self._production.gatherer(reader)
+            self._id_of[number] = reader.id
+            reader.gatherer = number
+            self._failures.pop(reader.id, None)
+            log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
+        cursors = self._cursors[reader.id]
+        if time.monotonic() - self._acknowledged_at.get(reader.id, 0.0) > ACKNOWLEDGE_S:
+            self._acknowledged_at[reader.id] = time.monotonic()
+            for lane, batch in list(cursors.items()):
+                await reader.acknowledge(self._consumer, self._production.epoch, lane, batch)
+        return await reader.read(cursors)
+
+    async def _failed(self, reader: Reader, error: BaseException) -> None:
+        await reader.close()
+        if reader.id not in self._failures:
+            log.get().warning("gatherer_lost", gatherer=reader.id, error=f"{type(error).__name__}: {error}")
+        self._failures[reader.id] = f"{type(error).__name__}: {error}"
+        self._retry_at[reader.id] = time.monotonic() + RETRY_S
