@@ -7,9 +7,18 @@ import asyncio
 import json
 from pathlib import Path
 
-from bench import capture, gatherer, held, loader, million
+from bench import capture, deduplicator, gatherer, held, latency, loader, merge, million
 
-ALL = {"capture": capture.run, "loader": loader.run, "gatherer": gatherer.run, "held": held.run, "million": million.run}
+ALL = {
+    "capture": capture.run,
+    "loader": loader.run,
+    "gatherer": gatherer.run,
+    "held": held.run,
+    "merge": merge.run,
+    "deduplicator": deduplicator.run,
+    "latency": latency.run,
+    "million": million.run,
+}
 
 
 def main() -> None:
@@ -23,7 +32,7 @@ def main() -> None:
         for key, result in asyncio.run(ALL[name]()).items():
             results[key] = result
             print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")
-            print(f"ceiling {result['ceiling']:>10}  ratio {result['ratio']}", flush=True)
+            print(f"ceiling {result['ceiling'] or '-':>10}  ratio {result['ratio'] or '-'}", flush=True)
     given.output.write_text(json.dumps(results, indent=2) + "\n")
 
 

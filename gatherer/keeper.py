@@ -94,9 +94,11 @@ class Keeper:
         """Leave room for one more segment a worker; removed segments leave `present`."""
         spare = self._config.segment_bytes * len(self._crew.capturing)
         most = max(self._config.max_bytes - spare, self._config.max_bytes // 2)
+        # Once full, half a segment must be free before recording begins again, or it would begin and end without use.
+        margin = self._config.segment_bytes // 2 if self.full else 0
         total = sum(segment.bytes for segment in present)
         for segment in list(present):
-            if total <= most:
+            if total <= most - margin:
                 break
             waits = self.raw is not None and self.raw.reachable and not segment.archived
             if segment.loaded and not waits:
@@ -105,11 +107,10 @@ class Keeper:
                 total -= segment.bytes
                 self.removed += 1
         self.bytes = total
-        # What is still to be compressed will make room: that is waited for, up to the limit itself. And once full, half
-        # a segment must be free before recording begins again, or it would begin and end without use.
+        # What is still to be compressed will make room: that is waited for, up to the limit itself.
         packable = any(not s.last and segment_file(s.folder, s.number).exists() for s in present)
         limit = self._config.max_bytes if packable else most
-        full = total > (limit - self._config.segment_bytes // 2 if self.full else limit)
+        full = total > limit - margin
         if full and not self.full:
             log.get().error(
                 "journal_full",

@@ -217,12 +217,12 @@ def test_forgetting_raises_the_floor_and_loading_fills_in() -> None:
     ms = START_MS + np.arange(1000)
     zeros, ones = np.zeros(1000, np.int64), np.ones(1000, np.int64)
     keys = store.keys(ones, ms, zeros)
-    store.insert(keys, ones, np.ones(1000, np.uint8))
+    store.insert(keys, ones, np.ones(1000, np.uint8), np.zeros(1000, np.uint8))
     store.forget(100, 10_000)
     assert len(store) <= 101 and store.floor_ms == START_MS + 899
-    assert not store.lookup(keys[:1])[0].any()
+    assert not store.locate(keys[:1]).stored.any()
     store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
-    assert store.lookup(keys[:5])[0].all()
+    assert store.locate(keys[:5]).stored.all()
     store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
     assert len(store.group(1, START_MS)) == 1
 
@@ -233,7 +233,7 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
     ms = START_MS + np.arange(1000) // 2
     order = np.arange(1000) % 2
     keys = store.keys(np.ones(1000, np.int64), ms, order)
-    store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint8))
+    store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint8), np.zeros(1000, np.uint8))
     store.forget(10_000, 300)
     assert len(store) <= 300
     assert store.floor_ms > START_MS

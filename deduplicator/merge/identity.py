@@ -10,10 +10,12 @@ loads what production has before it asks.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from deduplicator.merge.numbering import Numbering
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
@@ -24,7 +26,7 @@ ORDINAL_BITS: Final = 13
 MS_BITS: Final = 31
 MARKET_BITS: Final = 20
 ORDINALS: Final = 1 << ORDINAL_BITS
-YOUNG_ROWS_MAX: Final = 1 << 16
+YOUNG_ROWS_MAX: Final = 1 << 18
 BASE_BEFORE_MS: Final = 14 * 24 * 3600 * 1000  # copies may come so late; local retention is shorter
 PRICE_BITS: Final = 20
 
@@ -44,33 +46,6 @@ def unpack_content(content: I64) -> tuple[I64, I64, I64]:
     return content & 1, (content >> 1) & ((1 << PRICE_BITS) - 1), content >> (PRICE_BITS + 1)
 
 
-class Markets:
-    """Dense indexes for production market numbers."""
-
-    def __init__(self) -> None:
-        self._index: dict[int, int] = {}
-        self._numbers: list[int] = []
-
-    def dense(self, markets: I64) -> I64:
-        """The indexes of market numbers; new numbers get the next ones."""
-        unique, inverse = np.unique(markets, return_inverse=True)
-        indexes = np.empty(len(unique), np.int64)
-        for position, number in enumerate(unique.tolist()):
-            index = self._index.get(number)
-            if index is None:
-                index = self._index[number] = len(self._numbers)
-                if index >= 1 << MARKET_BITS:
-                    raise StoreFull("too many markets")
-                self._numbers.append(number)
-            indexes[position] = index
-        result: I64 = indexes[inverse]
-        return result
-
-    def number(self, index: int) -> int:
-        """The market number of an index."""
-        return self._numbers[index]
-
-
 class Rows:
     """Sorted columns: key, content, which gatherers hold the row, which had their group end with it."""
 
@@ -86,26 +61,52 @@ class Rows:
         return len(self.key)
 
     def find(self, keys: U64) -> tuple[I64, Bool]:
-        """Positions of keys, and whether they are there."""
-        if not len(self.key):
-            return np.zeros(len(keys), np.int64), np.zeros(len(keys), np.bool_)
-        at = np.searchsorted(self.key, keys)
-        at = np.minimum(at, len(self.key) - 1)
-        return at, self.key[at] == keys
+        """Positions of keys (of those that are not there: where they would be), and whether they are there."""
+        at: I64 = np.searchsorted(self.key, keys)
+        return at, self.is_at(at, keys)
+
+    def is_at(self, at: I64, keys: U64) -> Bool:
+        """Whether these positions, which may be behind the end or before the beginning, hold these keys."""
+        here = (at >= 0) & (at < len(self.key))
+        here[here] = self.key[at[here]] == keys[here]
+        return here
 
     def merged(self, other: Rows) -> Rows:
         """Both, sorted; their keys are disjoint."""
-        key = np.concatenate((self.key, other.key))
-        order = np.argsort(key, kind="stable")
-        pick = [np.concatenate(pair)[order] for pair in self._pairs(other)]
-        return Rows(key[order], *pick)
-
-    def _pairs(self, other: Rows) -> list[tuple[Any, Any]]:
-        return [(self.content, other.content), (self.holders, other.holders), (self.closed, other.closed)]
+        if not len(self.key) or not len(other.key):
+            return other if len(other.key) else self
+        size = len(self.key) + len(other.key)
+        theirs = np.searchsorted(self.key, other.key) + np.arange(len(other.key))
+        ours = np.ones(size, np.bool_)
+        ours[theirs] = False
+        columns = []
+        for left, right in (
+            (self.key, other.key),
+            (self.content, other.content),
+            (self.holders, other.holders),
+            (self.closed, other.closed),
+        ):
+            column = np.empty(size, left.dtype)
+            column[ours], column[theirs] = left, right
+            columns.append(column)
+        return Rows(*columns)
 
     def where(self, keep: Bool) -> Rows:
         """The rows that a mask keeps."""
         return Rows(self.key[keep], self.content[keep], self.holders[keep], self.closed[keep])
+
+
+class Places(NamedTuple):
+    """Where keys are, or would be, in the two parts of a store, until it changes."""
+
+    keys: U64
+    at: tuple[I64, I64]
+    here: tuple[Bool, Bool]
+
+    @property
+    def stored(self) -> Bool:
+        """Whether the keys are there."""
+        return self.here[0] | self.here[1]
 
 
 class IdentityStore:
@@ -114,7 +115,7 @@ class IdentityStore:
     def __init__(self, first_ms: int, floor_ms: int) -> None:
         self.base_ms = first_ms - BASE_BEFORE_MS
         self.floor_ms = floor_ms
-        self.markets = Markets()
+        self.markets = Numbering()
         self._old, self._young = Rows.empty(), Rows.empty()
         self.newest_ms = floor_ms
 
@@ -131,6 +132,8 @@ class IdentityStore:
         if int(ordinal.max()) >= ORDINALS:
             raise StoreFull("an ordinal is too large")
         index = self.markets.dense(market).astype(np.uint64)
+        if len(self.markets) > 1 << MARKET_BITS:
+            raise StoreFull("too many markets")
         packed: U64 = np.bitwise_or(
             np.left_shift(index, np.uint64(MS_BITS + ORDINAL_BITS)),
             np.bitwise_or(
@@ -145,34 +148,46 @@ class IdentityStore:
         relative = (key >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
         return self.markets.number(index), relative + self.base_ms, key & (ORDINALS - 1)
 
-    def lookup(self, keys: U64) -> tuple[Bool, I64, U8, U8]:
-        """Whether keys are there, and their content, holders and closed bits (0 where not)."""
-        found = np.zeros(len(keys), np.bool_)
-        content = np.zeros(len(keys), np.int64)
-        holders, closed = np.zeros(len(keys), np.uint8), np.zeros(len(keys), np.uint8)
-        for part in (self._old, self._young):
-            at, here = part.find(keys)
-            if here.any():
-                found |= here
-                content[here] = part.content[at[here]]
-                holders[here] = part.holders[at[here]]
-                closed[here] = part.closed[at[here]]
-        return found, content, holders, closed
+    def locate(self, keys: U64) -> Places:
+        """Look keys up; sorted ones are found faster."""
+        old, young = self._old.find(keys), self._young.find(keys)
+        return Places(keys, (old[0], young[0]), (old[1], young[1]))
 
-    def mark(self, keys: U64, holders: U8, closed: U8) -> None:
-        """Add bits to rows; keys that are not there are passed over; keys may repeat."""
-        for part in (self._old, self._young):
-            at, here = part.find(keys)
-            if here.any():
-                np.bitwise_or.at(part.holders, at[here], holders[here])
-                np.bitwise_or.at(part.closed, at[here], closed[here])
+    def content(self, places: Places) -> I64:
+        """The content of the rows, 0 where there is none."""
+        content = np.zeros(len(places.keys), np.int64)
+        for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
+            content[here] = part.content[at[here]]
+        return content
 
-    def insert(self, key: U64, content: I64, holders: U8) -> None:
+    def goes_on(self, places: Places) -> Bool:
+        """Whether the next ordinal of the same group is there."""
+        behind = np.zeros(len(places.keys), np.bool_)
+        following = places.keys + np.uint64(1)
+        for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
+            behind |= part.is_at(at + here, following)
+        return behind
+
+    def ended_before(self, places: Places) -> Bool:
+        """Whether the ordinal before is there, as the last one of its group in some copy."""
+        ended = np.zeros(len(places.keys), np.bool_)
+        before = places.keys - np.uint64(1)
+        for part, at in zip((self._old, self._young), places.at, strict=True):
+            there = part.is_at(at - 1, before)
+            ended[there] |= part.closed[at[there] - 1] != 0
+        return ended
+
+    def mark(self, places: Places, holders: U8, closed: U8) -> None:
+        """Add bits to the rows that are there; no key may be given twice."""
+        for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
+            part.holders[at[here]] |= holders[here]
+            part.closed[at[here]] |= closed[here]
+
+    def insert(self, key: U64, content: I64, holders: U8, closed: U8) -> None:
         """Add rows that are not there; keys sorted and unique."""
         if not len(key):
             return
-        rows = Rows(key.copy(), content.copy(), holders.copy(), np.zeros(len(key), np.uint8))
-        self._young = self._young.merged(rows)
+        self._young = self._young.merged(Rows(key.copy(), content.copy(), holders.copy(), closed.copy()))
         newest = ((key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).max()
         self.newest_ms = max(self.newest_ms, int(newest) + self.base_ms)
         if len(self._young) > YOUNG_ROWS_MAX:
@@ -183,8 +198,9 @@ class IdentityStore:
         keys = self.keys(market, ms, ordinal)
         order = np.argsort(keys)
         keys, content = keys[order], content[order]
-        found, *_ = self.lookup(keys)
-        self.insert(keys[~found], content[~found], np.zeros(int((~found).sum()), np.uint8))
+        new = ~self.locate(keys).stored
+        none = np.zeros(int(new.sum()), np.uint8)
+        self.insert(keys[new], content[new], none, none)
 
     def group(self, market: int, ms: int) -> list[tuple[int, int, int]]:
         """The stored rows of one group: (ordinal, content, holders), by ordinal."""

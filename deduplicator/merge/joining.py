@@ -10,8 +10,8 @@ import numpy as np
 from deduplicator.merge import disputes
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy, Deltas, RunKey
-from deduplicator.merge.identity import I64, ORDINAL_BITS, ORDINALS, U8, U64, Bool, IdentityStore
-from deduplicator.merge.union import Placed, examine, placed_rows
+from deduplicator.merge.identity import I64, ORDINALS, U8, U64, Bool, IdentityStore
+from deduplicator.merge.union import GROUP_SHIFT, Placed, United, contradictions, placed_rows, unite
 
 
 @dataclass(frozen=True)
@@ -48,27 +48,26 @@ class Joining:
             taken = [c for c in copies if c.gatherer not in changes.stalled]
             for copy in taken:
                 self._claims.begin(copy)
-            keys, dense = self._run_indexes(taken)
-            masks = [self._usable(copy) for copy in taken]
-            bits = [self._bit(copy.gatherer) for copy in taken]
-            sources = [(bit, c.deltas, m) for bit, c, m in zip(bits, taken, masks, strict=True)]
             if not taken:
                 return taken
-            rows = placed_rows(self.store, sources, dense)
-            closed = self._closed_before(rows, keys)
-            found = examine(self.store, rows, (closed.key, closed.bit))
-            dropped = np.zeros(len(rows.key), np.bool_)
-            if found.suspicious:
-                stalled = self._undecided(rows, keys, found.suspicious, taken, now_ms)
+            masks = [self._usable(copy) for copy in taken]
+            rows = placed_rows(self.store, taken, [self._bit(copy.gatherer) for copy in taken], masks)
+            closed = self._closed_before(rows)
+            united = unite(self.store, rows)
+            dropped: Bool | None = None
+            suspicious = contradictions(self.store, rows, united, closed.key)
+            if suspicious:
+                stalled = self._undecided(rows, suspicious, taken, now_ms)
                 if stalled:
                     changes.stalled |= stalled
                     continue
-                dropped = self._judge(rows, keys, found.suspicious, closed, changes)
+                dropped = self._judge(rows, suspicious, closed, changes)
+                united = unite(self.store, rows, np.nonzero(~dropped)[0])
             for gatherer in {c.gatherer for c in taken}:
                 self._stalled_since.pop(gatherer, None)
-            self.store.mark(closed.key, np.zeros(len(closed.key), np.uint8), closed.bit)
-            self._write(rows, dropped, taken, masks, changes)
-            self._remember_last(rows, keys, dropped)
+            self._mark_closed(closed)
+            self._write(united, rows, taken, masks, changes)
+            self._remember_last(rows, dropped)
             for copy in taken:
                 if copy.dropped:  # groups that were open have lost their ends
                     for key in [key for key in self._last_key if key[:2] == (copy.gatherer, copy.lane)]:
@@ -88,15 +87,6 @@ class Joining:
         """The gatherer's bit in holders and voices; instances of former machines share the last one."""
         return self._bits.setdefault(gatherer, 1 << min(len(self._bits), 7))
 
-    def _run_indexes(self, copies: list[Copy]) -> tuple[list[RunKey], list[I64]]:
-        keys: list[RunKey] = []
-        dense: list[I64] = []
-        for copy in copies:
-            unique, inverse = np.unique(copy.deltas.run, return_inverse=True)
-            dense.append((inverse + len(keys)).astype(np.int64))
-            keys += [(copy.gatherer, copy.lane, int(run)) for run in unique]
-        return keys, dense
-
     def _usable(self, copy: Copy) -> Bool:
         """Rows with known ordinals of runs that still have a say."""
         deltas = copy.deltas
@@ -106,55 +96,44 @@ class Joining:
                 usable &= ~((deltas.run == key[2]) & (deltas.exchange_ms >= from_ms))
         return usable
 
-    def _closed_before(self, rows: Placed, keys: list[RunKey]) -> _Closed:
+    def _closed_before(self, rows: Placed) -> _Closed:
         """Groups that were open at the end of the last step and whose run has now gone on to a later group."""
-        ends: list[int] = []
-        bits: list[int] = []
-        runs: list[int] = []
-        if len(rows.run):
-            begins = np.concatenate(([0], np.nonzero(rows.run[1:] != rows.run[:-1])[0] + 1))
-            for at in begins.tolist():
-                last = self._last_key.get(keys[int(rows.run[at])])
-                if last is not None and int(rows.key[at]) >> ORDINAL_BITS != last >> ORDINAL_BITS:
-                    ends.append(last)
-                    bits.append(int(rows.bit[at]))
-                    runs.append(int(rows.run[at]))
-        return _Closed(np.array(ends, np.uint64), np.array(bits, np.uint8), np.array(runs, np.int64))
+        last = np.array([self._last_key.get(name, 0) for name in rows.runs], np.uint64)
+        first = rows.key[rows.begins]
+        runs = np.nonzero((last != 0) & (first >> GROUP_SHIFT != last >> GROUP_SHIFT))[0]
+        return _Closed(last[runs], rows.bit[rows.begins[runs]], runs)
 
-    def _remember_last(self, rows: Placed, keys: list[RunKey], dropped: Bool) -> None:
-        if not len(rows.run):
-            return
-        ends = np.concatenate((np.nonzero(rows.run[1:] != rows.run[:-1])[0], [len(rows.run) - 1]))
-        for at in ends.tolist():
-            key = keys[int(rows.run[at])]
-            if dropped[at]:
-                self._last_key.pop(key, None)
-            else:
-                self._last_key[key] = int(rows.key[at])
+    def _mark_closed(self, closed: _Closed) -> None:
+        keys, which = np.unique(closed.key, return_inverse=True)
+        bits = np.zeros(len(keys), np.uint8)
+        np.bitwise_or.at(bits, which, closed.bit)
+        self.store.mark(self.store.locate(keys), np.zeros(len(keys), np.uint8), bits)
 
-    def _write(self, rows: Placed, dropped: Bool, copies: list[Copy], masks: list[Bool], changes: Changes) -> None:
+    def _remember_last(self, rows: Placed, dropped: Bool | None) -> None:
+        ends = np.append(rows.begins[1:], len(rows.key))[: len(rows.begins)] - 1
+        self._last_key.update(zip(rows.runs, rows.key[ends].tolist(), strict=True))
+        if dropped is not None:
+            for run in np.nonzero(dropped[ends])[0].tolist():
+                del self._last_key[rows.runs[run]]
+
+    def _write(self, united: United, rows: Placed, copies: list[Copy], masks: list[Bool], changes: Changes) -> None:
         """Split the rows into new, confirmed and disputed; account for every frame."""
-        order = np.argsort(rows.key, kind="stable")
-        kept = order[~dropped[order]]
-        key = rows.key[kept]
-        first = np.ones(len(key), np.bool_)
-        first[1:] = key[1:] != key[:-1]
-        stored, *_ = self.store.lookup(key)
-        new = first & ~stored
-        self.store.insert(key[new], rows.content[kept][new], rows.bit[kept][new])
-        closes = rows.closes[kept]
-        self.store.mark(key, rows.bit[kept], np.where(closes, rows.bit[kept], 0).astype(np.uint8))
-
-        chosen = kept[new]
-        columns = {}
-        for column in fields(Deltas):
-            parts = [getattr(copy.deltas, column.name) for copy in copies]
-            offsets = np.cumsum([0] + [len(part) for part in parts[:-1]])
-            columns[column.name] = np.concatenate(parts)[offsets[rows.copy[chosen]] + rows.row[chosen]]
-        changes.new = Deltas(**columns)
+        new = ~united.places.stored
+        chosen = united.order[united.starts[new]]
+        self.store.mark(united.places, united.holders, united.closed)
+        self.store.insert(united.places.keys[new], united.content[new], united.holders[new], united.closed[new])
+        of_copy = [rows.row[chosen[rows.copy[chosen] == index]] for index in range(len(copies))]
+        changes.new = Deltas(
+            *(
+                np.concatenate(
+                    [getattr(copy.deltas, column.name)[at] for copy, at in zip(copies, of_copy, strict=True)]
+                )
+                for column in fields(Deltas)
+            )
+        )
 
         inserted = np.bincount(rows.copy[chosen], minlength=len(copies))
-        used = np.bincount(rows.copy[kept], minlength=len(copies))
+        used = np.bincount(rows.copy[united.order], minlength=len(copies))
         for index, (copy, mask) in enumerate(zip(copies, masks, strict=True)):
             unplaced = copy.deltas.ordinal < 0
             account = Account(
@@ -166,13 +145,11 @@ class Joining:
             account.disputed = int((~mask & ~unplaced).sum() + mask.sum() - used[index])
             changes.accounts.append(account)
 
-    def _undecided(
-        self, rows: Placed, keys: list[RunKey], suspicious: set[tuple[int, int]], copies: list[Copy], now_ms: int
-    ) -> set[int]:
+    def _undecided(self, rows: Placed, suspicious: set[tuple[int, int]], copies: list[Copy], now_ms: int) -> set[int]:
         """Gatherers whose say about a suspicious group is not complete yet: its end was not read."""
         waiting: set[int] = set()
         for market, ms in suspicious:
-            for key, last in self._runs_in(rows, keys, market, ms).items():
+            for key, last in self._runs_in(rows, market, ms).items():
                 run = self._claims.runs[key]
                 slice_ = self._claims.slices[(*key[:2], run.slice)]
                 ended = {e.run for c in copies if c.gatherer == key[0] for e in c.run_events if e.event == "ended"}
@@ -186,12 +163,13 @@ class Joining:
                         waiting.add(key[0])
         return waiting
 
-    def _runs_in(self, rows: Placed, keys: list[RunKey], market: int, ms: int) -> dict[RunKey, bool]:
+    def _runs_in(self, rows: Placed, market: int, ms: int) -> dict[RunKey, bool]:
         """Runs of this step with rows in a group, and whether they were seen to go beyond it."""
         low, high = self._group_keys(market, ms)
         inside = (rows.key >= low) & (rows.key < high)
         return {
-            keys[int(run)]: bool(rows.closes[inside & (rows.run == run)].any()) for run in np.unique(rows.run[inside])
+            rows.runs[int(run)]: bool(rows.closes[inside & (rows.run == run)].any())
+            for run in np.unique(rows.run[inside])
         }
 
     def _group_keys(self, market: int, ms: int) -> tuple[np.uint64, np.uint64]:
@@ -201,7 +179,6 @@ class Joining:
     def _judge(
         self,
         rows: Placed,
-        keys: list[RunKey],
         suspicious: set[tuple[int, int]],
         closed: _Closed,
         changes: Changes,
@@ -250,6 +227,6 @@ class Joining:
             if verdict.excluded_bits:
                 gatherers = {g for g, bit in self._bits.items() if bit & verdict.excluded_bits}
                 for run_key in self._claims.exclude(market, gatherers, ms, changes):
-                    if run_key in keys:
-                        dropped |= (rows.run == keys.index(run_key)) & (rows.key >= high)
+                    if run_key in rows.runs:
+                        dropped |= (rows.run == rows.runs.index(run_key)) & (rows.key >= high)
         return dropped

@@ -1,22 +1,37 @@
 """Rules 2 and 3: the first copy of an identity is new; every other confirms it, or contradicts it.
 
-`examine` looks without changing anything; what it finds contradictory is rare and handled row by row in
-`disputes`. The common path is columnar: sort by identity, compare neighbours, look up the store.
+Nothing here changes the store; what is contradictory is rare and handled row by row in `disputes`. The common path is
+columnar: sort by identity, compare neighbours, look the store up once.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from deduplicator.merge.copies import Deltas
-from deduplicator.merge.identity import I64, U8, U64, Bool, IdentityStore, pack_content
+from deduplicator.merge.copies import Copy, RunKey
+from deduplicator.merge.identity import (
+    I64,
+    MS_BITS,
+    ORDINAL_BITS,
+    ORDINALS,
+    U8,
+    U64,
+    Bool,
+    IdentityStore,
+    Places,
+    pack_content,
+)
+
+GROUP_SHIFT: Final = np.uint64(ORDINAL_BITS)
+MARKET_SHIFT: Final = np.uint64(ORDINAL_BITS + MS_BITS)
 
 
 @dataclass
 class Placed:
-    """All rows with known ordinals of one step, of all copies, in the order in which they were given."""
+    """All rows with known ordinals of one step, copy after copy, each copy's by run and place."""
 
     key: U64
     content: I64
@@ -27,77 +42,122 @@ class Placed:
     row: I64
     """Index within the copy's deltas."""
     run: I64
-    """Index of the run, dense within the step."""
+    """Index into `runs`, dense within the step."""
     closes: Bool
     """Whether a later group of the same run follows: the row is the last of its group."""
+    runs: list[RunKey]
+    begins: I64
+    """The first row of each run."""
 
 
 @dataclass
-class Findings:
-    """What the comparison says of each row of `Placed`, and of earlier rows."""
+class United:
+    """Rows of `Placed` by identity: each once, with what all copies say of it."""
 
     order: I64
-    first: Bool
-    """By sorted position: the first row of its identity in this step."""
-    stored: Bool
-    """By sorted position: the identity is in the store."""
-    suspicious: set[tuple[int, int]]
-    """Groups (market number, millisecond) in which copies contradict each other."""
+    """Rows by identity; of one identity in the order in which they were given."""
+    starts: I64
+    """Where in `order` each identity begins."""
+    places: Places
+    content: I64
+    """Of the stored row, else of the first copy."""
+    holders: U8
+    closed: U8
+    """Bits of the gatherers that have the row, and of those whose group ended with it."""
 
 
-def placed_rows(store: IdentityStore, copies: list[tuple[int, Deltas, Bool]], runs: list[I64]) -> Placed:
-    """Collect rows. Each copy comes as (bit, deltas, mask of rows to take); `runs` are dense run indexes."""
+def placed_rows(store: IdentityStore, copies: list[Copy], bits: list[int], masks: list[Bool]) -> Placed:
+    """Collect the rows that the masks keep; `bits`: of the copies' gatherers."""
     parts = []
-    for index, ((bit, deltas, take), run) in enumerate(zip(copies, runs, strict=True)):
+    runs: list[RunKey] = []
+    for index, (copy, bit, take) in enumerate(zip(copies, bits, masks, strict=True)):
+        deltas = copy.deltas
         at = np.nonzero(take)[0]
-        order = at[np.lexsort((deltas.seq[at], run[at]))]  # within a run, the journal's order is that of seq
-        market, ms = deltas.market[order], deltas.exchange_ms[order]
-        key = store.keys(market, ms, deltas.ordinal[order])
-        content = pack_content(deltas.side[order], deltas.price[order], deltas.delta[order])
-        same_run = np.zeros(len(order), np.bool_)
-        later = np.zeros(len(order), np.bool_)
-        if len(order) > 1:
-            same_run[:-1] = run[order][1:] == run[order][:-1]
-            later[:-1] = ms[1:] != ms[:-1]
+        key = store.keys(deltas.market[at], deltas.exchange_ms[at], deltas.ordinal[at])
+        by_place = _sorting(key)
+        run, sorted_key = deltas.run[at[by_place]], key[by_place]
+        other_run = run[1:] != run[:-1]
+        if (other_run & (sorted_key[1:] >> MARKET_SHIFT == sorted_key[:-1] >> MARKET_SHIFT)).any():
+            # A market has several runs here, and they may overlap. Within a run the journal's order is that of seq.
+            by_place = np.lexsort((deltas.seq[at], deltas.run[at]))
+            run, sorted_key = deltas.run[at[by_place]], key[by_place]
+            other_run = run[1:] != run[:-1]
+        order = at[by_place]
+        closes = np.zeros(len(order), np.bool_)
+        closes[:-1] = ~other_run & (sorted_key[1:] >> GROUP_SHIFT != sorted_key[:-1] >> GROUP_SHIFT)
+        number = np.zeros(len(order), np.int64)
+        np.cumsum(other_run, out=number[1:])
+        if len(order):
+            number += len(runs)
+            names = run[np.concatenate(([0], np.nonzero(other_run)[0] + 1))].tolist()
+            runs += [(copy.gatherer, copy.lane, name) for name in names]
         parts.append(
             (
-                key,
-                content,
+                sorted_key,
+                pack_content(deltas.side[order], deltas.price[order], deltas.delta[order]),
                 np.full(len(order), bit, np.uint8),
                 np.full(len(order), index, np.int64),
-                order.astype(np.int64),
-                run[order],
-                same_run & later,
+                order,
+                number,
+                closes,
             )
         )
-    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-    return Placed(*columns)
+    key, content, of, copy_, row, number_, closes_ = (np.concatenate(column) for column in zip(*parts, strict=True))
+    begins: I64 = np.searchsorted(number_, np.arange(len(runs)))
+    return Placed(key, content, of, copy_, row, number_, closes_, runs, begins)
 
 
-def examine(store: IdentityStore, rows: Placed, closed_before: tuple[U64, U8]) -> Findings:
-    """Compare the rows with each other and with the store.
+def _sorting(key: U64) -> I64:
+    """What sorts keys. Those of a market mostly come in their order: then to sort by market is enough, and cheaper."""
+    market = key >> MARKET_SHIFT
+    order: I64 = np.argsort(market.astype(np.uint16), kind="stable")  # a radix sort, as all of NumPy's of 16 bits
+    if len(key) and int(market.max()) >= 1 << 16:
+        order = order[np.argsort((market[order] >> np.uint64(16)).astype(np.uint16), kind="stable")]
+    in_order = key[order]
+    if (in_order[1:] < in_order[:-1]).any():
+        order = np.argsort(key)
+    return order
 
-    `closed_before`: keys of earlier rows whose group ended now because their run went on, with the gatherer's bit.
-    """
-    order = np.argsort(rows.key, kind="stable")
-    key, content = rows.key[order], rows.content[order]
+
+def unite(store: IdentityStore, rows: Placed, kept: I64 | None = None) -> United:
+    """The rows (of them those at `kept`, ascending; None: all) by identity."""
+    order: I64 = np.argsort(rows.key if kept is None else rows.key[kept], kind="stable")
+    if kept is not None:
+        order = kept[order]
+    key = rows.key[order]
     first = np.ones(len(key), np.bool_)
     first[1:] = key[1:] != key[:-1]
-    group = np.cumsum(first) - 1
-    unique = key[first]
-    found, stored_content, _, _ = store.lookup(unique)
-    reference = np.where(found, stored_content, content[first])
-    wrong = content != reference[group]
+    starts = np.nonzero(first)[0]
+    places = store.locate(key[starts])
+    content = np.where(places.stored, store.content(places), rows.content[order[starts]])
+    bit = rows.bit[order]
+    closing = np.where(rows.closes[order], bit, 0).astype(np.uint8)
+    if not len(starts):
+        return United(order, starts, places, content, bit, closing)
+    either = np.bitwise_or.reduceat
+    return United(order, starts, places, content, either(bit, starts), either(closing, starts))
 
+
+def contradictions(store: IdentityStore, rows: Placed, united: United, closed_before: U64) -> set[tuple[int, int]]:
+    """Groups (market number, millisecond) in which copies contradict each other, or what is stored.
+
+    `closed_before`: keys of earlier rows whose group ended now, because their run went on.
+    """
+    unique = united.places.keys
+    counts = np.diff(united.starts, append=len(united.order))
+    wrong = rows.content[united.order] != np.repeat(united.content, counts)
     # A group that ended in one copy must not go on in another.
-    one = np.uint64(1)
-    closing = rows.closes[order]
-    ends = np.concatenate((key[closing], closed_before[0]))
-    goes_on = np.isin(ends + one, unique)
-    goes_on |= store.lookup(ends + one)[0]
-    suspicious_keys = [key[wrong], ends[goes_on]]
-    continued = (unique & np.uint64(8191)) > 0
-    _, _, _, closed = store.lookup(unique[continued] - one)
-    suspicious_keys.append(unique[continued][closed != 0])
-    suspicious = {store.unpack(int(k))[:2] for k in np.concatenate(suspicious_keys)}
-    return Findings(order, first, found[group] if len(group) else found, suspicious)
+    following = store.goes_on(united.places)
+    following[:-1] |= unique[1:] == unique[:-1] + np.uint64(1)
+    before = store.locate(closed_before)
+    at = np.searchsorted(unique, closed_before + np.uint64(1))
+    late = store.goes_on(before)
+    late[at < len(unique)] |= unique[at[at < len(unique)]] == closed_before[at < len(unique)] + np.uint64(1)
+    continued = (unique & np.uint64(ORDINALS - 1) > 0) & store.ended_before(united.places)
+    found = (
+        rows.key[united.order[wrong]],
+        unique[following & (united.closed != 0)],
+        closed_before[late],
+        unique[continued],
+    )
+    return {store.unpack(key)[:2] for key in np.concatenate(found).tolist()}
