@@ -1,13 +1,13 @@
 """Deduplicator: unique rows a second, three copies in, committed out.
 
-Against two ways of storing the same rows in the same table: binary COPY of ready columns (the ceiling), and letting SQL
-reject the second and third copy with ON CONFLICT DO NOTHING, in the same batches (the way of every known peer).
+Against binary COPY of ready columns into the same table (the ceiling), and against reading the same copies and letting
+SQL reject the second and third with ON CONFLICT DO NOTHING (the way of every known peer, here with COPY into a staging
+table, which is the fastest form of it).
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import statistics
 import sys
 import tempfile
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import numpy as np
 import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -29,10 +28,15 @@ from common.storage.embedded import EmbeddedServer, socket_dir
 from deduplicator.production import DELTA_LAYOUT
 
 COPIES = 3
-ROWS = loader.ROWS
-BATCH = 20_000
+ROWS = 1_500_000
+BATCH_ROWS = 20_000
 WAIT_S = 300
-COLUMNS = [name for name, _ in DELTA_LAYOUT]
+Batch = dict[str, copy.I64]
+SENT = """
+SELECT market, timestamptz 'epoch' + exchange_ms * interval '1 millisecond', ordinal, exchange_us, side, price, delta,
+       timestamptz 'epoch' + received_us * interval '1 microsecond'
+  FROM deltas WHERE batch = $1 AND ordinal >= 0
+"""
 
 
 def _address(server: EmbeddedServer, database: str) -> str:
@@ -48,8 +52,8 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
         database=Database(dsn="embedded:x"),
         journal=JournalConfig(dir=folder / "journal"),
     )
-    loader.write_journal(config.journal)
-    await loader.loaded(config, server.dsn)
+    loader.write_journal(config.journal, ROWS)
+    await loader.loaded(config, server.dsn, ROWS)
     admin = await asyncpg.connect(_address(server, "template1"))
     for n in range(COPIES):
         await admin.execute(f"CREATE DATABASE gatherer_{n} TEMPLATE kalshi")
@@ -115,52 +119,57 @@ async def merged(folder: Path, addresses: list[str], production: str) -> float:
     return (received - first) / COPIES / spent
 
 
-async def _ready(connection: asyncpg.Connection) -> list[bytes]:
-    """What production holds now, as the bodies of a COPY each batch; the table is empty afterwards."""
-    wanted = ", ".join(COLUMNS).replace("exchange_ts", "1000 * (extract(epoch FROM exchange_ts) * 1000)::bigint")
-    wanted = wanted.replace("received_at", "(extract(epoch FROM received_at) * 1000000)::bigint")
-    out = io.BytesIO()
-    await connection.copy_from_query(
-        f"SELECT {wanted} FROM store.deltas ORDER BY exchange_ts, market, ordinal", output=out, format="binary"
-    )
-    columns = copy.decode(DELTA_LAYOUT, out.getvalue())
+async def _ready(connection: asyncpg.Connection) -> list[Batch]:
+    """What production holds now, in batches of columns; the table is empty afterwards."""
+    wanted = ", ".join(name for name, _ in DELTA_LAYOUT)
     for name in ("exchange_ts", "received_at"):
-        columns[name] = copy.timestamps_us(columns[name].astype(np.int64))
+        wanted = wanted.replace(name, f"(extract(epoch FROM {name}) * 1000000)::bigint")
+    query = f"SELECT {wanted} FROM store.deltas ORDER BY exchange_ts, market, ordinal"
+    columns = await copy.read(connection, DELTA_LAYOUT, query)
+    for name in ("exchange_ts", "received_at"):
+        columns[name] = copy.timestamps_us(columns[name])
     await connection.execute("TRUNCATE store.deltas")
     return [
-        copy.encode(DELTA_LAYOUT, {name: column[at : at + BATCH] for name, column in columns.items()})
-        for at in range(0, len(columns["market"]), BATCH)
+        {name: column[at : at + BATCH_ROWS] for name, column in columns.items()}
+        for at in range(0, len(columns["market"]), BATCH_ROWS)
     ]
 
 
-async def _copy(connection: asyncpg.Connection, table: str, body: bytes) -> None:
-    await connection.copy_to_table(
-        table, schema_name="store", source=io.BytesIO(body), format="binary", columns=COLUMNS
-    )
-
-
-async def ceiling(connection: asyncpg.Connection, bodies: list[bytes]) -> float:
+async def ceiling(connection: asyncpg.Connection, batches: list[Batch]) -> float:
     """Rows a second of COPY alone."""
     began = time.perf_counter()
-    for body in bodies:
-        await _copy(connection, "deltas", body)
+    for batch in batches:
+        await copy.write(connection, "store", "deltas", DELTA_LAYOUT, batch)
     spent = time.perf_counter() - began
     count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
     await connection.execute("TRUNCATE store.deltas")
     return count / spent
 
 
-async def rejected_by_sql(connection: asyncpg.Connection, bodies: list[bytes]) -> float:
-    """Unique rows a second when every copy is sent, and the unique index rejects the second and third."""
+async def rejected_by_sql(connection: asyncpg.Connection, addresses: list[str]) -> float:
+    """Unique rows a second when every copy is read and sent on, and the unique index rejects the second and third."""
     await connection.execute("CREATE UNLOGGED TABLE store.staged (LIKE store.deltas)")
+    gatherers = [await asyncpg.connect(address) for address in addresses]
+    last = await gatherers[0].fetchval("SELECT max(batch) FROM batches")
+    names = [name for name, _ in DELTA_LAYOUT]
     began = time.perf_counter()
-    for body in bodies:
-        for _ in range(COPIES):
+    for batch in range(1, last + 1):
+        for gatherer in gatherers:
+            parts: list[bytes] = []
+
+            async def take(data: bytes, parts: list[bytes] = parts) -> None:
+                parts.append(data)
+
+            await gatherer.copy_from_query(SENT, batch, output=take, format="binary")
             async with connection.transaction():
                 await connection.execute("TRUNCATE store.staged")
-                await _copy(connection, "staged", body)
+                await connection.copy_to_table(
+                    "staged", schema_name="store", source=bytearray(b"".join(parts)), format="binary", columns=names
+                )
                 await connection.execute("INSERT INTO store.deltas TABLE store.staged ON CONFLICT DO NOTHING")
     spent = time.perf_counter() - began
+    for gatherer in gatherers:
+        await gatherer.close()
     count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
     await connection.execute("TRUNCATE store.deltas; DROP TABLE store.staged")
     return count / spent
@@ -178,9 +187,9 @@ async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
                 production = _address(server, "production")
                 full.append(await merged(folder, addresses, production))
                 connection = await asyncpg.connect(production)
-                bodies = await _ready(connection)
-                ready.append(await ceiling(connection, bodies))
-                sql.append(await rejected_by_sql(connection, bodies))
+                batches = await _ready(connection)
+                ready.append(await ceiling(connection, batches))
+                sql.append(await rejected_by_sql(connection, addresses))
                 await connection.close()
     value, top, rival = (statistics.median(rates) for rates in (full, ready, sql))
     return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
-import io
 import ipaddress
 import json
 import os
@@ -111,9 +110,7 @@ class Pipeline:
         zeros = np.zeros(len(rows), np.int64)
         columns |= dict.fromkeys(("lane", "batch", "run", "market", "ordinal"), zeros)
         columns["stored_at"] = np.full(len(rows), time.time_ns() // 1000 - copy.PG_EPOCH_US)
-        data = io.BytesIO(copy.encode(DELTA_LAYOUT, columns))
-        wanted = [name for name, _ in DELTA_LAYOUT]
-        await self._connection.copy_to_table("deltas", source=data, format="binary", columns=wanted)
+        await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)
         self.stored += len(rows)
 
 

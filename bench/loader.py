@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import statistics
 import tempfile
@@ -28,7 +27,7 @@ MARKETS = 500
 BATCH = 20_000
 
 
-def write_journal(config: JournalConfig) -> None:
+def write_journal(config: JournalConfig, rows: int = ROWS) -> None:
     """One session with a book and many changes for each of its markets."""
     journal = JournalWriter(config, 0)
     opened = SessionOpened("orderbook", 1, "ws://bench", clock_proven=True)
@@ -36,11 +35,11 @@ def write_journal(config: JournalConfig) -> None:
     inbox = journal.inbox(1, 0)
     tickers = [f"KXBENCH-26NOV{n % 30:02d}-T{n}" for n in range(MARKETS)]
     seq = 0
-    now_us = time.time_ns() // 1000 - ROWS * 20
+    now_us = time.time_ns() // 1000 - rows * 20
     for ticker in tickers:
         seq += 1
         _frame(inbox, now_us, "orderbook_snapshot", seq, {"market_ticker": ticker, "market_id": "x"})
-    for n in range(ROWS):
+    for n in range(rows):
         seq += 1
         now_us += 20
         msg = {
@@ -77,24 +76,22 @@ async def ceiling(dsn: str) -> float:
         batches.append(columns)
     began = time.perf_counter()
     for columns in batches:
-        data = io.BytesIO(copy.encode(DELTA_LAYOUT, columns))
-        names = [name for name, _ in DELTA_LAYOUT]
-        await connection.copy_to_table("deltas", source=data, format="binary", columns=names)
+        await copy.write(connection, "public", "deltas", DELTA_LAYOUT, columns)
     rate = ROWS / (time.perf_counter() - began)
     await connection.execute("TRUNCATE deltas")
     await connection.close()
     return rate
 
 
-async def loaded(config: GathererConfig, dsn: str) -> float:
+async def loaded(config: GathererConfig, dsn: str, rows: int = ROWS) -> float:
     """Rows a second of the loader, from the first record to the last commit."""
     loader = Loader(config, dsn, 0, drain=True, tell=lambda report: None)
     began = time.perf_counter()
     await loader.run(asyncio.Event())
-    rate = ROWS / (time.perf_counter() - began)
+    rate = rows / (time.perf_counter() - began)
     connection = await asyncpg.connect(dsn)
     count = await connection.fetchval("SELECT count(*) FROM deltas")
-    assert count == ROWS, f"the loader stored {count} of {ROWS} rows"
+    assert count == rows, f"the loader stored {count} of {rows} rows"
     await connection.close()
     return rate
 

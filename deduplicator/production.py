@@ -8,10 +8,9 @@ seen or dead.
 from __future__ import annotations
 
 import asyncio
-import io
 import json
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
@@ -19,7 +18,7 @@ import asyncpg
 import numpy as np
 
 from common.errors import Fenced, StorageError
-from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
+from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
@@ -48,6 +47,7 @@ IDENTITY_LAYOUT: Final = (
 )
 PARTITIONED: Final = ("deltas", "trades", "tickers")
 DAY: Final = timedelta(days=1)
+DAY_MS: Final = 86_400_000
 
 
 def at_us(us: int) -> datetime:
@@ -153,11 +153,9 @@ class Production:
 
     async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
         """Give the store what production has of these markets (none: all) in a stretch of time."""
-        out = io.BytesIO()
         span = datetime_of_ms(from_ms), datetime_of_ms(to_ms)
         async with self._using:
-            await self._db.copy_from_query(SQL["load_identities"], *span, markets, output=out, format="binary")
-        columns = {n: c.astype(np.int64) for n, c in binary.decode(IDENTITY_LAYOUT, out.getvalue()).items()}
+            columns = await binary.read(self._db, IDENTITY_LAYOUT, SQL["load_identities"], *span, markets)
         content = pack_content(columns["side"], columns["price"], columns["delta"])
         if len(content):
             merger.store.load(columns["market"], columns["exchange_ms"], columns["ordinal"], content)
@@ -174,9 +172,9 @@ class Production:
         return {ticker: self._numbers[ticker] for ticker in tickers}
 
     async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
-        days = {int(day) for day in np.unique(changes.new.exchange_ms // 86_400_000)}
+        days = {int(day) for day in np.unique(changes.new.exchange_ms // DAY_MS)}
         for batch in batches:
-            days.update(row["exchange_ms"] // 86_400_000 for rows in (batch.trades, batch.tickers) for row in rows)
+            days.update(row["exchange_ms"] // DAY_MS for rows in (batch.trades, batch.tickers) for row in rows)
         for number in sorted(days):
             day = (EPOCH + number * DAY).date()
             if day not in self._days:
@@ -186,20 +184,20 @@ class Production:
 
     # -- the transaction ---------------------------------------------------------------------------------------
 
-    async def store(self, changes: Changes, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
-        """Store one step and move the cursors. `batches`: those that the step used, of `readers` by number."""
+    async def store(self, changes: Changes, batches: list[Batches]) -> None:
+        """Store one step and move the cursors. `batches`: those that the step used."""
         async with self._using:
             await self._days_of(changes, batches)
-            await self._store(changes, batches, readers)
+            await self._store(changes, batches)
 
-    async def _store(self, changes: Changes, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
+    async def _store(self, changes: Changes, batches: list[Batches]) -> None:
         db = self._db
         async with db.transaction():
             await self._lock(self.epoch)
             await self._deltas(changes.new)
             await self._coverage(changes)
             await self._apart(changes)
-            await self._channels(batches, readers)
+            await self._channels(batches)
             for account in changes.accounts:
                 await db.execute(
                     SQL["add_account"],
@@ -223,24 +221,23 @@ class Production:
     async def _deltas(self, new: Deltas) -> None:
         if not len(new):
             return
-        order = np.lexsort((new.ordinal, new.exchange_ms, new.market))
-        columns: dict[str, I64] = {
-            "market": new.market[order],
-            "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
-            "ordinal": new.ordinal[order],
-            "exchange_us": new.exchange_us[order],
-            "side": new.side[order],
-            "price": new.price[order],
-            "delta": new.delta[order],
-            "received_at": binary.timestamps_us(new.received_us[order]),
-        }
-        await self._db.copy_to_table(
-            "deltas",
-            schema_name="store",
-            source=io.BytesIO(binary.encode(DELTA_LAYOUT, columns)),
-            format="binary",
-            columns=[name for name, _ in DELTA_LAYOUT],
-        )
+        gone = [_day_number(row["day"]) for row in await self._db.fetch(SQL["detached_days"])]
+        late = np.isin(new.exchange_ms // DAY_MS, gone)
+        for table, mask in (("deltas", ~late), ("late_deltas", late)):
+            at = np.nonzero(mask)[0]
+            order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
+            columns: dict[str, I64] = {
+                "market": new.market[order],
+                "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
+                "ordinal": new.ordinal[order],
+                "exchange_us": new.exchange_us[order],
+                "side": new.side[order],
+                "price": new.price[order],
+                "delta": new.delta[order],
+                "received_at": binary.timestamps_us(new.received_us[order]),
+            }
+            if len(order):
+                await binary.write(self._db, "store", table, DELTA_LAYOUT, columns)
         await self._db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
 
     async def _coverage(self, changes: Changes) -> None:
@@ -277,6 +274,7 @@ class Production:
         for heal in changes.heals:
             where = (heal.market, heal.channel, datetime_of_ms(heal.interval[0]), datetime_of_ms(heal.interval[1]))
             await db.execute(SQL["heal_gap"], *where)
+            await db.execute(SQL["drop_checkpoints"], where[0], *where[2:])
             for start, end in heal.left:
                 await db.execute(
                     SQL["add_gap"],
@@ -314,6 +312,8 @@ class Production:
                     for b in changes.books
                 ],
             )
+            resets = [(b.market, datetime_of_ms(b.exchange_ms)) for b in changes.books if b.is_reset]
+            await db.executemany(SQL["drop_checkpoints"], [(market, at, at + ONE_MS) for market, at in resets])
 
     async def _apart(self, changes: Changes) -> None:
         """Rows and votes that are kept apart, and those that no longer are."""
@@ -348,18 +348,17 @@ class Production:
             books = (list(vote.yes), list(vote.no)) if statement is SQL["add_vote"] else ()
             await db.execute(statement, *key, *books)
 
-    async def _channels(self, batches: list[Batches], readers: Callable[[int], Reader]) -> None:
+    async def _channels(self, batches: list[Batches]) -> None:
         """Trades, tickers, lifecycle messages and quarantined frames."""
         db = self._db
         trades: list[tuple[Any, ...]] = []
         tickers: list[tuple[Any, ...]] = []
         lifecycle: list[tuple[Any, ...]] = []
         for batch in batches:
-            reader = readers(batch.copy.gatherer)
             trades += [
                 (
                     r["trade_id"],
-                    reader.number(r["market"]),
+                    batch.numbers[r["market"]],
                     datetime_of_ms(r["exchange_ms"]),
                     r["yes_price"],
                     r["count"],
@@ -371,7 +370,7 @@ class Production:
             ]
             tickers += [
                 (
-                    reader.number(r["market"]),
+                    batch.numbers[r["market"]],
                     datetime_of_ms(r["exchange_ms"]),
                     r["price"],
                     r["yes_bid"],
@@ -385,7 +384,7 @@ class Production:
                 for r in batch.tickers
             ]
             lifecycle += [
-                (reader.number(r["market"]), r["event_type"], r["payload"], at_us(r["received_us"]))
+                (batch.numbers[r["market"]], r["event_type"], r["payload"], at_us(r["received_us"]))
                 for r in batch.lifecycle
             ]
             if batch.quarantine:
@@ -428,6 +427,11 @@ class Production:
         async with self._using, self._db.transaction():
             await self._lock(self.epoch)
             await self._db.executemany(SQL["put_time_line"], lines)
+
+
+def _day_number(day: date) -> int:
+    """Days since 1970."""
+    return (day - EPOCH.date()) // DAY
 
 
 def _vote(row: asyncpg.Record, gatherer: int) -> ResetVote:

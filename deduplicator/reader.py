@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -43,6 +42,8 @@ class Batches:
     """What was read of one lane: the copy for the merge, and the rows of the channels without ordinals."""
 
     copy: Copy
+    numbers: dict[int, int]
+    """Production's numbers of the gatherer's markets."""
     trades: list[asyncpg.Record] = field(default_factory=list)
     tickers: list[asyncpg.Record] = field(default_factory=list)
     lifecycle: list[asyncpg.Record] = field(default_factory=list)
@@ -131,7 +132,9 @@ class Reader:
         copy = Copy(self.gatherer, lane, first, last)
         copy.delta_frames = sum(row["delta_frames"] for row in rows)
         copy.quarantined = sum(row["delta_poisoned"] for row in rows)
-        result = Batches(copy, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows))
+        result = Batches(
+            copy, self._numbers, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows)
+        )
         times = [row["loaded_at"] for row in rows]
         stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
         if any(row["delta_rows"] for row in rows):
@@ -184,24 +187,9 @@ class Reader:
         result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
         return result
 
-    def number(self, local: int) -> int:
-        """Production's number of a market that `read` has met."""
-        return self._numbers[local]
-
     async def _deltas(self, lane: int, first: int, last: int, stored_from: datetime, stored_to: datetime) -> Deltas:
-        out = io.BytesIO()
-        await self._db().copy_from_query(
-            SQL["read_deltas"],
-            lane,
-            first,
-            last,
-            stored_from,
-            stored_to,
-            output=out,
-            format="binary",
-        )
-        read = binary.decode(DELTA_LAYOUT, out.getvalue())
-        return Deltas(**{name: column.astype(np.int64) for name, column in read.items()})
+        query = SQL["read_deltas"]
+        return Deltas(**await binary.read(self._db(), DELTA_LAYOUT, query, lane, first, last, stored_from, stored_to))
 
     async def _translate(self, wanted: set[int]) -> dict[int, int]:
         new = sorted(wanted - self._numbers.keys())

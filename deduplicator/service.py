@@ -20,6 +20,7 @@ from common.process import backoff_s, stop_event
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect, owned
 from deduplicator.archive.exporter import Exporter
+from deduplicator.checkpoints import Checkpoints
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
@@ -29,6 +30,7 @@ from deduplicator.metrics import DeduplicatorCollector, Totals
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.refill import Refill
+from deduplicator.retention import Retention
 from deduplicator.sources import Sources
 
 RETRY_FIRST_S: Final = 0.2
@@ -65,13 +67,21 @@ class Deduplicator:
         ):
             self._metadata = Metadata(rest, dsn, config.merge.timeout)
             self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
+            self._checkpoints = Checkpoints(
+                dsn, config.production.checkpoints, config.merge.timeout, lambda: self._epoch, self._sealed_ms
+            )
+            self._retention = Retention(
+                dsn, config.production.retention, lambda: self._epoch, archived=config.archive is not None
+            )
             async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
                 log.get().info("deduplicator_started", port=port)
                 try:
                     # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
                     async with asyncio.TaskGroup() as group:
                         tasks = [group.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
-                        tasks.append(group.create_task(self._refill.run()))
+                        tasks += [
+                            group.create_task(w.run()) for w in (self._refill, self._checkpoints, self._retention)
+                        ]
                         if config.archive is not None:
                             tasks.append(group.create_task(Exporter(config.archive, dsn).run()))
                         await self._work(dsn, stopped)
@@ -151,9 +161,15 @@ class Deduplicator:
         changes = merger.step(copies, _now_ms())
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
-            await production.store(changes, used, sources.reader)
-            sources.stored(changes.accounts)
+            await production.store(changes, used)
             self.totals.add(changes, used, _now_ms())
+            self._checkpoints.count(changes.new.market)
+        await sources.stored(changes.accounts, changes.stalled)
+
+    def _sealed_ms(self, market: int) -> int | None:
+        """Up to where a market's changes are sealed, if anything is known of it."""
+        line = self._merger.claims.lines.get((market, ORDERBOOK)) if self._merger else None
+        return line.sealed_ms if line else None
 
     async def _time_lines(self, production: Production, merger: Merger) -> None:
         """Where each market's time line begins and ends, from what REST says."""
@@ -206,6 +222,12 @@ class Deduplicator:
                 "trades": self._refill.trades,
                 "outside_gaps": self._refill.outside,
                 "last_error": self._refill.last_error,
+            },
+            "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.last_error},
+            "retention": {
+                "partitions_dropped": self._retention.dropped,
+                "hours_not_archived": self._retention.waiting,
+                "last_error": self._retention.last_error,
             },
         }
 

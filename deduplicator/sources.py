@@ -1,13 +1,15 @@
 """All gatherers, each read on its own: one that is down, slow or silent holds up nobody.
 
-A gatherer is read by a task of its own, from the cursors as they are when the task begins; nothing else moves them
-while it runs. Who does not answer soon is not waited for again until it has answered.
+A gatherer is read by a task of its own, and what follows is read while what was read is merged and stored. If that is
+not used after all, what follows is forgotten and read again. Who does not answer soon is not waited for again until it
+has answered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Any, Final
 
 from common import log
@@ -31,6 +33,9 @@ class Sources:
         self._consumer, self._production = config.deduplicator_id, production
         self._readers = {source.id: Reader(source, config.merge, production.allot) for source in config.gatherers}
         self._cursors: dict[str, dict[int, int]] = {}
+        """By gatherer and lane: the last batch that is in production."""
+        self._ahead: dict[str, dict[int, int]] = {}
+        """The last batch that was read."""
         self._id_of: dict[int, str] = {}
         self._reading: dict[str, asyncio.Task[list[Batches]]] = {}
         self._slow: set[str] = set()
@@ -39,10 +44,8 @@ class Sources:
         self._failures: dict[str, str] = {}
 
     async def read(self) -> list[Batches]:
-        """What is new at those who answer, one after another lane of each."""
-        for name, reader in self._readers.items():
-            if name not in self._reading and time.monotonic() >= self._retry_at.get(name, 0.0):
-                self._reading[name] = asyncio.create_task(self._one(reader))
+        """What is new at those who answer, each lane's apart. Tell `stored` what became of it before reading on."""
+        self._begin(self._readers)
         prompt = [task for name, task in self._reading.items() if name not in self._slow]
         if prompt:
             await asyncio.wait(prompt, timeout=PATIENCE_S)
@@ -54,19 +57,33 @@ class Sources:
             del self._reading[name]
             self._slow.discard(name)
             try:
-                batches += task.result()
+                found = task.result()
             except (StorageError, *CLIENT_ERRORS) as error:
                 await self._failed(self._readers[name], error)
+                continue
+            for one in found:
+                self._ahead[name][one.copy.lane] = one.copy.to_batch
+            batches += found
+            if found:
+                self._begin([name])
         return batches
 
-    def reader(self, gatherer: int) -> Reader:
-        """The reader of one of production's numbers of gatherers."""
-        return self._readers[self._id_of[gatherer]]
+    def _begin(self, names: Iterable[str]) -> None:
+        for name in names:
+            if name not in self._reading and time.monotonic() >= self._retry_at.get(name, 0.0):
+                self._reading[name] = asyncio.create_task(self._one(self._readers[name]))
 
-    def stored(self, accounts: list[Account]) -> None:
-        """These batches are in production now: what is read next begins behind them."""
+    async def stored(self, accounts: list[Account], stalled: set[int]) -> None:
+        """These batches are in production now. What was read of the stalled ones was not used, and is read again."""
         for account in accounts:
-            self._cursors[self._id_of[account.gatherer]][account.lane] = account.to_batch
+            name = self._id_of[account.gatherer]
+            if self._readers[name].gatherer == account.gatherer:  # not that of a machine that was replaced meanwhile
+                self._cursors[name][account.lane] = account.to_batch
+        for gatherer in stalled:
+            name = self._id_of[gatherer]
+            if name in self._reading:
+                await asyncio.wait([self._reading.pop(name)])  # not cancelled: its connection is good
+            self._ahead[name] = dict(self._cursors[name])
 
     async def close(self) -> None:
         """Give all connections up."""
@@ -100,17 +117,17 @@ class Sources:
     async def _one(self, reader: Reader) -> list[Batches]:
         if not reader.connected:
             await reader.open()
-            number, self._cursors[reader.id] = await self._production.gatherer(reader)
+            number, cursors = await self._production.gatherer(reader)
+            self._cursors[reader.id], self._ahead[reader.id] = cursors, dict(cursors)
             self._id_of[number] = reader.id
             reader.gatherer = number
             self._failures.pop(reader.id, None)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
-        cursors = self._cursors[reader.id]
         if time.monotonic() - self._acknowledged_at.get(reader.id, 0.0) > ACKNOWLEDGE_S:
             self._acknowledged_at[reader.id] = time.monotonic()
-            for lane, batch in list(cursors.items()):
+            for lane, batch in list(self._cursors[reader.id].items()):
                 await reader.acknowledge(self._consumer, self._production.epoch, lane, batch)
-        return await reader.read(cursors)
+        return await reader.read(self._ahead[reader.id])
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()

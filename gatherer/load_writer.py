@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -232,10 +231,7 @@ class BatchWriter:
             "stored_at": np.full(count, stored_us - copy.PG_EPOCH_US),
             "market": markets[columns["code"]],
         }
-        data = io.BytesIO(copy.encode(DELTA_LAYOUT, columns))
-        await self._connection.copy_to_table(
-            "deltas", source=data, format="binary", columns=[name for name, _ in DELTA_LAYOUT]
-        )
+        await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:

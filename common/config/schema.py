@@ -158,11 +158,20 @@ class GathererSource(Section):
 
 class ProductionRetention(Section):
     orderbook_deltas: DurationMs = 30 * DAY
+    look: DurationMs = 10 * MINUTE
+
+
+class Checkpoints(Section):
+    """How often a market's folded book is written down, so that `book_at` need not fold its whole history."""
+
+    changes: int = Field(default=10_000, ge=100)
+    interval: DurationMs = HOUR
 
 
 class Production(Section):
     dsn: Dsn
     retention: ProductionRetention = ProductionRetention()
+    checkpoints: Checkpoints = Checkpoints()
 
 
 class Merge(Section):

@@ -6,9 +6,10 @@ order, then a trailer of -1. With no NULLs every row has the same width, so a wh
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+import asyncpg
 import numpy as np
 import numpy.typing as npt
 
@@ -16,6 +17,8 @@ HEADER: Final = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER: Final = b"\xff\xff"
 PG_EPOCH_US: Final = 946_684_800_000_000  # 2000-01-01 in microseconds since 1970
 Array = npt.NDArray[Any]
+I64 = npt.NDArray[np.int64]
+CHUNK_BYTES: Final = 1 << 20
 Layout = Sequence[tuple[str, str]]  # column, big-endian NumPy type: i2, i4 or i8
 
 
@@ -26,23 +29,61 @@ def _row_type(layout: Layout) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-def encode(layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> bytes:
+def encode(layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> bytearray:
     """The columns as a binary COPY stream."""
     count = len(columns[layout[0][0]])
-    table = np.empty(count, _row_type(layout))
+    row_type = _row_type(layout)
+    data = bytearray(len(HEADER) + count * row_type.itemsize + len(TRAILER))
+    data[: len(HEADER)], data[-len(TRAILER) :] = HEADER, TRAILER
+    table = np.frombuffer(data, row_type, count, len(HEADER))
     table["fields"] = len(layout)
     for name, kind in layout:
         table[f"{name}/size"] = int(kind[1:])
         table[name] = columns[name]
-    return HEADER + table.tobytes() + TRAILER
+    return data
 
 
-def decode(layout: Layout, data: bytes | bytearray) -> dict[str, Array]:
-    """The columns of a binary COPY stream whose rows have no NULLs; native byte order."""
+def decode(layout: Layout, data: bytes | bytearray) -> dict[str, I64]:
+    """The columns of a binary COPY stream whose rows have no NULLs."""
     table = np.frombuffer(data, _row_type(layout), offset=len(HEADER), count=_count(layout, len(data)))
     if len(table) and not (table["fields"] == len(layout)).all():
         raise ValueError("the COPY stream does not have the expected columns")
-    return {name: table[name].astype(kind, copy=True) for name, kind in layout}
+    return {name: table[name].astype(np.int64) for name, _ in layout}
+
+
+async def write(
+    connection: asyncpg.Connection,
+    schema: str,
+    table: str,
+    layout: Layout,
+    columns: Mapping[str, Array | Sequence[int]],
+) -> None:
+    """Append rows to a table by COPY."""
+    await connection.copy_to_table(
+        table,
+        schema_name=schema,
+        source=_chunks(encode(layout, columns)),
+        format="binary",
+        columns=[n for n, _ in layout],
+    )
+
+
+async def read(connection: asyncpg.Connection, layout: Layout, query: str, *arguments: object) -> dict[str, I64]:
+    """A query's rows, which have no NULLs and the layout's types, by COPY."""
+    parts: list[bytes] = []
+
+    async def take(data: bytes) -> None:
+        parts.append(data)
+
+    await connection.copy_from_query(query, *arguments, output=take, format="binary")
+    return decode(layout, b"".join(parts))
+
+
+async def _chunks(data: bytearray) -> AsyncIterator[bytes]:
+    """An iterator of one's own, as that of a file would be read in another thread, piece by piece."""
+    view = memoryview(data)
+    for at in range(0, len(data), CHUNK_BYTES):
+        yield bytes(view[at : at + CHUNK_BYTES])
 
 
 def _count(layout: Layout, size: int) -> int:

@@ -71,6 +71,19 @@ class Bucket:
                 return {"IfNoneMatch": "*"}
             raise
 
+    def read(self, path: str) -> bytes | None:
+        """An object's body, or None if there is none."""
+        key = self.key(path)
+        try:
+            body: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read()
+        except botocore.exceptions.ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise StorageError(f"s3://{self._name}/{key}: {type(error).__name__}: {error}") from error
+        except botocore.exceptions.BotoCoreError as error:
+            raise StorageError(f"s3://{self._name}/{key}: {type(error).__name__}: {error}") from error
+        return body
+
     def replace_json(self, path: str, value: dict[str, Any]) -> None:
         """Write a JSON object."""
         self.replace(path, json.dumps(value, indent=1, default=str).encode())

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import asyncpg
 import numpy as np
+import pyarrow.parquet as pq
 
 from common import log
 from common.config.schema import Archive
@@ -32,6 +33,7 @@ DELTA_LAYOUT: Final = (
     ("received_us", "i8"),
 )
 UNSEALED_LISTED_MAX: Final = 1000
+FROM_CHANGES: Final = ("orderbook_deltas", "orderbook_openings")
 
 
 class Exporter:
@@ -74,12 +76,13 @@ class Exporter:
     async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
         """Write all relations of one hour from one snapshot of the database, then the manifest."""
         until = hour + HOUR
+        where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            built = {name: await self._table(connection, name, hour, until) for name in tables.HOURLY}
-            daily = {name: await self._table(connection, name, hour, until) for name in tables.DAILY}
+            gone = await connection.fetchval(SQL["is_detached"], hour)
+            built = {name: await self._table(connection, name, hour, until, gone=gone) for name in tables.HOURLY}
+            daily = {name: await self._table(connection, name, hour, until, gone=False) for name in tables.DAILY}
             unsealed = [row["ticker"] for row in await connection.fetch(SQL["unsealed"], until)]
             at = await connection.fetchval("SELECT now()")
-        where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
         relations: dict[str, Any] = {}
         for name, table in built.items():
             relations[name] = await self._put(f"{name}/{where}/part.parquet", name, table)
@@ -98,6 +101,7 @@ class Exporter:
         await asyncio.to_thread(self._bucket.replace_json, f"_manifests/{where}.json", manifest)
         if until <= at:
             await connection.execute(SQL["note_export"], hour, at, not unsealed, len(unsealed))
+            await connection.execute(SQL["late_deltas_exported"], hour, until, at)
         log.get().info("hour_exported", hour=hour.isoformat(), rows=relations["orderbook_deltas"]["rows"])
         return manifest
 
@@ -106,14 +110,34 @@ class Exporter:
         described = await asyncio.to_thread(self._bucket.replace, path, body)
         return {"rows": len(table), **described}
 
-    async def _table(self, connection: asyncpg.Connection, name: str, hour: datetime, until: datetime) -> Any:
+    async def _table(
+        self, connection: asyncpg.Connection, name: str, hour: datetime, until: datetime, *, gone: bool
+    ) -> Any:
+        """One relation of an hour. `gone`: production has the hour's changes no longer, and the archive has them."""
         if name in tables.DAILY:
             return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"]))
-        if name != "orderbook_deltas":
-            return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"], hour, until))
-        out = io.BytesIO()
-        await connection.copy_from_query(SQL["export_orderbook_deltas"], hour, until, output=out, format="binary")
-        columns = {n: c.astype(np.int64) for n, c in binary.decode(DELTA_LAYOUT, out.getvalue()).items()}
+        if gone and name in FROM_CHANGES:
+            archived = await self._archived(name, hour)
+            if name == "orderbook_openings":
+                return archived
+            late = await self._deltas(connection, "export_late_deltas", hour, until)
+            united, wrong = await asyncio.to_thread(tables.deltas_united, archived, late)
+            if wrong:
+                log.get().error("late_rows_contradict_the_archive", hour=hour.isoformat(), rows=wrong)
+            return united
+        if name == "orderbook_deltas":
+            return await self._deltas(connection, "export_orderbook_deltas", hour, until)
+        return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"], hour, until))
+
+    async def _archived(self, name: str, hour: datetime) -> Any:
+        path = f"{name}/date={hour:%Y-%m-%d}/hour={hour:%H}/part.parquet"
+        body = await asyncio.to_thread(self._bucket.read, path)
+        if body is None:
+            return tables.rows_table(name, [])  # an hour that had no changes: what came late is all there is
+        return pq.read_table(io.BytesIO(body)).cast(tables.SCHEMAS[name])
+
+    async def _deltas(self, connection: asyncpg.Connection, query: str, hour: datetime, until: datetime) -> Any:
+        columns = await binary.read(connection, DELTA_LAYOUT, SQL[query], hour, until)
         numbers = [int(number) for number in np.unique(columns["market"])]
         rows = await connection.fetch(
             "SELECT market, ticker FROM store.markets WHERE market = ANY ($1::bigint[])", numbers

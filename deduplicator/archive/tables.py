@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 PRICE: Final = pa.decimal128(9, 4)
@@ -140,6 +141,32 @@ def deltas_table(columns: dict[str, Any], tickers: dict[int, str]) -> Any:
         ],
         schema=SCHEMAS["orderbook_deltas"],
     )
+
+
+def deltas_united(archived: Any, late: Any) -> tuple[Any, int]:
+    """Two tables of one hour's changes as one, each identity once; how many late rows contradict an archived one.
+
+    What is in the archive stands, as the first copy of an identity does everywhere.
+    """
+    identity = ("ticker", "exchange_ts", "ordinal")
+    content = ("side", "price", "delta")
+    wanted = set(late["ticker"].to_pylist())
+    near = archived.filter(pc.is_in(archived["ticker"].cast(TEXT), pa.array(sorted(wanted), TEXT)))
+    known = {
+        tuple(row[name] for name in identity): tuple(row[name] for name in content)
+        for row in near.select([*identity, *content]).to_pylist()
+    }
+    rows = late.select([*identity, *content]).to_pylist()
+    found = [known.get(tuple(row[name] for name in identity)) for row in rows]
+    wrong = sum(
+        there is not None and there != tuple(row[name] for name in content)
+        for there, row in zip(found, rows, strict=True)
+    )
+    new = late.filter(pa.array([there is None for there in found], pa.bool_()))
+    plain = pa.schema([(f.name, TEXT if pa.types.is_dictionary(f.type) else f.type) for f in archived.schema])
+    both = pa.concat_tables([archived.cast(plain), new.cast(plain)])
+    ordered = both.sort_by([(name, "ascending") for name in identity])
+    return ordered.cast(SCHEMAS["orderbook_deltas"]), wrong
 
 
 def rows_table(relation: str, rows: Sequence[Any]) -> Any:

@@ -17,4 +17,7 @@ SELECT h.hour, u.markets AS unsealed
             ELSE (NOT e.complete AND u.markets = 0)
                  OR EXISTS (SELECT FROM store.gaps g WHERE greatest(g.healed_at, g.refilled_at) > e.exported_at
                                AND g.started_at < h.until AND g.ended_at > h.hour) END
- ORDER BY h.hour
+UNION
+SELECT date_trunc('hour', exchange_ts, 'UTC'), 0 FROM store.late_deltas
+ WHERE date_trunc('hour', exchange_ts, 'UTC') + interval '1 hour' <= now()
+ ORDER BY 1

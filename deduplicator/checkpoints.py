@@ -1,0 +1,89 @@
+"""Checkpoint books: a market's folded book now and then, so that `book_at` reads thousands of changes, not millions.
+
+A checkpoint is folded only up to where its market is sealed: nothing can come before it any more, except what heals a
+gap, and that removes the checkpoints behind it (`sql/drop_checkpoints.sql`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Final
+
+import asyncpg
+import numpy as np
+
+from common import log
+from common.config.schema import Checkpoints as Config
+from common.errors import Fenced, StorageError
+from common.numbers import datetime_of_ms
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.merge.identity import I64
+from deduplicator.statements import SQL
+
+LOOK_S: Final = 1.0
+AT_ONCE: Final = 20
+"""Markets in one transaction: the merge waits for it."""
+Sealed = Callable[[int], int | None]
+
+
+class Checkpoints:
+    """Counts changes by market, and writes what is due. `epoch`: as whom; `sealed`: up to where a market is sealed."""
+
+    def __init__(
+        self, dsn: str, config: Config, timeout_ms: int, epoch: Callable[[], int | None], sealed: Sealed
+    ) -> None:
+        self._dsn, self._config, self._timeout = dsn, config, timeout_ms
+        self._epoch, self._sealed = epoch, sealed
+        self._changes: dict[int, int] = {}
+        self._since_s: dict[int, float] = {}
+        self.written = 0
+        self.last_error = ""
+
+    def count(self, markets: I64) -> None:
+        """Rows were stored of these markets."""
+        numbers, counts = np.unique(markets, return_counts=True)
+        now = time.monotonic()
+        for market, rows in zip(numbers.tolist(), counts.tolist(), strict=True):
+            self._changes[market] = self._changes.get(market, 0) + rows
+            self._since_s.setdefault(market, now)
+
+    async def run(self) -> None:
+        """Until cancelled; the database may fail and come back. Raises `Fenced`."""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            due = self._due()
+            if not due or self._epoch() is None:
+                continue
+            try:
+                connection = await connect(self._dsn, self._timeout)
+                try:
+                    for at in range(0, len(due), AT_ONCE):
+                        await self.write(connection, due[at : at + AT_ONCE])
+                finally:
+                    connection.terminate()
+                self.last_error = ""
+            except Fenced:
+                raise
+            except (StorageError, *CLIENT_ERRORS) as error:
+                self.last_error = f"{type(error).__name__}: {error}"
+                log.get().warning("checkpoints_failed", error=self.last_error)
+
+    async def write(self, connection: asyncpg.Connection, markets: list[int]) -> None:
+        """Write the checkpoints of some markets, each up to where it is sealed."""
+        places = [(market, self._sealed(market)) for market in markets]
+        async with connection.transaction():
+            if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
+                raise Fenced("another deduplicator has taken over")
+            for market, sealed_ms in places:
+                if sealed_ms is not None:
+                    at = datetime_of_ms(sealed_ms)
+                    self.written += await connection.fetchval("SELECT store.checkpoint($1, $2)", market, at)
+        for market in markets:
+            self._changes.pop(market, None)
+            self._since_s.pop(market, None)
+
+    def _due(self) -> list[int]:
+        old = time.monotonic() - self._config.interval / 1000
+        return [m for m, rows in self._changes.items() if rows >= self._config.changes or self._since_s[m] < old]

@@ -1,0 +1,109 @@
+"""Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
+
+A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
+(`store.late_deltas`). Then its partition is detached concurrently, and dropped. A crash in between is finished later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from common import log
+from common.config.schema import ProductionRetention
+from common.errors import Fenced, StorageError
+from common.numbers import ONE_MS
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.production import PARTITIONED
+from deduplicator.statements import SQL
+
+FIRST_LOOK_S: Final = 5.0
+DAYS_AHEAD: Final = 2
+LOCK_WAIT: Final = "2s"
+CHECKPOINTS_AT_ONCE: Final = 100
+
+
+class Retention:
+    """Looks after partitions. `archived`: whether hours are exported at all; `epoch`: as whom this process writes."""
+
+    def __init__(
+        self, dsn: str, config: ProductionRetention, epoch: Callable[[], int | None], *, archived: bool
+    ) -> None:
+        self._dsn, self._config, self._epoch, self._archived = dsn, config, epoch, archived
+        self.dropped = 0
+        self.waiting: dict[str, int] = {}
+        """Days that are old enough, with how many of their hours the archive does not have."""
+        self.last_error = ""
+
+    async def run(self) -> None:
+        """Until cancelled; the database may fail and come back. Raises `Fenced`."""
+        await asyncio.sleep(FIRST_LOOK_S)
+        while True:
+            try:
+                if self._epoch() is not None:
+                    await self.look()
+                    self.last_error = ""
+            except Fenced:
+                raise
+            except (StorageError, *CLIENT_ERRORS) as error:
+                self.last_error = f"{type(error).__name__}: {error}"
+                log.get().warning("retention_failed", error=self.last_error)
+            await asyncio.sleep(self._config.look / 1000)
+
+    async def look(self, now: datetime | None = None) -> list[str]:
+        """One round; returns the names of the partitions that were dropped."""
+        connection = await connect(self._dsn)
+        try:
+            await connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
+            today = (now or datetime.now(UTC)).date()
+            for ahead in range(DAYS_AHEAD + 1):
+                for table in PARTITIONED:
+                    await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))
+            return await self._behind(connection) if self._archived else []
+        finally:
+            connection.terminate()
+
+    async def _behind(self, connection: asyncpg.Connection) -> list[str]:
+        gone: list[str] = []
+        for half in await connection.fetch(SQL["half_detached"]):
+            if half["pending"]:
+                await connection.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.{half['part']} FINALIZE")
+            gone.append(await self._drop(connection, half["part"]))
+        self.waiting = {}
+        for row in await connection.fetch(SQL["days_behind"], self._config.orderbook_deltas * ONE_MS):
+            if row["not_archived"]:
+                self.waiting[str(row["day"])] = row["not_archived"]
+                log.get().warning("day_not_archived", day=str(row["day"]), hours=row["not_archived"])
+                continue
+            await self._note(connection, row)
+            await connection.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.{row['part']} CONCURRENTLY")
+            gone.append(await self._drop(connection, row["part"]))
+        return gone
+
+    async def _note(self, connection: asyncpg.Connection, row: Any) -> None:
+        """Give every market of the day a book to fold from, then say that the day is leaving."""
+        start = datetime(row["day"].year, row["day"].month, row["day"].day, tzinfo=UTC)
+        until = start + timedelta(days=1)
+        while markets := await connection.fetch(SQL["markets_without_base"], start, until):
+            async with connection.transaction():
+                await self._lock(connection)
+                for (market,) in markets[:CHECKPOINTS_AT_ONCE]:
+                    if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, until):
+                        raise StorageError(f"market {market} has no book behind {row['day']} and gets none")
+        async with connection.transaction():
+            await self._lock(connection)
+            await connection.execute(SQL["note_detached"], row["day"])
+
+    async def _lock(self, connection: asyncpg.Connection) -> None:
+        if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
+            raise Fenced("another deduplicator has taken over")
+
+    async def _drop(self, connection: asyncpg.Connection, part: str) -> str:
+        await connection.execute(f"DROP TABLE store.{part}")
+        self.dropped += 1
+        log.get().info("day_dropped", partition=part)
+        return part

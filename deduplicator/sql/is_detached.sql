@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM store.detached WHERE day = ($1::timestamptz AT TIME ZONE 'UTC')::date)

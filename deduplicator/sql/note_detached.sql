@@ -1,0 +1,1 @@
+INSERT INTO store.detached (day) VALUES ($1) ON CONFLICT DO NOTHING

@@ -1,0 +1,148 @@
+"""Days leave production once the archive has them; what comes for them later ends in the archive, once."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import urllib.request
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import asyncpg
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from moto.server import ThreadedMotoServer
+
+from common.config.schema import Archive, ProductionRetention
+from common.numbers import ms_of_datetime
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
+from deduplicator.archive.exporter import Exporter
+from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.production import Production
+from deduplicator.retention import Retention
+from fleet import s3
+
+TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+OLD = TODAY - timedelta(days=3)
+RELATION = f"orderbook_deltas/date={OLD:%Y-%m-%d}/hour=05/part.parquet"
+
+
+class Site:
+    """Production, and its archive."""
+
+    def __init__(self, dsn: str, url: str) -> None:
+        self.dsn = dsn
+        self.s3 = s3.client(url)
+        self.exporter = Exporter(Archive(bucket="archive", endpoint_url=url), dsn)
+
+    async def start(self) -> None:
+        """Connect, and take the lease."""
+        self.db = await asyncpg.connect(self.dsn, server_settings={"timezone": "UTC"})
+        self.production = Production(await asyncpg.connect(self.dsn, server_settings={"timezone": "UTC"}), "test")
+        await self.production.take_lease()
+        await self.db.execute("UPDATE store.lease SET fleet_started_at = $1", OLD)
+        self.market = (await self.production.allot(["KXA-1"]))["KXA-1"]
+
+    def retention(self, **changes: bool) -> Retention:
+        """Of one day."""
+        config = ProductionRetention.model_validate({"orderbook_deltas": "1d"})
+        return Retention(self.dsn, config, lambda: self.production.epoch, **{"archived": True, **changes})
+
+    async def store(self, at: datetime, ordinals: range, delta: int = 5) -> None:
+        """Changes of one millisecond."""
+        count = len(ordinals)
+        ms = ms_of_datetime(at)
+        same = {"run": 1, "market": self.market, "seq": 1, "exchange_ms": ms, "exchange_us": -1, "side": 0}
+        columns = {name: np.full(count, value) for name, value in same.items()}
+        columns |= {
+            "price": np.full(count, 4200),
+            "delta": np.full(count, delta),
+            "received_us": np.full(count, ms * 1000),
+        }
+        await self.production.store(Changes(new=Deltas(ordinal=np.array(ordinals), **columns)), [])
+
+    def archived(self) -> list[tuple[int, int]]:
+        """Ordinals and deltas (in hundredths) that the archive has of the old hour, in its order."""
+        body = self.s3.get_object(Bucket="archive", Key=RELATION)["Body"].read()
+        table = pq.read_table(io.BytesIO(body))
+        assert table.schema.field("ticker").type.equals(table["ticker"].type)
+        return [(row["ordinal"], int(row["delta"] * 100)) for row in table.to_pylist()]
+
+
+def empty(url: str) -> None:
+    """A new bucket; moto keeps what former tests of this process put."""
+    with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")):
+        s3.make_bucket(url, "archive")
+
+
+@pytest.fixture
+async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """A production with an hour of three days ago, not exported yet."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
+    endpoint = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    endpoint.start()
+    host, port = endpoint.get_host_and_port()
+    url = f"http://{host}:{port}"
+    await asyncio.to_thread(empty, url)
+    async with EmbeddedServer(open_folder / "db") as server:
+        await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+        made = Site(server.dsn, url)
+        await made.start()
+        await made.store(OLD + timedelta(hours=5), range(3))
+        await made.store(OLD + timedelta(days=2, hours=5), range(4), delta=7)
+        yield made
+    endpoint.stop()
+
+
+async def days(site: Site) -> list[str]:
+    """Partitions of changes."""
+    rows = await site.db.fetch(
+        "SELECT inhrelid::regclass::text AS part FROM pg_inherits WHERE inhparent = 'store.deltas'::regclass ORDER BY 1"
+    )
+    return [row["part"].removeprefix("store.deltas_p") for row in rows]
+
+
+async def test_a_day_leaves_only_once_the_archive_has_it_and_books_stay_whole(site: Site) -> None:
+    """Never without an archive; not before its hours are exported; then with a book to fold from left behind."""
+    old = f"{OLD:%Y%m%d}"
+    await site.retention(archived=False).look()
+    waiting = site.retention()
+    assert await waiting.look() == [] and waiting.waiting == {f"{OLD:%Y-%m-%d}": 1}
+    assert f"{TODAY + timedelta(days=1):%Y%m%d}" in await days(site), "made ahead"
+    before = await site.db.fetch("SELECT * FROM book_at('KXA-1', now())")
+    await site.exporter.export_due()
+    assert await site.retention().look() == [f"deltas_p{old}"]
+    assert old not in await days(site)
+    assert await site.db.fetch("SELECT * FROM book_at('KXA-1', now())") == before
+    assert await site.retention().look() == []
+
+
+async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive_once(site: Site) -> None:
+    """Late copies of what the archive has change nothing; what it lacks is added, in order; again and again."""
+    at = OLD + timedelta(hours=5)
+    await site.exporter.export_due()
+    await site.retention().look()
+    assert site.archived() == [(0, 5), (1, 5), (2, 5)]
+    await site.store(at, range(2, 5))
+    assert await site.db.fetchval("SELECT count(*) FROM store.deltas WHERE exchange_ts = $1", at) == 0
+    assert await site.exporter.export_due() == [at]
+    assert site.archived() == [(n, 5) for n in range(5)]
+    assert await site.exporter.export_due() == [], "what was exported is done with"
+    await site.store(at, range(4, 6), delta=9)
+    await site.exporter.export_due()
+    assert site.archived() == [*((n, 5) for n in range(5)), (5, 9)], "the first copy of an identity stands"
+    manifests = [o["Key"] for o in site.s3.list_objects_v2(Bucket="archive", Prefix="_manifests/")["Contents"]]
+    assert len(manifests) == 2
+
+
+async def test_what_a_crash_left_half_detached_is_finished(site: Site) -> None:
+    """The day was noted, and its partition detached, but not dropped."""
+    await site.exporter.export_due()
+    await site.db.execute("INSERT INTO store.detached (day) VALUES ($1)", OLD.date())
+    await site.db.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.deltas_p{OLD:%Y%m%d} CONCURRENTLY")
+    assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
+    assert await site.db.fetchval("SELECT to_regclass($1)", f"store.deltas_p{OLD:%Y%m%d}") is None
