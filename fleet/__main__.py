@@ -273,6 +273,41 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 
 
 @main.command()
+@CONFIG
+@click.option("--seconds", default=600.0, show_default=True, help="how long to listen")
+@click.option("--markets", default=50, show_default=True, help="how many of the busiest markets")
+@JSON
+def probe(config_file: Path, seconds: float, markets: int, as_json: bool) -> None:
+    """Measure on the exchange what the merge assumes of it, with two connections on the same busy markets.
+
+    CONFIG is a gatherer's file. Exits 1 if an assumption was contradicted.
+    """
+    from fleet.probe import probe as work
+
+    try:
+        config = load_gatherer(config_file)
+    except FleetError as error:
+        cli.fail(error)
+
+    def tell(line: str) -> None:
+        if not as_json:
+            print(line, flush=True)
+
+    findings, _ = _run(work(config, seconds, markets, tell))
+    rows = [{"verdict": f.verdict, **asdict(f)} for f in findings]
+    if as_json:
+        print(json.dumps(rows))
+    else:
+        _print([{k: r[k] for k in ("assumption", "verdict", "seen", "contradicted", "note")} for r in rows], False, "")
+        for f in findings:
+            for example in f.examples:
+                print(f"{f.assumption}: {example}")
+        broken = [f"not promised here: {f.promise}" for f in findings if f.contradicted]
+        print("\n".join(broken) or "nothing contradicts the merge's assumptions")
+    sys.exit(1 if any(f.contradicted for f in findings) else 0)
+
+
+@main.command()
 @click.argument("urls", nargs=-1, required=True)
 @JSON
 def status(urls: tuple[str, ...], as_json: bool) -> None:

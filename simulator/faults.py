@@ -27,6 +27,13 @@ key, from 1), `channel` and `ticker`:
     raw            `text` is sent as a frame
     odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
     restart        everything is cut and refused for `for_ms`
+
+and those that break what the merge assumes of the exchange, on the connections that they are aimed at:
+
+    hollow         the next `count` changes are not sent, and no number tells of them
+    swap           `count` times a change is sent behind the next one of its market
+    shift          the next `count` changes have another time, by `by_ms`
+    stale          the next `count` snapshots that are asked for have a contract too many
 """
 
 from __future__ import annotations
@@ -100,6 +107,10 @@ class FaultDesk:
                     self._exchange.inactive_until = until
                 for session in targets:
                     session.cut()
+            case "hollow" | "swap" | "stale" | "shift":
+                for session in targets:
+                    setattr(session.faults, kind, fault.get("count", 1))
+                    session.faults.shift_ms = fault.get("by_ms", 0)
             case "stall":
                 for session in targets:
                     session.stall(until, fault.get("channel"), fault.get("code"))

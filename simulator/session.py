@@ -14,6 +14,7 @@ import json
 import struct
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from simulator.exchange import Exchange, Message, compact
@@ -49,6 +50,35 @@ class Faults:
     late_until: float = 0.0
     market_limit: int = 0
     command_limit: int = 0
+    hollow: int = 0
+    swap: int = 0
+    shift: int = 0
+    shift_ms: int = 0
+    stale: int = 0
+    held: tuple[str, Message] | None = None
+
+
+def shifted(message: Message, by_ms: int) -> Message:
+    """The same change with another time, in both of its forms."""
+
+    def moved(body: bytes) -> bytes:
+        fields = json.loads(body)
+        fields["ts_ms"] += by_ms
+        us = datetime.fromisoformat(fields["ts"]) + timedelta(milliseconds=by_ms)
+        fields["ts"] = us.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        return compact(fields)
+
+    return Message(message.type, moved(message.body), moved(message.coarse))
+
+
+def one_too_many(message: Message) -> Message:
+    """The same snapshot with a contract too many at one level."""
+    fields = json.loads(message.body)
+    levels = fields.get("yes_dollars_fp") or fields.get("no_dollars_fp")
+    if not levels:
+        return message
+    levels[0][1] = f"{float(levels[0][1]) + 1:.2f}"
+    return Message(message.type, compact(fields), compact(fields))
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -103,11 +133,33 @@ class Session:
             and not self._is_late(channel, ticker)
         ):
             return
+        if message.type == "orderbook_delta":
+            for bent in self._bent(ticker, message):
+                self._numbered(subscription, b"orderbook_delta", bent.coarse if self.coarse_ts else bent.body)
+            return
         body = message.coarse if self.coarse_ts else message.body
         if channel == "ticker":
             self._send(b'{"type":"ticker","sid":%d,"msg":%b}\n' % (subscription.sid, body))
         else:
             self._numbered(subscription, message.type.encode(), body)
+
+    def _bent(self, ticker: str, message: Message) -> list[Message]:
+        """A change as this session is to see it: as it is, unless an assumption is being broken on purpose."""
+        faults = self.faults
+        if faults.hollow:
+            faults.hollow -= 1
+            return []
+        if faults.shift:
+            faults.shift -= 1
+            message = shifted(message, faults.shift_ms)
+        if faults.held is not None and faults.held[0] == ticker:
+            held, faults.held = faults.held, None
+            return [message, held[1]]
+        if faults.swap and faults.held is None:
+            faults.swap -= 1
+            faults.held = (ticker, message)
+            return []
+        return [message]
 
     def _is_late(self, channel: str, ticker: str) -> bool:
         """Whether a market that was deleted goes on being delivered for a while."""
@@ -235,6 +287,9 @@ class Session:
         if subscription.channel == "orderbook_delta":
             for ticker in tickers:
                 message = self.exchange.snapshot_message(self.exchange.markets.get(ticker), ticker)
+                if self.faults.stale and id_ is not None:
+                    self.faults.stale -= 1
+                    message = one_too_many(message)
                 self._numbered(subscription, b"orderbook_snapshot", message.body, id_)
 
     def _ok(self, subscription: Subscription, id_: int) -> None:

@@ -135,6 +135,8 @@ async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive
     await site.store(at, range(4, 6), delta=9)
     await site.exporter.export_due()
     assert site.archived() == [*((n, 5) for n in range(5)), (5, 9)], "the first copy of an identity stands"
+    gone = await site.db.fetchrow("SELECT rows, late_rows FROM store.detached")
+    assert (gone["rows"], gone["late_rows"]) == (3, 5), "what verify adds up"
     manifests = [o["Key"] for o in site.s3.list_objects_v2(Bucket="archive", Prefix="_manifests/")["Contents"]]
     assert len(manifests) == 2
 
@@ -142,7 +144,7 @@ async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive
 async def test_what_a_crash_left_half_detached_is_finished(site: Site) -> None:
     """The day was noted, and its partition detached, but not dropped."""
     await site.exporter.export_due()
-    await site.db.execute("INSERT INTO store.detached (day) VALUES ($1)", OLD.date())
+    await site.db.execute("INSERT INTO store.detached (day, rows) VALUES ($1, 3)", OLD.date())
     await site.db.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.deltas_p{OLD:%Y%m%d} CONCURRENTLY")
     assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
     assert await site.db.fetchval("SELECT to_regclass($1)", f"store.deltas_p{OLD:%Y%m%d}") is None

@@ -6,3 +6,4 @@ SELECT x.ticker, x.exchange_ts, x.ordinal, d.market IS NOT NULL AS stored
   LEFT JOIN store.deltas d ON d.market = m.market AND d.exchange_ts = x.exchange_ts AND d.ordinal = x.ordinal
  WHERE (d.side, d.price, d.delta) IS DISTINCT FROM (x.side, x.price, x.delta)
    AND NOT EXISTS (SELECT FROM store.conflicts c WHERE c.market = m.market AND c.exchange_ts <= x.exchange_ts)
+   AND NOT EXISTS (SELECT FROM store.detached g WHERE g.day = (x.exchange_ts AT TIME ZONE 'UTC')::date)

@@ -7,6 +7,7 @@ WITH sold AS (
      WHERE t.exchange_ts >= $1 AND t.exchange_ts < $2 AND NOT t.is_block
        AND EXISTS (SELECT FROM store.claims c WHERE c.market = t.market AND c.channel = 'orderbook_delta'
                       AND c.from_ts <= t.exchange_ts AND t.exchange_ts < c.to_ts)
+       AND NOT EXISTS (SELECT FROM store.detached g WHERE g.day = (t.exchange_ts AT TIME ZONE 'UTC')::date)
      GROUP BY 1, 2, 3, 4, 5
 )
 SELECT m.ticker, s.exchange_ts, s.n AS trades, count(d.ordinal) AS changes

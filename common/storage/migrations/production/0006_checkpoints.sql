@@ -5,9 +5,14 @@ CREATE UNIQUE INDEX snapshots_place ON store.snapshots (market, exchange_ts, aft
 
 CREATE TABLE store.detached (
     day         date PRIMARY KEY,
-    detached_at timestamptz NOT NULL DEFAULT now()
+    detached_at timestamptz NOT NULL DEFAULT now(),
+    rows        bigint NOT NULL,
+    late_rows   bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE store.detached IS 'Days whose partition of deltas was dropped: the archive has them. Rows that come later wait in late_deltas.';
+
+COMMENT ON COLUMN store.detached.rows IS 'Changes that left with the partition.';
+COMMENT ON COLUMN store.detached.late_rows IS 'Changes that came later and left by an export; those that the archive had are counted too.';
 
 CREATE TABLE store.late_deltas (
     market      bigint NOT NULL,
