@@ -273,6 +273,52 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 
 
 @main.command()
+@click.argument("tickers", nargs=-1)
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@click.option("--period", type=click.Choice(["1", "60", "1440"]), default="60", show_default=True, help="minutes")
+@click.option("--series", help="without TICKERS: only markets of this series")
+@JSON
+def backfill(
+    tickers: tuple[str, ...],
+    config_file: Path,
+    start: datetime,
+    end: datetime | None,
+    period: str,
+    series: str | None,
+    as_json: bool,
+) -> None:
+    """Read the exchange's own candlesticks of markets into production: of TICKERS, or of all that were never recorded.
+
+    CONFIG is the deduplicator's file.
+    """
+    from common.exchange.rest import Rest
+    from common.exchange.signing import Signer
+    from deduplicator.backfill import Backfilled, never_seen
+    from deduplicator.backfill import backfill as work
+
+    config, dsn = _production(config_file)
+    since, until = start.replace(tzinfo=UTC), (end or datetime.now(UTC)).replace(tzinfo=UTC)
+
+    def tell(so_far: Backfilled) -> None:
+        if not as_json:
+            print(f"{so_far.markets} markets, {so_far.candles} candlesticks", flush=True)
+
+    async def run() -> Backfilled:
+        signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
+        connection = await connect(dsn)
+        try:
+            async with Rest(config.kalshi.rest_url, signer) as rest:
+                wanted = list(tickers) or await never_seen(connection, since, until, series)
+                return await work(rest, connection, wanted, int(period), since, until, tell)
+        finally:
+            await connection.close()
+
+    _print([asdict(_run(run()))], as_json, "Backfilled")
+
+
+@main.command()
 @CONFIG
 @click.option("--seconds", default=600.0, show_default=True, help="how long to listen")
 @click.option("--markets", default=50, show_default=True, help="how many of the busiest markets")

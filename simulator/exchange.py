@@ -45,6 +45,7 @@ class Exchange:
     def __init__(self, truth: TruthLog) -> None:
         self.truth = truth
         self.markets: dict[str, Market] = {}
+        self.archived: set[str] = set()  # markets whose candles are only in the historical list
         self.trades: list[dict[str, Any]] = []
         self.trades_cutoff_us = 0
         self.short_until = 0.0

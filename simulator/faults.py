@@ -21,6 +21,7 @@ key, from 1), `channel` and `ticker`:
     lie            REST books of all markets show a contract too many for `for_ms`
     short_list     REST lists only every second trade for `for_ms`
     archive_trades trades before now are only in REST's historical list
+    archive        the candles of `ticker` are only in REST's historical list
     clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
@@ -133,6 +134,8 @@ class FaultDesk:
                 self._exchange.short_until = until
             case "archive_trades":
                 self._exchange.trades_cutoff_us = time.time_ns() // 1000
+            case "archive":
+                self._exchange.archived.add(fault["ticker"])
             case "ghost":
                 self._exchange.announce_ghost(fault["ticker"])
             case "mute":

@@ -40,6 +40,8 @@ class Rest:
             web.get(f"{API}/historical/trades", self.historical_trades),
             web.get(f"{API}/historical/cutoff", self.historical_cutoff),
             web.get(f"{API}/markets/orderbooks", self.orderbooks),
+            web.get(f"{API}/markets/candlesticks", self.candlesticks),
+            web.get(f"{API}/historical/markets/{{ticker}}/candlesticks", self.historical_candlesticks),
             web.get(f"{API}/markets/{{ticker}}", self.market),
             web.get(f"{API}/markets/{{ticker}}/orderbook", self.orderbook),
             web.get(f"{API}/events", self.events),
@@ -150,6 +152,43 @@ class Rest:
     async def historical_cutoff(self, _: web.Request) -> web.Response:
         """GET /historical/cutoff."""
         return web.json_response({"trades_created_ts": rfc3339_us(self.exchange.trades_cutoff_us)})
+
+    async def candlesticks(self, request: web.Request) -> web.Response:
+        """GET /markets/candlesticks: periods without a trade have a price of nulls."""
+        tickers = request.query.get("market_tickers", "").split(",")
+        found = [t for t in tickers if t in self.exchange.markets and t not in self.exchange.archived]
+        listed = [{"market_ticker": t, "candlesticks": self._candles(request, t, "_dollars", "_fp")} for t in found]
+        if len(tickers) > 100 or sum(len(one["candlesticks"]) for one in listed) > 10_000:
+            return web.json_response({"msg": "too many candlesticks"}, status=400)
+        return web.json_response({"markets": listed})
+
+    async def historical_candlesticks(self, request: web.Request) -> web.Response:
+        """GET /historical/markets/{ticker}/candlesticks: of archived markets, fields without suffixes."""
+        ticker = request.match_info["ticker"]
+        if ticker not in self.exchange.archived:
+            return web.json_response({"error": {"code": "not_found", "message": "not found"}}, status=404)
+        return web.json_response({"ticker": ticker, "candlesticks": self._candles(request, ticker, "", "")})
+
+    def _candles(self, request: web.Request, ticker: str, dollars_: str, fp: str) -> list[dict[str, Any]]:
+        seconds = int(request.query["period_interval"]) * 60
+        first, last = int(request.query["start_ts"]), int(request.query["end_ts"])
+        candles: dict[int, list[dict[str, Any]]] = {
+            end: [] for end in range(-(-first // seconds) * seconds, last + 1, seconds)
+        }
+        for trade in self.exchange.trades:
+            end = trade["_us"] // 1_000_000 // seconds * seconds + seconds
+            if trade["ticker"] == ticker and end in candles:
+                candles[end].append(trade)
+        rows = []
+        for end, trades in candles.items():
+            prices = [trade["yes_price_dollars"] for trade in trades]
+            values = (prices[0], max(prices), min(prices), prices[-1]) if prices else (None,) * 4
+            names = (f"{name}{dollars_}" for name in ("open", "high", "low", "close"))
+            cents = sum(round(float(trade["count_fp"]) * 100) for trade in trades)
+            volume = f"{cents // 100}.{cents % 100:02d}"
+            row = {"end_period_ts": end, "price": dict(zip(names, values, strict=True))}
+            rows.append({**row, f"volume{fp}": volume, f"open_interest{fp}": volume})
+        return rows
 
     def _trades(self, request: web.Request, listed: Callable[[int], bool]) -> web.Response:
         limit = self._limit(request, 100, 1000, "GetTrades")

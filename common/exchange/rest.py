@@ -129,6 +129,15 @@ class Rest:
         """Before which times only the historical lists have everything (facts, section 5.8)."""
         return await self.get("/historical/cutoff")
 
+    async def candlesticks(self, tickers: list[str], **query: str | int) -> list[tuple[str, list[dict[str, Any]]]]:
+        """Candles of up to 100 markets, 10,000 in all, by market (facts, section 5.5)."""
+        answer = await self.get("/markets/candlesticks", market_tickers=",".join(tickers), **query)
+        return [(one["market_ticker"], one.get("candlesticks") or []) for one in answer.get("markets") or []]
+
+    async def historical_candlesticks(self, ticker: str, **query: str | int) -> list[dict[str, Any]]:
+        """Candles of an archived market; their fields have no suffixes."""
+        return list((await self.get(f"/historical/markets/{ticker}/candlesticks", **query)).get("candlesticks") or [])
+
     async def orderbooks(self, tickers: list[str]) -> list[dict[str, Any]]:
         """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (facts, section 5.2)."""
         return list((await self.get("/markets/orderbooks", tickers=tickers)).get("orderbooks") or [])
