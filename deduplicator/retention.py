@@ -1,7 +1,7 @@
 """Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
 
 A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
-(`store.late_deltas`). Then its partition is detached concurrently, and dropped. A crash in between is finished later.
+(`store.late_deltas`). Then its partition is dropped, with a short lock timeout: if somebody reads it for long, later.
 """
 
 from __future__ import annotations
@@ -69,10 +69,6 @@ class Retention:
 
     async def _behind(self, connection: asyncpg.Connection) -> list[str]:
         gone: list[str] = []
-        for half in await connection.fetch(SQL["half_detached"]):
-            if half["pending"]:
-                await connection.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.{half['part']} FINALIZE")
-            gone.append(await self._drop(connection, half["part"]))
         self.waiting = {}
         for row in await connection.fetch(SQL["days_behind"], self._config.orderbook_deltas * ONE_MS):
             if row["not_archived"]:
@@ -80,8 +76,10 @@ class Retention:
                 log.get().warning("day_not_archived", day=str(row["day"]), hours=row["not_archived"])
                 continue
             await self._note(connection, row)
-            await connection.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.{row['part']} CONCURRENTLY")
-            gone.append(await self._drop(connection, row["part"]))
+            await connection.execute("SELECT store.drop_day($1)", row["day"])
+            self.dropped += 1
+            log.get().info("day_dropped", partition=row["part"])
+            gone.append(row["part"])
         return gone
 
     async def _note(self, connection: asyncpg.Connection, row: Any) -> None:
@@ -101,9 +99,3 @@ class Retention:
     async def _lock(self, connection: asyncpg.Connection) -> None:
         if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
             raise Fenced("another deduplicator has taken over")
-
-    async def _drop(self, connection: asyncpg.Connection, part: str) -> str:
-        await connection.execute(f"DROP TABLE store.{part}")
-        self.dropped += 1
-        log.get().info("day_dropped", partition=part)
-        return part

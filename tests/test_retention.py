@@ -141,10 +141,20 @@ async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive
     assert len(manifests) == 2
 
 
-async def test_what_a_crash_left_half_detached_is_finished(site: Site) -> None:
-    """The day was noted, and its partition detached, but not dropped."""
+async def test_a_day_that_somebody_reads_is_dropped_later(site: Site) -> None:
+    """Its late rows already go elsewhere meanwhile; a second round finishes it."""
     await site.exporter.export_due()
-    await site.db.execute("INSERT INTO store.detached (day, rows) VALUES ($1, 3)", OLD.date())
-    await site.db.execute(f"ALTER TABLE store.deltas DETACH PARTITION store.deltas_p{OLD:%Y%m%d} CONCURRENTLY")
+    reader = await asyncpg.connect(site.dsn)
+    reading = reader.transaction()
+    await reading.start()
+    await reader.fetch("SELECT * FROM store.deltas")
+    with pytest.raises(asyncpg.LockNotAvailableError):
+        await site.retention().look()
+    assert f"{OLD:%Y%m%d}" in await days(site)
+    await site.store(OLD + timedelta(hours=5), range(3, 4))
+    assert await site.db.fetchval("SELECT count(*) FROM store.late_deltas") == 1
+    await reading.rollback()
+    await site.exporter.export_due()
     assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
-    assert await site.db.fetchval("SELECT to_regclass($1)", f"store.deltas_p{OLD:%Y%m%d}") is None
+    assert site.archived() == [(n, 5) for n in range(4)]
+    await reader.close()

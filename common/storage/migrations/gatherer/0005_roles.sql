@@ -1,0 +1,12 @@
+-- The deduplicator's account here is a member of this: it reads everything, and may say how far it has come.
+DO $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'kalshi_reader') THEN
+        CREATE ROLE kalshi_reader NOLOGIN;
+    END IF;
+END $$;
+GRANT USAGE ON SCHEMA public TO kalshi_reader;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO kalshi_reader;
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO kalshi_reader;
+REVOKE EXECUTE ON FUNCTION acknowledge FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION acknowledge TO kalshi_reader;

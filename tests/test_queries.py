@@ -1,0 +1,79 @@
+"""Every query of docs/queries.md runs, finds what is there, reaches an index, and leaves other days alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
+
+PAGE = Path(__file__).parent.parent / "docs" / "queries.md"
+ROWS = Path(__file__).parent / "production_with_rows.sql"
+QUERIES = re.findall(r"^## (.+?)$.*?```sql\n(.+?);\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+DAYS = [datetime(2026, 11, day, tzinfo=UTC) for day in (20, 21, 22)]
+EMPTY = {"Is this stretch complete?", "What contradicts the promise"}
+BY_TIME_ALONE = {"The busiest markets of an hour"}
+LARGE = re.compile(r"^(deltas|trades|tickers)_p(\d{8})$")
+
+
+@pytest.fixture
+async def db(server: EmbeddedServer) -> asyncpg.Connection:
+    """Production with three days of two busy markets among a thousand quiet ones."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+    connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    for day in DAYS:
+        for table in ("deltas", "trades", "tickers"):
+            await connection.execute("SELECT store.add_day($1, $2)", table, day.date())
+    await connection.execute(ROWS.read_text())
+    await connection.execute("SELECT store.checkpoint(1, '2026-11-21 10:29Z')")
+    await connection.execute("ANALYZE")
+    yield connection
+    await connection.close()
+
+
+def scans(node: dict[str, Any]) -> list[dict[str, Any]]:
+    """The nodes of a plan that read tables."""
+    found = [node] if "Relation Name" in node else []
+    return found + [scan for child in node.get("Plans", ()) for scan in scans(child)]
+
+
+def test_the_page_has_queries() -> None:
+    """Or the tests below would say nothing."""
+    assert len(QUERIES) >= 14 and len({title for title, _ in QUERIES}) == len(QUERIES)
+
+
+async def test_every_query_runs_with_an_index_and_pruned_partitions(db: asyncpg.Connection) -> None:
+    """One after another on the same rows: making them takes longer than asking."""
+    for title, query in QUERIES:
+        rows = await db.fetch(query)
+        assert bool(rows) is (title not in EMPTY), title
+        plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))[0]["Plan"]
+        touched = [
+            (node, match)
+            for node in scans(plan)
+            if (match := LARGE.match(node["Relation Name"])) and node["Actual Loops"] > 0
+        ]
+        for node, match in touched:
+            assert node["Node Type"] != "Seq Scan" or title in BY_TIME_ALONE, f"{title}: {node}"
+            if re.search(r">= '2026-11-21", query):
+                assert match.group(2) == "20261121", f"{title}: reads {node['Relation Name']}"
+        if "book_at" in query:
+            read = sum(node["Actual Rows"] * node["Actual Loops"] for node, _ in touched)
+            assert read < 5000, f"{title}: {read} rows"
+
+
+async def test_the_plan_that_the_test_looks_for_is_one_that_can_be_missing(db: asyncpg.Connection) -> None:
+    """Without the index the same query reads everything."""
+    await db.execute("DROP INDEX store.trades_market")
+    query = dict(QUERIES)["A market's trades of a day"]
+    plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))[0]["Plan"]
+    assert any(node["Node Type"] == "Seq Scan" and LARGE.match(node["Relation Name"]) for node in scans(plan))
+    assert DAYS[1] - DAYS[0] == timedelta(days=1)
