@@ -15,6 +15,7 @@ and what mends it.
         SchemaMismatch       the database's schema is older or newer than the code
         EmbeddedServerError  the project's own PostgreSQL did not start
         Fenced               another deduplicator holds the lease
+        StateRenewed         production was written by somebody who may: make the state anew from it
       JournalError
         JournalCorrupt       a sealed segment does not read
 """
@@ -86,6 +87,12 @@ class EmbeddedServerError(StorageError):
 
 class Fenced(StorageError):
     """Another deduplicator has taken the lease: this one must stop."""
+
+
+class StateRenewed(StorageError):
+    """Production was changed by somebody who may: the state must be made anew from it."""
+
+    retryable = True
 
 
 class JournalError(FleetError):

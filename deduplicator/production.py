@@ -17,7 +17,7 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
-from common.errors import Fenced, StorageError
+from common.errors import Fenced, StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
@@ -64,6 +64,7 @@ class Production:
         self._days: set[date] = set()
         self._numbers: dict[str, int] = {}
         self._using = asyncio.Lock()  # the readers ask for numbers while a step is being stored
+        self._heals = 0
         self.epoch = 0
         self.fleet_started_ms = 0
 
@@ -72,19 +73,27 @@ class Production:
         await self._db.execute(SQL["stage"])
         row = await self._db.fetchrow(SQL["take_lease"], self._holder)
         self.epoch, self.fleet_started_ms = row["epoch"], ms_of_datetime(row["fleet_started_at"])
+        self._heals = row["heals"]
 
     async def resume_lease(self, epoch: int) -> None:
         """After a lost connection: go on with the same epoch, unless another has taken over. Waits for a commit of
         the former connection that is still in flight."""
         await self._db.execute(SQL["stage"])
         async with self._db.transaction():
-            await self._lock(epoch)
+            self._heals = await self._lock(epoch)
             row = await self._db.fetchrow("TABLE store.lease")
         self.epoch, self.fleet_started_ms = epoch, ms_of_datetime(row["fleet_started_at"])
 
-    async def _lock(self, epoch: int) -> None:
-        if await self._db.fetchval(SQL["lock_lease"], epoch) is None:
+    async def _lock(self, epoch: int) -> int:
+        heals: int | None = await self._db.fetchval(SQL["lock_lease"], epoch)
+        if heals is None:
             raise Fenced(f"another deduplicator has taken over from {self._holder} (epoch {epoch})")
+        return heals
+
+    async def _lock_as_read(self) -> None:
+        """Lock, and be sure that production is as the state was made from it."""
+        if await self._lock(self.epoch) != self._heals:
+            raise StateRenewed("fleet heal has written to production")
 
     # -- reading the state -------------------------------------------------------------------------------------
 
@@ -193,7 +202,7 @@ class Production:
     async def _store(self, changes: Changes, batches: list[Batches]) -> None:
         db = self._db
         async with db.transaction():
-            await self._lock(self.epoch)
+            await self._lock_as_read()
             await self._deltas(changes.new)
             await self._coverage(changes)
             await self._apart(changes)
@@ -221,23 +230,8 @@ class Production:
     async def _deltas(self, new: Deltas) -> None:
         if not len(new):
             return
-        gone = [_day_number(row["day"]) for row in await self._db.fetch(SQL["detached_days"])]
-        late = np.isin(new.exchange_ms // DAY_MS, gone)
-        for table, mask in (("deltas", ~late), ("late_deltas", late)):
-            at = np.nonzero(mask)[0]
-            order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
-            columns: dict[str, I64] = {
-                "market": new.market[order],
-                "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
-                "ordinal": new.ordinal[order],
-                "exchange_us": new.exchange_us[order],
-                "side": new.side[order],
-                "price": new.price[order],
-                "delta": new.delta[order],
-                "received_at": binary.timestamps_us(new.received_us[order]),
-            }
-            if len(order):
-                await binary.write(self._db, "store", table, DELTA_LAYOUT, columns)
+        for table, columns in (await detached_rows(self._db, new)).items():
+            await binary.write(self._db, "store", table, DELTA_LAYOUT, columns)
         await self._db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
 
     async def _coverage(self, changes: Changes) -> None:
@@ -427,6 +421,28 @@ class Production:
         async with self._using, self._db.transaction():
             await self._lock(self.epoch)
             await self._db.executemany(SQL["put_time_line"], lines)
+
+
+async def detached_rows(db: asyncpg.Connection, new: Deltas) -> dict[str, dict[str, I64]]:
+    """Rows as columns of the table that they belong to: those of days that are gone wait for the next export."""
+    gone = [_day_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
+    late = np.isin(new.exchange_ms // DAY_MS, gone)
+    tables: dict[str, dict[str, I64]] = {}
+    for table, mask in (("deltas", ~late), ("late_deltas", late)):
+        at = np.nonzero(mask)[0]
+        order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
+        if len(order):
+            tables[table] = {
+                "market": new.market[order],
+                "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
+                "ordinal": new.ordinal[order],
+                "exchange_us": new.exchange_us[order],
+                "side": new.side[order],
+                "price": new.price[order],
+                "delta": new.delta[order],
+                "received_at": binary.timestamps_us(new.received_us[order]),
+            }
+    return tables
 
 
 def _day_number(day: date) -> int:

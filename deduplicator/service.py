@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http, log
 from common.config.schema import DeduplicatorConfig
-from common.errors import Fenced, StorageError, first_error
+from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.numbers import datetime_of_ms, ms_of_datetime
@@ -115,9 +115,9 @@ class Deduplicator:
                     connection.terminate()
             except Fenced:
                 raise
-            except StoreFull as full:
-                self._failure = f"the merge's state is renewed: {full}"
-                log.get().info("merge_state_renewed", why=str(full))
+            except (StoreFull, StateRenewed) as why:
+                self._failure = f"the merge's state is renewed: {why}"
+                log.get().info("merge_state_renewed", why=str(why))
             except (StorageError, *CLIENT_ERRORS) as error:
                 if self._epoch is None:
                     raise  # at the start it is more likely a wrong address or schema than an outage

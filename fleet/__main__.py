@@ -273,6 +273,38 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 
 
 @main.command()
+@click.argument("ticker")
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@click.option("--dry-run", is_flag=True, help="only say what would be changed")
+@JSON
+def heal(ticker: str, config_file: Path, start: datetime, end: datetime | None, dry_run: bool, as_json: bool) -> None:
+    """Merge a stretch of one market again from what the gatherers still have, and mend production by it.
+
+    CONFIG is the deduplicator's file; it may be running. Exits 1 if production has some otherwise than the gatherers.
+    """
+    from deduplicator.heal import heal as work
+
+    config, dsn = _production(config_file)
+    since, until = start.replace(tzinfo=UTC), (end or datetime.now(UTC)).replace(tzinfo=UTC)
+    healed = _run(work(config.gatherers, dsn, ticker, since, until, dry_run=dry_run))
+    if as_json:
+        print(json.dumps(asdict(healed), default=str))
+    else:
+        rows = [{"what": name.replace("_", " "), "": _told(value)} for name, value in asdict(healed).items()]
+        _print(rows, False, "Would be healed" if dry_run else "Healed")
+    sys.exit(1 if healed.otherwise else 0)
+
+
+def _told(value: Any) -> str:
+    """A value of a report in a table's cell."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {text}" for name, text in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@main.command()
 @click.argument("tickers", nargs=-1)
 @CONFIG
 @click.option("--from", "start", type=MOMENT, required=True, help="UTC")

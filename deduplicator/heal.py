@@ -1,0 +1,205 @@
+"""`fleet heal`: one market's stretch merged again from what the gatherers still have, and production mended by it.
+
+The same pure merge, over the rows of one market. What is mended: changes that production lacks; runs that lost their
+say in a contradiction and are now in the right (a third copy came later); gaps that those cover; unplaced rows that
+have found their place. What production has otherwise than the gatherers is reported, and never overwritten. A
+deduplicator that runs notices (`store.lease.heals`) and makes its state anew.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+
+from common.config.schema import GathererSource
+from common.errors import StorageError
+from common.numbers import datetime_of_ms, ms_of_datetime
+from common.storage import copy as binary
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.merge import intervals
+from deduplicator.merge.claims import ORDERBOOK
+from deduplicator.merge.copies import Changes, Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge.identity import I64, pack_content
+from deduplicator.merge.merger import Limits, Merger
+from deduplicator.production import DELTA_LAYOUT, IDENTITY_LAYOUT, detached_rows
+from deduplicator.statements import SQL
+
+MARGIN: Final = timedelta(hours=1)
+"""A gatherer takes part if it still has everything from so long before the stretch."""
+ALL: Final = 1 << 60
+THEIR_LAYOUT: Final = (
+    ("run", "i8"),
+    ("lane", "i8"),
+    ("seq", "i8"),
+    ("exchange_ms", "i8"),
+    ("ordinal", "i4"),
+    ("exchange_us", "i2"),
+    ("side", "i2"),
+    ("price", "i4"),
+    ("delta", "i8"),
+    ("received_us", "i8"),
+)
+
+
+@dataclass
+class Healed:
+    """What was found, and what was done about it (with `dry_run`: what would have been)."""
+
+    ticker: str
+    gatherers: dict[str, str] = field(default_factory=dict)
+    """Rows that each had, or why it takes no part."""
+    known: int = 0
+    """Changes that production had as the gatherers have them."""
+    inserted: int = 0
+    otherwise: int = 0
+    """Changes that production has with another content: left as they are."""
+    conflicts: list[str] = field(default_factory=list)
+    runs_restored: int = 0
+    unplaced_removed: int = 0
+    gaps_healed: list[str] = field(default_factory=list)
+    gaps_left: list[str] = field(default_factory=list)
+
+
+async def heal(
+    sources: tuple[GathererSource, ...], dsn: str, ticker: str, start: datetime, end: datetime, *, dry_run: bool
+) -> Healed:
+    """Merge [start, end) of a market again. Raises `StorageError`."""
+    result = Healed(ticker)
+    production = await connect(dsn)
+    try:
+        market = await production.fetchval("SELECT market FROM store.markets WHERE ticker = $1", ticker)
+        if market is None:
+            raise StorageError(f"production knows no market {ticker}")
+        copies: list[Copy] = []
+        for source in sources:
+            try:
+                copies += await _copies(source, production, market, ticker, start, end, result)
+            except (StorageError, *CLIENT_ERRORS) as error:
+                result.gatherers[source.id] = f"{type(error).__name__}: {error}"
+        merger = Merger(Limits(0, ALL, ALL), ms_of_datetime(start), ms_of_datetime(start) - 1)
+        merged = merger.step(copies, ms_of_datetime(end))
+        result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
+        transaction = production.transaction()
+        await transaction.start()
+        await production.fetchval("SELECT heals FROM store.lease FOR UPDATE")
+        await _rows(production, market, merged.new, start, end, result)
+        await _runs(production, market, merged, start, result)
+        await _gaps(production, market, start, end, result)
+        for row in merged.placed:
+            gone = await production.execute(SQL["remove_unplaced"], *row[:4], row.run)
+            result.unplaced_removed += int(gone.rsplit(" ", 1)[-1])
+        await production.execute(SQL["drop_checkpoints"], market, start, end)
+        await production.execute(SQL["note_heal"], result.inserted)
+        await (transaction.rollback() if dry_run else transaction.commit())
+    finally:
+        await production.close()
+    return result
+
+
+async def _copies(
+    source: GathererSource,
+    production: asyncpg.Connection,
+    market: int,
+    ticker: str,
+    start: datetime,
+    end: datetime,
+    result: Healed,
+) -> list[Copy]:
+    """What one gatherer has of the market, a copy a lane."""
+    theirs = await connect(source.dsn.get_secret_value())
+    try:
+        number = await production.fetchval(SQL["heal_gatherer"], await theirs.fetchval(SQL["read_instance"]))
+        reach = await theirs.fetchrow(SQL["heal_reach"], ms_of_datetime(start) * 1000, ms_of_datetime(end) * 1000)
+        if number is None:
+            result.gatherers[source.id] = "production has never read this instance"
+            return []
+        if reach["dropped"]:
+            result.gatherers[source.id] = "rows of this time were dropped unread"
+            return []
+        first = await production.fetchval("SELECT fleet_started_at FROM store.lease")
+        if reach["since"] is None or reach["since"] > max(start - MARGIN, first + MARGIN):
+            result.gatherers[source.id] = f"has its rows only since {reach['since']}"
+            return []
+        low, high = ms_of_datetime(start), ms_of_datetime(end)
+        rows = await binary.read(theirs, THEIR_LAYOUT, SQL["heal_deltas"], ticker, low, high, start - MARGIN)
+        runs = await theirs.fetch(SQL["heal_runs"], ticker)
+        events = await theirs.fetch(SQL["heal_run_events"], ticker)
+    finally:
+        await theirs.close()
+    result.gatherers[source.id] = f"{len(rows['run'])} changes"
+    return [_copy(number, lane, market, rows, runs, events) for lane in sorted({run["lane"] for run in runs})]
+
+
+def _copy(number: int, lane: int, market: int, rows: dict[str, I64], runs: list[Any], events: list[Any]) -> Copy:
+    mine = rows["lane"] == lane
+    columns = {name: column[mine] for name, column in rows.items() if name != "lane"}
+    deltas = Deltas(market=np.full(int(mine.sum()), market), **columns)
+    copy = Copy(number, lane, 1, 1, delta_frames=len(deltas), deltas=deltas)
+    slices: dict[int, Any] = {run["slice"]: run for run in runs if run["lane"] == lane}
+    copy.slices = [SliceStart(n, run["session"], run["sid"], run["channel"]) for n, run in slices.items()]
+    copy.runs = [RunStart(r["run"], r["slice"], market, r["cover_from_ms"]) for r in runs if r["lane"] == lane]
+    copy.run_events = [
+        RunEvent(e["run"], e["event"], e["from_ms"], e["to_ms"], e["reason"]) for e in events if e["lane"] == lane
+    ]
+    copy.horizons = [
+        Horizon(n, run["horizon_ms"], run["ended"], run["reason"])
+        for n, run in slices.items()
+        if run["horizon_ms"] is not None
+    ]
+    return copy
+
+
+async def _rows(
+    production: asyncpg.Connection, market: int, merged: Deltas, start: datetime, end: datetime, result: Healed
+) -> None:
+    """Insert what production lacks; count what it has, and what it has otherwise."""
+    known = await binary.read(production, IDENTITY_LAYOUT, SQL["heal_known"], market, start, end)
+    content = pack_content(known["side"], known["price"], known["delta"]).tolist()
+    places = zip(known["exchange_ms"].tolist(), known["ordinal"].tolist(), strict=True)
+    stored = dict(zip(places, content, strict=True))
+    wanted = pack_content(merged.side, merged.price, merged.delta).tolist()
+    found = [stored.get(p) for p in zip(merged.exchange_ms.tolist(), merged.ordinal.tolist(), strict=True)]
+    result.known = sum(there == mine for there, mine in zip(found, wanted, strict=True))
+    result.otherwise = sum(there is not None and there != mine for there, mine in zip(found, wanted, strict=True))
+    new = np.array([there is None for there in found], np.bool_)
+    result.inserted = int(new.sum())
+    if result.inserted:
+        missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
+        for table, columns in (await detached_rows(production, missing)).items():
+            await binary.write(production, "store", table, DELTA_LAYOUT, columns)
+
+
+async def _runs(production: asyncpg.Connection, market: int, merged: Changes, start: datetime, result: Healed) -> None:
+    """Give runs their say back that lost it in a contradiction which is none any more."""
+    for row in await production.fetch(SQL["heal_conflicting"], market):
+        run = merged.runs.get((row["gatherer"], row["lane"], row["run"]))
+        if run is None or run.reason == "conflict" or row["cover_to"] is None or row["cover_to"] < start:
+            continue  # its gatherer takes no part, it still contradicts, or what lies between was not looked at
+        at = None if run.cover_to_ms is None else datetime_of_ms(run.cover_to_ms)
+        changed = await production.execute(SQL["heal_run"], *run.key, at, run.reason)
+        result.runs_restored += int(changed.rsplit(" ", 1)[-1])
+
+
+async def _gaps(production: asyncpg.Connection, market: int, start: datetime, end: datetime, result: Healed) -> None:
+    """Heal or split the gaps of the stretch that production's claims cover now."""
+    claims = [
+        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
+        for row in await production.fetch(SQL["heal_claims"], market)
+    ]
+    held = intervals.within(intervals.union(claims), ms_of_datetime(start), ms_of_datetime(end))
+    for row in await production.fetch(SQL["heal_gaps"], market, start, end):
+        gap = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
+        left = intervals.minus([gap], held)
+        if left == [gap]:
+            result.gaps_left.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")
+            continue
+        await production.execute(SQL["heal_gap"], market, ORDERBOOK, row["started_at"], row["ended_at"])
+        for part in left:
+            times = (datetime_of_ms(part[0]), datetime_of_ms(part[1]))
+            await production.execute(SQL["add_gap"], market, ORDERBOOK, *times, row["reason"], row["had"])
+            result.gaps_left.append(f"{times[0]} to {times[1]}: {row['reason']}")
+        result.gaps_healed.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")

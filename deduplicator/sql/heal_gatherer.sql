@@ -1,0 +1,1 @@
+SELECT gatherer FROM store.gatherers WHERE instance = $1

@@ -1,0 +1,2 @@
+UPDATE store.runs SET cover_to = $4, ended = $4::timestamptz IS NOT NULL, reason = $5
+ WHERE gatherer = $1 AND lane = $2 AND run = $3 AND reason = 'conflict'

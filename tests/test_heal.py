@@ -1,0 +1,98 @@
+"""`fleet heal` mends what production lost, gives runs their say back, and touches nothing that it need not."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+
+from common.storage.database import connect
+from fleet.local import LocalFleet, Plan
+from tests.fleet_case import assert_equal, judge, running
+
+TICKER = "KXSIM-0-T0.00"
+
+
+async def heal(fleet: LocalFleet, since: datetime, *options: str) -> tuple[int, dict[str, Any]]:
+    """The command, from a moment to now."""
+    arguments = ["heal", TICKER, "--config", str(fleet.config("deduplicator")), "--from", f"{since:%Y-%m-%dT%H:%M:%S}"]
+    until = ["--to", f"{datetime.now(UTC) + timedelta(seconds=5):%Y-%m-%dT%H:%M:%S}"]
+    command = [sys.executable, "-m", "fleet", *arguments, *until, "--json", *options]
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    output, _ = await process.communicate()
+    return process.returncode or 0, json.loads(output)
+
+
+async def rows_of(db: asyncpg.Connection) -> list[asyncpg.Record]:
+    """The market's changes, unhealed gaps and runs."""
+    queries = (
+        "SELECT exchange_ts, ordinal, side, price, delta FROM orderbook_deltas WHERE ticker = $1 ORDER BY 1, 2",
+        "SELECT channel, started_at, ended_at, reason FROM coverage_gaps WHERE ticker = $1 AND healed_at IS NULL",
+    )
+    return [row for query in queries for row in await db.fetch(query, TICKER)]
+
+
+async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() -> None:
+    """Rows deleted, a row changed, runs that lost their say: while the deduplicator goes on."""
+    since = datetime.now(UTC).replace(microsecond=0)
+    plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s")
+    async with running(plan) as fleet:
+        await asyncio.sleep(5)
+        await fleet.control("/pause", {})
+        await asyncio.sleep(4)
+        db = await connect(fleet.production_dsn)
+        before = await rows_of(db)
+        assert len(before) > 100
+        code, nothing = await heal(fleet, since)
+        assert code == 0 and nothing["inserted"] == 0 and nothing["known"] > 100, nothing
+        assert len(nothing["gatherers"]) == 3 and all("changes" in told for told in nothing["gatherers"].values())
+
+        market = await db.fetchval("SELECT market FROM store.markets WHERE ticker = $1", TICKER)
+        times = await db.fetch("SELECT DISTINCT exchange_ts FROM store.deltas WHERE market = $1 ORDER BY 1", market)
+        low, high = times[len(times) // 3][0], times[2 * len(times) // 3][0]
+        async with db.transaction():
+            await db.execute("UPDATE store.lease SET heals = heals + 1")  # the deduplicator must not believe its memory
+            await db.execute(
+                "DELETE FROM store.deltas WHERE market = $1 AND exchange_ts >= $2 AND exchange_ts < $3",
+                market,
+                low,
+                high,
+            )
+            await db.execute(
+                "UPDATE store.runs SET cover_to = $2, ended = true, reason = 'conflict' WHERE market = $1"
+                " AND slice IN (SELECT slice FROM store.slices WHERE channel = 'orderbook_delta')",
+                market,
+                low,
+            )
+            await db.execute(
+                "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"
+                " VALUES ($1, 'orderbook_delta', $2, $3, 'conflict', '{}')",
+                market,
+                low,
+                high,
+            )
+        _, planned = await heal(fleet, since, "--dry-run")
+        assert planned["inserted"] > 30 and planned["runs_restored"] == 3
+        assert len(await rows_of(db)) < len(before), "a dry run changes nothing"
+        code, done = await heal(fleet, since)
+        assert code == 0 and done == planned and len(done["gaps_healed"]) == 1
+        assert await rows_of(db) == before
+
+        await db.execute(
+            "UPDATE store.deltas SET delta = delta + 1 WHERE market = $1 AND exchange_ts = $2", market, low
+        )
+        changed = await rows_of(db)
+        code, other = await heal(fleet, since)
+        assert code == 1 and other["otherwise"] >= 1 and other["inserted"] == 0
+        assert await rows_of(db) == changed, "what production has otherwise is told, not overwritten"
+        await db.execute(
+            "UPDATE store.deltas SET delta = delta - 1 WHERE market = $1 AND exchange_ts = $2", market, low
+        )
+        await fleet.control("/resume", {})
+        await asyncio.sleep(3)
+        assert_equal(await judge(fleet, strict=True))
+        await db.close()
