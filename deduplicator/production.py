@@ -12,14 +12,15 @@ import json
 import socket
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import numpy as np
 
 from common.errors import Fenced, StateRenewed, StorageError
-from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime
+from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
+from deduplicator import channels
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import I64, pack_content
@@ -50,11 +51,6 @@ DAY: Final = timedelta(days=1)
 DAY_MS: Final = 86_400_000
 
 
-def at_us(us: int) -> datetime:
-    """The UTC time of so many microseconds since 1970, exactly."""
-    return EPOCH + timedelta(microseconds=us)
-
-
 class Production:
     """The production database, held by one epoch of the lease."""
 
@@ -65,6 +61,8 @@ class Production:
         self._numbers: dict[str, int] = {}
         self._using = asyncio.Lock()  # the readers ask for numbers while a step is being stored
         self._heals = 0
+        self.refused = 0
+        """Rows of other channels that the database refused."""
         self.epoch = 0
         self.fleet_started_ms = 0
 
@@ -206,7 +204,7 @@ class Production:
             await self._deltas(changes.new)
             await self._coverage(changes)
             await self._apart(changes)
-            await self._channels(batches)
+            self.refused += await channels.store(db, batches)
             for account in changes.accounts:
                 await db.execute(
                     SQL["add_account"],
@@ -298,7 +296,7 @@ class Production:
                         datetime_of_ms(b.exchange_ms),
                         b.after_ordinal,
                         b.is_reset,
-                        at_us(b.taken_us),
+                        datetime_of_us(b.taken_us),
                         list(b.yes),
                         list(b.no),
                         b.verified,
@@ -316,7 +314,7 @@ class Production:
             await db.executemany(
                 SQL["add_unplaced"],
                 [
-                    (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], at_us(row.received_us))
+                    (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
                     for row in changes.unplaced
                 ],
             )
@@ -337,76 +335,10 @@ class Production:
                 vote.gatherer,
                 datetime_of_ms(vote.exchange_ms),
                 vote.after_ordinal,
-                at_us(vote.taken_us),
+                datetime_of_us(vote.taken_us),
             )
             books = (list(vote.yes), list(vote.no)) if statement is SQL["add_vote"] else ()
             await db.execute(statement, *key, *books)
-
-    async def _channels(self, batches: list[Batches]) -> None:
-        """Trades, tickers, lifecycle messages and quarantined frames."""
-        db = self._db
-        trades: list[tuple[Any, ...]] = []
-        tickers: list[tuple[Any, ...]] = []
-        lifecycle: list[tuple[Any, ...]] = []
-        for batch in batches:
-            trades += [
-                (
-                    r["trade_id"],
-                    batch.numbers[r["market"]],
-                    datetime_of_ms(r["exchange_ms"]),
-                    r["yes_price"],
-                    r["count"],
-                    r["taker_side"],
-                    r["is_block"],
-                    at_us(r["received_us"]),
-                )
-                for r in batch.trades
-            ]
-            tickers += [
-                (
-                    batch.numbers[r["market"]],
-                    datetime_of_ms(r["exchange_ms"]),
-                    r["price"],
-                    r["yes_bid"],
-                    r["yes_ask"],
-                    r["yes_bid_size"],
-                    r["yes_ask_size"],
-                    r["volume"],
-                    r["open_interest"],
-                    at_us(r["received_us"]),
-                )
-                for r in batch.tickers
-            ]
-            lifecycle += [
-                (batch.numbers[r["market"]], r["event_type"], r["payload"], at_us(r["received_us"]))
-                for r in batch.lifecycle
-            ]
-            if batch.quarantine:
-                await db.executemany(
-                    SQL["add_quarantine"],
-                    [
-                        (
-                            batch.copy.gatherer,
-                            r["session"],
-                            r["sid"],
-                            r["seq"],
-                            r["reason"],
-                            at_us(r["received_us"]),
-                            r["frame"],
-                        )
-                        for r in batch.quarantine
-                    ],
-                )
-        if trades:
-            await db.copy_records_to_table("trade_copies", records=trades)
-            await db.execute(SQL["merge_trades"])
-            await db.execute(SQL["dispute_trades"])
-        if tickers:
-            await db.copy_records_to_table("ticker_copies", records=tickers)
-            await db.execute(SQL["merge_tickers"])
-        if lifecycle:
-            await db.copy_records_to_table("lifecycle_copies", records=lifecycle)
-            await db.execute(SQL["merge_lifecycle"])
 
     # -- metadata and time lines -------------------------------------------------------------------------------
 

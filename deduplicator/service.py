@@ -78,7 +78,8 @@ class Deduplicator:
                 try:
                     # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
                     async with asyncio.TaskGroup() as group:
-                        tasks = [group.create_task(self._metadata.run(config.merge.metadata_poll / 1000))]
+                        polls = (config.merge.metadata_poll / 1000, config.merge.metadata_reconcile / 1000)
+                        tasks = [group.create_task(self._metadata.run(*polls))]
                         tasks += [
                             group.create_task(w.run()) for w in (self._refill, self._checkpoints, self._retention)
                         ]
@@ -216,6 +217,7 @@ class Deduplicator:
             "gatherers": self._sources.status() if self._sources else {},
             "identities": len(self._merger.store) if self._merger else 0,
             "metadata_polls": self._metadata.polls,
+            "metadata_refused": self._metadata.refused,
             **totals.shown(),
             "refill": {
                 "gaps": self._refill.gaps,

@@ -183,6 +183,7 @@ class Merge(Section):
     read_batches_max: int = Field(default=200, ge=1)
     read_rows_max: int = Field(default=200_000, ge=1000)
     metadata_poll: DurationMs = MINUTE
+    metadata_reconcile: DurationMs = HOUR
     refill_lag: DurationMs = 2 * MINUTE
     refill_side: DurationMs = 60 * MINUTE
 

@@ -142,9 +142,9 @@ class Rest:
         """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (facts, section 5.2)."""
         return list((await self.get("/markets/orderbooks", tickers=tickers)).get("orderbooks") or [])
 
-    def events(self) -> AsyncIterator[list[dict[str, Any]]]:
+    def events(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
         """Pages of event objects; combos have `multivariate_events`."""
-        return self.pages("/events", "events", PAGE_EVENTS)
+        return self.pages("/events", "events", PAGE_EVENTS, **query)
 
     def multivariate_events(self) -> AsyncIterator[list[dict[str, Any]]]:
         """Pages of combo events."""

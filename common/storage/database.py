@@ -24,6 +24,8 @@ CLIENT_ERRORS: Final = (
     asyncpg.InternalClientError,  # what a connection that dies in mid-COPY raises
     TimeoutError,
 )
+REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
+"""What is wrong with a row, not with the database."""
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,9 @@ WITH copies AS (
 )
 INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)
 SELECT f.market, f.event_type,
-       timestamptz 'epoch' + coalesce(f.payload ->> 'settled_ts', f.payload ->> 'determination_ts')::bigint * interval '1 second',
+       (SELECT timestamptz 'epoch' + t.said::bigint * interval '1 second'
+          FROM (SELECT coalesce(f.payload ->> 'settled_ts', f.payload ->> 'determination_ts') AS said) t
+         WHERE t.said ~ '^[0-9]{1,11}$'),  -- anything else is no time: the payload keeps it
        f.payload, f.content, f.received_at
   FROM firsts f
  WHERE (f.before IS NULL OR f.received_at - f.before > interval '30 seconds')
