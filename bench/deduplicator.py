@@ -67,7 +67,8 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
     return addresses
 
 
-def _config(folder: Path, addresses: list[str], production: str) -> Path:
+def config_file(folder: Path, addresses: list[str], production: str, port: int = 0) -> Path:
+    """The file of a deduplicator whose exchange does not answer."""
     key = folder / "key.pem"
     key.touch(mode=0o600)
     key.write_bytes(
@@ -80,7 +81,7 @@ def _config(folder: Path, addresses: list[str], production: str) -> Path:
         "production": {"dsn": production},
         # Nobody answers there: metadata is not what is measured.
         "kalshi": {"rest_url": "http://127.0.0.1:9", "key_id": "bench", "private_key_file": str(key)},
-        "http": {"port": 0},
+        "http": {"port": port},
     }
     file = folder / "deduplicator.yaml"
     file.write_text(yaml.safe_dump(content))
@@ -93,7 +94,7 @@ async def merged(folder: Path, addresses: list[str], production: str) -> float:
     connection = await asyncpg.connect(production)
     with (folder / "deduplicator.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "deduplicator", "--config", _config(folder, addresses, production),
+            sys.executable, "-m", "deduplicator", "--config", config_file(folder, addresses, production),
             stdout=log, stderr=log,
         )  # fmt: skip
     try:

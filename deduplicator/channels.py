@@ -74,10 +74,11 @@ def _ticker(r: Any, numbers: dict[int, int]) -> tuple[Any, ...]:
     return (numbers[r["market"]], datetime_of_ms(r["exchange_ms"]), *fields, datetime_of_us(r["received_us"]))
 
 
-async def _merge(db: asyncpg.Connection, channel: Channel, rows: list[Row]) -> int:
+async def _merge(db: asyncpg.Connection, channel: Channel, rows: list[Row], *, part: bool = False) -> int:
     try:
         async with db.transaction():  # a savepoint
-            await db.execute(f"DELETE FROM pg_temp.{channel.staging}")
+            if part:
+                await db.execute(f"TRUNCATE pg_temp.{channel.staging}")
             await db.copy_records_to_table(channel.staging, records=[row.values for row in rows])
             for statement in channel.statements:
                 await db.execute(SQL[statement])
@@ -85,7 +86,8 @@ async def _merge(db: asyncpg.Connection, channel: Channel, rows: list[Row]) -> i
     except REFUSALS as error:
         if len(rows) > 1:
             half = len(rows) // 2
-            return await _merge(db, channel, rows[:half]) + await _merge(db, channel, rows[half:])
+            first = await _merge(db, channel, rows[:half], part=True)
+            return first + await _merge(db, channel, rows[half:], part=True)
         reason = f"production refuses it: {type(error).__name__}: {error}"
         log.get().error("row_refused", table=channel.staging, gatherer=rows[0].gatherer, error=reason)
         received: datetime = rows[0].values[-1]

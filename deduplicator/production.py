@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import sys
 from collections.abc import Iterable
 from datetime import date, datetime, timedelta
 from typing import Final
@@ -46,8 +47,14 @@ IDENTITY_LAYOUT: Final = (
     ("price", "i4"),
     ("delta", "i8"),
 )
+OPEN_LAYOUT: Final = tuple(
+    (name, "i8") for name in ("gatherer", "lane", "run", "slice", "market", "cover_from_ms", "channel")
+)
+HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "from_ms", "to_ms"))
 PARTITIONED: Final = ("deltas", "trades", "tickers")
 DAY: Final = timedelta(days=1)
+CHANGES_OVERLAP: Final = timedelta(minutes=1)
+"""A row's time is that of the beginning of its transaction."""
 DAY_MS: Final = 86_400_000
 
 
@@ -58,7 +65,6 @@ class Production:
         self._db = connection
         self._holder = f"{holder}@{socket.gethostname()}"
         self._days: set[date] = set()
-        self._numbers: dict[str, int] = {}
         self._using = asyncio.Lock()  # the readers ask for numbers while a step is being stored
         self._heals = 0
         self.refused = 0
@@ -116,17 +122,7 @@ class Production:
                 (row["gatherer"], row["lane"], row["slice"]),
                 SliceState(row["session"], row["sid"], row["channel"], horizon, row["ended"], row["reason"]),
             )
-        for row in await self._db.fetch(SQL["restore_runs"]):
-            run = RunState(
-                (row["gatherer"], row["lane"], row["run"]),
-                row["slice"],
-                row["market"],
-                row["channel"],
-                ms_of_datetime(row["cover_from"]),
-                None if row["cover_to"] is None else ms_of_datetime(row["cover_to"]),
-                reason=row["reason"],
-            )
-            merger.claims.restore_run(run, ended=row["ended"])
+        await self._restore_runs(merger)
         for row in await self._db.fetch("SELECT * FROM store.gaps WHERE healed_at IS NULL"):
             stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
             had = {int(who): why for who, why in json.loads(row["had"]).items()}
@@ -158,6 +154,25 @@ class Production:
             merger.restore_reset(_vote(row, 0))
         return merger
 
+    async def _restore_runs(self, merger: Merger) -> None:
+        """What runs hold. There are as many open ones as markets of all gatherers: columns, not rows."""
+        claims = merger.claims
+        names = [row[0] for row in await self._db.fetch("SELECT DISTINCT channel FROM store.slices")]
+        channels_ = [None, *(sys.intern(name) for name in names)]
+        columns = await binary.read(self._db, OPEN_LAYOUT, SQL["restore_open"], names)
+        for gatherer, lane, run, slice_, market, cover_from, channel in zip(
+            *(columns[name].tolist() for name, _ in OPEN_LAYOUT), strict=True
+        ):
+            claims.restore_run(RunState((gatherer, lane, run), slice_, market, channels_[channel], cover_from))
+        columns = await binary.read(self._db, HELD_LAYOUT, SQL["restore_held"], names)
+        for market, channel, start, end in zip(*(columns[name].tolist() for name, _ in HELD_LAYOUT), strict=True):
+            claims.restore_held(market, channels_[channel], (start, end))
+        for query in ("restore_ends", "restore_excluded"):
+            for row in await self._db.fetch(SQL[query]):
+                to_ms = 0 if row["cover_to"] is None else ms_of_datetime(row["cover_to"])
+                key = (row["gatherer"], row["lane"], row["run"])
+                claims.restore_end(row["market"], row["channel"], key, to_ms, row["reason"])
+
     async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
         """Give the store what production has of these markets (none: all) in a stretch of time."""
         span = datetime_of_ms(from_ms), datetime_of_ms(to_ms)
@@ -172,11 +187,8 @@ class Production:
     async def allot(self, tickers: list[str]) -> dict[str, int]:
         """Market numbers of tickers."""
         async with self._using:
-            new = [ticker for ticker in tickers if ticker not in self._numbers]
-            if new:
-                for row in await self._db.fetch(SQL["allot_markets"], new):
-                    self._numbers[row["ticker"]] = row["market"]
-        return {ticker: self._numbers[ticker] for ticker in tickers}
+            rows = await self._db.fetch(SQL["allot_markets"], tickers)
+        return {row["ticker"]: row["market"] for row in rows}
 
     async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
         days = {int(day) for day in np.unique(changes.new.exchange_ms // DAY_MS)}
@@ -342,11 +354,12 @@ class Production:
 
     # -- metadata and time lines -------------------------------------------------------------------------------
 
-    async def time_lines(self) -> list[asyncpg.Record]:
-        """Every numbered market with what REST says of its times."""
-        async with self._using:
-            rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"])
-        return rows
+    async def time_lines(self, since: datetime | None) -> tuple[datetime, list[asyncpg.Record]]:
+        """Markets that are new or changed (None: all that are not long over), behind the time to ask from next."""
+        async with self._using, self._db.transaction(readonly=True):
+            asked: datetime = await self._db.fetchval("SELECT now()")
+            rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"], since or EPOCH)
+        return asked - CHANGES_OVERLAP, rows
 
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""

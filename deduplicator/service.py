@@ -53,6 +53,10 @@ class Deduplicator:
         self._merger: Merger | None = None
         self._sources: Sources | None = None
         self._failure = ""
+        self._steps_tried = 0
+        self._lines_since: datetime | None = None
+        self._unlisted: dict[int, int] = {}
+        """Markets that REST does not list (yet), and when they were first seen."""
         self.totals = Totals()
 
     async def run(self) -> None:
@@ -129,6 +133,7 @@ class Deduplicator:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
         merger = await production.restore(self._limits, _now_ms())
         await self._close_sources()
+        self._lines_since, self._unlisted = None, {}
         self._sources = sources = Sources(self.config, production)
         self._merger, self._failure = merger, ""
         everything = (await production.allot([""]))[""]
@@ -160,6 +165,7 @@ class Deduplicator:
             if needed is not None:
                 await production.load_identities(merger, *needed)
         changes = merger.step(copies, _now_ms())
+        self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
             await production.store(changes, used)
@@ -169,30 +175,31 @@ class Deduplicator:
 
     def _sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed, if anything is known of it."""
-        line = self._merger.claims.lines.get((market, ORDERBOOK)) if self._merger else None
-        return line.sealed_ms if line else None
+        return self._merger.claims.sealed_ms(market) if self._merger else None
 
     async def _time_lines(self, production: Production, merger: Merger) -> None:
-        """Where each market's time line begins and ends, from what REST says."""
+        """Where each market's time line begins and ends, from what REST says; what is new or changed of it."""
         started = production.fleet_started_ms
-        patience_ms = UNKNOWN_POLLS * self.config.merge.metadata_poll
         rows: list[tuple[int, datetime, datetime | None]] = []
-        for row in await production.time_lines():
-            if row["ticker"] == "":
+        self._lines_since, changed = await production.time_lines(self._lines_since)
+        for row in changed:
+            if row["open_time"] is None:
+                self._unlisted[row["market"]] = ms_of_datetime(row["seen_at"])
                 continue
-            if row["open_time"] is not None:
-                first = max(ms_of_datetime(row["open_time"]), started)
-            elif _now_ms() - ms_of_datetime(row["seen_at"]) > patience_ms:
-                first = started  # REST does not list it: the widest claim is the honest one
-            else:
-                continue
-            end = None
+            self._unlisted.pop(row["market"], None)
+            first, end = max(ms_of_datetime(row["open_time"]), started), None
             if row["status"] in ("determined", "finalized") and row["close_time"] is not None:
                 end = ms_of_datetime(max(filter(None, (row["close_time"], row["settlement_ts"])))) + CLOSE_GRACE_MS
-            line = merger.claims.lines.get((row["market"], ORDERBOOK))
-            if line is None or (line.first_ms, line.end_ms) != (first, end):
-                merger.claims.begin_line(row["market"], ORDERBOOK, first, end)
-                rows.append((row["market"], datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
+            merger.claims.begin_line(row["market"], ORDERBOOK, first, end)
+            times = (datetime_of_ms(first), None if end is None else datetime_of_ms(end))
+            if (row["first_seen"], row["ended_at"]) != times:
+                rows.append((row["market"], *times))
+        patience_ms = UNKNOWN_POLLS * self.config.merge.metadata_poll
+        for market, seen_ms in list(self._unlisted.items()):
+            if _now_ms() - seen_ms > patience_ms:
+                del self._unlisted[market]  # REST does not list it: the widest claim is the honest one
+                merger.claims.begin_line(market, ORDERBOOK, started, None)
+                rows.append((market, datetime_of_ms(started), None))
         if rows:
             await production.put_time_lines(rows)
 
@@ -216,6 +223,8 @@ class Deduplicator:
             "epoch": self._epoch,
             "gatherers": self._sources.status() if self._sources else {},
             "identities": len(self._merger.store) if self._merger else 0,
+            "time_lines": len(self._merger.claims.lines) if self._merger else 0,
+            "steps_tried": self._steps_tried,
             "metadata_polls": self._metadata.polls,
             "metadata_refused": self._metadata.refused,
             **totals.shown(),

@@ -61,6 +61,7 @@ class Plan:
     simulator: Sequence[str] = ("--markets", "12", "--rate", "300")
     hole_wait: str = "8s"
     merge: dict[str, Any] = field(default_factory=dict)  # of the deduplicator's file
+    production: dict[str, Any] = field(default_factory=dict)  # of the deduplicator's file, beside the address
     workers: int = 1
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # sections of the gatherers' files
 
@@ -152,7 +153,7 @@ class LocalFleet:
             {
                 "deduplicator_id": "deduplicator",
                 "gatherers": [{"id": name, "dsn": self.gatherer_dsn(name)} for name in self.plan.gatherers],
-                "production": {"dsn": self.production_dsn},
+                "production": {"dsn": self.production_dsn, **self.plan.production},
                 "kalshi": self._exchange("deduplicator"),
                 "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s", **self.plan.merge},
                 "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h"},

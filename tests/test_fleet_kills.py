@@ -21,7 +21,8 @@ async def test_kills_change_nothing() -> None:
     replay = [word for file in files for word in ("--replay", str(file), "--speed", "25")]
     rng = random.Random(7)
     synthetic = ("--markets", "10", "--rate", "400", "--close-after", "12", "--create-after", "6")
-    async with running(Plan(simulator=(*synthetic, *replay), hole_wait="30s")) as fleet:
+    often = {"checkpoints": {"changes": 100, "interval": "2s"}}
+    async with running(Plan(simulator=(*synthetic, *replay), hole_wait="30s", production=often)) as fleet:
         for _ in range(ROUNDS):
             for gatherer in GATHERERS:
                 await asyncio.sleep(rng.uniform(0.2, 2.0))
@@ -36,3 +37,5 @@ async def test_kills_change_nothing() -> None:
                 await asyncio.sleep(2.5)  # its claims reach back to its start once the lag bound has passed
         await replay_over(fleet)
         assert_equal(await judge(fleet, strict=True))
+        status = await fleet.status("deduplicator")
+        assert status is not None and status["checkpoints"]["written"] > 0, "books were folded from checkpoints"

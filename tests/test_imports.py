@@ -32,7 +32,7 @@ CORE = (
 )
 CORE_MAY_IMPORT = {
     "__future__", "array", "collections", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
-    "itertools", "re", "struct", "sys", "typing", "zlib", "msgspec", "numpy",
+    "itertools", "re", "struct", "sys", "types", "typing", "zlib", "msgspec", "numpy",
 }  # fmt: skip
 
 

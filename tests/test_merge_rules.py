@@ -65,7 +65,7 @@ def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
     assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert stored.deltas == {(1, START_MS + ms, o): (0, 4200, d) for ms, o, d in GOOD}
     held = merger.claims.line(1, "orderbook_delta")
-    assert intervals.union(held.done + [(START_MS, START_MS + 3)]) == [(START_MS, START_MS + 3)]
+    assert intervals.union([*held.done, (START_MS, START_MS + 3)]) == [(START_MS, START_MS + 3)]
     assert stored.alarms["conflict"] == 1
 
 

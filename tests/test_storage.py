@@ -176,7 +176,9 @@ async def test_metadata_changes_leave_a_history(production: asyncpg.Connection) 
         "yes_bid_dollars": "0.1000",
     }
     for change in ({}, {"yes_bid_dollars": "0.2000"}, {"status": "finalized", "result": "yes"}):
-        await Metadata._put(production, "put_market", "ticker", [{**market, **change}, {**market, **change}])
+        await Metadata(None, "", 0)._put(
+            production, "put_market", "ticker", [{**market, **change}, {**market, **change}]
+        )
     rows = await production.fetch("SELECT field, old, new FROM market_changes ORDER BY field")
     assert [tuple(r) for r in rows] == [("result", '""', '"yes"'), ("status", '"active"', '"finalized"')]
     assert await production.fetchval("SELECT result FROM markets") == "yes"

@@ -32,24 +32,29 @@ class Claims:
         self.forgotten: list[RunKey] = []
         """Runs of slices that are over: they say nothing more."""
         self._watched: set[tuple[int, str]] = set()
-        self._of_slice: defaultdict[RunKey, set[RunKey]] = defaultdict(set)
+        self._of_slice: defaultdict[RunKey, list[RunKey]] = defaultdict(list)
 
     def restore_slice(self, key: RunKey, slice_: SliceState) -> None:
         """A slice that production knows."""
         self.slices[key] = slice_
 
-    def restore_run(self, run: RunState, *, ended: bool) -> None:
-        """A run that production knows; its slice must be known."""
-        line = self.line(run.market, run.channel)
-        if ended:
-            line.done = intervals.union([*line.done, (run.cover_from_ms, run.cover_to_ms or 0)])
-            line.last_end[run.key[0]] = run.reason
-            if run.reason == "conflict" and run.cover_to_ms is not None:
-                self.excluded[run.key] = run.cover_to_ms
-        else:
-            self._know(run)
-            line.open[run.key] = run
+    def restore_run(self, run: RunState) -> None:
+        """An open run that production knows; its slice must be known."""
+        self._know(run)
+        self.line(run.market, run.channel).begin(run)
         self._watched.add((run.market, run.channel))
+
+    def restore_held(self, market: int, channel: str, held: intervals.Interval) -> None:
+        """What runs that have ended hold."""
+        line = self.line(market, channel)
+        line.done = intervals.union([*line.done, held])
+        self._watched.add((market, channel))
+
+    def restore_end(self, market: int, channel: str, run_key: RunKey, to_ms: int, reason: str) -> None:
+        """The last run of a gatherer that ended, and why."""
+        self.line(market, channel).note_end(run_key[0], reason)
+        if reason == "conflict":
+            self.excluded[run_key] = to_ms
 
     def restore_gap(
         self, market: int, channel: str, interval: intervals.Interval, reason: str, had: dict[int, str]
@@ -57,8 +62,8 @@ class Claims:
         """A gap row that is not healed."""
         line = self.line(market, channel)
         if reason == "step_back":
-            line.retracted.append(interval)
-        line.gaps[interval] = (reason, had)
+            line.retracted = intervals.union([*line.retracted, interval])
+        line.add_gap(interval, reason, had)
 
     def line(self, market: int, channel: str) -> TimeLine:
         """The time line of a market's channel."""
@@ -85,7 +90,7 @@ class Claims:
 
     def _know(self, run: RunState) -> None:
         self.runs[run.key] = run
-        self._of_slice[(*run.key[:2], run.slice)].add(run.key)
+        self._of_slice[(*run.key[:2], run.slice)].append(run.key)
 
     def apply(self, copy: Copy, changes: Changes) -> None:
         """What the batches said of slices and runs, in order: begun, better claims, ended, horizons."""
@@ -95,7 +100,7 @@ class Claims:
         for begun in copy.runs:
             run = self.runs[(*who, begun.run)]
             if run.cover_from_ms < NEVER_MS:
-                self.line(run.market, run.channel).open[run.key] = run
+                self.line(run.market, run.channel).begin(run)
                 self._watched.add((run.market, run.channel))
             self._changed(run, changes)
         for event in copy.run_events:
@@ -108,7 +113,7 @@ class Claims:
             if event.event == "covers":
                 if found.cover_to_ms is None:
                     found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
-                    line.open[found.key] = found
+                    line.begin(found)
             elif event.event == "ended":
                 self._end(found, event.to_ms, event.reason)
             else:
@@ -122,7 +127,7 @@ class Claims:
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
             if horizon.ended:
                 slice_.ended, slice_.reason = True, horizon.reason
-                for run_key in self._of_slice.pop((*who, horizon.slice), set()):
+                for run_key in self._of_slice.pop((*who, horizon.slice), ()):
                     run = self.runs[run_key]
                     if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
                         self._end(run, slice_.horizon_ms, horizon.reason)
@@ -146,7 +151,7 @@ class Claims:
             if run.market == market and run.key[0] in gatherers and run.excluded_from_ms is None:
                 run.excluded_from_ms = self.excluded[run.key] = ms
                 run.reason = "conflict"
-                self.line(market, ORDERBOOK).last_end[run.key[0]] = "conflict"
+                self.line(market, ORDERBOOK).note_end(run.key[0], "conflict")
                 self._changed(run, changes)
                 hit.append(run.key)
         self._watched.add((market, ORDERBOOK))
@@ -172,7 +177,7 @@ class Claims:
         changes.alarms["step_back"] += 1
         line.retracted = intervals.union([*line.retracted, stretch])
         for part in listed:
-            line.gaps[part] = ("step_back", {run.key[0]: "step_back"})
+            line.add_gap(part, "step_back", {run.key[0]: "step_back"})
             changes.gaps.append(GapWritten(run.market, run.channel, part, "step_back", {run.key[0]: "step_back"}))
 
     def _changed(self, run: RunState, changes: Changes) -> None:
@@ -197,11 +202,16 @@ class Claims:
         line = self.lines.get((market, ORDERBOOK))
         return line is not None and intervals.covers(list(line.gaps), ms)
 
+    def sealed_ms(self, market: int) -> int | None:
+        """Up to where a market's changes are sealed by what is known now."""
+        line = self.lines.get((market, ORDERBOOK))
+        return None if line is None else coverage.sealed(line, self.slices)
+
     def speakers(self, market: int, ms: int) -> tuple[set[int], set[int]]:
         """Gatherers whose open runs of a market contain a millisecond, and those whose runs may still come to."""
         through: set[int] = set()
         undecided: set[int] = set()
-        for run in self.line(market, ORDERBOOK).open.values():
+        for run in self.line(market, ORDERBOOK).open:
             start, end = coverage.claim(run, self.slices[(*run.key[:2], run.slice)])
             if start <= ms:
                 (through if ms < end else undecided).add(run.key[0])

@@ -10,14 +10,21 @@ Stretches in which exchange time stepped back are retracted from every claim: th
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from types import MappingProxyType
+from typing import Any, Final
 
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import GapHealed, GapWritten, RunKey
 from deduplicator.merge.intervals import Interval
 
+_EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 ALL_MARKETS_CHANNELS: Final = frozenset({"trade", "market_lifecycle_v2", "multivariate_market_lifecycle"})
+
+
+def _empty() -> Mapping[Any, Any]:
+    return _EMPTY
 
 
 @dataclass(slots=True)
@@ -32,7 +39,7 @@ class SliceState:
     reason: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class RunState:
     """A run's claim. `excluded_from_ms`: from here on it gives neither rows nor coverage (rule 3)."""
 
@@ -46,19 +53,38 @@ class RunState:
     reason: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class TimeLine:
-    """One market of one channel: its claims, gaps, and where it begins and ends."""
+    """One market of one channel: its claims, gaps, and where it begins and ends.
+
+    There are as many as markets, and most hold nothing but a few open runs: what is empty is shared, and replaced when
+    something is put into it, never changed in place.
+    """
 
     first_ms: int | None = None
     end_ms: int | None = None
-    open: dict[RunKey, RunState] = field(default_factory=dict)
-    done: list[Interval] = field(default_factory=list)
-    retracted: list[Interval] = field(default_factory=list)
-    gaps: dict[Interval, tuple[str, dict[int, str]]] = field(default_factory=dict)
-    last_end: dict[int, str] = field(default_factory=dict)
-    hole_since: dict[int, int] = field(default_factory=dict)
     sealed_ms: int | None = None
+    open: tuple[RunState, ...] = ()
+    done: Sequence[Interval] = ()
+    retracted: Sequence[Interval] = ()
+    gaps: Mapping[Interval, tuple[str, dict[int, str]]] = field(default_factory=_empty)
+    last_end: Mapping[int, str] = field(default_factory=_empty)
+    """By gatherer: why its last run ended."""
+    hole_since: Mapping[int, int] = field(default_factory=_empty)
+    """By begin of a hole: since when it is waited for."""
+
+    def begin(self, run: RunState) -> None:
+        """An open run claims something of the line; to say so twice changes nothing."""
+        if run not in self.open:
+            self.open = (*self.open, run)
+
+    def note_end(self, gatherer: int, reason: str) -> None:
+        """Why a gatherer's last run ended."""
+        self.last_end = {**self.last_end, gatherer: reason}
+
+    def add_gap(self, gap: Interval, reason: str, had: dict[int, str]) -> None:
+        """A stretch is listed."""
+        self.gaps = {**self.gaps, gap: (reason, had)}
 
 
 def claim(run: RunState, slice_: SliceState) -> Interval:
@@ -71,8 +97,20 @@ def claim(run: RunState, slice_: SliceState) -> Interval:
 
 def covered(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[Interval]:
     """The union of all claims, less what was retracted."""
-    parts = line.done + [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open.values()]
+    parts = [*line.done, *(claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open)]
     return intervals.minus(intervals.union(parts), line.retracted)
+
+
+def sealed_in(tiles: list[Interval], first_ms: int) -> int:
+    """Up to where tiles are unbroken from the beginning of a line."""
+    return next((end for start, end in tiles if start <= first_ms < end), first_ms)
+
+
+def sealed(line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
+    """Up to where a line is sealed by what is known now; None while nobody knows where it begins."""
+    if line.first_ms is None:
+        return None
+    return sealed_in(intervals.union([*covered(line, slices), *line.gaps]), line.first_ms)
 
 
 def settle(
@@ -80,7 +118,7 @@ def settle(
 ) -> tuple[list[GapWritten], list[GapHealed], bool]:
     """Advance a time line: gaps to write, gaps healed, and whether it must be looked at again soon."""
     held = covered(line, slices)
-    advancing = [claim(run, slices[(*run.key[:2], run.slice)])[1] for run in line.open.values()]
+    advancing = [claim(run, slices[(*run.key[:2], run.slice)])[1] for run in line.open]
     heals = _heal(market, channel, line, held, advancing)
     written: list[GapWritten] = []
     if line.first_ms is None:
@@ -88,8 +126,7 @@ def settle(
     waiting = False
     tiles = intervals.union([*held, *line.gaps])
     while True:
-        sealed = next((end for start, end in tiles if start <= line.first_ms < end), line.first_ms)
-        line.sealed_ms = sealed
+        sealed = line.sealed_ms = sealed_in(tiles, line.first_ms)
         following = next((start for start, _ in tiles if start > sealed), None)
         end = following
         if line.end_ms is not None:
@@ -101,23 +138,24 @@ def settle(
                 end = min(end, line.end_ms)
         if end is None:  # still covered up to the horizons, or an outage that lasts
             # ... or a new run whose horizon has not reached its beginning yet
-            waiting = not line.open or any(run.cover_from_ms > sealed for run in line.open.values())
+            waiting = not line.open or any(run.cover_from_ms > sealed for run in line.open)
             break
-        since = line.hole_since.setdefault(sealed, now_ms)
+        since = line.hole_since.get(sealed, now_ms)
+        line.hole_since = {**line.hole_since, sealed: since}
         if now_ms - since < hole_wait_ms:
             waiting = True
             break
-        del line.hole_since[sealed]
+        line.hole_since = {start: at for start, at in line.hole_since.items() if start != sealed}
         reason = _reason(line, sealed)
         gap = (sealed, end)
-        line.gaps[gap] = (reason, dict(line.last_end))
+        line.add_gap(gap, reason, dict(line.last_end))
         written.append(GapWritten(market, channel, gap, reason, dict(line.last_end)))
         tiles = intervals.union([*tiles, gap])
-    for start in [s for s in line.hole_since if s < line.sealed_ms]:
-        del line.hole_since[start]  # filled in time
+    if line.hole_since:  # some may have been filled in time
+        line.hole_since = {start: at for start, at in line.hole_since.items() if start >= line.sealed_ms}
     latest_gap = max((end for _, end in line.gaps), default=None)
     late = latest_gap is not None and any(
-        claim(run, slices[(*run.key[:2], run.slice)])[1] < latest_gap for run in line.open.values()
+        claim(run, slices[(*run.key[:2], run.slice)])[1] < latest_gap for run in line.open
     )
     return written, heals, waiting or late
 
@@ -130,9 +168,9 @@ def _heal(market: int, channel: str, line: TimeLine, held: list[Interval], advan
         left = intervals.minus([gap], held)
         if left and any(gap[0] < end < gap[1] for end in advancing):
             continue  # a late copy is on its way through the gap: heal once, when it is through or ends
-        del line.gaps[gap]
+        line.gaps = {listed: why for listed, why in line.gaps.items() if listed != gap}
         for part in left:
-            line.gaps[part] = (reason, had)
+            line.add_gap(part, reason, had)
         heals.append(GapHealed(market, channel, gap, left, reason, had))
     return heals
 
@@ -148,6 +186,6 @@ def _reason(line: TimeLine, start_ms: int) -> str:
 
 def end_run(line: TimeLine, run: RunState, slice_: SliceState) -> None:
     """An open run has ended: its claim becomes part of what is done."""
-    line.open.pop(run.key, None)
+    line.open = tuple(other for other in line.open if other is not run)
     line.done = intervals.union([*line.done, claim(run, slice_)])
-    line.last_end[run.key[0]] = run.reason
+    line.note_end(run.key[0], run.reason)
