@@ -11,7 +11,7 @@ import asyncio
 import json
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
 
@@ -47,8 +47,9 @@ IDENTITY_LAYOUT: Final = (
     ("price", "i4"),
     ("delta", "i8"),
 )
-OPEN_LAYOUT: Final = tuple(
-    (name, "i8") for name in ("gatherer", "lane", "run", "slice", "market", "cover_from_ms", "channel")
+OPEN_LAYOUT: Final = tuple((name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel"))
+LINES_LAYOUT: Final = tuple(
+    (name, "i8") for name in ("market", "seen_ms", "first_ms", "ended_ms", "open_ms", "over_ms")
 )
 HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "from_ms", "to_ms"))
 PARTITIONED: Final = ("deltas", "trades", "tickers")
@@ -158,14 +159,14 @@ class Production:
         """What runs hold. There are as many open ones as markets of all gatherers: columns, not rows."""
         claims = merger.claims
         names = [row[0] for row in await self._db.fetch("SELECT DISTINCT channel FROM store.slices")]
-        channels_ = [None, *(sys.intern(name) for name in names)]
-        columns = await binary.read(self._db, OPEN_LAYOUT, SQL["restore_open"], names)
-        for gatherer, lane, run, slice_, market, cover_from, channel in zip(
-            *(columns[name].tolist() for name, _ in OPEN_LAYOUT), strict=True
-        ):
-            claims.restore_run(RunState((gatherer, lane, run), slice_, market, channels_[channel], cover_from))
+        channels_ = ["", *(sys.intern(name) for name in names)]
+        for (gatherer,) in await self._db.fetch("SELECT gatherer FROM store.gatherers"):
+            columns = await binary.read(self._db, OPEN_LAYOUT, SQL["restore_open"], names, gatherer)
+            for lane, run, slice_, market, cover_from, channel in binary.rows(columns):
+                key = (gatherer, lane, run)
+                claims.restore_run(RunState(key, slice_, market, channels_[channel], cover_from))
         columns = await binary.read(self._db, HELD_LAYOUT, SQL["restore_held"], names)
-        for market, channel, start, end in zip(*(columns[name].tolist() for name, _ in HELD_LAYOUT), strict=True):
+        for market, channel, start, end in binary.rows(columns):
             claims.restore_held(market, channels_[channel], (start, end))
         for query in ("restore_ends", "restore_excluded"):
             for row in await self._db.fetch(SQL[query]):
@@ -354,12 +355,16 @@ class Production:
 
     # -- metadata and time lines -------------------------------------------------------------------------------
 
-    async def time_lines(self, since: datetime | None) -> tuple[datetime, list[asyncpg.Record]]:
-        """Markets that are new or changed (None: all that are not long over), behind the time to ask from next."""
+    async def time_lines(self, since: datetime | None) -> tuple[datetime, Iterator[tuple[int, ...]]]:
+        """Markets that are new or changed (None: all that are not long over), behind the time to ask from next.
+
+        Each: its number; when it was first seen; begin and end of its time line as stored; when it opened; when it was
+        over, once it is determined. Milliseconds, -1: unknown.
+        """
         async with self._using, self._db.transaction(readonly=True):
             asked: datetime = await self._db.fetchval("SELECT now()")
-            rows: list[asyncpg.Record] = await self._db.fetch(SQL["time_lines"], since or EPOCH)
-        return asked - CHANGES_OVERLAP, rows
+            columns = await binary.read(self._db, LINES_LAYOUT, SQL["time_lines"], since or EPOCH)
+        return asked - CHANGES_OVERLAP, binary.rows(columns)
 
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""

@@ -15,7 +15,7 @@ from common.config.schema import DeduplicatorConfig
 from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from common.numbers import datetime_of_ms, ms_of_datetime
+from common.numbers import datetime_of_ms
 from common.process import backoff_s, stop_event
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect, owned
@@ -182,18 +182,15 @@ class Deduplicator:
         started = production.fleet_started_ms
         rows: list[tuple[int, datetime, datetime | None]] = []
         self._lines_since, changed = await production.time_lines(self._lines_since)
-        for row in changed:
-            if row["open_time"] is None:
-                self._unlisted[row["market"]] = ms_of_datetime(row["seen_at"])
+        for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
+            if open_ms < 0:
+                self._unlisted[market] = seen_ms
                 continue
-            self._unlisted.pop(row["market"], None)
-            first, end = max(ms_of_datetime(row["open_time"]), started), None
-            if row["status"] in ("determined", "finalized") and row["close_time"] is not None:
-                end = ms_of_datetime(max(filter(None, (row["close_time"], row["settlement_ts"])))) + CLOSE_GRACE_MS
-            merger.claims.begin_line(row["market"], ORDERBOOK, first, end)
-            times = (datetime_of_ms(first), None if end is None else datetime_of_ms(end))
-            if (row["first_seen"], row["ended_at"]) != times:
-                rows.append((row["market"], *times))
+            self._unlisted.pop(market, None)
+            first, end = max(open_ms, started), None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
+            merger.claims.begin_line(market, ORDERBOOK, first, end)
+            if (first_ms, ended_ms) != (first, -1 if end is None else end):
+                rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
         patience_ms = UNKNOWN_POLLS * self.config.merge.metadata_poll
         for market, seen_ms in list(self._unlisted.items()):
             if _now_ms() - seen_ms > patience_ms:

@@ -6,7 +6,7 @@ order, then a trailer of -1. With no NULLs every row has the same width, so a wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -19,6 +19,7 @@ PG_EPOCH_US: Final = 946_684_800_000_000  # 2000-01-01 in microseconds since 197
 Array = npt.NDArray[Any]
 I64 = npt.NDArray[np.int64]
 CHUNK_BYTES: Final = 1 << 20
+ROWS_AT_ONCE: Final = 10_000
 Layout = Sequence[tuple[str, str]]  # column, big-endian NumPy type: i2, i4 or i8
 
 
@@ -84,6 +85,13 @@ async def _chunks(data: bytearray) -> AsyncIterator[bytes]:
     view = memoryview(data)
     for at in range(0, len(data), CHUNK_BYTES):
         yield bytes(view[at : at + CHUNK_BYTES])
+
+
+def rows(columns: Mapping[str, I64]) -> Iterator[tuple[int, ...]]:
+    """Columns as tuples of integers, some at a time: a million of them never exist at once."""
+    count = len(next(iter(columns.values())))
+    for at in range(0, count, ROWS_AT_ONCE):
+        yield from zip(*(column[at : at + ROWS_AT_ONCE].tolist() for column in columns.values()), strict=True)
 
 
 def _count(layout: Layout, size: int) -> int:
