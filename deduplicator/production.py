@@ -320,6 +320,11 @@ class Production:
             resets = [(b.market, datetime_of_ms(b.exchange_ms)) for b in changes.books if b.is_reset]
             await db.executemany(SQL["drop_checkpoints"], [(market, at, at + ONE_MS) for market, at in resets])
 
+        for vote in changes.unverified:
+            at = datetime_of_ms(vote.exchange_ms)
+            await db.execute(SQL["unverify_reset"], vote.market, at, vote.after_ordinal)
+            await db.execute(SQL["drop_checkpoints"], vote.market, at, at + ONE_MS)
+
     async def _apart(self, changes: Changes) -> None:
         """Rows and votes that are kept apart, and those that no longer are."""
         db = self._db

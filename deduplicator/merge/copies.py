@@ -242,5 +242,7 @@ class Changes:
     books: list[BookWritten] = field(default_factory=list)
     votes: list[ResetVote] = field(default_factory=list)
     votes_done: list[ResetVote] = field(default_factory=list)
+    unverified: list[ResetVote] = field(default_factory=list)
+    """Votes of resets that were accepted and are contradicted now: their books are not to be used."""
     alarms: Counter[str] = field(default_factory=Counter)
     stalled: set[int] = field(default_factory=set)

@@ -22,6 +22,7 @@ from deduplicator.merge.copies import (
     Copy,
     ResetVote,
     RunKey,
+    Snapshot,
     Unplaced,
 )
 from deduplicator.merge.identity import pack_content
@@ -69,7 +70,7 @@ class Merger:
 
     def restore_reset(self, vote: ResetVote) -> None:
         """A reset that was accepted."""
-        self._ballots.accepted(vote)
+        self._ballots.restore(vote)
 
     # -- what must be known before a step ----------------------------------------------------------------------
 
@@ -219,6 +220,8 @@ class Merger:
                 changes.votes.append(vote)
                 self._ballots.add(vote, now_ms)
             else:
+                if snapshot.agrees == 1:
+                    self._deny(copy, snapshot, changes)
                 changes.books.append(
                     BookWritten(
                         snapshot.market,
@@ -232,6 +235,22 @@ class Merger:
                     )
                 )
 
+    def _deny(self, copy: Copy, snapshot: Snapshot, changes: Changes) -> None:
+        """A snapshot that equals the folded book speaks against a reset that its run has not seen."""
+        run = self.claims.runs.get((copy.gatherer, copy.lane, snapshot.run))
+        if run is None:
+            return
+        slack_us = self.limits.hole_wait_ms * 1000
+        place = (snapshot.market, copy.gatherer, run.cover_from_ms, snapshot.taken_us)
+        for accepted in self._ballots.deny(*place, slack_us):
+            self._dispute(snapshot.market, accepted.taken_us // 1000, accepted.votes, changes)
+            changes.unverified += accepted.votes
+
+    def _dispute(self, market: int, taken_ms: int, votes: list[ResetVote], changes: Changes) -> None:
+        changes.alarms["reset_disputed"] += 1
+        versions: list[dict[str, object]] = [vote._asdict() for vote in votes]
+        changes.conflicts.append(Conflict("reset_disputed", market, taken_ms, versions))
+
     def _resets(self, changes: Changes, now_ms: int) -> None:
         for key, ballot in list(self._ballots.open.items()):
             market = key[0]
@@ -240,14 +259,12 @@ class Merger:
             decision = self._ballots.decide(key, through, undecided, now_ms, self.limits.hole_wait_ms)
             if decision is None:
                 continue
-            del self._ballots.open[key]
             if decision:
-                self._ballots.accepted(ballot.votes[0])
+                self._ballots.accept(key)
+            else:
+                self._ballots.close(key)
+                self._dispute(market, taken_ms, ballot.votes, changes)
             changes.votes_done += ballot.votes
-            if not decision:
-                changes.alarms["reset_disputed"] += 1
-                votes: list[dict[str, object]] = [vote._asdict() for vote in ballot.votes]
-                changes.conflicts.append(Conflict("reset_disputed", market, taken_ms, votes))
             for vote in ballot.votes:
                 changes.books.append(
                     BookWritten(

@@ -1,18 +1,22 @@
 """Rule 9: a snapshot that disagrees while its run is unbroken.
 
-If all copies that have a run through that place say the same, the exchange reset the book (a close, a settlement)
-and the snapshot is a reset; otherwise it is listed as disputed. A copy's say is awaited as long as it may still
-come: until its claim reaches past the moment at which the snapshot was taken, or `wait_ms` is over.
+If all copies that have a run through that place say the same, the exchange reset the book (a close, a settlement) and
+the snapshot is a reset. A copy says so with the next snapshot that it is sent, which may be long after: a copy that is
+silent does not disagree. One disagrees if its run reaches back before the reset and a later snapshot equals what it
+had folded without it. Nobody is judged by what was sent within `slack` of the reset.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
 from deduplicator.merge.copies import ResetVote
 
 Levels = tuple[tuple[int, ...], tuple[int, ...]]
+Key = tuple[int, Levels]
+"""A market and its new book."""
 
 
 @dataclass
@@ -21,6 +25,8 @@ class Ballot:
 
     votes: list[ResetVote] = field(default_factory=list)
     since_ms: int = 0
+    denied: bool = False
+    """Whether a copy has shown that its book was not reset."""
 
     @property
     def gatherers(self) -> set[int]:
@@ -33,7 +39,17 @@ class Ballot:
         return min(vote.taken_us for vote in self.votes)
 
 
+@dataclass
+class Accepted:
+    """A reset that was accepted: its votes, and who has reported it. None: not known any more, after a restart."""
+
+    taken_us: int
+    votes: list[ResetVote]
+    gatherers: set[int] | None
+
+
 SAME_RESET_US: Final = 60_000_000  # copies of one reset differ by queues and clocks, never by so much
+LATE_REPORT_US: Final = 3_600_000_000  # but a quiet market is sent its next snapshot only then
 ACCEPTED_MAX: Final = 100_000
 
 
@@ -41,39 +57,94 @@ class Ballots:
     """Open votes, by market and book, and the resets that were accepted lately."""
 
     def __init__(self) -> None:
-        self.open: dict[tuple[int, Levels], Ballot] = {}
-        self._accepted: dict[tuple[int, Levels], int] = {}
+        self.open: dict[Key, Ballot] = {}
+        self._accepted: dict[Key, Accepted] = {}
+        self._open_of: defaultdict[int, set[Key]] = defaultdict(set)
+        self._accepted_of: defaultdict[int, set[Key]] = defaultdict(set)
 
-    def accepted(self, vote: ResetVote) -> None:
-        """Remember an accepted reset: a copy that reports it later only confirms it."""
-        self._accepted[(vote.market, (vote.yes, vote.no))] = vote.taken_us
-        if len(self._accepted) > ACCEPTED_MAX:
-            del self._accepted[next(iter(self._accepted))]
+    def restore(self, vote: ResetVote) -> None:
+        """A reset that production has."""
+        self._accept(_key(vote), Accepted(vote.taken_us, [vote], None))
+
+    def accept(self, key: Key) -> Ballot:
+        """Close a ballot: it was a reset. A copy that reports it later only confirms it."""
+        ballot = self.close(key)
+        self._accept(key, Accepted(ballot.taken_us, ballot.votes, ballot.gatherers))
+        return ballot
+
+    def close(self, key: Key) -> Ballot:
+        """Close a ballot."""
+        self._forget(self._open_of, key)
+        return self.open.pop(key)
 
     def confirms(self, vote: ResetVote) -> bool:
         """Whether the vote speaks of a reset that was accepted before."""
-        taken_us = self._accepted.get((vote.market, (vote.yes, vote.no)))
-        return taken_us is not None and abs(vote.taken_us - taken_us) <= SAME_RESET_US
+        accepted = self._accepted.get(_key(vote))
+        if accepted is None:
+            return False
+        same_place = any(_place(vote) == _place(other) for other in accepted.votes)
+        later_us = vote.taken_us - accepted.taken_us
+        if not -SAME_RESET_US <= later_us <= (LATE_REPORT_US if same_place else SAME_RESET_US):
+            return False
+        if accepted.gatherers is not None:
+            accepted.gatherers.add(vote.gatherer)
+        return True
 
     def add(self, vote: ResetVote, now_ms: int) -> None:
         """Count a vote."""
-        ballot = self.open.setdefault((vote.market, (vote.yes, vote.no)), Ballot(since_ms=now_ms))
+        key = _key(vote)
+        ballot = self.open.setdefault(key, Ballot(since_ms=now_ms))
+        self._open_of[vote.market].add(key)
         if vote not in ballot.votes:
             ballot.votes.append(vote)
 
-    def decide(
-        self, key: tuple[int, Levels], through: set[int], undecided: set[int], now_ms: int, wait_ms: int
-    ) -> bool | None:
+    def deny(self, market: int, gatherer: int, run_from_ms: int, taken_us: int, slack_us: int) -> list[Accepted]:
+        """A copy was sent the book that it had folded: what of this contradicts a reset. Returns accepted ones."""
+        contradicted = []
+        for key in self._open_of.get(market, ()):
+            ballot = self.open[key]
+            late = taken_us > ballot.taken_us + slack_us and run_from_ms * 1000 <= ballot.taken_us
+            ballot.denied |= late and gatherer not in ballot.gatherers
+        for key in list(self._accepted_of.get(market, ())):
+            accepted = self._accepted[key]
+            late = taken_us > accepted.taken_us + slack_us and run_from_ms * 1000 <= accepted.taken_us
+            if late and accepted.gatherers is not None and gatherer not in accepted.gatherers:
+                contradicted.append(accepted)
+                del self._accepted[key]
+                self._forget(self._accepted_of, key)
+        return contradicted
+
+    def decide(self, key: Key, through: set[int], undecided: set[int], now_ms: int, wait_ms: int) -> bool | None:
         """True: a reset. False: disputed. None: not yet.
 
         `through`: gatherers whose claims contain the moment. `undecided`: gatherers whose open runs may still come
-        to contain it.
+        to contain it. They are waited for; who says nothing has nothing against it.
         """
         ballot = self.open[key]
-        silent = through - ballot.gatherers
-        awaited = undecided - ballot.gatherers
-        if not silent and not awaited:
-            return True
-        if now_ms - ballot.since_ms < wait_ms:
+        if ballot.denied:
+            return False
+        if (through | undecided) - ballot.gatherers and now_ms - ballot.since_ms < wait_ms:
             return None
-        return not silent
+        return True
+
+    def _accept(self, key: Key, accepted: Accepted) -> None:
+        self._accepted[key] = accepted
+        self._accepted_of[key[0]].add(key)
+        if len(self._accepted) > ACCEPTED_MAX:
+            oldest = next(iter(self._accepted))
+            del self._accepted[oldest]
+            self._forget(self._accepted_of, oldest)
+
+    @staticmethod
+    def _forget(of: defaultdict[int, set[Key]], key: Key) -> None:
+        of[key[0]].discard(key)
+        if not of[key[0]]:
+            del of[key[0]]
+
+
+def _place(vote: ResetVote) -> tuple[int, int]:
+    return (vote.exchange_ms, vote.after_ordinal)
+
+
+def _key(vote: ResetVote) -> Key:
+    return (vote.market, (vote.yes, vote.no))

@@ -1,0 +1,1 @@
+UPDATE store.snapshots SET verified = false WHERE market = $1 AND exchange_ts = $2 AND after_ordinal = $3 AND is_reset
