@@ -1,4 +1,5 @@
 """Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
+Accounts of former days are added up.
 
 A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
 (`store.late_deltas`). Then its partition is dropped, with a short lock timeout: if somebody reads it for long, later.
@@ -23,6 +24,8 @@ from deduplicator.statements import SQL
 
 FIRST_LOOK_S: Final = 5.0
 DAYS_AHEAD: Final = 2
+ACCOUNTS_KEPT: Final = timedelta(days=1)
+"""Each account of a step is kept so long; then those that follow each other become one."""
 LOCK_WAIT: Final = "2s"
 CHECKPOINTS_AT_ONCE: Final = 100
 
@@ -63,6 +66,9 @@ class Retention:
             for ahead in range(DAYS_AHEAD + 1):
                 for table in PARTITIONED:
                     await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))
+            async with connection.transaction():
+                await self._lock(connection)
+                await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
             return await self._behind(connection) if self._archived else []
         finally:
             connection.terminate()

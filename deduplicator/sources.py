@@ -81,9 +81,23 @@ class Sources:
                 self._cursors[name][account.lane] = account.to_batch
         for gatherer in stalled:
             name = self._id_of[gatherer]
-            if name in self._reading:
-                await asyncio.wait([self._reading.pop(name)])  # not cancelled: its connection is good
+            await self._forget(name)
             self._ahead[name] = dict(self._cursors[name])
+
+    async def _forget(self, name: str) -> None:
+        """Let what is being read of a gatherer go; its connection is kept if it answers soon."""
+        task = self._reading.pop(name, None)
+        if task is None:
+            return
+        done, _ = await asyncio.wait([task], timeout=PATIENCE_S)
+        if not done:
+            task.cancel()
+            await asyncio.wait([task])
+            await self._readers[name].close()
+        elif (error := task.exception()) is not None:
+            if not isinstance(error, (StorageError, *CLIENT_ERRORS)):
+                raise error
+            await self._failed(self._readers[name], error)
 
     async def close(self) -> None:
         """Give all connections up."""

@@ -277,9 +277,18 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 @CONFIG
 @click.option("--from", "start", type=MOMENT, required=True, help="UTC")
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@click.option("--without", multiple=True, metavar="GATHERER", help="leave this one out: it is known to be wrong")
 @click.option("--dry-run", is_flag=True, help="only say what would be changed")
 @JSON
-def heal(ticker: str, config_file: Path, start: datetime, end: datetime | None, dry_run: bool, as_json: bool) -> None:
+def heal(
+    ticker: str,
+    config_file: Path,
+    start: datetime,
+    end: datetime | None,
+    without: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
     """Merge a stretch of one market again from what the gatherers still have, and mend production by it.
 
     CONFIG is the deduplicator's file; it may be running. Exits 1 if production has some otherwise than the gatherers.
@@ -288,7 +297,10 @@ def heal(ticker: str, config_file: Path, start: datetime, end: datetime | None, 
 
     config, dsn = _production(config_file)
     since, until = start.replace(tzinfo=UTC), (end or datetime.now(UTC)).replace(tzinfo=UTC)
-    healed = _run(work(config.gatherers, dsn, ticker, since, until, dry_run=dry_run))
+    if unknown := set(without) - {source.id for source in config.gatherers}:
+        raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
+    sources = tuple(source for source in config.gatherers if source.id not in without)
+    healed = _run(work(sources, dsn, ticker, since, until, dry_run=dry_run))
     if as_json:
         print(json.dumps(asdict(healed), default=str))
     else:

@@ -78,6 +78,8 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         _, planned = await heal(fleet, since, "--dry-run")
         assert planned["inserted"] > 30 and planned["runs_restored"] == 3
         assert len(await rows_of(db)) < len(before), "a dry run changes nothing"
+        _, fewer = await heal(fleet, since, "--dry-run", "--without", "gatherer-b")
+        assert fewer["runs_restored"] == 2 and fewer["inserted"] == planned["inserted"]
         code, done = await heal(fleet, since)
         assert code == 0 and done == planned and len(done["gaps_healed"]) == 1
         assert await rows_of(db) == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,7 +13,10 @@ from deduplicator.merge.dropped import hollow
 from tests.world import START_MS, Event, Shape, Station, Stored, derive, held, make_events, merge
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
-SEEDS = range(5000 if LONG else 150)
+TURN = int(os.environ.get("FLEET_SEED", datetime.now(UTC).toordinal() * 10_000))
+"""Half of the seeds are the same every day, half are new ones each day; to have a day's again, set FLEET_SEED to it."""
+COUNT = 5000 if LONG else 200
+SEEDS = [*range(COUNT // 2), *range(TURN, TURN + COUNT // 2)]
 SIDE = {"yes": 0, "no": 1}
 
 

@@ -158,3 +158,21 @@ async def test_a_day_that_somebody_reads_is_dropped_later(site: Site) -> None:
     assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
     assert site.archived() == [(n, 5) for n in range(4)]
     await reader.close()
+
+
+async def test_old_accounts_are_added_up_where_they_follow_each_other(site: Site) -> None:
+    """A hole stays visible, recent ones stay as they are, and the sums are what they were."""
+    await site.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g', gen_random_uuid())")
+    rows = [(1, 3, 2), (4, 4, 2), (5, 9, 2), (11, 12, 2), (13, 20, 0), (21, 30, 0)]
+    for first, last, days_old in rows:
+        await site.db.execute(
+            "INSERT INTO store.accounts SELECT gatherer, 0, $1, $2, 10, 3, 4, 1, 1, 1, now() - $3 * interval '1 day'"
+            " FROM store.gatherers",
+            first,
+            last,
+            days_old,
+        )
+    for _ in range(2):
+        await site.retention(archived=False).look()
+        left = await site.db.fetch("SELECT from_batch, to_batch, received, inserted FROM store.accounts ORDER BY 1")
+        assert [tuple(row) for row in left] == [(1, 9, 30, 9), (11, 12, 10, 3), (13, 20, 10, 3), (21, 30, 10, 3)]
