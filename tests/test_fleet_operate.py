@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
@@ -40,6 +41,23 @@ def value(metrics: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(name))
 
 
+async def browse(config: str, truth: Truth, ticker: str) -> None:
+    """Markets, one market, the library's queries, and what comes in."""
+    code, listed = await fleet_command("markets", "--config", config, "--sort", "volume")
+    assert code == 0 and {market["ticker"] for market in listed} == set(truth.books)
+    code, one = await fleet_command("market", ticker, "--config", config)
+    assert code == 0 and one["recorded_by"] == "gatherer-a gatherer-b gatherer-c" and one["gaps"] <= 1
+    assert (await fleet_command("market", "KXNONE", "--config", config))[0] == 1
+    code, library = await fleet_command("query", "--config", config)
+    assert code == 0 and {row["name"] for row in library} >= {"changes", "book", "leader"}
+    span = ["--from", f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"]
+    span += ["--to", f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"]
+    code, changes = await fleet_command("query", "changes", "--config", config, "--ticker", ticker, *span)
+    assert code == 0 and len(changes) == sum(key[0] == ticker for key in truth.deltas)
+    code, told = await fleet_command("query", "changes", "--config", config, *span)
+    assert code == 2 and "needs --ticker" in told
+
+
 async def test_a_running_fleet_answers_its_operator() -> None:
     """Health, readiness, metrics, status, gaps, books, an export of the unfinished hour, and exit codes."""
     plan = Plan(simulator=("--markets", "6", "--rate", "300"))
@@ -56,6 +74,10 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         assert value((await get(fleet, "gatherer-a", "/metrics"))[1], "gatherer_frames_received_total") > 100
         assert value((await get(fleet, "deduplicator", "/metrics"))[1], "deduplicator_delta_copies_total") > 100
 
+        config = str(fleet.config("deduplicator"))
+        code, row = await fleet_command("tail", "deltas", "KXSIM-0-T0.00", "--config", config, "--seconds", "3")
+        assert code == 0 and row["ticker"] == "KXSIM-0-T0.00" and row["side"] in ("yes", "no")
+
         fleet.kill("gatherer-c")
         for _ in range(100):
             status, why = await get(fleet, "deduplicator", "/readyz")
@@ -66,7 +88,6 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         fleet.start_gatherer("gatherer-c")
 
         assert_equal(await judge(fleet, strict=True))
-        config = str(fleet.config("deduplicator"))
         code, gaps = await fleet_command("gaps", "--config", config)
         assert code == 0 and {gap["reason"] for gap in gaps} <= {"before_subscription"}
         truth = Truth.read(fleet.truth)
@@ -76,6 +97,7 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         assert {(r["side"], r["price"]): r["size"] for r in book} == {
             (side, str(price)): str(size) for (side, price), size in truth.books[ticker].items()
         }
+        await browse(config, truth, ticker)
         for name in plan.gatherers:
             assert await fleet.terminate(name) == 0, fleet.log_tail(name)
         code, exported = await fleet_command("export", "--now", "--config", config)

@@ -14,13 +14,13 @@ import pytest
 
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
+from fleet import library
 
-PAGE = Path(__file__).parent.parent / "docs" / "queries.md"
 ROWS = Path(__file__).parent / "production_with_rows.sql"
-QUERIES = re.findall(r"^## (.+?)$.*?```sql\n(.+?);\n```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+QUERIES = [(query.name, query.example()) for query in library.load().values()]
 DAYS = [datetime(2026, 11, day, tzinfo=UTC) for day in (20, 21, 22)]
-EMPTY = {"Is this stretch complete?", "What contradicts the promise"}
-BY_TIME_ALONE = {"The busiest markets of an hour"}
+EMPTY = {"complete", "conflicts"}
+BY_TIME_ALONE = {"busiest"}
 LARGE = re.compile(r"^(deltas|trades|tickers)_p(\d{8})$")
 
 
@@ -45,9 +45,19 @@ def scans(node: dict[str, Any]) -> list[dict[str, Any]]:
     return found + [scan for child in node.get("Plans", ()) for scan in scans(child)]
 
 
-def test_the_page_has_queries() -> None:
-    """Or the tests below would say nothing."""
-    assert len(QUERIES) >= 14 and len({title for title, _ in QUERIES}) == len(QUERIES)
+def test_the_page_is_that_of_the_library() -> None:
+    """`python -m fleet.library > docs/queries.md` was run after the last change."""
+    assert (Path(__file__).parent.parent / "docs" / "queries.md").read_text() == library.page()
+    assert {file.stem for file in library.FOLDER.glob("*.sql")} == set(library.load())
+
+
+def test_parameters_are_bound_by_name() -> None:
+    """Each once, whatever the order; casts are none."""
+    query = library.Query("x", "", "", "SELECT :to::timestamptz WHERE a = :ticker AND b < :to")
+    assert query.parameters == ["to", "ticker"]
+    assert query.bound({"ticker": "T", "to": 5}) == ("SELECT $1::timestamptz WHERE a = $2 AND b < $1", [5, "T"])
+    with pytest.raises(KeyError):
+        query.bound({"to": 5})
 
 
 async def test_every_query_runs_with_an_index_and_pruned_partitions(db: asyncpg.Connection) -> None:
@@ -73,7 +83,7 @@ async def test_every_query_runs_with_an_index_and_pruned_partitions(db: asyncpg.
 async def test_the_plan_that_the_test_looks_for_is_one_that_can_be_missing(db: asyncpg.Connection) -> None:
     """Without the index the same query reads everything."""
     await db.execute("DROP INDEX store.trades_market")
-    query = dict(QUERIES)["A market's trades of a day"]
+    query = dict(QUERIES)["trades"]
     plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))[0]["Plan"]
     assert any(node["Node Type"] == "Seq Scan" and LARGE.match(node["Relation Name"]) for node in scans(plan))
     assert DAYS[1] - DAYS[0] == timedelta(days=1)

@@ -1,0 +1,1 @@
+"""The commands of `fleet`, by what they are for."""

@@ -1,0 +1,161 @@
+"""Mending: what is loaded, merged, read or exported again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common.numbers import EPOCH, ONE_US
+from common.storage.database import connect
+from fleet.commands.base import CONFIG, JSON, MOMENT, gatherer, main, production, show, to_end, utc
+
+
+@main.command()
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@JSON
+def reload(config_file: Path, start: datetime, end: datetime | None, as_json: bool) -> None:
+    """Load a part of a gatherer's journal again, with today's code; CONFIG is the gatherer's file.
+
+    The rows become new batches in a lane of their own: production confirms what it has and takes what it lacks.
+    """
+    from gatherer.reload import Reloaded
+    from gatherer.reload import reload as work
+
+    config, dsn = gatherer(config_file)
+    until = utc(end)
+
+    async def report(so_far: Reloaded) -> None:
+        if not as_json:
+            print(f"lane {so_far.source_lane} into {so_far.lane}: {so_far.frames} frames, {so_far.delta_rows} changes")
+
+    async def run() -> list[Reloaded]:
+        connection = await connect(dsn)
+        try:
+            return await work(config, connection, microseconds(utc(start)), microseconds(until), report)
+        finally:
+            await connection.close()
+
+    show([asdict(one) for one in to_end(run())], as_json, "Loaded again")
+
+
+def microseconds(at: datetime) -> int:
+    return (at - EPOCH) // ONE_US
+
+
+@main.command()
+@click.argument("ticker")
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@click.option("--without", multiple=True, metavar="GATHERER", help="leave this one out: it is known to be wrong")
+@click.option("--dry-run", is_flag=True, help="only say what would be changed")
+@JSON
+def heal(
+    ticker: str,
+    config_file: Path,
+    start: datetime,
+    end: datetime | None,
+    without: tuple[str, ...],
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Merge a stretch of one market again from what the gatherers still have, and mend production by it.
+
+    CONFIG is the deduplicator's file; it may be running. Exits 1 if production has some otherwise than the gatherers.
+    """
+    from deduplicator.heal import heal as work
+
+    config, dsn = production(config_file)
+    since, until = utc(start), utc(end)
+    if unknown := set(without) - {source.id for source in config.gatherers}:
+        raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
+    sources = tuple(source for source in config.gatherers if source.id not in without)
+    healed = to_end(work(sources, dsn, ticker, since, until, dry_run=dry_run))
+    if as_json:
+        print(json.dumps(asdict(healed), default=str))
+    else:
+        rows = [{"what": name.replace("_", " "), "": told(value)} for name, value in asdict(healed).items()]
+        show(rows, False, "Would be healed" if dry_run else "Healed")
+    sys.exit(1 if healed.otherwise else 0)
+
+
+def told(value: Any) -> str:
+    """A value of a report in a table's cell."""
+    if isinstance(value, dict):
+        return "\n".join(f"{name}: {text}" for name, text in value.items())
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+@main.command()
+@click.argument("tickers", nargs=-1)
+@CONFIG
+@click.option("--from", "start", type=MOMENT, required=True, help="UTC")
+@click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
+@click.option("--period", type=click.Choice(["1", "60", "1440"]), default="60", show_default=True, help="minutes")
+@click.option("--series", help="without TICKERS: only markets of this series")
+@JSON
+def backfill(
+    tickers: tuple[str, ...],
+    config_file: Path,
+    start: datetime,
+    end: datetime | None,
+    period: str,
+    series: str | None,
+    as_json: bool,
+) -> None:
+    """Read the exchange's own candlesticks of markets into production: of TICKERS, or of all that were never recorded.
+
+    CONFIG is the deduplicator's file.
+    """
+    from common.exchange.rest import Rest
+    from common.exchange.signing import Signer
+    from deduplicator.backfill import Backfilled, never_seen
+    from deduplicator.backfill import backfill as work
+
+    config, dsn = production(config_file)
+    since, until = utc(start), utc(end)
+
+    def tell(so_far: Backfilled) -> None:
+        if not as_json:
+            print(f"{so_far.markets} markets, {so_far.candles} candlesticks", flush=True)
+
+    async def run() -> Backfilled:
+        signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
+        connection = await connect(dsn)
+        try:
+            async with Rest(config.kalshi.rest_url, signer) as rest:
+                wanted = list(tickers) or await never_seen(connection, since, until, series)
+                return await work(rest, connection, wanted, int(period), since, until, tell)
+        finally:
+            await connection.close()
+
+    show([asdict(to_end(run()))], as_json, "Backfilled")
+
+
+@main.command()
+@CONFIG
+@click.option("--now", is_flag=True, help="the present, unfinished hour as well")
+@click.option("--hours", default=1, show_default=True, help="with --now: how many hours before it")
+@JSON
+def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
+    """Write hours of production to the archive: those that are due, or with --now the present one too."""
+    from deduplicator.archive.exporter import Exporter
+
+    config, dsn = production(config_file)
+    if config.archive is None:
+        raise click.UsageError(f"{config_file} has no section `archive`")
+    exporter = Exporter(config.archive, dsn)
+    if now:
+        manifests = to_end(exporter.export_now(hours))
+        rows = [{"hour": m["hour"], **{n: r["rows"] for n, r in m["relations"].items()}} for m in manifests]
+    else:
+        rows = [{"hour": str(hour)} for hour in to_end(exporter.export_due())]
+    show(rows, as_json, "Exported")

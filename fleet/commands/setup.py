@@ -1,0 +1,99 @@
+"""Setting up: configurations, databases, what keeps a process from working, and the demo."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from common import cli
+from common.config.load import check_private_key_file, load_any
+from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.errors import FleetError
+from common.storage import embedded
+from common.storage.migrate import migrate as migrate_schema
+from fleet.commands.base import CONFIG, JSON, fetch, gatherer, main, show, to_end
+from fleet.statements import SQL
+
+
+@main.command()
+def demo() -> None:
+    """A whole fleet on this machine for a minute, broken on the way; exits 0 only if production equals the exchange."""
+    from fleet.demo import run
+
+    sys.exit(0 if to_end(run()) else 1)
+
+
+@main.command("check-config")
+@CONFIG
+def check_config(config_file: Path) -> None:
+    """Read a configuration file and its key file; say what is wrong, or that nothing is."""
+    try:
+        config = load_any(config_file)
+        check_private_key_file(str(config_file), config.kalshi)
+    except FleetError as error:
+        cli.fail(error)
+    kind = "gatherer" if isinstance(config, GathererConfig) else "deduplicator"
+    print(f"{config_file}: a correct {kind} configuration")
+
+
+@main.command()
+@CONFIG
+@click.option(
+    "--dial", is_flag=True, help="open as many connections as configured, at once (not beside a running gatherer)"
+)
+@JSON
+def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
+    """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
+    from fleet.doctor import examine
+
+    try:
+        config = load_any(config_file)
+    except FleetError as error:
+        cli.fail(error)
+
+    async def work() -> list[dict[str, Any]]:
+        return [asdict(finding) async for finding in examine(config_file, config, dials=dial)]
+
+    findings = to_end(work())
+    show(findings, as_json, str(config_file))
+    sys.exit(0 if all(finding["ok"] for finding in findings) else 1)
+
+
+@main.command()
+@CONFIG
+def migrate(config_file: Path) -> None:
+    """Create or upgrade the database that the file names."""
+    try:
+        config = load_any(config_file)
+    except FleetError as error:
+        cli.fail(error)
+
+    async def work() -> list[str]:
+        if isinstance(config, DeduplicatorConfig):
+            dsn, schema = config.production.dsn.get_secret_value(), "production"
+        else:
+            dsn, schema = config.database.dsn.get_secret_value(), "gatherer"
+        if embedded.is_embedded(dsn):
+            async with embedded.EmbeddedServer.of_dsn(dsn) as server:
+                return await asyncio.to_thread(migrate_schema, server.dsn, schema)  # type: ignore[arg-type]
+        return await asyncio.to_thread(migrate_schema, dsn, schema)  # type: ignore[arg-type]
+
+    applied = to_end(work())
+    print("\n".join(f"applied {name}" for name in applied) or "the schema is current")
+
+
+@main.command()
+@CONFIG
+@click.option("--retire", metavar="CONSUMER", help="forget a consumer: retention waits for it no longer")
+@JSON
+def consumers(config_file: Path, retire: str | None, as_json: bool) -> None:
+    """Who reads a gatherer's database, and how far each has stored it; CONFIG is the gatherer's file."""
+    _, dsn = gatherer(config_file)
+    if retire is not None and not to_end(fetch(dsn, SQL["retire_consumer"], retire)):
+        raise click.UsageError(f"{retire!r} is no consumer of this gatherer")
+    show(to_end(fetch(dsn, SQL["consumers"])), as_json, "Consumers")

@@ -1,0 +1,2 @@
+-- Candlesticks of a market by minute
+SELECT * FROM candles(:ticker, 1, :from, :to)

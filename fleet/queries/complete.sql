@@ -1,0 +1,10 @@
+-- Is a stretch of a market's book complete?
+-- No row: everything that happened to the market's book in it is here.
+SELECT g.started_at, g.ended_at, g.reason
+  FROM coverage_gaps g
+ WHERE g.ticker = :ticker AND g.channel = 'orderbook_delta' AND g.healed_at IS NULL
+   AND g.started_at < :to AND g.ended_at > :from
+UNION ALL
+SELECT c.sealed_until, :to::timestamptz, 'not sealed yet'
+  FROM coverage c
+ WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta' AND c.sealed_until < :to

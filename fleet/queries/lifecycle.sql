@@ -1,0 +1,2 @@
+-- A market's life, as the exchange told it
+SELECT exchange_ts, event_type, payload FROM lifecycle_events WHERE ticker = :ticker ORDER BY received_at
