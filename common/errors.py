@@ -12,6 +12,7 @@ and what mends it.
         RateLimited          the exchange asked to slow down
         ExchangeUnavailable  no usable answer
       StorageError
+        DatabaseUnreachable  nobody answers at the database's address, or not now
         SchemaMismatch       the database's schema is older or newer than the code
         EmbeddedServerError  the project's own PostgreSQL did not start
         Fenced               another deduplicator holds the lease
@@ -75,6 +76,12 @@ class ExchangeUnavailable(ExchangeError):
 
 class StorageError(FleetError):
     """A database cannot be used as asked."""
+
+
+class DatabaseUnreachable(StorageError):
+    """Nobody answers at the database's address, or not now: later somebody may."""
+
+    retryable = True
 
 
 class SchemaMismatch(StorageError):

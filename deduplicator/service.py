@@ -124,8 +124,8 @@ class Deduplicator:
                 self._failure = f"the merge's state is renewed: {why}"
                 log.get().info("merge_state_renewed", why=str(why))
             except (StorageError, *CLIENT_ERRORS) as error:
-                if self._epoch is None:
-                    raise  # at the start it is more likely a wrong address or schema than an outage
+                if self._epoch is None and isinstance(error, StorageError) and not error.retryable:
+                    raise  # at the start it is a wrong address, account or schema: a person must mend it
                 self._failure = f"{type(error).__name__}: {error}"
                 log.get().warning("production_failed", error=self._failure)
 
@@ -203,10 +203,10 @@ class Deduplicator:
     # -- what others see ---------------------------------------------------------------------------------------
 
     def _why_not_ready(self) -> str | None:
-        if self._sources is None:
-            return "the merge's state is not restored yet"
         if self._failure:
             return f"production: {self._failure}"
+        if self._sources is None:
+            return "the merge's state is not restored yet"
         unread = self._sources.unread()
         return f"not reading {'; '.join(unread)}" if unread else None
 

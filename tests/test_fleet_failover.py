@@ -9,7 +9,7 @@ import random
 import signal
 from collections.abc import AsyncIterator, Callable
 
-from common.cli import EXIT_FENCED
+from common.cli import EXIT_CONFIG, EXIT_FENCED
 from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer, socket_dir
@@ -208,3 +208,34 @@ async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -
         assert_equal(await judge(fleet, strict=True))
         assert all(row["healed_at"] for row in await connection.fetch(gaps))
         await connection.close()
+
+
+async def test_a_deduplicator_that_starts_before_its_database_waits_for_it() -> None:
+    """It says why it is not ready; a wrong schema still ends it, for a person must mend that."""
+    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "4", "--rate", "100"))
+    async with (
+        LocalFleet(plan) as fleet,
+        EmbeddedServer(fleet.folder / "production") as server,
+        Proxy(fleet.folder / "relay", socket_dir(server.folder)) as relay,
+    ):
+        fleet.databases["production"] = relay.dsn
+        await fleet.start_simulator()
+        fleet.start_gatherer("gatherer-a")
+        await fleet.ready("gatherer-a")
+        relay.refusing = True
+        fleet.start_deduplicator()
+        for _ in range(100):
+            await asyncio.sleep(0.1)
+            status = await fleet.status("deduplicator")
+            if status is not None and "cannot be reached" in status["ready"]:
+                break
+        assert status is not None and "production: DatabaseUnreachable" in status["ready"]
+        relay.refusing = False
+        assert await asyncio.to_thread(fleet.processes["deduplicator"].wait, 60) == EXIT_CONFIG
+        assert "fleet migrate" in fleet.log_tail("deduplicator")
+        await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+        relay.refusing = True
+        fleet.start_deduplicator()
+        await asyncio.sleep(2)
+        relay.refusing = False
+        await fleet.ready("deduplicator")

@@ -10,7 +10,7 @@ from typing import Final
 
 import asyncpg
 
-from common.errors import StorageError
+from common.errors import DatabaseUnreachable, StorageError
 from common.storage import embedded
 from common.storage.address import without_password
 from common.storage.migrate import Schema, migrate
@@ -24,6 +24,14 @@ CLIENT_ERRORS: Final = (
     asyncpg.InternalClientError,  # what a connection that dies in mid-COPY raises
     TimeoutError,
 )
+NOT_NOW: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.CannotConnectNowError,  # it is starting or stopping
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ConnectionDoesNotExistError,
+)
+"""Why a connection was not made, if another try may make it."""
 REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What is wrong with a row, not with the database."""
 
@@ -64,7 +72,8 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
         raise StorageError("the database cannot be reached: its dsn is not a PostgreSQL address") from error
     except CLIENT_ERRORS as error:
         text = without_password(address, f"{type(error).__name__}: {error}")
-        raise StorageError(f"the database cannot be reached: {text}") from error
+        kind = DatabaseUnreachable if isinstance(error, NOT_NOW) else StorageError
+        raise kind(f"the database cannot be reached: {text}") from error
     return connection
 
 
