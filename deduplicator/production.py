@@ -168,11 +168,14 @@ class Production:
         columns = await binary.read(self._db, HELD_LAYOUT, SQL["restore_held"], names)
         for market, channel, start, end in binary.rows(columns):
             claims.restore_held(market, channels_[channel], (start, end))
-        for query in ("restore_ends", "restore_excluded"):
-            for row in await self._db.fetch(SQL[query]):
-                to_ms = 0 if row["cover_to"] is None else ms_of_datetime(row["cover_to"])
-                key = (row["gatherer"], row["lane"], row["run"])
-                claims.restore_end(row["market"], row["channel"], key, to_ms, row["reason"])
+        for row in await self._db.fetch(SQL["restore_ends"]):
+            claims.restore_end(row["market"], row["channel"], row["gatherer"], row["reason"])
+        for row in await self._db.fetch(SQL["restore_excluded"]):
+            key = (row["gatherer"], row["lane"], row["run"])
+            start, lost = ms_of_datetime(row["cover_from"]), ms_of_datetime(row["cover_to"])
+            run_ = RunState(key, row["slice"], row["market"], row["channel"], start)
+            run_.excluded_from_ms, run_.reason = lost, "conflict"
+            claims.restore_excluded(run_)
 
     async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
         """Give the store what production has of these markets (none: all) in a stretch of time."""
@@ -290,6 +293,8 @@ class Production:
                     heal.reason,
                     json.dumps(heal.had),
                 )
+        for part in changes.parts:
+            await db.execute(SQL["add_part"], *part.key, part.market, part.channel, *map(datetime_of_ms, part.interval))
         for gap in changes.gaps:
             await db.execute(
                 SQL["add_gap"],

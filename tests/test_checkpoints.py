@@ -1,4 +1,4 @@
-"""Checkpoint books: `book_at` gives the same with and without them, and reads little."""
+"""What production keeps of the merge's state: checkpoint books, with which `book_at` reads little, and claims."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import numpy as np
 import pytest
 
 from common.config.schema import Checkpoints as Config
@@ -19,8 +20,21 @@ from common.numbers import ms_of_datetime
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from deduplicator.checkpoints import Checkpoints
-from deduplicator.merge.copies import BookWritten, Changes, GapHealed
+from deduplicator.merge import coverage
+from deduplicator.merge.copies import (
+    BookWritten,
+    Changes,
+    Copy,
+    Deltas,
+    GapHealed,
+    Horizon,
+    RunStart,
+    SliceStart,
+    Snapshot,
+)
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.production import Production
+from deduplicator.reader import Batches
 
 DAY = datetime(2026, 11, 21, tzinfo=UTC)
 DAY_MS = ms_of_datetime(DAY)
@@ -161,3 +175,49 @@ async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_che
     touched = read(plan[0]["Plan"])
     assert 0 < touched <= 10_001, plan
     await db.close()
+
+
+async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(server: EmbeddedServer) -> None:
+    """And one that has not is still without it, until a snapshot proves it right."""
+    limits = Limits(1000, 10_000_000, 1_000_000)
+    connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    production = Production(connection, "test")
+    await production.take_lease()
+    for _ in range(2):
+        await connection.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g', gen_random_uuid())")
+
+    def a_copy(gatherer: int, batch: int, horizon: int, *rows: tuple[int, int]) -> Copy:
+        made = Copy(gatherer, 0, batch, batch, delta_frames=len(rows))
+        times = np.array([DAY_MS + ms for ms, _ in rows], np.int64)
+        one = np.ones(len(rows), np.int64)
+        made.deltas = Deltas(one, one, times, times, one * 0, -one, one * 0, one, np.array([d for _, d in rows]), times)
+        if batch == 1:
+            made.slices = [SliceStart(1, 7, 1, "orderbook_delta")]
+            made.runs = [RunStart(1, 1, MARKET, DAY_MS)]
+        made.horizons = [Horizon(1, DAY_MS + horizon, False, "")]
+        return made
+
+    async def step(merger: Merger, *copies: Copy) -> None:
+        changes = merger.step(list(copies), 0)
+        batches = [Batches(copy, {}) for copy in copies]
+        await production.store(changes, batches)
+
+    def held(merger: Merger) -> list[tuple[int, int]]:
+        line = merger.claims.line(MARKET, "orderbook_delta")
+        return [(a - DAY_MS, b - DAY_MS) for a, b in coverage.covered(line, merger.claims.slices)]
+
+    merger = await production.restore(limits, DAY_MS)
+    await step(merger, a_copy(1, 1, 10, (1, 5), (3, 6), (5, 7)), a_copy(2, 1, 10, (1, 5), (3, 9), (5, 7)))
+    assert held(merger) == [(0, 3)]
+    merger = await production.restore(limits, DAY_MS)
+    assert held(merger) == [(0, 3)]
+    proof = a_copy(1, 2, 20, (12, 1))
+    proof.snapshots = [Snapshot(1, MARKET, "audit", DAY_MS + 5, 0, 1, DAY_MS * 1000, (), ())]
+    await step(merger, proof)
+    await step(merger, a_copy(1, 3, 30, (25, 1)), a_copy(2, 2, 30, (25, 2)))
+    assert held(merger) == [(0, 3), (13, 30)]
+    merger = await production.restore(limits, DAY_MS)
+    assert held(merger) == [(0, 3), (13, 30)]
+    rows = await connection.fetch("SELECT exchange_ts, delta FROM store.deltas ORDER BY 1")
+    assert [(ms_of_datetime(row["exchange_ts"]) - DAY_MS, row["delta"]) for row in rows] == [(1, 5), (3, 6), (25, 1)]
+    await connection.close()

@@ -8,8 +8,8 @@ import random
 import numpy as np
 import pytest
 
-from deduplicator.merge import disputes, heads, intervals
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge import coverage, disputes, heads, intervals
+from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
 from deduplicator.merge.merger import Limits, Merger
 from tests.world import START_MS, Stored
@@ -237,6 +237,52 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
     store.forget(10_000, 300)
     assert len(store) <= 300
     assert store.floor_ms > START_MS
+
+
+def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() -> None:
+    """Of two that contradict each other; what it was passed over for stays a gap, and the other stays without a say."""
+    bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    stored = Stored()
+    stored.take(merger.step([a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, bad, horizon=5)], 0))
+    assert stored.alarms["conflict"] == 1 and (1, START_MS + 4, 0) not in stored.deltas
+    right = a_copy(1, [(6, 0, 3), (8, 0, 4)], batch=2, horizon=10)
+    right.snapshots = [Snapshot(1, 1, "audit", START_MS + 4, 0, 1, START_MS * 1000, (), ())]
+    wrong = a_copy(2, [(6, 0, 7), (8, 0, 9)], batch=2, horizon=10)
+    stored.take(merger.step([right, wrong], 1))
+    assert stored.alarms["say_regained"] == 1
+    stored.take(merger.step([a_copy(1, [(9, 0, 2), (12, 0, 5)], batch=3, horizon=20)], 2))
+    stored.take(merger.step([a_copy(2, [(9, 0, 1), (12, 0, 1)], batch=3, horizon=20)], 3))
+    for later in (2000, 4000):
+        stored.take(merger.step([], later))
+    seen = {at - START_MS: content[2] for (_, at, _), content in stored.deltas.items() if at > START_MS + 1}
+    assert seen == {2: 7, 9: 2, 12: 5}, "rows of the step in which the snapshot came were passed over"
+    line = merger.claims.line(1, "orderbook_delta")
+    assert held_of(merger) == [(START_MS, START_MS + 2), (START_MS + 9, START_MS + 20)]
+    assert {gap: why for gap, (why, _) in line.gaps.items()} == {(START_MS + 2, START_MS + 9): "conflict"}
+    assert stored.alarms["conflict"] == 1 and stored.received == stored.accounted
+
+
+def test_a_snapshot_from_before_a_contradiction_proves_nothing() -> None:
+    """Nor one of the same millisecond that was read with it; one that is read later does."""
+    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    first, second = a_copy(1, GOOD, horizon=5), a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 99)], horizon=5)
+    audits = [Snapshot(1, 1, "audit", START_MS + ms, 0, 1, START_MS * 1000, (), ()) for ms in (1, 2)]
+    first.snapshots = audits
+    assert not merger.step([first, second], 0).alarms["say_regained"]
+    later = a_copy(1, [], batch=2, horizon=6)
+    later.snapshots = audits[:1]
+    assert not merger.step([later], 1).alarms["say_regained"]
+    later = a_copy(1, [], batch=3, horizon=7)
+    later.snapshots = audits[1:]
+    assert merger.step([later], 2).alarms["say_regained"] == 1
+
+
+def held_of(merger: Merger) -> list[intervals.Interval]:
+    """What is provably held of market 1."""
+    return coverage.covered(merger.claims.line(1, "orderbook_delta"), merger.claims.slices)
 
 
 def test_content_packs_exactly() -> None:

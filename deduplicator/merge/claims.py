@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import Final
 
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.copies import Changes, Copy, GapWritten, RunChange, RunKey, SliceChange
+from deduplicator.merge.copies import Changes, Copy, GapWritten, PartHeld, RunChange, RunKey, SliceChange
 from deduplicator.merge.coverage import RunState, SliceState, TimeLine
 
 NEVER_MS: Final = 1 << 61
@@ -25,12 +25,16 @@ class Claims:
         self.slices: dict[RunKey, SliceState] = {}
         self.runs: dict[RunKey, RunState] = {}
         self.lines: dict[tuple[int, str], TimeLine] = {}
-        self.excluded: dict[RunKey, int] = {}
-        """Runs without a say, from which millisecond on (rule 3)."""
+        self.excluded: dict[RunKey, list[intervals.Interval]] = {}
+        """By run: the stretches in which it has no say (rule 3); the last one may be without an end."""
+        self.passed_over: dict[RunKey, int] = {}
+        """The greatest millisecond of the rows of a run without a say that were not used."""
         self.ended: list[tuple[RunKey, int]] = []
         """Runs that ended in this step, and where; whoever keeps something of a run looks here."""
         self.forgotten: list[RunKey] = []
         """Runs of slices that are over: they say nothing more."""
+        self._just_excluded: set[RunKey] = set()
+        """Runs that lost their say in this step."""
         self._watched: set[tuple[int, str]] = set()
         self._of_slice: defaultdict[RunKey, list[RunKey]] = defaultdict(list)
 
@@ -50,11 +54,15 @@ class Claims:
         line.done = intervals.union([*line.done, held])
         self._watched.add((market, channel))
 
-    def restore_end(self, market: int, channel: str, run_key: RunKey, to_ms: int, reason: str) -> None:
-        """The last run of a gatherer that ended, and why."""
-        self.line(market, channel).note_end(run_key[0], reason)
-        if reason == "conflict":
-            self.excluded[run_key] = to_ms
+    def restore_end(self, market: int, channel: str, gatherer: int, reason: str) -> None:
+        """Why the last run of a gatherer ended."""
+        self.line(market, channel).note_end(gatherer, reason)
+
+    def restore_excluded(self, run: RunState) -> None:
+        """A run that lost its say (`excluded_from_ms`) and may get it back."""
+        assert run.excluded_from_ms is not None
+        self.restore_run(run)
+        self.excluded[run.key] = [(run.excluded_from_ms, NEVER_MS)]
 
     def restore_gap(
         self, market: int, channel: str, interval: intervals.Interval, reason: str, had: dict[int, str]
@@ -111,7 +119,7 @@ class Claims:
             line = self.line(found.market, found.channel)
             self._watched.add((found.market, found.channel))
             if event.event == "covers":
-                if found.cover_to_ms is None:
+                if found.cover_to_ms is None and found.key not in self.excluded:
                     found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
                     line.begin(found)
             elif event.event == "ended":
@@ -149,13 +157,37 @@ class Claims:
         hit = []
         for run in self.runs.values():
             if run.market == market and run.key[0] in gatherers and run.excluded_from_ms is None:
-                run.excluded_from_ms = self.excluded[run.key] = ms
+                run.excluded_from_ms = ms
+                self._just_excluded.add(run.key)
+                self.excluded.setdefault(run.key, []).append((ms, NEVER_MS))
                 run.reason = "conflict"
                 self.line(market, ORDERBOOK).note_end(run.key[0], "conflict")
                 self._changed(run, changes)
                 hit.append(run.key)
         self._watched.add((market, ORDERBOOK))
         return hit
+
+    def resume(self, key: RunKey, place_ms: int, changes: Changes) -> None:
+        """A snapshot equals the book of a run at a place: if it had lost its say before, it has it again from there on.
+
+        Not for rows that were passed over already: they are not read again.
+        """
+        run = self.runs.get(key)
+        if run is None or run.excluded_from_ms is None or run.cover_to_ms is not None:
+            return
+        if place_ms < run.excluded_from_ms or (place_ms == run.excluded_from_ms and key in self._just_excluded):
+            return  # it was sent before the contradiction, or may have been
+        held = (run.cover_from_ms, run.excluded_from_ms)
+        from_ms = max(place_ms, self.passed_over.get(key, place_ms)) + 1
+        line = self.line(run.market, run.channel)
+        if held[0] < held[1]:
+            line.done = intervals.union([*line.done, held])
+            changes.parts.append(PartHeld(key, run.market, run.channel, held))
+        self.excluded[key][-1] = (run.excluded_from_ms, from_ms)
+        run.cover_from_ms, run.excluded_from_ms, run.reason = from_ms, None, ""
+        changes.alarms["say_regained"] += 1
+        self._watched.add((run.market, run.channel))
+        self._changed(run, changes)
 
     def _end(self, run: RunState, to_ms: int, reason: str) -> None:
         if run.cover_to_ms is None:
@@ -170,6 +202,7 @@ class Claims:
         """A run whose slice is over says nothing more; its head rows keep what they need."""
         del self.runs[run.key]
         self.excluded.pop(run.key, None)
+        self.passed_over.pop(run.key, None)
         self.forgotten.append(run.key)
 
     def _retract(self, line: TimeLine, run: RunState, stretch: intervals.Interval, changes: Changes) -> None:
@@ -219,6 +252,7 @@ class Claims:
 
     def settle(self, changes: Changes, now_ms: int, hole_wait_ms: int) -> None:
         """Rules 5 to 7 on every time line that has something open."""
+        self._just_excluded.clear()
         again: set[tuple[int, str]] = set()
         for market, channel in self._watched:
             written, heals, waiting = coverage.settle(

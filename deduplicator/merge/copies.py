@@ -166,6 +166,15 @@ class RunChange(NamedTuple):
     reason: str
 
 
+class PartHeld(NamedTuple):
+    """What a run held before a contradiction, now that it has its say again."""
+
+    key: RunKey
+    market: int
+    channel: str
+    interval: Interval
+
+
 class SliceChange(NamedTuple):
     """A slice as it is now."""
 
@@ -237,6 +246,7 @@ class Changes:
     conflicts: list[Conflict] = field(default_factory=list)
     slices: dict[tuple[int, int, int], SliceChange] = field(default_factory=dict)
     runs: dict[RunKey, RunChange] = field(default_factory=dict)
+    parts: list[PartHeld] = field(default_factory=list)
     gaps: list[GapWritten] = field(default_factory=list)
     heals: list[GapHealed] = field(default_factory=list)
     books: list[BookWritten] = field(default_factory=list)

@@ -148,6 +148,11 @@ class IdentityStore:
         relative = (key >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
         return self.markets.number(index), relative + self.base_ms, key & (ORDINALS - 1)
 
+    def milliseconds(self, keys: U64) -> I64:
+        """The exchange milliseconds of keys."""
+        relative: I64 = ((keys >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
+        return relative + self.base_ms
+
     def locate(self, keys: U64) -> Places:
         """Look keys up; sorted ones are found faster."""
         old, young = self._old.find(keys), self._young.find(keys)

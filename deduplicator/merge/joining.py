@@ -91,10 +91,19 @@ class Joining:
         """Rows with known ordinals of runs that still have a say."""
         deltas = copy.deltas
         usable = deltas.ordinal >= 0
-        for key, from_ms in self._claims.excluded.items():
-            if key[:2] == (copy.gatherer, copy.lane):
-                usable &= ~((deltas.run == key[2]) & (deltas.exchange_ms >= from_ms))
+        for key, stretches in self._claims.excluded.items():
+            if key[:2] != (copy.gatherer, copy.lane):
+                continue
+            for from_ms, to_ms in stretches:
+                without = (deltas.run == key[2]) & (deltas.exchange_ms >= from_ms) & (deltas.exchange_ms < to_ms)
+                self._pass_over(key, deltas.exchange_ms[without])
+                usable &= ~without
         return usable
+
+    def _pass_over(self, key: RunKey, ms: I64) -> None:
+        if len(ms):
+            passed = self._claims.passed_over
+            passed[key] = max(passed.get(key, 0), int(ms.max()))
 
     def _closed_before(self, rows: Placed) -> _Closed:
         """Groups that were open at the end of the last step and whose run has now gone on to a later group."""
@@ -228,5 +237,7 @@ class Joining:
                 gatherers = {g for g, bit in self._bits.items() if bit & verdict.excluded_bits}
                 for run_key in self._claims.exclude(market, gatherers, ms, changes):
                     if run_key in rows.runs:
-                        dropped |= (rows.run == rows.runs.index(run_key)) & (rows.key >= high)
+                        without = (rows.run == rows.runs.index(run_key)) & (rows.key >= low)
+                        self._pass_over(run_key, self.store.milliseconds(rows.key[without]))
+                        dropped |= without & (rows.key >= high)
         return dropped

@@ -222,6 +222,8 @@ class Merger:
             else:
                 if snapshot.agrees == 1:
                     self._deny(copy, snapshot, changes)
+                    key = (copy.gatherer, copy.lane, snapshot.run)
+                    self.claims.resume(key, snapshot.exchange_ms, changes)
                 changes.books.append(
                     BookWritten(
                         snapshot.market,

@@ -1,5 +1,5 @@
--- Why the last run of a gatherer ended that has none open; and runs that lost their say and may still speak.
-SELECT DISTINCT ON (r.market, s.channel, r.gatherer) r.market, s.channel, r.gatherer, r.lane, r.run, r.cover_to, r.reason
+-- Why the last run of a gatherer ended that has none open.
+SELECT DISTINCT ON (r.market, s.channel, r.gatherer) r.market, s.channel, r.gatherer, r.reason
   FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice) JOIN store.markets n ON n.market = r.market
  WHERE r.ended AND (n.ended_at IS NULL OR n.ended_at > now() - interval '7 days')
    AND NOT EXISTS (SELECT FROM store.runs o JOIN store.slices os USING (gatherer, lane, slice)

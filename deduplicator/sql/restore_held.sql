@@ -5,4 +5,8 @@ SELECT x.market, array_position($1::text[], x.channel)::bigint,
           FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice) JOIN store.markets n ON n.market = r.market
          WHERE r.ended AND r.cover_from < r.cover_to
            AND (n.ended_at IS NULL OR n.ended_at > now() - interval '7 days')
-         GROUP BY r.market, s.channel) x
+         GROUP BY r.market, s.channel
+        UNION ALL
+        SELECT p.market, p.channel, tstzrange(p.from_ts, p.to_ts)
+          FROM store.parts p JOIN store.markets n USING (market)
+         WHERE n.ended_at IS NULL OR n.ended_at > now() - interval '7 days') x
