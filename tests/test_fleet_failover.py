@@ -18,7 +18,7 @@ from tests.conftest import LONG
 from tests.fleet_case import assert_equal, judge
 from tests.postgres_proxy import COPY_DATA, QUERY, Link, Proxy
 
-ROUNDS = 10 if LONG else 1
+ROUNDS = 13 if LONG else 1
 TROUBLE_S = 30.0
 
 
