@@ -23,7 +23,7 @@ demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way,
 	$(BIN)/fleet demo
 
 test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDINGS)
-	$(BIN)/python -m pytest -m "not long"
+	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
 
 test-long: $(STAMP) ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest --timeout=3600

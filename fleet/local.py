@@ -295,11 +295,15 @@ class LocalFleet:
 
 
 def free_port() -> int:
-    """A port of the loopback that is free now, below those that the kernel itself gives to others."""
+    """A port of the loopback that is free now, below those that the kernel itself gives to others.
+
+    Whoever starts fleets side by side gives each a range of its own: `FLEET_PORTS`, such as 12000-21999.
+    """
+    first, last = os.environ.get("FLEET_PORTS", "12000-31999").split("-")
     while True:
         with socket.socket() as probe:
             try:
-                probe.bind(("127.0.0.1", random.randrange(12_000, 32_000)))
+                probe.bind(("127.0.0.1", random.randint(int(first), int(last))))
             except OSError:
                 continue
             return int(probe.getsockname()[1])

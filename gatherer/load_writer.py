@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -23,7 +24,6 @@ from gatherer.journal.segments import lane_folder, lanes_present
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
-SUMMARISE_BATCHES: Final = 200
 LOADED_FILE: Final = "loaded.json"
 ROW_ERRORS: Final = (
     asyncpg.DataError,
@@ -80,6 +80,10 @@ class Refused:
     reason: str
 
 
+SUMMARIZE_S: Final = 1.0
+SUMMARIZE_LOCK: Final = "100ms"
+
+
 class BatchWriter:
     """The one writer of a lane: numbers batches without holes. `folder`: its journal's, None for a second reading."""
 
@@ -96,6 +100,7 @@ class BatchWriter:
         self._instance = ""
         self._numbers: dict[str, int] = {}
         self._hours: set[int] = set()
+        self._summarized_s = 0.0
         self.batch = 0
 
     async def resume(self, *, drain: bool = False) -> Resumed:
@@ -209,8 +214,8 @@ class BatchWriter:
                 )
         self.batch = batch
         self._remember()
-        if batch % SUMMARISE_BATCHES == 0:
-            await self._connection.execute(SQL["summarise"])
+        if rows.deltas:
+            await self._summarize()
 
     async def _ensure_partition(self, stored_us: int) -> None:
         """The hour's partitions, and in good time the next one's: nothing waits for them at the turn of the hour."""
@@ -232,6 +237,17 @@ class BatchWriter:
             "market": markets[columns["code"]],
         }
         await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)
+
+    async def _summarize(self) -> None:
+        """Let the index know of the new pages: a reader reads all those that it does not know of."""
+        if time.monotonic() - self._summarized_s < SUMMARIZE_S:
+            return
+        self._summarized_s = time.monotonic()
+        # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
+        with contextlib.suppress(asyncpg.LockNotAvailableError):
+            async with self._connection.transaction():
+                await self._connection.execute(f"SET LOCAL lock_timeout = '{SUMMARIZE_LOCK}'")
+                await self._connection.execute(SQL["summarize_deltas"])
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:

@@ -7,6 +7,7 @@ a database that may be emptied, and are skipped, and say so, where not.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator
@@ -17,9 +18,11 @@ import pytest
 import pytest_asyncio
 
 from common.config.load import load_gatherer
-from common.config.schema import GathererConfig
+from common.config.schema import GathererConfig, GathererSource, Merge
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
+from deduplicator.reader import Reader
+from deduplicator.statements import SQL as DEDUPLICATOR_SQL
 from gatherer.derive import rows
 from gatherer.journal.format import Place
 from gatherer.load_writer import BatchWriter
@@ -182,4 +185,42 @@ async def test_old_rows_stay_readable_after_the_upgrade(server: EmbeddedServer) 
     await connection.execute("SELECT ensure_partition(now() + interval '1 hour')")
     names = {r["partition"] for r in await connection.fetch("SELECT partition FROM hours WHERE name = 'deltas'")}
     assert "deltas_before" in names and len(names) == 2
+    await connection.close()
+
+
+async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path) -> None:
+    """Two lanes with numbers of their own fill one hour; whoever reads a batch of it touches few of its rows."""
+    connection = await asyncpg.connect(dsn)
+    each, batches = 500, 60
+    start_us = time.time_ns() // 1000 // HOUR_US * HOUR_US
+    now = [start_us]
+    writers = []
+    for lane, before in ((0, 0), (1, 40)):
+        (tmp_path / str(lane)).mkdir()
+        writer = BatchWriter(connection, lane, tmp_path / str(lane), JOURNAL, now_us=lambda: now[0])
+        await writer.resume()
+        for n in range(before):  # so that the numbers of the two overlap at other times
+            await writer.write(rows.Rows(), Place(1, n + 1), now[0])
+        writers.append(writer)
+    for n in range(batches):
+        now[0] += 1_000_000
+        for writer in writers:
+            out = rows.Rows(delta_frames=each, frames=each)
+            for m in range(each):
+                out.deltas.append("T", 1, n * each + m, m, 0, -1, 0, 4700, 100, now[0])
+            await writer.write(out, Place(1, 1000 + n), now[0])
+    await connection.execute("SELECT summarize_deltas()")  # as the loader does every second
+    source = GathererSource(id="g", dsn=dsn)
+    reader = Reader(source, Merge(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
+    await reader.open()
+    for lane, batch_ in ((0, 55), (1, 70)):
+        (found,) = [b for b in await reader.read({0: 10_000, 1: 10_000, lane: batch_ - 1}) if b.copy.lane == lane][:1]
+        assert len(found.copy.deltas) == each * (found.copy.to_batch - batch_ + 1)
+        at = await connection.fetchval("SELECT loaded_at FROM batches WHERE lane = $1 AND batch = $2", lane, batch_)
+        explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + DEDUPLICATOR_SQL["read_deltas"]
+        plan = json.loads(await reader._db().fetchval(explain, lane, batch_, batch_, at, at))[0]["Plan"]
+        removed = (plan.get(f"Rows Removed by {why}", 0) for why in ("Filter", "Index Recheck"))
+        passed = plan["Actual Rows"] + sum(removed)
+        assert plan["Actual Rows"] == each and passed < 2 * each * batches / 3, plan
+    await reader.close()
     await connection.close()
