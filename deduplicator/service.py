@@ -131,11 +131,12 @@ class Deduplicator:
 
     async def _session(self, production: Production, stopped: asyncio.Event) -> None:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
-        merger = await production.restore(self._limits, _now_ms())
         await self._close_sources()
+        self._merger = None  # of a million markets two states would not fit
+        self._merger = merger = await production.restore(self._limits, _now_ms())
         self._lines_since, self._unlisted = None, {}
         self._sources = sources = Sources(self.config, production)
-        self._merger, self._failure = merger, ""
+        self._failure = ""
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
             merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
@@ -158,6 +159,7 @@ class Deduplicator:
     async def _close_sources(self) -> None:
         if self._sources is not None:
             await self._sources.close()
+            self._sources = None
 
     async def _step(self, production: Production, merger: Merger, batches: list[Batches], sources: Sources) -> None:
         copies = [batch.copy for batch in batches]
