@@ -156,7 +156,7 @@ def test_a_wrong_dsn_ends_with_exit_code_2_and_shows_no_password(tmp_path: Path)
 
 def test_the_deduplicator_too_refuses_a_wrong_dsn_at_its_start(tmp_path: Path) -> None:
     """One line, exit code 2, no password."""
-    text = (ROOT / "configs/deduplicator.yaml").read_text().replace("production:5432", "127.0.0.1:1")
+    text = (ROOT / "configs/deduplicator.yaml").read_text().replace("production:5432", "127.0.0.1:no-port")
     text = text.replace("/etc/kalshi/private_key.pem", str(write_key(tmp_path / "key.pem"))).replace(
         "port: 8081", "port: 0"
     )

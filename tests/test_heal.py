@@ -12,7 +12,8 @@ import asyncpg
 
 from common.storage.database import connect
 from fleet.local import LocalFleet, Plan
-from tests.fleet_case import assert_equal, judge, running
+from tests.fleet_case import assert_equal, judge
+from tests.test_fleet_failover import behind_relays
 
 TICKER = "KXSIM-0-T0.00"
 
@@ -37,25 +38,25 @@ async def rows_of(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() -> None:
-    """Rows deleted, a row changed, runs that lost their say: while the deduplicator goes on."""
+    """Rows deleted, a row changed, runs that lost their say; the deduplicator goes on from there."""
     since = datetime.now(UTC).replace(microsecond=0)
     plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s")
-    async with running(plan) as fleet:
+    async with behind_relays(plan) as (fleet, server, _):
         await asyncio.sleep(5)
         await fleet.control("/pause", {})
         await asyncio.sleep(4)
-        db = await connect(fleet.production_dsn)
+        db = await connect(server.dsn)
         before = await rows_of(db)
         assert len(before) > 100
         code, nothing = await heal(fleet, since)
         assert code == 0 and nothing["inserted"] == 0 and nothing["known"] > 100, nothing
         assert len(nothing["gatherers"]) == 3 and all("changes" in told for told in nothing["gatherers"].values())
 
+        assert await fleet.terminate("deduplicator") == 0  # or a snapshot would give runs their say back
         market = await db.fetchval("SELECT market FROM store.markets WHERE ticker = $1", TICKER)
         times = await db.fetch("SELECT DISTINCT exchange_ts FROM store.deltas WHERE market = $1 ORDER BY 1", market)
         low, high = times[len(times) // 3][0], times[2 * len(times) // 3][0]
         async with db.transaction():
-            await db.execute("UPDATE store.lease SET heals = heals + 1")  # the deduplicator must not believe its memory
             await db.execute(
                 "DELETE FROM store.deltas WHERE market = $1 AND exchange_ts >= $2 AND exchange_ts < $3",
                 market,
@@ -94,6 +95,7 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         await db.execute(
             "UPDATE store.deltas SET delta = delta - 1 WHERE market = $1 AND exchange_ts = $2", market, low
         )
+        fleet.start_deduplicator()
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         assert_equal(await judge(fleet, strict=True))
