@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
 
 import asyncpg
 
@@ -23,6 +23,7 @@ from deduplicator.production import PARTITIONED
 from deduplicator.statements import SQL
 
 FIRST_LOOK_S: Final = 5.0
+DAY: Final = timedelta(days=1)
 DAYS_AHEAD: Final = 2
 ACCOUNTS_KEPT: Final = timedelta(days=1)
 """Each account of a step is kept so long; then those that follow each other become one."""
@@ -76,31 +77,40 @@ class Retention:
     async def _behind(self, connection: asyncpg.Connection) -> list[str]:
         gone: list[str] = []
         self.waiting = {}
+        noted = {row["day"] for row in await connection.fetch(SQL["detached_days"])}  # only to be dropped still
         for row in await connection.fetch(SQL["days_behind"], self._config.orderbook_deltas * ONE_MS):
-            if row["not_archived"]:
-                self.waiting[str(row["day"])] = row["not_archived"]
-                log.get().warning("day_not_archived", day=str(row["day"]), hours=row["not_archived"])
+            day: date = row["day"]
+            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            lacking = () if day in noted else await connection.fetch(SQL["hours_not_archived"], start, start + DAY)
+            hours = [hour["hour"] for hour in lacking]
+            if hours or (day not in noted and not await self._note(connection, start)):
+                self.waiting[str(day)] = len(hours)
+                await connection.execute(SQL["export_again"], hours)
+                log.get().warning("day_not_archived", day=str(day), hours=len(hours))
                 continue
-            await self._note(connection, row)
-            await connection.execute("SELECT store.drop_day($1)", row["day"])
+            await connection.execute("SELECT store.drop_day($1)", day)
             self.dropped += 1
             log.get().info("day_dropped", partition=row["part"])
             gone.append(row["part"])
         return gone
 
-    async def _note(self, connection: asyncpg.Connection, row: Any) -> None:
-        """Give every market of the day a book to fold from, then say that the day is leaving."""
-        start = datetime(row["day"].year, row["day"].month, row["day"].day, tzinfo=UTC)
-        until = start + timedelta(days=1)
-        while markets := await connection.fetch(SQL["markets_without_base"], start, until):
+    async def _note(self, connection: asyncpg.Connection, start: datetime) -> bool:
+        """Give every market of the day a book to fold from, then say that the day is leaving.
+
+        False: a row has come meanwhile. Every row comes under the lease's lock, so that none can come unseen.
+        """
+        while markets := await connection.fetch(SQL["markets_without_base"], start, start + DAY):
             async with connection.transaction():
                 await self._lock(connection)
                 for (market,) in markets[:CHECKPOINTS_AT_ONCE]:
-                    if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, until):
-                        raise StorageError(f"market {market} has no book behind {row['day']} and gets none")
+                    if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, start + DAY):
+                        raise StorageError(f"market {market} has no book behind {start} and gets none")
         async with connection.transaction():
             await self._lock(connection)
-            await connection.execute(SQL["note_detached"], row["day"])
+            if await connection.fetch(SQL["hours_not_archived"], start, start + DAY):
+                return False
+            await connection.execute(SQL["note_detached"], start.date())
+        return True
 
     async def _lock(self, connection: asyncpg.Connection) -> None:
         if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:

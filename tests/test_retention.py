@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -176,3 +177,78 @@ async def test_old_accounts_are_added_up_where_they_follow_each_other(site: Site
         await site.retention(archived=False).look()
         left = await site.db.fetch("SELECT from_batch, to_batch, received, inserted FROM store.accounts ORDER BY 1")
         assert [tuple(row) for row in left] == [(1, 9, 30, 9), (11, 12, 10, 3), (13, 20, 10, 3), (21, 30, 10, 3)]
+
+
+async def test_a_day_that_got_a_row_after_its_export_is_exported_again_before_it_leaves(site: Site) -> None:
+    """Whatever brought the row, and whether or not a gap tells of it."""
+    at = OLD + timedelta(hours=5)
+    await site.exporter.export_due()
+    await site.store(at, range(3, 5))
+    waiting = site.retention()
+    assert await waiting.look() == [] and waiting.waiting == {f"{OLD:%Y-%m-%d}": 1}
+    assert await site.exporter.export_due() == [at]
+    assert site.archived() == [(n, 5) for n in range(5)]
+    assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
+
+
+async def test_a_row_that_comes_between_look_and_lock_is_seen(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hours are counted again where nothing can come any more."""
+    await site.exporter.export_due()
+    retention = site.retention()
+    note = retention._note
+
+    async def after_a_row(connection: asyncpg.Connection, start: datetime) -> bool:
+        await site.store(OLD + timedelta(hours=5), range(3, 4))
+        return await note(connection, start)
+
+    monkeypatch.setattr(retention, "_note", after_a_row)
+    assert await retention.look() == []
+    assert f"{OLD:%Y%m%d}" in await days(site)
+    assert await site.db.fetchval("SELECT count(*) FROM store.detached") == 0
+
+
+async def test_a_late_row_that_comes_during_its_hours_export_waits_for_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even one whose transaction began before the export read anything."""
+    at = OLD + timedelta(hours=5)
+    await site.exporter.export_due()
+    await site.retention().look()
+    await site.store(at, range(3, 4))
+    replace = site.exporter._bucket.replace
+    other = await asyncpg.connect(site.dsn)
+    transaction = other.transaction()
+    await transaction.start()
+    await other.execute("INSERT INTO store.late_deltas SELECT $1, $2, 4, -1, 0, 4200, 5, now()", site.market, at)
+    committed: list[bool] = []
+
+    def after_the_other(path: str, body: bytes) -> dict[str, Any]:
+        if not committed:
+            committed.append(True)
+            asyncio.run_coroutine_threadsafe(transaction.commit(), loop).result()
+        return replace(path, body)
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(site.exporter._bucket, "replace", after_the_other)
+    await site.exporter.export_due()
+    assert committed and site.archived() == [(n, 5) for n in range(4)]
+    assert await site.exporter.export_due() == [at]
+    assert site.archived() == [(n, 5) for n in range(5)]
+    await other.close()
+
+
+async def test_a_heal_that_was_committed_behind_the_exports_snapshot_is_exported(site: Site) -> None:
+    """Its time is when its transaction began: before the export, which has not seen it."""
+    at = OLD + timedelta(hours=5)
+    await site.exporter.export_due()
+    await site.store(at, range(3, 4))
+    await site.db.execute(
+        "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had, healed_at)"
+        " SELECT $1, 'orderbook_delta', $2::timestamptz, $2::timestamptz + interval '1 second', 'not_recorded', '{}',"
+        " exported_at - interval '3 seconds' FROM store.exports WHERE hour = $2::timestamptz",
+        site.market,
+        at,
+    )
+    assert await site.exporter.export_due() == [at]
+    assert site.archived() == [(n, 5) for n in range(4)]
+    assert await site.exporter.export_due() == [], "once is enough"

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from common import log
 from common.config.schema import Archive
 from common.errors import StorageError
+from common.numbers import datetime_of_ms
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import tables
@@ -33,6 +34,7 @@ DELTA_LAYOUT: Final = (
     ("received_us", "i8"),
 )
 UNSEALED_LISTED_MAX: Final = 1000
+Columns = dict[str, binary.I64]
 FROM_CHANGES: Final = ("orderbook_deltas", "orderbook_openings")
 
 
@@ -78,9 +80,9 @@ class Exporter:
         until = hour + HOUR
         where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
         async with connection.transaction(isolation="repeatable_read", readonly=True):
-            gone = await connection.fetchval(SQL["is_detached"], hour)
-            built = {name: await self._table(connection, name, hour, until, gone=gone) for name in tables.HOURLY}
-            daily = {name: await self._table(connection, name, hour, until, gone=False) for name in tables.DAILY}
+            late = await self._late(connection, hour, until)
+            built = {name: await self._table(connection, name, hour, until, late) for name in tables.HOURLY}
+            daily = {name: await self._table(connection, name, hour, until, None) for name in tables.DAILY}
             unsealed = [row["ticker"] for row in await connection.fetch(SQL["unsealed"], until)]
             at = await connection.fetchval("SELECT now()")
         relations: dict[str, Any] = {}
@@ -100,8 +102,12 @@ class Exporter:
         }
         await asyncio.to_thread(self._bucket.replace_json, f"_manifests/{where}.json", manifest)
         if until <= at:
-            await connection.execute(SQL["note_export"], hour, at, not unsealed, len(unsealed))
-            await connection.execute(SQL["late_deltas_exported"], hour, until, at)
+            rows = relations["orderbook_deltas"]["rows"]
+            await connection.execute(SQL["note_export"], hour, at, not unsealed, len(unsealed), rows)
+            if late is not None:
+                times = [datetime_of_ms(ms) for ms in late["exchange_ms"].tolist()]
+                keys = (late["market"].tolist(), times, late["ordinal"].tolist())
+                await connection.execute(SQL["late_deltas_exported"], hour, *keys)
         log.get().info("hour_exported", hour=hour.isoformat(), rows=relations["orderbook_deltas"]["rows"])
         return manifest
 
@@ -111,22 +117,24 @@ class Exporter:
         return {"rows": len(table), **described}
 
     async def _table(
-        self, connection: asyncpg.Connection, name: str, hour: datetime, until: datetime, *, gone: bool
+        self, connection: asyncpg.Connection, name: str, hour: datetime, until: datetime, late: Columns | None
     ) -> Any:
-        """One relation of an hour. `gone`: production has the hour's changes no longer, and the archive has them."""
+        """One relation of an hour. `late`: production has the hour's changes no longer, but what has come since."""
         if name in tables.DAILY:
             return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"]))
-        if gone and name in FROM_CHANGES:
+        if late is not None and name in FROM_CHANGES:
             archived = await self._archived(name, hour)
             if name == "orderbook_openings":
                 return archived
-            late = await self._deltas(connection, "export_late_deltas", hour, until)
-            united, wrong = await asyncio.to_thread(tables.deltas_united, archived, late)
+            united, wrong = await asyncio.to_thread(
+                tables.deltas_united, archived, await self._deltas(connection, late)
+            )
             if wrong:
                 log.get().error("late_rows_contradict_the_archive", hour=hour.isoformat(), rows=wrong)
             return united
         if name == "orderbook_deltas":
-            return await self._deltas(connection, "export_orderbook_deltas", hour, until)
+            columns = await binary.read(connection, DELTA_LAYOUT, SQL["export_orderbook_deltas"], hour, until)
+            return await self._deltas(connection, columns)
         return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"], hour, until))
 
     async def _archived(self, name: str, hour: datetime) -> Any:
@@ -136,8 +144,13 @@ class Exporter:
             return tables.rows_table(name, [])  # an hour that had no changes: what came late is all there is
         return pq.read_table(io.BytesIO(body)).cast(tables.SCHEMAS[name])
 
-    async def _deltas(self, connection: asyncpg.Connection, query: str, hour: datetime, until: datetime) -> Any:
-        columns = await binary.read(connection, DELTA_LAYOUT, SQL[query], hour, until)
+    async def _late(self, connection: asyncpg.Connection, hour: datetime, until: datetime) -> Columns | None:
+        """Changes that have come since the hour's day left production; None while it has not."""
+        if not await connection.fetchval(SQL["is_detached"], hour):
+            return None
+        return await binary.read(connection, DELTA_LAYOUT, SQL["export_late_deltas"], hour, until)
+
+    async def _deltas(self, connection: asyncpg.Connection, columns: Columns) -> Any:
         numbers = [int(number) for number in np.unique(columns["market"])]
         rows = await connection.fetch(
             "SELECT market, ticker FROM store.markets WHERE market = ANY ($1::bigint[])", numbers

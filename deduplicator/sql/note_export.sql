@@ -1,2 +1,3 @@
-INSERT INTO store.exports (hour, exported_at, complete, unsealed) VALUES ($1, $2, $3, $4)
-ON CONFLICT (hour) DO UPDATE SET exported_at = excluded.exported_at, complete = excluded.complete, unsealed = excluded.unsealed
+INSERT INTO store.exports (hour, exported_at, complete, unsealed, delta_rows) VALUES ($1, $2, $3, $4, $5)
+ON CONFLICT (hour) DO UPDATE SET exported_at = excluded.exported_at, complete = excluded.complete,
+                                 unsealed = excluded.unsealed, delta_rows = excluded.delta_rows

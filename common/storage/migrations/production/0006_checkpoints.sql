@@ -23,7 +23,6 @@ CREATE TABLE store.late_deltas (
     price       int NOT NULL,
     delta       bigint NOT NULL,
     received_at timestamptz NOT NULL,
-    stored_at   timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (market, exchange_ts, ordinal)
 );
 CREATE INDEX ON store.late_deltas (exchange_ts);
