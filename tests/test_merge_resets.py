@@ -17,7 +17,7 @@ def fleet(*gatherers: int) -> Merger:
     """Copies of one market that reach far beyond the reset."""
     merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
-    merger.step([a_copy(g, GOOD, horizon=100_000) for g in gatherers], 0)
+    merger.step([a_copy(g, GOOD, start=-5000, horizon=100_000) for g in gatherers], 0)
     return merger
 
 
@@ -79,7 +79,7 @@ def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None
     merger.step([says(2, 2, RESET_MS + 2000)], 3000)
     fine = merger.step([says(2, 3, RESET_MS + 60_000, agrees=1)], 60_000)
     assert not fine.conflicts and not fine.unverified
-    begun = a_copy(4, [], start=RESET_MS + 1000, horizon=200_000)
+    begun = a_copy(4, [], start=-10, horizon=200_000)  # within the bounds it may have begun behind it
     begun.snapshots = says(4, 1, RESET_MS + 60_000, agrees=1).snapshots
     after = merger.step([begun], 61_000)
     assert not after.conflicts
@@ -99,3 +99,19 @@ def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:
     merger.restore_reset(vote)
     assert not merger.step([says(1, 2, RESET_MS + 60_000, agrees=1)], 60_000).conflicts
     assert resets(merger.step([says(2, 2, RESET_MS + 100_000)], 100_000)) == [True]
+
+
+def test_who_reported_the_reset_with_another_book_does_not_deny_it() -> None:
+    """Changes came before its snapshot: it says another book, and then agrees with its own. In either order."""
+    for first, second in ((1, 2), (2, 1)):
+        merger = fleet(1, 2)
+        seen = says(2, 2, RESET_MS + 5000)
+        seen.snapshots = [seen.snapshots[0]._replace(yes=(4200, 3))]
+        copies = {1: says(1, 2, RESET_MS), 2: seen}
+        merger.step([copies[first]], 10)
+        merger.step([copies[second]], 20)
+        later = merger.step([says(2, 3, RESET_MS + WAIT_MS + 20_000, agrees=1)], 30)
+        decided = merger.step([], 30 + WAIT_MS)
+        assert not later.conflicts and not decided.conflicts
+        later = merger.step([says(2, 4, RESET_MS + WAIT_MS + 90_000, agrees=1)], 90_000)
+        assert not later.conflicts and not later.unverified

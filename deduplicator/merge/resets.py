@@ -2,8 +2,9 @@
 
 If all copies that have a run through that place say the same, the exchange reset the book (a close, a settlement) and
 the snapshot is a reset. A copy says so with the next snapshot that it is sent, which may be long after: a copy that is
-silent does not disagree. One disagrees if its run reaches back before the reset and a later snapshot equals what it
-had folded without it. Nobody is judged by what was sent within `slack` of the reset.
+silent does not disagree. One disagrees if its run reaches back before the reset's place and a later snapshot equals
+what it had folded without it. Nobody is judged by what was sent within `slack` of the reset, nor by a run that began
+within `slack` of its place: bounds are that wide.
 """
 
 from __future__ import annotations
@@ -61,6 +62,8 @@ class Ballots:
         self._accepted: dict[Key, Accepted] = {}
         self._open_of: defaultdict[int, set[Key]] = defaultdict(set)
         self._accepted_of: defaultdict[int, set[Key]] = defaultdict(set)
+        self._reported_us: dict[tuple[int, int], int] = {}
+        """By market and gatherer: when it last reported a reset, of whatever book."""
 
     def restore(self, vote: ResetVote) -> None:
         """A reset that production has."""
@@ -79,6 +82,7 @@ class Ballots:
 
     def confirms(self, vote: ResetVote) -> bool:
         """Whether the vote speaks of a reset that was accepted before."""
+        self._reported(vote)
         accepted = self._accepted.get(_key(vote))
         if accepted is None:
             return False
@@ -92,6 +96,7 @@ class Ballots:
 
     def add(self, vote: ResetVote, now_ms: int) -> None:
         """Count a vote."""
+        self._reported(vote)
         key = _key(vote)
         ballot = self.open.setdefault(key, Ballot(since_ms=now_ms))
         self._open_of[vote.market].add(key)
@@ -101,14 +106,19 @@ class Ballots:
     def deny(self, market: int, gatherer: int, run_from_ms: int, taken_us: int, slack_us: int) -> list[Accepted]:
         """A copy was sent the book that it had folded: what of this contradicts a reset. Returns accepted ones."""
         contradicted = []
+        # Who reported a reset since has seen this one, though changes may have come before its snapshot.
+        seen_us = self._reported_us.get((market, gatherer), 0) + SAME_RESET_US
         for key in self._open_of.get(market, ()):
             ballot = self.open[key]
-            late = taken_us > ballot.taken_us + slack_us and run_from_ms * 1000 <= ballot.taken_us
-            ballot.denied |= late and gatherer not in ballot.gatherers
+            late = taken_us > ballot.taken_us + slack_us and run_from_ms * 1000 + slack_us <= _first_us(ballot.votes)
+            ballot.denied |= late and gatherer not in ballot.gatherers and seen_us < ballot.taken_us
         for key in list(self._accepted_of.get(market, ())):
             accepted = self._accepted[key]
-            late = taken_us > accepted.taken_us + slack_us and run_from_ms * 1000 <= accepted.taken_us
-            if late and accepted.gatherers is not None and gatherer not in accepted.gatherers:
+            late = taken_us > accepted.taken_us + slack_us and run_from_ms * 1000 + slack_us <= _first_us(
+                accepted.votes
+            )
+            known = accepted.gatherers is None or gatherer in accepted.gatherers or seen_us >= accepted.taken_us
+            if late and not known:
                 contradicted.append(accepted)
                 del self._accepted[key]
                 self._forget(self._accepted_of, key)
@@ -127,6 +137,12 @@ class Ballots:
             return None
         return True
 
+    def _reported(self, vote: ResetVote) -> None:
+        who = (vote.market, vote.gatherer)
+        self._reported_us[who] = max(vote.taken_us, self._reported_us.pop(who, 0))
+        if len(self._reported_us) > ACCEPTED_MAX:
+            del self._reported_us[next(iter(self._reported_us))]
+
     def _accept(self, key: Key, accepted: Accepted) -> None:
         self._accepted[key] = accepted
         self._accepted_of[key[0]].add(key)
@@ -144,6 +160,11 @@ class Ballots:
 
 def _place(vote: ResetVote) -> tuple[int, int]:
     return (vote.exchange_ms, vote.after_ordinal)
+
+
+def _first_us(votes: list[ResetVote]) -> int:
+    """The earliest place that a reset is reported of."""
+    return min(vote.exchange_ms for vote in votes) * 1000
 
 
 def _key(vote: ResetVote) -> Key:
