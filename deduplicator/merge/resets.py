@@ -106,17 +106,16 @@ class Ballots:
     def deny(self, market: int, gatherer: int, run_from_ms: int, taken_us: int, slack_us: int) -> list[Accepted]:
         """A copy was sent the book that it had folded: what of this contradicts a reset. Returns accepted ones."""
         contradicted = []
+        reach_us = run_from_ms * 1000 + slack_us
         # Who reported a reset since has seen this one, though changes may have come before its snapshot.
         seen_us = self._reported_us.get((market, gatherer), 0) + SAME_RESET_US
         for key in self._open_of.get(market, ()):
             ballot = self.open[key]
-            late = taken_us > ballot.taken_us + slack_us and run_from_ms * 1000 + slack_us <= _first_us(ballot.votes)
+            late = taken_us > ballot.taken_us + slack_us and reach_us <= _first_us(ballot.votes)
             ballot.denied |= late and gatherer not in ballot.gatherers and seen_us < ballot.taken_us
         for key in list(self._accepted_of.get(market, ())):
             accepted = self._accepted[key]
-            late = taken_us > accepted.taken_us + slack_us and run_from_ms * 1000 + slack_us <= _first_us(
-                accepted.votes
-            )
+            late = taken_us > accepted.taken_us + slack_us and reach_us <= _first_us(accepted.votes)
             known = accepted.gatherers is None or gatherer in accepted.gatherers or seen_us >= accepted.taken_us
             if late and not known:
                 contradicted.append(accepted)
