@@ -22,27 +22,30 @@ from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.merge import intervals
 from deduplicator.merge.claims import ORDERBOOK
-from deduplicator.merge.copies import Changes, Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge.copies import (
+    Changes,
+    Copy,
+    Deltas,
+    Horizon,
+    RunChange,
+    RunEvent,
+    RunKey,
+    RunStart,
+    SliceStart,
+)
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.production import DELTA_LAYOUT, IDENTITY_LAYOUT, detached_rows
+from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
 from deduplicator.statements import SQL
 
 MARGIN: Final = timedelta(hours=1)
 """A gatherer takes part if it still has everything from so long before the stretch."""
+ANSWER_MS: Final = 20_000
+"""The deduplicator waits meanwhile: a gatherer that does not answer takes no part."""
 ALL: Final = 1 << 60
-THEIR_LAYOUT: Final = (
-    ("run", "i8"),
-    ("lane", "i8"),
-    ("seq", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_us", "i8"),
-)
+THEIR_LAYOUT: Final = tuple(("lane" if name == "market" else name, kind) for name, kind in READ_LAYOUT)
+"""Of one market: its number is known, its lane is not."""
 
 
 @dataclass
@@ -74,20 +77,23 @@ async def heal(
         market = await production.fetchval("SELECT market FROM store.markets WHERE ticker = $1", ticker)
         if market is None:
             raise StorageError(f"production knows no market {ticker}")
+        transaction = production.transaction()
+        await transaction.start()
+        # First of all: the gatherers must be found to have no less than the deduplicator has read of them.
+        await production.fetchval("SELECT heals FROM store.lease FOR UPDATE")
         copies: list[Copy] = []
+        beyond: set[RunKey] = set()
         for source in sources:
             try:
-                copies += await _copies(source, production, market, ticker, start, end, result)
+                copies += await _copies(source, production, market, ticker, start, end, result, beyond)
             except (StorageError, *CLIENT_ERRORS) as error:
                 result.gatherers[source.id] = f"{type(error).__name__}: {error}"
         merger = Merger(Limits(0, ALL, ALL), ms_of_datetime(start), ms_of_datetime(start) - 1)
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
-        transaction = production.transaction()
-        await transaction.start()
-        await production.fetchval("SELECT heals FROM store.lease FOR UPDATE")
         await _rows(production, market, merged.new, start, end, result)
-        await _runs(production, market, merged, start, result)
+        ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
+        await _runs(production, market, merged, start, ends, result)
         await _gaps(production, market, start, end, result)
         for row in merged.placed:
             gone = await production.execute(SQL["remove_unplaced"], *row[:4], row.run)
@@ -108,9 +114,12 @@ async def _copies(
     start: datetime,
     end: datetime,
     result: Healed,
+    beyond: set[RunKey],
 ) -> list[Copy]:
-    """What one gatherer has of the market, a copy a lane."""
-    theirs = await connect(source.dsn.get_secret_value())
+    """What one gatherer has of the market, a copy a lane, all as of one moment; which runs go on behind the stretch."""
+    theirs = await connect(source.dsn.get_secret_value(), ANSWER_MS)
+    moment = theirs.transaction(isolation="repeatable_read", readonly=True)
+    await moment.start()
     try:
         number = await production.fetchval(SQL["heal_gatherer"], await theirs.fetchval(SQL["read_instance"]))
         reach = await theirs.fetchrow(SQL["heal_reach"], ms_of_datetime(start) * 1000, ms_of_datetime(end) * 1000)
@@ -128,8 +137,10 @@ async def _copies(
         rows = await binary.read(theirs, THEIR_LAYOUT, SQL["heal_deltas"], ticker, low, high, start - MARGIN)
         runs = await theirs.fetch(SQL["heal_runs"], ticker)
         events = await theirs.fetch(SQL["heal_run_events"], ticker)
+        for row in await theirs.fetch(SQL["heal_beyond"], ticker, high, start - MARGIN):
+            beyond.add((number, row["lane"], row["run"]))
     finally:
-        await theirs.close()
+        theirs.terminate()
     result.gatherers[source.id] = f"{len(rows['run'])} changes"
     return [_copy(number, lane, market, rows, runs, events) for lane in sorted({run["lane"] for run in runs})]
 
@@ -173,14 +184,29 @@ async def _rows(
             await binary.write(production, "store", table, DELTA_LAYOUT, columns)
 
 
-async def _runs(production: asyncpg.Connection, market: int, merged: Changes, start: datetime, result: Healed) -> None:
-    """Give runs their say back that lost it in a contradiction which is none any more."""
+def _end_behind(merger: Merger, run: RunChange, end: datetime) -> int:
+    """How far a run may claim that has changes behind the stretch: these were passed over, and were not looked at."""
+    slice_ = merger.claims.slices[(*run.key[:2], run.slice)]
+    proven = slice_.horizon_ms if run.cover_to_ms is None else run.cover_to_ms
+    return min(proven, ms_of_datetime(end))
+
+
+async def _runs(
+    production: asyncpg.Connection,
+    market: int,
+    merged: Changes,
+    start: datetime,
+    ends: dict[RunKey, int],
+    result: Healed,
+) -> None:
+    """Give runs their say back that lost it in a contradiction which is none any more: wholly, or up to `ends`."""
     for row in await production.fetch(SQL["heal_conflicting"], market):
         run = merged.runs.get((row["gatherer"], row["lane"], row["run"]))
         if run is None or run.reason == "conflict" or row["cover_to"] is None or row["cover_to"] < start:
             continue  # its gatherer takes no part, it still contradicts, or what lies between was not looked at
-        at = None if run.cover_to_ms is None else datetime_of_ms(run.cover_to_ms)
-        changed = await production.execute(SQL["heal_run"], *run.key, at, run.reason)
+        until, reason = (ends[run.key], "conflict") if run.key in ends else (run.cover_to_ms, run.reason)
+        at = None if until is None else max(datetime_of_ms(until), row["cover_to"])
+        changed = await production.execute(SQL["heal_run"], *run.key, at, reason)
         result.runs_restored += int(changed.rsplit(" ", 1)[-1])
 
 

@@ -58,12 +58,12 @@ class Retention:
                 log.get().warning("retention_failed", error=self.last_error)
             await asyncio.sleep(self._config.look / 1000)
 
-    async def look(self, now: datetime | None = None) -> list[str]:
+    async def look(self) -> list[str]:
         """One round; returns the names of the partitions that were dropped."""
         connection = await connect(self._dsn)
         try:
             await connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
-            today = (now or datetime.now(UTC)).date()
+            today = datetime.now(UTC).date()
             for ahead in range(DAYS_AHEAD + 1):
                 for table in PARTITIONED:
                     await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))

@@ -18,11 +18,14 @@ from tests.test_fleet_failover import behind_relays
 TICKER = "KXSIM-0-T0.00"
 
 
-async def heal(fleet: LocalFleet, since: datetime, *options: str) -> tuple[int, dict[str, Any]]:
-    """The command, from a moment to now."""
+async def heal(
+    fleet: LocalFleet, since: datetime, *options: str, until: datetime | None = None
+) -> tuple[int, dict[str, Any]]:
+    """The command, from a moment to another, or to now."""
     arguments = ["heal", TICKER, "--config", str(fleet.config("deduplicator")), "--from", f"{since:%Y-%m-%dT%H:%M:%S}"]
-    until = ["--to", f"{datetime.now(UTC) + timedelta(seconds=5):%Y-%m-%dT%H:%M:%S}"]
-    command = [sys.executable, "-m", "fleet", *arguments, *until, "--json", *options]
+    moment = until or datetime.now(UTC) + timedelta(seconds=5)
+    arguments += ["--to", f"{moment:%Y-%m-%dT%H:%M:%S}"]
+    command = [sys.executable, "-m", "fleet", *arguments, "--json", *options]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
     return process.returncode or 0, json.loads(output)
@@ -79,6 +82,11 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         _, planned = await heal(fleet, since, "--dry-run")
         assert planned["inserted"] > 30 and planned["runs_restored"] == 3
         assert len(await rows_of(db)) < len(before), "a dry run changes nothing"
+        middle = times[len(times) // 2][0]
+        _, part = await heal(fleet, since, "--dry-run", until=middle)
+        assert 0 < part["inserted"] < planned["inserted"] and part["runs_restored"] == 3
+        left = datetime.fromisoformat(part["gaps_left"][0].split(" to ")[0])
+        assert left <= middle.replace(microsecond=0), "nothing is claimed that was not looked at"
         _, fewer = await heal(fleet, since, "--dry-run", "--without", "gatherer-b")
         assert fewer["runs_restored"] == 2 and fewer["inserted"] == planned["inserted"]
         code, done = await heal(fleet, since)

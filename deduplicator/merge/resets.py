@@ -69,11 +69,10 @@ class Ballots:
         """A reset that production has."""
         self._accept(_key(vote), Accepted(vote.taken_us, [vote], None))
 
-    def accept(self, key: Key) -> Ballot:
+    def accept(self, key: Key) -> None:
         """Close a ballot: it was a reset. A copy that reports it later only confirms it."""
         ballot = self.close(key)
         self._accept(key, Accepted(ballot.taken_us, ballot.votes, ballot.gatherers))
-        return ballot
 
     def close(self, key: Key) -> Ballot:
         """Close a ballot."""

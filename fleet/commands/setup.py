@@ -15,6 +15,7 @@ from common.config.load import check_private_key_file, load_any
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage import embedded
+from common.storage.migrate import Schema
 from common.storage.migrate import migrate as migrate_schema
 from fleet.commands.base import CONFIG, JSON, fetch, gatherer, main, show, to_end
 from fleet.statements import SQL
@@ -74,14 +75,13 @@ def migrate(config_file: Path) -> None:
         cli.fail(error)
 
     async def work() -> list[str]:
-        if isinstance(config, DeduplicatorConfig):
-            dsn, schema = config.production.dsn.get_secret_value(), "production"
-        else:
-            dsn, schema = config.database.dsn.get_secret_value(), "gatherer"
+        schema: Schema = "production" if isinstance(config, DeduplicatorConfig) else "gatherer"
+        database = config.production if isinstance(config, DeduplicatorConfig) else config.database
+        dsn = database.dsn.get_secret_value()
         if embedded.is_embedded(dsn):
             async with embedded.EmbeddedServer.of_dsn(dsn) as server:
-                return await asyncio.to_thread(migrate_schema, server.dsn, schema)  # type: ignore[arg-type]
-        return await asyncio.to_thread(migrate_schema, dsn, schema)  # type: ignore[arg-type]
+                return await asyncio.to_thread(migrate_schema, server.dsn, schema)
+        return await asyncio.to_thread(migrate_schema, dsn, schema)
 
     applied = to_end(work())
     print("\n".join(f"applied {name}" for name in applied) or "the schema is current")
