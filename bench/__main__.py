@@ -7,7 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from bench import capture, deduplicator, gatherer, held, latency, loader, merge, million, restart
+from bench import archive, capture, deduplicator, gatherer, held, latency, loader, merge, million, restart
 
 ALL = {
     "capture": capture.run,
@@ -17,6 +17,7 @@ ALL = {
     "merge": merge.run,
     "deduplicator": deduplicator.run,
     "latency": latency.run,
+    "archive": archive.run,
     "restart": restart.run,
     "million": million.run,
 }

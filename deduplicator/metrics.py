@@ -10,6 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes
 from deduplicator.reader import Batches
 
@@ -74,8 +75,8 @@ class Totals:
 class DeduplicatorCollector(Collector):
     """Reads the totals at each scrape."""
 
-    def __init__(self, totals: Totals) -> None:
-        self._totals = totals
+    def __init__(self, totals: Totals, exporter: Exporter | None) -> None:
+        self._totals, self._exporter = totals, exporter
 
     def collect(self) -> Iterator[Metric]:
         """All metric families."""
@@ -97,3 +98,13 @@ class DeduplicatorCollector(Collector):
         for name, count in sorted(totals.alarms.items()):
             alarms.add_metric([name], count)
         yield alarms
+        if self._exporter is not None:
+            yield CounterMetricFamily(
+                "deduplicator_hours_exported", "Hours written to the archive.", self._exporter.hours
+            )
+            checks = CounterMetricFamily(
+                "deduplicator_checks", "Comparisons of exported hours (rule 8).", labels=["check", "result"]
+            )
+            for labels, count in sorted(self._exporter.checks.items()):
+                checks.add_metric(labels, count)
+            yield checks

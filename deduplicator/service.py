@@ -64,11 +64,12 @@ class Deduplicator:
         stopped = stop_event()
         config = self.config
         registry = CollectorRegistry()
-        registry.register(DeduplicatorCollector(self.totals))
         async with (
             owned(config.production.dsn.get_secret_value(), "production") as dsn,
             Rest(config.kalshi.rest_url, self._signer) as rest,
         ):
+            self._exporter = Exporter(config.archive, dsn) if config.archive else None
+            registry.register(DeduplicatorCollector(self.totals, self._exporter))
             self._metadata = Metadata(rest, dsn, config.merge.timeout)
             self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
             self._checkpoints = Checkpoints(
@@ -87,8 +88,8 @@ class Deduplicator:
                         tasks += [
                             group.create_task(w.run()) for w in (self._refill, self._checkpoints, self._retention)
                         ]
-                        if config.archive is not None:
-                            tasks.append(group.create_task(Exporter(config.archive, dsn).run()))
+                        if self._exporter is not None:
+                            tasks.append(group.create_task(self._exporter.run()))
                         await self._work(dsn, stopped)
                         for task in tasks:
                             task.cancel()
@@ -234,12 +235,20 @@ class Deduplicator:
                 "last_error": self._refill.last_error,
             },
             "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.last_error},
+            "archive": self._archive_status(),
             "retention": {
                 "partitions_dropped": self._retention.dropped,
                 "hours_not_archived": self._retention.waiting,
                 "last_error": self._retention.last_error,
             },
         }
+
+    def _archive_status(self) -> dict[str, Any] | None:
+        exporter = self._exporter
+        if exporter is None:
+            return None
+        checks = {f"{check}_{result}": count for (check, result), count in sorted(exporter.checks.items())}
+        return {"hours": exporter.hours, "now": exporter.now, "checks": checks, "last_error": exporter.last_error}
 
 
 def _anything(changes: Changes) -> bool:

@@ -25,6 +25,8 @@ from fleet.statements import SQL
 from fleet.truth import Truth
 
 EXAMPLES_MAX = 5
+OF_HOUR = {"orderbook_deltas": "hour_of_deltas", "orderbook_openings": "hour_of_openings"}
+"""Relations that the export reads otherwise than they are shown."""
 EXAMPLE_CHARACTERS_MAX = 300
 
 
@@ -206,9 +208,21 @@ async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[dict[s
     """Every hourly relation of the exported hours: the Parquet objects against production."""
     connection = await connect(dsn)
     try:
-        return [await _relation(connection, s3, bucket, manifests, name) for name in tables.HOURLY]
+        relations = [await _relation(connection, s3, bucket, manifests, name) for name in tables.HOURLY]
+        return [*relations, _checked(manifests)]
     finally:
         await connection.close()
+
+
+def _checked(manifests: list[dict[str, Any]]) -> Check:
+    """What the export itself compared: books with the changes between them, trades with their changes."""
+    check = Check("checks of the exported hours")
+    for manifest in manifests:
+        for name, result in manifest["checks"].items():
+            check.compared += result["compared"]
+            if result["failed"]:
+                check.differ(f"{manifest['hour']}: {result['failed']} of {result['compared']} {name}")
+    return check
 
 
 async def _relation(
@@ -224,7 +238,7 @@ async def _relation(
             s3.get_object, Bucket=bucket, Key=described["key"], VersionId=described["version_id"]
         )
         archived = pq.read_table(io.BytesIO(answer["Body"].read())).to_pylist()
-        statement = SQL["hour_of_deltas"] if name == "orderbook_deltas" else EXPORTS[f"export_{name}"]
+        statement = SQL[OF_HOUR[name]] if name in OF_HOUR else EXPORTS[f"export_{name}"]
         until = datetime.fromtimestamp(hour.timestamp() + 3600, hour.tzinfo)
         produced = [dict(row) for row in await connection.fetch(statement, hour, until)]
         check.compared += len(archived)

@@ -18,6 +18,7 @@ from common.config.schema import DeduplicatorConfig, GathererSource
 from common.errors import StorageError
 from common.numbers import datetime_of_ms
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
 
 EXAMPLES_MAX: Final = 5
@@ -57,6 +58,7 @@ async def verify(
         yield await _ordinals(connection, since, until)
         yield await _books(connection, since, until, markets)
         yield await _twins(connection, since, until)
+        yield await _exported(connection, since, until)
         for source in config.gatherers:
             yield await _gatherer(connection, source, rng)
     finally:
@@ -143,10 +145,19 @@ def _levels(side: int, flat: list[int]) -> dict[tuple[int, int], int]:
 
 async def _twins(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
     finding = Finding("trades: each has its change of the book")
-    for row in await connection.fetch(SQL["verify_twins"], since, until):
+    for row in await connection.fetch(CHECKS["check_trades"], since, until):
         finding.compared += row["trades"]
         if row["changes"] < row["trades"]:
             finding.fail(f"{row['ticker']} {row['exchange_ts']}: {row['trades']} trades, {row['changes']} changes")
+    return finding
+
+
+async def _exported(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
+    finding = Finding("exports: what each exported hour was checked for")
+    for row in await connection.fetch(SQL["verify_exports"], since, until):
+        finding.compared += row["compared"]
+        if row["failed"]:
+            finding.fail(f"{row['hour']}: {row['failed']} of {row['compared']} {row['check_name']}: {row['examples']}")
     return finding
 
 

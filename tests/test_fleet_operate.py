@@ -101,7 +101,8 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         for name in plan.gatherers:
             assert await fleet.terminate(name) == 0, fleet.log_tail(name)
         code, exported = await fleet_command("export", "--now", "--config", config)
-        assert code == 0 and sum(hour["orderbook_deltas"] for hour in exported) == len(truth.deltas)
+        assert code == 0, exported
+        assert sum(hour["orderbook_deltas"] for hour in exported) == len(truth.deltas)
         client = s3.client(fleet.s3_url)
         keys = [
             o["Key"] for o in client.list_objects_v2(Bucket=BUCKET)["Contents"] if o["Key"].startswith("_manifests")

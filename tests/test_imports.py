@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "fleet": {"common", "deduplicator", "fleet", "gatherer"},
 }
 CORE = (
+    "common/book_hash.py",
     "common/numbers.py",
     "common/errors.py",
     "common/exchange/frames.py",
@@ -28,6 +29,8 @@ CORE = (
     "gatherer/journal/format.py",
     "gatherer/journal/inbox.py",
     "gatherer/derive",
+    "deduplicator/archive/books.py",
+    "deduplicator/archive/order.py",
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {

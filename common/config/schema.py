@@ -195,6 +195,7 @@ class Archive(Section):
     endpoint_url: str | None = None
     interval: DurationMs = MINUTE
     wait_unsealed: DurationMs = 15 * MINUTE
+    spool_dir: Path | None = None
 
 
 class DeduplicatorConfig(Section):

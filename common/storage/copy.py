@@ -6,7 +6,7 @@ order, then a trailer of -1. With no NULLs every row has the same width, so a wh
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import asyncpg
@@ -46,10 +46,15 @@ def encode(layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> byte
 
 def decode(layout: Layout, data: bytes | bytearray) -> dict[str, I64]:
     """The columns of a binary COPY stream whose rows have no NULLs."""
-    table = np.frombuffer(data, _row_type(layout), offset=len(HEADER), count=_count(layout, len(data)))
+    table = _table(layout, data, len(HEADER), _count(layout, len(data)))
+    return {name: table[name].astype(np.int64) for name, _ in layout}
+
+
+def _table(layout: Layout, data: bytes | bytearray, offset: int, count: int) -> Array:
+    table = np.frombuffer(data, _row_type(layout), offset=offset, count=count)
     if len(table) and not (table["fields"] == len(layout)).all():
         raise ValueError("the COPY stream does not have the expected columns")
-    return {name: table[name].astype(np.int64) for name, _ in layout}
+    return table
 
 
 async def write(
@@ -80,6 +85,44 @@ async def read(connection: asyncpg.Connection, layout: Layout, query: str, *argu
     return decode(layout, b"".join(parts))
 
 
+async def read_parts(
+    connection: asyncpg.Connection,
+    layout: Layout,
+    query: str,
+    *arguments: object,
+    rows: int,
+    take: Callable[[Array], Awaitable[None]],
+) -> None:
+    """As `read`, but `take` is given so many rows at once, and the server waits for it.
+
+    Rows are a structured array with the layout's names, of big-endian integers.
+    """
+    width = _row_type(layout).itemsize
+    parts: list[bytes] = []
+    size, offset = -len(HEADER), len(HEADER)
+
+    async def hand_over(count: int) -> None:
+        nonlocal parts, size, offset
+        data = b"".join(parts)
+        end = offset + count * width
+        parts, size = [data[end:]], size - count * width
+        table = _table(layout, data, offset, count)
+        offset = 0
+        await take(table)
+
+    async def fill(data: bytes) -> None:
+        nonlocal size
+        parts.append(data)
+        size += len(data)
+        if size >= rows * width + len(TRAILER):
+            await hand_over(rows)
+
+    await connection.copy_from_query(query, *arguments, output=fill, format="binary")
+    if (size - len(TRAILER)) % width:
+        raise ValueError("the COPY stream holds rows of another width: a NULL, or other columns")
+    await hand_over((size - len(TRAILER)) // width)
+
+
 async def _chunks(data: bytearray) -> AsyncIterator[bytes]:
     """An iterator of one's own, as that of a file would be read in another thread, piece by piece."""
     view = memoryview(data)
@@ -105,3 +148,8 @@ def _count(layout: Layout, size: int) -> int:
 def timestamps_us(us: Array) -> Array:
     """Microseconds since 1970 as PostgreSQL's timestamptz."""
     return us - PG_EPOCH_US
+
+
+def us_of_timestamps(timestamps: I64) -> I64:
+    """The reverse."""
+    return timestamps + PG_EPOCH_US

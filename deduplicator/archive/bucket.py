@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-import json
-from typing import Any, Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, Final
 
 import boto3
 import botocore.exceptions
@@ -13,7 +15,11 @@ from botocore.config import Config
 from common.config.schema import Archive
 from common.errors import StorageError
 
-TRIES_MAX: Final = 5
+PART_BYTES: Final = 32 << 20
+
+
+class Outrun(StorageError):
+    """An object is not as it was when the data to replace it was read."""
 
 
 class Bucket:
@@ -40,50 +46,95 @@ class Bucket:
         """The object key of a path below the prefix."""
         return f"{self._prefix}/{path}" if self._prefix else path
 
-    def replace(self, path: str, body: bytes) -> dict[str, Any]:
-        """Write an object whole, on the condition that it is as it was read; returns what describes the version."""
-        key = self.key(path)
-        try:
-            for _ in range(TRIES_MAX):
-                condition = self._condition(key)
-                try:
-                    answer = self._s3.put_object(Bucket=self._name, Key=key, Body=body, **condition)
-                except botocore.exceptions.ClientError as error:
-                    if error.response["ResponseMetadata"]["HTTPStatusCode"] in (409, 412):
-                        continue  # somebody else wrote in between: look again
-                    raise
-                return {
-                    "key": key,
-                    "bytes": len(body),
-                    "sha256": hashlib.sha256(body).hexdigest(),
-                    "etag": answer["ETag"].strip('"'),
-                    "version_id": answer.get("VersionId"),
-                }
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            raise StorageError(f"s3://{self._name}/{key}: {type(error).__name__}: {error}") from error
-        raise StorageError(f"s3://{self._name}/{key} is being written by somebody else")
+    def etag(self, path: str) -> str | None:
+        """Which version an object is; None if there is none."""
+        with self._errors(self.key(path)):
+            try:
+                tag: str = self._s3.head_object(Bucket=self._name, Key=self.key(path))["ETag"]
+            except botocore.exceptions.ClientError as error:
+                if _status(error) == 404:
+                    return None
+                raise
+            return tag
 
-    def _condition(self, key: str) -> dict[str, str]:
+    def replace(self, path: str, body: bytes, etag: str | None) -> dict[str, Any]:
+        """Write a small object whole, if it still is as `etag` says; returns what describes the version.
+
+        Raises `Outrun` if somebody else has written it since, `StorageError` if S3 cannot be reached.
+        """
+        key = self.key(path)
+        with self._errors(key):
+            answer = self._s3.put_object(Bucket=self._name, Key=key, Body=body, **_condition(etag))
+        return _described(key, len(body), hashlib.sha256(body).hexdigest(), answer)
+
+    def replace_file(self, path: str, file: Path, etag: str | None) -> dict[str, Any]:
+        """As `replace`, from a file of any size: nobody sees a part of it before all of it is there."""
+        key, size = self.key(path), file.stat().st_size
+        with file.open("rb") as source:
+            digest = hashlib.file_digest(source, "sha256").hexdigest()
+            source.seek(0)
+            with self._errors(key):
+                if size <= PART_BYTES:
+                    answer = self._s3.put_object(Bucket=self._name, Key=key, Body=source, **_condition(etag))
+                else:
+                    answer = self._in_parts(key, source, etag)
+        return _described(key, size, digest, answer)
+
+    def _in_parts(self, key: str, source: BinaryIO, etag: str | None) -> Any:
+        where = {"Bucket": self._name, "Key": key}
+        upload = {**where, "UploadId": self._s3.create_multipart_upload(**where)["UploadId"]}
         try:
-            return {"IfMatch": self._s3.head_object(Bucket=self._name, Key=key)["ETag"]}
-        except botocore.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return {"IfNoneMatch": "*"}
+            parts: list[dict[str, Any]] = []
+            while body := source.read(PART_BYTES):
+                number = len(parts) + 1
+                part = self._s3.upload_part(**upload, PartNumber=number, Body=body)
+                parts.append({"PartNumber": number, "ETag": part["ETag"]})
+            return self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **_condition(etag))
+        except BaseException:
+            with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+                self._s3.abort_multipart_upload(**upload)  # else the bucket's lifecycle rule removes the parts
             raise
 
-    def read(self, path: str) -> bytes | None:
-        """An object's body, or None if there is none."""
-        key = self.key(path)
+    @contextlib.contextmanager
+    def _errors(self, key: str) -> Iterator[None]:
         try:
-            body: bytes = self._s3.get_object(Bucket=self._name, Key=key)["Body"].read()
-        except botocore.exceptions.ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
-                return None
-            raise StorageError(f"s3://{self._name}/{key}: {type(error).__name__}: {error}") from error
-        except botocore.exceptions.BotoCoreError as error:
-            raise StorageError(f"s3://{self._name}/{key}: {type(error).__name__}: {error}") from error
-        return body
+            yield
+        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
+            where = f"s3://{self._name}/{key}"
+            if isinstance(error, botocore.exceptions.ClientError) and _status(error) in (409, 412):
+                raise Outrun(f"{where} was written by somebody else meanwhile") from error
+            raise StorageError(f"{where}: {type(error).__name__}: {error}") from error
 
-    def replace_json(self, path: str, value: dict[str, Any]) -> None:
-        """Write a JSON object."""
-        self.replace(path, json.dumps(value, indent=1, default=str).encode())
+    def download(self, path: str, file: Path) -> bool:
+        """An object into a file; False if there is none."""
+        key = self.key(path)
+        with self._errors(key):
+            try:
+                body = self._s3.get_object(Bucket=self._name, Key=key)["Body"]
+            except botocore.exceptions.ClientError as error:
+                if _status(error) == 404:
+                    return False
+                raise
+            with file.open("wb") as target:
+                for chunk in body.iter_chunks(PART_BYTES):
+                    target.write(chunk)
+        return True
+
+
+def _condition(etag: str | None) -> dict[str, str]:
+    return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+
+
+def _status(error: botocore.exceptions.ClientError) -> int:
+    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
+    return status
+
+
+def _described(key: str, size: int, digest: str, answer: Any) -> dict[str, Any]:
+    return {
+        "key": key,
+        "bytes": size,
+        "sha256": digest,
+        "etag": answer["ETag"].strip('"'),
+        "version_id": answer.get("VersionId"),
+    }

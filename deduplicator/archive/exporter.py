@@ -3,47 +3,49 @@
 from __future__ import annotations
 
 import asyncio
-import io
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import numpy as np
-import pyarrow.parquet as pq
+import pyarrow as pa
 
 from common import log
 from common.config.schema import Archive
 from common.errors import StorageError
 from common.numbers import datetime_of_ms
-from common.storage import copy as binary
+from common.storage.copy import us_of_timestamps
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import tables
-from deduplicator.archive.bucket import Bucket
+from deduplicator.archive.bucket import Bucket, Outrun
+from deduplicator.archive.hour import HOUR, Hour, Written
+from deduplicator.archive.late import Late
 from deduplicator.statements import SQL
 
-HOUR: Final = timedelta(hours=1)
-DELTA_LAYOUT: Final = (
-    ("market", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_us", "i8"),
-)
 UNSEALED_LISTED_MAX: Final = 1000
-Columns = dict[str, binary.I64]
-FROM_CHANGES: Final = ("orderbook_deltas", "orderbook_openings")
+TRIES_MAX: Final = 5
+FAILED_MAX: Final = 3
+"""After so many hours that failed it is rather the bucket than the hours."""
 
 
 class Exporter:
-    """Writes hours of production to the bucket."""
+    """Writes hours of production to the bucket. `tell`: how the hour goes on: relation, rows."""
 
-    def __init__(self, archive: Archive, dsn: str) -> None:
+    def __init__(self, archive: Archive, dsn: str, tell: Callable[[datetime, str, int], None] | None = None) -> None:
         self._archive, self._dsn = archive, dsn
         self._bucket = Bucket(archive)
+        self._heard = tell
+        self.hours = 0
+        self.checks: Counter[tuple[str, str]] = Counter()
+        """Comparisons of exported hours, by check and result."""
+        self.now: dict[str, Any] = {}
+        """The hour at work, and the rows of each relation that is written."""
+        self.last_error = ""
 
     async def run(self) -> None:
         """Export what is due, every interval, until cancelled; S3 may be away."""
@@ -51,18 +53,30 @@ class Exporter:
             await asyncio.sleep(self._archive.interval / 1000)
             try:
                 await self.export_due()
+                self.last_error = ""
             except (StorageError, *CLIENT_ERRORS) as error:
-                log.get().warning("export_failed", error=f"{type(error).__name__}: {error}")
+                self.last_error = f"{type(error).__name__}: {error}"
+                log.get().warning("export_failed", error=self.last_error)
 
     async def export_due(self) -> list[datetime]:
-        """Export every hour that is due; returns them."""
+        """Export every hour that is due; returns them. One that fails does not hold up the others: it raises behind."""
         connection = await connect(self._dsn)
         try:
             wait = timedelta(milliseconds=self._archive.wait_unsealed)
-            hours = [row["hour"] for row in await connection.fetch(SQL["hours_due"], wait)]
-            for hour in hours:
-                await self.export_hour(connection, hour)
-            return hours
+            failed: list[str] = []
+            done: list[datetime] = []
+            for row in await connection.fetch(SQL["hours_due"], wait):
+                hour = row["hour"]
+                try:
+                    await self.export_hour(connection, hour)
+                    done.append(hour)
+                except (StorageError, pa.ArrowException) as error:
+                    failed.append(f"{hour.isoformat()}: {type(error).__name__}: {error}")
+                    if len(failed) == FAILED_MAX:
+                        break
+            if failed:
+                raise StorageError("; ".join(failed))
+            return done
         finally:
             connection.terminate()
 
@@ -76,83 +90,90 @@ class Exporter:
             connection.terminate()
 
     async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
-        """Write all relations of one hour from one snapshot of the database, then the manifest."""
-        until = hour + HOUR
+        """Write all relations of one hour from one snapshot of the database, then the manifest.
+
+        Every object is replaced on the condition that it is as it was before that snapshot: whoever reads later
+        writes later. If somebody else was faster, the hour is read anew.
+        """
+        for _ in range(TRIES_MAX):
+            try:
+                return await self._export(connection, hour)
+            except Outrun as outrun:
+                log.get().info("export_outrun", hour=hour.isoformat(), error=str(outrun))
+        raise StorageError(f"the archive's hour {hour.isoformat()} is being written by somebody else")
+
+    async def _export(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
         where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
-        async with connection.transaction(isolation="repeatable_read", readonly=True):
-            late = await self._late(connection, hour, until)
-            built = {name: await self._table(connection, name, hour, until, late) for name in tables.HOURLY}
-            daily = {name: await self._table(connection, name, hour, until, None) for name in tables.DAILY}
-            unsealed = [row["ticker"] for row in await connection.fetch(SQL["unsealed"], until)]
-            at = await connection.fetchval("SELECT now()")
-        relations: dict[str, Any] = {}
-        for name, table in built.items():
-            relations[name] = await self._put(f"{name}/{where}/part.parquet", name, table)
-        for name, table in daily.items():
-            relations[name] = await self._put(f"{name}/date={hour:%Y-%m-%d}/part.parquet", name, table)
+        manifest_path = f"_manifests/{where}.json"
+        paths = {name: _path(name, hour) for name in tables.SCHEMAS}
+        self.now = {"hour": hour.isoformat()}
+        with tempfile.TemporaryDirectory(prefix="kalshi-export-", dir=self._archive.spool_dir) as folder:
+            etags = await asyncio.to_thread(lambda: {p: self._bucket.etag(p) for p in (*paths.values(), manifest_path)})
+            written = await self._write(connection, hour, Path(folder))
+            relations: dict[str, Any] = {}
+            for name, path in paths.items():
+                file = Path(folder) / f"{name}.parquet"
+                described = await asyncio.to_thread(self._bucket.replace_file, path, file, etags[path])
+                relations[name] = {"rows": written.rows[name], **described}
+        finished = hour + HOUR <= written.at
         manifest = {
             "hour": hour.isoformat(),
-            "exported_at": at.isoformat(),
-            "finished": until <= at,
-            "unsealed_markets": len(unsealed),
-            "unsealed": unsealed[:UNSEALED_LISTED_MAX],
-            "gaps": len(built["coverage_gaps"]),
+            "exported_at": written.at.isoformat(),
+            "finished": finished,
+            "unsealed_markets": len(written.unsealed),
+            "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
+            "gaps": written.rows["coverage_gaps"],
+            "checks": {check.name: {"compared": check.compared, "failed": check.failed} for check in written.checks},
             "code_version": version("kalshi-fleet"),
             "relations": relations,
         }
-        await asyncio.to_thread(self._bucket.replace_json, f"_manifests/{where}.json", manifest)
-        if until <= at:
-            rows = relations["orderbook_deltas"]["rows"]
-            await connection.execute(SQL["note_export"], hour, at, not unsealed, len(unsealed), rows)
-            if late is not None:
-                times = [datetime_of_ms(ms) for ms in late["exchange_ms"].tolist()]
-                keys = (late["market"].tolist(), times, late["ordinal"].tolist())
-                await connection.execute(SQL["late_deltas_exported"], hour, *keys)
-        log.get().info("hour_exported", hour=hour.isoformat(), rows=relations["orderbook_deltas"]["rows"])
+        body = json.dumps(manifest, indent=1).encode()
+        await asyncio.to_thread(self._bucket.replace, manifest_path, body, etags[manifest_path])
+        if finished:
+            await self._note(connection, hour, written)
+        self._count(hour, written)
         return manifest
 
-    async def _put(self, path: str, name: str, table: Any) -> dict[str, Any]:
-        body = await asyncio.to_thread(tables.parquet, name, table)
-        described = await asyncio.to_thread(self._bucket.replace, path, body)
-        return {"rows": len(table), **described}
+    async def _write(self, connection: asyncpg.Connection, hour: datetime, folder: Path) -> Written:
+        def archived(relation: str, file: Path) -> bool:
+            return self._bucket.download(_path(relation, hour), file)
 
-    async def _table(
-        self, connection: asyncpg.Connection, name: str, hour: datetime, until: datetime, late: Columns | None
-    ) -> Any:
-        """One relation of an hour. `late`: production has the hour's changes no longer, but what has come since."""
-        if name in tables.DAILY:
-            return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"]))
-        if late is not None and name in FROM_CHANGES:
-            archived = await self._archived(name, hour)
-            if name == "orderbook_openings":
-                return archived
-            united, wrong = await asyncio.to_thread(
-                tables.deltas_united, archived, await self._deltas(connection, late)
-            )
-            if wrong:
-                log.get().error("late_rows_contradict_the_archive", hour=hour.isoformat(), rows=wrong)
-            return united
-        if name == "orderbook_deltas":
-            columns = await binary.read(connection, DELTA_LAYOUT, SQL["export_orderbook_deltas"], hour, until)
-            return await self._deltas(connection, columns)
-        return tables.rows_table(name, await connection.fetch(SQL[f"export_{name}"], hour, until))
+        def tell(relation: str, rows: int) -> None:
+            self.now[relation] = rows
+            if self._heard is not None:
+                self._heard(hour, relation, rows)
 
-    async def _archived(self, name: str, hour: datetime) -> Any:
-        path = f"{name}/date={hour:%Y-%m-%d}/hour={hour:%H}/part.parquet"
-        body = await asyncio.to_thread(self._bucket.read, path)
-        if body is None:
-            return tables.rows_table(name, [])  # an hour that had no changes: what came late is all there is
-        return pq.read_table(io.BytesIO(body)).cast(tables.SCHEMAS[name])
+        return await Hour(connection, hour, folder, archived, tell).write()
 
-    async def _late(self, connection: asyncpg.Connection, hour: datetime, until: datetime) -> Columns | None:
-        """Changes that have come since the hour's day left production; None while it has not."""
-        if not await connection.fetchval(SQL["is_detached"], hour):
-            return None
-        return await binary.read(connection, DELTA_LAYOUT, SQL["export_late_deltas"], hour, until)
+    async def _note(self, connection: asyncpg.Connection, hour: datetime, written: Written) -> None:
+        """Production knows what the archive has, and what was checked."""
+        rows, unsealed = written.rows["orderbook_deltas"], len(written.unsealed)
+        async with connection.transaction():
+            for check in written.checks:
+                examples = json.dumps(check.examples)
+                values = (check.name, check.compared, check.failed, examples, written.at)
+                await connection.execute(SQL["note_checks"], hour, *values)
+            await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows)
+            if written.late is not None:
+                await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
 
-    async def _deltas(self, connection: asyncpg.Connection, columns: Columns) -> Any:
-        numbers = [int(number) for number in np.unique(columns["market"])]
-        rows = await connection.fetch(
-            "SELECT market, ticker FROM store.markets WHERE market = ANY ($1::bigint[])", numbers
-        )
-        return await asyncio.to_thread(tables.deltas_table, columns, {row["market"]: row["ticker"] for row in rows})
+    def _count(self, hour: datetime, written: Written) -> None:
+        self.now = {}
+        self.hours += 1
+        for check in written.checks:
+            self.checks[check.name, "agreed"] += check.compared - check.failed
+            self.checks[check.name, "failed"] += check.failed
+            if check.failed:
+                told = {"hour": hour.isoformat(), "check": check.name, "examples": check.examples}
+                log.get().error("check_failed", failed=check.failed, compared=check.compared, **told)
+        log.get().info("hour_exported", hour=hour.isoformat(), rows=written.rows["orderbook_deltas"])
+
+
+def _path(relation: str, hour: datetime) -> str:
+    within = "" if relation in tables.DAILY else f"/hour={hour:%H}"
+    return f"{relation}/date={hour:%Y-%m-%d}{within}/part.parquet"
+
+
+def _keys(late: Late) -> tuple[list[int], list[datetime], list[int]]:
+    times = (us_of_timestamps(late.columns["exchange_ts"]) // 1000).tolist()
+    return late.columns["market"].tolist(), [datetime_of_ms(ms) for ms in times], late.columns["ordinal"].tolist()

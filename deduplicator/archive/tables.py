@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+
+from deduplicator.archive.order import I64, Order, Rows, rows_of
 
 PRICE: Final = pa.decimal128(9, 4)
 SIZE: Final = pa.decimal128(18, 2)
 MS: Final = pa.timestamp("ms", tz="UTC")
 US: Final = pa.timestamp("us", tz="UTC")
 TEXT: Final = pa.string()
+ZSTD_LEVEL: Final = 15
+PAGE_ROWS: Final = 100_000
 
 SCHEMAS: Final[dict[str, Any]] = {
     "orderbook_deltas": pa.schema(
@@ -118,55 +121,76 @@ def decimals(values: Any, kind: Any) -> Any:
     return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(words.tobytes())])
 
 
-def deltas_table(columns: dict[str, Any], tickers: dict[int, str]) -> Any:
-    """The order-book changes of an hour, sorted by ticker, time, ordinal."""
-    numbers, inverse = np.unique(columns["market"], return_inverse=True)
-    names = [tickers[int(number)] for number in numbers]
-    rank = np.argsort(np.argsort(np.array(names, dtype=object))) if names else np.empty(0, np.int64)
-    by = rank[inverse] if names else inverse
-    order = np.lexsort((columns["ordinal"], columns["exchange_ms"], by))
-    sorted_names = sorted(names)
-    c = {name: column[order] for name, column in columns.items()}
-    us = c["exchange_us"].astype(np.int16)
+def deltas_table(rows: Rows, order: Order) -> Any:
+    """Order-book changes, in the order that they come in."""
+    code, exchange_ms, ordinal = order.unpack(rows["key"])
+    first, behind = (int(code.min()), int(code.max()) + 1) if len(code) else (0, 0)
+    us = rows["exchange_us"]
     return pa.Table.from_arrays(
         [
-            pa.DictionaryArray.from_arrays(pa.array(by[order].astype(np.int32)), pa.array(sorted_names, TEXT)),
-            pa.array(c["exchange_ms"]).cast(MS),
-            pa.array(c["ordinal"].astype(np.int32)),
-            pa.DictionaryArray.from_arrays(pa.array(c["side"].astype(np.int32)), pa.array(["yes", "no"])),
-            decimals(c["price"], PRICE),
-            decimals(c["delta"], SIZE),
+            pa.DictionaryArray.from_arrays(
+                pa.array((code - first).astype(np.int32)), pa.array(order.names[first:behind], TEXT)
+            ),
+            pa.array(exchange_ms).cast(MS),
+            pa.array(ordinal.astype(np.int32)),
+            pa.DictionaryArray.from_arrays(pa.array(rows["side"].astype(np.int32)), pa.array(["yes", "no"])),
+            decimals(rows["price"], PRICE),
+            decimals(rows["delta"], SIZE),
             pa.array(us, mask=us < 0),
-            pa.array(c["received_us"]).cast(US),
+            pa.array(np.ascontiguousarray(rows["received_us"])).cast(US),
         ],
         schema=SCHEMAS["orderbook_deltas"],
     )
 
 
-def deltas_united(archived: Any, late: Any) -> tuple[Any, int]:
-    """Two tables of one hour's changes as one, each identity once; how many late rows contradict an archived one.
-
-    What is in the archive stands, as the first copy of an identity does everywhere.
-    """
-    identity = ("ticker", "exchange_ts", "ordinal")
-    content = ("side", "price", "delta")
-    wanted = set(late["ticker"].to_pylist())
-    near = archived.filter(pc.is_in(archived["ticker"].cast(TEXT), pa.array(sorted(wanted), TEXT)))
-    known = {
-        tuple(row[name] for name in identity): tuple(row[name] for name in content)
-        for row in near.select([*identity, *content]).to_pylist()
-    }
-    rows = late.select([*identity, *content]).to_pylist()
-    found = [known.get(tuple(row[name] for name in identity)) for row in rows]
-    wrong = sum(
-        there is not None and there != tuple(row[name] for name in content)
-        for there, row in zip(found, rows, strict=True)
+def deltas_rows(table: Any, order: Order) -> Rows:
+    """The reverse: what an archived table of order-book changes holds."""
+    names, codes = _dictionary(table["ticker"])
+    sides, side = _dictionary(table["side"])
+    key = order.keys(order.codes(names)[codes], _whole(table["exchange_ts"]), _whole(table["ordinal"]))
+    return rows_of(
+        key,
+        {
+            "received_us": _whole(table["received_at"]),
+            "delta": _units(table["delta"], SIZE),
+            "price": _units(table["price"], PRICE),
+            "exchange_us": _whole(table["exchange_us"].fill_null(-1)),
+            "side": np.array([("yes", "no").index(name) for name in sides], np.int64)[side],
+        },
     )
-    new = late.filter(pa.array([there is None for there in found], pa.bool_()))
-    plain = pa.schema([(f.name, TEXT if pa.types.is_dictionary(f.type) else f.type) for f in archived.schema])
-    both = pa.concat_tables([archived.cast(plain), new.cast(plain)])
-    ordered = both.sort_by([(name, "ascending") for name in identity])
-    return ordered.cast(SCHEMAS["orderbook_deltas"]), wrong
+
+
+def _whole(column: Any) -> I64:
+    values: I64 = column.cast(pa.int64()).to_numpy()
+    return values
+
+
+def _dictionary(column: Any) -> tuple[list[str], I64]:
+    encoded = column.cast(TEXT).combine_chunks().dictionary_encode()
+    return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+
+
+def _units(column: Any, kind: Any) -> I64:
+    """Decimals as integers of the last place, without an object per value."""
+    array = pa.concat_arrays(column.cast(kind).chunks)
+    words = np.frombuffer(array.buffers()[1], np.int64).reshape(-1, 2)
+    low: I64 = words[array.offset : array.offset + len(array), 0]
+    return low
+
+
+def levels_table(rows: Sequence[Any], at_ms: int) -> Any:
+    """Levels of opening books (`ticker`, `side`, `price`, `size` as integers), all of one moment."""
+    price, size = (np.array([row[name] for row in rows], np.int64) for name in ("price", "size"))
+    return pa.Table.from_arrays(
+        [
+            pa.array([row["ticker"] for row in rows], TEXT),
+            pa.array(np.full(len(rows), at_ms)).cast(MS),
+            pa.array([("yes", "no")[row["side"]] for row in rows], TEXT),
+            decimals(price, PRICE),
+            decimals(size, SIZE),
+        ],
+        schema=SCHEMAS["orderbook_openings"],
+    )
 
 
 def rows_table(relation: str, rows: Sequence[Any]) -> Any:
@@ -176,18 +200,32 @@ def rows_table(relation: str, rows: Sequence[Any]) -> Any:
     return pa.Table.from_arrays(arrays, schema=schema)
 
 
-def parquet(relation: str, table: Any) -> bytes:
-    """The file: zstd, statistics and page index, delta encoding for times."""
-    plain = [name for name in ("exchange_ts", "received_at", "ordinal", "seq") if name in table.schema.names]
-    out = io.BytesIO()
-    pq.write_table(
-        table,
-        out,
-        compression="zstd",
-        use_dictionary=[name for name in table.schema.names if name not in plain],
-        column_encoding=dict.fromkeys(plain, "DELTA_BINARY_PACKED"),
-        write_statistics=True,
-        write_page_index=True,
-        store_schema=False,
-    )
-    return out.getvalue()
+class ParquetFile:
+    """A file written table by table, each a row group: zstd, statistics, page index, delta encoding for times."""
+
+    def __init__(self, path: Path, relation: str) -> None:
+        schema = SCHEMAS[relation]
+        plain = [name for name in ("exchange_ts", "received_at", "seq") if name in schema.names]
+        self.rows = 0
+        self._writer = pq.ParquetWriter(
+            path,
+            schema,
+            compression="zstd",
+            compression_level=ZSTD_LEVEL,
+            store_decimal_as_integer=True,
+            max_rows_per_page=PAGE_ROWS,
+            use_dictionary=[name for name in schema.names if name not in plain],
+            column_encoding=dict.fromkeys(plain, "DELTA_BINARY_PACKED"),
+            write_statistics=True,
+            write_page_index=True,
+            store_schema=False,
+        )
+
+    def write(self, table: Any) -> None:
+        """Append rows."""
+        self._writer.write_table(table, row_group_size=max(len(table), 1))
+        self.rows += len(table)
+
+    def close(self) -> None:
+        """Write the footer."""
+        self._writer.close()

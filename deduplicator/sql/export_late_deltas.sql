@@ -1,3 +1,2 @@
-SELECT market, (extract(epoch FROM exchange_ts) * 1000)::bigint, ordinal, exchange_us, side, price, delta,
-       (extract(epoch FROM received_at) * 1000000)::bigint
+SELECT market, exchange_ts, ordinal, exchange_us, side, price, delta, received_at
   FROM store.late_deltas WHERE exchange_ts >= $1 AND exchange_ts < $2

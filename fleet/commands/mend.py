@@ -152,10 +152,21 @@ def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
     config, dsn = production(config_file)
     if config.archive is None:
         raise click.UsageError(f"{config_file} has no section `archive`")
-    exporter = Exporter(config.archive, dsn)
+
+    def tell(hour: datetime, relation: str, rows: int) -> None:
+        click.echo(f"{hour.isoformat()} {relation}: {rows} rows", err=True)
+
+    exporter = Exporter(config.archive, dsn, tell)
     if now:
         manifests = to_end(exporter.export_now(hours))
-        rows = [{"hour": m["hour"], **{n: r["rows"] for n, r in m["relations"].items()}} for m in manifests]
+        rows = [
+            {
+                "hour": m["hour"],
+                **{name: relation["rows"] for name, relation in m["relations"].items()},
+                **{f"{name}_failed": check["failed"] for name, check in m["checks"].items()},
+            }
+            for m in manifests
+        ]
     else:
         rows = [{"hour": str(hour)} for hour in to_end(exporter.export_due())]
     show(rows, as_json, "Exported")

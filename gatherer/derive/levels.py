@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
+from common.book_hash import MASK, mix64
 from common.errors import NumberError
 from common.numbers import parse_price, parse_size
 from gatherer.derive.rows import NO, YES
 from gatherer.derive.state import Book
-
-MASK: Final = (1 << 64) - 1
 
 
 def parse_levels(yes: Iterable[tuple[str, str]], no: Iterable[tuple[str, str]]) -> Book:
@@ -51,14 +49,6 @@ def flat(book: Book, side: int) -> list[int]:
     """Price, size, price, size ... of one side, best (highest) bid first."""
     keys = sorted((key for key in book if key & 1 == side), reverse=True)
     return [value for key in keys for value in (key >> 1, book[key])]
-
-
-def mix64(key: int) -> int:
-    """A level's weight in the book hash: 64 well-mixed bits (the finaliser of SplitMix64)."""
-    z = (key + 0x9E3779B97F4A7C15) & MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & MASK
-    return z ^ (z >> 31)
 
 
 def book_hash(book: Book) -> int:

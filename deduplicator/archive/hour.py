@@ -1,0 +1,318 @@
+"""One hour of production as Parquet files in a folder, read from one snapshot of the database, and checked on the way.
+
+Memory does not grow with the hour: changes are sorted on disk (`spool.py`), everything else comes in its order through
+a cursor, some rows at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from common import log
+from common.book_hash import terms
+from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime
+from common.storage import copy as binary
+from deduplicator.archive import tables
+from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
+from deduplicator.archive.late import Late
+from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
+from deduplicator.archive.spool import Spool
+from deduplicator.production import DELTA_LAYOUT
+from deduplicator.statements import SQL
+
+HOUR: Final = timedelta(hours=1)
+RUN_ROWS: Final = 1_000_000
+BLOCK_ROWS: Final = 1_000_000
+CURSOR_ROWS: Final = 20_000
+GROUP_ROWS: Final = 200_000
+EXAMPLES_MAX: Final = 5
+Tell = Callable[[str, int], None]
+
+
+@dataclass
+class Check:
+    """One check of the hour."""
+
+    name: str
+    compared: int
+    failed: int
+    examples: list[dict[str, str]] = field(default_factory=list)
+
+
+@dataclass
+class Written:
+    """What was written: rows by relation; what was checked; what came late and is in it."""
+
+    at: datetime
+    rows: dict[str, int]
+    unsealed: list[str]
+    checks: list[Check]
+    late: Late | None
+
+
+class Hour:
+    """The hour from `start` on, into `folder`: `RELATION.parquet` each. `archived`: downloads an object of the hour."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        start: datetime,
+        folder: Path,
+        archived: Callable[[str, Path], bool],
+        tell: Tell,
+    ) -> None:
+        self._db, self._start, self._until = connection, start, start + HOUR
+        self._folder, self._archived, self._tell = folder, archived, tell
+        self._start_ms = ms_of_datetime(start)
+        self._rows: dict[str, int] = {}
+
+    def path(self, relation: str) -> Path:
+        """The file of a relation."""
+        return self._folder / f"{relation}.parquet"
+
+    async def write(self) -> Written:
+        """All files. Raises what the database, and `archived`, raise."""
+        checks: list[Check] = []
+        late = None
+        async with self._db.transaction(isolation="repeatable_read", readonly=True):
+            at = await self._db.fetchval("SELECT now()")
+            if await self._db.fetchval(SQL["is_detached"], self._start):
+                late = await self._unite()
+            else:
+                checks = [await self._changes(), await self._check_trades()]
+            for name in tables.SCHEMAS:
+                if name not in ("orderbook_deltas", "orderbook_openings"):
+                    await self._relation(name)
+            unsealed = [row["ticker"] for row in await self._db.fetch(SQL["unsealed"], self._until)]
+        return Written(at, self._rows, unsealed, checks, late)
+
+    async def _relation(self, name: str) -> None:
+        """A relation whose rows the database gives in their order."""
+        arguments = () if name in tables.DAILY else (self._start, self._until)
+        file = tables.ParquetFile(self.path(name), name)
+        rows: list[Any] = []
+        cursor = await self._db.cursor(SQL[f"export_{name}"], *arguments)
+        while part := await cursor.fetch(CURSOR_ROWS):
+            rows += part
+            if len(rows) >= GROUP_ROWS:
+                await asyncio.to_thread(file.write, tables.rows_table(name, rows))
+                rows = []
+        await asyncio.to_thread(file.write, tables.rows_table(name, rows))
+        self._finish(name, file)
+
+    def _finish(self, name: str, file: tables.ParquetFile) -> None:
+        file.close()
+        self._rows[name] = file.rows
+        self._tell(name, file.rows)
+
+    # -- order-book changes --------------------------------------------------------------------------------------
+
+    async def _changes(self) -> Check:
+        """Changes and opening books, compared with the hour's snapshots."""
+        midnight = self._start.replace(hour=0)
+        await self._db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        found = await self._db.fetch(SQL["export_tickers_of_deltas"], midnight, midnight + timedelta(days=1))
+        await self._db.execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on")
+        tickers = {row["market"]: row["ticker"] for row in found}
+        snapshots = await self._snapshots(tickers)
+        order = Order(tickers.values(), self._start_ms)
+        numbers = Numbers(order, tickers)
+        spool = Spool(self._folder)
+        await self._read("export_orderbook_deltas", order, numbers, spool)
+        checks = BookChecks(order, await self._openings(order, numbers, snapshots))
+        await self._write_changes(order, spool, checks)
+        hour = (self._start - NEAR_RESET_MS * ONE_MS, self._until + NEAR_RESET_MS * ONE_MS, list(tickers))
+        gaps = [tuple(row) for row in await self._db.fetch(SQL["check_gaps"], *hour)]
+        resets = [(*row, row["exchange_ts"]) for row in await self._db.fetch(SQL["check_resets"], *hour)]
+        checked = checks.result(_stretches(gaps, numbers), _stretches(resets, numbers))
+        examples = [
+            {"ticker": order.names[code], "exchange_ts": str(datetime_of_ms(ms))}
+            for code, ms in checked.wrong[:EXAMPLES_MAX]
+        ]
+        return Check("books", checked.compared, len(checked.wrong), examples)
+
+    async def _read(self, statement: str, order: Order, numbers: Numbers, spool: Spool) -> None:
+        """Changes into the spool; while one run is sorted and written, the next one is read."""
+        writing: asyncio.Task[None] | None = None
+
+        async def take(table: Any) -> None:
+            nonlocal writing
+            if writing is not None:
+                await writing
+            writing = asyncio.create_task(asyncio.to_thread(lambda: spool.add(_rows(table, order, numbers))))
+
+        await binary.read_parts(
+            self._db, DELTA_LAYOUT, SQL[statement], self._start, self._until, rows=RUN_ROWS, take=take
+        )
+        if writing is not None:
+            await writing
+
+    async def _snapshots(self, tickers: dict[int, str]) -> list[tuple[int, int, int, bool, int]]:
+        """Market, exchange millisecond, last ordinal, whether it is a reset, hash. Their markets join `tickers`."""
+        found: list[tuple[int, int, int, bool, int]] = []
+        cursor = await self._db.cursor(SQL["check_books"], self._start, self._until)
+        while rows := await cursor.fetch(CURSOR_ROWS):
+            for row in rows:
+                tickers[row["market"]] = row["ticker"]
+                book = _hash(0, row["yes"]) + _hash(1, row["no"])
+                ms = ms_of_datetime(row["exchange_ts"])
+                found.append((row["market"], ms, row["after_ordinal"], row["is_reset"], book % (1 << 64)))
+        return found
+
+    async def _openings(
+        self, order: Order, numbers: Numbers, snapshots: list[tuple[int, int, int, bool, int]]
+    ) -> Books:
+        """Write the opening books; returns those that are known, and the snapshots."""
+        name = "orderbook_openings"
+        of_hour = set(order.names)
+        known: dict[str, np.uint64] = {}
+        file = tables.ParquetFile(self.path(name), name)
+        levels: list[Any] = []
+        cursor = await self._db.cursor(SQL[f"export_{name}"], self._start, self._until)
+        while rows := await cursor.fetch(CURSOR_ROWS):
+            _add_hashes(known, [row for row in rows if row["known"] and row["ticker"] in of_hour])
+            levels += [row for row in rows if row["side"] is not None]
+            if len(levels) >= GROUP_ROWS:
+                await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
+                levels = []
+        await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
+        self._finish(name, file)
+        opened = order.codes(known)
+        market, ms, ordinal, reset, hashed = (
+            (list(column) for column in zip(*snapshots, strict=True)) if snapshots else ([],) * 5
+        )
+        codes = numbers.codes(np.array(market, np.int64))
+        at_ms = np.array(ms, np.int64)
+        return Books(
+            np.concatenate((opened, codes)),
+            np.concatenate((np.full(len(opened), self._start_ms - 1), at_ms)),
+            np.concatenate((order.first(opened), order.keys(codes, at_ms, np.array(ordinal, np.int64) + 1))),
+            np.concatenate((np.array(list(known.values()), np.uint64), np.array(hashed, np.uint64))),
+            np.concatenate((np.zeros(len(opened), bool), np.array(reset, bool))),
+        )
+
+    async def _write_changes(self, order: Order, spool: Spool, checks: BookChecks | None) -> None:
+        name = "orderbook_deltas"
+        file = tables.ParquetFile(self.path(name), name)
+
+        def ready() -> Iterator[Any]:
+            for block in spool.blocks(BLOCK_ROWS):
+                if checks is not None:
+                    checks.add(block)
+                yield tables.deltas_table(block, order)
+
+        def write() -> None:
+            for table in _ahead(ready()):
+                file.write(table)
+            if not file.rows:
+                file.write(tables.deltas_table(np.empty(0, ROW), order))
+
+        await asyncio.to_thread(write)
+        self._finish(name, file)
+
+    async def _check_trades(self) -> Check:
+        """Every trade takes a resting order away."""
+        check = Check("trades", 0, 0)
+        cursor = await self._db.cursor(SQL["check_trades"], self._start, self._until)
+        while rows := await cursor.fetch(CURSOR_ROWS):
+            for row in rows:
+                check.compared += row["trades"]
+                if row["changes"] < row["trades"]:
+                    check.failed += row["trades"] - row["changes"]
+                    if len(check.examples) < EXAMPLES_MAX:
+                        check.examples.append({"ticker": row["ticker"], "exchange_ts": str(row["exchange_ts"])})
+        return check
+
+    # -- an hour whose changes have left production --------------------------------------------------------------
+
+    async def _unite(self) -> Late:
+        """The archive's changes and those that came later, each identity once; opening books as they were."""
+        rows = await self._db.fetch(SQL["export_tickers_of_late"], self._start, self._until)
+        tickers = {row["market"]: row["ticker"] for row in rows}
+        before = self._folder / "before.parquet"
+        there = await asyncio.to_thread(self._archived, "orderbook_deltas", before)
+        old = pq.ParquetFile(before) if there else None
+        names = await asyncio.to_thread(_tickers, old) if old is not None else set()
+        order = Order({*names, *tickers.values()}, self._start_ms)
+        numbers = Numbers(order, tickers)
+        columns = await binary.read(self._db, DELTA_LAYOUT, SQL["export_late_deltas"], self._start, self._until)
+        late = Late(_rows(columns, order, numbers), columns)
+        spool = Spool(self._folder)
+        if old is not None:
+            for batch in old.iter_batches(RUN_ROWS):
+                archived = tables.deltas_rows(pa.Table.from_batches([batch]), order)
+                late.seen(archived)
+                await asyncio.to_thread(spool.add, archived)
+        spool.add(late.new())
+        await self._write_changes(order, spool, None)
+        if late.wrong:
+            log.get().error("late_rows_contradict_the_archive", hour=self._start.isoformat(), rows=late.wrong)
+        await self._old_openings()
+        return late
+
+    async def _old_openings(self) -> None:
+        name = "orderbook_openings"
+        if await asyncio.to_thread(self._archived, name, self.path(name)):
+            self._rows[name] = pq.ParquetFile(self.path(name)).metadata.num_rows
+            return
+        file = tables.ParquetFile(self.path(name), name)  # an hour that had no changes: what came late is all there is
+        file.write(tables.levels_table([], self._start_ms))
+        self._finish(name, file)
+
+
+def _rows(table: Any, order: Order, numbers: Numbers) -> Rows:
+    """Of changes as columns, or as a structured array, of production's form."""
+    exchange_ms = binary.us_of_timestamps(table["exchange_ts"].astype(np.int64)) // 1000
+    key = order.keys(numbers.codes(table["market"].astype(np.int64)), exchange_ms, table["ordinal"])
+    names = ("exchange_us", "side", "price", "delta")
+    columns = {name: table[name] for name in names}
+    return rows_of(key, {**columns, "received_us": binary.us_of_timestamps(table["received_at"].astype(np.int64))})
+
+
+def _ahead(items: Iterator[Any]) -> Iterator[Any]:
+    """The same, each made in another thread while the one before it is used."""
+    with ThreadPoolExecutor(1) as pool:
+        following = pool.submit(next, items, None)
+        while (item := following.result()) is not None:
+            following = pool.submit(next, items, None)
+            yield item
+
+
+def _hash(side: int, flat: list[int]) -> int:
+    levels = np.array(flat, np.int64).reshape(-1, 2)
+    return int(terms(np.full(len(levels), side), levels[:, 0], levels[:, 1]).sum(dtype=np.uint64))
+
+
+def _add_hashes(known: dict[str, np.uint64], rows: list[Any]) -> None:
+    """What the levels of opening books add to the hashes of their books."""
+    for row in rows:
+        known.setdefault(row["ticker"], np.uint64(0))
+    levels = [row for row in rows if row["side"] is not None]
+    values = np.array([(row["side"], row["price"], row["size"]) for row in levels], np.int64).reshape(-1, 3)
+    with np.errstate(over="ignore"):
+        for row, term in zip(levels, terms(values[:, 0], values[:, 1], values[:, 2]), strict=True):
+            known[row["ticker"]] += term
+
+
+def _stretches(rows: list[tuple[int, datetime, datetime]], numbers: Numbers) -> Stretches:
+    market, begin, end = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
+    times = [np.array([ms_of_datetime(at) for at in column], np.int64) for column in (begin, end)]
+    return Stretches(numbers.codes(np.array(market, np.int64)), *times)
+
+
+def _tickers(file: Any) -> set[str]:
+    names: set[str] = set()
+    for batch in file.iter_batches(RUN_ROWS, columns=["ticker"]):
+        names.update(batch.column(0).cast(pa.string()).unique().to_pylist())
+    return names

@@ -1,0 +1,90 @@
+"""The changes of an hour as rows, and their order: ticker, exchange time, ordinal, packed into one integer.
+
+The integer sorts as they do, and is the identity of a change within its hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import StorageError
+
+I64 = npt.NDArray[np.int64]
+HOUR_MS: Final = 3_600_000
+MS_BITS: Final = 22
+ORDINAL_BITS: Final = 13
+"""Ordinals go to 8190 (`gatherer.derive`): the place behind the greatest fits as well."""
+_PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
+
+Rows = npt.NDArray[Any]
+ROW: Final = np.dtype(
+    [
+        ("key", "<i8"),
+        ("received_us", "<i8"),
+        ("delta", "<i8"),
+        ("price", "<i4"),
+        ("exchange_us", "<i2"),
+        ("side", "i1"),
+    ]
+)
+"""A change; `key` as of `Order.keys`, the rest as in production."""
+
+
+class Order:
+    """The tickers of an hour, sorted by code point; a ticker's place among them is its code."""
+
+    def __init__(self, tickers: Iterable[str], hour_ms: int) -> None:
+        self.names = sorted(set(tickers))
+        self.hour_ms = hour_ms
+        self._code = {name: code for code, name in enumerate(self.names)}
+
+    def codes(self, tickers: Iterable[str]) -> I64:
+        """The codes of tickers; raises `KeyError` for one that is not of the hour."""
+        return np.array([self._code[ticker] for ticker in tickers], np.int64)
+
+    def keys(self, code: I64, exchange_ms: I64, ordinal: I64) -> I64:
+        """Sort keys; that of a change's ordinal + 1 is the place behind it. Raises `StorageError` for another hour."""
+        within = exchange_ms - self.hour_ms
+        if len(within) and not (within.min() >= 0 and within.max() < HOUR_MS):
+            raise StorageError("an exchange time outside the hour")
+        return (code << _PLACE_BITS) + (within << ORDINAL_BITS) + ordinal
+
+    def first(self, code: I64) -> I64:
+        """The place before every change of a market in the hour."""
+        return code << _PLACE_BITS
+
+    def unpack(self, keys: I64) -> tuple[I64, I64, I64]:
+        """Code, exchange time in milliseconds, ordinal."""
+        within = (keys >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
+        return keys >> _PLACE_BITS, within + self.hour_ms, keys & ((1 << ORDINAL_BITS) - 1)
+
+
+class Numbers:
+    """Codes of production's market numbers."""
+
+    def __init__(self, order: Order, tickers: Mapping[int, str]) -> None:
+        self._numbers = np.array(sorted(tickers), np.int64)
+        self._codes = order.codes(tickers[number] for number in self._numbers.tolist())
+
+    def codes(self, markets: npt.NDArray[Any]) -> I64:
+        """The codes of market numbers; raises `StorageError` for one that is not of the hour."""
+        if not len(markets):
+            return np.empty(0, np.int64)
+        at = np.minimum(np.searchsorted(self._numbers, markets), len(self._numbers) - 1)
+        if not len(self._numbers) or (self._numbers[at] != markets).any():
+            raise StorageError("a change of a market that the hour does not have")
+        return self._codes[at]
+
+
+def rows_of(key: npt.NDArray[np.int64], columns: Mapping[str, npt.NDArray[Any]]) -> Rows:
+    """Changes from columns."""
+    rows = np.empty(len(key), ROW)
+    rows["key"] = key
+    for name in ROW.names or ():
+        if name != "key":
+            rows[name] = columns[name]
+    return rows

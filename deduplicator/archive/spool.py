@@ -1,0 +1,67 @@
+"""An hour's changes, sorted outside of memory: sorted runs on disk, and blocks that take their share of each.
+
+However many changes an hour has, about one run or one block is in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from common.errors import StorageError
+from deduplicator.archive.order import ROW, Rows
+
+SAMPLE: Final = 4096
+
+
+class Spool:
+    """Add rows in any order, then read them once in theirs."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._runs: list[Path] = []
+        self._samples: list[npt.NDArray[np.int64]] = []
+        self.rows = 0
+
+    def add(self, rows: Rows) -> None:
+        """Write one sorted run."""
+        if not len(rows):
+            return
+        rows = _sorted(rows)
+        path = self._folder / f"run-{len(self._runs)}"
+        rows.tofile(path)
+        self._runs.append(path)
+        self._samples.append(np.array(rows["key"][::SAMPLE]))
+        self.rows += len(rows)
+
+    def blocks(self, about: int) -> Iterator[Rows]:
+        """All rows in order, some more or less than `about` at once; raises `StorageError` if a key comes twice."""
+        if not self._runs:
+            return
+        samples = np.sort(np.concatenate(self._samples))
+        bounds = np.unique(samples[max(about // SAMPLE, 1) :: max(about // SAMPLE, 1)])
+        edges = [self._edges(path, bounds) for path in self._runs]
+        for number in range(len(bounds) + 1):
+            parts = [
+                np.fromfile(path, ROW, int(edge[number + 1] - edge[number]), offset=int(edge[number]) * ROW.itemsize)
+                for path, edge in zip(self._runs, edges, strict=True)
+            ]
+            block = _sorted(np.concatenate(parts)) if len(parts) > 1 else parts[0]
+            if (np.diff(block["key"]) == 0).any():
+                raise StorageError("a change comes twice in one hour: the unique index of production does not hold")
+            if len(block):
+                yield block
+
+    @staticmethod
+    def _edges(path: Path, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        keys = np.ascontiguousarray(np.fromfile(path, ROW)["key"])
+        return np.concatenate(([0], np.searchsorted(keys, bounds), [len(keys)]))
+
+
+def _sorted(rows: Rows) -> Rows:
+    ordered: Rows = rows[np.argsort(np.ascontiguousarray(rows["key"]), kind="stable")]
+    return ordered

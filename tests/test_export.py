@@ -1,0 +1,135 @@
+"""An hour on its way to the archive: what is checked, what a failure leaves behind, and who may replace what."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from common.errors import StorageError
+from deduplicator.archive import hour as hour_module
+from deduplicator.archive.bucket import Outrun
+from tests.archive_case import OLD, RELATION, Site, running_site
+
+AT = OLD + timedelta(hours=5)
+LATER = AT + timedelta(minutes=10)
+
+
+@pytest.fixture
+async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
+    """A production with an hour of three days ago: three changes, a trade, covered, books before and after."""
+    async with running_site(open_folder, monkeypatch) as running:
+        db, market = running.db, running.market
+        await running.store(LATER, range(2), delta=-2)
+        await db.execute(
+            "INSERT INTO store.gatherers (gatherer, gatherer_id, instance) OVERRIDING SYSTEM VALUE"
+            " VALUES (1, 'a', gen_random_uuid())"
+        )
+        await db.execute(
+            "INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)", OLD + timedelta(days=1)
+        )
+        await db.execute("INSERT INTO store.runs VALUES (1, 0, 1, 1, $1, $2)", market, OLD)
+        await trade(running, 2)
+        for at, ordinal, size in ((OLD, -1, 100), (AT, 1, 110), (LATER, 1, 111)):
+            await db.execute(
+                "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
+                " VALUES ($1, $2, $3, false, $2, 'ws', $4, '{}')",
+                market, at, ordinal, [4200, size],
+            )  # fmt: skip
+        yield running
+
+
+async def trade(site: Site, count: int) -> None:
+    """A taker of NO takes from the resting YES bids."""
+    await site.db.execute(
+        "INSERT INTO store.trades VALUES (gen_random_uuid(), $1, $2, 4200, $3, 1, false, $2, 'ws')",
+        site.market, LATER, count,
+    )  # fmt: skip
+
+
+async def checks(site: Site) -> dict[str, tuple[int, int]]:
+    """What production says of the hour: compared and failed, by check."""
+    rows = await site.db.fetch("SELECT check_name, compared, failed FROM checks WHERE hour = $1", AT)
+    return {row["check_name"]: (row["compared"], row["failed"]) for row in rows}
+
+
+def manifest(site: Site) -> dict[str, Any]:
+    """The hour's manifest."""
+    key = f"_manifests/date={OLD:%Y-%m-%d}/hour=05.json"
+    found: dict[str, Any] = json.loads(site.s3.get_object(Bucket="archive", Key=key)["Body"].read())
+    return found
+
+
+async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
+    """The book before the hour leads to its snapshots, and the trade has its change; what does not is told."""
+    await site.exporter.export_due()
+    assert await checks(site) == {"books": (2, 0), "trades": (1, 0)}
+    assert manifest(site)["checks"] == {n: {"compared": c, "failed": f} for n, (c, f) in (await checks(site)).items()}
+
+    await trade(site, 7)
+    await site.db.execute("UPDATE store.deltas SET price = 4300 WHERE exchange_ts = $1 AND ordinal = 1", AT)
+    await site.db.execute("UPDATE store.exports SET delta_rows = NULL")
+    await site.exporter.export_due()
+    assert await checks(site) == {"books": (2, 1), "trades": (2, 1)}, "the next book is compared with the one before it"
+    examples = await site.db.fetchval("SELECT examples FROM checks WHERE hour = $1 AND check_name = 'books'", AT)
+    assert json.loads(examples) == [{"ticker": "KXA-1", "exchange_ts": str(AT)}]
+    assert site.exporter.checks["books", "failed"] == 1 and site.exporter.checks["trades", "failed"] == 1
+
+
+async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another deduplicator exports in between: the slower one is refused, reads the hour anew, and loses nothing."""
+    replace, raced = site.exporter._bucket.replace_file, list[str]()
+
+    def slow(path: str, file: Path, etag: str | None) -> dict[str, Any]:
+        if not raced:
+            raced.append(path)
+            site.s3.put_object(Bucket="archive", Key=path, Body=b"from a newer snapshot")
+        return replace(path, file, etag)
+
+    monkeypatch.setattr(site.exporter._bucket, "replace_file", slow)
+    connection = await asyncpg.connect(site.dsn, server_settings={"timezone": "UTC"})
+    with pytest.raises(Outrun):
+        await site.exporter._export(connection, AT)
+    raced.clear()
+    await site.exporter.export_hour(connection, AT)
+    assert len(site.archived()) == 5 and raced == [RELATION]
+    await connection.close()
+
+
+async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again each time, and said."""
+    first = hour_module.Hour.write
+
+    async def poisonous(self: hour_module.Hour) -> hour_module.Written:
+        if self._start == AT:
+            raise StorageError("a change comes twice")
+        return await first(self)
+
+    monkeypatch.setattr(hour_module.Hour, "write", poisonous)
+    with pytest.raises(StorageError, match="comes twice"):
+        await site.exporter.export_due()
+    assert await site.db.fetchval("SELECT count(*) FROM store.exports") == 1
+    monkeypatch.setattr(hour_module.Hour, "write", first)
+    assert await site.exporter.export_due() == [AT]
+
+
+async def test_an_hour_larger_than_memory_is_made_of_runs_and_blocks(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same file, whatever is held at once."""
+    await site.exporter.export_due()
+    whole = site.archived()
+    for name in ("RUN_ROWS", "BLOCK_ROWS", "CURSOR_ROWS", "GROUP_ROWS"):
+        monkeypatch.setattr(hour_module, name, 2)
+    monkeypatch.setattr("deduplicator.archive.spool.SAMPLE", 1)
+    await site.db.execute("UPDATE store.exports SET delta_rows = NULL")
+    await site.exporter.export_due()
+    assert site.archived() == whole == [(0, 5), (1, 5), (2, 5), (0, -2), (1, -2)]
+    assert await checks(site) == {"books": (2, 0), "trades": (1, 0)}
