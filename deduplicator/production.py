@@ -21,7 +21,7 @@ import numpy as np
 from common.errors import Fenced, StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator import channels
+from deduplicator import channels, rest_books
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import I64, pack_content
@@ -221,6 +221,7 @@ class Production:
             await self._coverage(changes)
             await self._apart(changes)
             self.refused += await channels.store(db, batches)
+            await rest_books.store(db, batches)
             for account in changes.accounts:
                 await db.execute(
                     SQL["add_account"],

@@ -33,7 +33,7 @@ DELTA_LAYOUT: Final = (
     ("delta", "i8"),
     ("received_us", "i8"),
 )
-HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle")
+HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
 
 
@@ -48,6 +48,7 @@ class Batches:
     tickers: list[asyncpg.Record] = field(default_factory=list)
     lifecycle: list[asyncpg.Record] = field(default_factory=list)
     quarantine: list[asyncpg.Record] = field(default_factory=list)
+    rest_books: list[asyncpg.Record] = field(default_factory=list)
     received_us: int = 0
     frames: int = 0
 
@@ -154,11 +155,12 @@ class Reader:
             "tickers",
             "lifecycle",
             "quarantine",
+            "rest_books",
         ):
             within = stored if table in HOURLY else ()
             fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last, *within)
         wanted = set(np.unique(copy.deltas.market).tolist())
-        for table in ("runs", "snapshots", "trades", "tickers", "lifecycle"):
+        for table in ("runs", "snapshots", "trades", "tickers", "lifecycle", "rest_books"):
             wanted.update(row["market"] for row in fetched[table])
         numbers = await self._translate(wanted)
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
@@ -187,6 +189,7 @@ class Reader:
             log.get().error("dropped_unread", gatherer=self.id, lane=lane, from_batch=first, to_batch=last)
         result.trades, result.tickers = fetched["trades"], fetched["tickers"]
         result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
+        result.rest_books = fetched["rest_books"]
         return result
 
     async def _deltas(self, lane: int, first: int, last: int, stored_from: datetime, stored_to: datetime) -> Deltas:
