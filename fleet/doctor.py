@@ -23,6 +23,7 @@ from common.errors import AuthenticationError, ExchangeError, FleetError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.storage import embedded, migrate
+from common.storage.address import is_verified_or_local
 from common.storage.database import connect
 from common.storage.migrate import Schema
 from gatherer.transport import DialRefused, Socket, dial
@@ -58,7 +59,15 @@ async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, di
         async for finding in _exchange(config.kalshi, signer):
             yield finding
     if isinstance(config, DeduplicatorConfig):
-        async for finding in _database("production", config.production.dsn.get_secret_value(), "production", file):
+        dsn = config.production.dsn.get_secret_value()
+        if not (embedded.is_embedded(dsn) or is_verified_or_local(dsn)):
+            told = (
+                "production.dsn does not say sslmode=verify-full: whoever stands between could change what is recorded"
+            )
+            yield Finding(
+                "encryption", False, told, "add ?sslmode=verify-full&sslrootcert=FILE (docs/runbooks/accounts.md)"
+            )
+        async for finding in _database("production", dsn, "production", file):
             yield finding
         for source in config.gatherers:
             async for finding in _database(source.id, source.dsn.get_secret_value(), "gatherer", None):

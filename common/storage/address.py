@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 
 def without_password(dsn: str, text: str) -> str:
@@ -14,3 +14,15 @@ def without_password(dsn: str, text: str) -> str:
     for secret in {password, unquote(password)} if password else ():
         text = text.replace(secret, "***")
     return text
+
+
+def is_verified_or_local(dsn: str) -> bool:
+    """Whether the address stays on this machine, or insists on a server that proves its name."""
+    try:
+        parts = urlsplit(dsn)
+    except ValueError:
+        return False
+    options = {name: values[-1] for name, values in parse_qs(parts.query).items()}
+    host = options.get("host") or parts.hostname or ""
+    local = not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
+    return local or options.get("sslmode") == "verify-full"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
@@ -68,6 +69,10 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
             command_timeout=None if timeout_ms is None else timeout_ms / 1000,
             server_settings=settings,
         )
+    except ssl.SSLCertVerificationError as error:  # a ValueError as well
+        text = without_password(address, str(error))
+        cure = "give the authority's file as sslrootcert, and the host's name as the certificate has it"
+        raise StorageError(f"the database cannot be reached: its certificate is refused: {text}; {cure}") from error
     except ValueError as error:
         raise StorageError("the database cannot be reached: its dsn is not a PostgreSQL address") from error
     except CLIENT_ERRORS as error:
