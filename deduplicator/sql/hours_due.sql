@@ -1,29 +1,42 @@
--- Hours to export: ended, not yet exported whole, and sealed or waited for; and those that changed since.
+-- Hours to export: ended, not yet exported whole, and sealed or waited for; and those that changed since. Which markets
+-- are sealed is asked for the few hours alone that depend on it: it means to look at all markets.
 WITH hours AS (
-    SELECT h AS hour, h + interval '1 hour' AS until
+    SELECT h AS hour, h + interval '1 hour' AS until, e.hour IS NOT NULL AS exported, e.exported_at, e.complete, e.delta_rows
       FROM store.lease, generate_series(date_trunc('hour', fleet_started_at - interval '1 day'), now(), interval '1 hour') h
+      LEFT JOIN store.exports e ON e.hour = h
      WHERE h + interval '1 hour' <= now()
-       AND EXISTS (SELECT FROM store.deltas d WHERE d.exchange_ts >= h AND d.exchange_ts < h + interval '1 hour')
-), unsealed AS (
-    SELECT h.hour, count(c.ticker) AS markets
-      FROM hours h LEFT JOIN coverage c
-        ON c.channel = 'orderbook_delta' AND c.first_seen < h.until AND c.sealed_until < h.until
+), open AS MATERIALIZED (
+    SELECT hour, until, exported FROM hours h
+     WHERE complete IS NOT TRUE
+       AND EXISTS (SELECT FROM store.deltas d WHERE d.exchange_ts >= h.hour AND d.exchange_ts < h.until)
+), unsealed AS MATERIALIZED (
+    SELECT o.hour, o.until, o.exported, count(c.ticker) AS markets
+      FROM open o LEFT JOIN coverage c
+        ON c.channel = 'orderbook_delta' AND c.first_seen < o.until AND c.sealed_until < o.until
        AND (c.ended_at IS NULL OR c.sealed_until < c.ended_at)
-     GROUP BY h.hour
+     GROUP BY o.hour, o.until, o.exported
+), touched AS (
+    -- Hours that a healed or refilled gap lies in, and when that was last.
+    SELECT h AS hour, max(g.healed_at) AS healed_at, max(g.refilled_at) AS refilled_at
+      FROM store.gaps g,
+           generate_series(date_trunc('hour', g.started_at, 'UTC'), g.ended_at - interval '1 microsecond', interval '1 hour') h
+     WHERE g.healed_at IS NOT NULL OR g.refilled_at IS NOT NULL
+     GROUP BY h
+), again AS MATERIALIZED (
+    SELECT h.hour, h.until, h.delta_rows,
+           -- The time of a heal is when its transaction began: it may have been committed behind the export's snapshot.
+           h.delta_rows IS NULL OR greatest(t.healed_at, t.refilled_at) > h.exported_at
+           OR t.refilled_at > h.exported_at - interval '1 minute' AS surely
+      FROM hours h LEFT JOIN touched t USING (hour)
+     WHERE h.exported
+       AND (h.delta_rows IS NULL OR greatest(t.healed_at, t.refilled_at) > h.exported_at - interval '10 minutes')
 )
-SELECT h.hour, u.markets AS unsealed
-  FROM hours h JOIN unsealed u USING (hour) LEFT JOIN store.exports e USING (hour)
- WHERE CASE WHEN e.hour IS NULL THEN u.markets = 0 OR now() > h.until + $1::interval
-            ELSE (NOT e.complete AND u.markets = 0) OR e.delta_rows IS NULL
-                 OR EXISTS (SELECT FROM store.gaps g WHERE greatest(g.healed_at, g.refilled_at) > e.exported_at
-                               AND g.started_at < h.until AND g.ended_at > h.hour)
-                 -- The time of a heal is when its transaction began: it may have been committed behind the export's snapshot.
-                 OR EXISTS (SELECT FROM store.gaps g WHERE g.refilled_at > e.exported_at - interval '1 minute'
-                               AND g.started_at < h.until AND g.ended_at > h.hour)
-                 OR (EXISTS (SELECT FROM store.gaps g WHERE g.healed_at > e.exported_at - interval '10 minutes'
-                                AND g.started_at < h.until AND g.ended_at > h.hour)
-                     AND e.delta_rows <> (SELECT count(*) FROM store.deltas d
-                                           WHERE d.exchange_ts >= h.hour AND d.exchange_ts < h.until)) END
+SELECT hour, markets AS unsealed FROM unsealed
+ WHERE markets = 0 OR (NOT exported AND now() > until + $1::interval)
+UNION
+SELECT hour, 0 FROM again a
+ WHERE EXISTS (SELECT FROM store.deltas d WHERE d.exchange_ts >= a.hour AND d.exchange_ts < a.until)
+   AND (surely OR delta_rows <> (SELECT count(*) FROM store.deltas d WHERE d.exchange_ts >= a.hour AND d.exchange_ts < a.until))
 UNION
 SELECT date_trunc('hour', exchange_ts, 'UTC'), 0 FROM store.late_deltas
  WHERE date_trunc('hour', exchange_ts, 'UTC') + interval '1 hour' <= now()
