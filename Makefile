@@ -26,7 +26,7 @@ test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDIN
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
 
 test-long: $(STAMP) ## run the tests with the large counts
-	FLEET_TEST_LONG=1 $(BIN)/python -m pytest --timeout=3600
+	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
 
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
 	$(BIN)/python -m bench

@@ -16,6 +16,7 @@ from common import log
 from common.config.schema import DeduplicatorConfig
 from common.errors import StorageError
 from common.storage.database import CLIENT_ERRORS
+from deduplicator.catch_up import CatchUp
 from deduplicator.merge.copies import Account
 from deduplicator.production import Production
 from deduplicator.reader import Batches, Reader
@@ -42,20 +43,30 @@ class Sources:
         self._retry_at: dict[str, float] = {}
         self._acknowledged_at: dict[str, float] = {}
         self._failures: dict[str, str] = {}
+        self._catch_up = CatchUp(config.merge.recent * 1000, config.merge.catch_up_share)
+        self._late_since: float | None = None
+        """Since when a late one's batches are being merged."""
 
     async def read(self) -> list[Batches]:
-        """What is new at those who answer, each lane's apart. Tell `stored` what became of it before reading on."""
+        """What is new at those who answer, each lane's apart. Tell `stored` what became of it before reading on.
+
+        What comes late comes alone, and waits while it has had its share of the time.
+        """
         self._begin(self._readers)
         prompt = [task for name, task in self._reading.items() if name not in self._slow]
         if prompt:
             await asyncio.wait(prompt, timeout=PATIENCE_S)
         batches: list[Batches] = []
-        for name, task in list(self._reading.items()):
+        for name, task in sorted(self._reading.items(), key=lambda item: self._is_late(item[1])):
             if not task.done():
                 self._slow.add(name)
                 continue
-            del self._reading[name]
             self._slow.discard(name)
+            if self._is_late(task):
+                if batches or not self._catch_up.may(time.monotonic()):
+                    continue
+                self._late_since = time.monotonic()
+            del self._reading[name]
             try:
                 found = task.result()
             except (StorageError, *CLIENT_ERRORS) as error:
@@ -63,10 +74,19 @@ class Sources:
                 continue
             for one in found:
                 self._ahead[name][one.copy.lane] = one.copy.to_batch
+                self._catch_up.saw(one.received_us)
             batches += found
             if found:
                 self._begin([name])
+            if self._late_since is not None:
+                break
         return batches
+
+    def _is_late(self, task: asyncio.Task[list[Batches]]) -> bool:
+        """Whether something late has been read; who has several lanes is as late as the latest of them."""
+        if not task.done() or task.exception() is not None:
+            return False
+        return any(self._catch_up.is_late(one.received_us) for one in task.result())
 
     def _begin(self, names: Iterable[str]) -> None:
         for name in names:
@@ -75,6 +95,10 @@ class Sources:
 
     async def stored(self, accounts: list[Account], stalled: set[int]) -> None:
         """These batches are in production now. What was read of the stalled ones was not used, and is read again."""
+        if self._late_since is not None:
+            now = time.monotonic()
+            self._catch_up.took(now - self._late_since, now)
+            self._late_since = None
         for account in accounts:
             name = self._id_of[account.gatherer]
             if self._readers[name].gatherer == account.gatherer:  # not that of a machine that was replaced meanwhile

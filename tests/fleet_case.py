@@ -8,11 +8,23 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from common.storage.database import connect
 from fleet.local import LocalFleet, Plan
 from fleet.truth import Truth
 from fleet.verdict import Check, compare, sealed_past
 
 SEAL_WAIT_S = 120.0
+LAGGING = """
+SELECT o.market, o.channel FROM store.claims o
+ WHERE o.to_ts > $2
+   AND NOT EXISTS (SELECT FROM store.claims c JOIN store.gatherers g USING (gatherer)
+                    WHERE g.gatherer_id = $1 AND c.market = o.market AND c.channel = o.channel AND c.to_ts > $2)
+   AND o.to_ts > now() - interval '3 seconds'
+UNION ALL
+SELECT 0, 'anything'
+ WHERE NOT EXISTS (SELECT FROM store.claims c JOIN store.gatherers g USING (gatherer)
+                    WHERE g.gatherer_id = $1 AND c.to_ts > $2)
+"""
 
 
 @contextlib.asynccontextmanager
@@ -33,6 +45,24 @@ async def replay_over(fleet: LocalFleet) -> None:
     while not (await fleet.control("/state"))["replay_finished"]:
         fleet.check_alive()
         await asyncio.sleep(0.3)
+
+
+async def covers_again(fleet: LocalFleet, gatherer: str) -> None:
+    """Wait until a gatherer that was started again claims all that the others claim, however slow the machine is.
+
+    Only then may the next one fail without a stretch that nobody provably recorded.
+    """
+    connection = await connect(fleet.production_dsn)
+    try:
+        since = await connection.fetchval("SELECT now()")
+        async with asyncio.timeout(SEAL_WAIT_S):
+            while missing := await connection.fetch(LAGGING, gatherer, since):
+                fleet.check_alive()
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise AssertionError(f"{gatherer} does not cover {[tuple(row) for row in missing[:5]]}") from None
+    finally:
+        await connection.close()
 
 
 async def judge(fleet: LocalFleet, *, strict: bool, outages: bool = False) -> list[Check]:

@@ -31,6 +31,7 @@ CORE = (
     "gatherer/derive",
     "deduplicator/archive/books.py",
     "deduplicator/archive/order.py",
+    "deduplicator/catch_up.py",
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {

@@ -182,6 +182,7 @@ class Merge(Section):
     recent_rows_max: int = Field(default=2_000_000, ge=1000)
     read_batches_max: int = Field(default=200, ge=1)
     read_rows_max: int = Field(default=200_000, ge=1000)
+    catch_up_share: float = Field(default=0.5, gt=0, le=1)
     metadata_poll: DurationMs = MINUTE
     metadata_reconcile: DurationMs = HOUR
     refill_lag: DurationMs = 2 * MINUTE
