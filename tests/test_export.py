@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pyarrow.parquet as pq
 import pytest
 
 from common.errors import StorageError
@@ -79,6 +81,32 @@ async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
     examples = await site.db.fetchval("SELECT examples FROM checks WHERE hour = $1 AND check_name = 'books'", AT)
     assert json.loads(examples) == [{"ticker": "KXA-1", "exchange_ts": str(AT)}]
     assert site.exporter.checks["books", "failed"] == 1 and site.exporter.checks["trades", "failed"] == 1
+
+
+async def test_a_reset_of_a_quiet_market_is_in_the_hour_in_which_it_was_seen(site: Site) -> None:
+    """Its place is in the hour before, with a change behind it that came late; the later hour can be read alone."""
+    hour, place = AT + timedelta(hours=1), AT + timedelta(minutes=50)
+    await site.store(place, range(2), delta=1)
+    await site.store(hour + timedelta(minutes=30), range(1), delta=9)
+    await site.db.execute(
+        "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
+        " VALUES ($1, $2, 0, true, $3, 'ws', '{100, 7}', '{200, 8}')",
+        site.market, place, hour + timedelta(minutes=5),
+    )  # fmt: skip
+    await site.exporter.export_due()
+    key = f"orderbook_snapshots/date={OLD:%Y-%m-%d}/hour=06/part.parquet"
+    (row,) = pq.read_table(io.BytesIO(site.s3.get_object(Bucket="archive", Key=key)["Body"].read())).to_pylist()
+    assert row["is_reset"] and row["exchange_ts"] == hour - timedelta(milliseconds=1) and row["after_ordinal"] == 8190
+    assert json.loads(row["yes"]) == [[0.42, 0.01], [0.01, 0.07]] and json.loads(row["no"]) == [[0.02, 0.08]]
+
+
+async def test_an_hour_waits_for_a_reset_that_is_not_decided(site: Site) -> None:
+    """It would not be in it."""
+    await site.db.execute("INSERT INTO store.reset_votes VALUES ($1, 1, $2, 0, $2, now(), '{}', '{}')", site.market, AT)
+    site.exporter._archive = site.exporter._archive.model_copy(update={"wait_unsealed": 10 * 24 * 3600 * 1000})
+    assert await site.exporter.export_due() == []
+    await site.db.execute("DELETE FROM store.reset_votes")
+    assert AT in await site.exporter.export_due()
 
 
 async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

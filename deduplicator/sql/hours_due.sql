@@ -31,8 +31,8 @@ WITH hours AS (
      WHERE h.exported
        AND (h.delta_rows IS NULL OR greatest(t.healed_at, t.refilled_at) > h.exported_at - interval '10 minutes')
 )
-SELECT hour, markets AS unsealed FROM unsealed
- WHERE markets = 0 OR (NOT exported AND now() > until + $1::interval)
+SELECT hour, markets AS unsealed FROM unsealed u
+ WHERE (markets = 0 AND NOT EXISTS (SELECT FROM store.reset_votes v WHERE v.taken_at < u.until)) OR (NOT exported AND now() > until + $1::interval)
 UNION
 SELECT hour, 0 FROM again a
  WHERE EXISTS (SELECT FROM store.deltas d WHERE d.exchange_ts >= a.hour AND d.exchange_ts < a.until)
