@@ -1,18 +1,22 @@
-"""The library of analysis SQL: one file a query in `queries/`, its first comment what it answers.
+"""The libraries of analysis SQL: one file a query, its first comment what it answers.
 
-`fleet query` runs them with the values that it is given; `python -m fleet.library` prints docs/queries.md, where
-they stand with example values, to be copied into any client.
+`queries/` is for production (PostgreSQL), `archive_queries/` for the archive (Athena's dialect). `fleet query` runs
+them with the values that it is given; `python -m fleet.library` prints docs/queries.md and `python -m fleet.library
+archive` docs/archive-queries.md, where they stand with example values, to be copied into any client.
 """
 
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 FOLDER: Final = Path(__file__).parent / "queries"
+ARCHIVE_FOLDER: Final = Path(__file__).parent / "archive_queries"
 EXAMPLES: Final = {
     "ticker": "'KXA-1'",
     "event": "'KXA'",
@@ -26,6 +30,7 @@ ORDER: Final = (
     "changes", "book", "quote", "complete", "recorded-by", "trades", "series-trades", "candles", "leader", "outcomes",
     "history", "lifecycle", "busiest", "conflicts",
 )  # fmt: skip
+ARCHIVE_ORDER: Final = ("book", "changes", "trades", "candles", "gaps", "busiest")
 PREFACE: Final = """\
 # Example queries
 
@@ -34,6 +39,15 @@ name. Prices are dollars, sizes contracts, both exact `numeric`; times are `time
 means. Every query of this page is run by a test, which also looks at its plan: a condition on `ticker` or on time must reach an index and leave other days' partitions out.
 
 Replace `KXA-1` by a ticker and the times by yours. Results are promised up to `coverage.sealed_until` and outside `coverage_gaps`; beyond it they are the best known.
+"""  # noqa: E501
+ARCHIVE_PREFACE: Final = """\
+# Example queries on the archive
+
+In Athena, once the tables are there ([deploy/athena](../deploy/athena/README.md)), or at home with `fleet query NAME --archive s3://BUCKET/PREFIX` (or a folder with a copy of it), which runs the same text in DuckDB. Prices are
+dollars, sizes contracts, both exact decimals; times are UTC, of the exchange. The conditions on `"date"` and `"hour"` keep Athena from reading, and billing, other days. Each query of this page is parsed as Athena's SQL
+by a test, and gives in DuckDB what production's SQL gives.
+
+Replace `KXA-1` by a ticker and the times by yours. An hour's manifest says what was unsealed when it was written; gaps are in `coverage_gaps`.
 """  # noqa: E501
 
 
@@ -61,10 +75,26 @@ class Query:
         """The statement with example values."""
         return PARAMETER.sub(lambda match: EXAMPLES[match[1]], self.sql)
 
+    def literal(self, values: Mapping[str, str | datetime]) -> str:
+        """The statement with values as Athena writes them. Raises `KeyError` for a missing one."""
+        return PARAMETER.sub(lambda match: _literal(values[match[1]]), self.sql)
+
+
+def _literal(value: str | datetime) -> str:
+    if isinstance(value, datetime):
+        return f"TIMESTAMP '{value.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}'"
+    quoted = value.replace("'", "''")
+    return f"'{quoted}'"
+
 
 def load() -> dict[str, Query]:
-    """Every query, in the order of the page."""
+    """Every query on production, in the order of the page."""
     return {name: _read(FOLDER / f"{name}.sql") for name in ORDER}
+
+
+def load_archive() -> dict[str, Query]:
+    """Every query on the archive."""
+    return {name: _read(ARCHIVE_FOLDER / f"{name}.sql") for name in ARCHIVE_ORDER}
 
 
 def _read(file: Path) -> Query:
@@ -76,12 +106,24 @@ def _read(file: Path) -> Query:
 
 def page() -> str:
     """docs/queries.md."""
-    parts = [PREFACE]
-    for query in load().values():
+    return _page(PREFACE, [(query, query.example()) for query in load().values()])
+
+
+def archive_page() -> str:
+    """docs/archive-queries.md."""
+    moments = {name: datetime.fromisoformat(EXAMPLES[name].strip("'")) for name in ("at", "from", "to")}
+    values: dict[str, str | datetime] = {name: at.replace(tzinfo=UTC) for name, at in moments.items()}
+    values |= {name: EXAMPLES[name].strip("'") for name in ("ticker", "event", "series")}
+    return _page(ARCHIVE_PREFACE, [(query, query.literal(values)) for query in load_archive().values()])
+
+
+def _page(preface: str, queries: list[tuple[Query, str]]) -> str:
+    parts = [preface]
+    for query, text in queries:
         remarks = f"{query.remarks}\n\n" if query.remarks else ""
-        parts.append(f"## {query.title}\n\n{remarks}`{query.name}`\n\n```sql\n{query.example()};\n```\n")
+        parts.append(f"## {query.title}\n\n{remarks}`{query.name}`\n\n```sql\n{text};\n```\n")
     return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    print(page(), end="")
+    print(archive_page() if sys.argv[1:] == ["archive"] else page(), end="")

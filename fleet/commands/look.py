@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import click
 
+from common import cli
+from common.errors import FleetError
 from fleet.commands.base import CONFIG, JSON, MOMENT, fetch, main, production, show, to_end, utc
 from fleet.statements import SQL
 
@@ -127,7 +129,9 @@ def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | N
 
 @main.command()
 @click.argument("name", required=False)
-@CONFIG
+@click.option("--config", "config_file", type=click.Path(path_type=Path), help="the YAML file: asks production")
+@click.option("--archive", "location", help="s3://BUCKET/PREFIX, or a folder: asks the archive, with DuckDB")
+@click.option("--endpoint-url", help="with --archive: another S3 endpoint than that of AWS")
 @click.option("--ticker", help="a market")
 @click.option("--event", help="an event")
 @click.option("--series", help="a series")
@@ -136,12 +140,21 @@ def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | N
 @click.option("--to", "end", type=MOMENT, help="UTC")
 @JSON
 def query(
-    name: str | None, config_file: Path, start: datetime | None, end: datetime | None, as_json: bool, **given: Any
+    name: str | None,
+    config_file: Path | None,
+    location: str | None,
+    endpoint_url: str | None,
+    start: datetime | None,
+    end: datetime | None,
+    as_json: bool,
+    **given: Any,
 ) -> None:
-    """Run a query of the library; without NAME, list them with what each answers."""
-    from fleet.library import load
+    """Run a query of the library, on production or on the archive; without NAME, list them with what each answers."""
+    from fleet.library import load, load_archive
 
-    library = load()
+    if (config_file is None) == (location is None):
+        raise click.UsageError("give either --config, to ask production, or --archive")
+    library = load() if location is None else load_archive()
     if name is None:
         rows = [{"name": q.name, "answers": q.title, "needs": " ".join(q.parameters)} for q in library.values()]
         show(rows, as_json, "Queries")
@@ -152,6 +165,17 @@ def query(
     values = {k: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for k, v in values.items() if v is not None}
     if missing := [f"--{parameter}" for parameter in library[name].parameters if parameter not in values]:
         raise click.UsageError(f"query {name} needs {' '.join(missing)}")
+    if location is not None:
+        from fleet.archive import Archive
+
+        try:
+            rows = Archive(location, endpoint_url).run(library[name].literal(values))
+        except FleetError as error:
+            cli.fail(error)
+            raise
+        show(rows, as_json, library[name].title)
+        return
+    assert config_file is not None
     statement, arguments = library[name].bound(values)
     _, dsn = production(config_file)
     show(to_end(fetch(dsn, statement, *arguments)), as_json, library[name].title)

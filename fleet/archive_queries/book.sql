@@ -1,0 +1,35 @@
+-- The book at a moment
+-- From the hour's opening book, or the last snapshot before the moment, and the changes behind it.
+WITH changes AS (
+    SELECT exchange_ts, ordinal, side, price, delta
+      FROM orderbook_deltas
+     WHERE ticker = :ticker AND "date" = CAST(CAST(:at AS date) AS varchar) AND "hour" = hour(:at) AND exchange_ts <= :at
+), base AS (
+    SELECT s.exchange_ts, s.after_ordinal, s.yes, s.no
+      FROM orderbook_snapshots s
+     WHERE s.ticker = :ticker AND s."date" = CAST(CAST(:at AS date) AS varchar) AND s."hour" = hour(:at)
+       AND s.exchange_ts <= :at AND coalesce(s.verified, true)
+       AND (NOT s.is_reset OR s.taken_at <= :at
+            OR EXISTS (SELECT 1 FROM changes c
+                        WHERE c.exchange_ts > s.exchange_ts OR (c.exchange_ts = s.exchange_ts AND c.ordinal > s.after_ordinal)))
+     ORDER BY s.exchange_ts DESC, s.after_ordinal DESC, s.is_reset DESC
+     LIMIT 1
+), parts AS (
+    SELECT 'yes' AS side, y.level[1] AS price, y.level[2] AS size
+      FROM base CROSS JOIN UNNEST(CAST(json_parse(base.yes) AS array(array(decimal(18, 4))))) AS y (level)
+    UNION ALL
+    SELECT 'no', n.level[1], n.level[2]
+      FROM base CROSS JOIN UNNEST(CAST(json_parse(base.no) AS array(array(decimal(18, 4))))) AS n (level)
+    UNION ALL
+    SELECT o.side, o.price, o.size
+      FROM orderbook_openings o
+     WHERE o.ticker = :ticker AND o."date" = CAST(CAST(:at AS date) AS varchar) AND o."hour" = hour(:at)
+       AND NOT EXISTS (SELECT 1 FROM base)
+    UNION ALL
+    SELECT c.side, c.price, c.delta
+      FROM changes c LEFT JOIN base b ON 1 = 1
+     WHERE b.exchange_ts IS NULL OR c.exchange_ts > b.exchange_ts
+        OR (c.exchange_ts = b.exchange_ts AND c.ordinal > b.after_ordinal)
+)
+SELECT side, CAST(price AS decimal(9, 4)) AS price, CAST(sum(size) AS decimal(18, 2)) AS size
+  FROM parts GROUP BY side, price HAVING sum(size) <> 0 ORDER BY side DESC, price DESC
