@@ -43,7 +43,7 @@ class Archive:
         """The rows of a statement in Athena's dialect."""
         (translated,) = sqlglot.transpile(statement, read="athena", write="duckdb")
         try:
-            table: Any = self._db.execute(translated).to_arrow_table()
+            table: Any = self._db.sql(translated).to_arrow_table()
         except (duckdb.Error, OSError, pa.ArrowException) as error:
             raise StorageError(f"the archive cannot be asked: {type(error).__name__}: {error}") from error
         rows: list[dict[str, Any]] = table.to_pylist()

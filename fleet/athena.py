@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from deduplicator.archive import tables
 
+FOLDER: Final = Path(__file__).parent / "athena_statements"
 FIRST_DAY: Final = "2025-01-01"
 TYPES: Final = {
     pa.string(): "string",
@@ -26,7 +27,7 @@ TYPES: Final = {
 
 def statements() -> dict[str, str]:
     """Each file's name and text."""
-    files = {"00_database.sql": "CREATE DATABASE IF NOT EXISTS ${database};\n"}
+    files = {"00_database.sql": (FOLDER / "database.sql").read_text()}
     return files | {f"{name}.sql": _table(name) for name in tables.SCHEMAS}
 
 
@@ -50,11 +51,10 @@ def _table(name: str) -> str:
         }
     properties["storage.location.template"] = f"${{location}}/{name}/{path}"
     told = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
-    return (
-        f"CREATE EXTERNAL TABLE IF NOT EXISTS ${{database}}.{name} (\n{columns}\n)\n"
-        f"PARTITIONED BY ({partitions})\nSTORED AS PARQUET\nLOCATION '${{location}}/{name}/'\n"
-        f"TBLPROPERTIES (\n{told}\n);\n"
-    )
+    text = (FOLDER / "table.sql").read_text()
+    for mark, value in (("name", name), ("columns", columns), ("partitions", partitions), ("properties", told)):
+        text = text.replace(f"<{mark}>", value)
+    return text
 
 
 def _type(kind: Any) -> str:

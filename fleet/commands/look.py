@@ -152,7 +152,7 @@ def query(
     """Run a query of the library, on production or on the archive; without NAME, list them with what each answers."""
     from fleet.library import load, load_archive
 
-    if (config_file is None) == (location is None):
+    if name is not None and (config_file is None) == (location is None):
         raise click.UsageError("give either --config, to ask production, or --archive")
     library = load() if location is None else load_archive()
     if name is None:
