@@ -28,6 +28,8 @@ DAYS_AHEAD: Final = 2
 ACCOUNTS_KEPT: Final = timedelta(days=1)
 """Each account of a step is kept so long; then those that follow each other become one."""
 LOCK_WAIT: Final = "2s"
+STATEMENT_MS: Final = 10 * 60_000
+"""To count a day's rows takes a minute; who takes this long has vanished without a word."""
 CHECKPOINTS_AT_ONCE: Final = 100
 
 
@@ -60,7 +62,7 @@ class Retention:
 
     async def look(self) -> list[str]:
         """One round; returns the names of the partitions that were dropped."""
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, STATEMENT_MS)
         try:
             await connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
             today = datetime.now(UTC).date()

@@ -29,6 +29,8 @@ from deduplicator.statements import SQL
 
 UNSEALED_LISTED_MAX: Final = 1000
 TRIES_MAX: Final = 5
+STATEMENT_MS: Final = 30 * 60_000
+"""No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
 FAILED_MAX: Final = 3
 """After so many hours that failed it is rather the bucket than the hours."""
 
@@ -60,7 +62,7 @@ class Exporter:
 
     async def export_due(self) -> list[datetime]:
         """Export every hour that is due; returns them. One that fails does not hold up the others: it raises behind."""
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, STATEMENT_MS)
         try:
             wait = timedelta(milliseconds=self._archive.wait_unsealed)
             failed: list[str] = []
@@ -82,7 +84,7 @@ class Exporter:
 
     async def export_now(self, hours: int) -> list[dict[str, Any]]:
         """Export the present, unfinished hour and so many before it; returns the manifests."""
-        connection = await connect(self._dsn)
+        connection = await connect(self._dsn, STATEMENT_MS)
         try:
             present = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
             return [await self.export_hour(connection, present - n * HOUR) for n in reversed(range(hours + 1))]

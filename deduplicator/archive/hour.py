@@ -163,11 +163,8 @@ class Hour:
         found: list[tuple[int, int, int, bool, int]] = []
         cursor = await self._db.cursor(SQL["check_books"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
-            for row in rows:
-                tickers[row["market"]] = row["ticker"]
-                book = _hash(0, row["yes"]) + _hash(1, row["no"])
-                ms = ms_of_datetime(row["exchange_ts"])
-                found.append((row["market"], ms, row["after_ordinal"], row["is_reset"], book % (1 << 64)))
+            tickers.update((row["market"], row["ticker"]) for row in rows)
+            found += await asyncio.to_thread(_hashed, rows)  # the merge must get its turn
         return found
 
     async def _openings(
@@ -181,7 +178,9 @@ class Hour:
         levels: list[Any] = []
         cursor = await self._db.cursor(SQL[f"export_{name}"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
-            _add_hashes(known, [row for row in rows if row["known"] and row["ticker"] in of_hour])
+            await asyncio.to_thread(
+                _add_hashes, known, [row for row in rows if row["known"] and row["ticker"] in of_hour]
+            )
             levels += [row for row in rows if row["side"] is not None]
             if len(levels) >= GROUP_ROWS:
                 await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
@@ -287,6 +286,19 @@ def _ahead(items: Iterator[Any]) -> Iterator[Any]:
         while (item := following.result()) is not None:
             following = pool.submit(next, items, None)
             yield item
+
+
+def _hashed(rows: list[Any]) -> list[tuple[int, int, int, bool, int]]:
+    return [
+        (
+            row["market"],
+            ms_of_datetime(row["exchange_ts"]),
+            row["after_ordinal"],
+            row["is_reset"],
+            (_hash(0, row["yes"]) + _hash(1, row["no"])) % (1 << 64),
+        )
+        for row in rows
+    ]
 
 
 def _hash(side: int, flat: list[int]) -> int:
