@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from dataclasses import asdict
@@ -14,6 +15,7 @@ import click
 from common import cli
 from common.config.load import load_gatherer
 from common.errors import FleetError
+from common.storage.database import connect
 from fleet.commands.base import CONFIG, JSON, MOMENT, main, production, show, to_end, utc
 
 
@@ -45,6 +47,48 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
     if not as_json:
         print(f"verdict: {'contradicted: ' + '; '.join(failed) if failed else 'nothing contradicts the promise'}")
     sys.exit(1 if failed else 0)
+
+
+@main.command()
+@CONFIG
+@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="UTC; yesterday if left out")
+@click.option("--output", type=click.Path(path_type=Path), default=Path(), show_default="here", help="a folder")
+@click.option("--publish", is_flag=True, help="also beside the data in the archive")
+@JSON
+def report(config_file: Path, day: datetime | None, output: Path, publish: bool, as_json: bool) -> None:
+    """Write the quality report of a day: what was recorded, how many times over, what was checked, and what is missing.
+
+    Three files named by the day: JSON, HTML, and Parquet with a row a market. CONFIG is the deduplicator's file.
+    """
+    from deduplicator.archive.bucket import Bucket
+    from fleet import quality, quality_files
+
+    config, dsn = production(config_file)
+    if publish and config.archive is None:
+        raise click.UsageError(f"{config_file} has no section `archive`")
+    now = datetime.now(UTC)
+    midnight = (day or now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
+
+    async def run() -> quality.Report:
+        connection = await connect(dsn)
+        try:
+            made = await quality.report(connection, midnight, now)
+        finally:
+            await connection.close()
+        if publish and config.archive is not None:
+            await asyncio.to_thread(quality_files.publish, made, output, Bucket(config.archive))
+        return made
+
+    made = to_end(run())
+    files = quality_files.write(made, output)
+    shown = made.shown()
+    if as_json:
+        show([shown], as_json, "")
+        return
+    kept = ("day", "condition", "markets", "market_seconds_by_copies", "gap_reasons", "checks")
+    show([{"": name, " ": shown[name]} for name in kept], as_json, "Quality")
+    for file in files:
+        print(file)
 
 
 @main.command()

@@ -1,0 +1,139 @@
+"""The quality report of a day: what was recorded, how many times over, what was checked; and what was not.
+
+Times are the exchange's. A second counts as held by a gatherer if a run of it provably holds everything in it; what no
+gatherer holds is in a gap. Everything is as production knows it now: a heal makes a day better afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+
+from fleet.statements import SQL
+
+HOUR: Final = timedelta(hours=1)
+AVAILABLE, DEGRADED, MISSING = "available", "degraded", "missing"
+WORST_MAX: Final = 50
+UNCOVERED_S: Final = 0.0005
+"""Half a millisecond: what sums of milliseconds may be off."""
+
+
+@dataclass
+class Market:
+    """The order book of one market: seconds of its time line, by how many gatherers held them, and its gaps."""
+
+    ticker: str
+    seconds: float
+    by_copies: dict[int, float]
+    gaps: int = 0
+    gap_seconds: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+    unsealed: bool = False
+
+    @property
+    def uncovered(self) -> float:
+        """Seconds that nobody provably recorded."""
+        return max(self.seconds - sum(self.by_copies.values()), 0.0)
+
+    @property
+    def condition(self) -> str:
+        """`available`: no second is missing; `degraded`: some are; `missing`: all are."""
+        if self.uncovered <= UNCOVERED_S:
+            return AVAILABLE
+        return DEGRADED if sum(self.by_copies.values()) > UNCOVERED_S else MISSING
+
+
+@dataclass
+class Report:
+    """A day. `hours`: seconds by copies for each hour, 0 the uncovered."""
+
+    day: datetime
+    made_at: datetime
+    markets: list[Market]
+    hours: list[dict[int, float]]
+    checks: dict[str, tuple[int, int]]
+    counts: dict[str, int]
+
+    def seconds_by_copies(self) -> dict[int, float]:
+        """Market-seconds of the day by how many gatherers held them; 0: nobody."""
+        total: Counter[int] = Counter()
+        for market in self.markets:
+            total.update(market.by_copies)
+            total[0] += market.uncovered  # type: ignore[assignment]
+        return dict(sorted(total.items(), reverse=True))
+
+    def reasons(self) -> dict[str, int]:
+        """Markets that have gaps, by reason."""
+        return dict(Counter(reason for market in self.markets for reason in market.reasons).most_common())
+
+    @property
+    def condition(self) -> str:
+        """That of the worst market, if there is any; of a failed check, `degraded` at best."""
+        conditions = {market.condition for market in self.markets}
+        if not conditions or conditions == {MISSING}:
+            return MISSING
+        failed = any(failures for _, failures in self.checks.values())
+        return AVAILABLE if conditions == {AVAILABLE} and not failed else DEGRADED
+
+    def shown(self) -> dict[str, Any]:
+        """As JSON: the day as a whole, and the markets that lack most."""
+        worst = sorted(self.markets, key=lambda market: -market.uncovered)[:WORST_MAX]
+        return {
+            "day": f"{self.day:%Y-%m-%d}",
+            "made_at": self.made_at.isoformat(),
+            "condition": self.condition,
+            "markets": dict(Counter(market.condition for market in self.markets)),
+            "market_seconds_by_copies": {str(n): round(s, 3) for n, s in self.seconds_by_copies().items()},
+            "hours": [{str(n): round(s, 3) for n, s in hour.items()} for hour in self.hours],
+            "gap_reasons": self.reasons(),
+            "checks": {name: {"compared": c, "failed": f} for name, (c, f) in self.checks.items()},
+            **self.counts,
+            "worst": [
+                {**asdict(market), "uncovered": round(market.uncovered, 3), "condition": market.condition}
+                for market in worst
+                if market.uncovered > UNCOVERED_S
+            ],
+        }
+
+
+async def report(connection: asyncpg.Connection, day: datetime, made_at: datetime) -> Report:
+    """The report of the day that begins at `day`."""
+    until = day + timedelta(days=1)
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        markets = await _markets(connection, day, until)
+        hours = [_by_copies(await _markets(connection, day + n * HOUR, day + (n + 1) * HOUR)) for n in range(24)]
+        checks = {
+            row["check_name"]: (row["compared"], row["failed"])
+            for row in await connection.fetch(SQL["report_checks"], day, until)
+        }
+        counts = dict(await connection.fetchrow(SQL["report_counts"], day, until))
+    return Report(day, made_at, markets, hours, checks, counts)
+
+
+async def _markets(connection: asyncpg.Connection, start: datetime, end: datetime) -> list[Market]:
+    held: defaultdict[str, dict[int, float]] = defaultdict(dict)
+    for row in await connection.fetch(SQL["report_copies"], start, end):
+        held[row["ticker"]][row["copies"]] = row["seconds"]
+    markets = {
+        row["ticker"]: Market(row["ticker"], row["seconds"], held[row["ticker"]], unsealed=row["unsealed"])
+        for row in await connection.fetch(SQL["report_lines"], start, end)
+    }
+    for row in await connection.fetch(SQL["report_gaps"], start, end):
+        market = markets.get(row["ticker"])
+        if market is not None:
+            market.gaps += row["gaps"]
+            market.gap_seconds += row["seconds"]
+            market.reasons.append(row["reason"])
+    return list(markets.values())
+
+
+def _by_copies(markets: list[Market]) -> dict[int, float]:
+    total: Counter[int] = Counter()
+    for market in markets:
+        total.update(market.by_copies)
+        total[0] += market.uncovered  # type: ignore[assignment]
+    return dict(sorted(total.items(), reverse=True))
