@@ -24,11 +24,17 @@ HOUR: Final = pa.field("hour", pa.int32())
 
 
 class Archive:
-    """One archive. Credentials for S3 are found as AWS's own tools find them. Raises `StorageError`."""
+    """One archive. Credentials for S3 that are not given are found as AWS's tools find them. Raises `StorageError`."""
 
-    def __init__(self, location: str, endpoint_url: str | None = None, region: str = "us-east-2") -> None:
+    def __init__(
+        self,
+        location: str,
+        endpoint_url: str | None = None,
+        region: str = "us-east-2",
+        credentials: tuple[str, str] | None = None,
+    ) -> None:
         try:
-            filesystem, root = _place(location, endpoint_url, region)
+            filesystem, root = _place(location, endpoint_url, region, credentials)
             found = {entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(root))}
             if not found & set(tables.SCHEMAS):
                 raise StorageError(f"{location} holds no relation of an archive; it should hold folders like trades/")
@@ -50,7 +56,9 @@ class Archive:
         return rows
 
 
-def _place(location: str, endpoint_url: str | None, region: str) -> tuple[Any, str]:
+def _place(
+    location: str, endpoint_url: str | None, region: str, credentials: tuple[str, str] | None
+) -> tuple[Any, str]:
     parts = urlsplit(location)
     if parts.scheme != "s3":
         return fs.LocalFileSystem(), str(Path(location).resolve())
@@ -58,6 +66,8 @@ def _place(location: str, endpoint_url: str | None, region: str) -> tuple[Any, s
     if endpoint_url is not None:
         endpoint = urlsplit(endpoint_url)
         options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+    if credentials is not None:
+        options |= dict(zip(("access_key", "secret_key"), credentials, strict=True))
     return fs.S3FileSystem(**options), f"{parts.netloc}{parts.path}".rstrip("/")
 
 

@@ -97,7 +97,9 @@ async def run(seconds: float = 50.0) -> bool:
             manifests = await export(fleet)
             view.say("comparing production with the exchange's log, and the archive with production")
             checks = await compare(fleet.production_dsn, truth, strict=True)
-            checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests)
+            checks += await compare_archive(
+                fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests, truth
+            )
             if not sealed:
                 checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
             if any(codes):

@@ -10,6 +10,7 @@ import botocore.exceptions
 from botocore.config import Config
 
 WAIT_S = 30.0
+CREDENTIALS = ("local", "local")  # made up: a local endpoint takes any
 
 
 def client(endpoint_url: str) -> Any:
@@ -18,8 +19,8 @@ def client(endpoint_url: str) -> Any:
         "s3",
         endpoint_url=endpoint_url,
         region_name="us-east-2",
-        aws_access_key_id="local",
-        aws_secret_access_key="local",
+        aws_access_key_id=CREDENTIALS[0],
+        aws_secret_access_key=CREDENTIALS[1],
         config=Config(s3={"addressing_style": "path"}, retries={"max_attempts": 2}),
     )
 

@@ -11,7 +11,7 @@ import asyncio
 import io
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,7 @@ from common.numbers import ms_of_datetime
 from common.storage.database import connect
 from deduplicator.archive import tables
 from deduplicator.statements import SQL as EXPORTS
+from fleet.s3 import CREDENTIALS
 from fleet.statements import SQL
 from fleet.truth import Truth
 
@@ -204,14 +205,35 @@ async def _nothing_else(connection: asyncpg.Connection, *, outages: bool) -> Che
     return check
 
 
-async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[dict[str, Any]]) -> list[Check]:
-    """Every hourly relation of the exported hours: the Parquet objects against production."""
+async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[dict[str, Any]], truth: Truth) -> list[Check]:
+    """Every hourly relation of the exported hours: the Parquet objects against production. And the last hour alone."""
     connection = await connect(dsn)
     try:
         relations = [await _relation(connection, s3, bucket, manifests, name) for name in tables.HOURLY]
-        return [*relations, _checked(manifests)]
     finally:
         await connection.close()
+    hour = max(datetime.fromisoformat(manifest["hour"]) for manifest in manifests)
+    alone = await asyncio.to_thread(_alone, f"s3://{bucket}", s3.meta.endpoint_url, hour, truth)
+    return [*relations, _checked(manifests), alone]
+
+
+def _alone(location: str, endpoint_url: str, hour: datetime, truth: Truth) -> Check:
+    """The books at the end of an hour, from that hour's objects and no others."""
+    from fleet.archive import Archive
+    from fleet.library import load_archive
+
+    check = Check("closing books, from the last hour alone")
+    archive = Archive(location, endpoint_url, credentials=CREDENTIALS)
+    query, end = load_archive()["book"], hour + timedelta(hours=1) - timedelta(milliseconds=1)
+    for ticker, book in truth.books.items():
+        check.compared += 1
+        rows = archive.run(query.literal({"ticker": ticker, "at": end}))
+        archived = {(row["side"], row["price"]): row["size"] for row in rows}
+        if archived != book:
+            check.differ(
+                f"{ticker}: {len(archived)} levels, {len(book)} on the exchange: {_first_level(archived, book)}"
+            )
+    return check
 
 
 def _checked(manifests: list[dict[str, Any]]) -> Check:

@@ -108,7 +108,7 @@ async def test_a_running_fleet_answers_its_operator() -> None:
             o["Key"] for o in client.list_objects_v2(Bucket=BUCKET)["Contents"] if o["Key"].startswith("_manifests")
         ]
         manifests = [json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
-        checks = await compare_archive(fleet.production_dsn, client, BUCKET, manifests)
+        checks = await compare_archive(fleet.production_dsn, client, BUCKET, manifests, truth)
         assert sum(check.compared for check in checks) > len(truth.deltas)
         assert_equal(checks)
         second = fleet.spawn("second", "deduplicator", "--config", config)
