@@ -12,8 +12,9 @@ import gzip
 import heapq
 import json
 import time
+from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,11 +29,15 @@ DAY_US: Final = 86_400_000_000
 
 @dataclass(frozen=True)
 class Recorded:
-    """One event of a file: microseconds since the file's first event, and the frame's type and msg."""
+    """One event of a file: microseconds since the file's first event, and the frame's type and msg.
+
+    `stamp_us`: what a trade's own time is made from, if not from when it is played: that of its change of the book.
+    """
 
     offset_us: int
     type: str
     msg: dict[str, Any]
+    stamp_us: int | None = None
 
 
 def _levels(msg: dict[str, Any], side: str) -> dict[int, int]:
@@ -65,7 +70,42 @@ def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
             first = first or at
             last = max(last, at)  # a trade may carry the time of a change that came before it
             events.append(Recorded(last - first, event["type"], msg))
-    return ticker, opening, events
+    return ticker, opening, with_twins(events)
+
+
+def with_twins(events: list[Recorded]) -> list[Recorded]:
+    """Trades get the time of their changes, so that both are in one millisecond at any speed, as on the exchange.
+
+    A trade that came before its change is played just before it: the channels are not ordered among each other.
+    """
+    twins: defaultdict[tuple[Any, ...], list[int]] = defaultdict(list)
+    for number, event in enumerate(events):
+        if event.type == "orderbook_delta":
+            msg = event.msg
+            level = (msg["side"], price_units(msg["price_dollars"]), size_units(msg["delta_fp"]))
+            twins[(_us(msg) // 1000, *level)].append(number)
+    before: defaultdict[int, list[Recorded]] = defaultdict(list)
+    for number, event in enumerate(events):
+        found = twins[_twin(event.msg)] if event.type == "trade" else []
+        if not found:
+            before[number].append(event)
+            continue
+        twin = found.pop(0)
+        at = events[twin].offset_us
+        before[max(twin, number)].append(replace(event, offset_us=max(at, event.offset_us), stamp_us=at))
+    return [event for number in range(len(events)) for event in _in_order(before[number])]
+
+
+def _in_order(events: list[Recorded]) -> list[Recorded]:
+    """Trades that wait for a change, then the change itself: what is played at one place."""
+    return sorted(events, key=lambda event: event.type == "orderbook_delta")
+
+
+def _twin(msg: dict[str, Any]) -> tuple[Any, ...]:
+    """The change that a trade makes: the maker's side and price, less the count."""
+    yes = price_units(msg["yes_price_dollars"])
+    maker = ("yes", yes) if msg["taker_side"] == "no" else ("no", 10_000 - yes)
+    return (_us(msg) // 1000, *maker, -size_units(msg["count_fp"]))
 
 
 def recorded(history: History) -> list[Recorded]:
@@ -75,7 +115,7 @@ def recorded(history: History) -> list[Recorded]:
     for us, type_, msg in history.events:
         last = max(last, us - history.began_us)
         events.append(Recorded(last, type_, msg))
-    return events
+    return with_twins(events)
 
 
 class Replay:
@@ -132,11 +172,12 @@ class Replay:
             while (wait_s := (due - time.time_ns() // 1000) / 1e6) > 0 or since_yield >= CHUNK:
                 since_yield = 0
                 await asyncio.sleep(max(0.0, wait_s))
-            self._play(market, event, due)
+            stamp = due if event.stamp_us is None else start + int(event.stamp_us / self.speed)
+            self._play(market, event, due, stamp)
         exchange.overdue_us = None
         self.finished.set()
 
-    def _play(self, market: Market, event: Recorded, us: int) -> None:
+    def _play(self, market: Market, event: Recorded, us: int, stamp_us: int) -> None:
         msg = event.msg
         if event.type == "orderbook_delta":
             self.exchange.delta(market, msg["side"], price_units(msg["price_dollars"]), size_units(msg["delta_fp"]), us)
@@ -146,7 +187,7 @@ class Replay:
                 msg["taker_side"],
                 price_units(msg["yes_price_dollars"]),
                 size_units(msg["count_fp"]),
-                us // 1000 * 1000,
+                stamp_us // 1000 * 1000,
                 msg["trade_id"],
             )
         else:

@@ -22,6 +22,7 @@ from common.errors import AuthenticationError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from gatherer.transport import DialRefused, Socket, SocketClosed, dial
+from simulator import replay
 from simulator.auth import Accounts
 from simulator.exchange import Exchange
 from simulator.market import Market
@@ -314,3 +315,28 @@ async def test_every_transport_gives_frames_hears_pings_and_tells_the_end(transp
         await mine.socket.close()
         with pytest.raises(SocketClosed):
             await asyncio.wait_for(mine.receive(), 5)
+
+
+def test_a_replayed_trade_has_its_change_in_its_millisecond_at_any_speed() -> None:
+    """Whichever of the two frames came first, and whatever lies between; neither order nor times step back."""
+
+    def change(us: int, size: str, price: str = "0.4000") -> replay.Recorded:
+        ts = f"2026-08-10T21:46:09.{us:06}Z"
+        msg = {"side": "yes", "price_dollars": price, "delta_fp": size, "ts": ts, "ts_ms": us // 1000}
+        return replay.Recorded(us, "orderbook_delta", msg)
+
+    def trade(us: int, played: int) -> replay.Recorded:
+        ts = f"2026-08-10T21:46:09.{us // 1000 * 1000:06}Z"
+        msg = {"taker_side": "no", "yes_price_dollars": "0.4000", "count_fp": "2.00", "ts": ts}
+        return replay.Recorded(played, "trade", msg)
+
+    early = [change(100_900, "5.00"), trade(101_000, 101_000), change(101_400, "1.00"), change(101_990, "-2.00")]
+    late = [change(301_990, "-2.00"), change(302_500, "1.00"), trade(301_000, 302_500), change(400_000, "3.00")]
+    events = replay.with_twins([*early, *late])
+    assert [event.type for event in events].count("trade") == 2 and len(events) == 8
+    offsets = [event.offset_us for event in events]
+    assert offsets == sorted(offsets)
+    assert [event.stamp_us for event in events if event.type == "trade"] == [101_990, 301_990]
+    assert [event for event in events if event.type != "trade"] == [e for e in (*early, *late) if e.type != "trade"]
+    alone = [trade(5_000, 5_000)]
+    assert replay.with_twins(alone) == alone
