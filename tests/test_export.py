@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -107,6 +108,44 @@ async def test_an_hour_waits_for_a_reset_that_is_not_decided(site: Site) -> None
     assert await site.exporter.export_due() == []
     await site.db.execute("DELETE FROM store.reset_votes")
     assert AT in await site.exporter.export_due()
+
+
+async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be dropped behind the export's snapshot: what is no longer there would be an empty hour."""
+    await site.exporter.export_due()
+    whole = site.archived()
+    await site.db.execute("UPDATE store.exports SET exported_at = exported_at - interval '1 day'")
+    connection = await asyncpg.connect(site.dsn, server_settings={"timezone": "UTC"})
+    tickers, refused = hour_module.Hour._changes, list[str]()
+
+    async def meanwhile(self: hour_module.Hour) -> hour_module.Check:
+        with pytest.raises(asyncpg.LockNotAvailableError):
+            await site.retention().look()
+        refused.append("dropped later")
+        return await tickers(self)
+
+    monkeypatch.setattr(hour_module.Hour, "_changes", meanwhile)
+    await site.exporter.export_hour(connection, AT)
+    monkeypatch.setattr(hour_module.Hour, "_changes", tickers)
+    assert refused and site.archived() == whole
+    assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
+    await site.exporter.export_hour(connection, AT)
+    assert site.archived() == whole
+    await connection.close()
+
+
+async def test_what_a_killed_export_left_behind_is_removed(site: Site, tmp_path: Path) -> None:
+    """After a day; not what an export at work has."""
+    old, new = tmp_path / "kalshi-export-old", tmp_path / "kalshi-export-new"
+    for folder in (old, new):
+        folder.mkdir()
+        (folder / "run-0").touch()
+    os.utime(old, (0, 0))
+    site.exporter._archive = site.exporter._archive.model_copy(update={"spool_dir": tmp_path})
+    site.exporter._sweep()
+    assert not old.exists() and new.exists()
 
 
 async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

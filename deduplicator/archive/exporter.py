@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
+import shutil
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -29,6 +32,8 @@ from deduplicator.statements import SQL
 
 UNSEALED_LISTED_MAX: Final = 1000
 TRIES_MAX: Final = 5
+FOLDER: Final = "kalshi-export-"
+FORSAKEN_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
 """No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
 FAILED_MAX: Final = 3
@@ -51,6 +56,7 @@ class Exporter:
 
     async def run(self) -> None:
         """Export what is due, every interval, until cancelled; S3 may be away."""
+        await asyncio.to_thread(self._sweep)
         while True:
             await asyncio.sleep(self._archive.interval / 1000)
             try:
@@ -109,7 +115,7 @@ class Exporter:
         manifest_path = f"_manifests/{where}.json"
         paths = {name: _path(name, hour) for name in tables.SCHEMAS}
         self.now = {"hour": hour.isoformat()}
-        with tempfile.TemporaryDirectory(prefix="kalshi-export-", dir=self._archive.spool_dir) as folder:
+        with tempfile.TemporaryDirectory(prefix=FOLDER, dir=self._archive.spool_dir) as folder:
             etags = await asyncio.to_thread(lambda: {p: self._bucket.etag(p) for p in (*paths.values(), manifest_path)})
             written = await self._write(connection, hour, Path(folder))
             relations: dict[str, Any] = {}
@@ -158,6 +164,14 @@ class Exporter:
             await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows)
             if written.late is not None:
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
+
+    def _sweep(self) -> None:
+        """Remove what exports that were killed left behind: it is the size of an hour."""
+        for folder in Path(self._archive.spool_dir or tempfile.gettempdir()).glob(f"{FOLDER}*"):
+            with contextlib.suppress(FileNotFoundError):
+                if time.time() - folder.stat().st_mtime > FORSAKEN_S:
+                    shutil.rmtree(folder, ignore_errors=True)
+                    log.get().info("forsaken_export_removed", folder=str(folder))
 
     def _count(self, hour: datetime, written: Written) -> None:
         self.now = {}

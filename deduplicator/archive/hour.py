@@ -86,6 +86,8 @@ class Hour:
         checks: list[Check] = []
         late = None
         async with self._db.transaction(isolation="repeatable_read", readonly=True):
+            # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
+            await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
             at = await self._db.fetchval("SELECT now()")
             if await self._db.fetchval(SQL["is_detached"], self._start):
                 late = await self._unite()
@@ -152,11 +154,13 @@ class Hour:
                 await writing
             writing = asyncio.create_task(asyncio.to_thread(lambda: spool.add(_rows(table, order, numbers))))
 
-        await binary.read_parts(
-            self._db, DELTA_LAYOUT, SQL[statement], self._start, self._until, rows=RUN_ROWS, take=take
-        )
-        if writing is not None:
-            await writing
+        try:
+            await binary.read_parts(
+                self._db, DELTA_LAYOUT, SQL[statement], self._start, self._until, rows=RUN_ROWS, take=take
+            )
+        finally:
+            if writing is not None:
+                await writing  # also when the database failed: the folder is removed
 
     async def _snapshots(self, tickers: dict[int, str]) -> list[tuple[int, int, int, bool, int]]:
         """Market, exchange millisecond, last ordinal, whether it is a reset, hash. Their markets join `tickers`."""
