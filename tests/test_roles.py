@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import numpy as np
 import pytest
 
 from common.config.schema import Checkpoints as Config
+from common.numbers import datetime_of_ms
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
+from deduplicator.archive.hour import Hour
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.production import Production
@@ -34,8 +37,10 @@ async def production(server: EmbeddedServer) -> EmbeddedServer:
     return server
 
 
-async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(production: EmbeddedServer) -> None:
-    """Steps, partitions, checkpoints; a day leaves only if it is noted."""
+async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
+    production: EmbeddedServer, tmp_path: Path
+) -> None:
+    """Steps, partitions, checkpoints, an hour for the archive; a day leaves only if it is noted."""
     dsn = await as_member(production, "writer")
     connection = await asyncpg.connect(dsn, server_settings={"timezone": "UTC"})
     writer = Production(connection, "test")
@@ -49,6 +54,9 @@ async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(p
     checkpoints = Checkpoints(dsn, Config(), 10_000, lambda: writer.epoch, lambda market: NOW_MS + 1)
     await checkpoints.write(connection, [market])
     assert checkpoints.written == 1
+    start = datetime_of_ms(NOW_MS).replace(minute=0, second=0, microsecond=0)
+    hour = Hour(connection, start, tmp_path, lambda relation, file: False, lambda relation, rows: None)
+    assert (await hour.write()).rows["orderbook_deltas"] == 1
     for statement in ("DROP TABLE store.deltas", "TRUNCATE store.deltas", "ALTER TABLE store.deltas ADD x int"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(statement)
