@@ -40,6 +40,8 @@ class FaultyS3:
     async def _relay(self, request: web.BaseRequest) -> web.StreamResponse:
         number = len(self.requests)
         self.requests.append((request.method, request.path))
+        if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+            request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")  # else the client waits a second
         body = await request.read()
         fate = await self.hook(number, request.method, request.path) if self.hook else PASS
         if fate == UNAVAILABLE:
@@ -54,7 +56,9 @@ class FaultyS3:
         return answer
 
     async def _forward(self, request: web.BaseRequest, body: bytes) -> web.Response:
-        headers = {name: value for name, value in request.headers.items() if name.lower() != "content-length"}
+        headers = {
+            name: value for name, value in request.headers.items() if name.lower() not in ("content-length", "expect")
+        }
         url = f"{self._target}{request.raw_path}"
         async with self._session.request(request.method, url, data=body, headers=headers) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in SILENT}
