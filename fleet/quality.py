@@ -60,11 +60,7 @@ class Report:
 
     def seconds_by_copies(self) -> dict[int, float]:
         """Market-seconds of the day by how many gatherers held them; 0: nobody."""
-        total: Counter[int] = Counter()
-        for market in self.markets:
-            total.update(market.by_copies)
-            total[0] += market.uncovered  # type: ignore[assignment]
-        return dict(sorted(total.items(), reverse=True))
+        return _by_copies(self.markets)
 
     def reasons(self) -> dict[str, int]:
         """Markets that have gaps, by reason."""
@@ -132,8 +128,8 @@ async def _markets(connection: asyncpg.Connection, start: datetime, end: datetim
 
 
 def _by_copies(markets: list[Market]) -> dict[int, float]:
-    total: Counter[int] = Counter()
+    total: defaultdict[int, float] = defaultdict(float)
     for market in markets:
-        total.update(market.by_copies)
-        total[0] += market.uncovered  # type: ignore[assignment]
+        for copies, seconds in ((0, market.uncovered), *market.by_copies.items()):
+            total[copies] += seconds
     return dict(sorted(total.items(), reverse=True))
