@@ -50,20 +50,21 @@ class Sources:
     async def read(self) -> list[Batches]:
         """What is new at those who answer, each lane's apart. Tell `stored` what became of it before reading on.
 
-        What comes late comes alone, and waits while it has had its share of the time.
+        What comes late comes alone and first, unless it has had its share of the time: others always have something.
         """
         self._begin(self._readers)
         prompt = [task for name, task in self._reading.items() if name not in self._slow]
         if prompt:
             await asyncio.wait(prompt, timeout=PATIENCE_S)
         batches: list[Batches] = []
-        for name, task in sorted(self._reading.items(), key=lambda item: self._is_late(item[1])):
+        late_may = self._catch_up.may(time.monotonic())
+        for name, task in sorted(self._reading.items(), key=lambda item: not self._is_late(item[1])):
             if not task.done():
                 self._slow.add(name)
                 continue
             self._slow.discard(name)
             if self._is_late(task):
-                if batches or not self._catch_up.may(time.monotonic()):
+                if not late_may:
                     continue
                 self._late_since = time.monotonic()
             del self._reading[name]

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+from common.config.schema import Merge
 from deduplicator.catch_up import CatchUp
+from deduplicator.merge.copies import Copy
+from deduplicator.reader import Batches
+from deduplicator.sources import Sources
 
 
 def test_late_is_who_is_behind_the_others() -> None:
@@ -26,3 +34,49 @@ def test_its_share_is_kept_whatever_a_step_takes() -> None:
     everything = CatchUp(100, 1.0)
     everything.took(50.0, 50.0)
     assert everything.may(50.0)
+
+
+class Scripted:
+    """Stands where a reader's database would: a live gatherer always has something new, a late one a backlog."""
+
+    def __init__(self, gatherer: int, backlog: int | None) -> None:
+        self.gatherer, self.connected, self._backlog, self._batch = gatherer, True, backlog, 0
+
+    async def read(self) -> list[Batches]:
+        """The next batch."""
+        if self._backlog is not None and self._batch == self._backlog:
+            return []
+        self._batch += 1
+        received_us = 0 if self._backlog is not None else 10**12
+        return [Batches(Copy(self.gatherer, 0, self._batch, self._batch), {}, received_us=received_us)]
+
+
+async def test_a_backlog_is_read_to_its_end_while_others_always_have_something_new(monkeypatch: Any) -> None:
+    """It comes alone, in its turns; the live ones come in between; all of it comes, in order."""
+    readers = {"live-1": Scripted(1, None), "live-2": Scripted(2, None), "late": Scripted(3, 12)}
+    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=Merge())
+    sources = Sources(cast(Any, config), cast(Any, None))
+    monkeypatch.setattr(sources, "_readers", readers)
+    monkeypatch.setattr(sources, "_one", lambda reader: reader.read())
+    for name, reader in readers.items():
+        sources._cursors[name], sources._ahead[name], sources._id_of[reader.gatherer] = {}, {}, name
+    steps: list[list[int]] = []
+    late: list[int] = []
+    while len(late) < 12 and len(steps) < 500:
+        batches = await sources.read()
+        steps.append([one.copy.gatherer for one in batches])
+        late += [one.copy.to_batch for one in batches if one.copy.gatherer == 3]
+        await asyncio.sleep(0.002)  # the step
+        await sources.stored([], set())
+    await sources_closed(sources)
+    assert late == list(range(1, 13)), f"{len(late)} of 12 in {len(steps)} steps"
+    alone = [step for step in steps if 3 in step][1:]  # the first was read before anybody was known to be newer
+    assert all(step == [3] for step in alone)
+    assert sum(1 in step and 2 in step for step in steps) >= 10, "the live ones have their turns"
+
+
+async def sources_closed(sources: Sources) -> None:
+    """Let what is being read go."""
+    for task in sources._reading.values():
+        task.cancel()
+    await asyncio.gather(*sources._reading.values(), return_exceptions=True)

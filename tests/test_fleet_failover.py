@@ -179,7 +179,7 @@ async def test_of_two_deduplicators_one_goes_on_and_the_other_exits() -> None:
 
 async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -> None:
     """It does not answer for a while, without a word; the others go on and break; what it had heals their gap."""
-    plan = Plan(simulator=("--markets", "8", "--rate", "300"), hole_wait="3s", merge={"timeout": "4s"})
+    plan = Plan(simulator=("--markets", "8", "--rate", "300"), hole_wait="3s", merge={"timeout": "4s", "recent": "3s"})
     others = ("gatherer-a", "gatherer-b")
     async with behind_relays(plan, "gatherer-c") as (fleet, server, relays):
         await asyncio.sleep(3)
