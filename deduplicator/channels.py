@@ -6,7 +6,7 @@ found by halves, and quarantined; the rest is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -56,7 +56,7 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches]) -> int:
     return sum([await _merge(db, channel, some) for channel, some in rows.items() if some])
 
 
-def _trade(r: Any, numbers: dict[int, int]) -> tuple[Any, ...]:
+def _trade(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
     return (
         r["trade_id"],
         numbers[r["market"]],
@@ -69,7 +69,7 @@ def _trade(r: Any, numbers: dict[int, int]) -> tuple[Any, ...]:
     )
 
 
-def _ticker(r: Any, numbers: dict[int, int]) -> tuple[Any, ...]:
+def _ticker(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
     fields = (r[name] for name in TICKER_FIELDS)
     return (numbers[r["market"]], datetime_of_ms(r["exchange_ms"]), *fields, datetime_of_us(r["received_us"]))
 

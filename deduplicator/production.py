@@ -26,7 +26,7 @@ from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
-from deduplicator.reader import Batches, Reader
+from deduplicator.reader import Batches
 from deduplicator.statements import SQL
 
 DELTA_LAYOUT: Final = (
@@ -80,6 +80,14 @@ class Production:
         self.epoch, self.fleet_started_ms = row["epoch"], ms_of_datetime(row["fleet_started_at"])
         self._heals = row["heals"]
 
+    async def open_history(self, first_ms: int) -> None:
+        """The fleet has records from here on, older than this database."""
+        async with self._using, self._db.transaction():
+            await self._lock_as_read()
+            self.fleet_started_ms = ms_of_datetime(
+                await self._db.fetchval(SQL["open_history"], datetime_of_ms(first_ms))
+            )
+
     async def resume_lease(self, epoch: int) -> None:
         """After a lost connection: go on with the same epoch, unless another has taken over. Waits for a commit of
         the former connection that is still in flight."""
@@ -102,10 +110,10 @@ class Production:
 
     # -- reading the state -------------------------------------------------------------------------------------
 
-    async def gatherer(self, reader: Reader) -> tuple[int, dict[int, int]]:
+    async def gatherer(self, gatherer_id: str, instance: str) -> tuple[int, dict[int, int]]:
         """Production's number of a gatherer's instance, and its cursors by lane."""
         async with self._using:
-            number = await self._db.fetchval(SQL["know_gatherer"], reader.id, reader.instance)
+            number = await self._db.fetchval(SQL["know_gatherer"], gatherer_id, instance)
             rows = await self._db.fetch(SQL["cursors"], number)
         return number, {row["lane"]: row["batch"] for row in rows}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -42,13 +42,13 @@ class Batches:
     """What was read of one lane: the copy for the merge, and the rows of the channels without ordinals."""
 
     copy: Copy
-    numbers: dict[int, int]
-    """Production's numbers of the gatherer's markets."""
-    trades: list[asyncpg.Record] = field(default_factory=list)
-    tickers: list[asyncpg.Record] = field(default_factory=list)
-    lifecycle: list[asyncpg.Record] = field(default_factory=list)
-    quarantine: list[asyncpg.Record] = field(default_factory=list)
-    rest_books: list[asyncpg.Record] = field(default_factory=list)
+    numbers: Mapping[Any, int]
+    """Production's numbers of the markets, by what the rows below call them."""
+    trades: Sequence[Any] = ()
+    tickers: Sequence[Any] = ()
+    lifecycle: Sequence[Any] = ()
+    quarantine: Sequence[Any] = ()
+    rest_books: Sequence[Any] = ()
     received_us: int = 0
     frames: int = 0
 

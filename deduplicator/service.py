@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,6 @@ from common.config.schema import DeduplicatorConfig
 from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from common.numbers import datetime_of_ms
 from common.process import backoff_s, stop_event
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect, owned
@@ -24,7 +22,7 @@ from deduplicator.checkpoints import Checkpoints
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
 from deduplicator.production import Production
@@ -32,12 +30,12 @@ from deduplicator.reader import Batches
 from deduplicator.refill import Refill
 from deduplicator.retention import Retention
 from deduplicator.sources import Sources
+from deduplicator.time_lines import TimeLines
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0
 TIME_LINES_S: Final = 1.0
 IDLE_STEP_S: Final = 0.25
-CLOSE_GRACE_MS: Final = 60_000
 UNKNOWN_POLLS: Final = 3
 
 
@@ -54,9 +52,6 @@ class Deduplicator:
         self._sources: Sources | None = None
         self._failure = ""
         self._steps_tried = 0
-        self._lines_since: datetime | None = None
-        self._unlisted: dict[int, int] = {}
-        """Markets that REST does not list (yet), and when they were first seen."""
         self.totals = Totals()
 
     async def run(self) -> None:
@@ -135,7 +130,7 @@ class Deduplicator:
         await self._close_sources()
         self._merger = None  # of a million markets two states would not fit
         self._merger = merger = await production.restore(self._limits, _now_ms())
-        self._lines_since, self._unlisted = None, {}
+        time_lines = TimeLines(production, merger, UNKNOWN_POLLS * self.config.merge.metadata_poll)
         self._sources = sources = Sources(self.config, production)
         self._failure = ""
         everything = (await production.allot([""]))[""]
@@ -147,7 +142,7 @@ class Deduplicator:
             began = time.monotonic()
             if began - lined > TIME_LINES_S:
                 lined = began
-                await self._time_lines(production, merger)
+                await time_lines.follow(_now_ms())
             batches = await sources.read()
             if batches or began - stepped > IDLE_STEP_S:
                 stepped = began
@@ -179,29 +174,6 @@ class Deduplicator:
     def _sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed, if anything is known of it."""
         return self._merger.claims.sealed_ms(market) if self._merger else None
-
-    async def _time_lines(self, production: Production, merger: Merger) -> None:
-        """Where each market's time line begins and ends, from what REST says; what is new or changed of it."""
-        started = production.fleet_started_ms
-        rows: list[tuple[int, datetime, datetime | None]] = []
-        self._lines_since, changed = await production.time_lines(self._lines_since)
-        for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
-            if open_ms < 0:
-                self._unlisted[market] = seen_ms
-                continue
-            self._unlisted.pop(market, None)
-            first, end = max(open_ms, started), None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
-            merger.claims.begin_line(market, ORDERBOOK, first, end)
-            if (first_ms, ended_ms) != (first, -1 if end is None else end):
-                rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
-        patience_ms = UNKNOWN_POLLS * self.config.merge.metadata_poll
-        for market, seen_ms in list(self._unlisted.items()):
-            if _now_ms() - seen_ms > patience_ms:
-                del self._unlisted[market]  # REST does not list it: the widest claim is the honest one
-                merger.claims.begin_line(market, ORDERBOOK, started, None)
-                rows.append((market, datetime_of_ms(started), None))
-        if rows:
-            await production.put_time_lines(rows)
 
     # -- what others see ---------------------------------------------------------------------------------------
 

@@ -156,7 +156,7 @@ class Sources:
     async def _one(self, reader: Reader) -> list[Batches]:
         if not reader.connected:
             await reader.open()
-            number, cursors = await self._production.gatherer(reader)
+            number, cursors = await self._production.gatherer(reader.id, reader.instance)
             self._cursors[reader.id], self._ahead[reader.id] = cursors, dict(cursors)
             self._id_of[number] = reader.id
             reader.gatherer = number

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fleet.commands import check, look, mend, setup
+from fleet.commands import check, look, mend, rebuild, setup
 from fleet.commands.base import main
 
-__all__ = ["check", "look", "main", "mend", "setup"]
+__all__ = ["check", "look", "main", "mend", "rebuild", "setup"]
 
 if __name__ == "__main__":
     main()

@@ -6,9 +6,7 @@ pyarrow lists and reads the objects, from S3 or from a folder with a copy, and l
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import duckdb
 import pyarrow as pa
@@ -18,6 +16,7 @@ from pyarrow import fs
 
 from common.errors import StorageError
 from deduplicator.archive import tables
+from fleet.place import Place
 
 DAY: Final = pa.field("date", pa.string())
 HOUR: Final = pa.field("hour", pa.int32())
@@ -34,7 +33,7 @@ class Archive:
         credentials: tuple[str, str] | None = None,
     ) -> None:
         try:
-            filesystem, root = _place(location, endpoint_url, region, credentials)
+            filesystem, root = Place(location, endpoint_url, region, credentials).open()
             found = {entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(root))}
             if not found & set(tables.SCHEMAS):
                 raise StorageError(f"{location} holds no relation of an archive; it should hold folders like trades/")
@@ -54,21 +53,6 @@ class Archive:
             raise StorageError(f"the archive cannot be asked: {type(error).__name__}: {error}") from error
         rows: list[dict[str, Any]] = table.to_pylist()
         return rows
-
-
-def _place(
-    location: str, endpoint_url: str | None, region: str, credentials: tuple[str, str] | None
-) -> tuple[Any, str]:
-    parts = urlsplit(location)
-    if parts.scheme != "s3":
-        return fs.LocalFileSystem(), str(Path(location).resolve())
-    options: dict[str, Any] = {"region": region}
-    if endpoint_url is not None:
-        endpoint = urlsplit(endpoint_url)
-        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
-    if credentials is not None:
-        options |= dict(zip(("access_key", "secret_key"), credentials, strict=True))
-    return fs.S3FileSystem(**options), f"{parts.netloc}{parts.path}".rstrip("/")
 
 
 def _relation(filesystem: Any, folder: str, name: str, *, there: bool) -> Any:

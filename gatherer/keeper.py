@@ -23,6 +23,7 @@ from gatherer.journal.segments import (
     remove,
     segment_file,
     segments,
+    state_file,
 )
 from gatherer.raw import RawBucket
 
@@ -75,6 +76,19 @@ class Keeper:
         for segment in present:
             if self.raw is None or segment.last or not segment.loaded or segment.archived:
                 continue
+            if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
+                return
+
+    async def finish(self) -> None:
+        """All workers have ended: bring what they finished last to the archive too, if there is one and it answers."""
+        if self.raw is None:
+            return
+        for segment in await asyncio.to_thread(self._present):
+            passed = state_file(segment.folder, segment.number).exists()
+            if segment.archived or not passed:
+                continue  # what no loader has passed is brought there after the next start
+            if segment_file(segment.folder, segment.number).exists():
+                await asyncio.to_thread(compress, segment.folder, segment.number)
             if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
                 return
 

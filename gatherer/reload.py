@@ -23,11 +23,10 @@ import msgspec
 
 from common.config.schema import GathererConfig
 from common.errors import JournalError
-from gatherer.derive import state, stretch
+from gatherer.derive import state
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
-from gatherer.journal.format import MAGIC, Place, Record, SegmentHeader, decode
-from gatherer.journal.reader import JournalReader
+from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 from gatherer.journal.segments import (
     SegmentBytes,
     journal_uuid,
@@ -37,6 +36,7 @@ from gatherer.journal.segments import (
     state_file,
 )
 from gatherer.load_writer import SQL, BatchWriter
+from gatherer.reread import reread
 
 RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
 HEAD_READ_BYTES: Final = 64 << 10
@@ -96,31 +96,16 @@ async def _lane(
     bounds = config.bounds
     derivation = Derivation(BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock), part.state)
     derivation.adopt(time.time_ns() // 1000)
-    reader = JournalReader(folder, Place(part.segments[0], 0))
-    last_us = 0
-    while True:
-        chunk = reader.read(config.load.batch_records)
-        over = chunk is None or chunk.segment not in part.segments
-        if chunk is not None and not over:
-            at_us = chunk.wall_us(0)
-            if chunk.cut and chunk.segment != part.segments[0]:
-                derivation.cut(chunk.cut, at_us)
-                derivation.state = state.fresh(chunk.segment)
-            stretch.apply(derivation, chunk.items)
-            last_us = chunk.wall_us(last_us, last=True)
-        else:
-            derivation.cut("reload_ended", last_us)
-        taken = derivation.take()
-        await writer.write(taken, reader.place, last_us)
+    for batch in reread(folder, part.segments[0], part.segments, derivation, config.load.batch_records, "reload_ended"):
+        await writer.write(batch.rows, batch.end, batch.received_us)
         result.batches += 1
-        result.frames += taken.frames
-        result.delta_rows += len(taken.deltas)
-        result.quarantined += len(taken.quarantine)
+        result.frames += batch.rows.frames
+        result.delta_rows += len(batch.rows.deltas)
+        result.quarantined += len(batch.rows.quarantine)
         if progress is not None:
             await progress(result)
-        if over:
-            await writer.close_lane()
-            return result
+    await writer.close_lane()
+    return result
 
 
 def _part(folder: Path, from_us: int, to_us: int) -> _Part | None:

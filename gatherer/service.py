@@ -64,6 +64,7 @@ class Gatherer:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
                     await self._record_until(stopped)
                     await self._crew.stop()
+                    await self._keeper.finish()
             log.get().info("gatherer_stopped", batches={lane.number: lane.batch for lane in self._crew.lanes})
 
     async def _record_until(self, stopped: asyncio.Event) -> None:

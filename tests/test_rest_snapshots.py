@@ -36,7 +36,7 @@ async def site(open_folder: Path) -> AsyncIterator[tuple[asyncpg.Connection, Pro
         source = GathererSource.model_validate({"id": "gatherer-a", "dsn": theirs.dsn})
         reader = Reader(source, Merge(), production.allot)
         await reader.open()
-        reader.gatherer, _ = await production.gatherer(reader)
+        reader.gatherer, _ = await production.gatherer(reader.id, reader.instance)
         yield gatherer, production, reader, db
         await reader.close()
         await gatherer.close()
@@ -72,7 +72,7 @@ async def test_what_did_not_agree_is_kept_and_what_did_is_counted(
             await production.store(Changes(accounts=[account]), [batches])
             with pytest.raises(asyncpg.UniqueViolationError):  # it has its account: nothing of it is stored again
                 await production.store(Changes(accounts=[account]), [batches])
-        _, cursors = await production.gatherer(reader)
+        _, cursors = await production.gatherer(reader.id, reader.instance)
     rows = await db.fetch("SELECT * FROM orderbook_snapshots ORDER BY ticker")
     assert [(row["ticker"], row["source"], row["verified"]) for row in rows] == [
         ("KXA-2", "rest", False),

@@ -17,17 +17,10 @@ import msgspec
 import numpy as np
 
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.copies import (
-    Changes,
-    Copy,
-    Deltas,
-    Horizon,
-    RunEvent,
-    RunStart,
-    SliceStart,
-    Snapshot,
-)
+from deduplicator.merge.copies import Changes, Copy, Deltas
 from deduplicator.merge.merger import Limits, Merger
+from fleet.rebuild.copies import copy_of as as_copy
+from fleet.rebuild.copies import tickers
 from gatherer.derive import state, stretch
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
@@ -246,31 +239,7 @@ def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
     def number(name: str) -> int:
         return int(name.rsplit("-", 1)[1]) + 1
 
-    copy = Copy(gatherer, 0, batch, batch, rows.delta_frames, rows.delta_frames_quarantined)
-    names = [name for name in Deltas.__dataclass_fields__ if name != "market"]
-    given = rows.deltas.columns()
-    columns = {name: given[name] for name in names}
-    columns["market"] = np.array([number(t) for t in rows.deltas.list("ticker")], np.int64)
-    copy.deltas = Deltas(**columns)
-    copy.slices = [SliceStart(r.slice, r.session, r.sid, r.channel) for r in rows.slices]
-    copy.runs = [RunStart(r.run, r.slice, number(r.ticker), r.cover_from_ms) for r in rows.runs]
-    copy.run_events = [RunEvent(r.run, r.event, r.from_ms, r.to_ms, r.reason) for r in rows.run_events]
-    copy.horizons = [Horizon(*r) for r in rows.horizons]
-    copy.snapshots = [
-        Snapshot(
-            r.run,
-            number(r.ticker),
-            r.kind,
-            r.exchange_ms,
-            r.after_ordinal,
-            r.agrees,
-            r.taken_us,
-            tuple(r.yes),
-            tuple(r.no),
-        )
-        for r in rows.snapshots
-    ]
-    return copy
+    return as_copy(rows, gatherer, 0, batch, {ticker: number(ticker) for ticker in tickers(rows)})
 
 
 def derive(records: list[Record], rng: random.Random, gatherer: int, *, restart: float = 0.0) -> list[Copy]:

@@ -55,6 +55,7 @@ class JournalConfig(Section):
     dir: Path
     max_bytes: ByteSize = 50 * 1024 * MIB
     segment_bytes: ByteSize = 64 * MIB
+    segment_age: DurationMs = 10 * MINUTE
     flush: DurationMs = 20
     sync: DurationMs = SECOND
     raw: RawArchive | None = None

@@ -44,21 +44,39 @@ def main() -> None:
     """Operate a fleet that records every Kalshi market."""
 
 
-def production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
-    """The deduplicator's configuration, and the address of its production."""
+def deduplicator_file(config_file: Path) -> DeduplicatorConfig:
+    """The deduplicator's configuration."""
     try:
-        config = load_deduplicator(config_file)
-        return config, embedded.attach_dsn(config.production.dsn.get_secret_value())
+        return load_deduplicator(config_file)
     except FleetError as error:
         cli.fail(error)
         raise
 
 
+def gatherer_file(config_file: Path) -> GathererConfig:
+    """A gatherer's configuration."""
+    try:
+        return load_gatherer(config_file)
+    except FleetError as error:
+        cli.fail(error)
+        raise
+
+
+def production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
+    """The deduplicator's configuration, and the address of its production."""
+    config = deduplicator_file(config_file)
+    return config, _attached(config.production.dsn.get_secret_value())
+
+
 def gatherer(config_file: Path) -> tuple[GathererConfig, str]:
     """A gatherer's configuration, and the address of its database."""
+    config = gatherer_file(config_file)
+    return config, _attached(config.database.dsn.get_secret_value())
+
+
+def _attached(dsn: str) -> str:
     try:
-        config = load_gatherer(config_file)
-        return config, embedded.attach_dsn(config.database.dsn.get_secret_value())
+        return embedded.attach_dsn(dsn)
     except FleetError as error:
         cli.fail(error)
         raise

@@ -44,7 +44,8 @@ class JournalWriter:
         self._pending_bytes = 0
         self._fd = -1
         self._segment = 0
-        self._size = 0
+        self._roll_at_s = 0.0
+        self._size = self._head_bytes = 0
         self._synced = True
         self.records = 0
         self.bytes_written = 0
@@ -91,13 +92,17 @@ class JournalWriter:
     def flush(self) -> None:
         """Hand everything queued to the kernel; raises OSError from the disk."""
         self._close_block()
-        if not self._pending:
+        if not self._pending and not self._old():
             return
         pending, self._pending, self._pending_bytes = self._pending, [], 0
         for start in range(0, len(pending), WRITE_PARTS_MAX):
             self._write(pending[start : start + WRITE_PARTS_MAX])
-        if self._size >= self._config.segment_bytes:
+        if self._size >= self._config.segment_bytes or self._old():
             self._roll()
+
+    def _old(self) -> bool:
+        """Whether the segment has something that should not wait longer to be finished, and archived."""
+        return self._size > self._head_bytes and time.monotonic() >= self._roll_at_s
 
     def close(self) -> None:
         """End the journal cleanly: a CLOSED record, and everything on the disk."""
@@ -151,7 +156,9 @@ class JournalWriter:
         self._segment = max(last + 1, int(time.time()))
         self._fd = os.open(segment_file(self.folder, self._segment), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         self._size = 0
+        self._roll_at_s = time.monotonic() + self._config.segment_age / 1000
         header = SegmentHeader(self._uuid, self._segment, self._lane, continues, follows=before if continues else 0)
         head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
         self._write([MAGIC, head])
+        self._head_bytes = self._size
         sync_folder(self.folder)
