@@ -10,13 +10,22 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from common.config.load import load_deduplicator, load_gatherer
 from common.numbers import datetime_of_ms
-from common.storage.database import connect
+from common.storage.database import connect, owned
+from fleet import s3
 from fleet.local import BUCKET, LocalFleet, Plan
+from fleet.place import Place
+from fleet.rebuild.local import Rebuild, Rebuilt
+from fleet.s3 import CREDENTIALS
 from fleet.truth import Truth
 from fleet.verdict import compare, sealed_past
+from gatherer.derive.horizon import BoundsMs
 from tests.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
@@ -105,3 +114,50 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
         assert await sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S), fleet.log_tail("deduplicator")
         assert_equal(await compare(fleet.production_dsn, truth, strict=True))
         assert await digests(fleet.production_dsn, truth) == live
+
+        await _again(fleet, live, truth)
+
+
+class _Interrupted(Exception):
+    """The process ends here."""
+
+
+async def _again(fleet: LocalFleet, live: dict[str, tuple[int, str]], truth: Truth) -> None:
+    """A rebuild that is interrupted goes on; one more changes nothing; one without a segment says which."""
+    config = load_deduplicator(fleet.config("deduplicator"))
+    gatherer = load_gatherer(fleet.config("gatherer-a"))
+    bounds = BoundsMs(*(getattr(gatherer.bounds, name) for name in ("disorder", "lag", "sender", "clock")))
+    place = Place(f"s3://{BUCKET}/all/raw", fleet.s3_url, credentials=CREDENTIALS)
+    steps = 0
+
+    def interrupt(so_far: Rebuilt) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == 3:
+            raise _Interrupted
+
+    async def run(name: str, tell: Callable[[Rebuilt], None] = lambda so_far: None) -> Rebuilt:
+        work = fleet.folder / f"work-{name}-{steps}"
+        async with owned(f"embedded:{fleet.folder / name}", "production") as dsn:
+            try:
+                return await Rebuild(place, config, bounds, 300, work, tell, step_rows=1000).run(dsn)
+            finally:
+                results[name] = await digests(dsn, truth)
+
+    results: dict[str, dict[str, tuple[int, str]]] = {}
+    with pytest.raises(_Interrupted):
+        await run("second", interrupt)
+    assert 0 < results["second"]["orderbook_deltas"][0] < live["orderbook_deltas"][0]
+    done = await run("second")
+    assert results["second"] == live and 0 < done.inserted < live["orderbook_deltas"][0]
+    once_more = await run("second")
+    assert results["second"] == live and once_more.batches == 0
+
+    client = s3.client(fleet.s3_url)
+    keys = [o["Key"] for o in client.list_objects_v2(Bucket=BUCKET, Prefix="all/raw/gatherer=gatherer-c/")["Contents"]]
+    victim = sorted(key for key in keys if key.endswith(".journal.zst"))[len(keys) // 4]
+    client.put_object(Bucket=BUCKET, Key=victim, Body=b"not what was written")
+    damaged = await run("third")
+    assert [path.endswith(victim) for path in damaged.damaged] == [True]
+    for name in ("orderbook_deltas", "trades", "resets", "gaps"):
+        assert results["third"][name] == live[name], f"{name}: two others have it all"

@@ -71,10 +71,17 @@ class Rebuild:
     """One rebuild. `work`: an empty folder for two segments of each lane."""
 
     def __init__(
-        self, place: Place, config: DeduplicatorConfig, bounds: BoundsMs, batch_records: int, work: Path, tell: Tell
+        self,
+        place: Place,
+        config: DeduplicatorConfig,
+        bounds: BoundsMs,
+        batch_records: int,
+        work: Path,
+        tell: Tell,
+        step_rows: int = STEP_ROWS,
     ) -> None:
         self._place, self._config, self._bounds, self._work, self._tell = place, config, bounds, work, tell
-        self._batch_records = batch_records
+        self._batch_records, self._step_rows = batch_records, step_rows
         self._wait_ms = config.merge.hole_wait
         self._limits = Limits(self._wait_ms, config.merge.recent, config.merge.recent_rows_max)
         self._pending: dict[tuple[int, int], Batches] = {}
@@ -114,7 +121,7 @@ class Rebuild:
     async def _merge(self, production: Production, found: Sequence[Lane], first_ms: int) -> None:
         whose = await self._gatherers(production, found)
         history = History(self._place, found, self._bounds, self._batch_records, self._work)
-        groups = _groups(history.batches())
+        groups = _groups(history.batches(), self._step_rows)
         now_ms = time.time_ns() // 1_000_000
         merger = await self._state(production, first_ms)
         lines, lined = TimeLines(production, merger, PATIENT_MS), 0.0
@@ -199,14 +206,14 @@ class Rebuild:
                 setattr(self.done, name, getattr(self.done, name) + getattr(account, name))
 
 
-def _groups(batches: Iterable[Derived]) -> Iterator[list[Derived]]:
+def _groups(batches: Iterable[Derived], step_rows: int) -> Iterator[list[Derived]]:
     """As many batches as one step takes."""
     group: list[Derived] = []
     rows = 0
     for derived in batches:
         group.append(derived)
         rows += len(derived.rows.deltas)
-        if rows >= STEP_ROWS or len(group) >= STEP_BATCHES:
+        if rows >= step_rows or len(group) >= STEP_BATCHES:
             yield group
             group, rows = [], 0
     if group:
