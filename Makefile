@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long bench lint format lock clean
+.PHONY: help install demo test test-long spark bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,7 +25,13 @@ demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way,
 test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDINGS)
 	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
 
-test-long: $(STAMP) ## run the tests with the large counts
+spark: $(VENV)/.spark ## install PySpark for `fleet rebuild --engine spark` (455 MB; it needs Java 17)
+
+$(VENV)/.spark: $(STAMP) requirements-spark.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-spark.lock
+	@touch $@
+
+test-long: $(STAMP) spark ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
 
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
@@ -43,6 +49,10 @@ format: $(STAMP) ## rewrite the code in the project's format
 lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --extra spark --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-spark.all pyproject.toml
+	awk '/^[a-z]/ {keep = /^(pyspark|py4j)==/} keep' requirements-spark.all > requirements-spark.lock
+	rm requirements-spark.all
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import tempfile
 import time
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
-from common.config.schema import GathererConfig
+from common import cli
+from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.errors import FleetError
 from common.storage.database import owned
 from fleet.commands.base import CONFIG, JSON, MOMENT, deduplicator_file, gatherer_file, main, show, to_end, utc
 from fleet.place import Place
@@ -29,6 +33,11 @@ TOLD_S = 2.0
 @click.option("--from", "start", type=MOMENT, help="UTC; everything if left out")
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
 @click.option("--work", type=PATH, help="a folder for two segments of each lane")
+@click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
+@click.option("--output", help="spark: where the relations go as Parquet, s3://BUCKET/PREFIX or a new folder")
+@click.option("--archive", "archived", help="spark: the archive that says when markets opened and closed")
+@click.option("--master", help="spark: such as local[2]; on a cluster leave it out")
+@click.option("--partitions", type=click.IntRange(1), default=64, show_default=True, help="spark: parts of the markets")
 @JSON
 def rebuild(
     config_file: Path,
@@ -38,39 +47,95 @@ def rebuild(
     start: datetime | None,
     end: datetime | None,
     work: Path | None,
+    engine: str,
+    output: str | None,
+    archived: str | None,
+    master: str | None,
+    partitions: int,
     as_json: bool,
 ) -> None:
-    """Make production anew from the frames that all gatherers archived; CONFIG is the deduplicator's file.
+    """Make history anew from the frames that all gatherers archived; CONFIG is the deduplicator's file.
 
-    Production may be empty, or have a part of it: what it has is confirmed, what it lacks is added. Stop the
-    deduplicator meanwhile; started again, it lists what is still open, and exports every hour. Exits 1 if a segment
-    could not be read.
+    `--engine local` writes production, which may be empty, or have a part of it: what it has is confirmed, what it
+    lacks is added. Stop the deduplicator meanwhile; started again, it lists what is still open, and exports every hour.
+
+    `--engine spark` writes the relations as Parquet, in the archive's columns; it needs the extra `spark`.
+
+    Exits 1 if a segment could not be read.
     """
-    from fleet.rebuild.local import Rebuild, Rebuilt
-
     config = deduplicator_file(config_file)
     gatherer = gatherer_file(gatherer_config) if gatherer_config else None
     place = _place(location, endpoint_url, gatherer)
-    bounds = gatherer.bounds if gatherer else GathererConfig.model_fields["bounds"].default
+    limits = gatherer.bounds if gatherer else GathererConfig.model_fields["bounds"].default
+    bounds = BoundsMs(limits.disorder, limits.lag, limits.sender, limits.clock)
     records = (gatherer.load if gatherer else GathererConfig.model_fields["load"].default).batch_records
+    within = (_second(start, 0), _second(end, 1 << 40))
+    if engine == "spark":
+        if output is None:
+            raise click.UsageError("--engine spark writes files: say where, with --output")
+        done = _spark(place, output, archived, within, bounds, records, partitions, master)
+    else:
+        done = _local(place, config, within, bounds, records, work, quiet=as_json)
+    damaged = done["damaged"]
+    show([done] if as_json else [{**done, "damaged": "\n".join(damaged)}], as_json, "Rebuilt")
+    sys.exit(1 if damaged else 0)
+
+
+def _local(
+    place: Place,
+    config: DeduplicatorConfig,
+    within: tuple[int, int],
+    bounds: BoundsMs,
+    records: int,
+    work: Path | None,
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    from fleet.rebuild.local import Rebuild, Rebuilt
+
     told = 0.0
 
     def tell(so_far: Rebuilt) -> None:
         nonlocal told
-        if not as_json and time.monotonic() - told > TOLD_S:
+        if not quiet and time.monotonic() - told > TOLD_S:
             told = time.monotonic()
             click.echo(f"{so_far.reached}: {so_far.changes} changes, {so_far.inserted} of them new", err=True)
 
     async def run() -> Rebuilt:
         with tempfile.TemporaryDirectory(prefix="kalshi-rebuild-", dir=work) as folder:
-            at = BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock)
-            task = Rebuild(place, config, at, records, Path(folder), tell)
+            task = Rebuild(place, config, bounds, records, Path(folder), tell)
             async with owned(config.production.dsn.get_secret_value(), "production") as dsn:
-                return await task.run(dsn, _second(start, 0), _second(end, 1 << 40))
+                return await task.run(dsn, *within)
 
-    done = to_end(run())
-    show([{**asdict(done), "damaged": "\n".join(done.damaged)}] if not as_json else [asdict(done)], as_json, "Rebuilt")
-    sys.exit(1 if done.damaged else 0)
+    return asdict(to_end(run()))
+
+
+def _spark(
+    place: Place,
+    output: str,
+    archived: str | None,
+    within: tuple[int, int],
+    bounds: BoundsMs,
+    records: int,
+    partitions: int,
+    master: str | None,
+) -> dict[str, Any]:
+    from fleet.rebuild import spark
+    from fleet.rebuild.lives import lives
+    from fleet.rebuild.raw import lanes
+
+    if importlib.util.find_spec("pyspark") is None:
+        raise click.UsageError(
+            "PySpark is not installed: make spark, or pip install 'kalshi-fleet[spark]'; and Java 17"
+        )
+    try:
+        found = lanes(place, *within)
+        known = lives(place._replace(location=archived)) if archived else {}
+    except FleetError as error:
+        cli.fail(error)
+        raise
+    plan = spark.Plan(place, place._replace(location=output), found, bounds, records, partitions, known)
+    return asdict(spark.rebuild(plan, master))
 
 
 def _second(at: datetime | None, otherwise: int) -> int:

@@ -1,0 +1,204 @@
+"""One part of all markets, merged whole in memory: pure, from batches in, to relations out.
+
+It is what production does with the decisions of the merge, for rows that nobody has stored yet. Nothing is given up on
+while there is something left to read.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from deduplicator.merge import coverage
+from deduplicator.merge.copies import Changes, Copy, Deltas, Unplaced
+from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
+from deduplicator.merge.identity import BASE_BEFORE_MS
+from deduplicator.merge.intervals import Interval
+from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from fleet.rebuild.copies import copy_of, joined, tickers
+from gatherer.derive.rows import LifecycleRow, QuarantineRow, RestBookRow, Rows, TickerRow, TradeRow
+from gatherer.derive.state import ALL_MARKETS
+
+STEP_ROWS: Final = 200_000
+WAIT_MS: Final = 1
+ALL: Final = 1 << 60
+DAY_MS: Final = 86_400_000
+LIFECYCLE_ONE_EVENT_US: Final = 30_000_000
+MARGIN_MS: Final = 2 * DAY_MS
+Book = tuple[int, int, int, bool]
+"""Market, exchange millisecond, last ordinal, whether it is a reset."""
+
+
+class Batch(NamedTuple):
+    """A part of one batch. `number` counts from 1 in its lane."""
+
+    gatherer: int
+    lane: int
+    number: int
+    rows: Rows
+
+
+class Life(NamedTuple):
+    """When a market's time line begins, and when it ends if that is known: milliseconds."""
+
+    first_ms: int
+    end_ms: int | None
+
+
+class BookRow(NamedTuple):
+    """A book at a place."""
+
+    taken_us: int
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+    verified: bool | None
+
+
+class Part:
+    """The relations of one part, growing with every batch. `started_ms`: the first record of all."""
+
+    def __init__(self, started_ms: int, lives: Mapping[str, Life], *, everywhere: bool) -> None:
+        self._started_ms, self._lives = started_ms, lives
+        self.numbers: dict[str, int] = {}
+        # The store's window begins shortly before the first record.
+        self._merger = Merger(
+            Limits(WAIT_MS, ALL, ALL), started_ms + BASE_BEFORE_MS - MARGIN_MS, started_ms - MARGIN_MS
+        )
+        self._waiting: dict[tuple[int, int], list[Copy]] = {}
+        self._rows = 0
+        self._now_ms = 0
+        self._new: list[Deltas] = []
+        self.unplaced: dict[tuple[int, ...], Unplaced] = {}
+        self.conflicts: list[tuple[str, int, int, Any]] = []
+        self.gaps: dict[tuple[int, str, Interval], str] = {}
+        self.books: dict[Book, BookRow] = {}
+        self.rest_books: list[RestBookRow] = []
+        self.trades: dict[str, TradeRow] = {}
+        self.tickers: dict[tuple[Any, ...], TickerRow] = {}
+        self.quarantine: list[tuple[int, QuarantineRow]] = []
+        self._lifecycle: dict[tuple[str, str, str], list[LifecycleRow]] = {}
+        self.received = 0
+        if everywhere:
+            everything = self._number(ALL_MARKETS)
+            for channel in ALL_MARKETS_CHANNELS:
+                self._merger.claims.begin_line(everything, channel, started_ms, None)
+
+    # -- in ----------------------------------------------------------------------------------------------------
+
+    def take(self, batch: Batch) -> None:
+        """The next batch; those of one lane come in their order. Raises `StoreFull` beyond 22 days."""
+        rows = batch.rows
+        for ticker in tickers(rows):
+            self._number(ticker)
+        copy = copy_of(rows, batch.gatherer, batch.lane, batch.number, self.numbers)
+        self._waiting.setdefault((batch.gatherer, batch.lane), []).append(copy)
+        self._rows += len(copy.deltas)
+        self.received += rows.delta_frames
+        for trade in rows.trades:
+            self._trade(trade)
+        for ticker_row in rows.tickers:
+            self.tickers.setdefault(ticker_row[:-1], ticker_row)
+        for event in rows.lifecycle:
+            self._event(event)
+        self.rest_books += [book for book in rows.rest_books if book.agrees != 1]
+        self.quarantine += [(batch.gatherer, row) for row in rows.quarantine]
+        if self._rows >= STEP_ROWS:
+            self._step()
+
+    def _number(self, ticker: str) -> int:
+        number = self.numbers.get(ticker)
+        if number is None:
+            number = self.numbers[ticker] = len(self.numbers) + 1
+            if ticker != ALL_MARKETS:
+                # Nobody knows when it opened: the widest claim is the honest one.
+                life = self._lives.get(ticker, Life(self._started_ms, None))
+                first = max(life.first_ms, self._started_ms)
+                self._merger.claims.begin_line(number, ORDERBOOK, first, life.end_ms)
+        return number
+
+    def _trade(self, trade: TradeRow) -> None:
+        stored = self.trades.setdefault(trade.trade_id, trade)
+        if stored[3:-1] != trade[3:-1]:
+            versions = [stored._asdict(), trade._asdict()]
+            self.conflicts.append(("trade", self.numbers[stored.ticker], stored.exchange_ms, versions))
+
+    def _event(self, event: LifecycleRow) -> None:
+        """Equal content within 30 seconds is one event."""
+        try:
+            content = json.dumps(json.loads(event.payload), sort_keys=True)
+        except ValueError:
+            content = event.payload
+        seen = self._lifecycle.setdefault((event.ticker, event.event_type, content), [])
+        if all(abs(event.received_us - other.received_us) > LIFECYCLE_ONE_EVENT_US for other in seen):
+            seen.append(event)
+
+    def _step(self) -> None:
+        copies = [joined(copies) for copies in self._waiting.values()]
+        changes = self._merger.step(copies, self._now_ms)
+        self._waiting = {(copy.gatherer, copy.lane): [copy] for copy in copies if copy.gatherer in changes.stalled}
+        self._rows = sum(len(copy.deltas) for some in self._waiting.values() for copy in some)
+        self._decided(changes)
+
+    def _decided(self, changes: Changes) -> None:
+        if len(changes.new):
+            self._new.append(changes.new)
+        for row in changes.unplaced:
+            self.unplaced[_key(row)] = row
+        for row in changes.placed:
+            self.unplaced.pop(_key(row), None)
+        self.conflicts += [(c.kind, c.market, c.exchange_ms, c.versions) for c in changes.conflicts]
+        for heal in changes.heals:
+            del self.gaps[heal.market, heal.channel, heal.interval]
+            self.gaps.update({(heal.market, heal.channel, left): heal.reason for left in heal.left})
+        self.gaps.update({(gap.market, gap.channel, gap.interval): gap.reason for gap in changes.gaps})
+        for book in changes.books:
+            place = (book.market, book.exchange_ms, book.after_ordinal, book.is_reset)
+            given = BookRow(book.taken_us, book.yes, book.no, book.verified)
+            stored = self.books.setdefault(place, given)
+            if given.verified and stored.verified is None and (stored.yes, stored.no) == (given.yes, given.no):
+                self.books[place] = stored._replace(verified=True)
+        for vote in changes.unverified:
+            place = (vote.market, vote.exchange_ms, vote.after_ordinal, True)
+            if place in self.books:
+                self.books[place] = self.books[place]._replace(verified=False)
+
+    # -- out ---------------------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """Everything is read: whatever is waited for is decided, and what follows from that."""
+        self._step()
+        for now_ms in (ALL, 2 * ALL):
+            self._now_ms = now_ms
+            self._step()
+
+    @property
+    def deltas(self) -> Deltas:
+        """All changes, by market number, exchange time, ordinal."""
+        columns = {
+            field.name: np.concatenate([np.empty(0, np.int64), *(getattr(new, field.name) for new in self._new)])
+            for field in fields(Deltas)
+        }
+        order = np.lexsort((columns["ordinal"], columns["exchange_ms"], columns["market"]))
+        return Deltas(**{name: column[order] for name, column in columns.items()})
+
+    @property
+    def lifecycle(self) -> list[LifecycleRow]:
+        """All lifecycle events."""
+        return [event for events in self._lifecycle.values() for event in events]
+
+    def coverage(self) -> Iterable[tuple[int, str, int | None, int | None, int | None, list[Interval]]]:
+        """Market, channel, where its line begins, is sealed until and ends, and what is provably held of it."""
+        claims = self._merger.claims
+        for (market, channel), line in claims.lines.items():
+            sealed = coverage.sealed(line, claims.slices)
+            if sealed is not None and line.end_ms is not None:
+                sealed = min(sealed, line.end_ms)
+            yield market, channel, line.first_ms, sealed, line.end_ms, coverage.covered(line, claims.slices)
+
+
+def _key(row: Unplaced) -> tuple[int, ...]:
+    return (row.gatherer, row.session, row.sid, row.seq, row.run)
