@@ -11,16 +11,16 @@ import json
 import random
 from array import array
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import msgspec
-import numpy as np
 
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.copies import Changes, Copy, Deltas
+from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import copy_of as as_copy
-from fleet.rebuild.copies import tickers
+from fleet.rebuild.copies import joined, tickers
 from gatherer.derive import state, stretch
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
@@ -243,18 +243,22 @@ def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
 
 
 def derive(records: list[Record], rng: random.Random, gatherer: int, *, restart: float = 0.0) -> list[Copy]:
+    """The records' batches as copies."""
+    return [copy_of(rows, gatherer, number) for number, rows in enumerate(batches(records, rng, gatherer, restart), 1)]
+
+
+def batches(records: list[Record], rng: random.Random, gatherer: int, restart: float = 0.0) -> Iterator[Rows]:
     """Cut the records into random batches and derive each; now and then the state is written down and read back."""
     derivation = Derivation(BOUNDS, state.fresh(gatherer))
-    copies, at = [], 0
+    at = 0
     while at < len(records):
         size = rng.choice((1, 3, 20, 200))
         part = records[at : at + size]
         stretch.apply(derivation, in_blocks(part, rng) if rng.random() < 0.5 else part, few=1)
         at += size
-        copies.append(copy_of(derivation.take(), gatherer, len(copies) + 1))
+        yield derivation.take()
         if rng.random() < restart:
             derivation = Derivation(BOUNDS, state.load(state.dump(derivation.state)))
-    return copies
 
 
 def block(records: list[Record]) -> Block:
@@ -346,27 +350,10 @@ def merge(
             if queue[0].gatherer not in changes.stalled:
                 queue.pop(0)
             elif len(queue) > 1 and queue[0].dropped == queue[1].dropped:
-                queue[:2] = [joined(queue[0], queue[1])]
+                queue[:2] = [joined(queue[:2])]
     for later in (limits.hole_wait_ms + 1, 2 * limits.hole_wait_ms + 2, 3 * limits.hole_wait_ms + 3):
         stored.take(merger.step([], now + later))
     return merger, stored
-
-
-def joined(first: Copy, second: Copy) -> Copy:
-    """Two neighbouring copies read as one."""
-    both = Copy(first.gatherer, 0, first.from_batch, second.to_batch)
-    both.delta_frames = first.delta_frames + second.delta_frames
-    both.dropped = first.dropped
-    both.quarantined = first.quarantined + second.quarantined
-    both.deltas = Deltas(
-        **{
-            name: np.concatenate((getattr(first.deltas, name), getattr(second.deltas, name)))
-            for name in Deltas.__dataclass_fields__
-        }
-    )
-    for name in ("slices", "runs", "run_events", "horizons", "snapshots"):
-        setattr(both, name, getattr(first, name) + getattr(second, name))
-    return both
 
 
 def held(merger: Merger, market: int) -> list[intervals.Interval]:

@@ -50,11 +50,11 @@ def copy_of(rows: Rows, gatherer: int, lane: int, batch: int, numbers: Mapping[s
 
 
 def joined(copies: Sequence[Copy]) -> Copy:
-    """Consecutive copies of one lane as one."""
+    """Consecutive copies of one lane as one; rows of all or of none of them were dropped."""
     if len(copies) == 1:
         return copies[0]
     first = copies[0]
-    whole = Copy(first.gatherer, first.lane, first.from_batch, copies[-1].to_batch)
+    whole = Copy(first.gatherer, first.lane, first.from_batch, copies[-1].to_batch, dropped=first.dropped)
     whole.delta_frames = sum(copy.delta_frames for copy in copies)
     whole.quarantined = sum(copy.quarantined for copy in copies)
     whole.deltas = Deltas(

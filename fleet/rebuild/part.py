@@ -59,10 +59,13 @@ class BookRow(NamedTuple):
 
 
 class Part:
-    """The relations of one part, growing with every batch. `started_ms`: the first record of all."""
+    """The relations of one part, growing with every batch. `started_ms`: the first record of all. `everywhere`: this
+    part also has what concerns every market."""
 
-    def __init__(self, started_ms: int, lives: Mapping[str, Life], *, everywhere: bool) -> None:
-        self._started_ms, self._lives = started_ms, lives
+    def __init__(
+        self, started_ms: int, lives: Mapping[str, Life], *, everywhere: bool, step_rows: int = STEP_ROWS
+    ) -> None:
+        self._started_ms, self._lives, self._step_rows = started_ms, lives, step_rows
         self.numbers: dict[str, int] = {}
         # The store's window begins shortly before the first record.
         self._merger = Merger(
@@ -106,7 +109,7 @@ class Part:
             self._event(event)
         self.rest_books += [book for book in rows.rest_books if book.agrees != 1]
         self.quarantine += [(batch.gatherer, row) for row in rows.quarantine]
-        if self._rows >= STEP_ROWS:
+        if self._rows >= self._step_rows:
             self._step()
 
     def _number(self, ticker: str) -> int:

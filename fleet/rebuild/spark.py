@@ -110,6 +110,8 @@ def rebuild(plan: Plan, master: str | None) -> Result:
     builder: Any = SparkSession.builder.appName("kalshi-rebuild").config("spark.ui.enabled", "false")
     if master:
         builder = builder.master(master)
+        for name in ("spark.driver.host", "spark.driver.bindAddress"):
+            builder = builder.config(name, "127.0.0.1")
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)  # what executes is installed with this interpreter
     session: Any = builder.getOrCreate()
     try:
