@@ -13,14 +13,16 @@ import pytest
 
 from common.errors import StorageError
 from deduplicator.merge.identity import pack_content
+from deduplicator.merge.merger import ORDERBOOK
 from fleet.place import Place
 from fleet.rebuild.part import Batch, Part
 from fleet.rebuild.parts import Cutter, part_of
 from fleet.rebuild.raw import lanes
+from gatherer.derive.deltas import Deltas
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 from tests.test_merge_world import live
-from tests.world import START_MS, batches
+from tests.world import START_MS, batches, copy_of, held, merge, number_of
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 
@@ -64,8 +66,41 @@ def test_parts_together_are_the_whole(seed: int) -> None:
     derived = [list(batches(station.records, rng, station.number)) for station in stations]
     whole = merged(derived, 1, rng, 1 << 60)
     assert whole["deltas"]
+    copies = [[copy_of(rows, n, k) for k, rows in enumerate(some, 1)] for n, some in enumerate(derived, 1)]
+    merger, stored = merge(copies, rng)
+    names = {number_of(ticker): ticker for ticker, channel in whole["held"] if channel == ORDERBOOK}
+    content = {key: int(pack_content(*(np.array([v]) for v in row))[0]) for key, row in stored.deltas.items()}
+    assert whole["deltas"] == {(names[m], ms, ordinal): packed for (m, ms, ordinal), packed in content.items()}
+    assert {key[1:] for key in whole["unplaced"]} == set(stored.unplaced)
+    assert whole["gaps"] == {(names[m], ORDERBOOK, stretch): why for (m, stretch), why in stored.gaps.items()}
+    for number, name in names.items():
+        assert whole["held"][name, ORDERBOOK] == held(merger, number)
     for parts, step_rows in ((2, 40), (5, 1)):
         assert merged(derived, parts, rng, step_rows) == whole
+
+
+@pytest.mark.parametrize("seed", range(200 if LONG else 10))
+def test_a_contradiction_holds_up_nothing_else(seed: int) -> None:
+    """One gatherer has another size than the others: of the other markets everything is as it was."""
+    _, stations = live(seed)
+    rng = random.Random(f"liar {seed}")
+    derived = [list(batches(station.records, rng, station.number)) for station in stations]
+    honest = merged(derived, 2, rng, 1)
+    rows = rng.choice([rows for rows in derived[1] if len(rows.deltas)])
+    spoilt = rows.deltas.columns()["delta"].argmax()
+    ticker = rows.deltas.list("ticker")[spoilt]
+    columns = rows.deltas.columns()
+    columns["delta"][spoilt] += 1
+    lie = Deltas()
+    for name in rows.deltas.tickers:
+        lie.code(name)
+    lie.extend(np.stack(list(columns.values())))
+    rows.deltas = lie
+    for step_rows in (1, 7, 1 << 60):
+        found = merged(derived, 2, rng, step_rows)
+        for relation in ("deltas", "gaps", "held"):
+            there, here = ({k: v for k, v in some[relation].items() if k[0] != ticker} for some in (honest, found))
+            assert here == there, relation
 
 
 def test_a_cut_keeps_every_row_and_every_count() -> None:

@@ -234,12 +234,13 @@ class Station:
 
 
 def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
-    """The derivation's rows as the deduplicator reads them; market numbers are those of the world plus one."""
+    """The derivation's rows as the deduplicator reads them."""
+    return as_copy(rows, gatherer, 0, batch, {ticker: number_of(ticker) for ticker in tickers(rows)})
 
-    def number(name: str) -> int:
-        return int(name.rsplit("-", 1)[1]) + 1
 
-    return as_copy(rows, gatherer, 0, batch, {ticker: number(ticker) for ticker in tickers(rows)})
+def number_of(ticker: str) -> int:
+    """Production's number of a market: that of the world plus one."""
+    return int(ticker.rsplit("-", 1)[1]) + 1
 
 
 def derive(records: list[Record], rng: random.Random, gatherer: int, *, restart: float = 0.0) -> list[Copy]:
