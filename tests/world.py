@@ -352,8 +352,12 @@ def merge(
                 queue.pop(0)
             elif len(queue) > 1 and queue[0].dropped == queue[1].dropped:
                 queue[:2] = [joined(queue[:2])]
-    for later in (limits.hole_wait_ms + 1, 2 * limits.hole_wait_ms + 2, 3 * limits.hole_wait_ms + 3):
-        stored.take(merger.step([], now + later))
+    quiet = 0
+    while quiet < 3:  # of each time line one hole after the other is noticed, waited for, and listed
+        now += limits.hole_wait_ms + 1
+        changes = merger.step([], now)
+        stored.take(changes)
+        quiet = 0 if changes.gaps or changes.books else quiet + 1
     return merger, stored
 
 

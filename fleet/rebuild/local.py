@@ -34,6 +34,7 @@ from deduplicator.time_lines import TimeLines
 from fleet.place import Place
 from fleet.rebuild.batches import Derived, History, instance
 from fleet.rebuild.copies import copy_of, joined, tickers
+from fleet.rebuild.part import QUIET_STEPS, anything
 from fleet.rebuild.raw import Lane, lanes
 from gatherer.derive.horizon import BoundsMs
 
@@ -146,9 +147,10 @@ class Rebuild:
             following.cancel()
             await asyncio.wait([following])
         await lines.follow(now_ms)
-        for _ in range(2):  # all is read: whatever is waited for is decided now, and what follows from that
+        quiet = 0
+        while quiet < QUIET_STEPS:  # all is read: whatever is waited for is decided, one hole of a line after the other
             now_ms += self._wait_ms + 1
-            await self._step(production, merger, [], now_ms)
+            quiet = 0 if await self._step(production, merger, [], now_ms) else quiet + 1
         self.done.damaged = history.damaged
 
     async def _state(self, production: Production, at_ms: int) -> Merger:
@@ -186,7 +188,8 @@ class Rebuild:
             self.done.reached = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(derived.received_us // 1_000_000))
         return [_as_one(some, numbers) for some in parts.values()]
 
-    async def _step(self, production: Production, merger: Merger, batches: list[Batches], now_ms: int) -> None:
+    async def _step(self, production: Production, merger: Merger, batches: list[Batches], now_ms: int) -> bool:
+        """Merge and store; whether anything was decided."""
         waiting = batches or list(self._pending.values())
         copies = [batch.copy for batch in waiting]
         for needed in (merger.late(copies), merger.heads_below_floor()):
@@ -199,6 +202,7 @@ class Rebuild:
         }
         await production.store(changes, used)
         self._count(changes)
+        return bool(used) or anything(changes)
 
     def _count(self, changes: Changes) -> None:
         for account in changes.accounts:

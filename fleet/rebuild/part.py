@@ -25,6 +25,8 @@ from gatherer.derive.state import ALL_MARKETS
 
 STEP_ROWS: Final = 200_000
 WAIT_MS: Final = 1
+QUIET_STEPS: Final = 2
+"""A hole is noticed in one step, and given up on in the next: after so many without a decision there are none."""
 ALL: Final = 1 << 60
 DAY_MS: Final = 86_400_000
 LIFECYCLE_ONE_EVENT_US: Final = 30_000_000
@@ -139,12 +141,14 @@ class Part:
         if all(abs(event.received_us - other.received_us) > LIFECYCLE_ONE_EVENT_US for other in seen):
             seen.append(event)
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
+        """Merge what has been read; whether anything was decided."""
         copies = [joined(copies) for copies in self._waiting.values()]
         changes = self._merger.step(copies, self._now_ms)
         self._waiting = {(copy.gatherer, copy.lane): [copy] for copy in copies if copy.gatherer in changes.stalled}
         self._rows = sum(len(copy.deltas) for some in self._waiting.values() for copy in some)
         self._decided(changes)
+        return bool(copies) or anything(changes)
 
     def _decided(self, changes: Changes) -> None:
         if len(changes.new):
@@ -172,11 +176,12 @@ class Part:
     # -- out ---------------------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """Everything is read: whatever is waited for is decided, and what follows from that."""
-        self._step()
-        for now_ms in (ALL, 2 * ALL):
-            self._now_ms = now_ms
-            self._step()
+        """Everything is read: whatever is waited for is decided, one hole of a line after the other."""
+        self._now_ms = ALL
+        quiet = 0
+        while quiet < QUIET_STEPS:
+            self._now_ms += WAIT_MS + 1
+            quiet = 0 if self._step() else quiet + 1
 
     @property
     def deltas(self) -> Deltas:
@@ -201,6 +206,11 @@ class Part:
             if sealed is not None and line.end_ms is not None:
                 sealed = min(sealed, line.end_ms)
             yield market, channel, line.first_ms, sealed, line.end_ms, coverage.covered(line, claims.slices)
+
+
+def anything(changes: Changes) -> bool:
+    """Whether a step without new rows has decided something."""
+    return bool(changes.gaps or changes.heals or changes.books or changes.placed or changes.votes_done)
 
 
 def _key(row: Unplaced) -> tuple[int, ...]:
