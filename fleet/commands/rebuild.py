@@ -134,7 +134,8 @@ def _spark(
     except FleetError as error:
         cli.fail(error)
         raise
-    plan = spark.Plan(place, place._replace(location=output), found, bounds, records, partitions, known)
+    now_ms = time.time_ns() // 1_000_000
+    plan = spark.Plan(place, place._replace(location=output), found, bounds, records, partitions, known, now_ms)
     return asdict(spark.rebuild(plan, master))
 
 

@@ -61,11 +61,17 @@ class BookRow(NamedTuple):
 
 
 class Part:
-    """The relations of one part, growing with every batch. `started_ms`: the first record of all. `everywhere`: this
-    part also has what concerns every market."""
+    """The relations of one part, growing with every batch. `started_ms`: the first record of all. `now_ms`: the
+    present, which no gap goes beyond. `everywhere`: this part also has what concerns every market."""
 
     def __init__(
-        self, started_ms: int, lives: Mapping[str, Life], *, everywhere: bool, step_rows: int = STEP_ROWS
+        self,
+        started_ms: int,
+        now_ms: int,
+        lives: Mapping[str, Life],
+        *,
+        everywhere: bool,
+        step_rows: int = STEP_ROWS,
     ) -> None:
         self._started_ms, self._lives, self._step_rows = started_ms, lives, step_rows
         self.numbers: dict[str, int] = {}
@@ -75,7 +81,7 @@ class Part:
         )
         self._waiting: dict[tuple[int, int], list[Copy]] = {}
         self._rows = 0
-        self._now_ms = 0
+        self._now_ms = now_ms
         self._new: list[Deltas] = []
         self.unplaced: dict[tuple[int, ...], Unplaced] = {}
         self.conflicts: list[tuple[str, int, int, Any]] = []
@@ -158,9 +164,7 @@ class Part:
         for row in changes.placed:
             self.unplaced.pop(_key(row), None)
         self.conflicts += [(c.kind, c.market, c.exchange_ms, c.versions) for c in changes.conflicts]
-        for heal in changes.heals:
-            del self.gaps[heal.market, heal.channel, heal.interval]
-            self.gaps.update({(heal.market, heal.channel, left): heal.reason for left in heal.left})
+        assert not changes.heals, "no gap is written before everything is read: none can be healed"
         self.gaps.update({(gap.market, gap.channel, gap.interval): gap.reason for gap in changes.gaps})
         for book in changes.books:
             place = (book.market, book.exchange_ms, book.after_ordinal, book.is_reset)
@@ -177,7 +181,6 @@ class Part:
 
     def finish(self) -> None:
         """Everything is read: whatever is waited for is decided, one hole of a line after the other."""
-        self._now_ms = ALL
         quiet = 0
         while quiet < QUIET_STEPS:
             self._now_ms += WAIT_MS + 1

@@ -40,6 +40,7 @@ class Plan:
     batch_records: int
     parts: int
     lives: Mapping[str, Life]
+    now_ms: int
 
     @property
     def gatherers(self) -> dict[int, str]:
@@ -79,7 +80,7 @@ def derive(plan: Plan, index: int) -> Iterator[tuple[Key, bytes]]:
 
 def merge(plan: Plan, number: int, batches: Iterable[tuple[Key, bytes]]) -> Iterator[Result]:
     """One part: its batches merged, its files written."""
-    part = Part(plan.started_ms, plan.lives, everywhere=number == part_of(ALL_MARKETS, plan.parts))
+    part = Part(plan.started_ms, plan.now_ms, plan.lives, everywhere=number == part_of(ALL_MARKETS, plan.parts))
     damaged: list[str] = []
     for _, packed in batches:
         content = pickle.loads(packed)
