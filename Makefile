@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long spark bench lint format lock clean
+.PHONY: help install demo test test-long spark recipes bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,7 +31,13 @@ $(VENV)/.spark: $(STAMP) requirements-spark.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-spark.lock
 	@touch $@
 
-test-long: $(STAMP) spark ## run the tests with the large counts
+recipes: $(VENV)/.recipes ## install what docs/notebook.md shows recipes for: pandas, polars, matplotlib, hftbacktest, NautilusTrader
+
+$(VENV)/.recipes: $(STAMP) requirements-recipes.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-recipes.lock
+	@touch $@
+
+test-long: $(STAMP) spark recipes ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
 
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
@@ -53,6 +59,8 @@ lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-spark.all pyproject.toml
 	awk '/^[a-z]/ {keep = /^(pyspark|py4j)==/} keep' requirements-spark.all > requirements-spark.lock
 	rm requirements-spark.all
+	$(BIN)/pip-compile --quiet --extra recipes --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-recipes.lock pyproject.toml
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
