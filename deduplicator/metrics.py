@@ -3,16 +3,51 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
 
 from prometheus_client import Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from common.metrics import Family, Scrape
 from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes
+from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
+from deduplicator.merge.merger import ORDERBOOK
 from deduplicator.reader import Batches
+from deduplicator.sources import Sources
+
+FAMILIES: Final = {
+    "deduplicator_ready": Family("gauge", "1 if it merges and every gatherer is read, as /readyz says."),
+    "deduplicator_delta_copies": Family(
+        "counter", "Copies of order-book changes, by what became of them: confirmed over inserted is copies less one.",
+        ("fate",),
+    ),
+    "deduplicator_unplaced_rows": Family("gauge", "Rows now unplaced, of this process."),
+    "deduplicator_gaps_written": Family("counter", "Gap rows written."),
+    "deduplicator_gaps_healed": Family("counter", "Gap rows healed."),
+    "deduplicator_gap_seconds": Family(
+        "counter", "Market-seconds that nobody provably recorded, as gaps were written.", ("channel", "reason")
+    ),
+    "deduplicator_merge_conflicts": Family("counter", "Contradictions between copies that were listed."),
+    "deduplicator_production_lag_seconds": Family("gauge", "Exchange time to commit of the newest change."),
+    "deduplicator_last_store_timestamp_seconds": Family("gauge", "When something was last stored in production."),
+    "deduplicator_alarms": Family("counter", "Contradictions of an assumption that the merge saw.", ("alarm",)),
+    "deduplicator_gatherer_reached": Family("gauge", "1 if the gatherer's database answers.", ("gatherer",)),
+    "deduplicator_gatherer_behind_batches": Family("gauge", "Batches there that are not read yet.", ("gatherer",)),
+    "deduplicator_gatherer_received_timestamp_seconds": Family(
+        "gauge", "When the newest frame that was read of the gatherer was received there.", ("gatherer",)
+    ),
+    "deduplicator_task_failing": Family(
+        "gauge", "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention.", ("task",)
+    ),
+    "deduplicator_hours_exported": Family("counter", "Hours written to the archive."),
+    "deduplicator_checks": Family("counter", "Comparisons of exported hours (rule 8).", ("check", "result")),
+}  # fmt: skip
+
+
+CHANNELS: Final = (ORDERBOOK, *sorted(ALL_MARKETS_CHANNELS))
+REASONS: Final = ("before_subscription", "not_recorded", "conflict", "quarantined", "step_back", "dropped_unread")
 
 
 class Totals:
@@ -23,7 +58,9 @@ class Totals:
         self.received = self.inserted = self.confirmed = self.disputed = self.unplaced = self.quarantined = 0
         self.trades = self.tickers = self.lifecycle = 0
         self.gaps = self.heals = self.conflicts = 0
-        self.lag_ms = 0
+        self.lag_ms = self.stored_ms = 0
+        self.gap_ms = Counter({(channel, reason): 0 for channel in CHANNELS for reason in REASONS})
+        """By channel and reason. An increase is seen only of what was there before: all begin with 0."""
         self.alarms: Counter[str] = Counter()
 
     def add(self, changes: Changes, batches: list[Batches], now_ms: int) -> None:
@@ -42,7 +79,10 @@ class Totals:
             self.trades += len(batch.trades)
             self.tickers += len(batch.tickers)
             self.lifecycle += len(batch.lifecycle)
+        self.stored_ms = now_ms
         self.gaps += len(changes.gaps)
+        for gap in changes.gaps:
+            self.gap_ms[gap.channel, gap.reason] += gap.interval[1] - gap.interval[0]
         self.heals += len(changes.heals)
         self.conflicts += len(changes.conflicts)
         self.alarms.update(changes.alarms)
@@ -75,36 +115,44 @@ class Totals:
 class DeduplicatorCollector(Collector):
     """Reads the totals at each scrape."""
 
-    def __init__(self, totals: Totals, exporter: Exporter | None) -> None:
+    def __init__(
+        self,
+        totals: Totals,
+        exporter: Exporter | None,
+        ready: Callable[[], bool],
+        sources: Callable[[], Sources | None],
+        failing: Callable[[], Mapping[str, bool]],
+    ) -> None:
         self._totals, self._exporter = totals, exporter
+        self._ready, self._sources, self._failing = ready, sources, failing
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
         """All metric families."""
-        totals = self._totals
-        fates = CounterMetricFamily(
-            "deduplicator_delta_copies", "Copies of order-book changes, by what became of them.", labels=["fate"]
-        )
+        scrape, totals = Scrape(FAMILIES), self._totals
+        scrape.add("deduplicator_ready", self._ready())
         for fate in ("inserted", "confirmed", "disputed", "quarantined"):
-            fates.add_metric([fate], getattr(totals, fate))
-        yield fates
-        yield GaugeMetricFamily("deduplicator_unplaced_rows", "Rows now unplaced, of this process.", totals.unplaced)
-        yield CounterMetricFamily("deduplicator_gaps_written", "Gap rows written.", totals.gaps)
-        yield CounterMetricFamily("deduplicator_gaps_healed", "Gap rows healed.", totals.heals)
-        yield CounterMetricFamily("deduplicator_merge_conflicts", "Conflicts listed.", totals.conflicts)
-        yield GaugeMetricFamily(
-            "deduplicator_production_lag_seconds", "Exchange time to commit of the newest change.", totals.lag_ms / 1000
-        )
-        alarms = CounterMetricFamily("deduplicator_alarms", "Contradictions seen by the merge.", labels=["alarm"])
+            scrape.add("deduplicator_delta_copies", getattr(totals, fate), fate)
+        scrape.add("deduplicator_unplaced_rows", totals.unplaced)
+        scrape.add("deduplicator_gaps_written", totals.gaps)
+        scrape.add("deduplicator_gaps_healed", totals.heals)
+        for (channel, reason), gap_ms in sorted(totals.gap_ms.items()):
+            scrape.add("deduplicator_gap_seconds", gap_ms / 1000, channel, reason)
+        scrape.add("deduplicator_merge_conflicts", totals.conflicts)
+        scrape.add("deduplicator_production_lag_seconds", totals.lag_ms / 1000)
+        scrape.add("deduplicator_last_store_timestamp_seconds", totals.stored_ms / 1000)
         for name, count in sorted(totals.alarms.items()):
-            alarms.add_metric([name], count)
-        yield alarms
+            scrape.add("deduplicator_alarms", count, name)
+        for task, fails in self._failing().items():
+            scrape.add("deduplicator_task_failing", fails, task)
+        sources = self._sources()
+        if sources is not None:
+            for name, state in sources.status().items():
+                scrape.add("deduplicator_gatherer_reached", state["connected"], name)
+                scrape.add("deduplicator_gatherer_behind_batches", state["behind_batches"], name)
+                if state["received_us"]:
+                    scrape.add("deduplicator_gatherer_received_timestamp_seconds", state["received_us"] / 1e6, name)
         if self._exporter is not None:
-            yield CounterMetricFamily(
-                "deduplicator_hours_exported", "Hours written to the archive.", self._exporter.hours
-            )
-            checks = CounterMetricFamily(
-                "deduplicator_checks", "Comparisons of exported hours (rule 8).", labels=["check", "result"]
-            )
+            scrape.add("deduplicator_hours_exported", self._exporter.hours)
             for labels, count in sorted(self._exporter.checks.items()):
-                checks.add_metric(labels, count)
-            yield checks
+                scrape.add("deduplicator_checks", count, *labels)
+        return scrape.metrics

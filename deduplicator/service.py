@@ -64,7 +64,6 @@ class Deduplicator:
             Rest(config.kalshi.rest_url, self._signer) as rest,
         ):
             self._exporter = Exporter(config.archive, dsn) if config.archive else None
-            registry.register(DeduplicatorCollector(self.totals, self._exporter))
             self._metadata = Metadata(rest, dsn, config.merge.timeout)
             self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
             self._checkpoints = Checkpoints(
@@ -72,6 +71,15 @@ class Deduplicator:
             )
             self._retention = Retention(
                 dsn, config.production.retention, lambda: self._epoch, archived=config.archive is not None
+            )
+            registry.register(
+                DeduplicatorCollector(
+                    self.totals,
+                    self._exporter,
+                    ready=lambda: self._why_not_ready() is None,
+                    sources=lambda: self._sources,
+                    failing=self._failing,
+                )
             )
             async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
                 log.get().info("deduplicator_started", port=port)
@@ -184,6 +192,17 @@ class Deduplicator:
             return "the merge's state is not restored yet"
         unread = self._sources.unread()
         return f"not reading {'; '.join(unread)}" if unread else None
+
+    def _failing(self) -> dict[str, bool]:
+        """By task, whether its last try failed."""
+        tasks: dict[str, Any] = {
+            "metadata": self._metadata,
+            "refill": self._refill,
+            "checkpoints": self._checkpoints,
+            "retention": self._retention,
+            **({} if self._exporter is None else {"archive": self._exporter}),
+        }
+        return {"production": bool(self._failure), **{name: bool(task.last_error) for name, task in tasks.items()}}
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""

@@ -43,6 +43,8 @@ class Sources:
         self._retry_at: dict[str, float] = {}
         self._acknowledged_at: dict[str, float] = {}
         self._failures: dict[str, str] = {}
+        self._received_us: dict[str, int] = {}
+        """By gatherer: when the newest of what was read was received there."""
         self._catch_up = CatchUp(config.merge.recent * 1000, config.merge.catch_up_share)
         self._late_since: float | None = None
         """Since when a late one's batches are being merged."""
@@ -76,6 +78,7 @@ class Sources:
             for one in found:
                 self._ahead[name][one.copy.lane] = one.copy.to_batch
                 self._catch_up.saw(one.received_us)
+                self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
             batches += found
             if found:
                 self._begin([name])
@@ -148,6 +151,7 @@ class Sources:
             name: {
                 "connected": reader.connected and name not in self._slow,
                 "behind_batches": reader.behind_batches,
+                "received_us": self._received_us.get(name, 0),
                 "error": self._failures.get(name, ""),
             }
             for name, reader in self._readers.items()

@@ -2,113 +2,157 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterable
+from typing import Final
 
 from prometheus_client import CollectorRegistry, Metric
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from common.config.schema import GathererConfig
+from common.metrics import Family, Scrape
 from gatherer.crew.crew import Crew
+from gatherer.journal.format import Place
 from gatherer.keeper import Keeper
 from gatherer.registry import Registry
 from gatherer.retention import Retention
+from gatherer.sharding import Sharding
+
+ROLE, LANE = ("role",), ("lane",)
+FAMILIES: Final = {
+    "gatherer_ready": Family("gauge", "1 if every market is recorded and loaded, as /readyz says."),
+    "gatherer_connections_up": Family("gauge", "Connections with whole subscriptions.", ROLE),
+    "gatherer_connections_configured": Family("gauge", "Connections wanted.", ROLE),
+    "gatherer_frames_received": Family("counter", "Frames received.", ROLE),
+    "gatherer_sequence_breaks": Family("counter", "Breaks of a subscription's numbering.", ROLE),
+    "gatherer_repairs": Family("counter", "Breaks repaired on the same subscription.", ROLE),
+    "gatherer_repair_escalations": Family("counter", "Repairs that needed a new subscription or connection.", ROLE),
+    "gatherer_dials": Family("counter", "Attempts to connect.", ROLE),
+    "gatherer_key_refused": Family("gauge", "1 while the exchange refuses the key."),
+    "gatherer_exchange_active": Family("gauge", "1 if the exchange says that it is active."),
+    "gatherer_clock_proven": Family("gauge", "1 if the clock is proven to be right: receive times are evidence."),
+    "gatherer_markets": Family("gauge", "Markets that are recorded."),
+    "gatherer_markets_without_connection": Family("gauge", "Markets that found no room on any connection (error 26)."),
+    "gatherer_journal_bytes": Family("gauge", "Bytes of the journal on the disk."),
+    "gatherer_journal_limit_bytes": Family("gauge", "journal.max_bytes."),
+    "gatherer_journal_written_bytes": Family("counter", "Bytes written to the journal."),
+    "gatherer_journal_full": Family("gauge", "1 while nothing is recorded because the journal's space is used up."),
+    "gatherer_raw_archive_failing": Family("gauge", "1 if the last upload to raw/ failed."),
+    "gatherer_segments_archived": Family("counter", "Segments brought to raw/."),
+    "gatherer_disk_used_ratio": Family("gauge", "Used share of the journal's disk, 0 to 1."),
+    "gatherer_batches_dropped_unread": Family(
+        "counter", "Batches that left the full disk before every consumer had them."
+    ),
+    "gatherer_loader_up": Family("gauge", "1 if the loader runs and its database takes rows.", LANE),
+    "gatherer_loader_lag_seconds": Family("gauge", "Receive to commit of the last batch.", LANE),
+    "gatherer_loader_stalled_seconds": Family(
+        "gauge", "How long the loader has stood still while there is something to load.", LANE
+    ),
+    "gatherer_batches_loaded": Family("counter", "Batches committed.", LANE),
+    "gatherer_delta_rows_loaded": Family("counter", "Order-book changes committed."),
+    "gatherer_frames_quarantined": Family("counter", "Frames that could not become rows."),
+    "gatherer_process_restarts": Family("counter", "Worker processes started again.", ("process", "lane")),
+    "gatherer_assumption_alarms": Family("counter", "Contradictions of a bound or an assumption.", ("alarm",)),
+    "gatherer_book_checks": Family("counter", "Books compared with the folded ones, by source and result.", ("check",)),
+    "gatherer_bound_measured_seconds": Family(
+        "gauge", "The greatest disorder, lag and sender skew seen since the start.", ("bound",)
+    ),
+    "gatherer_bound_limit_seconds": Family("gauge", "The same bounds as configured.", ("bound",)),
+}
+BOUNDS: Final = ("disorder", "lag", "sender")
+COUNTED: Final = {
+    "gatherer_frames_received": "frames",
+    "gatherer_sequence_breaks": "breaks",
+    "gatherer_repairs": "repairs",
+    "gatherer_repair_escalations": "escalations",
+    "gatherer_dials": "dials",
+}
+"""By metric, the counter of a connection's report."""
 
 
 class GathererCollector(Collector):
     """Reads the state of connections, journal and loaders at each scrape."""
 
-    def __init__(self, crew: Crew, markets: Registry, keeper: Keeper, retention: Retention) -> None:
+    def __init__(
+        self,
+        config: GathererConfig,
+        sharding: Sharding,
+        crew: Crew,
+        markets: Registry,
+        keeper: Keeper,
+        retention: Retention,
+        ready: Callable[[], bool],
+        key_refused: Callable[[], bool],
+    ) -> None:
+        self._bounds, self._max_bytes = config.bounds, config.journal.max_bytes
+        self._sharding = sharding
         self._crew, self._markets, self._keeper, self._retention = crew, markets, keeper, retention
+        self._ready, self._key_refused = ready, key_refused
+        self._moved: dict[int, tuple[Place, float]] = {}
+        """By lane: how far it was loaded, and when that was last level with the journal or moved."""
 
-    def collect(self) -> Iterator[Metric]:
+    def collect(self) -> Iterable[Metric]:
         """All metric families."""
+        scrape = Scrape(FAMILIES)
+        capturing = self._crew.capturing
+        scrape.add("gatherer_ready", self._ready())
+        scrape.add("gatherer_key_refused", self._key_refused())
+        scrape.add("gatherer_exchange_active", not self._markets.inactive)
+        scrape.add("gatherer_clock_proven", all(lane.report.clock_proven for lane in capturing))
+        scrape.add("gatherer_markets", len(self._markets.listing.markets))
+        scrape.add("gatherer_markets_without_connection", len(self._sharding.homeless))
+        scrape.add("gatherer_batches_dropped_unread", self._retention.dropped_unread)
+        scrape.add("gatherer_disk_used_ratio", self._retention.disk_percent / 100)
+        self._connections(scrape)
+        keeper = self._keeper
+        scrape.add("gatherer_journal_bytes", keeper.bytes)
+        scrape.add("gatherer_journal_limit_bytes", self._max_bytes)
+        scrape.add("gatherer_journal_written_bytes", sum(lane.report.bytes for lane in capturing))
+        scrape.add("gatherer_journal_full", keeper.full)
+        if keeper.raw is not None:
+            scrape.add("gatherer_raw_archive_failing", bool(keeper.raw.last_error))
+            scrape.add("gatherer_segments_archived", keeper.raw.uploaded)
+        self._lanes(scrape)
+        return scrape.metrics
+
+    def _connections(self, scrape: Scrape) -> None:
         connections = list(self._crew.connections)
-        counted = {
-            "frames": CounterMetricFamily("gatherer_frames_received", "Frames received, by role.", labels=["role"]),
-            "breaks": CounterMetricFamily(
-                "gatherer_sequence_breaks", "Breaks of a sid's numbering, by role.", labels=["role"]
-            ),
-            "repairs": CounterMetricFamily(
-                "gatherer_repairs", "Breaks repaired on the same subscription, by role.", labels=["role"]
-            ),
-            "escalations": CounterMetricFamily(
-                "gatherer_repair_escalations", "Repairs that needed a new subscription or connection.", labels=["role"]
-            ),
-            "dials": CounterMetricFamily("gatherer_dials", "Attempts to connect, by role.", labels=["role"]),
-        }
-        up = GaugeMetricFamily("gatherer_connections_up", "Connections with whole subscriptions.", labels=["role"])
-        configured = GaugeMetricFamily("gatherer_connections_configured", "Connections wanted.", labels=["role"])
         for role in sorted({c.role for c in connections}):
             mine = [c for c in connections if c.role == role]
-            for name, family in counted.items():
-                family.add_metric([role], sum(getattr(c, name) for c in mine))
-            up.add_metric([role], sum(c.up for c in mine))
-            configured.add_metric([role], len(mine))
-        yield from (*counted.values(), up, configured)
-        yield GaugeMetricFamily("gatherer_markets", "Markets that are recorded.", len(self._markets.listing.markets))
-        yield GaugeMetricFamily(
-            "gatherer_exchange_active", "Whether the exchange says that it is active.", not self._markets.inactive
-        )
-        yield CounterMetricFamily(
-            "gatherer_batches_dropped_unread",
-            "Batches that left the full disk before every consumer had them.",
-            self._retention.dropped_unread,
-        )
-        yield GaugeMetricFamily(
-            "gatherer_disk_used_ratio", "Used share of the journal's disk.", self._retention.disk_percent / 100
-        )
-        yield from self._journal()
-        yield from self._lanes()
+            scrape.add("gatherer_connections_up", sum(c.up for c in mine), role)
+            scrape.add("gatherer_connections_configured", len(mine), role)
+            for name, counter in COUNTED.items():
+                scrape.add(name, sum(getattr(c, counter) for c in mine), role)
 
-    def _journal(self) -> Iterator[Metric]:
-        written = sum(lane.report.bytes for lane in self._crew.capturing)
-        yield CounterMetricFamily("gatherer_journal_written_bytes", "Bytes written to the journal.", written)
-        yield GaugeMetricFamily("gatherer_journal_bytes", "Bytes of the journal on the disk.", self._keeper.bytes)
-        yield GaugeMetricFamily("gatherer_journal_full", "Whether the journal's space is used up.", self._keeper.full)
-
-    def _lanes(self) -> Iterator[Metric]:
+    def _lanes(self, scrape: Scrape) -> None:
         lanes = self._crew.lanes
-        batches = CounterMetricFamily("gatherer_batches_loaded", "Batches committed, by lane.", labels=["lane"])
-        lag = GaugeMetricFamily("gatherer_loader_lag_seconds", "Receive to commit, last batch.", labels=["lane"])
-        loader = GaugeMetricFamily(
-            "gatherer_loader_up", "Whether the loader runs and its database takes rows.", labels=["lane"]
-        )
-        restarts = CounterMetricFamily(
-            "gatherer_process_restarts", "Worker processes started again.", labels=["process", "lane"]
-        )
         for lane in lanes:
             name = str(lane.number)
-            batches.add_metric([name], lane.batch)
-            lag.add_metric([name], lane.lag_us / 1e6)
-            loader.add_metric([name], lane.healthy)
-            restarts.add_metric(["loader", name], max(lane.loader.restarts, 0))
-            restarts.add_metric(["capture", name], max(lane.capture.restarts, 0))
-        yield from (batches, lag, loader, restarts)
-        yield CounterMetricFamily(
-            "gatherer_delta_rows_loaded", "Order-book changes committed.", sum(lane.delta_rows for lane in lanes)
-        )
-        yield CounterMetricFamily(
-            "gatherer_frames_quarantined",
-            "Frames that could not become rows.",
-            sum(lane.quarantined for lane in lanes),
-        )
-        alarms = CounterMetricFamily(
-            "gatherer_assumption_alarms", "Contradictions of a bound or an assumption.", labels=["alarm"]
-        )
-        for name in sorted({name for lane in lanes for name in lane.alarms}):
-            alarms.add_metric([name], sum(lane.alarms.get(name, 0) for lane in lanes))
-        checks = CounterMetricFamily(
-            "gatherer_book_checks", "Books compared with the folded ones, by source and result.", labels=["check"]
-        )
-        for name in sorted({name for lane in lanes for name in lane.checks}):
-            checks.add_metric([name], sum(lane.checks.get(name, 0) for lane in lanes))
-        yield checks
-        measured = GaugeMetricFamily(
-            "gatherer_bound_measured_seconds", "The greatest disorder, lag and sender skew seen.", labels=["bound"]
-        )
-        for name in sorted({name for lane in lanes for name in lane.measured_ms}):
-            measured.add_metric([name], max(lane.measured_ms.get(name, 0) for lane in lanes) / 1000)
-        yield from (alarms, measured)
+            scrape.add("gatherer_loader_up", lane.healthy, name)
+            scrape.add("gatherer_loader_lag_seconds", lane.lag_us / 1e6, name)
+            written = Place(lane.report.segment, lane.report.offset)
+            scrape.add("gatherer_loader_stalled_seconds", self._stalled_s(lane.number, lane.loaded, written), name)
+            scrape.add("gatherer_batches_loaded", lane.batch, name)
+            scrape.add("gatherer_process_restarts", max(lane.loader.restarts, 0), "loader", name)
+            scrape.add("gatherer_process_restarts", max(lane.capture.restarts, 0), "capture", name)
+        scrape.add("gatherer_delta_rows_loaded", sum(lane.delta_rows for lane in lanes))
+        scrape.add("gatherer_frames_quarantined", sum(lane.quarantined for lane in lanes))
+        for alarm in sorted({name for lane in lanes for name in lane.alarms}):
+            scrape.add("gatherer_assumption_alarms", sum(lane.alarms.get(alarm, 0) for lane in lanes), alarm)
+        for check in sorted({name for lane in lanes for name in lane.checks}):
+            scrape.add("gatherer_book_checks", sum(lane.checks.get(check, 0) for lane in lanes), check)
+        for bound in BOUNDS:
+            scrape.add("gatherer_bound_limit_seconds", getattr(self._bounds, bound) / 1000, bound)
+            measured = max((lane.measured_ms.get(bound, 0) for lane in lanes), default=0)
+            scrape.add("gatherer_bound_measured_seconds", measured / 1000, bound)
+
+    def _stalled_s(self, lane: int, loaded: Place, written: Place) -> float:
+        now = time.monotonic()
+        before, since = self._moved.get(lane, (loaded, now))
+        if loaded != before or loaded >= written:
+            before, since = loaded, now
+        self._moved[lane] = (before, since)
+        return now - since
 
 
 def registry(collector: GathererCollector) -> CollectorRegistry:

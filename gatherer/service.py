@@ -59,8 +59,17 @@ class Gatherer:
                 self._retention = Retention(config, dsn)
                 self._registry = Registry(rest, config, dsn, self._crew)
                 self._rest_books = RestBooks(rest, config, self._registry.listing, self._crew)
-                collector = registry(GathererCollector(self._crew, self._registry, self._keeper, self._retention))
-                async with http.serve(config.http, collector, self._why_not_ready, self.status) as port:
+                collector = GathererCollector(
+                    config,
+                    self._sharding,
+                    self._crew,
+                    self._registry,
+                    self._keeper,
+                    self._retention,
+                    ready=lambda: self._why_not_ready() is None,
+                    key_refused=lambda: bool(self._key_refused()),
+                )
+                async with http.serve(config.http, registry(collector), self._why_not_ready, self.status) as port:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
                     await self._record_until(stopped)
                     await self._crew.stop()
