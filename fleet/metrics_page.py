@@ -1,4 +1,4 @@
-"""The reference of all metrics, docs/metrics.md: `python -m fleet.metrics_page` prints it from what the processes list."""
+"""The reference of all metrics: `python -m fleet.metrics_page` prints docs/metrics.md from what the processes list."""
 
 from __future__ import annotations
 

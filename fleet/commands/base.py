@@ -25,7 +25,7 @@ from common.storage.database import connect
 
 T = TypeVar("T")
 CONFIG = click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
-MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M"])
+MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
 JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
 
 
