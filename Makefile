@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long spark recipes bench lint format lock clean
+.PHONY: help install demo test test-long spark recipes chaos soak bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,12 @@ $(VENV)/.recipes: $(STAMP) requirements-recipes.lock
 
 test-long: $(STAMP) spark recipes ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
+
+chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then the verdict (SEED=, SECONDS=, RATE=)
+	$(BIN)/python -m fleet.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
+
+soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, files, lag and drift (HOURS=, RATE=)
+	$(BIN)/python -m fleet.soak $(if $(HOURS),--hours $(HOURS)) $(if $(RATE),--rate $(RATE))
 
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
 	$(BIN)/python -m bench

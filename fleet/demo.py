@@ -6,22 +6,19 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 
-from fleet import s3 as local_s3
-from fleet.local import BUCKET, LocalFleet, Plan
-from fleet.truth import Truth
-from fleet.verdict import Check, compare, compare_archive, sealed_past
+from fleet.ending import conclude, watch
+from fleet.local import LocalFleet, Plan
+from fleet.verdict import Check
 from fleet.view import View
 
-SEAL_WAIT_S: Final = 60.0
 CONNECTIONS: Final = {"orderbook": 6, "trade": 2, "ticker": 2, "lifecycle": 2}
 REPLAYED: Final = 2
 REPLAY_SPEED: Final = 22.0
-T = TypeVar("T")
 Step = tuple[float, str, Callable[[LocalFleet], Awaitable[object]]]
 
 
@@ -80,48 +77,12 @@ async def run(seconds: float = 50.0) -> bool:
             for name in plan.gatherers:
                 fleet.start_gatherer(name)
             fleet.start_deduplicator()
-            await _watch(fleet, view, fleet.ready(*plan.gatherers, "deduplicator"))
+            await watch(fleet, view, fleet.ready(*plan.gatherers, "deduplicator"))
             await fleet.control("/resume", {})
             view.say("everything is ready; the exchange begins to trade")
-            await _watch(fleet, view, _break(fleet, view, seconds))
-            await fleet.control("/pause", {})
-            view.say("the exchange pauses; waiting until every market is sealed past its last event")
-            await _watch(fleet, view, fleet.ready(*plan.gatherers, "deduplicator"))
-            await fleet.control("/finish", {})
-            truth = Truth.read(fleet.truth)
-            sealed = await _watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S))
-            view.say("sealed; stopping the gatherers" if sealed else "not sealed in time; stopping the gatherers")
-            codes = [await fleet.terminate(name) for name in plan.gatherers]
-            await asyncio.sleep(1.0)  # the deduplicator notices; nothing is written any more
-            view.say("exporting the archive")
-            manifests = await export(fleet)
-            view.say("comparing production with the exchange's log, and the archive with production")
-            checks = await compare(fleet.production_dsn, truth, strict=True)
-            checks += await compare_archive(
-                fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests, truth
-            )
-            if not sealed:
-                checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
-            if any(codes):
-                checks.append(Check("clean stop", differences=1, examples=[f"exit codes {codes}"]))
-            if any(check.differences for check in checks):
-                for name in fleet.processes:
-                    if name not in ("s3", "simulator"):
-                        print(f"--- {name}\n{fleet.log_tail(name)}")
+            await watch(fleet, view, _break(fleet, view, seconds))
+            checks = await conclude(fleet, view)
         return print_verdict(checks)
-
-
-async def export(fleet: LocalFleet) -> list[dict[str, Any]]:
-    """Export the present and the past hour, as `fleet export --now` does."""
-    from common.config.load import load_deduplicator
-    from common.storage.embedded import attach_dsn
-    from deduplicator.archive.exporter import Exporter
-
-    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
-    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
-    config = load_deduplicator(fleet.config("deduplicator"))
-    assert config.archive is not None
-    return await Exporter(config.archive, attach_dsn(fleet.production_dsn)).export_now(hours=1)
 
 
 async def _break(fleet: LocalFleet, view: View, seconds: float) -> None:
@@ -134,19 +95,6 @@ async def _break(fleet: LocalFleet, view: View, seconds: float) -> None:
     await asyncio.sleep(max(0.0, began + seconds - loop.time()))
     while not (await fleet.control("/state"))["replay_finished"]:
         await asyncio.sleep(0.5)
-
-
-async def _watch(fleet: LocalFleet, view: View, work: Awaitable[T]) -> T:
-    """Show the fleet's state while something is awaited."""
-    task = asyncio.ensure_future(work)
-    while not task.done():
-        fleet.check_alive()
-        names = (*fleet.plan.gatherers, "deduplicator")
-        statuses = await asyncio.gather(*(fleet.status(name) for name in names))
-        state = await fleet.control("/state")
-        view.show(dict(zip(names[:-1], statuses[:-1], strict=True)), statuses[-1], state["deltas"])
-        await asyncio.wait({task}, timeout=0.5)
-    return task.result()
 
 
 def print_verdict(checks: list[Check]) -> bool:

@@ -80,6 +80,8 @@ class LocalFleet:
         self.sim_port = self.control_port = 0
         self.databases: dict[str, str] = {}
         """Addresses of databases that are not the processes' own, by gatherer's name, or `production`."""
+        self.environment: dict[str, dict[str, str]] = {}
+        """Of processes that need more than this one's, by name."""
 
     async def __aenter__(self) -> LocalFleet:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30))
@@ -179,7 +181,12 @@ class LocalFleet:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE if pipe else log,
                 stderr=log,
-                env={**os.environ, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
+                env={
+                    **os.environ,
+                    "AWS_ACCESS_KEY_ID": "local",
+                    "AWS_SECRET_ACCESS_KEY": "local",
+                    **self.environment.get(name, {}),
+                },
                 preexec_fn=end_with_parent_of(os.getpid()),
             )
         self.processes[name] = process

@@ -10,22 +10,7 @@ import pytest
 
 from tests.gatherer_case import check_local, check_ordinals, gathering, local, settle, status_of
 
-STEPPING = '''
-"""The clock of a gatherer's processes, moved by what a file says (nanoseconds)."""
-import os, sys, time
-
-if any("gatherer" in part for part in sys.orig_argv[1:3]):
-    real_ns, real_s = time.time_ns, time.time
-
-    def offset_ns():
-        try:
-            return int(open(os.environ["FLEET_TEST_CLOCK"]).read() or 0)
-        except FileNotFoundError:
-            return 0
-
-    time.time_ns = lambda: real_ns() + offset_ns()
-    time.time = lambda: real_s() + offset_ns() * 1e-9
-'''
+SEAM = Path(__file__).parent.parent / "fleet" / "clock_seam"
 SYNTHETIC = ("--markets", "10", "--rate", "300")
 
 
@@ -36,10 +21,9 @@ async def test_a_clock_that_is_set_breaks_nothing_and_proves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Frames keep the session's own time, none is taken for absurd, no horizon passes the real present."""
-    (tmp_path / "sitecustomize.py").write_text(STEPPING)
     moved = tmp_path / "clock"
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.setenv("FLEET_TEST_CLOCK", str(moved))
+    monkeypatch.setenv("PYTHONPATH", str(SEAM))
+    monkeypatch.setenv("FLEET_CLOCK_FILE", str(moved))
     async with gathering(*SYNTHETIC) as fleet:
         for step_s in STEPS_S:
             await asyncio.sleep(1.5)
