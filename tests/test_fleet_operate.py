@@ -11,12 +11,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import aiohttp
+import pytest
 
 from fleet import s3
 from fleet.local import BUCKET, LocalFleet, Plan
 from fleet.truth import Truth
 from fleet.verdict import compare_archive
-from tests.fleet_case import assert_equal, judge, running
+from tests.fleet_case import assert_equal, covers_again, judge, running
 
 
 async def fleet_command(*arguments: str) -> tuple[int, Any]:
@@ -68,6 +69,8 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         code, states = await fleet_command("status", *urls)
         assert code == 0 and all(state["ready"] == "ready" for state in states.values())
         assert (await fleet_command("status", urls[0], "http://127.0.0.1:1"))[0] == 1
+        assert (await fleet_command("status", "--expect", "3", *urls))[0] == 0
+        assert (await fleet_command("status", "--expect", "4", *urls))[0] == 1
         for name in ("gatherer-a", "deduplicator"):
             assert await get(fleet, name, "/healthz") == (200, "alive\n")
             assert await get(fleet, name, "/readyz") == (200, "ready\n")
@@ -85,6 +88,8 @@ async def test_a_running_fleet_answers_its_operator() -> None:
                 break
             await asyncio.sleep(0.1)
         assert status == 503 and "gatherer-c" in why
+        others = [url for url in urls if url != f"http://127.0.0.1:{fleet.ports['gatherer-c']}"]
+        assert (await fleet_command("status", "--expect", "2", *others))[0] == 1, "one is not read"
         fleet.start_gatherer("gatherer-c")
 
         assert_equal(await judge(fleet, strict=True))
@@ -115,3 +120,25 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         assert await asyncio.to_thread(second.wait, 60) == 2, "the embedded server has an owner already"
         assert "another process owns" in fleet.log_tail("second")
         assert await fleet.terminate("deduplicator") == 0, fleet.log_tail("deduplicator")
+
+
+@pytest.mark.long
+async def test_gatherers_replaced_one_after_another_leave_no_gap() -> None:
+    """The upgrade's runbook, under load: stop, migrate, start; the next one when the check between says so."""
+    async with running(Plan(simulator=("--markets", "12", "--rate", "800"))) as fleet:
+        urls = [f"http://127.0.0.1:{fleet.ports[name]}" for name in (*fleet.plan.gatherers, "deduplicator")]
+        await asyncio.sleep(3)
+        for name in fleet.plan.gatherers:
+            assert await fleet.terminate(name) == 0, fleet.log_tail(name)
+            command = [sys.executable, "-m", "fleet", "migrate", "--config", str(fleet.config(name))]
+            await asyncio.to_thread(subprocess.run, command, check=True)
+            fleet.start_gatherer(name)
+            async with asyncio.timeout(60):
+                while (await fleet_command("status", "--expect", "3", *urls))[0] != 0:
+                    await asyncio.sleep(0.2)
+            await covers_again(fleet, name)
+        assert await fleet.terminate("deduplicator") == 0
+        fleet.start_deduplicator()
+        checks = await judge(fleet, strict=True)
+        assert_equal(checks)
+        assert checks[0].compared > 5000 and checks[0].listed == 0

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from common import cli
@@ -96,12 +97,22 @@ def show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
     if as_json:
         print(json.dumps(rows, default=str))
         return
-    table = Table(title=title)
+    Console().print(table(rows, title))
+
+
+def table(rows: list[dict[str, Any]], title: str) -> Table:
+    """Rows as a table; a process that is ready in green, one that is not in red."""
+    made = Table(title=title)
     for column in rows[0] if rows else ("nothing",):
-        table.add_column(column)
+        made.add_column(column)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+        made.add_row(*(_cell(column, value) for column, value in row.items()))
+    return made
+
+
+def _cell(column: str, value: Any) -> str:
+    text = escape("" if value is None else str(value))
+    return text if column != "ready" else f"[{'green' if text == 'ready' else 'red'}]{text}[/]"
 
 
 def utc(at: datetime | None) -> datetime:

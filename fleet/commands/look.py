@@ -6,51 +6,74 @@ import asyncio
 import contextlib
 import json
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
+from rich.console import Console
+from rich.live import Live
 
 from common import cli
 from common.errors import FleetError
-from fleet.commands.base import CONFIG, JSON, MOMENT, fetch, main, production, show, to_end, utc
+from fleet import overview
+from fleet.commands.base import CONFIG, JSON, MOMENT, fetch, main, production, show, table, to_end, utc
 from fleet.statements import SQL
+
+WATCH_S = 2.0
 
 
 @main.command()
 @click.argument("urls", nargs=-1, required=True)
+@click.option("--watch", is_flag=True, help="again every two seconds, until interrupted")
+@click.option("--expect", type=click.IntRange(1), metavar="N", help="N gatherers must be among them, and be read")
 @JSON
-def status(urls: tuple[str, ...], as_json: bool) -> None:
-    """The state of processes, asked at their HTTP addresses; exits 1 unless all are ready."""
+def status(urls: tuple[str, ...], watch: bool, expect: int | None, as_json: bool) -> None:
+    """The state of processes, asked at their HTTP addresses; exits 1 unless all are ready.
 
-    async def ask() -> dict[str, Any]:
-        answers: dict[str, Any] = {}
+    `--expect 3` also asks that three gatherers are there and that the deduplicator reads each, without delay: the check
+    between two steps of an upgrade.
+    """
+    answers: dict[str, Any] = {}
+
+    async def ask() -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
-            for url in urls:
-                try:
-                    async with http.get(f"{url.rstrip('/')}/status") as response:
-                        answers[url] = await response.json()
-                except (aiohttp.ClientError, TimeoutError) as error:
-                    answers[url] = {"ready": f"does not answer: {type(error).__name__}"}
-        return answers
+            if not watch:
+                answers.update(await _asked(http, urls))
+                return
+            before: dict[str, Any] = {}
+            with Live(console=Console(), auto_refresh=False) as live:
+                while True:
+                    answers.update(await _asked(http, urls))
+                    rows = [overview.row(url, answer, before.get(url)) for url, answer in answers.items()]
+                    live.update(table(rows, f"Fleet, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"), refresh=True)
+                    before = dict(answers)
+                    await asyncio.sleep(WATCH_S)
 
-    answers = to_end(ask())
+    with contextlib.suppress(KeyboardInterrupt):
+        to_end(ask())
     if as_json:
         print(json.dumps(answers))
-    else:
-        rows = [
-            {
-                "process": a.get("gatherer_id") or a.get("deduplicator_id") or url,
-                "ready": a["ready"],
-                "uptime s": a.get("uptime_s"),
-                "lag ms": a.get("lag_ms", a.get("loader", {}).get("lag_ms")),
-            }
-            for url, a in answers.items()
-        ]
-        show(rows, False, "Fleet")
-    sys.exit(0 if all(a["ready"] == "ready" for a in answers.values()) else 1)
+    elif not watch:
+        show([overview.row(url, answer, None) for url, answer in answers.items()], False, "Fleet")
+    why_not = overview.as_expected(answers, expect)
+    if why_not is not None and expect is not None:
+        click.echo(why_not, err=True)
+    sys.exit(0 if why_not is None else 1)
+
+
+async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str, Any]:
+    """What each says of itself; of one that does not answer, that."""
+    answers: dict[str, Any] = {}
+    for url in urls:
+        try:
+            async with http.get(f"{url.rstrip('/')}/status") as response:
+                answers[url] = await response.json()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            answers[url] = {"ready": f"does not answer: {type(error).__name__}"}
+    return answers
 
 
 @main.command()
@@ -65,13 +88,24 @@ def gaps(config_file: Path, as_json: bool) -> None:
 @main.command()
 @click.argument("ticker")
 @click.option("--at", type=MOMENT, help="UTC; now if left out")
+@click.option("--watch", is_flag=True, help="the present book, again every two seconds, until interrupted")
 @CONFIG
 @JSON
-def book(ticker: str, at: datetime | None, config_file: Path, as_json: bool) -> None:
+def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, as_json: bool) -> None:
     """The order book of a market after all changes up to a time."""
+    if watch and at is not None:
+        raise click.UsageError("a book of the past does not change: leave --watch or --at out")
     _, dsn = production(config_file)
-    moment = utc(at)
-    show(to_end(fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment)), as_json, f"{ticker} at {moment}")
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            moment = utc(at)
+            rows = to_end(fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment))
+            if watch and not as_json:
+                click.clear()
+            show(rows, as_json, f"{ticker} at {moment}")
+            if not watch:
+                return
+            time.sleep(WATCH_S)
 
 
 @main.command()
