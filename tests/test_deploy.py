@@ -1,0 +1,65 @@
+"""The units for systemd: valid, hardened, and restarted unless a person must act."""
+
+from __future__ import annotations
+
+import configparser
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "deploy" / "systemd"
+UNITS = sorted(FOLDER.glob("*.service"))
+NEEDS_SYSTEMD = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+EXPOSURE_MOST = 25  # tenths: "OK" begins at 50
+
+
+def unit(file: Path) -> configparser.RawConfigParser:
+    """A unit's sections."""
+    parsed = configparser.RawConfigParser(strict=False)
+    parsed.optionxform = str  # type: ignore[assignment,method-assign]
+    parsed.read_string(file.read_text())
+    return parsed
+
+
+def test_there_is_a_unit_for_each_service() -> None:
+    """The command, its file, and who runs it."""
+    assert [file.stem for file in UNITS] == ["kalshi-deduplicator", "kalshi-gatherer"]
+    for file in UNITS:
+        name, service = file.stem.removeprefix("kalshi-"), unit(file)["Service"]
+        assert service["ExecStart"] == f"/opt/kalshi-fleet/bin/{name} --config /etc/kalshi/{name}.yaml"
+        assert service["User"] == "kalshi" and service["Restart"] == "always"
+        assert "2" in service["RestartPreventExitStatus"].split()
+        assert service["NoNewPrivileges"] == "yes" and service["ProtectSystem"] == "strict" and service["MemoryMax"]
+
+
+@NEEDS_SYSTEMD
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
+def test_systemd_accepts_the_unit(tmp_path: Path, file: Path) -> None:
+    """With this interpreter in place of the commands, which are not installed here; a wrong key is found."""
+    text = file.read_text()
+    for command in ("fleet", "gatherer", "deduplicator"):
+        text = text.replace(f"/opt/kalshi-fleet/bin/{command} ", f"{sys.executable} ")
+    installed = tmp_path / file.name
+    for content, accepted in ((text, True), (text.replace("RestartSec=2", "RestartSec=soon"), False)):
+        installed.write_text(content)
+        done = subprocess.run(
+            ["systemd-analyze", "verify", "--man=no", str(installed)], capture_output=True, text=True, check=False
+        )
+        said = [line for line in done.stderr.splitlines() if file.name in line]
+        assert (not said) == accepted, done.stderr
+
+
+@NEEDS_SYSTEMD
+@pytest.mark.parametrize("file", UNITS, ids=lambda file: file.stem)
+def test_the_unit_is_hardened(file: Path) -> None:
+    """As systemd itself counts exposure."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE_MOST}", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-800:]
