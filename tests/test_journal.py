@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,25 @@ def test_everything_is_read_back_across_segments(tmp_path: Path) -> None:
     assert frames(records) == [f"frame {n}" for n in range(200)]
     assert cuts == ["process_started"]
     assert records[-1].kind == Kind.CLOSED
+
+
+def test_a_segment_is_finished_at_its_age_if_it_holds_anything(tmp_path: Path) -> None:
+    """A quiet lane's records reach raw/ too; an empty segment is not followed by another empty one."""
+    journal = JournalWriter(JournalConfig.model_validate({"dir": tmp_path, "segment_age": "50ms"}), 0)
+    time.sleep(0.1)
+    journal.flush()
+    assert len(segments(journal.folder)) == 1, "nothing was written"
+    journal.append(Kind.FRAME, 1, b"{}")
+    journal.flush()
+    assert len(segments(journal.folder)) == 2
+    time.sleep(0.1)
+    journal.flush()
+    assert len(segments(journal.folder)) == 2
+    journal.append(Kind.FRAME, 1, b"{}")
+    time.sleep(0.1)
+    journal.flush()
+    records, cuts = read_all(JournalReader(journal.folder, None))
+    assert frames(records) == ["{}", "{}"] and cuts == ["process_started"]
 
 
 def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
