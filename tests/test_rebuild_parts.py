@@ -17,12 +17,12 @@ from deduplicator.merge.merger import ORDERBOOK
 from fleet.place import Place
 from fleet.rebuild.part import Batch, Part
 from fleet.rebuild.parts import Cutter, part_of
-from fleet.rebuild.raw import lanes
+from fleet.rebuild.raw import LaneReader, lanes
 from gatherer.derive.deltas import Deltas
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 from tests.test_merge_world import live
-from tests.world import START_MS, batches, copy_of, held, merge, number_of
+from tests.world import BOUNDS, START_MS, batches, copy_of, held, merge, number_of
 
 NOW_MS = START_MS + 86_400_000
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
@@ -153,3 +153,16 @@ def test_which_segments_a_time_needs(tmp_path: Path) -> None:
         found(0, 10)
     with pytest.raises(StorageError, match="cannot be read"):
         lanes(Place(str(tmp_path / "nowhere")))
+
+
+def test_a_segment_that_comes_short_is_no_damaged_one(tmp_path: Path) -> None:
+    """What is damaged stays so, and is passed over; what was only read badly must not shift the batches behind it."""
+    file = tmp_path / "raw" / "gatherer=a" / "lane-0-000000001000.journal.zst"
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"nonsense")
+    (lane,) = lanes(Place(str(tmp_path / "raw")))
+    reader = LaneReader(Place(str(tmp_path / "raw")), lane, tmp_path / "damaged")
+    assert list(reader.batches(BOUNDS, 100)) == [] and reader.damaged == [str(file)]
+    file.write_bytes(b"short")
+    with pytest.raises(StorageError, match="5 bytes, and has 8"):
+        list(LaneReader(Place(str(tmp_path / "raw")), lane, tmp_path / "short").batches(BOUNDS, 100))

@@ -133,6 +133,11 @@ class LaneReader:
         packed = segment.path.endswith(".zst")
         target = (packed_file if packed else segment_file)(self._folder, segment.number)
         self._copy(segment.path, target)
+        if target.stat().st_size != segment.bytes:
+            # Not damage, which is there at every reading: a second reading must give the same batches.
+            raise StorageError(
+                f"{segment.path} came as {target.stat().st_size} bytes, and has {segment.bytes}; try again"
+            )
         try:
             whole = SegmentBytes(self._folder, segment.number).read(0, len(MAGIC)) == MAGIC
         except JournalCorrupt:
