@@ -23,6 +23,8 @@ class Truth:
     trades: dict[str, tuple[str, int, Decimal, Decimal, str, bool]] = field(default_factory=dict)
     books: dict[str, dict[Level, Decimal]] = field(default_factory=dict)
     lifecycle: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    lifecycle_ms: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
+    """When each lifecycle event was, by market and type."""
     resets: int = 0
     last_ms: int = 0
 
@@ -59,6 +61,7 @@ class Truth:
                     )
                 elif kind == "lifecycle":
                     truth.lifecycle[(ticker, row["event_type"])] += 1
+                    truth.lifecycle_ms[(ticker, row["event_type"])].append(row["ts_ms"])
                 truth.last_ms = max(truth.last_ms, row.get("ts_ms", 0))
         return truth
 

@@ -359,11 +359,16 @@ def test_a_second_reading_gives_the_same_rows_whatever_the_batches_and_restarts(
 class RestTape(Tape):
     """A tape with REST books."""
 
-    def watch(self, *tickers: str) -> None:
+    asked_us = 0
+
+    def watch(self, *tickers: str, late_ms: int = 0) -> None:
+        """REST is asked now; the record of it is written `late_ms` later."""
+        self.asked_us = self.now * 1000
+        self.now += late_ms
         self.record(Kind.WATCH, msgspec.json.encode(Watch(list(tickers))))
 
     def answer(self, *sizes: str, price: str = "0.4200") -> None:
-        book = RestBook(T, self.now * 1000 - 1000, self.now * 1000, [(price, size) for size in sizes], [])
+        book = RestBook(T, self.asked_us, self.now * 1000, [(price, size) for size in sizes], [])
         self.record(Kind.REST_BOOK, msgspec.json.encode(book))
 
     def later(self, ms: int) -> None:
@@ -410,6 +415,20 @@ def test_rest_books_without_a_folded_book_or_after_a_break_are_not_compared() ->
     assert [r.agrees for r in rows.rest_books] == [-1, -1]
     assert rows.checks == {"rest_book_not_comparable": 2}
     assert [q.reason.split(":")[0] for q in rows.quarantine] == ["REST book"], "a level twice is no book"
+
+
+@pytest.mark.parametrize(("late_ms", "agrees"), [(0, 0), (1, -1), (4000, -1)])
+def test_a_watch_that_was_recorded_after_rest_was_asked_compares_nothing(late_ms: int, agrees: int) -> None:
+    """A capture that stood still has not seen what the book was when REST read it: that is no contradiction."""
+    tape = RestTape()
+    tape.snapshot(a="1.00")
+    tape.watch(T, late_ms=late_ms)
+    tape.answer("9.00")
+    tape.later(100)
+    tape.later(2000)
+    rows = tape.take()
+    assert [r.agrees for r in rows.rest_books] == [agrees]
+    assert rows.alarms.get("rest_book_disagrees", 0) == (agrees == 0)
 
 
 def test_a_snapshot_inside_the_watch_counts_as_a_state() -> None:

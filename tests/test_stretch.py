@@ -87,7 +87,7 @@ def journal(seed: int, shape: Shape, stations: int = 3) -> list[Record]:
     watched = Watch([ticker(m) for m in range(shape.markets)])
     for at in sorted(rng.sample(range(len(records)), 3), reverse=True):
         us = records[at].wall_us
-        book = RestBook(ticker(1), us - 1000, us, [("0.4200", "1.00")], [])
+        book = RestBook(ticker(1), us, us, [("0.4200", "1.00")], [])
         records.insert(at + 3, Record(Kind.REST_BOOK, 0, us, us, msgspec.json.encode(book)))
         records.insert(at, Record(Kind.WATCH, 0, us, us, msgspec.json.encode(watched)))
     for record in records:

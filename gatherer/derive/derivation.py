@@ -102,7 +102,7 @@ class Derivation:
             for ticker in msgspec.json.decode(record.payload, type=Watch).tickers:
                 _, run = self._claiming(ticker)
                 if run is not None:
-                    rest_books.watch(run)
+                    rest_books.watch(run, record.wall_us)
         elif record.kind == Kind.REST_BOOK:
             self._rest_book(record)
 

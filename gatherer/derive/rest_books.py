@@ -12,12 +12,12 @@ from gatherer.derive.state import Run, Slice, Watched
 from gatherer.journal.format import RestBook
 
 
-def watch(run: Run) -> None:
-    """REST will be asked: from now on every state of the run's book may be the answer."""
+def watch(run: Run, at_us: int) -> None:
+    """REST will be asked: from now on every state of the run's book may be the answer. `at_us`: the local clock."""
     pending = run.watched is not None and run.watched.asked_hash is not None
     if run.book is not None and run.claiming and not pending:
         now = levels.book_hash(run.book)
-        run.watched = Watched(now, {now})
+        run.watched = Watched(now, {now}, began_us=at_us)
 
 
 def changed(out: Rows, run: Run, key: int, delta: int) -> None:
@@ -47,6 +47,9 @@ def answer(out: Rows, slice_: Slice | None, run: Run | None, book: RestBook, mar
     parsed = levels.parse_levels(book.yes, book.no)
     yes, no = levels.flat(parsed, YES), levels.flat(parsed, NO)
     watched = run.watched if run is not None else None
+    if run is not None and watched is not None and watched.began_us > book.requested_us:
+        # The recorder stood still: what the book was when REST was asked, nobody has seen.
+        run.watched = watched = None
     if slice_ is None or run is None or watched is None or watched.asked_hash is not None:
         out.rest_books.append(RestBookRow(book.ticker, book.requested_us, book.answered_us, -1, yes, no))
         out.checked("rest_book", -1)

@@ -26,6 +26,7 @@ class Watched(msgspec.Struct):
     hash: int
     seen: set[int]
     asked_hash: int | None = None
+    began_us: int = 0
     until_ms: int = 0
     requested_us: int = 0
     answered_us: int = 0
