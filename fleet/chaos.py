@@ -29,7 +29,7 @@ from fleet.view import View
 CONNECTIONS: Final = {"orderbook": 4, "trade": 2, "ticker": 1, "lifecycle": 1}
 SEAM: Final = Path(__file__).parent / "clock_seam"
 PAUSE_S: Final = (2.0, 6.0)
-CALM_S: Final = 15.0
+CALM_MOST_S: Final = 15.0
 SEAL_WAIT_S: Final = 180.0
 Step = Callable[["Chaos", random.Random], Awaitable[str]]
 
@@ -244,7 +244,7 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
             await watch(fleet, view, chaos.ready())
             await fleet.control("/resume", {})
             await _break(chaos, view, rng, seconds)
-            await watch(fleet, view, asyncio.sleep(CALM_S))
+            await watch(fleet, view, asyncio.sleep(min(CALM_MOST_S, seconds / 5)))
             for done in await asyncio.gather(*chaos.exporting, return_exceptions=True):
                 if isinstance(done, BaseException):
                     view.say(f"an export failed, as it may: {type(done).__name__}")
