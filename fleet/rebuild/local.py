@@ -18,11 +18,11 @@ import asyncpg
 
 from common import log
 from common.config.schema import DeduplicatorConfig
-from common.errors import ExchangeError
+from common.errors import ExchangeError, StorageError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.storage import migrate
-from common.storage.database import connect
+from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
@@ -103,6 +103,9 @@ class Rebuild:
             await production.open_history(first_ms)
             await self._metadata(connection)
             await self._merge(production, found, first_ms)
+        except CLIENT_ERRORS as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StorageError(f"the rebuild was broken off ({why}); started again, it goes on") from error
         finally:
             await connection.close()
         self.done.seconds = round(time.monotonic() - began, 1)
