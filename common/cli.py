@@ -7,6 +7,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any, Final
 
+from common import redact
 from common.errors import ConfigError, Fenced, FleetError
 
 EXIT_CONFIG: Final = 2
@@ -24,7 +25,8 @@ def run(main: Coroutine[Any, Any, None]) -> None:
 
 def fail(error: FleetError) -> None:
     """Print one line and exit."""
-    print(f"{type(error).__name__}: {error}" if not isinstance(error, ConfigError) else str(error), file=sys.stderr)
+    message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+    print(redact.text(message), file=sys.stderr)
     sys.exit(EXIT_FENCED if isinstance(error, Fenced) else exit_code(error))
 
 

@@ -1,37 +1,44 @@
-"""The small HTTP server of every process: /healthz, /readyz, /metrics, /status."""
+"""The small HTTP server of every process: /healthz, /readyz, /metrics, /status, and the status page if it is on."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import prometheus_client
 from aiohttp import web
 
+from common import redact
 from common.config.schema import Http
+from common.page.guard import Handler
+from common.page.routes import routes
 
 Status = Callable[[], dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
 async def serve(
-    http: Http, registry: prometheus_client.CollectorRegistry, ready: Callable[[], str | None], status: Status
+    http: Http,
+    registry: prometheus_client.CollectorRegistry,
+    ready: Callable[[], str | None],
+    status: Status,
+    pages: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[int]:
-    """Serve until the end of the block; gives the port. `ready` says why not, or None."""
+    """Serve until the end of the block; gives the port. `ready` says why not, or None; `pages`: see `routes`."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")
 
     async def readyz(_: web.Request) -> web.Response:
         why_not = ready()
-        return web.Response(text=f"{why_not or 'ready'}\n", status=503 if why_not else 200)
+        return web.Response(text=f"{redact.text(why_not or 'ready')}\n", status=503 if why_not else 200)
 
     async def metrics(_: web.Request) -> web.Response:
         return web.Response(body=prometheus_client.generate_latest(registry), content_type="text/plain")
 
     async def state(_: web.Request) -> web.Response:
-        return web.json_response(status())
+        return web.json_response(redact.value(status()))
 
     app = web.Application()
     app.add_routes(
@@ -42,6 +49,8 @@ async def serve(
             web.get("/status", state),
         ]
     )
+    if http.page is not None:
+        app.add_routes(routes(http.page, status, pages or {}))
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     try:

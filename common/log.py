@@ -1,14 +1,20 @@
-"""Structured logs on standard error: one event name, then fields. Secrets never reach it: nothing here prints
-configuration values, and a DSN or key id is a `SecretStr`, which renders as asterisks."""
+"""Structured logs on standard error: one event name, then fields; docs/logs.md lists the events.
+
+Every text that a line holds passes `redact`, and what repeats itself is limited.
+"""
 
 from __future__ import annotations
 
 import logging
 import sys
+from types import TracebackType
+from typing import Any
 
 import structlog
 
+from common import redact
 from common.config.schema import Logging
+from common.log_limit import Limit
 
 
 def configure(config: Logging, **bound: str) -> None:
@@ -22,17 +28,29 @@ def configure(config: Logging, **bound: str) -> None:
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            Limit(),
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            _without_secrets,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[config.level.upper()]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     structlog.contextvars.bind_contextvars(**bound)
+    sys.excepthook = _crashed
 
 
 def get() -> structlog.typing.FilteringBoundLogger:
     """The process's logger."""
     logger: structlog.typing.FilteringBoundLogger = structlog.get_logger()
     return logger
+
+
+def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What nobody expected ends the process; it is told as everything else is."""
+    get().error("crashed", error=f"{kind.__name__}: {error}", exc_info=(kind, error, trace))
+
+
+def _without_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    return {name: redact.value(item) for name, item in event.items()}

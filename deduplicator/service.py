@@ -25,6 +25,7 @@ from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
+from deduplicator.pages import Pages
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.refill import Refill
@@ -81,7 +82,8 @@ class Deduplicator:
                     failing=self._failing,
                 )
             )
-            async with http.serve(config.http, registry, self._why_not_ready, self.status) as port:
+            pages = Pages(dsn)
+            async with http.serve(config.http, registry, self._why_not_ready, self.status, pages.handlers()) as port:
                 log.get().info("deduplicator_started", port=port)
                 try:
                     # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
@@ -99,6 +101,7 @@ class Deduplicator:
                 except BaseExceptionGroup as failed:
                     raise first_error(failed) from failed
                 finally:
+                    await pages.close()
                     await self._close_sources()
         log.get().info("deduplicator_stopped")
 

@@ -143,7 +143,7 @@ class LocalFleet:
                 "journal": {"dir": str(self.folder / name / "journal"), "segment_bytes": "8MiB"},
                 "connections": self.plan.connections,
                 "workers": self.plan.workers,
-                "http": {"port": self.ports[name]},
+                "http": {"port": self.ports[name], "page": {}},
                 "logging": {"level": "info"},
                 **FAST,
             }
@@ -159,7 +159,7 @@ class LocalFleet:
                 "kalshi": self._exchange("deduplicator"),
                 "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s", **self.plan.merge},
                 "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h"},
-                "http": {"port": self.ports["deduplicator"]},
+                "http": {"port": self.ports["deduplicator"], "page": {}},
                 "logging": {"level": "info"},
             },
         )

@@ -122,7 +122,7 @@ class Connection:
         session = self._session = Session(number, opened, conversation, self._times, self._journal, self._counters)
         try:
             reason = await session.run(socket, self.markets)
-            log.get().info("session_ended", connection=self.number, role=self.role, reason=reason)
+            log.get().warning("session_ended", connection=self.number, role=self.role, reason=reason)
             self._counters.last_error = reason
         finally:
             self._count()

@@ -74,6 +74,15 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         for name in ("gatherer-a", "deduplicator"):
             assert await get(fleet, name, "/healthz") == (200, "alive\n")
             assert await get(fleet, name, "/readyz") == (200, "ready\n")
+            code, page = await get(fleet, name, "/page/state")
+            assert (
+                code == 200
+                and json.loads(page)["row"]["process"] == name
+                and "<title>" in (await get(fleet, name, "/"))[1]
+            )
+        assert (await get(fleet, "gatherer-a", "/page/markets"))[0] == 404
+        found = json.loads((await get(fleet, "deduplicator", "/page/markets?search=kxsim-0"))[1])["markets"]
+        assert found and all(market["ticker"].startswith("KXSIM-0") for market in found)
         assert value((await get(fleet, "gatherer-a", "/metrics"))[1], "gatherer_frames_received_total") > 100
         assert value((await get(fleet, "deduplicator", "/metrics"))[1], "deduplicator_delta_copies_total") > 100
 

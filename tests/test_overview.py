@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import Any
 
+import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from fleet import overview
+from common import overview
+from fleet.__main__ import main
 from fleet.commands.base import table
 
 
@@ -70,3 +74,28 @@ def test_what_is_expected() -> None:
     ):
         late = well | {"d": deduplicator(gatherers={"gatherer-a": state})}
         assert why in str(overview.as_expected(late, 1)) and overview.as_expected(late, None) is None
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        (["fleet", "ver"], {"verify"}),
+        (["fleet", "query", "c"], {"changes", "complete", "candles", "conflicts"}),
+        (["fleet", "query", "--archive", "x", "c"], {"changes", "candles"}),
+        (["fleet", "markets", "--sort", ""], {"volume", "close", "ticker"}),
+    ],
+)
+def test_a_shell_completes(words: list[str], completed: set[str]) -> None:
+    """Commands, values of options, and names of queries."""
+    asked = {"_FLEET_COMPLETE": "bash_complete", "COMP_WORDS": " ".join(words), "COMP_CWORD": str(len(words) - 1)}
+    done = CliRunner().invoke(main, env=asked, prog_name="fleet")
+    assert {line.split(",")[1] for line in done.output.splitlines()} == completed
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_shells_script_is_a_script(shell: str) -> None:
+    """Of the command's own name; bash accepts its own."""
+    script = CliRunner().invoke(main, ["completion", shell]).output
+    assert f"_FLEET_COMPLETE={shell}_complete" in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, text=True, check=True)

@@ -13,12 +13,14 @@ from typing import Any, TypeVar, get_args
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from common import redact
 from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Section
 from common.errors import ConfigError
 
 SectionT = TypeVar("SectionT", bound=Section)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 Path_ = tuple[str | int, ...]
+SECRET_KEYS = ("dsn", "key_id", "password")
 
 
 def load_gatherer(file: Path, environ: Mapping[str, str] | None = None) -> GathererConfig:
@@ -75,20 +77,25 @@ def _read(file: Path) -> tuple[yaml.Node, str]:
 def _load(file: Path, schema: type[SectionT], environ: Mapping[str, str]) -> SectionT:
     node, _ = _read(file)
     lines: dict[Path_, int] = {}
-    data = _construct(file, node, (), lines, environ)
+    substituted: set[Path_] = set()
+    data = _construct(file, node, (), lines, substituted, environ)
     if not isinstance(data, dict):
         raise ConfigError(str(file), 1, "", "must be a mapping of keys to values")
     try:
-        return schema.model_validate(data)
+        config = schema.model_validate(data)
+        redact.know(config)
+        return config
     except ValidationError as error:
         first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
         loc = tuple(part for part in first["loc"] if part not in ("int", "literal['auto']"))
         line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
         key = ".".join(str(part) for part in loc)
-        raise ConfigError(str(file), line, key, _problem(schema, loc, first)) from None
+        shown = not any(loc == at[: len(loc)] for at in substituted)
+        raise ConfigError(str(file), line, key, _problem(schema, loc, first, shown)) from None
 
 
-def _problem(schema: type[Section], loc: Path_, error: Any) -> str:
+def _problem(schema: type[Section], loc: Path_, error: Any, shown: bool) -> str:
+    """What is wrong. A value is shown only if it is one word of the file itself and no secret by its key or form."""
     if error["type"] == "extra_forbidden":
         names = list(_names_at(schema, loc[:-1]))
         near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
@@ -96,9 +103,10 @@ def _problem(schema: type[Section], loc: Path_, error: Any) -> str:
     if error["type"] == "missing":
         return "is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
-    # The value itself is left out for keys that hold secrets.
-    secret = loc and loc[-1] in ("dsn", "key_id")
-    return message if secret else f"{message} (found {error['input']!r})"
+    scalar = error["input"] is None or isinstance(error["input"], str | int | float | bool)
+    if not shown or not scalar or (loc and loc[-1] in SECRET_KEYS):
+        return message
+    return redact.text(f"{message} (found {error['input']!r})")
 
 
 def _names_at(schema: type[Section], loc: Path_) -> Iterator[str]:
@@ -112,7 +120,14 @@ def _names_at(schema: type[Section], loc: Path_) -> Iterator[str]:
     yield from model.model_fields
 
 
-def _construct(file: Path, node: yaml.Node, loc: Path_, lines: dict[Path_, int], environ: Mapping[str, str]) -> Any:
+def _construct(
+    file: Path,
+    node: yaml.Node,
+    loc: Path_,
+    lines: dict[Path_, int],
+    substituted: set[Path_],
+    environ: Mapping[str, str],
+) -> Any:
     lines[loc] = node.start_mark.line + 1
     if isinstance(node, yaml.MappingNode):
         result: dict[str, Any] = {}
@@ -121,13 +136,15 @@ def _construct(file: Path, node: yaml.Node, loc: Path_, lines: dict[Path_, int],
             at = (*loc, key)
             if key in result:
                 raise ConfigError(str(file), key_node.start_mark.line + 1, ".".join(map(str, at)), "is given twice")
-            result[key] = _construct(file, value_node, at, lines, environ)
+            result[key] = _construct(file, value_node, at, lines, substituted, environ)
             lines[at] = key_node.start_mark.line + 1
         return result
     if isinstance(node, yaml.SequenceNode):
-        return [_construct(file, item, (*loc, n), lines, environ) for n, item in enumerate(node.value)]
+        return [_construct(file, item, (*loc, n), lines, substituted, environ) for n, item in enumerate(node.value)]
     assert isinstance(node, yaml.ScalarNode)
     text, replaced = _substitute(file, node, loc, environ)
+    if replaced:
+        substituted.add(loc)
     if replaced and node.style is None:
         # A plain scalar takes its type from the substituted text, as if it had been written there.
         tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]

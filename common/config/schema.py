@@ -91,9 +91,30 @@ class Retention(Section):
     look: DurationMs = MINUTE
 
 
+class Page(Section):
+    """The status page at `/`. Without this section there is none."""
+
+    user: str = Field(default="kalshi", pattern=r"^[^:\s]+$")
+    password: SecretStr | None = Field(default=None, min_length=12)
+
+
 class Http(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
+    page: Page | None = None
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+
+    @field_validator("page")
+    @classmethod
+    def _not_open_to_others(cls, value: Page | None, info: ValidationInfo) -> Page | None:
+        host = info.data.get("host", "")
+        if value is not None and value.password is None and not Http(host=host).is_loopback:
+            raise ValueError(f"host {host} is reached from other machines: give the page a password")
+        return value
 
 
 class Logging(Section):

@@ -13,12 +13,12 @@ from typing import Any
 
 import aiohttp
 import click
+from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.live import Live
 
-from common import cli
+from common import cli, overview
 from common.errors import FleetError
-from fleet import overview
 from fleet.commands.base import CONFIG, JSON, MOMENT, fetch, main, production, show, table, to_end, utc
 from fleet.statements import SQL
 
@@ -161,8 +161,16 @@ def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | N
         to_end(run())
 
 
+def _query_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """For the shell: the queries that begin so, with what each answers."""
+    from fleet.library import load, load_archive
+
+    library = load_archive() if context.params.get("location") else load()
+    return [CompletionItem(q.name, help=q.title) for q in library.values() if q.name.startswith(incomplete)]
+
+
 @main.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_query_names)
 @click.option("--config", "config_file", type=click.Path(path_type=Path), help="the YAML file: asks production")
 @click.option("--archive", "location", help="s3://BUCKET/PREFIX, or a folder: asks the archive, with DuckDB")
 @click.option("--endpoint-url", help="with --archive: another S3 endpoint than that of AWS")

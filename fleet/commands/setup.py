@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click import shell_completion
 
 from common import cli
 from common.config.load import check_private_key_file, load_any
@@ -27,6 +28,17 @@ def demo() -> None:
     from fleet.demo import run
 
     sys.exit(0 if to_end(run()) else 1)
+
+
+@main.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+def completion(shell: str) -> None:
+    """The script that completes commands, options and queries: for bash, `eval "$(fleet completion bash)"`."""
+    kind = shell_completion.get_completion_class(shell)
+    assert kind is not None
+    # Not `source()`: for bash it starts the bash of this machine to look at its version.
+    script = kind(main, {}, "fleet", "_FLEET_COMPLETE")
+    print(script.source_template % script.source_vars())
 
 
 @main.command("check-config")
