@@ -8,6 +8,7 @@ deduplicator that runs notices (`store.lease.heals`) and makes its state anew.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -94,6 +95,7 @@ async def heal(
         await _rows(production, market, merged.new, start, end, result)
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, start, ends, result)
+        await _between(production, market, merger, merged, start, end, result)
         await _gaps(production, market, start, end, result)
         for row in merged.placed:
             gone = await production.execute(SQL["remove_unplaced"], *row[:4], row.run)
@@ -182,6 +184,8 @@ async def _rows(
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
         for table, columns in (await detached_rows(production, missing)).items():
             await binary.write(production, "store", table, DELTA_LAYOUT, columns)
+        # It may be ahead of the deduplicator, which then must know these identities before it comes to them.
+        await production.execute(SQL["note_newest"], datetime_of_ms(int(missing.exchange_ms.max())))
 
 
 def _end_behind(merger: Merger, run: RunChange, end: datetime) -> int:
@@ -208,6 +212,34 @@ async def _runs(
         at = None if until is None else max(datetime_of_ms(until), row["cover_to"])
         changed = await production.execute(SQL["heal_run"], *run.key, at, reason)
         result.runs_restored += int(changed.rsplit(" ", 1)[-1])
+
+
+async def _between(
+    production: asyncpg.Connection,
+    market: int,
+    merger: Merger,
+    merged: Changes,
+    start: datetime,
+    end: datetime,
+    result: Healed,
+) -> None:
+    """Runs that a snapshot gave their say back, and that are in the right: also what lies between, if looked at."""
+    held: defaultdict[RunKey, list[intervals.Interval]] = defaultdict(list)
+    again: dict[RunKey, int] = {}
+    for row in await production.fetch(SQL["heal_regained"], market):
+        key = (row["gatherer"], row["lane"], row["run"])
+        held[key].append((ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"])))
+        again[key] = ms_of_datetime(row["cover_from"])
+    for key, parts in held.items():
+        run = merged.runs.get(key)
+        if run is None or run.reason == "conflict":
+            continue  # its gatherer takes no part, or it still contradicts
+        first = max(run.cover_from_ms, ms_of_datetime(start))
+        between = intervals.minus([(parts[0][0], again[key])], parts)
+        found = intervals.within(between, first, _end_behind(merger, run, end))
+        for stretch in found:
+            await production.execute(SQL["add_part"], *key, market, ORDERBOOK, *map(datetime_of_ms, stretch))
+        result.runs_restored += bool(found)
 
 
 async def _gaps(production: asyncpg.Connection, market: int, start: datetime, end: datetime, result: Healed) -> None:

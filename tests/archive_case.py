@@ -19,12 +19,12 @@ from moto.server import ThreadedMotoServer
 from common.config.schema import Archive, ProductionRetention
 from common.numbers import ms_of_datetime
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.production import Production
 from deduplicator.retention import Retention
 from fleet import s3
+from tests.databases import new_database
 
 TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
 OLD = TODAY - timedelta(days=3)
@@ -89,7 +89,7 @@ async def running_site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> As
     host, port = endpoint.get_host_and_port()
     url = f"http://{host}:{port}"
     await asyncio.to_thread(empty, url)
-    async with EmbeddedServer(open_folder / "db") as server:
+    async with new_database() as server:
         await asyncio.to_thread(migrate.migrate, server.dsn, "production")
         made = Site(server.dsn, url)
         await made.start()

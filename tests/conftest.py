@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from common.storage.embedded import EmbeddedServer
+from tests.databases import Database, new_database
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 os.environ["FLEET_PORTS"] = f"{12_000 + WORKER * 5_000}-{16_999 + WORKER * 5_000}"  # up to four workers, side by side
@@ -43,7 +44,14 @@ def open_folder() -> Iterator[Path]:
 
 
 @pytest_asyncio.fixture
-async def server(open_folder: Path) -> AsyncIterator[EmbeddedServer]:
-    """A running embedded PostgreSQL."""
+async def own_server(open_folder: Path) -> AsyncIterator[EmbeddedServer]:
+    """A running embedded PostgreSQL for one test alone."""
     async with EmbeddedServer(open_folder / "db") as running:
         yield running
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[Database]:
+    """An empty database, at a server that tests share."""
+    async with new_database() as made:
+        yield made

@@ -18,7 +18,6 @@ import pytest
 from common.config.schema import Checkpoints as Config
 from common.numbers import ms_of_datetime
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import (
@@ -35,6 +34,7 @@ from deduplicator.merge.copies import (
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.production import Production
 from deduplicator.reader import Batches
+from tests.databases import Database, new_database
 
 DAY = datetime(2026, 11, 21, tzinfo=UTC)
 DAY_MS = ms_of_datetime(DAY)
@@ -42,9 +42,9 @@ MARKET = 1
 
 
 @pytest.fixture
-async def server(open_folder: Path) -> AsyncIterator[EmbeddedServer]:
+async def server(open_folder: Path) -> AsyncIterator[Database]:
     """A production with one market and two days."""
-    async with EmbeddedServer(open_folder / "db") as running:
+    async with new_database() as running:
         await asyncio.to_thread(migrate.migrate, running.dsn, "production")
         db = await asyncpg.connect(running.dsn)
         await db.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
@@ -96,7 +96,7 @@ def folded(rows: list[tuple[int, int, int, int, int]], ms: int) -> dict[tuple[in
 
 
 async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_those_behind_it(
-    server: EmbeddedServer,
+    server: Database,
 ) -> None:
     """At random moments, before and after a gap was healed with changes that lay before some checkpoints."""
     rng = random.Random(5)
@@ -133,7 +133,7 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
     await db.close()
 
 
-async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_place(server: EmbeddedServer) -> None:
+async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_place(server: Database) -> None:
     """And applies as soon as a change behind it does, even if the clock says that it was seen later."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
@@ -150,7 +150,7 @@ async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_plac
     await db.close()
 
 
-async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_checkpoint(server: EmbeddedServer) -> None:
+async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_checkpoint(server: Database) -> None:
     """Of 200,000 changes no more than those behind the checkpoint are read."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     await db.execute(
@@ -177,7 +177,7 @@ async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_che
     await db.close()
 
 
-async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(server: EmbeddedServer) -> None:
+async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(server: Database) -> None:
     """And one that has not is still without it, until a snapshot proves it right."""
     limits = Limits(1000, 10_000_000, 1_000_000)
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -61,7 +61,7 @@ async def browse(config: str, truth: Truth, ticker: str) -> None:
 
 async def test_a_running_fleet_answers_its_operator() -> None:
     """Health, readiness, metrics, status, gaps, books, an export of the unfinished hour, and exit codes."""
-    plan = Plan(simulator=("--markets", "6", "--rate", "300"))
+    plan = Plan(simulator=("--markets", "6", "--rate", "300"), merge={"refill_lag": "1h"})
     async with running(plan) as fleet:
         await fleet.start_s3()
         await asyncio.sleep(3)

@@ -103,8 +103,16 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         await db.execute(
             "UPDATE store.deltas SET delta = delta - 1 WHERE market = $1 AND exchange_ts = $2", market, low
         )
+        await fleet.control("/resume", {})
+        await asyncio.sleep(3)
+        await fleet.control("/pause", {})
+        await asyncio.sleep(1)
+        code, ahead = await heal(fleet, since)
+        assert code == 0 and ahead["inserted"] > 30, "what the deduplicator has not come to yet"
         fleet.start_deduplicator()
+        await fleet.ready("deduplicator")
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         assert_equal(await judge(fleet, strict=True))
+        assert "production_failed" not in fleet.log_tail("deduplicator", 1000), "no row was tried twice"
         await db.close()

@@ -20,13 +20,13 @@ import pytest_asyncio
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig, GathererSource, Merge
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.reader import Reader
 from deduplicator.statements import SQL as DEDUPLICATOR_SQL
 from gatherer.derive import rows
 from gatherer.journal.format import Place
 from gatherer.load_writer import BatchWriter
 from gatherer.retention import Retention
+from tests.databases import Database, new_database
 from tests.keys import write_key
 from tests.test_config import GATHERER, written
 
@@ -48,7 +48,7 @@ async def dsn(request: pytest.FixtureRequest, open_folder: Path) -> AsyncIterato
         await asyncio.to_thread(migrate.migrate, given, "gatherer")
         yield given
         return
-    async with EmbeddedServer(open_folder / "db") as server:
+    async with new_database() as server:
         await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
         yield server.dsn
 
@@ -164,7 +164,7 @@ async def test_writing_across_the_turn_of_an_hour_and_from_two_lanes(dsn: str, t
         await connection.close()
 
 
-async def test_old_rows_stay_readable_after_the_upgrade(server: EmbeddedServer) -> None:
+async def test_old_rows_stay_readable_after_the_upgrade(server: Database) -> None:
     """A database of the first release keeps its rows when its tables become partitioned."""
     from yoyo import get_backend, read_migrations
 

@@ -21,8 +21,8 @@ from pydantic import ValidationError
 from common import http
 from common.config.schema import Http
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.pages import BUCKET, Pages
+from tests.databases import Database
 
 CHROMIUM = shutil.which("chromium")
 PASSWORD = "correct horse battery"
@@ -114,7 +114,7 @@ async def test_nothing_secret_is_shown() -> None:
 
 
 @pytest.fixture
-async def pages(server: EmbeddedServer) -> AsyncIterator[Pages]:
+async def pages(server: Database) -> AsyncIterator[Pages]:
     """Two markets recorded for an hour by two gatherers, one of them with a gap in what one of these holds."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -12,18 +12,18 @@ import asyncpg
 import pytest
 
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator import channels
 from deduplicator.merge.copies import Copy
 from deduplicator.metadata import Metadata
 from deduplicator.production import Production
 from deduplicator.reader import Batches
+from tests.databases import Database
 
 NOW_US = 1_790_000_000_000_000
 
 
 @pytest.fixture
-async def db(server: EmbeddedServer) -> AsyncIterator[asyncpg.Connection]:
+async def db(server: Database) -> AsyncIterator[asyncpg.Connection]:
     """A production that is held."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

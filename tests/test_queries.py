@@ -13,8 +13,8 @@ import asyncpg
 import pytest
 
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from fleet import library
+from tests.databases import Database
 
 ROWS = Path(__file__).parent / "production_with_rows.sql"
 QUERIES = [(query.name, query.example()) for query in library.load().values()]
@@ -25,7 +25,7 @@ LARGE = re.compile(r"^(deltas|trades|tickers)_p(\d{8})$")
 
 
 @pytest.fixture
-async def db(server: EmbeddedServer) -> asyncpg.Connection:
+async def db(server: Database) -> asyncpg.Connection:
     """Production with three days of two busy markets among a thousand quiet ones."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
+from tests.databases import new_database
 
 DAY = datetime(2026, 11, 21, tzinfo=UTC)
 TICKERS = ("KXE-A", "KXE-B", "KXE-C", "KXOTHER-A")
@@ -23,7 +23,7 @@ TICKERS = ("KXE-A", "KXE-B", "KXE-C", "KXOTHER-A")
 @pytest.fixture
 async def db(open_folder: Path) -> AsyncIterator[asyncpg.Connection]:
     """A production with four markets of two events."""
-    async with EmbeddedServer(open_folder / "db") as server:
+    async with new_database() as server:
         await asyncio.to_thread(migrate.migrate, server.dsn, "production")
         connection = await asyncpg.connect(server.dsn)
         for ticker in TICKERS:

@@ -13,11 +13,11 @@ import pytest
 from common.config.schema import GathererSource, Merge
 from common.numbers import datetime_of_us
 from common.storage import migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.merge.copies import Account, Changes
 from deduplicator.production import Production
 from deduplicator.reader import Reader
 from deduplicator.statements import SQL
+from tests.databases import new_database
 
 AT_US = 1_790_000_000_000_000
 BOOK = ([4200, 500], [5600, 700])
@@ -26,7 +26,7 @@ BOOK = ([4200, 500], [5600, 700])
 @pytest.fixture
 async def site(open_folder: Path) -> AsyncIterator[tuple[asyncpg.Connection, Production, Reader, asyncpg.Connection]]:
     """A gatherer with a batch of REST books, a reader of it, and a production that is held."""
-    async with EmbeddedServer(open_folder / "g") as theirs, EmbeddedServer(open_folder / "p") as ours:
+    async with new_database() as theirs, new_database() as ours:
         await asyncio.to_thread(migrate.migrate, theirs.dsn, "gatherer")
         await asyncio.to_thread(migrate.migrate, ours.dsn, "production")
         gatherer = await asyncpg.connect(theirs.dsn)

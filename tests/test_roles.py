@@ -22,19 +22,19 @@ from deduplicator.production import Production
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
 
 
-async def as_member(server: EmbeddedServer, role: str) -> str:
+async def as_member(own_server: EmbeddedServer, role: str) -> str:
     """The address of a new account that is a member of a role and nothing else."""
-    owner = await asyncpg.connect(server.dsn)
+    owner = await asyncpg.connect(own_server.dsn)
     await owner.execute(f"CREATE ROLE some_{role} LOGIN IN ROLE kalshi_{role}")
     await owner.close()
-    return f"postgresql://some_{role}@/kalshi?host={socket_dir(server.folder)}"
+    return f"postgresql://some_{role}@/kalshi?host={socket_dir(own_server.folder)}"
 
 
 @pytest.fixture
-async def production(server: EmbeddedServer) -> EmbeddedServer:
+async def production(own_server: EmbeddedServer) -> EmbeddedServer:
     """A production database."""
-    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
-    return server
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, "production")
+    return own_server
 
 
 async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
@@ -94,13 +94,13 @@ async def test_those_who_read_change_nothing(production: EmbeddedServer, role: s
     await connection.close()
 
 
-async def test_a_gatherers_reader_reads_and_acknowledges_and_nothing_else(server: EmbeddedServer) -> None:
+async def test_a_gatherers_reader_reads_and_acknowledges_and_nothing_else(own_server: EmbeddedServer) -> None:
     """The one function that it may execute."""
-    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    owner = await asyncpg.connect(server.dsn)
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, "gatherer")
+    owner = await asyncpg.connect(own_server.dsn)
     await owner.execute("INSERT INTO lanes (lane) VALUES (0)")
     await owner.close()
-    connection = await asyncpg.connect(await as_member(server, "reader"))
+    connection = await asyncpg.connect(await as_member(own_server, "reader"))
     await connection.fetch("SELECT * FROM batches")
     await connection.fetch("SELECT * FROM deltas")
     await connection.execute("SELECT acknowledge('deduplicator', 1, 0::smallint, 5)")

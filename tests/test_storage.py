@@ -14,13 +14,13 @@ import pytest
 
 from common.errors import Fenced, SchemaMismatch
 from common.storage import copy, migrate
-from common.storage.embedded import EmbeddedServer
 from deduplicator.production import Production
+from tests.databases import Database
 
 LAYOUT = (("a", "i8"), ("b", "i4"), ("c", "i2"))
 
 
-async def test_columns_survive_binary_copy_both_ways(server: EmbeddedServer) -> None:
+async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
     """Extremes included; NULLs and other widths are refused."""
     connection = await asyncpg.connect(server.dsn)
     await connection.execute("CREATE TABLE t (a bigint, b int, c smallint)")
@@ -46,9 +46,7 @@ async def test_columns_survive_binary_copy_both_ways(server: EmbeddedServer) -> 
 
 
 @pytest.mark.parametrize("schema", ["gatherer", "production"])
-async def test_migrations_apply_once_and_a_foreign_schema_is_refused(
-    server: EmbeddedServer, schema: migrate.Schema
-) -> None:
+async def test_migrations_apply_once_and_a_foreign_schema_is_refused(server: Database, schema: migrate.Schema) -> None:
     """Refuse to start on an older or newer schema, and name the command that mends it."""
     connection = await asyncpg.connect(server.dsn)
     with pytest.raises(SchemaMismatch, match="run: fleet migrate"):
@@ -68,7 +66,7 @@ async def test_migrations_apply_once_and_a_foreign_schema_is_refused(
 
 
 @pytest.fixture
-async def production(server: EmbeddedServer) -> asyncpg.Connection:
+async def production(server: Database) -> asyncpg.Connection:
     """A production database."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
@@ -76,7 +74,7 @@ async def production(server: EmbeddedServer) -> asyncpg.Connection:
     await connection.close()
 
 
-async def test_a_second_deduplicator_fences_the_first(server: EmbeddedServer, production: asyncpg.Connection) -> None:
+async def test_a_second_deduplicator_fences_the_first(server: Database, production: asyncpg.Connection) -> None:
     """Every transaction begins by locking the lease row of its epoch."""
     first, other = Production(production, "first"), await asyncpg.connect(server.dsn)
     await first.take_lease()

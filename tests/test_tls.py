@@ -118,10 +118,10 @@ def test_an_address_that_leaves_the_machine_unverified_is_told(dsn: str, fine: b
     assert is_verified_or_local(dsn) is fine
 
 
-async def test_the_right_server_is_accepted_and_is_spoken_to_in_tls(server: EmbeddedServer, tmp_path: Path) -> None:
+async def test_the_right_server_is_accepted_and_is_spoken_to_in_tls(own_server: EmbeddedServer, tmp_path: Path) -> None:
     """By the services, and by `fleet migrate`."""
     ours = Authority(tmp_path, "ours")
-    async with relay(socket_dir(server.folder), ours.server(x509.DNSName("localhost"))) as address:
+    async with relay(socket_dir(own_server.folder), ours.server(x509.DNSName("localhost"))) as address:
         dsn = address(verifying(ours))
         applied = await asyncio.to_thread(migrate.migrate, dsn, "production")
         assert applied == migrate.names("production")
@@ -133,7 +133,7 @@ async def test_the_right_server_is_accepted_and_is_spoken_to_in_tls(server: Embe
 
 @pytest.mark.parametrize("wrong", ["authority", "name", "plain"])
 async def test_another_server_is_refused_before_a_password_is_sent(
-    server: EmbeddedServer, tmp_path: Path, wrong: str
+    own_server: EmbeddedServer, tmp_path: Path, wrong: str
 ) -> None:
     """A stranger's certificate, one for another name, or none at all; the message names no password."""
     ours, theirs = Authority(tmp_path, "ours"), Authority(tmp_path, "theirs")
@@ -142,7 +142,7 @@ async def test_another_server_is_refused_before_a_password_is_sent(
         "name": ours.server(x509.DNSName("production"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))),
         "plain": None,
     }[wrong]
-    async with relay(socket_dir(server.folder), presented) as address:
+    async with relay(socket_dir(own_server.folder), presented) as address:
         dsn = address(verifying(ours))
         with pytest.raises(StorageError, match=r"cannot be reached: .*(certificate|SSL|rejected)") as told:
             await connect(dsn)

@@ -1,0 +1,67 @@
+"""Empty databases, one a test, at an embedded server that the tests of a process share: making one takes seconds."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import shutil
+import tempfile
+import uuid
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import asyncpg
+
+from common.storage.embedded import DATABASE, EmbeddedServer
+
+
+@dataclass(frozen=True)
+class Database:
+    """Where it is."""
+
+    dsn: str
+
+
+@contextlib.asynccontextmanager
+async def new_database() -> AsyncIterator[Database]:
+    """A database that is there for as long as the context."""
+    name = f"test_{uuid.uuid4().hex}"
+    owner = await asyncpg.connect(await _running())
+    await owner.execute(f"CREATE DATABASE {name}")
+    try:
+        yield Database((await _running()).replace(f"/{DATABASE}?", f"/{name}?"))
+    finally:
+        await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        await owner.close()
+
+
+async def _running() -> str:
+    server = _shared()
+    if not server.started:
+        await server.start()
+    return server.dsn
+
+
+@cache
+def _shared() -> _Shared:
+    folder = Path(tempfile.mkdtemp(prefix="kalshi-test-"))
+    folder.chmod(0o711)  # the database's user must be able to enter, not to look
+    server = _Shared(folder / "db")
+
+    def end() -> None:
+        asyncio.run(server.stop())
+        shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(end)
+    return server
+
+
+class _Shared(EmbeddedServer):
+    started = False
+
+    async def start(self) -> None:
+        await super().start()
+        self.started = True
