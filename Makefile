@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long spark recipes chaos soak bench lint format lock clean
+.PHONY: help install demo test test-long spark recipes chaos soak apply-rehearsal release bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then th
 soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, files, lag and drift (HOURS=, RATE=)
 	$(BIN)/python -m fleet.soak $(if $(HOURS),--hours $(HOURS)) $(if $(RATE),--rate $(RATE))
 
+apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from its files, destroy (needs terraform and the AWS provider)
+	$(BIN)/python -m fleet.rehearsal
+
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
 	$(BIN)/python -m bench
 
@@ -61,6 +64,8 @@ format: $(STAMP) ## rewrite the code in the project's format
 lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
+	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-run.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --extra spark --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-spark.all pyproject.toml
 	awk '/^[a-z]/ {keep = /^(pyspark|py4j)==/} keep' requirements-spark.all > requirements-spark.lock

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from prometheus_client import CollectorRegistry
 
-from common import http, log
+from common import http, log, notify
 from common.config.schema import DeduplicatorConfig
 from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
@@ -95,7 +95,8 @@ class Deduplicator:
                         ]
                         if self._exporter is not None:
                             tasks.append(group.create_task(self._exporter.run()))
-                        await self._work(dsn, stopped)
+                        async with notify.beating():
+                            await self._work(dsn, stopped)
                         for task in tasks:
                             task.cancel()
                 except BaseExceptionGroup as failed:

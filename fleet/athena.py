@@ -1,4 +1,5 @@
-"""The archive's tables as Athena's SQL, from the schemas that the export writes: `python -m fleet.athena FOLDER`.
+"""The archive's tables as Athena's SQL, from the schemas that the export writes: and as
+Terraform's tables: `python -m fleet.athena deploy/athena deploy/terraform/modules/analytics/tables.json`.
 
 Partitions are projected: no crawler, and nothing to add when an hour comes. `${database}` and `${location}` are left to
 whoever runs the statements (Terraform's `templatefile` fills them in; so does `sed`).
@@ -6,6 +7,7 @@ whoever runs the statements (Terraform's `templatefile` fills them in; so does `
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -31,11 +33,41 @@ def statements() -> dict[str, str]:
     return files | {f"{name}.sql": _table(name) for name in tables.SCHEMAS}
 
 
+def glue_tables() -> dict[str, Any]:
+    """The same for Terraform: by table its columns, partitions, parameters, and the path of a partition."""
+    return {name: _glue(name) for name in tables.SCHEMAS}
+
+
+def _glue(name: str) -> dict[str, Any]:
+    return {
+        "columns": [{"name": field.name, "type": _type(field.type)} for field in tables.SCHEMAS[name]],
+        "partitions": [{"name": part, "type": kind} for part, kind in _partitions(name).items()],
+        "parameters": {"classification": "parquet", **_projection(name)},
+        "path": f"{name}/{_path(name)}",
+    }
+
+
 def _table(name: str) -> str:
-    hourly = name not in tables.DAILY
     columns = ",\n".join(f"  `{field.name}` {_type(field.type)}" for field in tables.SCHEMAS[name])
-    partitions = "`date` string, `hour` int" if hourly else "`date` string"
-    path = "date=$${date}/hour=$${hour}/" if hourly else "date=$${date}/"
+    partitions = ", ".join(f"`{part}` {kind}" for part, kind in _partitions(name).items())
+    location = f"${{location}}/{name}/{_path(name).replace('${', '$${')}"
+    properties = {**_projection(name), "storage.location.template": location}
+    told = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
+    text = (FOLDER / "table.sql").read_text()
+    for mark, value in (("name", name), ("columns", columns), ("partitions", partitions), ("properties", told)):
+        text = text.replace(f"<{mark}>", value)
+    return text
+
+
+def _partitions(name: str) -> dict[str, str]:
+    return {"date": "string"} if name in tables.DAILY else {"date": "string", "hour": "int"}
+
+
+def _path(name: str) -> str:
+    return "date=${date}/" if name in tables.DAILY else "date=${date}/hour=${hour}/"
+
+
+def _projection(name: str) -> dict[str, str]:
     properties = {
         "parquet.compression": "ZSTD",
         "projection.enabled": "true",
@@ -43,18 +75,13 @@ def _table(name: str) -> str:
         "projection.date.format": "yyyy-MM-dd",
         "projection.date.range": f"{FIRST_DAY},NOW+1DAYS",
     }
-    if hourly:
+    if name not in tables.DAILY:
         properties |= {
             "projection.hour.type": "integer",
             "projection.hour.range": "0,23",
             "projection.hour.digits": "2",
         }
-    properties["storage.location.template"] = f"${{location}}/{name}/{path}"
-    told = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
-    text = (FOLDER / "table.sql").read_text()
-    for mark, value in (("name", name), ("columns", columns), ("partitions", partitions), ("properties", told)):
-        text = text.replace(f"<{mark}>", value)
-    return text
+    return properties
 
 
 def _type(kind: Any) -> str:
@@ -67,6 +94,12 @@ def _type(kind: Any) -> str:
     return TYPES[kind]
 
 
-if __name__ == "__main__":
+def main(folder: Path, terraform: Path) -> None:
+    """Write both."""
     for file, text in statements().items():
-        (Path(sys.argv[1]) / file).write_text(text)
+        (folder / file).write_text(text)
+    terraform.write_text(json.dumps(glue_tables(), indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:]))

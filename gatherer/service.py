@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from common import http, log
+from common import http, log, notify
 from common.config.schema import GathererConfig
 from common.errors import SchemaMismatch, StorageError, first_error
 from common.exchange.rest import Rest
@@ -71,7 +71,8 @@ class Gatherer:
                 )
                 async with http.serve(config.http, registry(collector), self._why_not_ready, self.status) as port:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
-                    await self._record_until(stopped)
+                    async with notify.beating():
+                        await self._record_until(stopped)
                     await self._crew.stop()
                     await self._keeper.finish()
             log.get().info("gatherer_stopped", batches={lane.number: lane.batch for lane in self._crew.lanes})

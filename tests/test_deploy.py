@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import configparser
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from common import notify
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
@@ -63,3 +67,20 @@ def test_the_unit_is_hardened(file: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-800:]
+
+
+async def test_systemd_hears_of_start_beat_and_end(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A real datagram socket, as systemd has one; and nothing happens without it."""
+    notify.notify("READY=1")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(open_folder / "notify"))
+        systemd.settimeout(10)
+        monkeypatch.setenv("NOTIFY_SOCKET", str(open_folder / "notify"))
+        monkeypatch.setenv("WATCHDOG_USEC", "60000")
+        async with notify.beating():
+            heard = [await asyncio.to_thread(systemd.recv, 100) for _ in range(4)]
+        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+        while (last := systemd.recv(100)) == b"WATCHDOG=1":
+            pass
+        assert last == b"STOPPING=1"
+    notify.notify("WATCHDOG=1")  # systemd is being restarted: nobody listens for a moment

@@ -1,0 +1,4 @@
+output "fleet" {
+  description = "All that the fleet's module gives."
+  value       = module.fleet
+}

@@ -1,0 +1,173 @@
+# What the machines are told: the processes' files, and cloud-init's document that puts them there. No provider, no
+# network: it can be rendered and checked anywhere.
+
+locals {
+  gatherer_files = {
+    for id, gatherer in var.gatherers : id => yamlencode({
+      gatherer_id = id
+      kalshi = {
+        rest_url         = var.kalshi.rest_url
+        ws_url           = var.kalshi.ws_url
+        key_id           = "$${KALSHI_KEY_ID}"
+        private_key_file = "/run/kalshi/private_key.pem"
+        transport        = var.kalshi.transport
+      }
+      # Its own database, through the socket, as its own user: no password.
+      database = { dsn = "postgresql://kalshi@/kalshi?host=/var/run/postgresql" }
+      journal = {
+        dir       = "/var/lib/kalshi/journal"
+        max_bytes = "${gatherer.journal_gib}GiB"
+        raw       = { bucket = var.archive.bucket, prefix = var.archive.prefix, region = var.region }
+      }
+      connections = gatherer.connections
+      retention   = { keep_after_ack = "72h", max_disk = "80%" }
+      http        = { host = "0.0.0.0", port = 8080 } # its security group lets the monitoring host in, and nobody else
+      logging     = { level = "info", format = "json" }
+    })
+  }
+
+  deduplicator_file = yamlencode({
+    deduplicator_id = "deduplicator"
+    gatherers = [
+      for id, gatherer in var.gatherers : {
+        id  = id
+        dsn = "postgresql://reader:$${READER_PASSWORD_${upper(replace(id, "-", "_"))}}@${id}.${var.domain}:5432/kalshi?sslmode=require"
+      }
+    ]
+    production = {
+      dsn       = "postgresql://deduplicator:$${PRODUCTION_PASSWORD}@${var.production_address}:5432/kalshi?sslmode=verify-full&sslrootcert=/etc/kalshi/rds-ca.pem"
+      retention = { orderbook_deltas = "${var.retention_days}d" }
+    }
+    kalshi = {
+      rest_url         = var.kalshi.rest_url
+      key_id           = "$${KALSHI_KEY_ID}"
+      private_key_file = "/run/kalshi/private_key.pem"
+    }
+    archive = { bucket = var.archive.bucket, prefix = var.archive.prefix, region = var.region, spool_dir = "/var/lib/kalshi/spool" }
+    http    = { host = "0.0.0.0", port = 8081 }
+    logging = { level = "info", format = "json" }
+  })
+
+  # Which secret goes where, a line each: what it becomes (env or file), its name there, the secret, the key in its JSON.
+  gatherer_secrets = {
+    for id, gatherer in var.gatherers : id => [
+      "env KALSHI_KEY_ID ${var.secrets["${id}/kalshi"]} key_id",
+      "file private_key.pem ${var.secrets["${id}/kalshi"]} private_key",
+      "file reader_password ${var.secrets["${id}/reader"]} password",
+    ]
+  }
+
+  deduplicator_secrets = concat(
+    [
+      "env KALSHI_KEY_ID ${var.secrets["deduplicator/kalshi"]} key_id",
+      "file private_key.pem ${var.secrets["deduplicator/kalshi"]} private_key",
+      "env PRODUCTION_PASSWORD ${var.secrets["production/deduplicator"]} password",
+    ],
+    [
+      for id, gatherer in var.gatherers :
+      "env READER_PASSWORD_${upper(replace(id, "-", "_"))} ${var.secrets["${id}/reader"]} password"
+    ],
+  )
+
+  monitoring_secrets = var.alert_webhooks == null ? [] : [
+    "file people_url ${var.secrets[var.alert_webhooks]} people_url",
+    "file watchdog_url ${var.secrets[var.alert_webhooks]} watchdog_url",
+  ]
+
+  machines = merge(
+    {
+      for id, gatherer in var.gatherers : id => {
+        role    = "gatherer"
+        file    = local.gatherer_files[id]
+        secrets = local.gatherer_secrets[id]
+        volume  = gatherer.volume_id
+        memory  = gatherer.memory_max
+        targets = ""
+      }
+    },
+    {
+      deduplicator = {
+        role    = "deduplicator"
+        file    = local.deduplicator_file
+        secrets = local.deduplicator_secrets
+        volume  = ""
+        memory  = var.deduplicator_memory_max
+        targets = ""
+      }
+    },
+    {
+      monitoring = {
+        role    = "monitoring"
+        file    = ""
+        secrets = local.monitoring_secrets
+        volume  = ""
+        memory  = ""
+        targets = join(" ", concat([for id, gatherer in var.gatherers : "${id}.${var.domain}:8080"], ["deduplicator.${var.domain}:8081"]))
+      }
+    },
+  )
+
+  scripts = ["attach-data", "bootstrap", "fetch-secrets", "write-address"]
+  units   = ["kalshi-address.service", "kalshi-data.service", "kalshi-secrets.service"]
+
+  user_data = {
+    for id, machine in local.machines : id => join("\n", ["#cloud-config", yamlencode({
+      package_update = false
+      write_files = concat(
+        [
+          {
+            path        = "/etc/kalshi/machine.env"
+            permissions = "0644"
+            content = join("", [for name, value in {
+              ROLE           = machine.role
+              MACHINE        = id
+              AWS_REGION     = var.region
+              VOLUME_ID      = machine.volume
+              ZONE_ID        = var.zone_id
+              HOST_NAME      = "${id}.${var.domain}"
+              CLIENT_CIDR    = var.client_cidr
+              RELEASE        = "s3://${var.archive.bucket}/${var.release.key}"
+              RELEASE_SHA256 = var.release.sha256
+              LOG_GROUP      = var.log_group
+              TARGETS        = machine.targets
+            } : "${name}=\"${value}\"\n"])
+          },
+          { path = "/etc/kalshi/secrets.conf", permissions = "0644", content = join("", [for line in machine.secrets : "${line}\n"]) },
+        ],
+        machine.file == "" ? [] : [
+          { path = "/etc/kalshi/${machine.role}.yaml", permissions = "0644", content = machine.file },
+          {
+            path        = "/etc/systemd/system/kalshi-${machine.role}.service.d/aws.conf"
+            permissions = "0644"
+            content = join("\n", [
+              "[Unit]",
+              "Requires=kalshi-secrets.service",
+              "After=kalshi-secrets.service kalshi-data.service kalshi-address.service",
+              "",
+              "[Service]",
+              "EnvironmentFile=/run/kalshi/secrets.env",
+              "MemoryMax=${machine.memory}",
+              "",
+            ])
+          },
+        ],
+        [for script in local.scripts : { path = "/opt/kalshi-machine/${script}", permissions = "0755", content = file("${path.module}/scripts/${script}") }],
+        [for unit in local.units : { path = "/etc/systemd/system/${unit}", permissions = "0644", content = file("${path.module}/units/${unit}") }],
+        [
+          {
+            path        = "/etc/systemd/journald.conf.d/kalshi.conf"
+            permissions = "0644"
+            content     = "[Journal]\nSystemMaxUse=1G\nMaxRetentionSec=14day\n"
+          },
+          {
+            # Amazon's time service, a hop away; steps only while the machine starts: later ones end proof (docs/runbooks).
+            path        = "/etc/chrony/conf.d/amazon.conf"
+            permissions = "0644"
+            content     = "server 169.254.169.123 prefer iburst minpoll 4 maxpoll 4\nmakestep 0.1 3\n"
+          },
+        ],
+      )
+      runcmd = [["/opt/kalshi-machine/bootstrap"]]
+    })])
+  }
+}

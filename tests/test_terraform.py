@@ -1,0 +1,304 @@
+"""Terraform without a network: format, validity, what must be true of the fleet (`terraform test`), planted faults, and
+what its machines are told."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import hcl2
+import pytest
+import yaml
+
+from common.config.load import load_any
+from common.config.schema import GathererConfig
+from common.errors import FleetError
+from fleet import athena, terraform_page
+from fleet.terraform import ROOT, copied, initialise, missing, terraform
+from tests.conftest import LONG
+
+NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on this machine")
+NEEDS_PROVIDER = pytest.mark.skipif(missing() is not None, reason=missing() or "")
+MODULES = sorted(path for path in (ROOT / "modules").iterdir() if path.is_dir())
+CONFIGURATION = ROOT / "modules" / "configuration"
+SIX_MIB = 6 << 20
+USER_DATA_MOST = 16 * 1024
+SECRETS = {
+    "KALSHI_KEY_ID": "key",
+    "PRODUCTION_PASSWORD": "productionpassword",
+    **{f"READER_PASSWORD_GATHERER_{zone}": "readerpassword" for zone in "ABC"},
+}
+ONE_ZONE_EACH = r"(distinct\(\[for gatherer in var.gatherers : gatherer.zone\]\)\)) == length\(var.gatherers\)"
+FAULTS = [
+    ("modules/production/main.tf", r"(publicly_accessible +=) false", r"\1 true"),
+    ("modules/production/main.tf", r'("rds.force_ssl" +=) "1"', r'\1 "0"'),
+    ("modules/production/main.tf", r"(storage_encrypted +=) true", r"\1 false"),
+    ("modules/machine/main.tf", r'(http_tokens +=) "required"', r'\1 "optional"'),
+    ("modules/machine/main.tf", r'(actions +=) \["secretsmanager:GetSecretValue"\]', r'\1 ["secretsmanager:*"]'),
+    ("modules/machine/main.tf", r"(resources +=) statement.value\n", r'\1 ["*"]\n'),
+    ("modules/volume/main.tf", r"(encrypted +=) true", r"\1 false"),
+    ("modules/archive/main.tf", r"(block_public_policy +=) true", r"\1 false"),
+    ("modules/archive/main.tf", r'(versioning_configuration \{\n +status =) "Enabled"', r'\1 "Suspended"'),
+    ("main.tf", r"referenced_security_group_id = each.value.from", 'cidr_ipv4 = "0.0.0.0/0"'),
+    ("main.tf", r"raw/gatherer=\$\{each.key\}/\*", "raw/*"),
+    ("variables.tf", ONE_ZONE_EACH, r"\1 > 0"),
+]
+IN_EVERY_RUN = (0, 9)
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy, with its provider."""
+    root = copied(tmp_path_factory.mktemp("terraform") / "tree")
+    initialise(root)
+    return root
+
+
+@NEEDS_TERRAFORM
+def test_it_is_formatted() -> None:
+    """`terraform fmt -recursive`."""
+    assert terraform(ROOT, "fmt", "-check", "-recursive", "-diff").stdout == ""
+
+
+@NEEDS_PROVIDER
+@pytest.mark.parametrize("place", ["examples/complete", "environments/dev", "environments/prod"])
+def test_it_is_valid(tmp_path: Path, place: str) -> None:
+    """As Terraform and the real provider see it."""
+    folder = copied(tmp_path / "tree") / place
+    initialise(folder)
+    assert json.loads(terraform(folder, "validate", "-json").stdout)["valid"]
+
+
+@NEEDS_PROVIDER
+def test_what_must_be_true_of_the_fleet(tree: Path) -> None:
+    """Zones, groups, encryption, TLS, least privilege: tests/fleet.tftest.hcl, with a mocked provider."""
+    done = terraform(tree, "test", "-no-color")
+    assert re.search(r"Success! \d\d passed, 0 failed", done.stdout), done.stdout[-2000:]
+
+
+@NEEDS_PROVIDER
+@pytest.mark.parametrize("number", range(len(FAULTS)))
+def test_a_planted_fault_is_found(tree: Path, tmp_path: Path, number: int) -> None:
+    """Each statement of the tests was seen to fail."""
+    if number not in IN_EVERY_RUN and not LONG:
+        pytest.skip("with make test-long")
+    spoilt = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
+    name, right, wrong = FAULTS[number]
+    text = (spoilt / name).read_text()
+    planted, times = re.subn(right, wrong, text)
+    assert times, f"{name} has changed: {right!r}"
+    (spoilt / name).write_text(planted)
+    done = terraform(spoilt, "test", "-no-color", check=False)
+    told = done.stdout + done.stderr
+    assert done.returncode != 0, told
+    assert "Test assertion failed" in told or "Missing expected failure" in told, told[-1500:]
+
+
+def test_every_variable_and_output_is_described_and_typed() -> None:
+    """In each module; and the pages' tables are made of them."""
+    for folder in [ROOT, *MODULES, ROOT / "examples" / "complete"]:
+        for file in ("main.tf", "variables.tf", "outputs.tf", "versions.tf"):
+            assert (folder / file).exists(), f"{folder.name} has no {file}"
+        for kind, names in (("variables.tf", ("type", "description")), ("outputs.tf", ("description", "value"))):
+            with (folder / kind).open() as file:
+                parsed = hcl2.load(file)
+            for block in parsed.get(kind.removesuffix("s.tf"), []):
+                for name, body in block.items():
+                    assert all(body.get(wanted) for wanted in names), f"{folder.name}: {name}"
+    for folder in [ROOT, *MODULES]:
+        page = folder / "README.md"
+        assert page.read_text() == terraform_page.page(folder), f"python -m fleet.terraform_page: {page} is not current"
+
+
+def test_glues_tables_are_those_of_the_archive() -> None:
+    """`python -m fleet.athena deploy/athena deploy/terraform/modules/analytics/tables.json`."""
+    assert json.loads((ROOT / "modules/analytics/tables.json").read_text()) == athena.glue_tables()
+    made = athena.glue_tables()["trades"]
+    assert {"name": "yes_price", "type": "decimal(9,4)"} in made["columns"]
+    assert made["path"] == "trades/date=${date}/hour=${hour}/"
+
+
+def test_no_value_that_is_secret_is_anywhere_in_it() -> None:
+    """State must hold none: no password, no secret's value, no generated one."""
+    text = "".join(file.read_text() for file in ROOT.rglob("*.tf"))
+    for forbidden in ("random_password", "secret_version", "secret_string", "password  ", '0.0.0.0/0"]'):
+        assert forbidden not in text, forbidden
+
+
+# -- what the machines are told ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The outputs of the module that renders it; it needs no provider, and no network."""
+    if shutil.which("terraform") is None:
+        pytest.skip("no terraform on this machine")
+    folder = shutil.copytree(CONFIGURATION, tmp_path_factory.mktemp("configuration") / "module")
+    names = [f"gatherer-{zone}" for zone in "abc"]
+    values = {
+        "name": "kalshi-fleet",
+        "region": "us-east-2",
+        "domain": "kalshi-fleet.internal",
+        "zone_id": "Z0123456789",
+        "client_cidr": "10.42.0.0/16",
+        "gatherers": {
+            name: {
+                "volume_id": f"vol-0{number}",
+                "connections": {"orderbook": 144, "trade": 2, "ticker": 2, "lifecycle": 2},
+                "journal_gib": 50,
+                "memory_max": "5G",
+            }
+            for number, name in enumerate(names)
+        },
+        "deduplicator_memory_max": "6G",
+        "kalshi": {
+            "rest_url": "https://external-api.kalshi.com/trade-api/v2",
+            "ws_url": "wss://external-api-ws.kalshi.com/trade-api/ws/v2",
+            "transport": "websockets",
+        },
+        "production_address": "production.abc.us-east-2.rds.amazonaws.com",
+        "retention_days": 30,
+        "archive": {"bucket": "kalshi-archive", "prefix": ""},
+        "secrets": {
+            short: f"kalshi-fleet/{short}"
+            for short in [
+                *(f"{name}/{kind}" for name in names for kind in ("kalshi", "reader")),
+                "deduplicator/kalshi",
+                "production/deduplicator",
+                "monitoring/webhooks",
+            ]
+        },
+        "release": {"key": "releases/kalshi-fleet-0.1.0.tar.gz", "sha256": "0" * 64},
+        "log_group": "/kalshi-fleet/processes",
+        "alert_webhooks": "monitoring/webhooks",
+    }
+    (folder / "values.auto.tfvars.json").write_text(json.dumps(values))
+    terraform(folder, "init", "-no-color", "-backend=false")
+    terraform(folder, "apply", "-no-color", "-auto-approve", "-input=false")
+    outputs = json.loads(terraform(folder, "output", "-json").stdout)
+    return {name: output["value"] for name, output in outputs.items()}
+
+
+def test_the_processes_accept_what_is_written_for_them(told: dict[str, Any], tmp_path: Path) -> None:
+    """With the secrets that their machines fetch; each in its own words, none of them in the files."""
+    for name, text in {**told["gatherer_files"], "deduplicator": told["deduplicator_file"]}.items():
+        file = tmp_path / f"{name}.yaml"
+        file.write_text(text)
+        config = load_any(file, SECRETS)
+        with pytest.raises(FleetError, match="is not set"):
+            load_any(file, {})
+        if isinstance(config, GathererConfig):
+            assert config.gatherer_id == name and config.connections.orderbook == 144
+            assert config.journal.raw is not None and config.journal.raw.bucket == "kalshi-archive"
+        else:
+            hosts = [source.dsn.get_secret_value().split("@")[1] for source in config.gatherers]
+            assert hosts == [f"gatherer-{z}.kalshi-fleet.internal:5432/kalshi?sslmode=require" for z in "abc"]
+            assert "sslmode=verify-full" in config.production.dsn.get_secret_value()
+
+
+def test_cloud_init_gets_a_document_that_fits(told: dict[str, Any]) -> None:
+    """YAML, of files with paths and modes; small enough; scripts that are the module's own."""
+    assert set(told["user_data"]) == {"gatherer-a", "gatherer-b", "gatherer-c", "deduplicator", "monitoring"}
+    for name, text in told["user_data"].items():
+        assert text.startswith("#cloud-config\n")
+        assert len(gzip.compress(text.encode())) < USER_DATA_MOST
+        document = yaml.safe_load(text)
+        files = {file["path"]: file for file in document["write_files"]}
+        assert len(files) == len(document["write_files"]) and document["runcmd"] == [["/opt/kalshi-machine/bootstrap"]]
+        for script in (CONFIGURATION / "scripts").iterdir():
+            there = files[f"/opt/kalshi-machine/{script.name}"]
+            assert there["content"] == script.read_text() and there["permissions"] == "0755"
+        assert f'MACHINE="{name}"' in files["/etc/kalshi/machine.env"]["content"]
+        assert "makestep 0.1 3" in files["/etc/chrony/conf.d/amazon.conf"]["content"]
+        assert "SystemMaxUse" in files["/etc/systemd/journald.conf.d/kalshi.conf"]["content"]
+        for secret in SECRETS.values():
+            assert len(secret) < 6 or secret not in text
+
+
+@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="no shellcheck")
+@pytest.mark.parametrize("script", sorted((CONFIGURATION / "scripts").iterdir()), ids=lambda path: path.name)
+def test_shellcheck_finds_nothing(script: Path) -> None:
+    """In the scripts as they are put on machines."""
+    done = subprocess.run(["shellcheck", str(script)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_systemd_accepts_the_machines_units(told: dict[str, Any], tmp_path: Path) -> None:
+    """The module's units, and the services with what is dropped in beside them."""
+    document = yaml.safe_load(told["user_data"]["gatherer-a"])
+    (tmp_path / "scripts").mkdir()
+    for file in document["write_files"]:
+        path = Path(file["path"])
+        if path.parts[:4] == ("/", "etc", "systemd", "system"):
+            to = tmp_path / path.relative_to("/etc/systemd/system")
+            to.parent.mkdir(exist_ok=True)
+            to.write_text(file["content"].replace("/opt/kalshi-machine/", f"{tmp_path}/scripts/"))
+        elif path.parent == Path("/opt/kalshi-machine"):
+            (tmp_path / "scripts" / path.name).write_text(file["content"])
+            (tmp_path / "scripts" / path.name).chmod(0o755)
+    service = (ROOT.parent / "systemd" / "kalshi-gatherer.service").read_text()
+    (tmp_path / "kalshi-gatherer.service").write_text(re.sub(r"/opt/kalshi-fleet/bin/\w+", "/usr/bin/true", service))
+    units = sorted(str(unit) for unit in tmp_path.glob("*.service"))
+    assert len(units) == 4 and (tmp_path / "kalshi-gatherer.service.d" / "aws.conf").exists()
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *units],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:/lib/systemd/system"},
+    )
+    assert not [line for line in done.stderr.splitlines() if str(tmp_path) in line or "kalshi" in line], done.stderr
+
+
+@pytest.fixture
+def aws(tmp_path: Path) -> dict[str, str]:
+    """An `aws` that answers for Secrets Manager: what is in a file of the secret's name."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "aws"
+    asked = '[ "$1 $2 $3" = "secretsmanager get-secret-value --secret-id" ]'
+    program.write_text(f'#!/bin/sh\n{asked} && exec cat "$SECRETS/$4"\n')
+    program.chmod(0o755)
+    (tmp_path / "secrets").mkdir()
+    return {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "SECRETS": str(tmp_path / "secrets")}
+
+
+@pytest.mark.skipif(shutil.which("jq") is None, reason="no jq")
+def test_secrets_reach_memory_and_nothing_else(aws: dict[str, str], tmp_path: Path) -> None:
+    """Variables and files, for their owner alone; a secret without a value, without a key, or that would break an
+    address is named, and leaves what was there."""
+    run, conf = tmp_path / "run", tmp_path / "secrets.conf"
+    run.mkdir()
+    secrets = Path(aws["SECRETS"])
+    conf.write_text("env KALSHI_KEY_ID a key_id\nfile private_key.pem a private_key\nenv PASSWORD b password\n")
+    pem = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    (secrets / "a").write_text(json.dumps({"key_id": "0f3c-9a", "private_key": pem}))
+    (secrets / "b").write_text(json.dumps({"password": "LettersAnd7"}))
+    command = [str(CONFIGURATION / "scripts" / "fetch-secrets"), str(run), str(conf)]
+
+    def fetch() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(command, capture_output=True, text=True, check=False, env=aws)
+
+    done = fetch()
+    assert done.returncode == 0, done.stderr
+    assert (run / "secrets.env").read_text() == "KALSHI_KEY_ID=0f3c-9a\nPASSWORD=LettersAnd7\n"
+    assert (run / "private_key.pem").read_text() == f"{pem}\n"
+    modes = {file.name: file.stat().st_mode & 0o777 for file in run.iterdir()}
+    assert modes == {"secrets.env": 0o600, "private_key.pem": 0o600}
+    for content, said in (
+        ({"password": "with/a@slash"}, "letters and digits"),
+        ({"pasword": "x"}, "has no key password"),
+        (None, "secret b cannot be read"),
+    ):
+        (secrets / "b").unlink(missing_ok=True)
+        if content is not None:
+            (secrets / "b").write_text(json.dumps(content))
+        done = fetch()
+        assert done.returncode == 1 and said in done.stderr and "slash" not in done.stderr
+        assert "LettersAnd7" in (run / "secrets.env").read_text() and len(list(run.iterdir())) == 2
