@@ -3,9 +3,10 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long spark recipes chaos soak apply-rehearsal release bench lint format lock clean
+.PHONY: help install demo test test-long spark recipes chaos soak apply-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +50,22 @@ soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, 
 apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from its files, destroy (needs terraform and the AWS provider)
 	$(BIN)/python -m fleet.rehearsal
 
+release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: a wheel, what it needs by digest, deploy/ and the runbooks
+	rm -rf build && mkdir -p build/release/kalshi-fleet/docs
+	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/release/kalshi-fleet .
+	cp -r requirements-run.lock deploy configs build/release/kalshi-fleet/ && cp -r docs/runbooks build/release/kalshi-fleet/docs/
+	rm -rf build/release/kalshi-fleet/deploy/terraform
+	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C build/release -cf - kalshi-fleet | gzip -n > build/kalshi-fleet-$(VERSION).tar.gz
+	@cd build && sha256sum kalshi-fleet-$(VERSION).tar.gz
+
+checkov: .venv-checkov/.installed ## look for insecure settings in deploy/terraform (its own environment)
+	.venv-checkov/bin/checkov --config-file deploy/terraform/.checkov.yaml
+
+.venv-checkov/.installed: requirements-checkov.lock
+	$(PYTHON) -m venv .venv-checkov
+	.venv-checkov/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-checkov.lock
+	@touch $@
+
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
 	$(BIN)/python -m bench
 
@@ -70,8 +87,10 @@ lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-spark.all pyproject.toml
 	awk '/^[a-z]/ {keep = /^(pyspark|py4j)==/} keep' requirements-spark.all > requirements-spark.lock
 	rm requirements-spark.all
+	echo checkov | $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-checkov.lock -
 	$(BIN)/pip-compile --quiet --extra recipes --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-recipes.lock pyproject.toml
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,12 +9,6 @@ variable "name" {
   }
 }
 
-variable "tags" {
-  description = "Tags of everything, beside those of the provider."
-  type        = map(string)
-  default     = {}
-}
-
 variable "cidr" {
   description = "Address range of the fleet's own VPC."
   type        = string
