@@ -49,7 +49,7 @@ FAULTS = [
     ("main.tf", r"raw/gatherer=\$\{each.key\}/\*", "raw/*"),
     ("variables.tf", ONE_ZONE_EACH, r"\1 > 0"),
 ]
-IN_EVERY_RUN = (0, 9)
+IN_EVERY_RUN = (9,)
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +70,8 @@ def test_it_is_formatted() -> None:
 @pytest.mark.parametrize("place", ["examples/complete", "environments/dev", "environments/prod"])
 def test_it_is_valid(tmp_path: Path, place: str) -> None:
     """As Terraform and the real provider see it."""
+    if place.endswith("dev") and not LONG:
+        pytest.skip("with make test-long: prod differs by its values only")
     folder = copied(tmp_path / "tree") / place
     initialise(folder)
     assert json.loads(terraform(folder, "validate", "-json").stdout)["valid"]
