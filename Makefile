@@ -24,7 +24,7 @@ demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way,
 	$(BIN)/fleet demo
 
 test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDINGS)
-	$(BIN)/python -m pytest -m "not long" -n 2 --dist worksteal
+	$(BIN)/python -m pytest -m "not long" -n 3 --dist worksteal
 
 spark: $(VENV)/.spark ## install PySpark for `fleet rebuild --engine spark` (455 MB; it needs Java 17)
 
