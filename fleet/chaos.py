@@ -27,7 +27,7 @@ from fleet.statements import SQL
 from fleet.view import View
 
 CONNECTIONS: Final = {"orderbook": 4, "trade": 2, "ticker": 1, "lifecycle": 1}
-SEAM: Final = Path(__file__).parent / "clock_seam"
+SEAM: Final = Path(__file__).parent / "seams"
 PAUSE_S: Final = (2.0, 6.0)
 CALM_MOST_S: Final = 15.0
 SEAL_WAIT_S: Final = 180.0
@@ -51,6 +51,10 @@ class Chaos:
     def clock(self, gatherer: str) -> Path:
         """The file that moves a gatherer's clock."""
         return self.fleet.folder / f"{gatherer}.clock"
+
+    def disk(self, gatherer: str) -> Path:
+        """The file that fills a gatherer's disk while it is there."""
+        return self.fleet.folder / f"{gatherer}.disk"
 
     async def ready(self) -> None:
         """Everything is as it should be again: only then does the next gatherer go down."""
@@ -198,6 +202,17 @@ async def maintenance(chaos: Chaos, rng: random.Random) -> str:
     return f"maintenance of the exchange, {ms / 1000:.1f} s"
 
 
+async def fill_disk(chaos: Chaos, rng: random.Random) -> str:
+    """The disk of a gatherer's journal is full for a while: it records nothing, and goes on by itself."""
+    await chaos.ready()
+    name, seconds = rng.choice(GATHERERS), rng.uniform(0.5, 4)
+    chaos.disk(name).touch()
+    await asyncio.sleep(seconds)
+    chaos.disk(name).unlink()
+    await chaos.ready()
+    return f"{name}'s disk was full for {seconds:.1f} s"
+
+
 BOOKS: Final = "orderbook_delta"
 TROUBLES: Final = (
     Trouble(4, fault("drop", channel=BOOKS, count=3)),
@@ -219,6 +234,7 @@ TROUBLES: Final = (
     Trouble(3, cut_database),
     Trouble(2, export_without_s3),
     Trouble(2, step_clock),
+    Trouble(2, fill_disk),
     Trouble(2, restart_exchange),
     Trouble(1, maintenance),
 )
@@ -232,8 +248,8 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
     async with LocalFleet(plan) as fleet:
         chaos = Chaos(fleet)
         for name in GATHERERS:
-            seam = {"PYTHONPATH": str(SEAM), "FLEET_CLOCK_FILE": str(chaos.clock(name))}
-            fleet.environment[name] = seam
+            seams = {"FLEET_CLOCK_FILE": str(chaos.clock(name)), "FLEET_DISK_FILE": str(chaos.disk(name))}
+            fleet.environment[name] = {"PYTHONPATH": str(SEAM), **seams}
         with View() as view:
             view.say(f"chaos, seed {seed}: {seconds:.0f} s at {rate} changes a second")
             await fleet.start_simulator("--paused")

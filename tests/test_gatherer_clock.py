@@ -10,7 +10,7 @@ import pytest
 
 from tests.gatherer_case import check_local, check_ordinals, gathering, local, settle, status_of
 
-SEAM = Path(__file__).parent.parent / "fleet" / "clock_seam"
+SEAM = Path(__file__).parent.parent / "fleet" / "seams"
 SYNTHETIC = ("--markets", "10", "--rate", "300")
 
 
