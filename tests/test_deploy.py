@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from common import notify
+from fleet.__main__ import main
 
 FOLDER = Path(__file__).parent.parent / "deploy" / "systemd"
 UNITS = sorted(FOLDER.glob("*.service"))
@@ -30,8 +31,8 @@ def unit(file: Path) -> configparser.RawConfigParser:
 
 def test_there_is_a_unit_for_each_service() -> None:
     """The command, its file, and who runs it."""
-    assert [file.stem for file in UNITS] == ["kalshi-deduplicator", "kalshi-gatherer"]
-    for file in UNITS:
+    assert [file.stem for file in UNITS] == ["kalshi-deduplicator", "kalshi-gatherer", "kalshi-report"]
+    for file in UNITS[:2]:
         name, service = file.stem.removeprefix("kalshi-"), unit(file)["Service"]
         assert service["ExecStart"] == f"/opt/kalshi-fleet/bin/{name} --config /etc/kalshi/{name}.yaml"
         assert service["User"] == "kalshi" and service["Restart"] == "always"
@@ -47,7 +48,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path, file: Path) -> None:
     for command in ("fleet", "gatherer", "deduplicator"):
         text = text.replace(f"/opt/kalshi-fleet/bin/{command} ", f"{sys.executable} ")
     installed = tmp_path / file.name
-    for content, accepted in ((text, True), (text.replace("RestartSec=2", "RestartSec=soon"), False)):
+    for content, accepted in ((text, True), (text.replace("MemoryMax=", "MemoryMax=much "), False)):
         installed.write_text(content)
         done = subprocess.run(
             ["systemd-analyze", "verify", "--man=no", str(installed)], capture_output=True, text=True, check=False
@@ -67,6 +68,20 @@ def test_the_unit_is_hardened(file: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-800:]
+
+
+def test_the_report_is_made_each_morning() -> None:
+    """By a timer that systemd understands; with a command that the fleet has."""
+    service = unit(FOLDER / "kalshi-report.service")["Service"]
+    program, *words = service["ExecStart"].split()
+    assert program == "/opt/kalshi-fleet/bin/fleet" and service["Type"] == "oneshot" and service["User"] == "kalshi"
+    context = main.make_context("fleet", words)
+    name, command, rest = main.resolve_command(context, [*context._protected_args, *context.args])
+    assert name == "report" and command is not None and command.make_context(name, rest).params["publish"]
+    timer = unit(FOLDER / "kalshi-report.timer")["Timer"]
+    assert timer["Persistent"] == "true"
+    if shutil.which("systemd-analyze"):
+        subprocess.run(["systemd-analyze", "calendar", timer["OnCalendar"]], check=True, capture_output=True)
 
 
 async def test_systemd_hears_of_start_beat_and_end(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

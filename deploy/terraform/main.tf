@@ -107,7 +107,7 @@ data "aws_iam_policy_document" "deduplicator" {
     actions = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
     resources = concat(
       [for table in local.tables : "${module.archive.arn}/${local.prefix}${table}/*"],
-      ["${module.archive.arn}/${local.prefix}_manifests/*", "${module.archive.arn}/${local.prefix}quality/*"],
+      ["${module.archive.arn}/${local.prefix}_manifests/*", "${module.archive.arn}/${local.prefix}quality/*", "${module.archive.arn}/${local.prefix}_reports/*"],
     )
   }
 

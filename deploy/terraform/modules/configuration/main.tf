@@ -151,6 +151,13 @@ locals {
             ])
           },
         ],
+        machine.role != "deduplicator" ? [] : [
+          {
+            path        = "/etc/systemd/system/kalshi-report.service.d/aws.conf"
+            permissions = "0644"
+            content     = "[Unit]\nRequires=kalshi-secrets.service\nAfter=kalshi-secrets.service\n\n[Service]\nEnvironmentFile=/run/kalshi/secrets.env\n"
+          },
+        ],
         [for script in local.scripts : { path = "/opt/kalshi-machine/${script}", permissions = "0755", content = file("${path.module}/scripts/${script}") }],
         [for unit in local.units : { path = "/etc/systemd/system/${unit}", permissions = "0644", content = file("${path.module}/units/${unit}") }],
         [
