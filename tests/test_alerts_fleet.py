@@ -38,9 +38,6 @@ NOT_HERE = {
     "ClockNotProven": "true wherever no time service runs, as here; false only on a synchronised machine",
     "DiskFilling": "needs a disk of its own: tests/test_keeper.py, tests/test_retention.py",
     "DroppedUnread": "needs a disk of its own: tests/test_retention.py",
-    "JournalFilling": "needs half an hour of frames: tests/test_keeper.py",
-    "JournalFull": "tests/test_gatherer_faults.py",
-    "MetricsAbsent": "what DeduplicatorDown shows, after longer",
     "Watchdog": "always true",
 }
 """Alerts that are not seen on a fleet by this test, and where what they show is tested."""
@@ -158,7 +155,7 @@ async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
     """One fault after the other; between them the fleet is well again."""
     async with LocalFleet(Plan(simulator=("--markets", "10", "--rate", "300"), merge={"timeout": "3s"})) as fleet:
         raw = {"bucket": BUCKET, "endpoint_url": fleet.s3_url}
-        journal = {"segment_bytes": "100KiB", "max_bytes": "1GiB", "raw": raw}
+        journal = {"segment_bytes": "100KiB", "max_bytes": "700KiB", "raw": raw}
         fleet.plan = dataclasses.replace(fleet.plan, overrides={"journal": journal})
         await fleet.start_simulator()
         for name in GATHERERS:
@@ -191,6 +188,13 @@ async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
                 await monitor.becomes(True, "LoaderStalled")
                 os.kill(loader, signal.SIGCONT)
 
+            async with monitor.during("JournalFilling", "JournalFull"):
+                (loader,) = await workers(fleet, "gatherer-b", "loader")
+                os.kill(loader, signal.SIGSTOP)
+                await monitor.becomes(True, "JournalFilling", "JournalFull")
+                os.kill(loader, signal.SIGCONT)
+            await fleet.ready(*GATHERERS)
+
             async with monitor.during("WorkerRestarts"):
                 for _ in range(4):
                     for pid in await workers(fleet, "gatherer-b", "capture"):
@@ -211,9 +215,9 @@ async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
                 for pid in reversed(standing):
                     os.kill(pid, signal.SIGCONT)
 
-            async with monitor.during("DeduplicatorDown"):
+            async with monitor.during("DeduplicatorDown", "MetricsAbsent"):
                 fleet.kill("deduplicator")
-                await monitor.becomes(True, "DeduplicatorDown")
+                await monitor.becomes(True, "DeduplicatorDown", "MetricsAbsent")
                 fleet.start_deduplicator()
             await fleet.ready("deduplicator")
 
