@@ -22,15 +22,13 @@ def routes(page: Page, status: Callable[[], dict[str, Any]], more: Mapping[str, 
     samples: list[tuple[float, dict[str, Any]]] = []
 
     async def state(_: web.Request) -> web.Response:
-        now, present = time.monotonic(), status()
+        now, present = time.monotonic(), redact.value(status())
         while len(samples) > 1 and now - samples[1][0] >= RATE_OVER_S:
             del samples[0]
         before = samples[0][1] if samples else None
         if not samples or now - samples[-1][0] >= RATE_OVER_S:
             samples.append((now, present))
-        return web.json_response(
-            {"row": overview.row("", present, before), "status": redact.value(present), "parts": sorted(more)}
-        )
+        return web.json_response({"row": overview.row("", present, before), "status": present, "parts": sorted(more)})
 
     def file(name: str, kind: str) -> Handler:
         content = (files("common.page") / name).read_text()
