@@ -1,5 +1,6 @@
-"""The archive's tables as Athena's SQL, from the schemas that the export writes: and as
-Terraform's tables: `python -m fleet.athena deploy/athena deploy/terraform/modules/analytics/tables.json`.
+"""The archive's tables as Athena's SQL, and as Terraform's, from the schemas that the export writes.
+
+`python -m fleet.athena deploy/athena deploy/terraform/modules/analytics/tables.json` writes both.
 
 Partitions are projected: no crawler, and nothing to add when an hour comes. `${database}` and `${location}` are left to
 whoever runs the statements (Terraform's `templatefile` fills them in; so does `sed`).

@@ -8,7 +8,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -42,7 +41,7 @@ MARKET = 1
 
 
 @pytest.fixture
-async def server(open_folder: Path) -> AsyncIterator[Database]:
+async def server() -> AsyncIterator[Database]:
     """A production with one market and two days."""
     async with new_database() as running:
         await asyncio.to_thread(migrate.migrate, running.dsn, "production")

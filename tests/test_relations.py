@@ -7,7 +7,6 @@ import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,7 +20,7 @@ TICKERS = ("KXE-A", "KXE-B", "KXE-C", "KXOTHER-A")
 
 
 @pytest.fixture
-async def db(open_folder: Path) -> AsyncIterator[asyncpg.Connection]:
+async def db() -> AsyncIterator[asyncpg.Connection]:
     """A production with four markets of two events."""
     async with new_database() as server:
         await asyncio.to_thread(migrate.migrate, server.dsn, "production")

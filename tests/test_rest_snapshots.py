@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from pathlib import Path
 
 import asyncpg
 import pytest
@@ -24,7 +23,7 @@ BOOK = ([4200, 500], [5600, 700])
 
 
 @pytest.fixture
-async def site(open_folder: Path) -> AsyncIterator[tuple[asyncpg.Connection, Production, Reader, asyncpg.Connection]]:
+async def site() -> AsyncIterator[tuple[asyncpg.Connection, Production, Reader, asyncpg.Connection]]:
     """A gatherer with a batch of REST books, a reader of it, and a production that is held."""
     async with new_database() as theirs, new_database() as ours:
         await asyncio.to_thread(migrate.migrate, theirs.dsn, "gatherer")

@@ -27,7 +27,6 @@ NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="
 NEEDS_PROVIDER = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 MODULES = sorted(path for path in (ROOT / "modules").iterdir() if path.is_dir())
 CONFIGURATION = ROOT / "modules" / "configuration"
-SIX_MIB = 6 << 20
 USER_DATA_MOST = 16 * 1024
 SECRETS = {
     "KALSHI_KEY_ID": "key",
@@ -144,7 +143,6 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = shutil.copytree(CONFIGURATION, tmp_path_factory.mktemp("configuration") / "module")
     names = [f"gatherer-{zone}" for zone in "abc"]
     values = {
-        "name": "kalshi-fleet",
         "region": "us-east-2",
         "domain": "kalshi-fleet.internal",
         "zone_id": "Z0123456789",

@@ -252,7 +252,6 @@ resource "aws_vpc_security_group_egress_rule" "flow" {
 module "configuration" {
   source = "./modules/configuration"
 
-  name        = var.name
   region      = data.aws_region.current.name
   domain      = module.network.domain
   zone_id     = module.network.zone_id

@@ -1,8 +1,3 @@
-variable "name" {
-  description = "The fleet's name."
-  type        = string
-}
-
 variable "region" {
   description = "AWS region of the machines and of the bucket."
   type        = string
