@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -80,10 +79,6 @@ class Refused:
     reason: str
 
 
-SUMMARIZE_S: Final = 1.0
-SUMMARIZE_LOCK: Final = "100ms"
-
-
 class BatchWriter:
     """The one writer of a lane: numbers batches without holes. `folder`: its journal's, None for a second reading."""
 
@@ -100,7 +95,6 @@ class BatchWriter:
         self._instance = ""
         self._numbers: dict[str, int] = {}
         self._hours: set[int] = set()
-        self._summarized_s = 0.0
         self.batch = 0
 
     async def resume(self, *, drain: bool = False) -> Resumed:
@@ -214,8 +208,6 @@ class BatchWriter:
                 )
         self.batch = batch
         self._remember()
-        if rows.deltas:
-            await self._summarize()
 
     async def _ensure_partition(self, stored_us: int) -> None:
         """The hour's partitions, and in good time the next one's: nothing waits for them at the turn of the hour."""
@@ -237,17 +229,6 @@ class BatchWriter:
             "market": markets[columns["code"]],
         }
         await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)
-
-    async def _summarize(self) -> None:
-        """Let the index know of the new pages: a reader reads all those that it does not know of."""
-        if time.monotonic() - self._summarized_s < SUMMARIZE_S:
-            return
-        self._summarized_s = time.monotonic()
-        # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
-        with contextlib.suppress(asyncpg.LockNotAvailableError):
-            async with self._connection.transaction():
-                await self._connection.execute(f"SET LOCAL lock_timeout = '{SUMMARIZE_LOCK}'")
-                await self._connection.execute(SQL["summarize_deltas"])
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:

@@ -15,7 +15,7 @@ import os
 import sys
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -26,23 +26,34 @@ from common import log
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
 from common.errors import StorageError
-from common.process import backoff_s, end_with_parent, stop_event
+from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
 from gatherer.derive import rows, state, stretch
+from gatherer.derive.columns import Columns
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Block, Place, Record, flat
-from gatherer.journal.reader import JournalReader
+from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
 from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused
+from gatherer.summarizer import Summarizer
 from gatherer.suspicion import Suspicion
 
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What the journal has from `begins` on; `parts` are the chunk's items, decoded."""
+
+    begins: Place
+    chunk: Chunk
+    parts: list[Record | Columns]
 
 
 @dataclass(frozen=True)
@@ -70,6 +81,7 @@ class Loader:
         self._folder = lane_folder(config.journal.dir, lane)
         self._suspicion = Suspicion(config.load.batch_records)
         self._refused: dict[tuple[int, int], str] = {}
+        self._summarizer = Summarizer(dsn)
         self._at = Place(0, 0)
 
     async def run(self, stopped: asyncio.Event) -> bool:
@@ -77,6 +89,14 @@ class Loader:
 
         A database that fails is tried again, from the place that it knows.
         """
+        summarizing = asyncio.create_task(self._summarizer.run(), name="summarize")
+        try:
+            return await self._try(stopped)
+        finally:
+            summarizing.cancel()
+            await asyncio.wait([summarizing])
+
+    async def _try(self, stopped: asyncio.Event) -> bool:
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
         while not stopped.is_set():
             await asyncio.sleep(next(delays))
@@ -101,14 +121,19 @@ class Loader:
         return False
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
-        """Read, derive and write until `stopped`. The next batch is derived in a thread while one is written."""
+        """Read, derive and write until `stopped`: a batch is derived in a thread while the one before is written and
+        the one behind is read and decoded."""
         reader, derivation = await self._recover(writer)
-        load = self._config.load
+        reading: asyncio.Task[_Read | None] | None = None
         writing: asyncio.Task[None] | None = None
         try:
             while True:
                 finishing = stopped.is_set() or self._drain
-                batch = await asyncio.to_thread(self._derive, reader, derivation)
+                read = await (reading or asyncio.to_thread(self._read, reader))
+                reading = None
+                if read is not None and not self._suspicion.searching:
+                    reading = asyncio.create_task(asyncio.to_thread(self._read, reader), name="read")
+                batch = None if read is None else await asyncio.to_thread(self._derive, read, derivation)
                 if writing is not None:
                     await writing
                     writing = None
@@ -125,17 +150,20 @@ class Loader:
                 elif finishing:
                     return False
                 else:
-                    await asyncio.sleep(load.poll / 1000)
+                    await asyncio.sleep(self._config.load.poll / 1000)
         finally:
-            if writing is not None:
-                await asyncio.wait([writing])
+            if under_way := [task for task in (reading, writing) if task is not None]:
+                await asyncio.wait(under_way)
 
-    def _derive(self, reader: JournalReader, derivation: Derivation) -> _Batch | None:
-        """The next batch, or None if there is nothing new. It touches neither the database nor the loop."""
+    def _read(self, reader: JournalReader) -> _Read | None:
+        """What comes next, decoded; None if there is nothing new. It touches neither the database nor the state."""
         begins = reader.place
         chunk = reader.read(self._suspicion.limit)
-        if chunk is None:
-            return None
+        return None if chunk is None else _Read(begins, chunk, list(stretch.prepare(chunk.items)))
+
+    def _derive(self, read: _Read, derivation: Derivation) -> _Batch:
+        """The rows of what was read. It touches neither the database nor the loop."""
+        chunk = read.chunk
         now_us = time.time_ns() // 1000
         if chunk.cut:
             derivation.cut(chunk.cut, chunk.wall_us(now_us))
@@ -144,29 +172,38 @@ class Loader:
                 derivation.state = state.fresh(chunk.segment)
             self._save_state(chunk.segment, derivation.state)
         refused = None
-        if chunk.count and (reason := self._suspicion.culprit(chunk.count, begins)):
+        if chunk.count and (reason := self._suspicion.culprit(chunk.count, read.begins)):
             # Known before the batch is stored, and stored with it: a second reading decides the same.
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
             log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
-        self._apply(derivation, chunk.segment, chunk.items)
-        return _Batch(begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
+        self._apply(derivation, chunk.segment, chunk.items, read.parts)
+        return _Batch(read.begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
 
     async def _write(self, writer: BatchWriter, batch: _Batch) -> None:
         self._at = batch.begins
         await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
         self._suspicion.stored(batch.count)
+        if batch.rows.deltas:
+            self._summarizer.grew()
         self._tell(_report(writer, batch.rows, batch.end, batch.received_us))
 
-    def _apply(self, derivation: Derivation, segment: int, items: list[Record | Block]) -> None:
-        """Records and blocks, less what the database once refused."""
+    def _apply(
+        self,
+        derivation: Derivation,
+        segment: int,
+        items: list[Record | Block],
+        parts: Iterable[Record | Columns] | None = None,
+    ) -> None:
+        """Records and blocks (`parts`, if they are prepared already), less what the database once refused."""
         ends = [end for of, end in self._refused if of == segment]
         for item in items:
             first = item.start if isinstance(item, Block) else item.end - 1
             if any(first < end <= item.end for end in ends):
                 break
         else:
-            stretch.apply(derivation, items)
+            for part in stretch.prepare(items) if parts is None else parts:
+                stretch.apply_part(derivation, part)
             return
         for record in flat(items):
             reason = self._refused.get((segment, record.end))
@@ -271,11 +308,17 @@ def _tell(message: LoaderReport) -> None:
     sys.stdout.buffer.flush()
 
 
+def suit_process() -> None:
+    """What a process that loads wants of Python and of the C library."""
+    keep_freed_memory()
+    sys.setswitchinterval(SWITCH_S)
+
+
 def main() -> None:
     """`python -m gatherer.loader CONFIG LANE follow|drain PARENT`: started by the gatherer, never by hand."""
     file, lane, mode, parent = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     end_with_parent(parent)
-    sys.setswitchinterval(SWITCH_S)
+    suit_process()
     config = load_gatherer(file)
     log.configure(config.logging, process="loader", gatherer=config.gatherer_id, lane=str(lane))
 

@@ -32,7 +32,7 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_is_marked(
             async with asyncio.timeout(30):
                 while (await status_of(fleet))["lanes"][0]["capture_restarts"] == restarts:
                     await asyncio.sleep(0.1)
-            assert (await status_of(fleet))["ready"] != "ready"
+            assert (await status_of(fleet))["ready"] != "ready", "what a dead worker said last is not believed"
             full.unlink()
             await fleet.ready("gatherer-a")
             await asyncio.sleep(1)

@@ -27,9 +27,10 @@ async def test_segments_go_to_s3_and_are_an_exchange_again(monkeypatch: pytest.M
         await fleet.start_simulator()
         fleet.start_gatherer(NAME)
         await fleet.ready(NAME)
-        await asyncio.sleep(2)
-        before = await status_of(fleet)
-        assert before["journal"]["segments_archived"] == 0 and before["journal"]["raw_error"], "it waits for S3"
+        async with asyncio.timeout(60):
+            while not (before := await status_of(fleet))["journal"]["raw_error"]:
+                await asyncio.sleep(0.2)
+        assert before["journal"]["segments_archived"] == 0, "it waits for S3"
         await fleet.start_s3()
         await asyncio.sleep(4)
         await settle(fleet)

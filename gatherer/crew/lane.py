@@ -41,7 +41,7 @@ class Lane:
             "gatherer.capture",
             [*arguments, str(lanes)],
             self._captured,
-            lambda: map(line, first_orders(number)),
+            lambda: self._started(first_orders(number)),
         )
         self.loader = Child(
             f"loader {number}", "gatherer.loader", [*arguments, "follow" if captures else "drain"], self._loaded
@@ -82,9 +82,17 @@ class Lane:
     def connections(self) -> list[ConnectionReport]:
         """The lane's connections as last reported; all down while there is no process."""
         if self.capture.pid is None:
-            for connection in self.report.connections:
-                connection.up = False
+            self._all_down()
         return self.report.connections
+
+    def _all_down(self) -> None:
+        for connection in self.report.connections:
+            connection.up = False
+
+    def _started(self, orders: Iterable[Order]) -> Iterable[bytes]:
+        """A new capture has no connection, whatever the former one said last."""
+        self._all_down()
+        return map(line, orders)
 
     def _captured(self, data: bytes) -> None:
         self.report = CAPTURE_REPORT.decode(data)

@@ -156,12 +156,12 @@ def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> 
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)
 
 
+@functools.lru_cache(TEXTS_REMEMBERED_MAX)
 def possible_ticker(text: str) -> bool:
     """Whether it can be a ticker."""
     return 0 < len(text) <= TICKER_CHARACTERS_MAX and text.isprintable()
 
 
-@functools.lru_cache(TEXTS_REMEMBERED_MAX)
 def _check_ticker(text: str) -> None:
     if not possible_ticker(text):
         raise Poison(f"ticker {text[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)

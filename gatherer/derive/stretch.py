@@ -9,7 +9,7 @@ proven as it would have been: what numbers runs, and what asks how far the horiz
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -18,21 +18,29 @@ import numpy.typing as npt
 
 from common.exchange import frames
 from gatherer.derive import horizon, messages
-from gatherer.derive.columns import NONE, Columns
+from gatherer.derive.columns import Columns
+from gatherer.derive.decoder import NONE
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import ORDINAL_MAX, Derivation
-from gatherer.derive.state import Run, SessionState, Slice
+from gatherer.derive.state import Book, Run, SessionState, Slice
 from gatherer.journal.format import Block, Record, flat
 
 Array = npt.NDArray[Any]
 FEW: Final = 200  # so few frames are not worth their columns
-UNKNOWN: Final = (-1, 0, 0, False)  # a market without a run: last time, count, start of its claim, no book
-ENOUGH: Final = 4096  # more would leave the processor's cache
+ENOUGH: Final = 8192  # more would leave the processor's cache, fewer cost more calls than work
+UNKNOWN: Final = Run(0, "", 0)  # stands for the run of a market that has none
+LEVEL_BITS: Final = 21  # of 2 * price + side
 SENDING_MS_MAX: Final = 24 * 3600 * 1000  # a sending time this far from ours is not calm
 
 
 def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FEW) -> None:
     """Records and blocks, in order; fewer than `few` frames in a row one by one."""
+    for part in prepare(items, few):
+        apply_part(derivation, part)
+
+
+def prepare(items: Iterable[Record | Block], few: int = FEW) -> Iterator[Record | Columns]:
+    """What `apply_part` takes, in order. It needs no state, so it can be done ahead of the derivation."""
     blocks: list[Block] = []
     count = 0
     for item in items:
@@ -41,19 +49,29 @@ def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FE
             count += len(item)
             if count < ENOUGH:
                 continue
-        _blocks(derivation, blocks, few)
+        yield from _prepared(blocks, few)
         blocks, count = [], 0
         if not isinstance(item, Block):
-            derivation.apply(item)
-    _blocks(derivation, blocks, few)
+            yield item
+    yield from _prepared(blocks, few)
 
 
-def _blocks(derivation: Derivation, blocks: list[Block], few: int) -> None:
+def _prepared(blocks: list[Block], few: int) -> Iterator[Record | Columns]:
     if sum(map(len, blocks)) < max(few, 1):
-        for record in flat(blocks):
-            derivation.apply(record)
-        return
-    columns = Columns(blocks)
+        yield from flat(blocks)
+    else:
+        yield Columns(blocks)
+
+
+def apply_part(derivation: Derivation, part: Record | Columns) -> None:
+    """One record, or the frames of a stretch."""
+    if isinstance(part, Columns):
+        _columns(derivation, part)
+    else:
+        derivation.apply(part)
+
+
+def _columns(derivation: Derivation, columns: Columns) -> None:
     sessions = (_Session(derivation, columns, index) for index in _by(columns.session))
     calm = [session for session in sessions if session.calm]
     steady = _Steady(columns, calm)
@@ -177,13 +195,18 @@ class _Steady:
         self.tickers = [columns.tickers[code] for code in codes]
         runs = [session.slice.runs if session.slice else {} for session in calm]
         self.runs = [runs[place].get(ticker) for place, ticker in zip(places, self.tickers, strict=True)]
-        hit = [ticker in calm[place].hit for place, ticker in zip(places, self.tickers, strict=True)]
+        hit = np.zeros(len(places), bool)
+        if any(session.hit for session in calm):
+            hit[:] = [ticker in calm[place].hit for place, ticker in zip(places, self.tickers, strict=True)]
         self._count(columns.at_ms[self.index], hit)
 
-    def _count(self, at: Array, hit: list[bool]) -> None:
+    def _count(self, at: Array, hit: Array) -> None:
         """Ordinals, and which markets are steady."""
-        told = [(run.last_ms, run.count, run.cover_from_ms, _is_steady(run)) if run else UNKNOWN for run in self.runs]
-        last, counted, cover, eligible = np.array(told, np.int64).reshape(-1, 4).T
+        known = [run or UNKNOWN for run in self.runs]
+        last = np.array([run.last_ms for run in known], np.int64)
+        counted = np.array([run.count for run in known], np.int64)
+        cover = np.array([run.cover_from_ms for run in known], np.int64)
+        eligible = np.array([_is_steady(run) for run in known], bool)
         begins, firsts = self._begins, self.firsts
         previous = np.concatenate(([0], at))[: len(at)]
         previous[firsts] = last
@@ -191,37 +214,48 @@ class _Steady:
         place = np.arange(len(at))
         group = np.maximum.accumulate(np.where(moved | begins, place, 0))
         self.ordinal = place - group + np.where(moved[group], 0, counted[self.of])
-        steps_back = np.zeros(len(firsts), np.int64)
-        steps_back[self.of[at < previous]] = 1
-        self.steady = (eligible == 1) & ~np.array(hit, bool) & (at[firsts] >= cover) & (steps_back == 0)
+        steps_back = np.zeros(len(firsts), bool)
+        steps_back[self.of[at < previous]] = True
+        self.steady = eligible & ~hit & (at[firsts] >= cover) & ~steps_back
         self.taken = self.steady[self.of]
 
     def fold(self, columns: Columns) -> int:
         """Apply the changes to the books of steady runs; returns how often a level became negative."""
-        keys = (2 * columns.price[self.index] + columns.side[self.index]).tolist()
-        deltas = columns.delta[self.index].tolist()
-        behind = np.append(self.firsts[1:], len(keys))[: len(self.firsts)]
-        last = (behind - 1).tolist()
-        at = columns.at_ms[self.index[last]].tolist()
-        counts = (self.ordinal[last] + 1).tolist()
-        negative = 0
-        for run, steady, first, end, ms, count in zip(
-            self.runs, self.steady.tolist(), self.firsts.tolist(), behind.tolist(), at, counts, strict=True
-        ):
-            if not steady or run is None or run.book is None:
-                continue
+        steady = np.flatnonzero(self.steady)
+        last = np.append(self.firsts[1:], len(self.of))[steady] - 1
+        at, counts = columns.at_ms[self.index[last]].tolist(), (self.ordinal[last] + 1).tolist()
+        books: list[Book] = [{}] * len(self.runs)
+        for market, ms, count in zip(steady.tolist(), at, counts, strict=True):
+            run = self.runs[market]
+            assert run is not None and run.book is not None
             run.last_ms, run.count = ms, count
-            book = run.book
-            for key, delta in zip(keys[first:end], deltas[first:end], strict=True):
-                size = book.get(key, 0) + delta  # as `levels.add`
-                if size > 0:
-                    book[key] = size
-                elif size:
-                    book[key] = size
-                    negative += 1
-                else:
-                    book.pop(key, None)
-        return negative
+            books[market] = run.book
+        rows = self.index[self.taken]
+        return _fold(books, self.of[self.taken], 2 * columns.price[rows] + columns.side[rows], columns.delta[rows])
+
+
+def _fold(books: list[Book], book: Array, level: Array, delta: Array) -> int:
+    """Apply changes, in order, to levels of books (places in `books`); returns how often one became negative."""
+    if not len(book):
+        return 0
+    key = book << LEVEL_BITS | level
+    order = np.argsort(key, kind="stable")
+    key, delta = key[order], delta[order]
+    begins = np.concatenate(([True], key[1:] != key[:-1]))
+    firsts = np.flatnonzero(begins)
+    book, level = key[firsts] >> LEVEL_BITS, (key[firsts] & ((1 << LEVEL_BITS) - 1)).tolist()
+    mine = [books[number] for number in book.tolist()]
+    before = np.array([each.get(at, 0) for each, at in zip(mine, level, strict=True)], np.int64)
+    # The size after each change: the sum of all so far, less what came before the level's first.
+    total = np.cumsum(delta)
+    size = total + (before - total[firsts] + delta[firsts])[np.cumsum(begins) - 1]
+    after = size[np.append(firsts[1:], len(size)) - 1].tolist()
+    for each, at, left in zip(mine, level, after, strict=True):
+        if left:  # as `levels.add`
+            each[at] = left
+        else:
+            each.pop(at, None)
+    return int(np.count_nonzero(size < 0))
 
 
 def _is_steady(run: Run) -> bool:
@@ -255,34 +289,40 @@ def _at_once(
 ) -> None:
     """The rows of steady markets, sorted in among those of the frames that `became` rows one by one."""
     out = derivation.out
-    rows = steady.index[steady.taken]
-    if not len(rows):
+    taken = steady.index[steady.taken]
+    if not len(taken):
         return
     runs = np.array([run.run if run else 0 for run in steady.runs], np.int64)
     told = zip(steady.tickers, steady.steady.tolist(), strict=True)
     codes = np.array([out.deltas.code(ticker) if calm else -1 for ticker, calm in told], np.int64)
     of_row = steady.of[steady.taken]
-    table = np.empty((len(COLUMNS), len(rows)), np.int64)
-    values = (
-        runs[of_row],
-        codes[of_row],
-        columns.seq[rows],
-        columns.at_ms[rows],
-        steady.ordinal[steady.taken],
-        columns.us[rows],
-        columns.side[rows],
-        columns.price[rows],
-        columns.delta[rows],
-        columns.wall_us[rows],
-    )
-    for line, value in zip(table, values, strict=True):
-        line[:] = value
+    table = np.empty((len(COLUMNS), len(taken)), np.int64)
+    if len(taken) == columns.count:
+        rows, back = np.arange(columns.count), taken
+    else:
+        rows = np.sort(taken)
+        back = np.searchsorted(rows, taken)
+    # What was counted market by market goes back to where the frame stands in the journal.
+    for name, value in (("run", runs[of_row]), ("code", codes[of_row]), ("ordinal", steady.ordinal[steady.taken])):
+        table[COLUMNS.index(name)][back] = value
+    for name, value in (
+        ("seq", columns.seq),
+        ("exchange_ms", columns.at_ms),
+        ("exchange_us", columns.us),
+        ("side", columns.side),
+        ("price", columns.price),
+        ("delta", columns.delta),
+        ("received_us", columns.wall_us),
+    ):
+        np.take(value, rows, out=table[COLUMNS.index(name)])
     out.alarm("lag_bound_exceeded", int(np.count_nonzero(columns.at_ms[rows] < before[rows])))
     out.alarm("level_negative", steady.fold(columns))
-    out.frames += len(rows)
-    out.delta_frames += len(rows)
-    table = np.concatenate((table, out.deltas.since(rows_before)), axis=1)
-    out.deltas.extend(table[:, np.argsort(np.concatenate((rows, np.array(became, np.int64))))])
+    out.frames += len(taken)
+    out.delta_frames += len(taken)
+    if became:
+        table = np.concatenate((table, out.deltas.since(rows_before)), axis=1)
+        table = np.take(table, np.argsort(np.concatenate((rows, np.array(became, np.int64)))), axis=1)
+    out.deltas.extend(table)
 
 
 def _within(
