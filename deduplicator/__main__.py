@@ -9,6 +9,7 @@ import click
 from common import cli, log
 from common.config.load import check_private_key_file, load_deduplicator
 from common.errors import FleetError
+from common.process import keep_freed_memory
 
 
 @click.command()
@@ -24,6 +25,7 @@ def main(config_file: Path) -> None:
         deduplicator = Deduplicator(config, config_file)
     except FleetError as error:
         cli.fail(error)
+    keep_freed_memory()
     cli.run(deduplicator.run())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import random
@@ -32,6 +33,7 @@ from common.process import end_with_parent_of
 GATHERERS: Final = ("gatherer-a", "gatherer-b", "gatherer-c")
 BUCKET: Final = "kalshi-archive"
 WAIT_S: Final = 90.0
+_ports_left: list[int] = []  # of this process, to be given yet
 
 FAST: Final[dict[str, dict[str, Any]]] = {
     # Protocol times and bounds twenty times shorter than in production.
@@ -302,15 +304,17 @@ class LocalFleet:
 
 
 def free_port() -> int:
-    """A port of the loopback that is free now, below those that the kernel itself gives to others.
+    """A port of the loopback that is free now, below those that the kernel itself gives to others; no port twice, as
+    nobody listens yet on those that were given before.
 
     Whoever starts fleets side by side gives each a range of its own: `FLEET_PORTS`, such as 12000-21999.
     """
-    first, last = os.environ.get("FLEET_PORTS", "12000-31999").split("-")
-    while True:
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", random.randint(int(first), int(last))))
-            except OSError:
-                continue
+    first, last = map(int, os.environ.get("FLEET_PORTS", "12000-31999").split("-"))
+    if not _ports_left:
+        start = random.randint(first, last)
+        _ports_left.extend(itertools.chain(range(start - 1, first - 1, -1), range(last, start - 1, -1)))
+    while _ports_left:
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", _ports_left.pop()))
             return int(probe.getsockname()[1])
+    raise FleetError(f"no port of {first} to {last} is free")

@@ -47,20 +47,23 @@ async def status_of(fleet: LocalFleet) -> dict[str, Any]:
 
 
 async def caught_up(fleet: LocalFleet, timeout_s: float = 60) -> None:
-    """Wait until the loaders have everything that was written, and nothing more comes."""
+    """Wait until the loaders have everything that was written by now, three times in a row.
+
+    Answers to probes go on being written, so a loader is seldom level with its journal at the moment of a look.
+    """
     deadline = asyncio.get_running_loop().time() + timeout_s
-    still = 0
-    before: Any = None
-    while still < 3:
-        assert asyncio.get_running_loop().time() < deadline, f"the loaders do not catch up: {before}"
+    for _ in range(3):
         await asyncio.sleep(0.35)
-        status = await fleet.status(NAME)
-        if status is None:
-            continue
-        now = [(lane["written"], lane["loaded"]) for lane in status["lanes"] if lane["state"] == "open"]
-        level = all(written[0] == loaded[0] and written[1] - loaded[1] < 4000 for written, loaded in now)
-        still = still + 1 if level and status["ready"] == "ready" else 0
-        before = (status["ready"], now)
+        written: dict[int, list[int]] = {}
+        while True:
+            assert asyncio.get_running_loop().time() < deadline, f"the loaders do not catch up with {written}"
+            status = await fleet.status(NAME)
+            if status is not None and status["ready"] == "ready":
+                lanes = [lane for lane in status["lanes"] if lane["state"] == "open"]
+                written = written or {lane["lane"]: lane["written"] for lane in lanes}
+                if all(lane["loaded"] >= written.get(lane["lane"], [0, 0]) for lane in lanes):
+                    break
+            await asyncio.sleep(0.1)
 
 
 async def settle(fleet: LocalFleet) -> None:

@@ -32,7 +32,7 @@ from deduplicator.production import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
-RUN_ROWS: Final = 1_000_000
+RUN_ROWS: Final = 500_000
 BLOCK_ROWS: Final = 1_000_000
 CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000

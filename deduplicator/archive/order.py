@@ -20,6 +20,9 @@ ORDINAL_BITS: Final = 13
 """Ordinals go to 8190 (`gatherer.derive`): the place behind the greatest fits as well."""
 _PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
 
+TABLE_MAX: Final = 10_000_000
+"""Market numbers that lie so close together are looked up in a table: they are not searched for."""
+
 Rows = npt.NDArray[Any]
 ROW: Final = np.dtype(
     [
@@ -69,15 +72,27 @@ class Numbers:
     def __init__(self, order: Order, tickers: Mapping[int, str]) -> None:
         self._numbers = np.array(sorted(tickers), np.int64)
         self._codes = order.codes(tickers[number] for number in self._numbers.tolist())
+        self._table: I64 | None = None
+        if len(tickers) and self._numbers[-1] - self._numbers[0] < TABLE_MAX:
+            self._table = np.full(self._numbers[-1] - self._numbers[0] + 1, -1, np.int64)
+            self._table[self._numbers - self._numbers[0]] = self._codes
 
     def codes(self, markets: npt.NDArray[Any]) -> I64:
         """The codes of market numbers; raises `StorageError` for one that is not of the hour."""
         if not len(markets):
             return np.empty(0, np.int64)
-        at = np.minimum(np.searchsorted(self._numbers, markets), len(self._numbers) - 1)
-        if not len(self._numbers) or (self._numbers[at] != markets).any():
+        if self._table is not None:
+            at = markets - self._numbers[0]
+            known = at.min() >= 0 and at.max() < len(self._table)
+            codes = self._table.take(at) if known else np.full(1, -1)
+            unknown = codes.min() < 0
+        else:
+            at = np.minimum(np.searchsorted(self._numbers, markets), len(self._numbers) - 1)
+            unknown = not len(self._numbers) or (self._numbers[at] != markets).any()
+            codes = self._codes[at] if not unknown else self._codes
+        if unknown:
             raise StorageError("a change of a market that the hour does not have")
-        return self._codes[at]
+        return codes
 
 
 def rows_of(key: npt.NDArray[np.int64], columns: Mapping[str, npt.NDArray[Any]]) -> Rows:

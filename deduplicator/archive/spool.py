@@ -5,6 +5,7 @@ However many changes an hour has, about one run or one block is in memory.
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -47,7 +48,7 @@ class Spool:
         edges = [self._edges(path, bounds) for path in self._runs]
         for number in range(len(bounds) + 1):
             parts = [
-                np.fromfile(path, ROW, int(edge[number + 1] - edge[number]), offset=int(edge[number]) * ROW.itemsize)
+                np.fromfile(path, ROW, edge[number + 1] - edge[number], offset=edge[number] * ROW.itemsize)
                 for path, edge in zip(self._runs, edges, strict=True)
             ]
             block = _sorted(np.concatenate(parts)) if len(parts) > 1 else parts[0]
@@ -57,11 +58,12 @@ class Spool:
                 yield block
 
     @staticmethod
-    def _edges(path: Path, bounds: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        keys = np.ascontiguousarray(np.fromfile(path, ROW)["key"])
-        return np.concatenate(([0], np.searchsorted(keys, bounds), [len(keys)]))
+    def _edges(path: Path, bounds: npt.NDArray[np.int64]) -> list[int]:
+        keys = np.memmap(path, ROW, "r")["key"]  # a few pages of it are looked at
+        return [0, *(bisect.bisect_left(keys, bound) for bound in bounds), len(keys)]
 
 
 def _sorted(rows: Rows) -> Rows:
-    ordered: Rows = rows[np.argsort(np.ascontiguousarray(rows["key"]), kind="stable")]
+    order = np.argsort(np.ascontiguousarray(rows["key"]), kind="stable")
+    ordered: Rows = rows.take(order)  # rows[order] would copy field by field, eight times as slow
     return ordered
