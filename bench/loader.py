@@ -25,6 +25,7 @@ from gatherer.loader import Loader, suit_process
 ROWS = 1_800_000
 MARKETS = 500
 BATCH = 20_000
+FLUSH = 1_000  # the capture writes every 20 ms: so many at 50,000 frames a second
 
 
 def write_journal(config: JournalConfig, rows: int = ROWS) -> None:
@@ -52,7 +53,7 @@ def write_journal(config: JournalConfig, rows: int = ROWS) -> None:
             "ts_ms": now_us // 1000,
         }
         _frame(inbox, now_us, "orderbook_delta", seq, msg)
-        if n % BATCH == 0:
+        if n % FLUSH == 0:
             journal.flush()
     journal.close()
 

@@ -173,6 +173,9 @@ def test_whatever_is_read_is_what_the_decoder_reads() -> None:
         for number, values in read(form, frames).items():
             assert decoded(frames[number]) == values, frames[number]
             read_count += 1
+            assert read(form, [frames[number]]) == {0: values}
+        for frame in frames[:300]:  # alone, what stands in it is counted, not looked at
+            assert read(form, [frame]) in ({}, {0: decoded(frame)})
     assert read_count > 500
 
 

@@ -153,7 +153,7 @@ class Load(Section):
     """How the loader cuts batches."""
 
     poll: DurationMs = 20
-    batch_records: int = Field(default=20_000, ge=1, le=1_000_000)
+    batch_records: int = Field(default=50_000, ge=1, le=1_000_000)
 
 
 class GathererConfig(Section):

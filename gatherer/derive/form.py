@@ -81,6 +81,11 @@ class Text:
         return ends - self._first
 
     @functools.cached_property
+    def quotes(self) -> int:
+        """How many quotation marks there are in all."""
+        return self._padded.count(b'"')
+
+    @functools.cached_property
     def usual(self) -> Array:
         """Which frames have no escape, no control character but a line feed at the end, and ASCII characters only."""
         usual = np.ones(len(self.starts), bool)
@@ -165,7 +170,7 @@ class Form:
     def __init__(self, frame: bytes) -> None:
         self._names: list[str] = []
         self._literals: list[_Literal] = []
-        self._commas = frame.count(b",")
+        self._commas, self._quotes = frame.count(b","), frame.count(b'"')
         behind = 0
         for match in _VALUE.finditer(frame):
             name, (start, end) = match[1].decode(), match.span(2)
@@ -204,8 +209,9 @@ class Form:
         numbers = (values.number(name) for name in ("sid", "seq", "sending_ts_ms", "ts_ms"))
         columns = [*numbers, values.sub_millisecond(), values.side(), values.price(), values.size()]
         ticker, where = values.ticker()
-        for name in sorted(spans.keys() - CHECKED):
-            values.text(name)
+        if not (len(frames) == len(text.starts) and same.all() and text.quotes == self._quotes * len(frames)):
+            for name in sorted(spans.keys() - CHECKED):
+                values.text(name)  # otherwise every quotation mark there is stands in the text between
         if not values.usual.all():
             taken = np.flatnonzero(values.usual)
             columns = [column[taken] for column in columns]

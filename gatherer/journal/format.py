@@ -144,7 +144,7 @@ class Block:
 
     __slots__ = ("end", "frames", "lengths", "mono_us", "sessions", "start", "wall_us")
 
-    def __init__(self, payload: bytes, start: int, end: int) -> None:
+    def __init__(self, payload: bytes | memoryview, start: int, end: int) -> None:
         (count,) = _COUNT.unpack_from(payload)
         heads = np.frombuffer(payload, _FRAME_HEAD, count, _COUNT.size)
         self.start, self.end = start, end
@@ -198,13 +198,13 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         end = at + HEAD_BYTES + size
         if size > PAYLOAD_BYTES_MAX or end > len(view):
             return
-        payload = bytes(view[at + HEAD_BYTES : end])
+        payload = view[at + HEAD_BYTES : end]
         if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
         if kind == Kind.FRAMES:
             yield Block(payload, base + at, base + end)
         else:
-            yield Record(kind, session, wall_us, mono_us, payload, base + end, base + end)
+            yield Record(kind, session, wall_us, mono_us, bytes(payload), base + end, base + end)
         at = end
 
 

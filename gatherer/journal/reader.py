@@ -25,7 +25,7 @@ from gatherer.journal.format import (
 )
 from gatherer.journal.segments import SegmentBytes, segments
 
-READ_BYTES: Final = 8 << 20
+READ_BYTES: Final = 16 << 20
 EXACT_BELOW: Final = 4096
 END_KINDS: Final = (Kind.SEALED, Kind.CLOSED)
 END_BYTES: Final = HEAD_BYTES + len(END_PAYLOAD)
