@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ import msgspec
 import numpy as np
 
 from common.errors import StorageError
-from common.numbers import datetime_of_us
+from common.numbers import ONE_US, datetime_of_us
 from common.storage import copy
 from common.storage.database import Queries
 from gatherer.derive.rows import Rows
@@ -23,6 +24,8 @@ from gatherer.journal.segments import lane_folder, lanes_present
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
+NUMBERS_USED: Final = timedelta(hours=24)
+"""A market's number is used so long after it was asked for, and then asked for again: retention counts on it."""
 LOADED_FILE: Final = "loaded.json"
 ROW_ERRORS: Final = (
     asyncpg.DataError,
@@ -94,6 +97,7 @@ class BatchWriter:
         self._connection, self._lane, self._folder, self._journal = connection, lane, folder, journal
         self._instance = ""
         self._numbers: dict[str, int] = {}
+        self._numbers_since_us = now_us()
         self._hours: set[int] = set()
         self.batch = 0
 
@@ -239,17 +243,14 @@ class BatchWriter:
         wanted = set(rows.deltas.tickers)
         for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
             wanted.update(row.ticker for row in group)
-        if len(self._numbers) > NUMBERS_REMEMBERED_MAX:
+        age_us = self._now_us() - self._numbers_since_us
+        if len(self._numbers) > NUMBERS_REMEMBERED_MAX or not 0 <= age_us < NUMBERS_USED // ONE_US:
             self._numbers.clear()  # a hundred markets are born every second: those that live are asked for again
-        new = sorted(wanted - self._numbers.keys())
+            self._numbers_since_us = self._now_us()
+        new = sorted(wanted - self._numbers.keys())  # in one order, so that no two loaders wait for each other
         if new:
-            # A second look finds what another lane's loader allotted between the first one's two steps.
-            for _ in range(2):
-                for row in await self._connection.fetch(SQL["allot_markets"], new):
-                    self._numbers[row["ticker"]] = row["market"]
-                new = [ticker for ticker in new if ticker not in self._numbers]
-                if not new:
-                    break
+            for row in await self._connection.fetch(SQL["allot_markets"], new):
+                self._numbers[row["ticker"]] = row["market"]
             if missing := wanted - self._numbers.keys():
                 raise StorageError(f"no number was allotted to {sorted(missing)[:3]}")
         return self._numbers

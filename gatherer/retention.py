@@ -18,10 +18,12 @@ from common import log
 from common.config.schema import GathererConfig
 from common.errors import StorageError
 from common.storage.database import CLIENT_ERRORS, connect
-from gatherer.load_writer import SQL
+from gatherer.load_writer import NUMBERS_USED, SQL
 
 LOCK_WAIT: Final = "2s"
 COMPRESS_AFTER: Final = timedelta(hours=1)  # and once every consumer has passed
+FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=1)
+"""A market's number that was last asked for so long before the oldest row is in none."""
 SMALL_TABLES: Final = ("runs", "sessions", "breaks", "quarantine", "batches")  # by batch, in this order
 
 
@@ -58,6 +60,7 @@ class Retention:
         limit = await connection.fetchval(SQL["retention_limit"], keep)
         if limit is not None:
             await self._drop(connection, limit)
+            await connection.execute(SQL["forget_markets"], limit - FORGET_AFTER)
         if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
             stored = await connection.fetchval(SQL["retention_limit"], COMPRESS_AFTER)
             await connection.execute(SQL["compress_chunks"], stored)

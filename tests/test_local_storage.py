@@ -224,3 +224,41 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
         assert plan["Actual Rows"] == each and passed < 2 * each * batches / 3, plan
     await reader.close()
     await connection.close()
+
+
+async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Path) -> None:
+    """Long unused, and in no run; who uses a number asks for it again within a day, and gets a new one if need be."""
+    connection = await asyncpg.connect(dsn)
+    at_us = [time.time_ns() // 1000 - 20 * HOUR_US]
+    writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])
+    await writer.resume()
+    await writer.write(batch(1), Place(1, 1), at_us[0])
+    await connection.execute(
+        "INSERT INTO markets (ticker, used_at) VALUES ('', now() - interval '90 days'),"
+        " ('GONE', now() - interval '40 hours'), ('LATELY', now() - interval '20 hours'),"
+        " ('RUNNING', now() - interval '40 hours')"
+    )
+    await connection.execute("INSERT INTO runs SELECT 0, 9, 99, 99, market, 1, 0 FROM markets WHERE ticker = 'RUNNING'")
+    retention = Retention(config(tmp_path), dsn)
+    await retention.look(connection)
+    assert await count(connection, "markets") == 5, "rows of the time are there: nobody has acknowledged anything"
+    await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 1)")
+    await retention.look(connection)
+    left = [r["ticker"] for r in await connection.fetch("SELECT ticker FROM markets ORDER BY 1")]
+    assert left == ["", "LATELY", "RUNNING", "T"]
+
+    await connection.execute("UPDATE markets SET used_at = now() - interval '40 hours' WHERE ticker = 'T'")
+    before = await connection.fetchval("SELECT market FROM markets WHERE ticker = 'T'")
+    at_us[0] += 20 * HOUR_US
+    await writer.write(batch(2), Place(1, 2), at_us[0])
+    assert await connection.fetchval("SELECT used_at < now() - interval '39 hours' FROM markets WHERE ticker = 'T'")
+    at_us[0] += 4 * HOUR_US
+    await writer.write(batch(3), Place(1, 3), at_us[0])
+    assert await connection.fetchval("SELECT used_at > now() - interval '1 hour' FROM markets WHERE ticker = 'T'")
+    await connection.execute("DELETE FROM runs; DELETE FROM markets WHERE ticker = 'T'")
+    at_us[0] += 24 * HOUR_US
+    await writer.write(batch(4), Place(1, 4), at_us[0])
+    now = await connection.fetchval("SELECT market FROM markets WHERE ticker = 'T'")
+    assert now not in (None, before)
+    assert await connection.fetchval("SELECT market FROM deltas WHERE batch = 4") == now
+    await connection.close()

@@ -1,6 +1,3 @@
-WITH new AS (
-    INSERT INTO markets (ticker) SELECT unnest($1::text[]) ON CONFLICT (ticker) DO NOTHING RETURNING ticker, market
-)
-SELECT ticker, market FROM new
-UNION ALL
-SELECT ticker, market FROM markets WHERE ticker = ANY ($1::text[])
+INSERT INTO markets (ticker) SELECT unnest($1::text[])
+    ON CONFLICT (ticker) DO UPDATE SET used_at = now()
+RETURNING ticker, market
