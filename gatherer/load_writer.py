@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import asyncpg
 import msgspec
@@ -18,7 +18,21 @@ from common.errors import StorageError
 from common.numbers import ONE_US, datetime_of_us
 from common.storage import copy
 from common.storage.database import Queries
-from gatherer.derive.rows import Rows
+from gatherer.derive.rows import (
+    BreakRow,
+    HorizonRow,
+    LifecycleRow,
+    QuarantineRow,
+    RestBookRow,
+    Rows,
+    RunEvent,
+    RunRow,
+    SessionRow,
+    SliceRow,
+    SnapshotRow,
+    TickerRow,
+    TradeRow,
+)
 from gatherer.journal.format import Place
 from gatherer.journal.segments import lane_folder, lanes_present
 
@@ -50,6 +64,29 @@ DELTA_LAYOUT: Final = (
     ("stored_at", "i8"),
 )
 HOUR_US: Final = 3_600_000_000
+_CALLED: Final = {"ticker": "market", "contracts": "count"}  # what a row's field is called in its table
+
+
+def _columns(row: type[NamedTuple], *behind: str) -> tuple[str, ...]:
+    fields: tuple[str, ...] = row._fields
+    return ("lane", "batch", *(_CALLED.get(name, name) for name in fields), *behind)
+
+
+COLUMNS: Final = {
+    "sessions": _columns(SessionRow),
+    "slices": _columns(SliceRow),
+    "runs": _columns(RunRow),
+    "run_events": _columns(RunEvent, "stored_at"),
+    "horizons": _columns(HorizonRow, "stored_at"),
+    "snapshots": _columns(SnapshotRow, "stored_at"),
+    "rest_books": _columns(RestBookRow, "stored_at"),
+    "trades": _columns(TradeRow, "stored_at"),
+    "tickers": _columns(TickerRow, "stored_at"),
+    "lifecycle": _columns(LifecycleRow, "stored_at"),
+    "quarantine": _columns(QuarantineRow),
+    "breaks": _columns(BreakRow),
+}
+"""The columns of each table by name: a newer release may have added some, and this one still writes its own."""
 
 
 def was_loaded(journal: Path) -> bool:
@@ -236,7 +273,7 @@ class BatchWriter:
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:
-            await self._connection.copy_records_to_table(table, records=records)
+            await self._connection.copy_records_to_table(table, records=records, columns=COLUMNS[table])
 
     async def _market_numbers(self, rows: Rows) -> dict[str, int]:
         """Numbers for every ticker of the batch, allotted (and committed) before use."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
 from fleet import s3
 from fleet.local import BUCKET, LocalFleet, Plan
 from fleet.truth import Truth
@@ -131,14 +135,38 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         assert await fleet.terminate("deduplicator") == 0, fleet.log_tail("deduplicator")
 
 
+NEWER: dict[migrate.Schema, str] = {
+    "gatherer": "ALTER TABLE sessions ADD COLUMN more text; ALTER TABLE trades ADD COLUMN more int DEFAULT 7;"
+    " ALTER TABLE runs ADD COLUMN more text; CREATE TABLE more ();",
+    "production": "ALTER TABLE store.trades ADD COLUMN more int; ALTER TABLE store.runs ADD COLUMN more text;",
+}
+"""What a next release might apply before its code."""
+
+
+async def upgrade(dsn: str, schema: migrate.Schema, folder: Path) -> None:
+    """Give the database the schema of a next release."""
+    newer = folder / f"next-{schema}"
+    if not newer.exists():
+        shutil.copytree(migrate.folder(schema), newer)
+        (newer / "9001_next.sql").write_text(f"-- What the next release has.\n{NEWER[schema]}\n")
+    async with EmbeddedServer.of_dsn(dsn) as server:
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(migrate, "folder", lambda schema: newer)
+            assert await asyncio.to_thread(migrate.migrate, server.dsn, schema) == ["9001_next"]
+
+
 @pytest.mark.long
-async def test_gatherers_replaced_one_after_another_leave_no_gap() -> None:
-    """The upgrade's runbook, under load: stop, migrate, start; the next one when the check between says so."""
+async def test_gatherers_replaced_one_after_another_leave_no_gap(open_folder: Path) -> None:
+    """The upgrade's runbook, under load: stop, migrate, start; the next one when the check between says so.
+
+    The schema is that of a next release, the code this one's: the way back, before `--post`, is the same.
+    """
     async with running(Plan(simulator=("--markets", "12", "--rate", "800"))) as fleet:
         urls = [f"http://127.0.0.1:{fleet.ports[name]}" for name in (*fleet.plan.gatherers, "deduplicator")]
         await asyncio.sleep(3)
         for name in fleet.plan.gatherers:
             assert await fleet.terminate(name) == 0, fleet.log_tail(name)
+            await upgrade(fleet.gatherer_dsn(name), "gatherer", open_folder)
             command = [sys.executable, "-m", "fleet", "migrate", "--config", str(fleet.config(name))]
             await asyncio.to_thread(subprocess.run, command, check=True)
             fleet.start_gatherer(name)
@@ -147,6 +175,7 @@ async def test_gatherers_replaced_one_after_another_leave_no_gap() -> None:
                     await asyncio.sleep(0.2)
             await covers_again(fleet, name)
         assert await fleet.terminate("deduplicator") == 0
+        await upgrade(fleet.production_dsn, "production", open_folder)
         fleet.start_deduplicator()
         checks = await judge(fleet, strict=True)
         assert_equal(checks)

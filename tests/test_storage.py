@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import random
+import shutil
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -59,7 +60,9 @@ async def test_migrations_apply_once_and_a_foreign_schema_is_refused(server: Dat
     with pytest.raises(SchemaMismatch, match="older than the code"):
         await migrate.check(connection, schema, "fleet migrate")
     await connection.execute("UPDATE _yoyo_migration SET migration_id = $1 WHERE migration_id = '9999_future'", last)
-    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9999_future')")
+    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9998_future')")
+    await migrate.check(connection, schema, "fleet migrate")
+    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('y', '9999_x.post')")
     with pytest.raises(SchemaMismatch, match="newer than the code"):
         await migrate.check(connection, schema, "fleet migrate")
     await connection.close()
@@ -180,6 +183,35 @@ async def test_metadata_changes_leave_a_history(production: asyncpg.Connection) 
     rows = await production.fetch("SELECT field, old, new FROM market_changes ORDER BY field")
     assert [tuple(r) for r in rows] == [("result", '""', '"yes"'), ("status", '"active"', '"finalized"')]
     assert await production.fetchval("SELECT result FROM markets") == "yes"
+
+
+async def test_post_migrations_wait_until_they_are_asked_for(
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The code works before and behind them; the release before works with the next one's, but for those."""
+    former = migrate.folder("gatherer")
+    newer = tmp_path / "newer"
+    shutil.copytree(former, newer)
+    (newer / "9001_more.sql").write_text("-- More.\nALTER TABLE sessions ADD COLUMN more text;\n")
+    (newer / "9002_less.post.sql").write_text("-- Less.\nALTER TABLE sessions DROP COLUMN url;\n")
+    (newer / "9003_again.sql").write_text("-- Again.\nCREATE TABLE again ();\n")
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    connection = await asyncpg.connect(server.dsn)
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "folder", lambda schema: newer)
+        with pytest.raises(SchemaMismatch, match="lacks 9001_more"):
+            await migrate.check(connection, "gatherer", "")
+        applied = await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+        assert applied == ["9001_more", "9003_again"]
+        await migrate.check(connection, "gatherer", "")
+    await migrate.check(connection, "gatherer", "")  # the former release, on the newer one's schema
+    with monkeypatch.context() as patched:
+        patched.setattr(migrate, "folder", lambda schema: newer)
+        assert await asyncio.to_thread(lambda: migrate.migrate(server.dsn, "gatherer", post=True)) == ["9002_less.post"]
+        await migrate.check(connection, "gatherer", "")
+    with pytest.raises(SchemaMismatch, match=r"newer than the code \(has 9002_less.post\)"):
+        await migrate.check(connection, "gatherer", "")
+    await connection.close()
 
 
 def test_every_migration_is_a_numbered_file() -> None:

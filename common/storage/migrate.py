@@ -1,4 +1,9 @@
-"""Creating and upgrading a schema: numbered SQL files, applied in order by yoyo-migrations."""
+"""Creating and upgrading a schema: numbered SQL files, applied in order by yoyo-migrations.
+
+A file `NNNN_name.sql` is applied before a release's code starts, and leaves all that the release before it needs: both
+run on the schema, so that processes are upgraded one by one and may go back. `NNNN_name.post.sql` takes away what only
+the former release needed, and is applied once no process runs that any more; nothing goes back behind it.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +24,22 @@ def folder(schema: Schema) -> Path:
     return Path(__file__).parent / "migrations" / schema
 
 
-def names(schema: Schema) -> list[str]:
-    """The migrations of a schema, in order."""
-    return sorted(file.stem for file in folder(schema).glob("*.sql"))
+def names(schema: Schema, *, post: bool = True) -> list[str]:
+    """The migrations of a schema, in order; without `post` only those before the code."""
+    found = sorted(file.stem for file in folder(schema).glob("*.sql"))
+    return [name for name in found if post or not is_post(name)]
 
 
-def migrate(dsn: str, schema: Schema) -> list[str]:
-    """Bring the database to the code's schema; returns the names of what was applied. Not for use in an event loop."""
+def is_post(name: str) -> bool:
+    """Whether a migration is for when no process runs the release before it."""
+    return name.endswith(".post")
+
+
+def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
+    """Bring the database to the code's schema; returns the names of what was applied. Not for use in an event loop.
+
+    With `post` also what the release before can no longer work with.
+    """
     from yoyo import get_backend, read_migrations
 
     parts = urlsplit(dsn)
@@ -35,7 +49,7 @@ def migrate(dsn: str, schema: Schema) -> list[str]:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise StorageError(f"the database cannot be reached: {without_password(dsn, lines[0])}") from None
     try:
-        migrations = read_migrations(str(folder(schema)))
+        migrations = read_migrations(str(folder(schema))).filter(lambda migration: post or not is_post(migration.id))
         with backend.lock(timeout=60):
             pending = backend.to_apply(migrations)
             applied = [migration.id for migration in pending]
@@ -46,14 +60,16 @@ def migrate(dsn: str, schema: Schema) -> list[str]:
 
 
 async def check(connection: asyncpg.Connection, schema: Schema, command: str) -> None:
-    """Raise `SchemaMismatch` unless the database has exactly the code's migrations; `command` mends it."""
+    """Raise `SchemaMismatch` unless the code can work with the database; `command` mends it.
+
+    It must have what is applied before the code. What a newer release has applied before *its* code does no harm.
+    """
     if await connection.fetchval("SELECT to_regclass('_yoyo_migration')") is None:
         raise SchemaMismatch(f"the database has no {schema} schema yet; run: {command}")
     present = {row["migration_id"] for row in await connection.fetch("SELECT migration_id FROM _yoyo_migration")}
-    wanted = set(names(schema))
-    if missing := sorted(wanted - present):
+    if missing := sorted(set(names(schema, post=False)) - present):
         raise SchemaMismatch(f"the database's schema is older than the code (lacks {missing[0]}); run: {command}")
-    if extra := sorted(present - wanted):
+    if extra := sorted(name for name in present - set(names(schema)) if is_post(name)):
         raise SchemaMismatch(
             f"the database's schema is newer than the code (has {extra[0]}); install the newer release"
         )

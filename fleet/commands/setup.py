@@ -79,21 +79,23 @@ def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
 
 @main.command()
 @CONFIG
-def migrate(config_file: Path) -> None:
-    """Create or upgrade the database that the file names."""
+@click.option("--post", is_flag=True, help="also what the release before cannot work with: once nothing runs it")
+def migrate(config_file: Path, post: bool) -> None:
+    """Create or upgrade the database that the file names; the release before still works with it, but for --post."""
     try:
         config = load_any(config_file)
     except FleetError as error:
         cli.fail(error)
 
+    schema: Schema = "production" if isinstance(config, DeduplicatorConfig) else "gatherer"
+
     async def work() -> list[str]:
-        schema: Schema = "production" if isinstance(config, DeduplicatorConfig) else "gatherer"
         database = config.production if isinstance(config, DeduplicatorConfig) else config.database
         dsn = database.dsn.get_secret_value()
         if embedded.is_embedded(dsn):
             async with embedded.EmbeddedServer.of_dsn(dsn) as server:
-                return await asyncio.to_thread(migrate_schema, server.dsn, schema)
-        return await asyncio.to_thread(migrate_schema, dsn, schema)
+                return await asyncio.to_thread(migrate_schema, server.dsn, schema, post=post)
+        return await asyncio.to_thread(migrate_schema, dsn, schema, post=post)
 
     applied = to_end(work())
     print("\n".join(f"applied {name}" for name in applied) or "the schema is current")
