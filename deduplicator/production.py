@@ -22,6 +22,7 @@ from common.errors import Fenced, StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import channels, rest_books
+from deduplicator.lags import Lag
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import I64, pack_content
@@ -215,6 +216,13 @@ class Production:
 
     # -- the transaction ---------------------------------------------------------------------------------------
 
+    async def note_lags(self, lags: list[Lag]) -> None:
+        """Add to what is known of how long changes took."""
+        rows = [(datetime_of_ms(lag.hour_ms), *lag[1:]) for lag in lags]
+        async with self._using, self._db.transaction():
+            await self._lock_as_read()
+            await self._db.executemany(SQL["note_lag"], rows)
+
     async def store(self, changes: Changes, batches: list[Batches]) -> None:
         """Store one step and move the cursors. `batches`: those that the step used."""
         async with self._using:
@@ -230,6 +238,10 @@ class Production:
             await self._apart(changes)
             self.refused += await channels.store(db, batches)
             await rest_books.store(db, batches)
+            for batch in batches:
+                for name in batch.unknown_fields:
+                    at = datetime_of_us(batch.received_us)
+                    await db.execute(SQL["note_unknown_field"], batch.copy.gatherer, name, at)
             for account in changes.accounts:
                 await db.execute(
                     SQL["add_account"],

@@ -51,6 +51,8 @@ class Batches:
     rest_books: Sequence[Any] = ()
     received_us: int = 0
     frames: int = 0
+    unknown_fields: Sequence[str] = ()
+    """Fields that the exchange sends and no row keeps, first come across in these batches: `TYPE.FIELD`."""
 
 
 class MissingBatch(StorageError):
@@ -138,6 +140,7 @@ class Reader:
         result = Batches(
             copy, self._numbers, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows)
         )
+        result.unknown_fields = [name.partition(":")[2] for row in rows for name in row["unknown_fields"]]
         times = [row["loaded_at"] for row in rows]
         stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
         if any(row["delta_rows"] for row in rows):

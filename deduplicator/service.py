@@ -19,6 +19,7 @@ from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect, owned
 from deduplicator.archive.exporter import Exporter
 from deduplicator.checkpoints import Checkpoints
+from deduplicator.lags import PRODUCTION, Lags
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
@@ -36,6 +37,7 @@ from deduplicator.time_lines import TimeLines
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0
 TIME_LINES_S: Final = 1.0
+LAGS_S: Final = 10.0  # what was counted since is lost with the process: it is a measure, not a promise
 IDLE_STEP_S: Final = 0.25
 UNKNOWN_POLLS: Final = 3
 
@@ -54,6 +56,7 @@ class Deduplicator:
         self._failure = ""
         self._steps_tried = 0
         self.totals = Totals()
+        self._lags = Lags()
 
     async def run(self) -> None:
         """Until SIGTERM, or until another deduplicator takes over."""
@@ -150,8 +153,12 @@ class Deduplicator:
             merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
         stepped = lined = 0.0
+        noted = time.monotonic()
         while not stopped.is_set():
             began = time.monotonic()
+            if began - noted > LAGS_S:
+                noted = began
+                await production.note_lags(self._lags.take())
             if began - lined > TIME_LINES_S:
                 lined = began
                 await time_lines.follow(_now_ms())
@@ -161,6 +168,7 @@ class Deduplicator:
                 await self._step(production, merger, batches, sources)
             if not batches:
                 await asyncio.sleep(self.config.merge.poll / 1000)
+        await production.note_lags(self._lags.take())
 
     # -- merging -----------------------------------------------------------------------------------------------
 
@@ -179,7 +187,11 @@ class Deduplicator:
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
             await production.store(changes, used)
-            self.totals.add(changes, used, _now_ms())
+            now_ms = _now_ms()
+            self.totals.add(changes, used, now_ms)
+            self._lags.add(PRODUCTION, changes.new.exchange_ms, now_ms)
+            for copy in (batch.copy for batch in used):
+                self._lags.add(copy.gatherer, copy.deltas.exchange_ms, copy.deltas.received_us // 1000)
             self._checkpoints.count(changes.new.market)
         await sources.stored(changes.accounts, changes.stalled)
 

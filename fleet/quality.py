@@ -6,6 +6,7 @@ gatherer holds is in a gap. Everything is as production knows it now: a heal mak
 
 from __future__ import annotations
 
+import statistics
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
@@ -13,9 +14,11 @@ from typing import Any, Final
 
 import asyncpg
 
+from deduplicator.lags import percentile
 from fleet.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
+PRODUCTION: Final = "production"
 AVAILABLE, DEGRADED, MISSING = "available", "degraded", "missing"
 WORST_MAX: Final = 50
 UNCOVERED_S: Final = 0.0005
@@ -48,8 +51,24 @@ class Market:
 
 
 @dataclass
+class Lag:
+    """Milliseconds from the exchange's time of a change to its receipt by a gatherer, or to its commit in production.
+
+    `p50_ms` and `p99_ms` are ends of powers of two that half, and 99 of a hundred, stayed below. `least_ms` is the
+    network's least and the error of the clock: a gatherer's that is far from the others' tells of its clock.
+    """
+
+    changes: int
+    least_ms: int
+    p50_ms: int
+    p99_ms: int
+    most_ms: int
+
+
+@dataclass
 class Report:
-    """A day. `hours`: seconds by copies for each hour, 0 the uncovered."""
+    """A day. `hours`: seconds by copies for each hour, 0 the uncovered. `lags`: by gatherer, and of `production`.
+    `unknown_fields`: what the exchange sends and no row keeps, and since when."""
 
     day: datetime
     made_at: datetime
@@ -57,6 +76,14 @@ class Report:
     hours: list[dict[int, float]]
     checks: dict[str, tuple[int, int]]
     counts: dict[str, int]
+    lags: dict[str, Lag] = field(default_factory=dict)
+    unknown_fields: dict[str, datetime] = field(default_factory=dict)
+
+    def clock_offsets_ms(self) -> dict[str, int]:
+        """Of each gatherer, its least lag less the middle one of all: how far its clock seems to be ahead."""
+        least = {name: lag.least_ms for name, lag in self.lags.items() if name != PRODUCTION}
+        middle = statistics.median_low(least.values()) if least else 0
+        return {name: value - middle for name, value in least.items()}
 
     def seconds_by_copies(self) -> dict[int, float]:
         """Market-seconds of the day by how many gatherers held them; 0: nobody."""
@@ -87,6 +114,9 @@ class Report:
             "hours": [{str(n): round(s, 3) for n, s in hour.items()} for hour in self.hours],
             "gap_reasons": self.reasons(),
             "checks": {name: {"compared": c, "failed": f} for name, (c, f) in self.checks.items()},
+            "lags": {name: asdict(lag) for name, lag in self.lags.items()},
+            "clock_offsets_ms": self.clock_offsets_ms(),
+            "unknown_fields": {name: at.isoformat() for name, at in self.unknown_fields.items()},
             **self.counts,
             "worst": [
                 {**asdict(market), "uncovered": round(market.uncovered, 3), "condition": market.condition}
@@ -107,7 +137,28 @@ async def report(connection: asyncpg.Connection, day: datetime, made_at: datetim
             for row in await connection.fetch(SQL["report_checks"], day, until)
         }
         counts = dict(await connection.fetchrow(SQL["report_counts"], day, until))
-    return Report(day, made_at, markets, hours, checks, counts)
+        lags = _lags(await connection.fetch(SQL["report_lags"], day, until))
+        fields = {row["field"]: row["first_seen"] for row in await connection.fetch(SQL["report_fields"], until)}
+    return Report(day, made_at, markets, hours, checks, counts, lags, fields)
+
+
+def _lags(rows: list[asyncpg.Record]) -> dict[str, Lag]:
+    by_name: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    least: dict[str, int] = {}
+    for row in rows:
+        name = row["name"] or PRODUCTION
+        by_name[name].append((row["from_ms"], row["changes"], row["most_ms"]))
+        least[name] = min(least.get(name, row["least_ms"]), row["least_ms"])
+    return {
+        name: Lag(
+            sum(changes for _, changes, _ in counted),
+            least[name],
+            percentile(counted, 0.5),
+            percentile(counted, 0.99),
+            max(most_ms for *_, most_ms in counted),
+        )
+        for name, counted in by_name.items()
+    }
 
 
 async def _markets(connection: asyncpg.Connection, start: datetime, end: datetime) -> list[Market]:

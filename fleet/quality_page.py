@@ -24,6 +24,11 @@ def page(report: Report) -> str:
     total = sum(report.seconds_by_copies().values()) or 1.0
     copies = [(_held(n), f"{s:,.1f}", f"{100 * s / total:.4f} %") for n, s in report.seconds_by_copies().items()]
     checks = [(name, f"{c:,}", f"{f:,}") for name, (c, f) in report.checks.items()]
+    ahead = report.clock_offsets_ms()
+    lags = [
+        (name, f"{lag.changes:,}", lag.least_ms, lag.p50_ms, lag.p99_ms, lag.most_ms, ahead.get(name, "–"))
+        for name, lag in report.lags.items()
+    ]
     worst = [(m["ticker"], m["condition"], f"{m['uncovered']:,.3f}", ", ".join(m["reasons"])) for m in shown["worst"]]
     counts = [(name.replace("_", " "), f"{value:,}") for name, value in report.counts.items()]
     parts = [
@@ -34,8 +39,12 @@ def page(report: Report) -> str:
         _table(("held by", "market-seconds", "share"), copies),
         "<h2>Checks</h2>",
         _table(("check", "compared", "failed"), checks),
+        "<h2>Milliseconds from the exchange</h2>",
+        _table(("to", "changes", "least", "half below", "99 % below", "most", "clock ahead of the others by"), lags),
         "<h2>Counts</h2>",
         _table(("", ""), counts),
+        "<h2>Fields that no row keeps</h2>",
+        _table(("field", "since"), list(shown["unknown_fields"].items())),
         "<h2>Markets that lack most</h2>",
         _table(("ticker", "condition", "seconds not recorded", "reasons"), worst),
     ]

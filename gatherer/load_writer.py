@@ -38,6 +38,8 @@ from gatherer.journal.segments import lane_folder, lanes_present
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
+UNKNOWN_FIELD: Final = "unknown_field:"
+"""How fields that no row keeps are told of among a batch's alarms: readers know them by it."""
 NUMBERS_USED: Final = timedelta(hours=24)
 """A market's number is used so long after it was asked for, and then asked for again: retention counts on it."""
 LOADED_FILE: Final = "loaded.json"
@@ -210,7 +212,7 @@ class BatchWriter:
                 len(rows.deltas),
                 rows.delta_frames_quarantined,
                 received_us,
-                json.dumps(rows.alarms),
+                json.dumps({**rows.alarms, **{UNKNOWN_FIELD + name: 1 for name in rows.unknown_fields}}),
                 stored_at,
             )
             await self._deltas(rows, batch, numbers, stored_us)

@@ -33,6 +33,7 @@ from gatherer.crew.reports import LoaderReport, line
 from gatherer.derive import rows, state, stretch
 from gatherer.derive.columns import Columns
 from gatherer.derive.derivation import Derivation
+from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
@@ -54,6 +55,7 @@ class _Read:
     begins: Place
     chunk: Chunk
     parts: list[Record | Columns]
+    unknown_fields: list[str]
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Loader:
         self._folder = lane_folder(config.journal.dir, lane)
         self._suspicion = Suspicion(config.load.batch_records)
         self._refused: dict[tuple[int, int], str] = {}
+        self._fields = FieldWatch()
         self._summarizer = Summarizer(dsn)
         self._at = Place(0, 0)
 
@@ -159,7 +162,9 @@ class Loader:
         """What comes next, decoded; None if there is nothing new. It touches neither the database nor the state."""
         begins = reader.place
         chunk = reader.read(self._suspicion.limit)
-        return None if chunk is None else _Read(begins, chunk, list(stretch.prepare(chunk.items)))
+        if chunk is None:
+            return None
+        return _Read(begins, chunk, list(stretch.prepare(chunk.items)), self._fields.look(chunk.items))
 
     def _derive(self, read: _Read, derivation: Derivation) -> _Batch:
         """The rows of what was read. It touches neither the database nor the loop."""
@@ -178,6 +183,9 @@ class Loader:
             self._refused[chunk.segment, refused.end] = reason
             log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
         self._apply(derivation, chunk.segment, chunk.items, read.parts)
+        for name in read.unknown_fields:
+            log.get().warning("unknown_field", field=name)
+        derivation.out.unknown_fields += read.unknown_fields
         return _Batch(read.begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
 
     async def _write(self, writer: BatchWriter, batch: _Batch) -> None:

@@ -46,6 +46,16 @@ def value(metrics: str, name: str) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in metrics.splitlines() if line.startswith(name))
 
 
+async def reported(config: str, folder: Path) -> dict[str, Any]:
+    """The lags of the quality report of today, and of yesterday if that was an hour ago."""
+    lags: dict[str, Any] = {}
+    for day in {f"{datetime.now(UTC) - timedelta(hours=n):%Y-%m-%d}" for n in (0, 1)}:
+        code, made = await fleet_command("report", "--config", config, "--day", day, "--output", str(folder))
+        assert code == 0, made
+        lags = max(lags, made[0]["lags"], key=len)
+    return lags
+
+
 async def browse(config: str, truth: Truth, ticker: str) -> None:
     """Markets, one market, the library's queries, and what comes in."""
     code, listed = await fleet_command("markets", "--config", config, "--sort", "volume")
@@ -116,6 +126,13 @@ async def test_a_running_fleet_answers_its_operator() -> None:
             (side, str(price)): str(size) for (side, price), size in truth.books[ticker].items()
         }
         await browse(config, truth, ticker)
+        async with asyncio.timeout(60):
+            while (lags := await reported(config, fleet.folder)).get("production", {}).get("changes") != len(
+                truth.deltas
+            ):
+                await asyncio.sleep(0.5)
+        assert lags.keys() == {"production", *plan.gatherers}
+        assert all(lag["least_ms"] <= lag["p50_ms"] <= lag["p99_ms"] <= lag["most_ms"] for lag in lags.values())
         for name in plan.gatherers:
             assert await fleet.terminate(name) == 0, fleet.log_tail(name)
         code, exported = await fleet_command("export", "--now", "--config", config)

@@ -68,7 +68,7 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
     async with running(plan) as fleet:
         await asyncio.sleep(2)
         for type_, msg in odd:
-            await fleet.fault("odd", ticker="KXSIM-0-T0.00", type=type_, msg=msg)
+            await fleet.fault("odd", ticker="KXSIM-0-T0.00", type=type_, msg={**msg, "hint": 1})
             await asyncio.sleep(0.3)
         await fleet.fault("raw", key="gatherer-a", channel="orderbook_delta", text="this is no JSON {")
         await fleet.fault("raw", key="gatherer-b", channel="orderbook_delta", text='{"type":"brand_new","msg":{}}')
@@ -82,6 +82,7 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
             )
         }
         total = await connection.fetchval("SELECT count(*) FROM quarantine")
+        fields = await connection.fetch("SELECT DISTINCT field FROM store.unknown_fields")
         gaps = await connection.fetch("SELECT ticker, reason FROM coverage_gaps WHERE reason <> 'before_subscription'")
         tiny_price = await connection.fetchval("SELECT count(*) FROM orderbook_deltas WHERE price = 0.0001")
         tiny_size = await connection.fetchval("SELECT count(*) FROM orderbook_deltas WHERE abs(delta) = 0.01")
@@ -90,6 +91,7 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
         )
         await connection.close()
         assert total == 3 * len(odd) + 2, reasons
+        assert [row["field"] for row in fields] == ["orderbook_delta.hint"]
         assert {g["ticker"] for g in gaps} <= {"KXSIM-0-T0.00"}
         assert {g["reason"] for g in gaps} <= {"quarantined"}
         assert gaps, "a numbered frame that nobody could read may have hidden a change"

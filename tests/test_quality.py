@@ -11,8 +11,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from common.numbers import ms_of_datetime
 from deduplicator.archive.bucket import Bucket
-from fleet import quality, quality_files
+from deduplicator.lags import Lag
+from fleet import quality, quality_files, quality_page
 from tests.archive_case import OLD, Site, running_site
 
 HOUR = timedelta(hours=1)
@@ -74,6 +76,37 @@ async def test_every_second_is_counted_once(site: Site) -> None:
     sound = quality.Report(OLD, OLD, made.markets[:1], [], {"books": (10, 0)}, {})
     assert sound.condition == "available"
     assert quality.Report(OLD, OLD, made.markets[:1], [], {"books": (10, 1)}, {}).condition == "degraded"
+
+
+async def test_lags_and_clocks_are_told(site: Site) -> None:
+    """Added up over hours and instances of a gatherer; a clock that is behind shows against the others'."""
+    await site.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g2', gen_random_uuid())")
+    hour = ms_of_datetime(OLD)
+    first = [Lag(hour, 0, 64, 90, 70, 120), Lag(hour, 1, 8, 100, 9, 15), Lag(hour, 2, 8, 40, 8, 15)]
+    later = [Lag(hour, 0, 64, 5, 66, 90), Lag(hour, 0, 1024, 5, 1100, 1500), Lag(hour, 3, -1, 100, -200, -150)]
+    beside = [Lag(hour + 3_600_000, 4, 16, 60, 16, 30), Lag(hour - 3_600_000, 4, 4096, 999, 5000, 5000)]
+    for part in (first, later, beside):
+        await site.production.note_lags(part)
+    made = await quality.report(site.db, OLD, OLD)
+    assert made.lags == {
+        "production": quality.Lag(100, 66, 120, 1500, 1500),
+        "g1": quality.Lag(100, 9, 15, 15, 15),
+        "g2": quality.Lag(100, 8, 30, 30, 30),
+        "g3": quality.Lag(100, -200, -150, -150, -150),
+    }
+    assert made.clock_offsets_ms() == {"g1": 1, "g2": 0, "g3": -208}
+    assert made.shown()["clock_offsets_ms"]["g3"] == -208 and "-208" in quality_page.page(made)
+
+
+async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
+    """By whichever gatherer came across it first."""
+    for gatherer, day in ((1, 1), (2, 0)):
+        at = OLD + timedelta(days=day, hours=1)
+        await site.db.execute("INSERT INTO store.unknown_fields VALUES ($1, 'trade.flags', $2, $2)", gatherer, at)
+    assert not (await quality.report(site.db, OLD - timedelta(days=1), OLD)).unknown_fields
+    made = await quality.report(site.db, OLD, OLD)
+    assert made.unknown_fields == {"trade.flags": OLD + HOUR}
+    assert "trade.flags" in quality_page.page(made) and "trade.flags" in made.shown()["unknown_fields"]
 
 
 async def test_its_files_say_the_same(site: Site, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
     if as_json:
         show([shown], as_json, "")
         return
-    kept = ("day", "condition", "markets", "market_seconds_by_copies", "gap_reasons", "checks")
+    kept = ("day", "condition", "markets", "market_seconds_by_copies", "gap_reasons", "checks", "clock_offsets_ms")
     show([{"": name, " ": shown[name]} for name in kept], as_json, "Quality")
     for file in files:
         print(file)

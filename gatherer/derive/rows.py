@@ -186,6 +186,7 @@ class Rows:
     quarantine: list[QuarantineRow] = field(default_factory=list)
     breaks: list[BreakRow] = field(default_factory=list)
     requests: list[SnapshotRequest] = field(default_factory=list)
+    unknown_fields: list[str] = field(default_factory=list)
 
     frames: int = 0
     delta_frames: int = 0

@@ -1,0 +1,77 @@
+"""Fields that the exchange has begun to send and that no row keeps: looked for in a few frames of what is loaded.
+
+They are in the journal all the same; who knows of one can write it into rows, and load again. Lifecycle messages are
+kept whole. Source of the names: kalshi-api facts, section 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import msgspec
+
+from gatherer.journal.format import Block, Record
+
+FRAMES_AT_ONCE: Final = 64  # of a chunk: what a field costs to find must not be felt
+NAMES_MAX: Final = 100
+_HEAD: Final = frozenset(("type", "sid", "seq", "msg", "id", "sending_ts_ms"))
+_MARKET: Final = ("market_ticker", "market_id")
+KNOWN: Final = {
+    "orderbook_snapshot": frozenset((*_MARKET, "yes_dollars_fp", "no_dollars_fp")),
+    "orderbook_delta": frozenset(
+        (*_MARKET, "price_dollars", "delta_fp", "side", "ts", "ts_ms", "client_order_id", "subaccount")
+    ),
+    "trade": frozenset(
+        ("market_ticker", "trade_id", "yes_price_dollars", "no_price_dollars", "count_fp", "taker_side")
+        + ("taker_outcome_side", "taker_book_side", "is_block_trade", "ts", "ts_ms")
+    ),
+    "ticker": frozenset(
+        (*_MARKET, "price_dollars", "yes_bid_dollars", "yes_ask_dollars", "yes_bid_size_fp", "yes_ask_size_fp")
+        + ("volume_fp", "open_interest_fp", "dollar_volume", "dollar_open_interest", "last_trade_size_fp")
+        + ("ts", "ts_ms", "time")
+    ),
+}
+_DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class FieldWatch:
+    """What one loader has come across. A field is told once."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+        self._turn = 0
+
+    def look(self, items: Iterable[Record | Block]) -> list[str]:
+        """Fields not told before, as `TYPE.FIELD`, in a few of these frames; other ones at each call."""
+        found = []
+        for frame in self._some([item for item in items if isinstance(item, Block)]):
+            for name in _unknown(frame):
+                if name not in self._told and len(self._told) < NAMES_MAX:
+                    self._told.add(name)
+                    found.append(name)
+        return found
+
+    def _some(self, blocks: list[Block]) -> Iterator[bytes]:
+        step = max(sum(map(len, blocks)) // FRAMES_AT_ONCE, 1)
+        number = self._turn % step
+        self._turn += 1
+        for block in blocks:
+            if number < len(block):
+                ends = block.lengths.cumsum(dtype="i8").tolist()
+                for at in range(number, len(block), step):
+                    yield bytes(block.frames[ends[at - 1] if at else 0 : ends[at]])
+                    number += step
+            number -= len(block)
+
+
+def _unknown(frame: bytes) -> list[str]:
+    try:
+        head = _DECODER.decode(frame)
+        type_ = msgspec.json.decode(head.get("type", b'""'), type=str)
+        if type_ not in KNOWN:
+            return []  # quarantined, or kept whole
+        msg = _DECODER.decode(head.get("msg", b"{}"))
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []  # quarantined
+    return [f"{type_}.{name}" for name in (*(head.keys() - _HEAD), *(msg.keys() - KNOWN[type_]))]
