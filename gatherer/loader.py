@@ -97,7 +97,7 @@ class Loader:
             return await self._try(stopped)
         finally:
             summarizing.cancel()
-            await asyncio.wait([summarizing])
+            await asyncio.gather(summarizing, return_exceptions=True)
 
     async def _try(self, stopped: asyncio.Event) -> bool:
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
@@ -132,7 +132,9 @@ class Loader:
         try:
             while True:
                 finishing = stopped.is_set() or self._drain
-                read = await (reading or asyncio.to_thread(self._read, reader))
+                read = None if reading is None else await reading
+                if read is None:  # what was looked for ahead may have come since: whoever ends must have seen it
+                    read = await asyncio.to_thread(self._read, reader)
                 reading = None
                 if read is not None and not self._suspicion.searching:
                     reading = asyncio.create_task(asyncio.to_thread(self._read, reader), name="read")

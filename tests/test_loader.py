@@ -1,0 +1,74 @@
+"""The loader reads ahead of what it derives, and ends only when it has seen everything that was written before."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.storage import migrate
+from gatherer.journal.format import Kind, SessionOpened
+from gatherer.journal.writer import JournalWriter
+from gatherer.loader import Loader
+from tests.databases import Database as Shared
+from tests.test_form import FRAME, MSG, wire
+
+
+class Recorder:
+    """A journal with one session, to which changes are written."""
+
+    def __init__(self, folder: Path) -> None:
+        exchange = Exchange(rest_url="http://x", key_id="x", private_key_file=folder / "x")
+        self.config = GathererConfig(
+            gatherer_id="g",
+            kalshi=exchange,
+            database=Database(dsn="embedded:x"),
+            journal=JournalConfig(dir=folder / "journal"),
+        )
+        self.journal = JournalWriter(self.config.journal, 0)
+        self.journal.append_struct(Kind.OPENED, 1, SessionOpened("orderbook", 1, "ws://x", clock_proven=True))
+        self._inbox = self.journal.inbox(1, 0)
+        self.seq = 0
+
+    def write(self, changes: int) -> None:
+        """So many more."""
+        for _ in range(changes):
+            self.seq += 1
+            now_us = time.time_ns() // 1000
+            frame = FRAME | {"seq": self.seq, "sending_ts_ms": now_us // 1000, "msg": MSG | {"ts_ms": now_us // 1000}}
+            self._inbox.frames.append(wire(frame))
+            self._inbox.monos_ns.append(now_us * 1000)
+        self.journal.flush()
+
+
+@pytest.mark.parametrize("more", [1, 500])
+async def test_what_was_written_before_it_was_asked_to_end_is_loaded(server: Shared, tmp_path: Path, more: int) -> None:
+    """Even if the look ahead was too early to see it."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    recorder, stopped, looks = Recorder(tmp_path), asyncio.Event(), []
+    loop = asyncio.get_running_loop()
+
+    class Watched(Loader):
+        def _read(self, reader: Any) -> Any:
+            read = super()._read(reader)
+            looks.append(read)
+            if read is None and recorder.seq == 700:
+                recorder.write(more)  # right behind the look, and then the end is asked for
+                loop.call_soon_threadsafe(stopped.set)
+                while not stopped.is_set():
+                    time.sleep(0.001)
+            return read
+
+    recorder.write(700)
+    loader = Watched(recorder.config, server.dsn, 0, drain=False, tell=lambda report: None)
+    assert not await asyncio.wait_for(loader.run(stopped), 60)
+    connection = await asyncpg.connect(server.dsn)
+    assert await connection.fetchval("SELECT count(*) FROM deltas") == 700 + more
+    batches = await connection.fetch("SELECT batch FROM batches ORDER BY batch")
+    assert [row["batch"] for row in batches] == list(range(1, len(batches) + 1))
+    await connection.close()
