@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -217,3 +219,13 @@ def test_different_tickers_are_never_one(monkeypatch: pytest.MonkeyPatch) -> Non
     assert FORM is not None
     frames = [change(market_ticker=name) for name in ("KXA-1", "KXA-2", "KXA-1", "KXA-3")]
     assert {n: values[-1] for n, values in read(FORM, frames).items()} == {0: "KXA-1", 2: "KXA-1"}
+
+
+def test_real_frames_are_read_by_their_form(recordings: list[Path]) -> None:
+    """Every change of a recording, as the decoder reads it."""
+    with gzip.open(recordings[0], "rt") as lines:
+        events = (json.loads(line)["event"] for line in lines)
+        frames = [wire(event) for event in events if event["type"] == "orderbook_delta"]
+    form = learn(frames[0])
+    assert form is not None and len(frames) > 1000
+    assert read(form, frames) == dict(enumerate(map(decoded, frames)))
