@@ -181,6 +181,26 @@ def test_whatever_is_read_is_what_the_decoder_reads() -> None:
     assert read_count > 500
 
 
+def test_nothing_is_read_beyond_what_there_is() -> None:
+    """Frames with as many commas as a change, wherever they stand; alone, and behind or before empty ones."""
+    rng = random.Random(6)
+    nested = wire(FRAME | {"more": {str(n): True for n in range(3)}})
+    for sample in (change(), change(sending_ts_ms=None), nested):
+        form = learn(sample)
+        assert form is not None
+        commas, long = sample.count(b","), sample.replace(b"KXAAA-26NOV21-T5", b"K" * 64)
+        for _ in range(400):
+            length = rng.choice((30, 40, 60, 300))
+            middle = bytearray(rng.choice(b'x":{1') for _ in range(length))
+            places = range(length - commas, length) if rng.random() < 0.5 else rng.sample(range(length), commas)
+            for at in places:
+                middle[at] = ord(",")
+            frame = bytes(b'{"type":"orderbook_delta' + middle + b"}\n")
+            for frames in ([frame], [b"", b"", frame], [frame, b""], [sample, frame], [long, frame], [frame, sample]):
+                assert set(read(form, frames)) == {n for n, each in enumerate(frames) if each in (sample, long)}
+    assert learn(wire(FRAME | {"more": {str(n): True for n in range(30)}})) is None, "too much text between values"
+
+
 def test_a_form_is_learned_from_what_the_known_ones_do_not_fit() -> None:
     """Another order of keys, a new key: read at once from then on, whatever came before."""
     forms = Forms()

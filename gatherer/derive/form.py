@@ -26,7 +26,9 @@ from gatherer.derive.rows import NO, YES
 
 Array = npt.NDArray[Any]
 TEXT_BYTES_MAX: Final = 64
-PADDING: Final = bytes(TEXT_BYTES_MAX)  # a window may reach behind the last frame
+LITERAL_BYTES_MAX: Final = 64
+PADDING: Final = b" " * (TEXT_BYTES_MAX + LITERAL_BYTES_MAX + 64)
+"""What is no change may have its commas anywhere: then windows reach so far beyond the frames, on either side."""
 WORD: Final = np.dtype("<u8")
 QUOTE, COMMA, SPACE, BACKSLASH, LINE_FEED = b'", \\\n'
 NUMBERS: Final = ("sid", "seq", "ts_ms", "sending_ts_ms")
@@ -58,13 +60,13 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 class Text:
-    """Frames behind one another, as bytes and as words; `starts` and `ends` are where each begins and ends."""
+    """Frames behind one another, as `bytes` and as words; `starts` and `ends` are where each begins and ends."""
 
     def __init__(self, frames: Iterable[bytes | memoryview], lengths: Array) -> None:
-        self._padded = b"".join((*frames, PADDING))
-        self.ends = np.cumsum(lengths)
+        self._padded = b"".join((PADDING, *frames, PADDING))
+        self.ends = np.cumsum(lengths) + len(PADDING)
         self.starts = self.ends - lengths
-        self.bytes = np.frombuffer(self._padded, np.uint8)[: len(self._padded) - len(PADDING)]
+        self.bytes = np.frombuffer(self._padded, np.uint8)
 
     @functools.cached_property
     def _commas(self) -> Array:
@@ -165,7 +167,9 @@ class Form:
         form = cls(frame)
         known = [name for name in form._names if name in KNOWN]
         anchored = all(literal.comma is not None for literal in form._literals[1:-1])
-        return form if len(set(known)) == len(known) and set(known) >= NEEDED and anchored else None
+        short = all(len(literal.text) <= LITERAL_BYTES_MAX for literal in form._literals)
+        complete = len(set(known)) == len(known) and set(known) >= NEEDED
+        return form if complete and anchored and short else None
 
     def __init__(self, frame: bytes) -> None:
         self._names: list[str] = []
