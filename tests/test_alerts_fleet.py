@@ -13,17 +13,18 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 
-from common.process import end_with_parent_of
+from common import clock
 from common.storage.database import connect
-from fleet.local import BUCKET, GATHERERS, LocalFleet, Plan, free_port
+from fleet.local import BUCKET, GATHERERS, LocalFleet, Plan
+from tests.monitor import Monitor, prometheus, workers
 from tests.test_alerts import rules
 from tests.test_dashboards import QUERIES
 
@@ -31,116 +32,14 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus (Debian's package)"),
 ]
-WAIT_S = 60.0
-NOT_HERE = {
-    "ArchiveFailing": "an hour must have passed: tests/test_export_faults.py",
-    "BoundNearlyReached": "false again only with a new process",
-    "ClockNotProven": "true wherever no time service runs, as here; false only on a synchronised machine",
-    "DiskFilling": "needs a disk of its own: tests/test_keeper.py, tests/test_retention.py",
-    "DroppedUnread": "needs a disk of its own: tests/test_retention.py",
-    "Watchdog": "always true",
-}
-"""Alerts that are not seen on a fleet by this test, and where what they show is tested."""
-
-
-def faster(expression: str) -> str:
-    """The same expression with its minutes and hours made seconds."""
-    expression = re.sub(r"\[\d+[mh]\]", "[8s]", expression)
-    expression = re.sub(r"offset 1h", "offset 8s", expression)
-    return re.sub(r"([<>]) 60\b", r"\1 4", expression)
-
-
-class Monitor:
-    """A Prometheus and the rules' expressions."""
-
-    def __init__(self, port: int, http: aiohttp.ClientSession) -> None:
-        self._url, self._http = f"http://127.0.0.1:{port}/api/v1/query", http
-        self.seen: set[str] = set()
-
-    async def holds(self, alert: str) -> bool:
-        """Whether the alert's expression has a result now."""
-        expression = rules()[alert]["expr"].replace("fleet:gatherers_fresh:count", f"({FRESH})")
-        return bool(await self.result(faster(expression)))
-
-    async def becomes(self, holds: bool, *alerts: str) -> None:
-        """Wait until all these expressions hold, or none does."""
-        for alert in alerts:
-            deadline = asyncio.get_running_loop().time() + WAIT_S
-            while await self.holds(alert) != holds:
-                assert asyncio.get_running_loop().time() < deadline, f"{alert} is not {holds}"
-                await asyncio.sleep(0.3)
-            if holds:
-                self.seen.add(alert)
-
-    async def result(self, query: str) -> list[Any]:
-        """What a query gives now."""
-        async with self._http.get(self._url, params={"query": query}) as response:
-            answer: dict[str, Any] = await response.json()
-            assert answer["status"] == "success", answer
-            return list(answer["data"]["result"])
-
-    @contextlib.asynccontextmanager
-    async def during(self, *alerts: str) -> AsyncIterator[None]:
-        """Before the block they do not hold; in it, broken by the caller, they come to; behind it they no longer do."""
-        await self.becomes(False, *alerts)
-        yield
-        await self.becomes(False, *alerts)
-
-
-FRESH = next(
-    rule["expr"]
-    for group in yaml.safe_load((Path(__file__).parent.parent / "deploy/prometheus/alerts.yml").read_text())["groups"]
-    for rule in group["rules"]
-    if rule.get("record") == "fleet:gatherers_fresh:count"
-)
-
-
-@contextlib.asynccontextmanager
-async def prometheus(fleet: LocalFleet) -> AsyncIterator[Monitor]:
-    """A server that scrapes the fleet each second."""
-    jobs = {"gatherer": GATHERERS, "deduplicator": ("deduplicator",)}
-    config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-        "scrape_configs": [
-            {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{fleet.ports[name]}" for name in names]}]}
-            for job, names in jobs.items()
-        ],
-    }
-    file, port = fleet.folder / "prometheus.yml", free_port()
-    file.write_text(yaml.safe_dump(config))
-    with (fleet.folder / "prometheus.log").open("ab") as log:
-        process = subprocess.Popen(
-            ["prometheus", f"--config.file={file}", f"--storage.tsdb.path={fleet.folder / 'tsdb'}"]
-            + [f"--web.listen-address=127.0.0.1:{port}", "--query.lookback-delta=3s"],
-            stdout=log,
-            stderr=log,
-            preexec_fn=end_with_parent_of(os.getpid()),
-        )
-    try:
-        async with aiohttp.ClientSession() as http:
-            monitor = Monitor(port, http)
-            for _ in range(100):
-                with contextlib.suppress(aiohttp.ClientError):
-                    await monitor.holds("Watchdog")
-                    break
-                await asyncio.sleep(0.2)
-            yield monitor
-    finally:
-        process.terminate()
-        process.wait()
+NEED_AN_HOUR_OR_A_START = {"ArchiveFailing", "BoundNearlyReached", "ClockNotProven"}
+NEED_A_DISK = {"DiskFilling", "DroppedUnread"}
 
 
 def servers(fleet: LocalFleet) -> list[int]:
     """The processes of production's database."""
     pid = int(next((fleet.folder / "production").rglob("postmaster.pid")).read_text().split()[0])
     return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
-
-
-async def workers(fleet: LocalFleet, name: str, kind: str) -> list[int]:
-    """Pids of a gatherer's captures or loaders."""
-    status = await fleet.status(name)
-    assert status is not None
-    return [lane[f"{kind}_pid"] for lane in status["lanes"] if lane[f"{kind}_pid"]]
 
 
 async def _dashboards_have_data(monitor: Monitor) -> None:
@@ -252,4 +151,110 @@ async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
                     if await monitor.holds("CopiesContradict"):
                         break
                 await monitor.becomes(True, "CopiesContradict")
-        assert monitor.seen == set(rules()) - set(NOT_HERE)
+        apart = NEED_AN_HOUR_OR_A_START | NEED_A_DISK | {"Watchdog"}  # which always holds
+        assert monitor.seen == set(rules()) - apart
+
+
+def reconfigure(fleet: LocalFleet, name: str, section: str, **values: Any) -> None:
+    """Change a process's file; it reads it at its next start."""
+    file = fleet.config(name)
+    content = yaml.safe_load(file.read_text())
+    content[section] = {**content.get(section, {}), **values}
+    file.write_text(yaml.safe_dump(content))
+
+
+async def started_again(fleet: LocalFleet, name: str) -> None:
+    """A process ends and comes back, with its file as it is now."""
+    assert await fleet.terminate(name) == 0, fleet.log_tail(name)
+    fleet.start_deduplicator() if name == "deduplicator" else fleet.start_gatherer(name)
+    await fleet.ready(name)
+
+
+@pytest.mark.timeout(600)
+async def test_alerts_that_need_a_past_hour_or_a_new_process_are_seen() -> None:
+    """An hour that is due while S3 is away; a machine whose clock nobody bounds; changes sent 9 s late."""
+    calm = {"disorder": "15s", "lag": "30s", "sender": "1s"}
+    async with LocalFleet(Plan(simulator=("--markets", "6", "--rate", "100"), overrides={"bounds": calm})) as fleet:
+        await fleet.start_simulator()
+        reconfigure(fleet, "deduplicator", "archive", interval="1s", wait_unsealed="1s")
+        for name in GATHERERS:
+            fleet.start_gatherer(name)
+        fleet.start_deduplicator()
+        await fleet.ready(*GATHERERS, "deduplicator")
+        async with prometheus(fleet) as monitor:
+            async with monitor.during("ArchiveFailing"):
+                await _past_hour(fleet.production_dsn)
+                await monitor.becomes(True, "ArchiveFailing")
+                await fleet.start_s3()
+
+            async with monitor.during("BoundNearlyReached"):
+                await fleet.fault("shift", key="gatherer-a", count=3, by_ms=-9000)
+                await monitor.becomes(True, "BoundNearlyReached")
+                await started_again(fleet, "gatherer-a")
+
+            if clock.error_bound_us() is None:  # else this machine has what the alert says is missing
+                async with monitor.during("ClockNotProven"):
+                    reconfigure(fleet, "gatherer-b", "bounds", clock_proof="kernel")
+                    await started_again(fleet, "gatherer-b")
+                    await monitor.becomes(True, "ClockNotProven")
+                    reconfigure(fleet, "gatherer-b", "bounds", clock_proof="assumed")
+                    await started_again(fleet, "gatherer-b")
+                assert monitor.seen == NEED_AN_HOUR_OR_A_START
+
+
+async def _past_hour(dsn: str) -> None:
+    """Production has a change of three hours ago, as if it had recorded then."""
+    connection = await connect(dsn)
+    at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    await connection.execute(f"SELECT store.add_day('deltas', '{at:%Y-%m-%d}')")
+    await connection.execute(
+        "INSERT INTO store.deltas (market, exchange_ts, ordinal, exchange_us, side, price, delta, received_at)"
+        " SELECT market, $1, 0, 0, 0, 5000, 100, $1 FROM store.markets LIMIT 1",
+        at,
+    )
+    await connection.close()
+
+
+@contextlib.contextmanager
+def disk_of_its_own(at: Path, mib: int) -> Iterator[None]:
+    """A small file system; the test is skipped where none may be mounted."""
+    at.mkdir(parents=True)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={mib}m", "tmpfs", str(at)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(at)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or shutil.which("mount") is None, reason="only root may mount a disk")
+@pytest.mark.timeout(600)
+async def test_alerts_of_a_disk_are_seen() -> None:
+    """The journal's disk fills with what is not the fleet's, while nobody reads: the oldest hour goes unread."""
+    journal = {"segment_bytes": "1MiB", "max_bytes": "32MiB"}
+    overrides = {"journal": journal, "retention": {"look": "1s"}}
+    async with LocalFleet(Plan(simulator=("--markets", "6", "--rate", "100"), overrides=overrides)) as fleet:
+        disk = fleet.folder / "gatherer-c" / "journal"
+        with disk_of_its_own(disk, 128):
+            await fleet.start_simulator()
+            for name in GATHERERS:
+                fleet.start_gatherer(name)
+            fleet.start_deduplicator()
+            await fleet.ready(*GATHERERS, "deduplicator")
+            async with prometheus(fleet) as monitor, monitor.during("DiskFilling", "DroppedUnread"):
+                fleet.kill("deduplicator")
+                await asyncio.sleep(2)
+                connection = await connect(fleet.gatherer_dsn("gatherer-c"))
+                await connection.execute("SELECT ensure_partition(now() - interval '2 hours')")
+                aged = "UPDATE batches SET loaded_at = loaded_at - interval '2 hours' RETURNING batch"
+                assert await connection.fetch(aged)
+                await connection.close()
+                filling = disk / "not-the-fleets"
+                filling.write_bytes(bytes(110 * 1024 * 1024))
+                await monitor.becomes(True, "DiskFilling", "DroppedUnread")
+                filling.unlink()
+                fleet.start_deduplicator()
+            assert monitor.seen == NEED_A_DISK
