@@ -48,7 +48,8 @@ class Deduplicator:
     def __init__(self, config: DeduplicatorConfig, config_file: Path) -> None:
         self.config, self._config_file = config, config_file
         self._signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
-        self._limits = Limits(config.merge.hole_wait, config.merge.recent, config.merge.recent_rows_max)
+        merge = config.merge
+        self._limits = Limits(merge.hole_wait, merge.recent, merge.recent_rows_max, merge.hole_wait)
         self._started = time.monotonic()
         self._epoch: int | None = None
         self._merger: Merger | None = None

@@ -178,7 +178,7 @@ async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_che
 
 async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(server: Database) -> None:
     """And one that has not is still without it, until a snapshot proves it right."""
-    limits = Limits(1000, 10_000_000, 1_000_000)
+    limits = Limits(1000, 10_000_000, 1_000_000, 1000)
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     production = Production(connection, "test")
     await production.take_lease()

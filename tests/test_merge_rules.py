@@ -14,7 +14,7 @@ from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, 
 from deduplicator.merge.merger import Limits, Merger
 from tests.world import START_MS, Stored
 
-LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000)
+LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000, reset_slack_ms=1000)
 Row = tuple[int, int, int]
 """Milliseconds after the start, ordinal, delta."""
 

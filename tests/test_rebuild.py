@@ -197,7 +197,7 @@ def _in_parts(fleet: LocalFleet, rebuilt: dict[str, Rows], truth: Truth) -> None
     known = lives(place._replace(location=f"s3://{BUCKET}"))
     assert len(known) == 13 and sum(life.end_ms is not None for life in known.values()) == 1
     now_ms = time.time_ns() // 1_000_000
-    plan = spark.Plan(place, Place(str(folder)), lanes(place), bounds, 500, 3, known, now_ms)
+    plan = spark.Plan(place, Place(str(folder)), lanes(place), bounds, 500, 3, known, now_ms, 8000)
     batches = sorted(pair for index in range(len(plan.lanes)) for pair in spark.derive(plan, index))
     done = spark.summed(
         result

@@ -29,6 +29,7 @@ from gatherer.journal.format import Block, Ended, Kind, Record, SessionOpened, f
 
 START_MS = 1_795_255_200_000
 BOUNDS = BoundsMs(disorder=300, lag=400, sender=20, clock=10)
+RESET_SLACK_MS = 1000
 PRICES = (1, 4200, 9999)
 
 
@@ -334,7 +335,7 @@ def merge(
     copies_of: list[list[Copy]], rng: random.Random, *, limits: Limits | None = None, first_ms: int = START_MS
 ) -> tuple[Merger, Stored]:
     """Merge all copies in a random interleaving, then let every wait run out."""
-    limits = limits or Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=10_000_000)
+    limits = limits or Limits(1000, recent_ms=10_000_000, recent_rows_max=10_000_000, reset_slack_ms=RESET_SLACK_MS)
     merger = Merger(limits, START_MS, START_MS - 86_400_000)
     for market in sorted({run.market for copies in copies_of for copy in copies for run in copy.runs}):
         merger.claims.begin_line(market, "orderbook_delta", first_ms, None)

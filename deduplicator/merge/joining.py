@@ -16,11 +16,13 @@ from deduplicator.merge.union import GROUP_SHIFT, Placed, United, contradictions
 
 @dataclass(frozen=True)
 class Limits:
-    """Waits and sizes, in milliseconds and rows."""
+    """Waits and sizes, in milliseconds and rows. `reset_slack_ms`: nobody is judged about a reset by what was sent so
+    near to it; no less than the gatherers' bound of disorder, however short the waits are."""
 
     hole_wait_ms: int
     recent_ms: int
     recent_rows_max: int
+    reset_slack_ms: int
 
 
 class _Closed(NamedTuple):

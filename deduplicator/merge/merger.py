@@ -242,7 +242,7 @@ class Merger:
         run = self.claims.runs.get((copy.gatherer, copy.lane, snapshot.run))
         if run is None:
             return
-        slack_us = self.limits.hole_wait_ms * 1000
+        slack_us = self.limits.reset_slack_ms * 1000
         place = (snapshot.market, copy.gatherer, run.cover_from_ms, snapshot.taken_us)
         for accepted in self._ballots.deny(*place, slack_us):
             self._dispute(snapshot.market, accepted.taken_us // 1000, accepted.votes, changes)

@@ -73,7 +73,7 @@ def rebuild(
     if engine == "spark":
         if output is None:
             raise click.UsageError("--engine spark writes files: say where, with --output")
-        done = _spark(place, output, archived, within, bounds, records, partitions, master)
+        done = _spark(place, config, output, archived, within, bounds, records, partitions, master)
     else:
         done = _local(place, config, within, bounds, records, work, quiet=as_json)
     damaged = done["damaged"]
@@ -112,6 +112,7 @@ def _local(
 
 def _spark(
     place: Place,
+    config: DeduplicatorConfig,
     output: str,
     archived: str | None,
     within: tuple[int, int],
@@ -135,7 +136,17 @@ def _spark(
         cli.fail(error)
         raise
     now_ms = time.time_ns() // 1_000_000
-    plan = spark.Plan(place, place._replace(location=output), found, bounds, records, partitions, known, now_ms)
+    plan = spark.Plan(
+        place,
+        place._replace(location=output),
+        found,
+        bounds,
+        records,
+        partitions,
+        known,
+        now_ms,
+        config.merge.hole_wait,
+    )
     return asdict(spark.rebuild(plan, master))
 
 

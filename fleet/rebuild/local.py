@@ -84,7 +84,7 @@ class Rebuild:
         self._place, self._config, self._bounds, self._work, self._tell = place, config, bounds, work, tell
         self._batch_records, self._step_rows = batch_records, step_rows
         self._wait_ms = config.merge.hole_wait
-        self._limits = Limits(self._wait_ms, config.merge.recent, config.merge.recent_rows_max)
+        self._limits = Limits(self._wait_ms, config.merge.recent, config.merge.recent_rows_max, self._wait_ms)
         self._pending: dict[tuple[int, int], Batches] = {}
         """By gatherer and lane: what waits until more of its gatherer has been read."""
         self.done = Rebuilt()

@@ -62,7 +62,8 @@ class BookRow(NamedTuple):
 
 class Part:
     """The relations of one part, growing with every batch. `started_ms`: the first record of all. `now_ms`: the
-    present, which no gap goes beyond. `everywhere`: this part also has what concerns every market."""
+    present, which no gap goes beyond. `everywhere`: this part also has what concerns every market.
+    `reset_slack_ms`: as of `Limits`; nothing here takes time, so that it cannot be the wait."""
 
     def __init__(
         self,
@@ -71,13 +72,14 @@ class Part:
         lives: Mapping[str, Life],
         *,
         everywhere: bool,
+        reset_slack_ms: int,
         step_rows: int = STEP_ROWS,
     ) -> None:
         self._started_ms, self._lives, self._step_rows = started_ms, lives, step_rows
         self.numbers: dict[str, int] = {}
         # The store's window begins shortly before the first record.
         self._merger = Merger(
-            Limits(WAIT_MS, ALL, ALL), started_ms + BASE_BEFORE_MS - MARGIN_MS, started_ms - MARGIN_MS
+            Limits(WAIT_MS, ALL, ALL, reset_slack_ms), started_ms + BASE_BEFORE_MS - MARGIN_MS, started_ms - MARGIN_MS
         )
         self._waiting: dict[tuple[int, int], list[Copy]] = {}
         self._rows = 0

@@ -41,6 +41,7 @@ class Plan:
     parts: int
     lives: Mapping[str, Life]
     now_ms: int
+    reset_slack_ms: int
 
     @property
     def gatherers(self) -> dict[int, str]:
@@ -80,7 +81,8 @@ def derive(plan: Plan, index: int) -> Iterator[tuple[Key, bytes]]:
 
 def merge(plan: Plan, number: int, batches: Iterable[tuple[Key, bytes]]) -> Iterator[Result]:
     """One part: its batches merged, its files written."""
-    part = Part(plan.started_ms, plan.now_ms, plan.lives, everywhere=number == part_of(ALL_MARKETS, plan.parts))
+    everywhere = number == part_of(ALL_MARKETS, plan.parts)
+    part = Part(plan.started_ms, plan.now_ms, plan.lives, everywhere=everywhere, reset_slack_ms=plan.reset_slack_ms)
     damaged: list[str] = []
     for _, packed in batches:
         content = pickle.loads(packed)
