@@ -27,7 +27,7 @@ def says(gatherer: int, batch: int, at_ms: int, **changes: Any) -> Copy:
     agrees = changes.get("agrees", 0)
     book = (4200, 26) if agrees else ()
     kind = "audit" if agrees else "reset"
-    place = (START_MS + 3, 0)
+    place = changes.get("place", (START_MS + 3, 0))
     made.snapshots = [Snapshot(1, 1, kind, *place, agrees, (START_MS + at_ms) * 1000, book, ())]
     return made
 
@@ -88,6 +88,19 @@ def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None
     assert [vote.gatherer for vote in denied.unverified] == [1]
     again = merger.step([says(3, 3, RESET_MS + 90_000, agrees=1)], 90_000)
     assert not again.conflicts, "once is enough"
+
+
+def test_a_snapshot_of_an_earlier_place_says_nothing_whatever_its_time() -> None:
+    """Its time may be that of a clock which is wrong: it was taken before the change that the reset came behind."""
+    merger = fleet(1, 2)
+    merger.step([says(1, 2, RESET_MS)], 10)
+    earlier = says(2, 2, RESET_MS + 60_000, agrees=1, place=(START_MS + 2, 0))
+    assert not merger.step([earlier], 20).conflicts
+    assert resets(merger.step([], 10 + WAIT_MS)) == [True]
+    later = says(2, 3, RESET_MS + 90_000, agrees=1, place=(START_MS + 2, 1))
+    assert not merger.step([later], 90_000).conflicts
+    denied = merger.step([says(2, 4, RESET_MS + 120_000, agrees=1)], 120_000)
+    assert [c.kind for c in denied.conflicts] == ["reset_disputed"]
 
 
 def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:

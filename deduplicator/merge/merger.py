@@ -243,8 +243,9 @@ class Merger:
         if run is None:
             return
         slack_us = self.limits.reset_slack_ms * 1000
-        place = (snapshot.market, copy.gatherer, run.cover_from_ms, snapshot.taken_us)
-        for accepted in self._ballots.deny(*place, slack_us):
+        place = (snapshot.exchange_ms, snapshot.after_ordinal)
+        who = (snapshot.market, copy.gatherer)
+        for accepted in self._ballots.deny(*who, run.cover_from_ms, place, snapshot.taken_us, slack_us):
             self._dispute(snapshot.market, accepted.taken_us // 1000, accepted.votes, changes)
             changes.unverified += accepted.votes
 

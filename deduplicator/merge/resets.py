@@ -2,9 +2,10 @@
 
 If all copies that have a run through that place say the same, the exchange reset the book (a close, a settlement) and
 the snapshot is a reset. A copy says so with the next snapshot that it is sent, which may be long after: a copy that is
-silent does not disagree. One disagrees if its run reaches back before the reset's place and a later snapshot equals
-what it had folded without it. Nobody is judged by what was sent within `slack` of the reset, nor by a run that began
-within `slack` of its place: bounds are that wide.
+silent does not disagree. One disagrees if its run reaches back before the reset's place and a later snapshot, which is
+not of an earlier place, equals what it had folded without it. Nobody is judged by what was sent within `slack` of the
+reset, nor by a run that began within `slack` of its place: bounds are that wide. Places are the exchange's; when a
+snapshot was sent may be told by the gatherer's own clock, which may be wrong.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from deduplicator.merge.copies import ResetVote
 Levels = tuple[tuple[int, ...], tuple[int, ...]]
 Key = tuple[int, Levels]
 """A market and its new book."""
+Place = tuple[int, int]
+"""The last change before a snapshot: exchange millisecond, ordinal."""
 
 
 @dataclass
@@ -102,21 +105,28 @@ class Ballots:
         if vote not in ballot.votes:
             ballot.votes.append(vote)
 
-    def deny(self, market: int, gatherer: int, run_from_ms: int, taken_us: int, slack_us: int) -> list[Accepted]:
+    def deny(
+        self, market: int, gatherer: int, run_from_ms: int, place: Place, taken_us: int, slack_us: int
+    ) -> list[Accepted]:
         """A copy was sent the book that it had folded: what of this contradicts a reset. Returns accepted ones."""
         contradicted = []
         reach_us = run_from_ms * 1000 + slack_us
+
+        def later(than_us: int, votes: list[ResetVote]) -> bool:
+            behind = taken_us > than_us + slack_us and place >= min(map(_place, votes))
+            return behind and reach_us <= _first_us(votes)
+
         # Who reported a reset since has seen this one, though changes may have come before its snapshot.
         seen_us = self._reported_us.get((market, gatherer), 0) + SAME_RESET_US
         for key in self._open_of.get(market, ()):
             ballot = self.open[key]
-            late = taken_us > ballot.taken_us + slack_us and reach_us <= _first_us(ballot.votes)
-            ballot.denied |= late and gatherer not in ballot.gatherers and seen_us < ballot.taken_us
+            ballot.denied |= (
+                later(ballot.taken_us, ballot.votes) and gatherer not in ballot.gatherers and seen_us < ballot.taken_us
+            )
         for key in list(self._accepted_of.get(market, ())):
             accepted = self._accepted[key]
-            late = taken_us > accepted.taken_us + slack_us and reach_us <= _first_us(accepted.votes)
             known = accepted.gatherers is None or gatherer in accepted.gatherers or seen_us >= accepted.taken_us
-            if late and not known:
+            if later(accepted.taken_us, accepted.votes) and not known:
                 contradicted.append(accepted)
                 del self._accepted[key]
                 self._forget(self._accepted_of, key)
@@ -156,7 +166,7 @@ class Ballots:
             del of[key[0]]
 
 
-def _place(vote: ResetVote) -> tuple[int, int]:
+def _place(vote: ResetVote) -> Place:
     return (vote.exchange_ms, vote.after_ordinal)
 
 
