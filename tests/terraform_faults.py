@@ -11,7 +11,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fault:
-    """A statement of `tests/fleet.tftest.hcl`, by its message or its run's name, and an edit that breaks it."""
+    """A statement of `deploy/terraform/tests`, by its message or its run's name, and an edit that breaks it."""
 
     broken: str
     file: str
@@ -22,6 +22,11 @@ class Fault:
     def lifts_a_refusal(self) -> bool:
         """Whether the statement is a run that expects bad values to be refused."""
         return self.broken.endswith("_refused")
+
+    @property
+    def found_by(self) -> str:
+        """The file that the statement is in: of the fleet as a whole, or of its modules by themselves."""
+        return f"tests/{'modules' if self.file.startswith('modules/') else 'fleet'}.tftest.hcl"
 
     def plant(self, tree: Path) -> None:
         """Edit a copy of the tree. Raises `AssertionError` if what is to be edited is not there."""
@@ -141,12 +146,15 @@ FAULTS = (
 
 
 def batches() -> list[list[Fault]]:
-    """The faults, in groups that are planted together: one for each assertion, then a second one, and so on; and each
-    refusal by itself, as Terraform skips all runs after one that should have failed."""
-    of_statement: defaultdict[str, list[Fault]] = defaultdict(list)
+    """The faults, in groups that are planted together, each for one file of tests; first of all one for each assertion
+    of the modules. Each refusal is by itself: Terraform skips all runs after one that should have failed."""
+    of_statement: defaultdict[tuple[str, str], list[Fault]] = defaultdict(list)
     for fault in FAULTS:
         if not fault.lifts_a_refusal:
-            of_statement[fault.broken].append(fault)
-    most = max(len(faults) for faults in of_statement.values())
-    together = [[faults[n] for faults in of_statement.values() if n < len(faults)] for n in range(most)]
-    return [*together, *([fault] for fault in FAULTS if fault.lifts_a_refusal)]
+            of_statement[fault.found_by, fault.broken].append(fault)
+    together: defaultdict[tuple[str, int], list[Fault]] = defaultdict(list)
+    for (file, _), faults in of_statement.items():
+        for number, fault in enumerate(faults):
+            together[file, number].append(fault)
+    modules_first = sorted(together, reverse=True, key=lambda group: (group[0], -group[1]))
+    return [*(together[group] for group in modules_first), *([fault] for fault in FAULTS if fault.lifts_a_refusal)]

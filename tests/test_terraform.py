@@ -62,7 +62,7 @@ def test_it_is_valid(tmp_path: Path, place: str) -> None:
 
 @NEEDS_PROVIDER
 def test_what_must_be_true_of_the_fleet(tree: Path) -> None:
-    """Zones, groups, encryption, TLS, least privilege: tests/fleet.tftest.hcl, with a mocked provider."""
+    """Zones, groups, encryption, TLS, least privilege: its folder `tests`, with a mocked provider."""
     done = terraform(tree, "test", "-no-color")
     assert re.search(r"Success! \d\d passed, 0 failed", done.stdout), done.stdout[-2000:]
 
