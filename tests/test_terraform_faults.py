@@ -73,6 +73,8 @@ def test_a_file_that_is_not_formatted_is_found(tmp_path: Path) -> None:
 @NEEDS_PROVIDER
 def test_an_argument_that_the_provider_does_not_know_is_found(tree: Path, tmp_path: Path) -> None:
     """By `terraform validate`, which asks the real provider."""
+    if not LONG:
+        pytest.skip("with make test-long")
     spoilt = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
     Fault("", "modules/volume/main.tf", r"encrypted +=", "is_encrypted =").plant(spoilt)
     done = json.loads(terraform(spoilt, "validate", "-json", check=False).stdout)
