@@ -45,8 +45,6 @@ MARGIN: Final = timedelta(hours=1)
 ANSWER_MS: Final = 20_000
 """The deduplicator waits meanwhile: a gatherer that does not answer takes no part."""
 ALL: Final = 1 << 60
-RESET_SLACK_MS: Final = 30_000
-"""As `merge.hole_wait` is by default. Resets are not decided here: it is only told that one is contradicted."""
 THEIR_LAYOUT: Final = tuple(("lane" if name == "market" else name, kind) for name, kind in READ_LAYOUT)
 """Of one market: its number is known, its lane is not."""
 
@@ -71,9 +69,16 @@ class Healed:
 
 
 async def heal(
-    sources: tuple[GathererSource, ...], dsn: str, ticker: str, start: datetime, end: datetime, *, dry_run: bool
+    sources: tuple[GathererSource, ...],
+    dsn: str,
+    ticker: str,
+    start: datetime,
+    end: datetime,
+    *,
+    reset_slack_ms: int,
+    dry_run: bool,
 ) -> Healed:
-    """Merge [start, end) of a market again. Raises `StorageError`."""
+    """Merge [start, end) of a market again; `reset_slack_ms` as of `Limits`. Raises `StorageError`."""
     result = Healed(ticker)
     production = await connect(dsn)
     try:
@@ -91,7 +96,7 @@ async def heal(
                 copies += await _copies(source, production, market, ticker, start, end, result, beyond)
             except (StorageError, *CLIENT_ERRORS) as error:
                 result.gatherers[source.id] = f"{type(error).__name__}: {error}"
-        merger = Merger(Limits(0, ALL, ALL, RESET_SLACK_MS), ms_of_datetime(start), ms_of_datetime(start) - 1)
+        merger = Merger(Limits(0, ALL, ALL, reset_slack_ms), ms_of_datetime(start), ms_of_datetime(start) - 1)
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
         await _rows(production, market, merged.new, start, end, result)

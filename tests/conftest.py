@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from common.storage.embedded import EmbeddedServer
+from fleet import terraform
 from tests.databases import Database, new_database
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
@@ -55,3 +56,11 @@ async def server() -> AsyncIterator[Database]:
     """An empty database, at a server that tests share."""
     async with new_database() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def terraform_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the Terraform files, with their provider."""
+    root = terraform.copied(tmp_path_factory.mktemp("terraform") / "tree")
+    terraform.initialise(root)
+    return root

@@ -20,11 +20,10 @@ from common.config.load import load_any
 from common.config.schema import GathererConfig
 from common.errors import FleetError
 from fleet import athena, terraform_page
-from fleet.terraform import ROOT, copied, initialise, missing, terraform
+from fleet.terraform import ROOT, copied, initialise, terraform
 from tests.conftest import LONG
+from tests.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
 
-NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on this machine")
-NEEDS_PROVIDER = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 MODULES = sorted(path for path in (ROOT / "modules").iterdir() if path.is_dir())
 CONFIGURATION = ROOT / "modules" / "configuration"
 USER_DATA_MOST = 16 * 1024
@@ -33,14 +32,6 @@ SECRETS = {
     "PRODUCTION_PASSWORD": "productionpassword",
     **{f"READER_PASSWORD_GATHERER_{zone}": "readerpassword" for zone in "ABC"},
 }
-
-
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, with its provider."""
-    root = copied(tmp_path_factory.mktemp("terraform") / "tree")
-    initialise(root)
-    return root
 
 
 @NEEDS_TERRAFORM
@@ -61,9 +52,9 @@ def test_it_is_valid(tmp_path: Path, place: str) -> None:
 
 
 @NEEDS_PROVIDER
-def test_what_must_be_true_of_the_fleet(tree: Path) -> None:
+def test_what_must_be_true_of_the_fleet(terraform_tree: Path) -> None:
     """Zones, groups, encryption, TLS, least privilege: its folder `tests`, with a mocked provider."""
-    done = terraform(tree, "test", "-no-color")
+    done = terraform(terraform_tree, "test", "-no-color")
     assert re.search(r"Success! \d\d passed, 0 failed", done.stdout), done.stdout[-2000:]
 
 

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from fleet.terraform import ROOT, copied, initialise, missing, terraform
+from fleet.terraform import ROOT, copied, terraform
 from tests.conftest import LONG
+from tests.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
 from tests.terraform_faults import FAULTS, Fault, batches
 
-NEEDS_TERRAFORM = pytest.mark.skipif(shutil.which("terraform") is None, reason="no terraform on this machine")
-NEEDS_PROVIDER = pytest.mark.skipif(missing() is not None, reason=missing() or "")
 CHECKOV = ROOT.parent.parent / ".venv-checkov" / "bin" / "checkov"
 
 
 def statements() -> set[str]:
     """What `terraform test` asserts: messages of assertions, and names of runs that expect a refusal."""
-    text = "".join(file.read_text() for file in (ROOT / "tests").iterdir())
+    text = "".join(file.read_text() for file in (ROOT / "tests").glob("*.tftest.hcl"))
     refused = {
         name
         for name, body in re.findall(r'(?ms)^run "(\w+)" \{\n(.*?)^\}', text)
@@ -35,21 +34,13 @@ def test_each_statement_has_a_fault_that_is_planted_for_it() -> None:
     assert statements() == {fault.broken for fault in FAULTS}
 
 
-@pytest.fixture(scope="session")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy, with its provider."""
-    root = copied(tmp_path_factory.mktemp("faults") / "tree")
-    initialise(root)
-    return root
-
-
 @NEEDS_PROVIDER
 @pytest.mark.parametrize("number", range(len(batches())))
-def test_planted_faults_are_found(tree: Path, tmp_path: Path, number: int) -> None:
+def test_planted_faults_are_found(terraform_tree: Path, tmp_path: Path, number: int) -> None:
     """Each by the statement that it is for. The first batch holds a fault for every assertion of a module."""
     if number and not LONG:
         pytest.skip("with make test-long: the fleet as a whole, and other parts of assertions that have several")
-    spoilt = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
+    spoilt = shutil.copytree(terraform_tree, tmp_path / "tree", symlinks=True)
     faults = batches()[number]
     for fault in faults:
         fault.plant(spoilt)
@@ -71,11 +62,11 @@ def test_a_file_that_is_not_formatted_is_found(tmp_path: Path) -> None:
 
 
 @NEEDS_PROVIDER
-def test_an_argument_that_the_provider_does_not_know_is_found(tree: Path, tmp_path: Path) -> None:
+def test_an_argument_that_the_provider_does_not_know_is_found(terraform_tree: Path, tmp_path: Path) -> None:
     """By `terraform validate`, which asks the real provider."""
     if not LONG:
         pytest.skip("with make test-long")
-    spoilt = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
+    spoilt = shutil.copytree(terraform_tree, tmp_path / "tree", symlinks=True)
     Fault("", "modules/volume/main.tf", r"encrypted +=", "is_encrypted =").plant(spoilt)
     done = json.loads(terraform(spoilt, "validate", "-json", check=False).stdout)
     assert not done["valid"] and "is_encrypted" in json.dumps(done["diagnostics"])

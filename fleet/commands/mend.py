@@ -78,7 +78,8 @@ def heal(
     if unknown := set(without) - {source.id for source in config.gatherers}:
         raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
     sources = tuple(source for source in config.gatherers if source.id not in without)
-    healed = to_end(work(sources, dsn, ticker, since, until, dry_run=dry_run))
+    slack_ms = config.merge.hole_wait
+    healed = to_end(work(sources, dsn, ticker, since, until, reset_slack_ms=slack_ms, dry_run=dry_run))
     if as_json:
         print(json.dumps(asdict(healed), default=str))
     else:
