@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import shutil
 import statistics
 import tempfile
 import time
@@ -69,6 +71,7 @@ async def ceiling(dsn: str) -> float:
     connection = await asyncpg.connect(dsn)
     rng = np.random.default_rng(1)
     await connection.execute("SELECT ensure_partition(now())")
+    await connection.execute("TRUNCATE deltas")
     stored_us = time.time_ns() // 1000 - copy.PG_EPOCH_US
     batches = []
     for n in range(ROWS // BATCH):
@@ -97,26 +100,27 @@ async def loaded(config: GathererConfig, dsn: str, rows: int = ROWS) -> float:
     return rate
 
 
-async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
-    """Alternately, on a fresh database each time."""
-    ready, full = [], []
+async def run(rounds: int = 5) -> dict[str, dict[str, Any]]:
+    """On a fresh database each time, between two ceilings: what a shared machine does meanwhile befalls all three."""
+    ready, full, ratios = [], [], []
     suit_process()  # the ceiling's too
     with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)
+        written = JournalConfig(dir=folder / "journal")
+        write_journal(written)
         for n in range(rounds):
             exchange = Exchange(rest_url="http://x", key_id="x", private_key_file=folder / "x")
+            journal = JournalConfig(dir=folder / f"journal-{n}")
+            shutil.copytree(written.dir, journal.dir, copy_function=os.link)
             config = GathererConfig(
-                gatherer_id="bench",
-                kalshi=exchange,
-                database=Database(dsn="embedded:x"),
-                journal=JournalConfig(dir=folder / f"journal-{n}"),
+                gatherer_id="bench", kalshi=exchange, database=Database(dsn="embedded:x"), journal=journal
             )
-            write_journal(config.journal)
             async with EmbeddedServer(folder / f"db-{n}") as server:
                 await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-                ready.append(await ceiling(server.dsn))
+                before = await ceiling(server.dsn)
                 full.append(await loaded(config, server.dsn))
-    top, value = statistics.median(ready), statistics.median(full)
-    result = {"value": round(value), "unit": "rows/s", "ceiling": round(top), "ratio": round(value / top, 3)}
-    return {"loader": result}
+                ready.append((before + await ceiling(server.dsn)) / 2)
+                ratios.append(full[-1] / ready[-1])
+    value, top, ratio = (statistics.median(each) for each in (full, ready, ratios))
+    return {"loader": {"value": round(value), "unit": "rows/s", "ceiling": round(top), "ratio": round(ratio, 3)}}

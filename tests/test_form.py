@@ -249,3 +249,10 @@ def test_real_frames_are_read_by_their_form(recordings: list[Path]) -> None:
     form = learn(frames[0])
     assert form is not None and len(frames) > 1000
     assert read(form, frames) == dict(enumerate(map(decoded, frames)))
+
+
+def test_tickers_that_come_together_in_sorting_stay_apart() -> None:
+    """So many that some share the bits which they are sorted by, each in two places: all are read, by their names."""
+    assert FORM is not None
+    frames = [change(market_ticker=f"KXAAA-26NOV21-T{n}") for n in range(3000)] * 2
+    assert read(FORM, frames) == {n: decoded(frame) for n, frame in enumerate(frames)}

@@ -58,7 +58,7 @@ class FieldWatch:
         self._turn += 1
         for block in blocks:
             if number < len(block):
-                ends = block.lengths.cumsum(dtype="i8").tolist()
+                ends = block.lengths.cumsum(dtype="i8")
                 for at in range(number, len(block), step):
                     yield bytes(block.frames[ends[at - 1] if at else 0 : ends[at]])
                     number += step

@@ -243,18 +243,19 @@ def _fold(books: list[Book], book: Array, level: Array, delta: Array) -> int:
     key, delta = key[order], delta[order]
     begins = np.concatenate(([True], key[1:] != key[:-1]))
     firsts = np.flatnonzero(begins)
-    book, level = key[firsts] >> LEVEL_BITS, (key[firsts] & ((1 << LEVEL_BITS) - 1)).tolist()
-    mine = [books[number] for number in book.tolist()]
-    before = np.array([each.get(at, 0) for each, at in zip(mine, level, strict=True)], np.int64)
+    of, level = key[firsts] >> LEVEL_BITS, key[firsts] & ((1 << LEVEL_BITS) - 1)
+    known = [books[number].get(at, 0) for number, at in zip(of.tolist(), level.tolist(), strict=True)]
+    before = np.array(known, np.int64)
     # The size after each change: the sum of all so far, less what came before the level's first.
     total = np.cumsum(delta)
     size = total + (before - total[firsts] + delta[firsts])[np.cumsum(begins) - 1]
-    after = size[np.append(firsts[1:], len(size)) - 1].tolist()
-    for each, at, left in zip(mine, level, after, strict=True):
+    after = size[np.append(firsts[1:], len(size)) - 1]
+    moved = np.flatnonzero(after != before)  # many an order is gone again after a few frames
+    for number, at, left in zip(of[moved].tolist(), level[moved].tolist(), after[moved].tolist(), strict=True):
         if left:  # as `levels.add`
-            each[at] = left
+            books[number][at] = left
         else:
-            each.pop(at, None)
+            books[number].pop(at, None)
     return int(np.count_nonzero(size < 0))
 
 
@@ -297,11 +298,9 @@ def _at_once(
     codes = np.array([out.deltas.code(ticker) if calm else -1 for ticker, calm in told], np.int64)
     of_row = steady.of[steady.taken]
     table = np.empty((len(COLUMNS), len(taken)), np.int64)
-    if len(taken) == columns.count:
-        rows, back = np.arange(columns.count), taken
-    else:
-        rows = np.sort(taken)
-        back = np.searchsorted(rows, taken)
+    every = len(taken) == columns.count
+    rows = np.arange(columns.count) if every else np.sort(taken)
+    back = taken if every else np.searchsorted(rows, taken)
     # What was counted market by market goes back to where the frame stands in the journal.
     for name, value in (("run", runs[of_row]), ("code", codes[of_row]), ("ordinal", steady.ordinal[steady.taken])):
         table[COLUMNS.index(name)][back] = value
@@ -314,7 +313,7 @@ def _at_once(
         ("delta", columns.delta),
         ("received_us", columns.wall_us),
     ):
-        np.take(value, rows, out=table[COLUMNS.index(name)])
+        table[COLUMNS.index(name)] = value if every else value[rows]
     out.alarm("lag_bound_exceeded", int(np.count_nonzero(columns.at_ms[rows] < before[rows])))
     out.alarm("level_negative", steady.fold(columns))
     out.frames += len(taken)

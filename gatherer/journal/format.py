@@ -27,7 +27,6 @@ from __future__ import annotations
 
 import enum
 import struct
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,6 +34,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from isal import isal_zlib  # the same checksum as zlib's, in a tenth of the time
 
 MAGIC: Final = b"KFJOURN1"
 PAYLOAD_BYTES_MAX: Final = 80 << 20  # frames reach 64 MiB
@@ -178,7 +178,7 @@ class Place:
 def parts(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) -> tuple[bytes, bytes, bytes]:
     """One record as the pieces of its bytes, so that the payload is not copied."""
     checked = _CHECKED.pack(kind, session, wall_us, mono_us)
-    return _START.pack(len(payload), zlib.crc32(payload, zlib.crc32(checked))), checked, payload
+    return _START.pack(len(payload), isal_zlib.crc32(payload, isal_zlib.crc32(checked))), checked, payload
 
 
 def encode(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) -> bytes:
@@ -199,7 +199,7 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         if size > PAYLOAD_BYTES_MAX or end > len(view):
             return
         payload = view[at + HEAD_BYTES : end]
-        if zlib.crc32(payload, zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
+        if isal_zlib.crc32(payload, isal_zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
         if kind == Kind.FRAMES:
             yield Block(payload, base + at, base + end)
