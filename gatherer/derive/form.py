@@ -148,7 +148,7 @@ class _Literal:
 @dataclass(frozen=True)
 class Fields:
     """What was read of `frames` (their numbers, in order): `columns` as `decoder.values`; `ticker` is a place in
-    `tickers`."""
+    `tickers`, where a name may stand more than once."""
 
     frames: Array
     columns: list[Array]
@@ -308,14 +308,13 @@ class _Values:
         return words, start, length
 
     def ticker(self) -> tuple[Array, list[tuple[int, int]]]:
-        """A number for each different text, and where one such text lies."""
+        """Numbers, each for one text, and where that text lies; a text may have several."""
         words, start, length = self.text("market_ticker")
         mixed = np.zeros(len(length), np.uint64)
         for k in range(words.shape[1]):
             mixed = (mixed ^ words[:, k]) * _MIX
             mixed ^= mixed >> np.uint64(29)
-        # Equal texts come together by sixteen bits alone, which are sorted fastest. Where two texts share them, one may
-        # get several numbers.
+        # Sixteen bits are sorted fastest, and bring equal texts together; others may lie between.
         order = np.argsort((mixed >> np.uint64(48)).astype(np.uint16), kind="stable")
         mixed = mixed[order]
         begins = np.concatenate(([True], mixed[1:] != mixed[:-1]))[: len(mixed)]
