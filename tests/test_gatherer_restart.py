@@ -9,35 +9,11 @@ import shutil
 import signal
 import time
 
-import asyncpg
-
-from common.storage.embedded import attach_dsn
 from fleet.local import LocalFleet, Plan
 from fleet.truth import Truth
+from tests.gatherer_case import NAME, caught_up, local
 
-NAME = "gatherer-a"
 MARGIN_MS = 1500  # between the exchange's stamp and the kernel's receipt, on a busy machine
-
-
-async def local(fleet: LocalFleet, statement: str) -> list[asyncpg.Record]:
-    """Ask the gatherer's own database."""
-    connection = await asyncpg.connect(attach_dsn(fleet.gatherer_dsn(NAME)))
-    try:
-        return list(await connection.fetch(statement))
-    finally:
-        await connection.close()
-
-
-async def caught_up(fleet: LocalFleet) -> None:
-    """Wait until the loader has everything that was received."""
-    for _ in range(200):
-        status = await fleet.status(NAME)
-        frames = sum(role["frames"] for role in status["connections"].values()) if status else -1
-        await asyncio.sleep(0.1)
-        rows = await local(fleet, "SELECT coalesce(sum(frames), 0) AS n FROM batches WHERE segment >= 0")
-        if status and rows[0]["n"] >= frames > 0:
-            return
-    raise AssertionError("the loader does not catch up")
 
 
 async def test_kills_lose_only_the_last_moment_and_mark_it() -> None:
