@@ -89,15 +89,15 @@ class Hour:
             # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
             await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
             at = await self._db.fetchval("SELECT now()")
+            unsealed = await self._db.fetch(SQL["unsealed"], self._until)
             if await self._db.fetchval(SQL["is_detached"], self._start):
                 late = await self._unite()
             else:
-                checks = [await self._changes(), await self._check_trades()]
+                checks = [await self._changes(unsealed), await self._check_trades()]
             for name in tables.SCHEMAS:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
-            unsealed = [row["ticker"] for row in await self._db.fetch(SQL["unsealed"], self._until)]
-        return Written(at, self._rows, unsealed, checks, late)
+        return Written(at, self._rows, [row["ticker"] for row in unsealed], checks, late)
 
     async def _relation(self, name: str) -> None:
         """A relation whose rows the database gives in their order."""
@@ -120,8 +120,11 @@ class Hour:
 
     # -- order-book changes --------------------------------------------------------------------------------------
 
-    async def _changes(self) -> Check:
-        """Changes and opening books, compared with the hour's snapshots."""
+    async def _changes(self, unsealed: list[Any]) -> Check:
+        """Changes and opening books, compared with the hour's snapshots.
+
+        A book at or behind a market's seal is not: changes before it, or a gap, may still come.
+        """
         midnight = self._start.replace(hour=0)
         await self._db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         found = await self._db.fetch(SQL["export_tickers_of_deltas"], midnight, midnight + timedelta(days=1))
@@ -137,6 +140,7 @@ class Hour:
         hour = (self._start - NEAR_RESET_MS * ONE_MS, self._until + NEAR_RESET_MS * ONE_MS, list(tickers))
         gaps = [tuple(row) for row in await self._db.fetch(SQL["check_gaps"], *hour)]
         resets = [(*row, row["exchange_ts"]) for row in await self._db.fetch(SQL["check_resets"], *hour)]
+        gaps += [(market, seal - ONE_MS, self._until) for market, _, seal in unsealed if market in tickers]
         checked = checks.result(_stretches(gaps, numbers), _stretches(resets, numbers))
         examples = [
             {"ticker": order.names[code], "exchange_ts": str(datetime_of_ms(ms))}

@@ -1,4 +1,4 @@
-SELECT ticker FROM coverage
- WHERE channel = 'orderbook_delta' AND first_seen < $1 AND sealed_until < $1
-   AND (ended_at IS NULL OR sealed_until < ended_at)
- ORDER BY ticker
+SELECT m.market, c.ticker, c.sealed_until FROM coverage c JOIN store.markets m USING (ticker)
+ WHERE c.channel = 'orderbook_delta' AND c.first_seen < $1 AND c.sealed_until < $1
+   AND (c.ended_at IS NULL OR c.sealed_until < c.ended_at)
+ ORDER BY c.ticker
