@@ -16,8 +16,10 @@ import pytest
 
 from common.errors import StorageError
 from common.numbers import ONE_MS
+from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive.bucket import Outrun
+from deduplicator.archive.hour import HOUR
 from tests.archive_case import OLD, RELATION, Site, running_site
 
 AT = OLD + timedelta(hours=5)
@@ -153,6 +155,33 @@ async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
     await site.exporter.export_hour(connection, AT)
     assert site.archived() == whole
     await connection.close()
+
+
+async def test_both_halves_of_an_hour_are_read_from_one_snapshot(site: Site, tmp_path: Path) -> None:
+    """What is committed on the way is in neither; the edge between the halves is in one."""
+    edge = AT + timedelta(minutes=30)
+    for at in (edge - ONE_MS, edge, AT + HOUR - ONE_MS):
+        await site.store(at, range(1))
+
+    async def another() -> asyncpg.Connection:
+        await site.store(edge + timedelta(minutes=1), range(1))
+        return await connect(site.dsn)
+
+    reader = await connect(site.dsn)
+    nothing = (lambda relation, file: False, lambda relation, rows: None)
+    await hour_module.Hour(reader, another, AT, tmp_path, *nothing).write()
+    archived = pq.read_table(tmp_path / "orderbook_deltas.parquet")["exchange_ts"].to_pylist()
+    assert archived == [AT] * 3 + [LATER] * 2 + [edge - ONE_MS, edge, AT + HOUR - ONE_MS]
+
+    async def killed() -> asyncpg.Connection:
+        other = await connect(site.dsn)
+        await site.db.execute("SELECT pg_terminate_backend($1)", other.get_server_pid())
+        return other
+
+    with pytest.raises(CLIENT_ERRORS):
+        await hour_module.Hour(reader, killed, AT, tmp_path, *nothing).write()
+    assert await reader.fetchval("SELECT 1") == 1, "its own connection is as it was"
+    await reader.close()
 
 
 async def test_what_a_killed_export_left_behind_is_removed(site: Site, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from common.config.schema import Checkpoints as Config
 from common.numbers import datetime_of_ms
 from common.storage import migrate
+from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer, socket_dir
 from deduplicator.archive.hour import Hour
 from deduplicator.checkpoints import Checkpoints
@@ -55,7 +56,8 @@ async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
     await checkpoints.write(connection, [market])
     assert checkpoints.written == 1
     start = datetime_of_ms(NOW_MS).replace(minute=0, second=0, microsecond=0)
-    hour = Hour(connection, start, tmp_path, lambda relation, file: False, lambda relation, rows: None)
+    nothing = (lambda relation, file: False, lambda relation, rows: None)
+    hour = Hour(connection, lambda: connect(dsn), start, tmp_path, *nothing)
     assert (await hour.write()).rows["orderbook_deltas"] == 1
     for statement in ("DROP TABLE store.deltas", "TRUNCATE store.deltas", "ALTER TABLE store.deltas ADD x int"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

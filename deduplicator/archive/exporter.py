@@ -9,7 +9,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
@@ -151,7 +151,10 @@ class Exporter:
             if self._heard is not None:
                 self._heard(hour, relation, rows)
 
-        return await Hour(connection, hour, folder, archived, tell).write()
+        def another() -> Awaitable[asyncpg.Connection]:
+            return connect(self._dsn, STATEMENT_MS)
+
+        return await Hour(connection, another, hour, folder, archived, tell).write()
 
     async def _note(self, connection: asyncpg.Connection, hour: datetime, written: Written) -> None:
         """Production knows what the archive has, and what was checked."""

@@ -27,12 +27,13 @@ from deduplicator.archive import tables
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
 from deduplicator.archive.late import Late
 from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
+from deduplicator.archive.reading import Connect, read_changes
 from deduplicator.archive.spool import Spool
 from deduplicator.production import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
-RUN_ROWS: Final = 500_000
+RUN_ROWS: Final = 250_000
 BLOCK_ROWS: Final = 1_000_000
 CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000
@@ -62,17 +63,21 @@ class Written:
 
 
 class Hour:
-    """The hour from `start` on, into `folder`: `RELATION.parquet` each. `archived`: downloads an object of the hour."""
+    """The hour from `start` on, into `folder`: `RELATION.parquet` each.
+
+    `connect` makes another connection to the database; `archived` downloads an object of the hour.
+    """
 
     def __init__(
         self,
         connection: asyncpg.Connection,
+        connect: Connect,
         start: datetime,
         folder: Path,
         archived: Callable[[str, Path], bool],
         tell: Tell,
     ) -> None:
-        self._db, self._start, self._until = connection, start, start + HOUR
+        self._db, self._connect, self._start, self._until = connection, connect, start, start + HOUR
         self._folder, self._archived, self._tell = folder, archived, tell
         self._start_ms = ms_of_datetime(start)
         self._rows: dict[str, int] = {}
@@ -134,7 +139,9 @@ class Hour:
         order = Order(tickers.values(), self._start_ms)
         numbers = Numbers(order, tickers)
         spool = Spool(self._folder)
-        await self._read("export_orderbook_deltas", order, numbers, spool)
+        await read_changes(
+            self._db, self._connect, self._start, self._until, RUN_ROWS, lambda t: spool.add(_rows(t, order, numbers))
+        )
         checks = BookChecks(order, await self._openings(order, numbers, snapshots))
         await self._write_changes(order, spool, checks)
         hour = (self._start - NEAR_RESET_MS * ONE_MS, self._until + NEAR_RESET_MS * ONE_MS, list(tickers))
@@ -147,24 +154,6 @@ class Hour:
             for code, ms in checked.wrong[:EXAMPLES_MAX]
         ]
         return Check("books", checked.compared, len(checked.wrong), examples)
-
-    async def _read(self, statement: str, order: Order, numbers: Numbers, spool: Spool) -> None:
-        """Changes into the spool; while one run is sorted and written, the next one is read."""
-        writing: asyncio.Task[None] | None = None
-
-        async def take(table: Any) -> None:
-            nonlocal writing
-            if writing is not None:
-                await writing
-            writing = asyncio.create_task(asyncio.to_thread(lambda: spool.add(_rows(table, order, numbers))))
-
-        try:
-            await binary.read_parts(
-                self._db, DELTA_LAYOUT, SQL[statement], self._start, self._until, rows=RUN_ROWS, take=take
-            )
-        finally:
-            if writing is not None:
-                await writing  # also when the database failed: the folder is removed
 
     async def _snapshots(self, tickers: dict[int, str]) -> list[tuple[int, int, int, bool, int]]:
         """Market, exchange millisecond, last ordinal, whether it is a reset, hash. Their markets join `tickers`."""

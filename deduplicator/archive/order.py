@@ -18,7 +18,7 @@ HOUR_MS: Final = 3_600_000
 MS_BITS: Final = 22
 ORDINAL_BITS: Final = 13
 """Ordinals go to 8190 (`gatherer.derive`): the place behind the greatest fits as well."""
-_PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
+PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
 
 TABLE_MAX: Final = 10_000_000
 """Market numbers that lie so close together are looked up in a table: they are not searched for."""
@@ -54,16 +54,16 @@ class Order:
         within = exchange_ms - self.hour_ms
         if len(within) and not (within.min() >= 0 and within.max() < HOUR_MS):
             raise StorageError("an exchange time outside the hour")
-        return (code << _PLACE_BITS) + (within << ORDINAL_BITS) + ordinal
+        return (code << PLACE_BITS) + (within << ORDINAL_BITS) + ordinal
 
     def first(self, code: I64) -> I64:
         """The place before every change of a market in the hour."""
-        return code << _PLACE_BITS
+        return code << PLACE_BITS
 
     def unpack(self, keys: I64) -> tuple[I64, I64, I64]:
         """Code, exchange time in milliseconds, ordinal."""
         within = (keys >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
-        return keys >> _PLACE_BITS, within + self.hour_ms, keys & ((1 << ORDINAL_BITS) - 1)
+        return keys >> PLACE_BITS, within + self.hour_ms, keys & ((1 << ORDINAL_BITS) - 1)
 
 
 class Numbers:

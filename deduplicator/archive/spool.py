@@ -6,6 +6,7 @@ However many changes an hour has, about one run or one block is in memory.
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.errors import StorageError
-from deduplicator.archive.order import ROW, Rows
+from deduplicator.archive.order import PLACE_BITS, ROW, Rows
 
 SAMPLE: Final = 4096
 
@@ -26,18 +27,17 @@ class Spool:
         self._folder = folder
         self._runs: list[Path] = []
         self._samples: list[npt.NDArray[np.int64]] = []
-        self.rows = 0
+        self._numbers = itertools.count()
 
     def add(self, rows: Rows) -> None:
-        """Write one sorted run."""
+        """Write one sorted run; several threads may."""
         if not len(rows):
             return
         rows = _sorted(rows)
-        path = self._folder / f"run-{len(self._runs)}"
+        path = self._folder / f"run-{next(self._numbers)}"
         rows.tofile(path)
-        self._runs.append(path)
         self._samples.append(np.array(rows["key"][::SAMPLE]))
-        self.rows += len(rows)
+        self._runs.append(path)
 
     def blocks(self, about: int) -> Iterator[Rows]:
         """All rows in order, some more or less than `about` at once; raises `StorageError` if a key comes twice."""
@@ -64,6 +64,12 @@ class Spool:
 
 
 def _sorted(rows: Rows) -> Rows:
-    order = np.argsort(np.ascontiguousarray(rows["key"]), kind="stable")
+    """By key. Markets first, by sixteen bits at once, which takes no comparison; what is left is almost in order."""
+    key = np.ascontiguousarray(rows["key"])
+    market = key >> PLACE_BITS
+    order = np.argsort(market.astype(np.uint16), kind="stable")
+    if len(market) and market.max() >= 1 << 16:
+        order = order.take(np.argsort((market >> 16).astype(np.uint16).take(order), kind="stable"))
+    order = order.take(np.argsort(key.take(order), kind="stable"))
     ordered: Rows = rows.take(order)  # rows[order] would copy field by field, eight times as slow
     return ordered

@@ -1,0 +1,71 @@
+"""The changes of an hour, read by two connections at once from one snapshot of the database.
+
+One server process sends some two million rows a second and no more: each reads half of the hour.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+
+from common.storage import copy as binary
+from deduplicator.production import DELTA_LAYOUT
+from deduplicator.statements import SQL
+
+Connect = Callable[[], Awaitable[asyncpg.Connection]]
+
+
+async def read_changes(
+    db: asyncpg.Connection,
+    connect: Connect,
+    start: datetime,
+    until: datetime,
+    rows: int,
+    use: Callable[[Any], None],
+) -> None:
+    """Call `use`, in threads, with about so many rows at once, in no order: structured arrays of production's form.
+
+    `db` is in a transaction whose snapshot both readers see; `connect` makes the other connection. Each reader is one
+    part ahead of its thread. Raises what the database, `connect` and `use` raise; both readers have ended then.
+    """
+    snapshot = await db.fetchval("SELECT pg_export_snapshot()")
+    middle = start + (until - start) / 2
+
+    async def rest() -> None:
+        other = await connect()
+        try:
+            async with other.transaction(isolation="repeatable_read", readonly=True):
+                await other.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+                await _read(other, middle, until, rows, use)
+        finally:
+            other.terminate()
+
+    readers = [asyncio.create_task(_read(db, start, middle, rows, use)), asyncio.create_task(rest())]
+    try:
+        await asyncio.gather(*readers)
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _read(
+    db: asyncpg.Connection, start: datetime, until: datetime, rows: int, use: Callable[[Any], None]
+) -> None:
+    using: asyncio.Task[None] | None = None
+
+    async def take(table: Any) -> None:
+        nonlocal using
+        if using is not None:
+            await using
+        using = asyncio.create_task(asyncio.to_thread(use, table))
+
+    try:
+        await binary.read_parts(db, DELTA_LAYOUT, SQL["export_orderbook_deltas"], start, until, rows=rows, take=take)
+    finally:
+        if using is not None:
+            await using  # also when the database failed: the folder that it writes to is removed
