@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from common.errors import Fenced, SchemaMismatch
-from common.storage import copy, migrate
+from common.storage import copy, database, migrate
 from deduplicator.production import Production
 from tests.databases import Database
 
@@ -75,6 +75,25 @@ async def production(server: Database) -> asyncpg.Connection:
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     yield connection
     await connection.close()
+
+
+async def test_a_migration_that_is_cut_off_is_made_again_and_a_killed_one_locks_nobody_out(server: Database) -> None:
+    """Whoever holds the lock and dies gives it back; a row of the library's own lock means nothing."""
+    holder, other = await asyncpg.connect(server.dsn), await asyncpg.connect(server.dsn)
+    await holder.execute("SELECT pg_advisory_lock($1)", migrate.LOCK)
+    migrating = asyncio.create_task(database._migrated(server.dsn, "production"))
+    waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    while (pid := await other.fetchval(waiting)) is None:
+        await asyncio.sleep(0.05)
+    await other.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 0)")
+    await other.execute("SELECT pg_terminate_backend($1)", pid)
+    while await other.fetchval(waiting) in (None, pid):
+        await asyncio.sleep(0.05)
+    assert not migrating.done(), "somebody else migrates still"
+    holder.terminate()
+    await asyncio.wait_for(migrating, 50)
+    await migrate.check(other, "production", "fleet migrate")
+    await other.close()
 
 
 async def test_a_second_deduplicator_fences_the_first(server: Database, production: asyncpg.Connection) -> None:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import asyncpg
 
+from common import log
 from common.errors import DatabaseUnreachable, StorageError
+from common.process import backoff_s
 from common.storage import embedded
 from common.storage.address import without_password
 from common.storage.migrate import Schema, migrate
 
 CONNECT_WAIT_S: Final = 10
+MIGRATE_S: Final = 60
 KEEPALIVES: Final = {"tcp_keepalives_idle": "10", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "3"}
 CLIENT_ERRORS: Final = (
     OSError,
@@ -48,8 +52,22 @@ async def owned(dsn: str, schema: Schema) -> AsyncIterator[str]:
         yield dsn
         return
     async with embedded.EmbeddedServer.of_dsn(dsn) as server:
-        await asyncio.to_thread(migrate, server.dsn, schema)
+        await _migrated(server.dsn, schema)
         yield server.dsn
+
+
+async def _migrated(dsn: str, schema: Schema) -> None:
+    """As `migrate`, tried again for a while if the connection is cut."""
+    until = time.monotonic() + MIGRATE_S
+    for delay in backoff_s(0.1, 5.0):
+        await asyncio.sleep(delay)
+        try:
+            await asyncio.to_thread(migrate, dsn, schema)
+            return
+        except DatabaseUnreachable as error:
+            if time.monotonic() > until:
+                raise
+            log.get().warning("migration_cut", error=str(error))
 
 
 async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection:

@@ -8,15 +8,17 @@ the former release needed, and is applied once no process runs that any more; no
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from common.errors import SchemaMismatch, StorageError
+from common.errors import DatabaseUnreachable, SchemaMismatch, StorageError
 from common.storage.address import without_password
 
 Schema = Literal["gatherer", "production"]
+LOCK: Final = 0x6B616C73  # any number that nobody else locks
+LOCK_WAIT_MS: Final = 60_000
 
 
 def folder(schema: Schema) -> Path:
@@ -38,25 +40,50 @@ def is_post(name: str) -> bool:
 def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     """Bring the database to the code's schema; returns the names of what was applied. Not for use in an event loop.
 
-    With `post` also what the release before can no longer work with.
+    With `post` also what the release before can no longer work with. Raises `StorageError`; `DatabaseUnreachable` if
+    the connection was lost on the way: what is applied by then stays, and another call goes on behind it.
     """
+    from psycopg import OperationalError
     from yoyo import get_backend, read_migrations
 
     parts = urlsplit(dsn)
     try:
         backend = get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
     except Exception as error:  # the driver's own tree of errors, which yoyo does not wrap
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        raise StorageError(f"the database cannot be reached: {without_password(dsn, lines[0])}") from None
+        kind = DatabaseUnreachable if isinstance(error, OperationalError) else StorageError
+        raise kind(f"the database cannot be reached: {_told(dsn, error)}") from None
     try:
         migrations = read_migrations(str(folder(schema))).filter(lambda migration: post or not is_post(migration.id))
-        with backend.lock(timeout=60):
-            pending = backend.to_apply(migrations)
-            applied = [migration.id for migration in pending]
-            backend.apply_migrations(pending)
+        _lock(backend)
+        pending = backend.to_apply(migrations)
+        applied = [migration.id for migration in pending]
+        backend.apply_migrations(pending)
+    except OperationalError as error:
+        raise DatabaseUnreachable(f"the database was lost while its schema was changed: {_told(dsn, error)}") from error
     finally:
         backend.connection.close()
     return applied
+
+
+def _lock(backend: Any) -> None:
+    """Wait until nobody else migrates the database, for as long as the connection lives.
+
+    Yoyo's own lock is a row, which whoever is killed leaves behind for ever: now it can only be such a one.
+    """
+    from psycopg.errors import LockNotAvailable
+
+    try:
+        with backend.transaction():
+            backend.execute(f"SET LOCAL lock_timeout = {LOCK_WAIT_MS}")
+            backend.execute(f"SELECT pg_advisory_lock({LOCK})")
+        backend.break_lock()
+    except LockNotAvailable as error:
+        raise StorageError("somebody else has been migrating this database for a minute: try again later") from error
+
+
+def _told(dsn: str, error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return without_password(dsn, lines[0])
 
 
 async def check(connection: asyncpg.Connection, schema: Schema, command: str) -> None:
