@@ -16,7 +16,7 @@ import asyncpg
 
 from common.config.schema import DeduplicatorConfig, GathererSource
 from common.errors import StorageError
-from common.numbers import datetime_of_ms
+from common.numbers import ONE_MS, datetime_of_ms
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
@@ -98,12 +98,15 @@ async def _ordinals(connection: asyncpg.Connection, since: datetime, until: date
 
 
 async def _books(connection: asyncpg.Connection, since: datetime, until: datetime, markets: int) -> Finding:
+    """Each market up to its seal: behind it changes, or a gap, may still come."""
     finding = Finding("books: changes folded from one snapshot give the next")
-    for market, ticker in await connection.fetch(SQL["verify_markets"], since, until, markets):
+    for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
         window = (market, since, until)
         snapshots = await connection.fetch(SQL["verify_books"], *window)
         changes = await connection.fetch(SQL["verify_changes"], *window)
         gaps = [(g["started_at"], g["ended_at"]) for g in await connection.fetch(SQL["verify_gaps_of"], market)]
+        if sealed_until is not None:
+            gaps.append((sealed_until - ONE_MS, until))
         for at in compare_books(snapshots, changes, gaps, finding):
             finding.fail(f"{ticker} {at}: the folded book is another")
     return finding

@@ -1,6 +1,6 @@
 """The changes of an hour, read by two connections at once from one snapshot of the database.
 
-One server process sends some two million rows a second and no more: each reads half of the hour.
+One server process sends some 2.6 million rows a second and no more: each reads half of the hour.
 """
 
 from __future__ import annotations
