@@ -266,9 +266,9 @@ class BatchWriter:
         columns = rows.deltas.columns()
         markets = np.array([numbers[ticker] for ticker in rows.deltas.tickers], np.int64)
         columns |= {
-            "lane": np.full(count, self._lane),
-            "batch": np.full(count, batch),
-            "stored_at": np.full(count, stored_us - copy.PG_EPOCH_US),
+            "lane": np.broadcast_to(self._lane, count),
+            "batch": np.broadcast_to(batch, count),
+            "stored_at": np.broadcast_to(stored_us - copy.PG_EPOCH_US, count),
             "market": markets[columns["code"]],
         }
         await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)

@@ -16,7 +16,7 @@ from gatherer.derive.columns import Columns
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import ORDINAL_MAX, Derivation
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Kind, Record, RestBook, Watch
+from gatherer.journal.format import Kind, Record, RestBook, SessionOpened, Watch
 from tests.world import BOUNDS, START_MS, Shape, Station, block, in_blocks, make_events, ticker
 
 IN_ANY_ORDER = ("run_events", "snapshots", "rest_books")
@@ -273,6 +273,39 @@ def test_more_changes_in_one_millisecond_than_an_ordinal_holds() -> None:
         records.append(Record(Kind.FRAME, last.session, last.wall_us, last.mono_us, wire(json.dumps(frame).encode())))
     ways = compare(records, random.Random(1))
     assert ways["quarantined"] == 1
+
+
+@pytest.mark.parametrize(("after_ms", "singly"), [(0, 2), (10_000, 1)])
+def test_what_follows_a_subscriptions_books_is_taken_at_once(after_ms: int, singly: int) -> None:
+    """One by one go the books, each market's first group if it is not known whole, its first known one, and no more."""
+    markets, groups = 60, 12
+    payload = msgspec.json.encode(SessionOpened("orderbook", 1, "ws://x", clock_proven=True))
+    opened = Record(Kind.OPENED, 1, START_MS * 1000, START_MS * 1000, payload)
+    records = [opened]
+
+    def frame(type_: str, at_ms: int, msg: dict[str, Any]) -> None:
+        whole = {"type": type_, "sid": 1, "seq": len(records), "msg": msg, "sending_ts_ms": at_ms}
+        payload = wire(json.dumps(whole).encode())
+        records.append(Record(Kind.FRAME, opened.session, at_ms * 1000, at_ms * 1000, payload))
+
+    for market in range(markets):
+        frame("orderbook_snapshot", START_MS, {"market_ticker": ticker(market), "yes_dollars_fp": [["0.4000", "9.00"]]})
+    for group in range(groups):
+        for market in range(markets):
+            at_ms = START_MS + after_ms + group
+            change = {"price_dollars": "0.4000", "delta_fp": "1.00", "side": "yes", "ts_ms": at_ms}
+            for _ in range(2):
+                frame("orderbook_delta", at_ms, {"market_ticker": ticker(market), **change})
+    one, many = (Derivation(BOUNDS, state.fresh(1)) for _ in range(2))
+    singles: list[Record] = []
+    content = many.content
+    many.content = lambda *given: (singles.append(given[2]), content(*given))[1]  # type: ignore[method-assign]
+    for record in records:
+        one.apply(record)
+    stretch.apply(many, [opened, block(records[1:])], 1)
+    assert shown(many.take()) == shown(one.take())
+    assert msgspec.to_builtins(many.state) == msgspec.to_builtins(one.state)
+    assert len(singles) == markets * (1 + 2 * singly)
 
 
 def test_columns_say_what_the_frames_say() -> None:

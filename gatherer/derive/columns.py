@@ -7,6 +7,7 @@ on the order of keys but the speed: frames of a known form are read as bytes (`f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from gatherer.journal.format import Block, Kind, Record
 Array = npt.NDArray[Any]
 PIECE_FRAMES: Final = 1024  # one call holds the interpreter: the task that writes must get its turn
 PREFIX: Final = b'{"type":"orderbook_delta"'
+OF_A_FRAME: Final = ("session", "wall_us", "mono_us", "plain")
+OF_A_PLAIN_ONE: Final = ("sid", "seq", "sending_ms", "at_ms", "us", "side", "price", "delta", "code")
 
 
 class _Codes(dict[str, int]):
@@ -45,6 +48,7 @@ class Columns:
         self.wall_us = np.concatenate([block.wall_us for block in blocks])
         self.mono_us = np.concatenate([block.mono_us for block in blocks])
         lengths = np.concatenate([block.lengths for block in blocks]).astype(np.int64)
+        self._skipped = 0  # frames of the text that come before these
         self._text = Text((block.frames for block in blocks), lengths)
         self.count = len(lengths)
         codes = _Codes()
@@ -60,7 +64,7 @@ class Columns:
             read.append((at, [*decoder.values(decoded), [codes[frame.msg.market_ticker] for frame in decoded]]))
         self.plain = np.zeros(self.count, bool)
         self.sid, self.seq, self.sending_ms, self.at_ms, *rest = self._assembled(read)
-        self.us, self.side, self.price, self.delta, self.code = rest
+        self.us, self.side, self.price, self.delta, self.code = rest  # as `OF_A_PLAIN_ONE`
         self.tickers = list(codes)
         if impossible := [code for code, ticker in enumerate(self.tickers) if not possible_ticker(ticker)]:
             self.plain &= ~np.isin(self.code, impossible)
@@ -72,16 +76,30 @@ class Columns:
 
     def record(self, number: int) -> Record:
         """One frame as a record of its own; it has no place in the journal."""
-        payload = self._text.lines(number, number + 1)
+        payload = self._text.lines(self._skipped + number, self._skipped + number + 1)
         wall_us, mono_us = int(self.wall_us[number]), int(self.mono_us[number])
         return Record(Kind.FRAME, int(self.session[number]), wall_us, mono_us, payload)
 
+    def others_first(self) -> int:
+        """How many frames at the beginning are mostly no changes: the books behind a subscription, for one."""
+        lead = np.flatnonzero(np.cumsum(np.where(self.plain, -1, 1)) >= 0)
+        return int(lead[-1]) + 1 if len(lead) else 0
+
+    def behind(self, number: int) -> Columns:
+        """The frames from this one on; they share their memory with these."""
+        rest = copy.copy(self)
+        rest._skipped += number
+        rest.count -= number
+        for name in (*OF_A_FRAME, *OF_A_PLAIN_ONE):
+            setattr(rest, name, getattr(self, name)[number:])
+        return rest
+
     def _assembled(self, read: list[tuple[Array | list[int], list[Any]]]) -> list[Array]:
-        """Nine columns of all frames from those of some frames each, and which frames are plain."""
+        """The columns of plain frames from those of some frames each, and which frames are plain."""
         if len(read) == 1 and len(read[0][0]) == self.count:
             self.plain[:] = True
             return [np.asarray(column, np.int64) for column in read[0][1]]
-        columns = [np.full(self.count, NONE, np.int64) for _ in range(9)]
+        columns = [np.full(self.count, NONE, np.int64) for _ in OF_A_PLAIN_ONE]
         for frames, values in read:
             self.plain[frames] = True
             for column, value in zip(columns, values, strict=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -27,7 +28,7 @@ class Deltas:
 
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
-        self._parts: list[Array] = []
+        self._parts: list[Sequence[Array]] = []
         self._singles: list[tuple[int, ...]] = []
         self._count = 0
 
@@ -47,11 +48,11 @@ class Deltas:
         """One row: values in the order of `COLUMNS`, with the ticker by name."""
         self._singles.append((run, self.code(ticker), *rest))
 
-    def extend(self, rows: Array) -> None:
-        """Many rows: an array of shape (columns, rows)."""
+    def extend(self, columns: Sequence[Array]) -> None:
+        """Many rows, as `COLUMNS`; nobody may change them afterwards."""
         self._settle()
-        self._parts.append(rows)
-        self._count += rows.shape[1]
+        self._parts.append(columns)
+        self._count += len(columns[0])
 
     def since(self, count: int) -> Array:
         """Take out the rows from number `count` on; they must have been appended one by one since then."""
@@ -62,8 +63,8 @@ class Deltas:
     def columns(self) -> dict[str, Array]:
         """All rows, column by column."""
         self._settle()
-        whole = np.concatenate(self._parts, axis=1) if self._parts else _columns([])
-        return dict(zip(COLUMNS, whole, strict=True))
+        parts = self._parts or [tuple(_columns([]))]
+        return {name: np.concatenate(column) for name, *column in zip(COLUMNS, *parts, strict=True)}
 
     def list(self, column: str) -> list[Any]:
         """One column as a list; `ticker` gives the names."""
@@ -75,7 +76,7 @@ class Deltas:
     def _settle(self) -> None:
         if self._singles:
             self._count += len(self._singles)
-            self._parts.append(_columns(self._singles))
+            self._parts.append(tuple(_columns(self._singles)))
             self._singles = []
 
 

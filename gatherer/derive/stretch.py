@@ -1,14 +1,16 @@
 """Many frames at once: the same as one record after another, for the frames that make up nearly all of a journal.
 
 A session is `calm` in a stretch of frames if its one slice goes on through all of them: changes that are rows,
-snapshots, and answers that mean nothing but their number. A market is `steady` if its run has known ordinals and a
-book, no snapshot comes, and its exchange times never step back. Changes of steady markets become rows as columns.
-Everything else goes record by record through the derivation, in the journal's order, and finds its slice as far
-proven as it would have been: what numbers runs, and what asks how far the horizon is, cannot tell the difference.
+snapshots, and answers that mean nothing but their number. A market is `steady` if its run has a book, no snapshot
+comes, and its exchange times never step back. From where ordinals are known, changes of steady markets become rows
+as columns. Everything else goes record by record through the derivation, in the journal's order, and finds its slice
+as far proven as it would have been: what numbers runs, and what asks how far the horizon is, cannot tell the
+difference.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
@@ -59,8 +61,14 @@ def prepare(items: Iterable[Record | Block], few: int = FEW) -> Iterator[Record 
 def _prepared(blocks: list[Block], few: int) -> Iterator[Record | Columns]:
     if sum(map(len, blocks)) < max(few, 1):
         yield from flat(blocks)
-    else:
-        yield Columns(blocks)
+        return
+    columns = Columns(blocks)
+    if (first := columns.others_first()) >= few:
+        # A session that begins here is not calm, and a market whose book comes here not steady: what is behind may be.
+        yield from map(columns.record, range(first))
+        columns = columns.behind(first)
+    if columns.count:
+        yield columns
 
 
 def apply_part(derivation: Derivation, part: Record | Columns) -> None:
@@ -176,7 +184,7 @@ class _Steady:
     """The changes of calm sessions, sorted by market, and which of them become rows at once.
 
     Of a market: `tickers`, `runs`, `firsts` (where its changes begin), `steady`. Of a change: `index` (which frame),
-    `of` (which market), `ordinal`, `taken` (its market is steady).
+    `of` (which market), `ordinal`, `taken` (its market is steady, and its ordinal known).
     """
 
     def __init__(self, columns: Columns, calm: list[_Session]) -> None:
@@ -201,13 +209,12 @@ class _Steady:
         self._count(columns.at_ms[self.index], hit)
 
     def _count(self, at: Array, hit: Array) -> None:
-        """Ordinals, and which markets are steady."""
+        """Ordinals, and which changes of which markets are taken."""
+        begins, firsts = self._begins, self.firsts
+        lasts = np.append(firsts[1:], len(at))[: len(firsts)] - 1
         known = [run or UNKNOWN for run in self.runs]
         last = np.array([run.last_ms for run in known], np.int64)
         counted = np.array([run.count for run in known], np.int64)
-        cover = np.array([run.cover_from_ms for run in known], np.int64)
-        eligible = np.array([_is_steady(run) for run in known], bool)
-        begins, firsts = self._begins, self.firsts
         previous = np.concatenate(([0], at))[: len(at)]
         previous[firsts] = last
         moved = at != previous
@@ -216,8 +223,29 @@ class _Steady:
         self.ordinal = place - group + np.where(moved[group], 0, counted[self.of])
         steps_back = np.zeros(len(firsts), bool)
         steps_back[self.of[at < previous]] = True
-        self.steady = eligible & ~hit & (at[firsts] >= cover) & ~steps_back
+        eligible = np.array([_may_be_steady(run) for run in known], bool)
+        from_ms = self._known_from(at, known)
+        self.steady = eligible & ~hit & ~steps_back & (at[lasts] >= from_ms)
         self.taken = self.steady[self.of]
+        if (at[firsts] < from_ms).any():
+            self.taken &= at >= from_ms[self.of]
+
+    def _known_from(self, at: Array, runs: list[Run]) -> Array:
+        """From which exchange time on a market's changes here have known ordinals, and its book a place.
+
+        A run that has not known an ordinal claims from behind its first group (rule 1), and its first group with known
+        ordinals gives its book a place: both go one by one. Exchange times must not step back.
+        """
+        cover = np.array([run.cover_from_ms for run in runs], np.int64)
+        known = np.array([run.known for run in runs], bool)
+        begun = at[self.firsts]
+        if (known & (begun >= cover)).all():
+            return cover
+        floor = np.array([run.floor_ms for run in runs], np.int64)
+        cover = np.where(begun < cover, np.minimum(cover, np.maximum(begun + 1, floor)), cover)
+        behind = np.append(self.firsts[1:], len(at))
+        first_known = self.firsts + np.add.reduceat(at < cover[self.of], self.firsts, dtype=np.int64)
+        return np.where(known, cover, at[np.minimum(first_known, behind - 1)] + 1)
 
     def fold(self, columns: Columns) -> int:
         """Apply the changes to the books of steady runs; returns how often a level became negative."""
@@ -244,8 +272,8 @@ def _fold(books: list[Book], book: Array, level: Array, delta: Array) -> int:
     begins = np.concatenate(([True], key[1:] != key[:-1]))
     firsts = np.flatnonzero(begins)
     of, level = key[firsts] >> LEVEL_BITS, key[firsts] & ((1 << LEVEL_BITS) - 1)
-    known = [books[number].get(at, 0) for number, at in zip(of.tolist(), level.tolist(), strict=True)]
-    before = np.array(known, np.int64)
+    known = map(dict.get, map(books.__getitem__, of.tolist()), level.tolist(), itertools.repeat(0))
+    before = np.fromiter(known, np.int64, len(of))
     # The size after each change: the sum of all so far, less what came before the level's first.
     total = np.cumsum(delta)
     size = total + (before - total[firsts] + delta[firsts])[np.cumsum(begins) - 1]
@@ -259,8 +287,8 @@ def _fold(books: list[Book], book: Array, level: Array, delta: Array) -> int:
     return int(np.count_nonzero(size < 0))
 
 
-def _is_steady(run: Run) -> bool:
-    return run.known and run.claiming and run.book is not None and run.watched is None
+def _may_be_steady(run: Run) -> bool:
+    return run.claiming and run.book is not None and run.watched is None
 
 
 def _one_by_one(
@@ -297,31 +325,38 @@ def _at_once(
     told = zip(steady.tickers, steady.steady.tolist(), strict=True)
     codes = np.array([out.deltas.code(ticker) if calm else -1 for ticker, calm in told], np.int64)
     of_row = steady.of[steady.taken]
-    table = np.empty((len(COLUMNS), len(taken)), np.int64)
     every = len(taken) == columns.count
     rows = np.arange(columns.count) if every else np.sort(taken)
     back = taken if every else np.searchsorted(rows, taken)
     # What was counted market by market goes back to where the frame stands in the journal.
-    for name, value in (("run", runs[of_row]), ("code", codes[of_row]), ("ordinal", steady.ordinal[steady.taken])):
-        table[COLUMNS.index(name)][back] = value
-    for name, value in (
-        ("seq", columns.seq),
-        ("exchange_ms", columns.at_ms),
-        ("exchange_us", columns.us),
-        ("side", columns.side),
-        ("price", columns.price),
-        ("delta", columns.delta),
-        ("received_us", columns.wall_us),
-    ):
-        table[COLUMNS.index(name)] = value if every else value[rows]
+    counted = {"run": runs[of_row], "code": codes[of_row], "ordinal": steady.ordinal[steady.taken]}
+    read = {
+        "seq": columns.seq,
+        "exchange_ms": columns.at_ms,
+        "exchange_us": columns.us,
+        "side": columns.side,
+        "price": columns.price,
+        "delta": columns.delta,
+        "received_us": columns.wall_us,
+    }
+    table = {name: _placed(value, back) for name, value in counted.items()}
+    table |= read if every else {name: value[rows] for name, value in read.items()}
     out.alarm("lag_bound_exceeded", int(np.count_nonzero(columns.at_ms[rows] < before[rows])))
     out.alarm("level_negative", steady.fold(columns))
     out.frames += len(taken)
     out.delta_frames += len(taken)
+    parts = [table[name] for name in COLUMNS]
     if became:
-        table = np.concatenate((table, out.deltas.since(rows_before)), axis=1)
-        table = np.take(table, np.argsort(np.concatenate((rows, np.array(became, np.int64)))), axis=1)
-    out.deltas.extend(table)
+        order = np.argsort(np.concatenate((rows, np.array(became, np.int64))))
+        singles = out.deltas.since(rows_before)
+        parts = [np.concatenate(both)[order] for both in zip(parts, singles, strict=True)]
+    out.deltas.extend(parts)
+
+
+def _placed(values: Array, places: Array) -> Array:
+    placed = np.empty(len(values), np.int64)
+    placed[places] = values
+    return placed
 
 
 def _within(
