@@ -31,6 +31,7 @@ SEAM: Final = Path(__file__).parent / "seams"
 PAUSE_S: Final = (2.0, 6.0)
 CALM_MOST_S: Final = 15.0
 SEAL_WAIT_S: Final = 180.0
+REFILL_LAG: Final = "10s"  # the simulator lists a trade at once; nobody waits two minutes behind the last gap
 Step = Callable[["Chaos", random.Random], Awaitable[str]]
 
 
@@ -244,7 +245,12 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
     """One run; returns whether the verdict is `equal`."""
     rng = random.Random(seed)
     lives = ("--close-after", str(seconds / 3), "--create-after", str(seconds / 4), "--seed", str(seed))
-    plan = Plan(connections=CONNECTIONS, workers=2, simulator=("--markets", "40", "--rate", str(rate), *lives))
+    plan = Plan(
+        connections=CONNECTIONS,
+        workers=2,
+        simulator=("--markets", "40", "--rate", str(rate), *lives),
+        merge={"refill_lag": REFILL_LAG},
+    )
     async with LocalFleet(plan) as fleet:
         chaos = Chaos(fleet)
         for name in GATHERERS:

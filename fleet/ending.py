@@ -10,11 +10,12 @@ from typing import Any, Final, TypeVar
 from fleet import s3 as local_s3
 from fleet.local import BUCKET, LocalFleet
 from fleet.truth import Truth
-from fleet.verdict import Check, compare, compare_archive, sealed_past
+from fleet.verdict import Check, compare, compare_archive, refills_tried, sealed_past
 from fleet.view import View
 
 T = TypeVar("T")
 SEAL_WAIT_S: Final = 60.0
+REFILL_WAIT_S: Final = 600.0
 
 
 async def conclude(
@@ -27,7 +28,12 @@ async def conclude(
     await fleet.control("/finish", {})
     truth = Truth.read(fleet.truth)
     sealed = await watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, seal_wait_s))
-    view.say("sealed; stopping the gatherers" if sealed else "not sealed in time; stopping the gatherers")
+    view.say("sealed" if sealed else "not sealed in time")
+    refilled = True
+    if outages:  # what REST brings once the archive is exported would be in production only, until the next export
+        view.say("waiting until REST was asked for the trades of every gap")
+        refilled = await watch(fleet, view, refills_tried(fleet.production_dsn, truth.last_ms, REFILL_WAIT_S))
+    view.say("stopping the gatherers")
     codes = [await fleet.terminate(name) for name in fleet.plan.gatherers]
     await asyncio.sleep(1.0)  # the deduplicator notices; nothing is written any more
     view.say("exporting the archive")
@@ -37,6 +43,8 @@ async def conclude(
     checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests, truth)
     if not sealed:
         checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
+    if not refilled:
+        checks.append(Check("refills tried in time", differences=1, examples=["REST was not asked about every gap"]))
     if any(codes):
         checks.append(Check("clean stop", differences=1, examples=[f"exit codes {codes}"]))
     if any(check.differences for check in checks):

@@ -56,10 +56,19 @@ class Check:
 
 async def sealed_past(dsn: str, ms: int, timeout_s: float) -> bool:
     """Wait until every market's coverage is sealed past an exchange time."""
+    return await _none_left(dsn, "unsealed_lines", ms, timeout_s)
+
+
+async def refills_tried(dsn: str, ms: int, timeout_s: float) -> bool:
+    """Wait until REST was asked about every gap of the trade channel that began before an exchange time."""
+    return await _none_left(dsn, "untried_refills", ms, timeout_s)
+
+
+async def _none_left(dsn: str, statement: str, ms: int, timeout_s: float) -> bool:
     connection = await connect(dsn)
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
-        while await connection.fetchval(SQL["unsealed_lines"], ms) != 0:
+        while await connection.fetchval(SQL[statement], ms) != 0:
             if asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(0.3)

@@ -98,13 +98,15 @@ async def _ordinals(connection: asyncpg.Connection, since: datetime, until: date
 
 
 async def _books(connection: asyncpg.Connection, since: datetime, until: datetime, markets: int) -> Finding:
-    """Each market up to its seal: behind it changes, or a gap, may still come."""
+    """Each market up to its seal: behind it changes, or a gap, may still come. A seal only rises."""
     finding = Finding("books: changes folded from one snapshot give the next")
     for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
         window = (market, since, until)
-        snapshots = await connection.fetch(SQL["verify_books"], *window)
-        changes = await connection.fetch(SQL["verify_changes"], *window)
-        gaps = [(g["started_at"], g["ended_at"]) for g in await connection.fetch(SQL["verify_gaps_of"], market)]
+        # As of one moment: a heal between two of them would bring changes, or take a gap away, that the other has not.
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            snapshots = await connection.fetch(SQL["verify_books"], *window)
+            changes = await connection.fetch(SQL["verify_changes"], *window)
+            gaps = [(g["started_at"], g["ended_at"]) for g in await connection.fetch(SQL["verify_gaps_of"], market)]
         if sealed_until is not None:
             gaps.append((sealed_until - ONE_MS, until))
         for at in compare_books(snapshots, changes, gaps, finding):
