@@ -13,6 +13,7 @@ from common.storage.database import connect
 from deduplicator.refill import trade_row
 from fleet.local import LocalFleet, Plan
 from fleet.truth import Truth
+from fleet.verdict import refills_tried
 from tests.fleet_case import assert_equal, judge, running
 
 PLAN = Plan(
@@ -78,6 +79,16 @@ async def test_every_trade_of_an_outage_of_all_gatherers_is_refilled() -> None:
         (gap,) = await refills(fleet, 1)
         assert gap["not_listed"] == gap["outside"] == 0 and gap["known"] > 0
         assert_equal(await judge(fleet, strict=False, outages=True))
+
+        # Who compares the archive with production waits for gaps that REST was not asked about.
+        ended_ms = ms_of_datetime(gap["ended_at"])
+        assert await refills_tried(fleet.production_dsn, ended_ms, 0)
+        connection = await connect(fleet.production_dsn)
+        await connection.execute("DELETE FROM store.refills; UPDATE store.gaps SET refilled_at = NULL")
+        await connection.close()
+        assert not await refills_tried(fleet.production_dsn, ended_ms, 0)
+        assert await refills_tried(fleet.production_dsn, ms_of_datetime(gap["started_at"]) - 3_600_000, 0)
+        assert await refills_tried(fleet.production_dsn, ended_ms, 30)
         truth = Truth.read(fleet.truth)
         connection = await connect(fleet.production_dsn)
         rows = await connection.fetch("SELECT trade_id, exchange_ts, source FROM trades")

@@ -73,12 +73,23 @@ class Text:
         return np.flatnonzero(self.bytes == COMMA)
 
     @functools.cached_property
+    def _rows(self) -> Array | None:
+        """The commas frame by frame, if each frame has equally many."""
+        each, rest = divmod(len(self._commas), max(len(self.starts), 1))
+        if rest or not each:
+            return None
+        rows: Array = self._commas.reshape(-1, each)
+        return rows if ((rows[:, 0] >= self.starts) & (rows[:, -1] < self.ends)).all() else None
+
+    @functools.cached_property
     def _first(self) -> Array:
         return np.searchsorted(self._commas, self.starts)
 
     @functools.cached_property
     def commas(self) -> Array:
         """How many commas each frame has."""
+        if self._rows is not None:
+            return np.full(len(self.starts), self._rows.shape[1])
         counted: Array = np.diff(self._first, append=len(self._commas))  # there are none beside the frames
         return counted
 
@@ -93,8 +104,8 @@ class Text:
         usual = np.ones(len(self.starts), bool)
         last = self.ends[self.ends > self.starts] - 1
         lines = np.count_nonzero(self.bytes[last] == LINE_FEED)
-        controls = np.count_nonzero(self.bytes < SPACE)
-        if controls > lines or b"\\" in self._padded or not self._padded.isascii():
+        controls = np.count_nonzero(self.bytes.view(np.int8) < SPACE)  # and what is not ASCII: negative
+        if controls > lines or b"\\" in self._padded:
             strange = (self.bytes >= 0x80) | (self.bytes == BACKSLASH) | (self.bytes < SPACE)
             strange[last] &= self.bytes[last] != LINE_FEED
             usual[np.searchsorted(self.ends, np.flatnonzero(strange), side="right")] = False
@@ -110,6 +121,9 @@ class Text:
 
     def comma(self, frames: Array, number: int) -> Array:
         """Where each frame's comma of that number is."""
+        if self._rows is not None and len(frames):
+            column: Array = self._rows[:, number]
+            return column if len(frames) == len(column) else column[frames]
         place: Array = self._commas[self._first[frames] + number]
         return place
 
@@ -240,7 +254,9 @@ class _Values:
         words = self._text.words(end - 16, 16)
         value = self._digits(words[:, 1], np.minimum(length, 8))
         if DIGITS_MAX[name] > 8:
-            value += 100_000_000 * self._digits(words[:, 0], np.maximum(length - 8, 0))
+            high = (words[:, 0] ^ _ZEROS) & _LAST[np.maximum(length - 8, 0)]
+            alike = bool(len(high)) and bool((high == high[0]).all())  # mostly: times, and numbers in a row
+            value += 100_000_000 * self._sum(high[:1] if alike else high)
         self.usual &= value >= _LEAST[length]
         if name in ("sid", "seq"):
             self.usual &= value > 0
