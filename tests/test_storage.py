@@ -13,7 +13,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from common.errors import Fenced, SchemaMismatch
+from common.errors import DatabaseUnreachable, Fenced, SchemaMismatch, StorageError
 from common.storage import copy, database, migrate
 from deduplicator.production import Production
 from tests.databases import Database
@@ -94,6 +94,24 @@ async def test_a_migration_that_is_cut_off_is_made_again_and_a_killed_one_locks_
     await asyncio.wait_for(migrating, 50)
     await migrate.check(other, "production", "fleet migrate")
     await other.close()
+
+
+async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk is not tried again for a minute, and named as what it is; a server that shuts down is lost."""
+    for state, raised, told in (
+        ("53100", StorageError, "could not be changed: no space"),
+        ("57P01", DatabaseUnreachable, "was lost"),
+    ):
+        refusing = tmp_path / state
+        refusing.mkdir()
+        code = f"DO $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '{state}'; END $$;"
+        (refusing / "0001_refused.sql").write_text(f"-- Refused.\n{code}\n")
+        monkeypatch.setattr(migrate, "folder", lambda schema, at=refusing: at)
+        with pytest.raises(StorageError, match=told) as found:
+            await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+        assert type(found.value) is raised
 
 
 async def test_a_second_deduplicator_fences_the_first(server: Database, production: asyncpg.Connection) -> None:

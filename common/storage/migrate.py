@@ -19,6 +19,8 @@ from common.storage.address import without_password
 Schema = Literal["gatherer", "production"]
 LOCK: Final = 0x6B616C73  # any number that nobody else locks
 LOCK_WAIT_MS: Final = 60_000
+LOST: Final = ("08", "57")
+"""Classes of the server's errors by which it takes leave; without any, it has not answered."""
 
 
 def folder(schema: Schema) -> Path:
@@ -59,6 +61,8 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         applied = [migration.id for migration in pending]
         backend.apply_migrations(pending)
     except OperationalError as error:
+        if error.sqlstate is not None and error.sqlstate[:2] not in LOST:  # a full disk, for one
+            raise StorageError(f"the schema could not be changed: {_told(dsn, error)}") from error
         raise DatabaseUnreachable(f"the database was lost while its schema was changed: {_told(dsn, error)}") from error
     finally:
         backend.connection.close()
