@@ -9,17 +9,20 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
+from common.config.schema import Merge
 from common.errors import StorageError
 from common.numbers import ONE_MS
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive.bucket import Outrun
 from deduplicator.archive.hour import HOUR
+from deduplicator.refill import Refill
 from fleet import verify
 from tests.archive_case import OLD, RELATION, Site, running_site
 
@@ -110,6 +113,57 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
     await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
     await site.exporter.export_due()
     assert (await checks(site))["books"] == await verified(site) == (2, 1), "sealed, and still another book"
+
+
+class ShortList:
+    """The exchange's list with one trade that nobody recorded, and without the one that was."""
+
+    async def trades(self, **window: int) -> AsyncIterator[list[dict[str, Any]]]:
+        """One page."""
+        yield [
+            {
+                "trade_id": str(uuid4()),
+                "ticker": "KXA-1",
+                "count_fp": "2.00",
+                "yes_price_dollars": "0.4200",
+                "taker_side": "no",
+                "is_block_trade": False,
+                "created_time": LATER.isoformat(),
+            }
+        ]
+
+    async def historical_cutoff(self) -> dict[str, str]:
+        """Nothing is archived."""
+        return {}
+
+
+async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read_are_exported(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind the export's snapshot, and its gap stays open: the hour is exported again, and then no more."""
+    gap = await site.db.fetchval(
+        "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"
+        " VALUES ($1, 'trade', $2, $3, 'not_recorded', '{}') RETURNING gap",
+        site.market, LATER - ONE_MS, LATER + ONE_MS,
+    )  # fmt: skip
+    refill = Refill(ShortList(), site.dsn, Merge(), lambda: site.production.epoch)  # type: ignore[arg-type]
+    write = hour_module.Hour.write
+
+    async def overtaken(self: hour_module.Hour) -> hour_module.Written:
+        written = await write(self)
+        if self._start == AT and refill.trades == 0:
+            await refill.fill(site.db, gap, LATER - ONE_MS, LATER + ONE_MS)
+        return written
+
+    monkeypatch.setattr(hour_module.Hour, "write", overtaken)
+    assert AT in await site.exporter.export_due()
+    assert (refill.trades, refill.gaps) == (1, 0), "the list is not believed"
+    assert AT in await site.exporter.export_due()
+    key = f"trades/date={OLD:%Y-%m-%d}/hour=05/part.parquet"
+    archived = pq.read_table(io.BytesIO(site.s3.get_object(Bucket="archive", Key=key)["Body"].read()))
+    assert len(archived) == await site.db.fetchval("SELECT count(*) FROM store.trades") == 2
+    await site.db.execute("UPDATE store.refills SET inserted_at = inserted_at - interval '2 minutes'")
+    assert await site.exporter.export_due() == []
 
 
 async def test_a_reset_of_a_quiet_market_is_in_the_hour_in_which_it_was_seen(site: Site) -> None:

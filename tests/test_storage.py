@@ -99,10 +99,11 @@ async def test_a_migration_that_is_cut_off_is_made_again_and_a_killed_one_locks_
 async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk is not tried again for a minute, and named as what it is; a server that shuts down is lost."""
+    """A full disk is named as what it is; behind a shutdown or a deadlock it is tried again."""
     for state, raised, told in (
         ("53100", StorageError, "could not be changed: no space"),
-        ("57P01", DatabaseUnreachable, "was lost"),
+        ("57P01", DatabaseUnreachable, "was cut short"),
+        ("40P01", DatabaseUnreachable, "was cut short"),
     ):
         refusing = tmp_path / state
         refusing.mkdir()

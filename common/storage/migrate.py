@@ -19,8 +19,8 @@ from common.storage.address import without_password
 Schema = Literal["gatherer", "production"]
 LOCK: Final = 0x6B616C73  # any number that nobody else locks
 LOCK_WAIT_MS: Final = 60_000
-LOST: Final = ("08", "57")
-"""Classes of the server's errors by which it takes leave; without any, it has not answered."""
+AGAIN: Final = ("08", "40", "55", "57")
+"""Classes of the server's errors behind which another try may go through: it took leave, or somebody was in the way."""
 
 
 def folder(schema: Schema) -> Path:
@@ -43,7 +43,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     """Bring the database to the code's schema; returns the names of what was applied. Not for use in an event loop.
 
     With `post` also what the release before can no longer work with. Raises `StorageError`; `DatabaseUnreachable` if
-    the connection was lost on the way: what is applied by then stays, and another call goes on behind it.
+    it was cut short on the way: what is applied by then stays, and another call goes on behind it.
     """
     from psycopg import OperationalError
     from yoyo import get_backend, read_migrations
@@ -61,9 +61,9 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         applied = [migration.id for migration in pending]
         backend.apply_migrations(pending)
     except OperationalError as error:
-        if error.sqlstate is not None and error.sqlstate[:2] not in LOST:  # a full disk, for one
+        if error.sqlstate is not None and error.sqlstate[:2] not in AGAIN:  # a full disk, for one
             raise StorageError(f"the schema could not be changed: {_told(dsn, error)}") from error
-        raise DatabaseUnreachable(f"the database was lost while its schema was changed: {_told(dsn, error)}") from error
+        raise DatabaseUnreachable(f"the change of the schema was cut short: {_told(dsn, error)}") from error
     finally:
         backend.connection.close()
     return applied

@@ -16,11 +16,11 @@ WITH hours AS (
        AND (c.ended_at IS NULL OR c.sealed_until < c.ended_at)
      GROUP BY o.hour, o.until, o.exported
 ), touched AS (
-    -- Hours that a healed or refilled gap lies in, and when that was last.
-    SELECT h AS hour, max(g.healed_at) AS healed_at, max(g.refilled_at) AS refilled_at
-      FROM store.gaps g,
+    -- Hours that a healed gap lies in, or one that REST had trades of, and when that was last.
+    SELECT h AS hour, max(g.healed_at) AS healed_at, max(greatest(g.refilled_at, r.inserted_at)) AS refilled_at
+      FROM store.gaps g LEFT JOIN store.refills r USING (gap),
            generate_series(date_trunc('hour', g.started_at, 'UTC'), g.ended_at - interval '1 microsecond', interval '1 hour') h
-     WHERE g.healed_at IS NOT NULL OR g.refilled_at IS NOT NULL
+     WHERE g.healed_at IS NOT NULL OR g.refilled_at IS NOT NULL OR r.inserted_at IS NOT NULL
      GROUP BY h
 ), again AS MATERIALIZED (
     SELECT h.hour, h.until, h.delta_rows,
