@@ -15,6 +15,7 @@ import os
 import sys
 import time
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ from gatherer.suspicion import Suspicion
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
+AHEAD: Final = (
+    2  # batches that wait or are written while the next is derived: so a commit that takes long is made up for
+)
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
 
 
@@ -124,11 +128,11 @@ class Loader:
         return False
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
-        """Read, derive and write until `stopped`: a batch is derived in a thread while the one before is written and
-        the one behind is read and decoded."""
+        """Read, derive and write until `stopped`: a batch is derived in a thread while the ones before are written, in
+        order, and the one behind is read and decoded."""
         reader, derivation = await self._recover(writer)
         reading: asyncio.Task[_Read | None] | None = None
-        writing: asyncio.Task[None] | None = None
+        writing: deque[asyncio.Task[None]] = deque()
         try:
             while True:
                 finishing = stopped.is_set() or self._drain
@@ -139,26 +143,27 @@ class Loader:
                 if read is not None and not self._suspicion.searching:
                     reading = asyncio.create_task(asyncio.to_thread(self._read, reader), name="read")
                 batch = None if read is None else await asyncio.to_thread(self._derive, read, derivation)
-                if writing is not None:
-                    await writing
-                    writing = None
+                # Whether a batch is taken decides what the next one is, while a row is searched for that is not.
+                ahead = 0 if batch is None or self._suspicion.searching else AHEAD
                 if batch is not None:
-                    writing = asyncio.create_task(self._write(writer, batch), name="write")
-                    if self._suspicion.searching:
-                        await writing  # whether it is taken decides what the next batch is
-                        writing = None
-                elif self._drain:
+                    before = writing[-1] if writing else None
+                    writing.append(asyncio.create_task(self._write(writer, batch, before), name="write"))
+                while len(writing) > ahead:
+                    await writing[0]
+                    writing.popleft()
+                if batch is not None:
+                    continue
+                if self._drain:
                     derivation.cut("lane_closed", time.time_ns() // 1000)
                     await writer.write(derivation.take(), reader.place, time.time_ns() // 1000)
                     await writer.close_lane()
                     return True
-                elif finishing:
+                if finishing:
                     return False
-                else:
-                    await asyncio.sleep(self._config.load.poll / 1000)
+                await asyncio.sleep(self._config.load.poll / 1000)
         finally:
-            if under_way := [task for task in (reading, writing) if task is not None]:
-                await asyncio.wait(under_way)
+            under_way = [task for task in (reading, *writing) if task is not None]
+            await asyncio.gather(*under_way, return_exceptions=True)  # what ended the first ended those behind it
 
     def _read(self, reader: JournalReader) -> _Read | None:
         """What comes next, decoded; None if there is nothing new. It touches neither the database nor the state."""
@@ -190,7 +195,9 @@ class Loader:
         derivation.out.unknown_fields += read.unknown_fields
         return _Batch(read.begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
 
-    async def _write(self, writer: BatchWriter, batch: _Batch) -> None:
+    async def _write(self, writer: BatchWriter, batch: _Batch, before: asyncio.Task[None] | None) -> None:
+        if before is not None:
+            await before  # if it fails, this one must not be written
         self._at = batch.begins
         await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
         self._suspicion.stored(batch.count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from common.config.schema import Database, Exchange, GathererConfig, JournalConf
 from common.storage import migrate
 from gatherer.journal.format import Kind, SessionOpened
 from gatherer.journal.writer import JournalWriter
-from gatherer.loader import Loader
+from gatherer.load_writer import BatchWriter
+from gatherer.loader import AHEAD, Loader
 from tests.databases import Database as Shared
 from tests.test_form import FRAME, MSG, wire
 
@@ -72,3 +74,43 @@ async def test_what_was_written_before_it_was_asked_to_end_is_loaded(server: Sha
     batches = await connection.fetch("SELECT batch FROM batches ORDER BY batch")
     assert [row["batch"] for row in batches] == list(range(1, len(batches) + 1))
     await connection.close()
+
+
+async def test_batches_that_wait_behind_one_that_fails_are_not_written_before_it(
+    server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They are read again: nothing is skipped, nothing comes twice, and nobody complains of a lost error."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    recorder, derived, waiting = Recorder(tmp_path), [], []
+    write = BatchWriter.write
+
+    class Watched(Loader):
+        def _derive(self, read: Any, derivation: Any) -> Any:
+            derived.append(read.begins)
+            return super()._derive(read, derivation)
+
+    async def failing(self: BatchWriter, rows: Any, place: Any, *more: Any) -> None:
+        if self.batch == 3 and not waiting:
+            async with asyncio.timeout(60):
+                while len(derived) < self.batch + 1 + AHEAD:
+                    await asyncio.sleep(0.001)
+            waiting.append(len(derived))
+            raise ConnectionResetError("the database is gone")
+        await write(self, rows, place, *more)
+
+    monkeypatch.setattr(BatchWriter, "write", failing)
+    config = recorder.config.model_copy(update={"load": recorder.config.load.model_copy(update={"batch_records": 50})})
+    recorder.write(700)
+    recorder.journal.close()
+    loader = Watched(config, server.dsn, 0, drain=True, tell=lambda report: None)
+    assert await asyncio.wait_for(loader.run(asyncio.Event()), 120)
+    assert waiting
+    connection = await asyncpg.connect(server.dsn)
+    assert [row["seq"] for row in await connection.fetch("SELECT seq FROM deltas ORDER BY batch, seq")] == list(
+        range(1, 701)
+    )
+    batches = [row["batch"] for row in await connection.fetch("SELECT batch FROM batches ORDER BY batch")]
+    assert batches == list(range(1, len(batches) + 1))
+    await connection.close()
+    gc.collect()
+    assert "never retrieved" not in caplog.text
