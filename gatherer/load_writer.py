@@ -121,6 +121,12 @@ class Refused:
     reason: str
 
 
+def deltas_stream(rows: Rows) -> copy.Stream:
+    """The rows' changes, ready to be sent but for what the writing decides: codes stand where markets' numbers will."""
+    columns = rows.deltas.columns()
+    return copy.Stream(DELTA_LAYOUT, {"market": columns.pop("code"), **columns})
+
+
 class BatchWriter:
     """The one writer of a lane: numbers batches without holes. `folder`: its journal's, None for a second reading."""
 
@@ -192,8 +198,18 @@ class BatchWriter:
         """The highest number that a run or slice of the lane has."""
         return int(await self._connection.fetchval(SQL["highest_number"], self._lane))
 
-    async def write(self, rows: Rows, place: Place, received_us: int, refused: Refused | None = None) -> None:
-        """Commit one batch. The (lane, batch) row comes first: of two loaders, one fails."""
+    async def write(
+        self,
+        rows: Rows,
+        place: Place,
+        received_us: int,
+        refused: Refused | None = None,
+        stream: copy.Stream | None = None,
+    ) -> None:
+        """Commit one batch; `stream`, if it is made already, is `deltas_stream(rows)`.
+
+        The (lane, batch) row comes first: of two loaders, one fails.
+        """
         numbers = await self._market_numbers(rows)
         batch = self.batch + 1
         stored_us = self._now_us()
@@ -215,7 +231,7 @@ class BatchWriter:
                 json.dumps({**rows.alarms, **{UNKNOWN_FIELD + name: 1 for name in rows.unknown_fields}}),
                 stored_at,
             )
-            await self._deltas(rows, batch, numbers, stored_us)
+            await self._deltas(rows, batch, numbers, stored_us, stream)
             head, tail = (self._lane, batch), (stored_at,)
             await self._records("sessions", (head + r for r in rows.sessions), rows.sessions)
             await self._records("slices", (head + r for r in rows.slices), rows.slices)
@@ -259,19 +275,16 @@ class BatchWriter:
                 await self._connection.execute(SQL["ensure_partition"], datetime_of_us(at_us))
                 self._hours.add(at_us // HOUR_US)
 
-    async def _deltas(self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int) -> None:
-        count = len(rows.deltas)
-        if not count:
+    async def _deltas(
+        self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int, stream: copy.Stream | None
+    ) -> None:
+        if not len(rows.deltas):
             return
-        columns = rows.deltas.columns()
+        stream = stream or deltas_stream(rows)
         markets = np.array([numbers[ticker] for ticker in rows.deltas.tickers], np.int64)
-        columns |= {
-            "lane": np.broadcast_to(self._lane, count),
-            "batch": np.broadcast_to(batch, count),
-            "stored_at": np.broadcast_to(stored_us - copy.PG_EPOCH_US, count),
-            "market": markets[columns["code"]],
-        }
-        await copy.write(self._connection, "public", "deltas", DELTA_LAYOUT, columns)
+        stream["lane"], stream["batch"], stream["stored_at"] = self._lane, batch, stored_us - copy.PG_EPOCH_US
+        stream["market"] = markets[stream["market"]]
+        await copy.write_stream(self._connection, "public", "deltas", stream)
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:

@@ -28,6 +28,7 @@ from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
 from common.errors import StorageError
 from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
+from common.storage import copy
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
@@ -39,7 +40,7 @@ from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
-from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused
+from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused, deltas_stream
 from gatherer.summarizer import Summarizer
 from gatherer.suspicion import Suspicion
 
@@ -72,6 +73,7 @@ class _Batch:
     end: Place
     received_us: int
     refused: Refused | None
+    stream: copy.Stream | None  # of the changes among the rows
 
 
 class Loader:
@@ -193,13 +195,15 @@ class Loader:
         for name in read.unknown_fields:
             log.get().warning("unknown_field", field=name)
         derivation.out.unknown_fields += read.unknown_fields
-        return _Batch(read.begins, chunk.count, derivation.take(), chunk.end, chunk.wall_us(now_us, last=True), refused)
+        taken = derivation.take()
+        stream = deltas_stream(taken) if len(taken.deltas) else None  # here, where nobody waits for it
+        return _Batch(read.begins, chunk.count, taken, chunk.end, chunk.wall_us(now_us, last=True), refused, stream)
 
     async def _write(self, writer: BatchWriter, batch: _Batch, before: asyncio.Task[None] | None) -> None:
         if before is not None:
             await before  # if it fails, this one must not be written
         self._at = batch.begins
-        await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
+        await writer.write(batch.rows, batch.end, batch.received_us, batch.refused, batch.stream)
         self._suspicion.stored(batch.count)
         if batch.rows.deltas:
             self._summarizer.grew()

@@ -31,7 +31,7 @@ async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
         "b": np.array([-(2**31), 2**31 - 1] + [rng.randrange(-(2**30), 2**30) for _ in range(500)]),
         "c": np.array([-(2**15), 2**15 - 1] + [rng.randrange(-(2**14), 2**14) for _ in range(500)]),
     }
-    await connection.copy_to_table("t", source=io.BytesIO(copy.encode(LAYOUT, columns)), format="binary")
+    await connection.copy_to_table("t", source=io.BytesIO(copy.Stream(LAYOUT, columns).data), format="binary")
     out = io.BytesIO()
     await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
     read = copy.decode(LAYOUT, out.getvalue())
@@ -42,7 +42,7 @@ async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
     await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
     with pytest.raises(ValueError, match="another width"):
         copy.decode(LAYOUT, out.getvalue())
-    assert len(copy.decode(LAYOUT, copy.encode(LAYOUT, {"a": [], "b": [], "c": []}))["a"]) == 0
+    assert len(copy.decode(LAYOUT, copy.Stream(LAYOUT, {"a": [], "b": [], "c": []}).data)["a"]) == 0
     await connection.close()
 
 

@@ -30,18 +30,28 @@ def _row_type(layout: Layout) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-def encode(layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> bytearray:
-    """The columns as a binary COPY stream."""
-    count = len(columns[layout[0][0]])
-    row_type = _row_type(layout)
-    data = bytearray(len(HEADER) + count * row_type.itemsize + len(TRAILER))
-    data[: len(HEADER)], data[-len(TRAILER) :] = HEADER, TRAILER
-    table = np.frombuffer(data, row_type, count, len(HEADER))
-    table["fields"] = len(layout)
-    for name, kind in layout:
-        table[f"{name}/size"] = int(kind[1:])
-        table[name] = columns[name]
-    return data
+class Stream:
+    """Rows as a binary COPY stream. Columns can be read and set until it is written; those not given are 0."""
+
+    def __init__(self, layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> None:
+        self.layout = layout
+        self.count = len(next(iter(columns.values())))
+        row_type = _row_type(layout)
+        self.data = bytearray(len(HEADER) + self.count * row_type.itemsize + len(TRAILER))
+        self.data[: len(HEADER)], self.data[-len(TRAILER) :] = HEADER, TRAILER
+        self._table = np.frombuffer(self.data, row_type, self.count, len(HEADER))
+        self._table["fields"] = len(layout)
+        for name, kind in layout:
+            self._table[f"{name}/size"] = int(kind[1:])
+        for name, column in columns.items():
+            self[name] = column
+
+    def __getitem__(self, name: str) -> Array:
+        column: Array = self._table[name]
+        return column
+
+    def __setitem__(self, name: str, column: Array | Sequence[int] | int) -> None:
+        self._table[name] = column
 
 
 def decode(layout: Layout, data: bytes | bytearray) -> dict[str, I64]:
@@ -65,12 +75,17 @@ async def write(
     columns: Mapping[str, Array | Sequence[int]],
 ) -> None:
     """Append rows to a table by COPY."""
+    await write_stream(connection, schema, table, Stream(layout, columns))
+
+
+async def write_stream(connection: asyncpg.Connection, schema: str, table: str, stream: Stream) -> None:
+    """Append rows that are ready to be sent."""
     await connection.copy_to_table(
         table,
         schema_name=schema,
-        source=_chunks(encode(layout, columns)),
+        source=_chunks(stream.data),
         format="binary",
-        columns=[n for n, _ in layout],
+        columns=[n for n, _ in stream.layout],
     )
 
 
@@ -123,11 +138,11 @@ async def read_parts(
     await hand_over((size - len(TRAILER)) // width)
 
 
-async def _chunks(data: bytearray) -> AsyncIterator[bytes]:
+async def _chunks(data: bytearray) -> AsyncIterator[memoryview]:
     """An iterator of one's own, as that of a file would be read in another thread, piece by piece."""
     view = memoryview(data)
     for at in range(0, len(data), CHUNK_BYTES):
-        yield bytes(view[at : at + CHUNK_BYTES])
+        yield view[at : at + CHUNK_BYTES]  # the driver copies it
 
 
 def rows(columns: Mapping[str, I64]) -> Iterator[tuple[int, ...]]:
