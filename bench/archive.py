@@ -69,7 +69,7 @@ async def _fill(dsn: str) -> None:
             "delta": random.integers(-500, 500, count) * 100,
             "received_at": copy.timestamps_us(ms * 1000 + random.integers(5_000, 90_000, count)),
         }
-        await copy.write(connection, "store", "deltas", DELTA_LAYOUT, columns)
+        await copy.write(connection, "store", "deltas", copy.Stream(DELTA_LAYOUT, columns))
     await connection.execute("VACUUM ANALYZE store.deltas")
     await connection.close()
 

@@ -140,7 +140,7 @@ async def ceiling(connection: asyncpg.Connection, batches: list[Batch]) -> float
     """Rows a second of COPY alone."""
     began = time.perf_counter()
     for batch in batches:
-        await copy.write(connection, "store", "deltas", DELTA_LAYOUT, batch)
+        await copy.write(connection, "store", "deltas", copy.Stream(DELTA_LAYOUT, batch))
     spent = time.perf_counter() - began
     count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
     await connection.execute("TRUNCATE store.deltas")

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.config.schema import Database, Exchange, GathererConfig, JournalConfig, Load
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer
 from gatherer.journal.format import Kind, SessionOpened
@@ -26,7 +26,7 @@ from gatherer.loader import Loader, suit_process
 
 ROWS = 1_800_000
 MARKETS = 500
-BATCH = 20_000
+BATCH = Load().batch_records  # as the loader's: each is a transaction
 FLUSH = 1_000  # the capture writes every 20 ms: so many at 50,000 frames a second
 
 
@@ -80,7 +80,7 @@ async def ceiling(dsn: str) -> float:
         batches.append(columns)
     began = time.perf_counter()
     for columns in batches:
-        await copy.write(connection, "public", "deltas", DELTA_LAYOUT, columns)
+        await copy.write(connection, "public", "deltas", copy.Stream(DELTA_LAYOUT, columns))
     rate = ROWS / (time.perf_counter() - began)
     await connection.execute("TRUNCATE deltas")
     await connection.close()

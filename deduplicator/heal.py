@@ -190,7 +190,7 @@ async def _rows(
     if result.inserted:
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
         for table, columns in (await detached_rows(production, missing)).items():
-            await binary.write(production, "store", table, DELTA_LAYOUT, columns)
+            await binary.write(production, "store", table, binary.Stream(DELTA_LAYOUT, columns))
         # It may be ahead of the deduplicator, which then must know these identities before it comes to them.
         await production.execute(SQL["note_newest"], datetime_of_ms(int(missing.exchange_ms.max())))
 

@@ -266,7 +266,7 @@ class Production:
         if not len(new):
             return
         for table, columns in (await detached_rows(self._db, new)).items():
-            await binary.write(self._db, "store", table, DELTA_LAYOUT, columns)
+            await binary.write(self._db, "store", table, binary.Stream(DELTA_LAYOUT, columns))
         await self._db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
 
     async def _coverage(self, changes: Changes) -> None:

@@ -35,9 +35,7 @@ async def conclude(
         refilled = await watch(fleet, view, refills_tried(fleet.production_dsn, truth.last_ms, REFILL_WAIT_S))
     view.say("stopping the gatherers")
     codes = [await fleet.terminate(name) for name in fleet.plan.gatherers]
-    await asyncio.sleep(
-        1.0
-    )  # the deduplicator notices; nothing is written any more, but for what REST is asked once more
+    await asyncio.sleep(1.0)  # the deduplicator notices; only what REST is asked once more is still written
     view.say("exporting the archive")
     manifests = await export(fleet)
     view.say("comparing production with the exchange's log, and the archive with production")

@@ -124,7 +124,7 @@ class Refused:
 def deltas_stream(rows: Rows) -> copy.Stream:
     """The rows' changes, ready to be sent but for what the writing decides: codes stand where markets' numbers will."""
     columns = rows.deltas.columns()
-    return copy.Stream(DELTA_LAYOUT, {"market": columns.pop("code"), **columns})
+    return copy.Stream(DELTA_LAYOUT, columns | {"market": columns["code"]}, ("lane", "batch", "market", "stored_at"))
 
 
 class BatchWriter:
@@ -284,7 +284,7 @@ class BatchWriter:
         markets = np.array([numbers[ticker] for ticker in rows.deltas.tickers], np.int64)
         stream["lane"], stream["batch"], stream["stored_at"] = self._lane, batch, stored_us - copy.PG_EPOCH_US
         stream["market"] = markets[stream["market"]]
-        await copy.write_stream(self._connection, "public", "deltas", stream)
+        await copy.write(self._connection, "public", "deltas", stream)
 
     async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
         if rows:

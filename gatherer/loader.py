@@ -47,9 +47,7 @@ from gatherer.suspicion import Suspicion
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
-AHEAD: Final = (
-    2  # batches that wait or are written while the next is derived: so a commit that takes long is made up for
-)
+AHEAD: Final = 2  # batches written, or waiting for it, while the next is derived: a long commit is made up for
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
 
 

@@ -43,6 +43,16 @@ async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
     with pytest.raises(ValueError, match="another width"):
         copy.decode(LAYOUT, out.getvalue())
     assert len(copy.decode(LAYOUT, copy.Stream(LAYOUT, {"a": [], "b": [], "c": []}).data)["a"]) == 0
+    with pytest.raises(KeyError, match="c"):
+        copy.Stream(LAYOUT, {"a": [1], "b": [2]})
+    stream = copy.Stream(LAYOUT, {"a": [1, 2], "b": [3, 4], "more": [0, 0]}, ("b", "c"))
+    stream["c"] = 5
+    with pytest.raises(ValueError, match="to be set: b"):
+        await copy.write(connection, "public", "t", stream)
+    stream["b"] = -stream["b"]
+    await copy.write(connection, "public", "t", stream)
+    rows = await connection.fetch("SELECT a, b, c FROM t WHERE a IN (1, 2) AND b < 0 ORDER BY a")
+    assert [tuple(row) for row in rows][-2:] == [(1, -3, 5), (2, -4, 5)]
     await connection.close()
 
 

@@ -31,20 +31,24 @@ def _row_type(layout: Layout) -> np.dtype[Any]:
 
 
 class Stream:
-    """Rows as a binary COPY stream. Columns can be read and set until it is written; those not given are 0."""
+    """Rows as a binary COPY stream, from columns (more than the layout's may be given).
 
-    def __init__(self, layout: Layout, columns: Mapping[str, Array | Sequence[int]]) -> None:
-        self.layout = layout
-        self.count = len(next(iter(columns.values())))
+    Those named in `later` need not be there yet: they are set, or set anew, before it is written.
+    """
+
+    def __init__(self, layout: Layout, columns: Mapping[str, Array | Sequence[int]], later: Sequence[str] = ()) -> None:
+        self.names = [name for name, _ in layout]
+        self._later = set(later)
+        count = len(next(iter(columns.values())))
         row_type = _row_type(layout)
-        self.data = bytearray(len(HEADER) + self.count * row_type.itemsize + len(TRAILER))
-        self.data[: len(HEADER)], self.data[-len(TRAILER) :] = HEADER, TRAILER
-        self._table = np.frombuffer(self.data, row_type, self.count, len(HEADER))
+        self._data = bytearray(len(HEADER) + count * row_type.itemsize + len(TRAILER))
+        self._data[: len(HEADER)], self._data[-len(TRAILER) :] = HEADER, TRAILER
+        self._table = np.frombuffer(self._data, row_type, count, len(HEADER))
         self._table["fields"] = len(layout)
         for name, kind in layout:
             self._table[f"{name}/size"] = int(kind[1:])
-        for name, column in columns.items():
-            self[name] = column
+            if name in columns or name not in self._later:
+                self._table[name] = columns[name]
 
     def __getitem__(self, name: str) -> Array:
         column: Array = self._table[name]
@@ -52,6 +56,14 @@ class Stream:
 
     def __setitem__(self, name: str, column: Array | Sequence[int] | int) -> None:
         self._table[name] = column
+        self._later.discard(name)
+
+    @property
+    def data(self) -> bytearray:
+        """The stream's bytes; raises `ValueError` while a column is still to be set."""
+        if self._later:
+            raise ValueError(f"columns that are still to be set: {', '.join(sorted(self._later))}")
+        return self._data
 
 
 def decode(layout: Layout, data: bytes | bytearray) -> dict[str, I64]:
@@ -67,25 +79,10 @@ def _table(layout: Layout, data: bytes | bytearray, offset: int, count: int) -> 
     return table
 
 
-async def write(
-    connection: asyncpg.Connection,
-    schema: str,
-    table: str,
-    layout: Layout,
-    columns: Mapping[str, Array | Sequence[int]],
-) -> None:
+async def write(connection: asyncpg.Connection, schema: str, table: str, stream: Stream) -> None:
     """Append rows to a table by COPY."""
-    await write_stream(connection, schema, table, Stream(layout, columns))
-
-
-async def write_stream(connection: asyncpg.Connection, schema: str, table: str, stream: Stream) -> None:
-    """Append rows that are ready to be sent."""
     await connection.copy_to_table(
-        table,
-        schema_name=schema,
-        source=_chunks(stream.data),
-        format="binary",
-        columns=[n for n, _ in stream.layout],
+        table, schema_name=schema, source=_chunks(stream.data), format="binary", columns=stream.names
     )
 
 
