@@ -19,8 +19,8 @@ from common.config.schema import Checkpoints as Config
 from common.errors import Fenced, StorageError
 from common.numbers import datetime_of_ms
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.lease import Lease
 from deduplicator.merge.identity import I64
-from deduplicator.statements import SQL
 
 LOOK_S: Final = 1.0
 AT_ONCE: Final = 20
@@ -29,13 +29,11 @@ Sealed = Callable[[int], int | None]
 
 
 class Checkpoints:
-    """Counts changes by market, and writes what is due. `epoch`: as whom; `sealed`: up to where a market is sealed."""
+    """Counts changes by market, and writes what is due. `sealed`: up to where a market is sealed."""
 
-    def __init__(
-        self, dsn: str, config: Config, timeout_ms: int, epoch: Callable[[], int | None], sealed: Sealed
-    ) -> None:
+    def __init__(self, dsn: str, config: Config, timeout_ms: int, lease: Lease, sealed: Sealed) -> None:
         self._dsn, self._config, self._timeout = dsn, config, timeout_ms
-        self._epoch, self._sealed = epoch, sealed
+        self._lease, self._sealed = lease, sealed
         self._changes: dict[int, int] = {}
         self._since_s: dict[int, float] = {}
         self.written = 0
@@ -54,7 +52,7 @@ class Checkpoints:
         while True:
             await asyncio.sleep(LOOK_S)
             due = self._due()
-            if not due or self._epoch() is None:
+            if not due or self._lease.epoch is None:
                 continue
             try:
                 connection = await connect(self._dsn, self._timeout)
@@ -73,9 +71,7 @@ class Checkpoints:
     async def write(self, connection: asyncpg.Connection, markets: list[int]) -> None:
         """Write the checkpoints of some markets, each up to where it is sealed."""
         places = [(market, self._sealed(market)) for market in markets]
-        async with connection.transaction():
-            if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
-                raise Fenced("another deduplicator has taken over")
+        async with self._lease.locked(connection):
             for market, sealed_ms in places:
                 if sealed_ms is not None:
                     at = datetime_of_ms(sealed_ms)

@@ -87,8 +87,8 @@ async def heal(
             raise StorageError(f"production knows no market {ticker}")
         transaction = production.transaction()
         await transaction.start()
-        # First of all: the gatherers must be found to have no less than the deduplicator has read of them.
-        await production.fetchval("SELECT heals FROM store.lease FOR UPDATE")
+        # First of all, the lock: the gatherers must be found to have no less than the deduplicator has read of them.
+        await production.fetchval("SELECT store.this_step()")
         copies: list[Copy] = []
         beyond: set[RunKey] = set()
         for source in sources:

@@ -8,21 +8,22 @@ seen or dead.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import socket
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import date, datetime, timedelta
 from typing import Final
 
 import asyncpg
 import numpy as np
 
-from common.errors import Fenced, StateRenewed, StorageError
+from common.errors import StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import channels, rest_books
 from deduplicator.lags import Lag
+from deduplicator.lease import Lease, Step
 from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import I64, pack_content
@@ -61,53 +62,50 @@ DAY_MS: Final = 86_400_000
 
 
 class Production:
-    """The production database, held by one epoch of the lease."""
+    """The production database, held by one epoch of the lease (a name: of a new one)."""
 
-    def __init__(self, connection: asyncpg.Connection, holder: str) -> None:
+    def __init__(self, connection: asyncpg.Connection, holder: Lease | str) -> None:
         self._db = connection
-        self._holder = f"{holder}@{socket.gethostname()}"
+        self.lease = Lease(holder) if isinstance(holder, str) else holder
         self._days: set[date] = set()
         self._using = asyncio.Lock()  # the readers ask for numbers while a step is being stored
         self._heals = 0
         self.refused = 0
         """Rows of other channels that the database refused."""
-        self.epoch = 0
         self.fleet_started_ms = 0
 
     async def take_lease(self) -> None:
         """Become the one that writes; whoever held the lease before is fenced off from now on."""
+        await self._as_of(await self.lease.take(self._db))
+
+    async def resume_lease(self) -> None:
+        """After a lost connection: go on with the same epoch, unless another has taken over."""
+        await self._as_of(await self.lease.resume(self._db))
+
+    async def _as_of(self, lease: asyncpg.Record) -> None:
         await self._db.execute(SQL["stage"])
-        row = await self._db.fetchrow(SQL["take_lease"], self._holder)
-        self.epoch, self.fleet_started_ms = row["epoch"], ms_of_datetime(row["fleet_started_at"])
-        self._heals = row["heals"]
+        self.fleet_started_ms = ms_of_datetime(lease["fleet_started_at"])
+        self._heals = lease["heals"]
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the lease; 0 before it is taken."""
+        return self.lease.epoch or 0
 
     async def open_history(self, first_ms: int) -> None:
         """The fleet has records from here on, older than this database."""
-        async with self._using, self._db.transaction():
-            await self._lock_as_read()
+        async with self._using, self._step():
             self.fleet_started_ms = ms_of_datetime(
                 await self._db.fetchval(SQL["open_history"], datetime_of_ms(first_ms))
             )
 
-    async def resume_lease(self, epoch: int) -> None:
-        """After a lost connection: go on with the same epoch, unless another has taken over. Waits for a commit of
-        the former connection that is still in flight."""
-        await self._db.execute(SQL["stage"])
-        async with self._db.transaction():
-            self._heals = await self._lock(epoch)
-            row = await self._db.fetchrow("TABLE store.lease")
-        self.epoch, self.fleet_started_ms = epoch, ms_of_datetime(row["fleet_started_at"])
-
-    async def _lock(self, epoch: int) -> int:
-        heals: int | None = await self._db.fetchval(SQL["lock_lease"], epoch)
-        if heals is None:
-            raise Fenced(f"another deduplicator has taken over from {self._holder} (epoch {epoch})")
-        return heals
-
-    async def _lock_as_read(self) -> None:
-        """Lock, and be sure that production is as the state was made from it."""
-        if await self._lock(self.epoch) != self._heals:
-            raise StateRenewed("fleet heal has written to production")
+    @contextlib.asynccontextmanager
+    async def _step(self) -> AsyncIterator[Step]:
+        """A step, with production as the state was made from it."""
+        async with self.lease.step(self._db) as step:
+            if step.heals != self._heals:
+                raise StateRenewed("fleet heal has written to production")
+            yield step
 
     # -- reading the state -------------------------------------------------------------------------------------
 
@@ -219,8 +217,7 @@ class Production:
     async def note_lags(self, lags: list[Lag]) -> None:
         """Add to what is known of how long changes took."""
         rows = [(datetime_of_ms(lag.hour_ms), *lag[1:]) for lag in lags]
-        async with self._using, self._db.transaction():
-            await self._lock_as_read()
+        async with self._using, self.lease.locked(self._db):
             await self._db.executemany(SQL["note_lag"], rows)
 
     async def store(self, changes: Changes, batches: list[Batches]) -> None:
@@ -231,8 +228,7 @@ class Production:
 
     async def _store(self, changes: Changes, batches: list[Batches]) -> None:
         db = self._db
-        async with db.transaction():
-            await self._lock_as_read()
+        async with self._step():
             await self._deltas(changes.new)
             await self._coverage(changes)
             await self._apart(changes)
@@ -399,8 +395,7 @@ class Production:
 
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
-        async with self._using, self._db.transaction():
-            await self._lock(self.epoch)
+        async with self._using, self.lease.step(self._db):
             await self._db.executemany(SQL["put_time_line"], lines)
 
 

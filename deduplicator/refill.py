@@ -8,7 +8,7 @@ kalshi-api facts, sections 5.3 and 5.8.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from common.exchange.rest import Rest
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime, parse_price, parse_size, parse_time
 from common.process import backoff_s
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.lease import Lease
 from deduplicator.statements import SQL
 
 LOOK_S: Final = 1.0
@@ -46,10 +47,10 @@ def trade_row(trade: dict[str, Any]) -> TradeRow:
 
 
 class Refill:
-    """Looks for gaps that can be refilled. `epoch` tells whether, and as whom, this process may write."""
+    """Looks for gaps that can be refilled. `lease`: whether this process may write."""
 
-    def __init__(self, rest: Rest, dsn: str, config: Merge, epoch: Callable[[], int | None]) -> None:
-        self._rest, self._dsn, self._epoch = rest, dsn, epoch
+    def __init__(self, rest: Rest, dsn: str, config: Merge, lease: Lease) -> None:
+        self._rest, self._dsn, self._lease = rest, dsn, lease
         self._timeout = config.timeout
         self._lag = config.refill_lag * ONE_MS
         self._side = config.refill_side * ONE_MS
@@ -61,7 +62,7 @@ class Refill:
         delays = backoff_s(LOOK_S, 60.0)
         while True:
             await asyncio.sleep(LOOK_S)
-            if self._epoch() is None:
+            if self._lease.epoch is None:
                 continue
             try:
                 connection = await connect(self._dsn, self._timeout)
@@ -96,9 +97,7 @@ class Refill:
             await connection.copy_records_to_table("rest_trades", records=records)
         for day in sorted({at.date() for at in days}):
             await connection.execute("SELECT store.add_day('trades', $1)", day)
-        async with connection.transaction():
-            if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
-                raise Fenced("another deduplicator has taken over")
+        async with self._lease.step(connection):
             found = await connection.fetchrow(SQL["refill_known"], first, behind)
             await connection.execute(SQL["refill_dispute"])
             new = await connection.fetchrow(SQL["refill_trades"])

@@ -8,7 +8,6 @@ A day is first noted as detached, under the lease: from then on its late rows go
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -19,6 +18,7 @@ from common.config.schema import ProductionRetention
 from common.errors import Fenced, StorageError
 from common.numbers import ONE_MS
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.lease import Lease
 from deduplicator.production import PARTITIONED
 from deduplicator.statements import SQL
 
@@ -34,12 +34,10 @@ CHECKPOINTS_AT_ONCE: Final = 100
 
 
 class Retention:
-    """Looks after partitions. `archived`: whether hours are exported at all; `epoch`: as whom this process writes."""
+    """Looks after partitions. `archived`: whether hours are exported at all."""
 
-    def __init__(
-        self, dsn: str, config: ProductionRetention, epoch: Callable[[], int | None], *, archived: bool
-    ) -> None:
-        self._dsn, self._config, self._epoch, self._archived = dsn, config, epoch, archived
+    def __init__(self, dsn: str, config: ProductionRetention, lease: Lease, *, archived: bool) -> None:
+        self._dsn, self._config, self._lease, self._archived = dsn, config, lease, archived
         self.dropped = 0
         self.waiting: dict[str, int] = {}
         """Days that are old enough, with how many of their hours the archive does not have."""
@@ -50,7 +48,7 @@ class Retention:
         await asyncio.sleep(FIRST_LOOK_S)
         while True:
             try:
-                if self._epoch() is not None:
+                if self._lease.epoch is not None:
                     await self.look()
                     self.last_error = ""
             except Fenced:
@@ -69,8 +67,7 @@ class Retention:
             for ahead in range(DAYS_AHEAD + 1):
                 for table in PARTITIONED:
                     await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))
-            async with connection.transaction():
-                await self._lock(connection)
+            async with self._lease.locked(connection):
                 await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
             return await self._behind(connection) if self._archived else []
         finally:
@@ -102,18 +99,12 @@ class Retention:
         False: a row has come meanwhile. Every row comes under the lease's lock, so that none can come unseen.
         """
         while markets := await connection.fetch(SQL["markets_without_base"], start, start + DAY):
-            async with connection.transaction():
-                await self._lock(connection)
+            async with self._lease.locked(connection):
                 for (market,) in markets[:CHECKPOINTS_AT_ONCE]:
                     if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, start + DAY):
                         raise StorageError(f"market {market} has no book behind {start} and gets none")
-        async with connection.transaction():
-            await self._lock(connection)
+        async with self._lease.step(connection):
             if await connection.fetch(SQL["hours_not_archived"], start, start + DAY):
                 return False
             await connection.execute(SQL["note_detached"], start.date())
         return True
-
-    async def _lock(self, connection: asyncpg.Connection) -> None:
-        if await connection.fetchval(SQL["lock_lease"], self._epoch()) is None:
-            raise Fenced("another deduplicator has taken over")

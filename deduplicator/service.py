@@ -20,6 +20,7 @@ from common.storage.database import CLIENT_ERRORS, connect, owned
 from deduplicator.archive.exporter import Exporter
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.lags import PRODUCTION, Lags
+from deduplicator.lease import Lease
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
@@ -51,7 +52,7 @@ class Deduplicator:
         merge = config.merge
         self._limits = Limits(merge.hole_wait, merge.recent, merge.recent_rows_max, merge.hole_wait)
         self._started = time.monotonic()
-        self._epoch: int | None = None
+        self._lease = Lease(config.deduplicator_id)
         self._merger: Merger | None = None
         self._sources: Sources | None = None
         self._failure = ""
@@ -70,12 +71,12 @@ class Deduplicator:
         ):
             self._exporter = Exporter(config.archive, dsn) if config.archive else None
             self._metadata = Metadata(rest, dsn, config.merge.timeout)
-            self._refill = Refill(rest, dsn, config.merge, lambda: self._epoch)
+            self._refill = Refill(rest, dsn, config.merge, self._lease)
             self._checkpoints = Checkpoints(
-                dsn, config.production.checkpoints, config.merge.timeout, lambda: self._epoch, self._sealed_ms
+                dsn, config.production.checkpoints, config.merge.timeout, self._lease, self._sealed_ms
             )
             self._retention = Retention(
-                dsn, config.production.retention, lambda: self._epoch, archived=config.archive is not None
+                dsn, config.production.retention, self._lease, archived=config.archive is not None
             )
             registry.register(
                 DeduplicatorCollector(
@@ -120,13 +121,9 @@ class Deduplicator:
             try:
                 connection = await connect(dsn, self.config.merge.timeout)
                 try:
-                    production = Production(connection, self.config.deduplicator_id)
+                    production = Production(connection, self._lease)
                     await migrate.check(connection, "production", f"fleet migrate --config {self._config_file}")
-                    if self._epoch is None:
-                        await production.take_lease()
-                        self._epoch = production.epoch
-                    else:
-                        await production.resume_lease(self._epoch)
+                    await (production.take_lease() if self._lease.epoch is None else production.resume_lease())
                     await self._session(production, stopped)
                 finally:
                     connection.terminate()
@@ -136,7 +133,7 @@ class Deduplicator:
                 self._failure = f"the merge's state is renewed: {why}"
                 log.get().info("merge_state_renewed", why=str(why))
             except (StorageError, *CLIENT_ERRORS) as error:
-                if self._epoch is None and isinstance(error, StorageError) and not error.retryable:
+                if self._lease.epoch is None and isinstance(error, StorageError) and not error.retryable:
                     raise  # at the start it is a wrong address, account or schema: a person must mend it
                 self._failure = f"{type(error).__name__}: {error}"
                 log.get().warning("production_failed", error=self._failure)
@@ -228,7 +225,7 @@ class Deduplicator:
             "deduplicator_id": self.config.deduplicator_id,
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
-            "epoch": self._epoch,
+            "epoch": self._lease.epoch,
             "gatherers": self._sources.status() if self._sources else {},
             "identities": len(self._merger.store) if self._merger else 0,
             "time_lines": len(self._merger.claims.lines) if self._merger else 0,

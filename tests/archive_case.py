@@ -50,7 +50,7 @@ class Site:
     def retention(self, **changes: bool) -> Retention:
         """Of one day."""
         config = ProductionRetention.model_validate({"orderbook_deltas": "1d"})
-        return Retention(self.dsn, config, lambda: self.production.epoch, **{"archived": True, **changes})
+        return Retention(self.dsn, config, self.production.lease, **{"archived": True, **changes})
 
     async def store(self, at: datetime, ordinals: range, delta: int = 5) -> None:
         """Changes of one millisecond."""

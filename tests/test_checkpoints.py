@@ -108,7 +108,7 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
     await production.take_lease()
     await put(db, kept)
     sealed_ms = DAY_MS
-    writer = Checkpoints(server.dsn, Config(), 10_000, lambda: production.epoch, lambda market: sealed_ms)
+    writer = Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda market: sealed_ms)
     for at in range(500, 3000, 500):
         sealed_ms = DAY_MS + rows[at][0]
         await writer.write(db, [MARKET])
@@ -138,7 +138,7 @@ async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_plac
     production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
     await production.take_lease()
     await put(db, [(10, 0, 0, 500, 7), (20, 0, 0, 600, 9)])
-    writer = Checkpoints(server.dsn, Config(), 10_000, lambda: production.epoch, lambda market: DAY_MS + 30)
+    writer = Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda market: DAY_MS + 30)
     await writer.write(db, [MARKET])
     assert await book_at(db, 25) == {(0, 500): 7, (0, 600): 9}
     seen_us = (DAY_MS + 40) * 1000

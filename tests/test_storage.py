@@ -135,7 +135,7 @@ async def test_a_second_deduplicator_fences_the_first(server: Database, producti
     with pytest.raises(Fenced, match="taken over"):
         await first.put_time_lines([])
     with pytest.raises(Fenced):
-        await first.resume_lease(first.epoch)
+        await first.resume_lease()
     await second.put_time_lines([])
     await other.close()
 

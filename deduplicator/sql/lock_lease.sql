@@ -1,1 +1,1 @@
-SELECT heals FROM store.lease WHERE epoch = $1 FOR UPDATE
+SELECT epoch FROM store.lease WHERE epoch = $1 FOR UPDATE

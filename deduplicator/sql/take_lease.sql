@@ -1,1 +1,1 @@
-UPDATE store.lease SET epoch = epoch + 1, holder = $1 RETURNING epoch, fleet_started_at, heals
+UPDATE store.lease SET epoch = epoch + 1, holder = $1 RETURNING *
