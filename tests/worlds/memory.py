@@ -1,0 +1,176 @@
+"""Production, as far as the merge decides it: what a step stores, and the state that a new merge is given back.
+
+A second implementation of what `deduplicator/production.py` does with PostgreSQL, for thousands of worlds;
+`tests/test_worlds_database.py` runs some on the real one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from deduplicator.merge.copies import Changes, ResetVote, RunChange, RunKey, SliceChange, Unplaced
+from deduplicator.merge.coverage import RunState, SliceState
+from deduplicator.merge.identity import pack_content
+from deduplicator.merge.intervals import Interval
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger
+
+Identity = tuple[int, int, int]
+"""Market, exchange millisecond, ordinal."""
+Content = tuple[int, int, int]
+"""Side, price, delta."""
+
+
+class BookRow(NamedTuple):
+    """A book at a place."""
+
+    market: int
+    exchange_ms: int
+    after_ordinal: int
+    is_reset: bool
+    taken_us: int
+    yes: tuple[int, ...]
+    no: tuple[int, ...]
+    verified: bool | None
+
+
+@dataclass
+class Memory:
+    """The tables."""
+
+    deltas: dict[Identity, Content] = field(default_factory=dict)
+    unplaced: dict[tuple[int, ...], Unplaced] = field(default_factory=dict)
+    gaps: dict[tuple[int, str, Interval], tuple[str, dict[int, str]]] = field(default_factory=dict)
+    books: list[BookRow] = field(default_factory=list)
+    slices: dict[RunKey, SliceChange] = field(default_factory=dict)
+    runs: dict[RunKey, RunChange] = field(default_factory=dict)
+    parts: list[tuple[int, str, Interval]] = field(default_factory=list)
+    votes: list[ResetVote] = field(default_factory=list)
+    conflicts: list[object] = field(default_factory=list)
+    alarms: Counter[str] = field(default_factory=Counter)
+    received: int = 0
+    new: list[Identity] = field(default_factory=list)
+    """What the last step stored."""
+
+    def take(self, changes: Changes) -> None:
+        """Store one step; a second row of an identity is the failure that the unique index would find."""
+        new = changes.new
+        columns = (new.market, new.exchange_ms, new.ordinal, new.side, new.price, new.delta)
+        rows = list(zip(*(column.tolist() for column in columns), strict=True))
+        self.new = [row[:3] for row in rows]
+        for row in rows:
+            assert row[:3] not in self.deltas, f"stored twice: {row}"
+            self.deltas[row[:3]] = row[3:]
+        self.slices.update(changes.slices)
+        self.runs.update(changes.runs)
+        self.parts += [(part.market, part.channel, part.interval) for part in changes.parts]
+        for row in changes.unplaced:
+            self.unplaced[_key(row)] = row
+        for row in changes.placed:
+            del self.unplaced[_key(row)]
+        for gap in changes.gaps:
+            self.gaps[gap.market, gap.channel, gap.interval] = gap.reason, gap.had
+        for heal in changes.heals:
+            del self.gaps[heal.market, heal.channel, heal.interval]
+            for left in heal.left:
+                self.gaps[heal.market, heal.channel, left] = heal.reason, heal.had
+        for book in changes.books:
+            self._book(BookRow(*book))
+        for vote in changes.unverified:
+            self.books = [
+                book._replace(verified=False) if book.is_reset and book[:3] == (vote[0], *vote[2:4]) else book
+                for book in self.books
+            ]
+        self.votes = [vote for vote in [*self.votes, *changes.votes] if vote not in changes.votes_done]
+        self.conflicts += changes.conflicts
+        self.alarms.update(changes.alarms)
+        for account in changes.accounts:
+            five = account.inserted + account.confirmed + account.disputed + account.unplaced + account.quarantined
+            assert account.received == five, f"a frame is not accounted for: {account}"
+            self.received += account.received
+
+    def _book(self, book: BookRow) -> None:
+        """Of one place, the first one stands; another copy of it may verify it."""
+        for at, stored in enumerate(self.books):
+            if stored[:4] == book[:4]:
+                if (stored.yes, stored.no) == (book.yes, book.no) and stored.verified is None:
+                    self.books[at] = stored._replace(verified=book.verified)
+                return
+        self.books.append(book)
+
+    # -- what a new merge is given -----------------------------------------------------------------------------
+
+    def restore(self, limits: Limits, now_ms: int) -> Merger:
+        """The merge's state, as production knows it."""
+        newest = max((ms for _, ms, _ in self.deltas), default=None)
+        floor_ms = now_ms - 2 * 86_400_000 if newest is None else newest - limits.recent_ms
+        merger = Merger(limits, now_ms, floor_ms)
+        if newest is not None:
+            self.load(merger, [], floor_ms, newest + 1)
+        claims = merger.claims
+        open_slices = {run.key[:2] + (run.slice,) for run in self.runs.values() if run.cover_to_ms is None}
+        for key, s in self.slices.items():
+            if not s.ended or key in open_slices:
+                claims.restore_slice(key, SliceState(s.session, s.sid, s.channel, s.horizon_ms, s.ended, s.reason))
+        self._restore_runs(merger)
+        for (market, channel, interval), (reason, had) in self.gaps.items():
+            claims.restore_gap(market, channel, interval, reason, dict(had))
+        for row in self.unplaced.values():
+            run = self.runs.get((row.gatherer, row.lane, row.run))
+            followed = run is not None and run.cover_to_ms is not None and run.cover_to_ms > row.exchange_ms
+            merger.restore_unplaced(row, followed=followed)
+        for vote in self.votes:
+            merger.restore_vote(vote, now_ms)
+        for book in self.books:
+            if book.is_reset:
+                merger.restore_reset(
+                    ResetVote(book.market, 0, book.exchange_ms, book.after_ordinal, book.taken_us, book.yes, book.no)
+                )
+        return merger
+
+    def _restore_runs(self, merger: Merger) -> None:
+        claims = merger.claims
+        last_end: dict[tuple[int, str, int], RunChange] = {}
+        opened: set[tuple[int, str, int]] = set()
+        for run in self.runs.values():
+            slice_ = self.slices[(*run.key[:2], run.slice)]
+            who = (run.market, slice_.channel, run.key[0])
+            begins = run.cover_from_ms < NEVER_MS
+            if run.cover_to_ms is None:
+                if begins:
+                    opened.add(who)
+                    claims.restore_run(RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms))
+                continue
+            if begins and run.cover_from_ms < run.cover_to_ms:
+                claims.restore_held(run.market, slice_.channel, (run.cover_from_ms, run.cover_to_ms))
+            if who not in last_end or (last_end[who].cover_to_ms or 0) < run.cover_to_ms:
+                last_end[who] = run
+            if run.reason == "conflict" and begins and not slice_.ended:
+                state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
+                state.excluded_from_ms, state.reason = run.cover_to_ms, "conflict"
+                claims.restore_excluded(state)
+        for market, channel, held in self.parts:
+            claims.restore_held(market, channel, held)
+        for who, run in last_end.items():
+            if who not in opened:
+                claims.restore_end(*who, run.reason)
+
+    def load(self, merger: Merger, markets: Iterable[int], from_ms: int, to_ms: int) -> None:
+        """Give the merge what is stored of these markets (none: all) in a stretch of time."""
+        wanted = set(markets)
+        rows = [
+            (*identity, *content)
+            for identity, content in self.deltas.items()
+            if from_ms <= identity[1] < to_ms and (not wanted or identity[0] in wanted)
+        ]
+        if rows:
+            market, ms, ordinal, side, price, delta = np.array(rows, np.int64).T
+            merger.store.load(market, ms, ordinal, pack_content(side, price, delta))
+
+
+def _key(row: Unplaced) -> tuple[int, ...]:
+    return (row.gatherer, row.session, row.sid, row.seq, row.run)

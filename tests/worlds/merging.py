@@ -1,0 +1,134 @@
+"""The real merge over all copies of a world, read in any order, some of them long after the others, and made again
+from production at any instant."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.dropped import hollow
+from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from fleet.rebuild.copies import joined
+from tests.worlds.memory import Memory
+from tests.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, START_MS, Shape
+
+READ: Final = 0.6
+AT_ONCE: Final = 3
+QUIET_STEPS: Final = 3
+PASSES_MS: Final = (1, 1, 1, 1, 200, HOLE_WAIT_MS + 1)
+"""How much time passes between two steps."""
+
+LaneKey = tuple[int, int]
+Line = tuple[int, int, int | None]
+"""A market's number, and where its time line begins and ends."""
+
+
+@dataclass
+class Queue:
+    """A lane's batches, and how many of them are in production."""
+
+    copies: list[Copy]
+    done: int = 0
+    more: int = 0
+    """How many more are read at once, as the lane was told to wait."""
+
+    def read(self, further: int) -> Copy:
+        """The next batch, and so many further ones, as one copy; dropped and whole ones are not read together."""
+        first = self.copies[self.done]
+        taken = [first]
+        for copy in self.copies[self.done + 1 : self.done + 1 + further + self.more]:
+            if copy.dropped != first.dropped:
+                break
+            taken.append(copy)
+        return joined(taken)
+
+
+class Merging:
+    """One merge of one world. `after`: called after every step, with the merge and what is stored."""
+
+    def __init__(
+        self,
+        shape: Shape,
+        lanes: dict[LaneKey, list[Copy]],
+        lines: list[Line],
+        rng: random.Random,
+        after: Callable[[Merger, Memory], None] = lambda merger, memory: None,
+    ) -> None:
+        self._shape, self._lines, self._rng, self._after = shape, lines, rng, after
+        self._queues = {key: Queue(copies) for key, copies in lanes.items()}
+        self._limits = Limits(HOLE_WAIT_MS, shape.recent_ms, shape.recent_rows_max, RESET_SLACK_MS)
+        self._now_ms = START_MS
+        self.restarts = 0
+        self.memory = Memory()
+        self.merger = self._begin()
+
+    def run(self) -> None:
+        """Until everything is read and every wait has run out."""
+        last: list[LaneKey] = []
+        if self._shape.has("late_copies"):
+            late = self._rng.choice(sorted({gatherer for gatherer, _ in self._queues}))
+            last = [key for key in self._queues if key[0] == late]
+        self._read([key for key in self._queues if key not in last])
+        self._read(last)
+        quiet = 0
+        while quiet < QUIET_STEPS:
+            self._now_ms += HOLE_WAIT_MS + 1
+            changes = self._step([])
+            quiet = 0 if changes.gaps or changes.books or changes.heals else quiet + 1
+
+    def _begin(self) -> Merger:
+        merger = self.memory.restore(self._limits, self._now_ms)
+        for market, first_ms, end_ms in self._lines:
+            merger.claims.begin_line(market, ORDERBOOK, first_ms, end_ms)
+        return merger
+
+    def _read(self, keys: list[LaneKey]) -> None:
+        """Read these lanes to their ends."""
+        while True:
+            waiting = [key for key in keys if self._queues[key].done < len(self._queues[key].copies)]
+            if not waiting:
+                return
+            if self._shape.has("restores") and self._rng.random() < 0.08:
+                self.merger = self._begin()
+                self.restarts += 1
+            if self._shape.has("reread") and self._rng.random() < 0.02:
+                put_back = self._queues[self._rng.choice(waiting)]
+                put_back.done = self._rng.randrange(put_back.done + 1)
+            self._now_ms += self._rng.choice(PASSES_MS)
+            chosen = [key for key in waiting if self._rng.random() < READ]
+            copies = {
+                key: self._queues[key].read(self._rng.randrange(1, AT_ONCE + 1) + self._queues[key].more)
+                for key in chosen
+            }
+            changes = self._step(list(copies.values()))
+            for key, copy in copies.items():
+                queue = self._queues[key]
+                if copy.gatherer in changes.stalled:
+                    queue.more += AT_ONCE
+                else:
+                    queue.done, queue.more = queue.done + copy.to_batch - copy.from_batch + 1, 0
+
+    def _step(self, copies: list[Copy]) -> Changes:
+        for needed in (self.merger.late(copies), self.merger.heads_below_floor()):
+            if needed is not None:
+                self.memory.load(self.merger, *needed)
+        changes = self.merger.step(copies, self._now_ms)
+        self.memory.take(changes)
+        self._after(self.merger, self.memory)
+        return changes
+
+
+def drop_some(lanes: dict[LaneKey, list[Copy]], rng: random.Random) -> set[tuple[int, int]]:
+    """A stretch of one lane's batches is dropped unread; returns market and millisecond of the rows that are gone."""
+    copies = lanes[rng.choice(sorted(lanes))]
+    if len(copies) < 3:
+        return set()
+    first, end = sorted(rng.sample(range(len(copies) + 1), 2))
+    gone: set[tuple[int, int]] = set()
+    for copy in copies[first:end]:
+        gone.update(zip(copy.deltas.market.tolist(), copy.deltas.exchange_ms.tolist(), strict=True))
+        hollow(copy)
+    return gone
