@@ -15,6 +15,7 @@ from pathlib import Path
 
 import asyncpg
 
+from common.storage import migrate
 from common.storage.embedded import DATABASE, EmbeddedServer
 
 
@@ -26,11 +27,12 @@ class Database:
 
 
 @contextlib.asynccontextmanager
-async def new_database() -> AsyncIterator[Database]:
-    """A database that is there for as long as the context."""
+async def new_database(schema: migrate.Schema | None = None) -> AsyncIterator[Database]:
+    """A database that is there for as long as the context. With a schema: migrated, by copying one that was."""
     name = f"test_{uuid.uuid4().hex}"
+    template = await _migrated(schema) if schema else "template1"
     owner = await asyncpg.connect(await _running())
-    await owner.execute(f"CREATE DATABASE {name}")
+    await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
     try:
         yield Database((await _running()).replace(f"/{DATABASE}?", f"/{name}?"))
     finally:
@@ -43,6 +45,19 @@ async def _running() -> str:
     if not server.started:
         await server.start()
     return server.dsn
+
+
+async def _migrated(schema: migrate.Schema) -> str:
+    """An empty database of a schema, made once."""
+    name = f"empty_{schema}"
+    if schema not in _shared().migrated:
+        dsn = await _running()
+        owner = await asyncpg.connect(dsn)
+        await owner.execute(f"CREATE DATABASE {name}")
+        await owner.close()
+        await asyncio.to_thread(migrate.migrate, dsn.replace(f"/{DATABASE}?", f"/{name}?"), schema)
+        _shared().migrated.add(schema)
+    return name
 
 
 @cache
@@ -61,6 +76,10 @@ def _shared() -> _Shared:
 
 class _Shared(EmbeddedServer):
     started = False
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.migrated: set[migrate.Schema] = set()
 
     async def start(self) -> None:
         await super().start()

@@ -3,18 +3,36 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import dataclass
 
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import ORDERBOOK, Merger
 from tests.worlds.exchange import Book, Event, Exchange
 from tests.worlds.memory import Content, Identity, Memory
-from tests.worlds.merging import Line
+from tests.worlds.merging import Line, Merging
+from tests.worlds.shape import Shape
 from tests.worlds.station import Station
 
 
 class Wrong(AssertionError):
     """A statement of the merge's page that is not true of this world."""
+
+
+@dataclass
+class World:
+    """What happened: the exchange and what each station recorded of it."""
+
+    seed: int
+    shape: Shape
+    exchange: Exchange
+    stations: list[Station]
+    lines: list[Line]
+
+    @property
+    def wrong(self) -> bool:
+        """Whether a station's times are wrong."""
+        return any(station.wrong_ms for station in self.stations)
 
 
 class Truth:
@@ -63,6 +81,23 @@ class Witness:
                 for identity in missing:
                     if start <= identity[1] < end:
                         raise Wrong(f"{identity} is covered by {(start, end)} and missing")
+
+
+def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int, int]]) -> None:
+    """All statements that are about the end. `gone`: places of rows that were dropped unread."""
+    memory, merger, shape = merging.memory, merging.merger, world.shape
+    if not gone:
+        accounts(world.stations, memory, reread=shape.has("reread"))
+    if world.wrong:
+        wrongness_is_said(truth, memory)
+        return
+    if memory.conflicts:
+        raise Wrong(f"copies of one truth contradict each other: {memory.conflicts[0]}")
+    nothing_lost(truth, world.stations, memory, gone)
+    tiled(merger, memory, world.lines)
+    if not shape.has("dropped"):  # of a group whose end was dropped nobody knows where in it a part lies
+        no_unplaced_within_coverage(merger, memory)
+    books(truth, memory)
 
 
 def accounts(stations: list[Station], memory: Memory, *, reread: bool) -> None:

@@ -1,7 +1,7 @@
 """Production, as far as the merge decides it: what a step stores, and the state that a new merge is given back.
 
 A second implementation of what `deduplicator/production.py` does with PostgreSQL, for thousands of worlds;
-`tests/test_worlds_database.py` runs some on the real one.
+`database` has the real one beside it, for some.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deduplicator.merge.copies import Changes, ResetVote, RunChange, RunKey, SliceChange, Unplaced
+from deduplicator.merge.copies import Changes, Copy, ResetVote, RunChange, RunKey, SliceChange, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.intervals import Interval
@@ -56,8 +56,12 @@ class Memory:
     new: list[Identity] = field(default_factory=list)
     """What the last step stored."""
 
-    def take(self, changes: Changes) -> None:
-        """Store one step; a second row of an identity is the failure that the unique index would find."""
+    def know(self, tickers: list[str]) -> None:
+        """The markets of the world, by number from 1 on."""
+
+    def take(self, changes: Changes, copies: list[Copy]) -> None:
+        """Store one step, which used these copies. A second row of an identity is the failure that the unique index
+        would find."""
         new = changes.new
         columns = (new.market, new.exchange_ms, new.ordinal, new.side, new.price, new.delta)
         rows = list(zip(*(column.tolist() for column in columns), strict=True))

@@ -13,7 +13,7 @@ from deduplicator.merge.dropped import hollow
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from fleet.rebuild.copies import joined
 from tests.worlds.memory import Memory
-from tests.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, START_MS, Shape
+from tests.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, Shape
 
 READ: Final = 0.6
 AT_ONCE: Final = 3
@@ -56,13 +56,14 @@ class Merging:
         lines: list[Line],
         rng: random.Random,
         after: Callable[[Merger, Memory], None] = lambda merger, memory: None,
+        memory: Memory | None = None,
     ) -> None:
-        self._shape, self._lines, self._rng, self._after = shape, lines, rng, after
+        self._shape, self.lines, self._rng, self._after = shape, lines, rng, after
         self._queues = {key: Queue(copies) for key, copies in lanes.items()}
-        self._limits = Limits(HOLE_WAIT_MS, shape.recent_ms, shape.recent_rows_max, RESET_SLACK_MS)
-        self._now_ms = START_MS
+        self.limits = Limits(HOLE_WAIT_MS, shape.recent_ms, shape.recent_rows_max, RESET_SLACK_MS)
+        self._now_ms = shape.start_ms
         self.restarts = 0
-        self.memory = Memory()
+        self.memory = Memory() if memory is None else memory
         self.merger = self._begin()
 
     def run(self) -> None:
@@ -80,8 +81,8 @@ class Merging:
             quiet = 0 if changes.gaps or changes.books or changes.heals else quiet + 1
 
     def _begin(self) -> Merger:
-        merger = self.memory.restore(self._limits, self._now_ms)
-        for market, first_ms, end_ms in self._lines:
+        merger = self.memory.restore(self.limits, self._now_ms)
+        for market, first_ms, end_ms in self.lines:
             merger.claims.begin_line(market, ORDERBOOK, first_ms, end_ms)
         return merger
 
@@ -116,7 +117,7 @@ class Merging:
             if needed is not None:
                 self.memory.load(self.merger, *needed)
         changes = self.merger.step(copies, self._now_ms)
-        self.memory.take(changes)
+        self.memory.take(changes, [copy for copy in copies if copy.gatherer not in changes.stalled])
         self._after(self.merger, self.memory)
         return changes
 

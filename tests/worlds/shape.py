@@ -43,6 +43,7 @@ class Shape:
     recent_ms: int
     recent_rows_max: int
     intensity: float
+    start_ms: int = START_MS
 
     def has(self, kind: str) -> bool:
         """Whether a kind of trouble happens here."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from typing import Any, Final
 
 from tests.worlds import judges
 from tests.worlds.deriving import copies
 from tests.worlds.exchange import Exchange
-from tests.worlds.judges import Truth, Witness, held
-from tests.worlds.merging import LaneKey, Line, Merging, drop_some
-from tests.worlds.shape import GATHERERS, SETTLE_MS, START_MS, Shape, shape_of
+from tests.worlds.judges import Truth, Witness, World, held
+from tests.worlds.memory import Memory
+from tests.worlds.merging import LaneKey, Merging, drop_some
+from tests.worlds.shape import GATHERERS, SETTLE_MS, START_MS, shape_of
 from tests.worlds.station import Station
 from tests.worlds.timeline import Timeline
 
@@ -20,27 +20,12 @@ CLOSED_MS: Final = 60
 LISTING_MS: Final = 150
 
 
-@dataclass
-class World:
-    """What happened: the exchange and what each station recorded of it."""
-
-    seed: int
-    shape: Shape
-    exchange: Exchange
-    stations: list[Station]
-    lines: list[Line]
-
-    @property
-    def wrong(self) -> bool:
-        """Whether a station's times are wrong."""
-        return any(station.wrong_ms for station in self.stations)
-
-
-def live(seed: int, kinds: list[str] | None = None) -> World:
+def live(seed: int, kinds: list[str] | None = None, start_ms: int = START_MS) -> World:
     """Let the world of a seed happen."""
     shape = shape_of(seed, kinds)
+    shape.start_ms = start_ms
     rng = random.Random(f"world {seed}")
-    time = Timeline(START_MS - shape.age_ms)
+    time = Timeline(start_ms - shape.age_ms)
     exchange = Exchange(time, random.Random(f"exchange {seed}"), shape)
     wrong = rng.choice(GATHERERS) if shape.has("wrong_copy") else 0
     stations = [
@@ -52,7 +37,7 @@ def live(seed: int, kinds: list[str] | None = None) -> World:
     halves = [shape.changes // 2, shape.changes - shape.changes // 2] if shape.age_ms else [shape.changes]
     for half in halves:
         if half is not halves[0] or len(halves) == 1:
-            time.jump(START_MS)
+            time.jump(start_ms)
         _half(rng, exchange, stations, half)
     lines = [
         (
@@ -120,29 +105,19 @@ def derived(world: World, rng: random.Random) -> dict[LaneKey, list[Any]]:
     }
 
 
-def judge(seed: int, kinds: list[str] | None = None) -> Merging:
+def judge(seed: int, kinds: list[str] | None = None, memory: Memory | None = None, start_ms: int = START_MS) -> Merging:
     """Every statement of the merge's page, for one world. Raises `Wrong`, or what the code raises."""
-    world = live(seed, kinds)
+    world = live(seed, kinds, start_ms)
     shape = world.shape
     rng = random.Random(f"merge {seed}")
     lanes = derived(world, rng)
     gone = drop_some(lanes, rng) if shape.has("dropped") else set()
     truth = Truth(world.exchange)
-    merging = Merging(shape, lanes, world.lines, rng, Witness(truth, strict=not world.wrong))
+    if memory is not None:
+        memory.know(list(world.exchange.markets))
+    merging = Merging(shape, lanes, world.lines, rng, Witness(truth, strict=not world.wrong), memory)
     merging.run()
-    memory, merger = merging.memory, merging.merger
-    if not gone:
-        judges.accounts(world.stations, memory, reread=shape.has("reread"))
-    if world.wrong:
-        judges.wrongness_is_said(truth, memory)
-        return merging
-    if memory.conflicts:
-        raise judges.Wrong(f"copies of one truth contradict each other: {memory.conflicts[0]}")
-    judges.nothing_lost(truth, world.stations, memory, gone)
-    judges.tiled(merger, memory, world.lines)
-    if not shape.has("dropped"):  # of a group whose end was dropped nobody knows where in it a part lies
-        judges.no_unplaced_within_coverage(merger, memory)
-    judges.books(truth, memory)
+    judges.everything(world, truth, merging, gone)
     return merging
 
 

@@ -1,0 +1,50 @@
+"""The same worlds with production on a real PostgreSQL: every step is stored there, and a merge that is made again is
+given what is there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.databases import new_database
+from tests.worlds.database import Database
+from tests.worlds.judges import held
+from tests.worlds.kinds import enabled
+from tests.worlds.world import judge, live
+
+LONG = bool(os.environ.get("FLEET_TEST_LONG"))
+HOUR_MS = 3_600_000
+NOT_HERE = {"reread"}  # the reader goes back, which is not here
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    """An empty production."""
+    loop = asyncio.new_event_loop()
+    making = new_database("production")
+    made = loop.run_until_complete(making.__aenter__())
+    database = Database(made.dsn, loop)
+    yield database
+    database.close()
+    loop.run_until_complete(making.__aexit__(None, None, None))
+    loop.close()
+
+
+@pytest.mark.parametrize("seed", range(300 if LONG else 20))
+def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_happened(
+    seed: int, database: Database
+) -> None:
+    """Nothing lost, doubled, misplaced or falsely claimed; and what people read there is what the merge decided."""
+    kinds = [kind for kind in enabled() if kind not in NOT_HERE]
+    begins_ms = int(time.time() * 1000) - HOUR_MS
+    drawn = sorted(live(seed, None).shape.kinds & set(kinds) | {"restores"} & set(kinds))
+    merging = judge(seed, drawn, database, begins_ms)
+    lines = merging.lines
+    database.compare({market: held(merging.merger, market) for market, *_ in lines}, lines)
+    again = database.restore(merging.limits, begins_ms + 2 * HOUR_MS)
+    for market, *_ in lines:
+        assert held(again, market) == held(merging.merger, market), f"market {market} is claimed otherwise"

@@ -1,0 +1,117 @@
+"""The real production beside the model of it: every step is stored in both, a new merge is given what PostgreSQL has,
+and at the end both hold the same."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterable
+from typing import Any, Final
+
+import asyncpg
+
+from common.numbers import datetime_of_ms, ms_of_datetime
+from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.production import Production
+from deduplicator.reader import Batches
+from tests.worlds.judges import Wrong
+from tests.worlds.memory import Memory
+from tests.worlds.shape import GATHERERS
+
+HELD: Final = """
+SELECT market, lower(r) AS from_ts, upper(r) AS to_ts FROM store.covered, unnest(held) r WHERE channel = $1
+ ORDER BY market, from_ts
+"""
+
+
+class Database(Memory):
+    """Both of them. `run` waits for what PostgreSQL does."""
+
+    def __init__(self, dsn: str, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__()
+        self._dsn, self._loop = dsn, loop
+        self._connection: asyncpg.Connection | None = None
+        self._production: Production | None = None
+
+    def run(self, doing: Any) -> Any:
+        """Wait for it."""
+        return self._loop.run_until_complete(doing)
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self.run(self._connection.close())
+            self._connection = self._production = None
+
+    # -- what the merge asks -----------------------------------------------------------------------------------
+
+    def know(self, tickers: list[str]) -> None:
+        """Numbers as those of the world."""
+        production = self._open()
+        for number in GATHERERS:
+            known, _ = self.run(production.gatherer(f"gatherer-{number}", str(uuid.UUID(int=number))))
+            assert known == number
+        for number, ticker in enumerate(tickers, 1):
+            assert self.run(production.allot([ticker])) == {ticker: number}
+
+    def restore(self, limits: Limits, now_ms: int) -> Merger:
+        """The merge's state, as PostgreSQL has it."""
+        self.close()
+        merger: Merger = self.run(self._open().restore(limits, now_ms))
+        return merger
+
+    def load(self, merger: Merger, markets: Iterable[int], from_ms: int, to_ms: int) -> None:
+        """Identities of PostgreSQL."""
+        self.run(self._open().load_identities(merger, list(markets), from_ms, to_ms))
+
+    def take(self, changes: Changes, copies: list[Copy]) -> None:
+        """Store one step, in both."""
+        super().take(changes, copies)
+        self.run(self._open().store(changes, [Batches(copy, {}) for copy in copies]))
+
+    def _open(self) -> Production:
+        if self._production is None:
+            self._connection = self.run(asyncpg.connect(self._dsn, server_settings={"timezone": "UTC"}))
+            self._production = Production(self._connection, "worlds")
+            self.run(self._production.take_lease())
+        return self._production
+
+    # -- both the same -----------------------------------------------------------------------------------------
+
+    def compare(self, held: dict[int, list[tuple[int, int]]], lines: list[tuple[int, int, int | None]]) -> None:
+        """What people read in production is what the merge decided. `held`: by market, what the merge claims."""
+        production = self._open()
+        self.run(production.put_time_lines([(m, datetime_of_ms(a), b and datetime_of_ms(b)) for m, a, b in lines]))
+        deltas = self._rows("SELECT market, exchange_ts, ordinal, side, price, delta FROM store.deltas")
+        self._same("changes", {(m, ms, n): (s, p, d) for m, ms, n, s, p, d in deltas}, self.deltas)
+        gaps = self._rows("SELECT market, channel, started_at, ended_at FROM store.gaps WHERE healed_at IS NULL")
+        self._same("gaps", {(m, c, (a, b)) for m, c, a, b in gaps}, set(self.gaps))
+        unplaced = self._rows("SELECT gatherer, session, sid, seq, run FROM store.unplaced")
+        self._same("unplaced rows", {tuple(row) for row in unplaced}, set(self.unplaced))
+        books = self._rows(
+            "SELECT market, exchange_ts, after_ordinal, is_reset, yes, no, verified FROM store.snapshots"
+        )
+        self._same(
+            "books",
+            {(*row[:4], tuple(row[4]), tuple(row[5]), row[6]) for row in books},
+            {(*book[:4], *book[5:]) for book in self.books},
+        )
+        covered: dict[int, list[tuple[int, int]]] = {}
+        for market, start, end in self._rows(HELD, ORDERBOOK):
+            covered.setdefault(market, []).append((start, end))
+        self._same("coverage", covered, {market: stretches for market, stretches in held.items() if stretches})
+
+    def _rows(self, query: str, *values: Any) -> list[list[Any]]:
+        rows = self.run(self._connection.fetch(query, *values)) if self._connection else []
+        return [[ms_of_datetime(v) if hasattr(v, "tzinfo") else v for v in row] for row in rows]
+
+    @staticmethod
+    def _same(what: str, stored: Any, decided: Any) -> None:
+        if stored != decided:
+            pairs = [set(x.items()) if isinstance(x, dict) and what != "coverage" else x for x in (stored, decided)]
+            if isinstance(pairs[0], set):
+                raise Wrong(
+                    f"{what}: only stored {sorted(pairs[0] - pairs[1])}, only decided {sorted(pairs[1] - pairs[0])}"
+                )
+            raise Wrong(f"{what}: stored {stored}, decided {decided}")
