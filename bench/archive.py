@@ -31,7 +31,7 @@ from common.storage.embedded import EmbeddedServer
 from deduplicator.archive import tables
 from deduplicator.archive.hour import Hour
 from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
-from deduplicator.production import DELTA_LAYOUT
+from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
 ROWS = int(os.environ.get("BENCH_ARCHIVE_ROWS", "4000000"))

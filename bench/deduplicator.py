@@ -25,7 +25,7 @@ from common.config.schema import Database, Exchange, GathererConfig, JournalConf
 from common.errors import FleetError
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
-from deduplicator.production import DELTA_LAYOUT
+from deduplicator.days import DELTA_LAYOUT
 
 COPIES = 3
 ROWS = 1_500_000

@@ -21,6 +21,7 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator import days
 from deduplicator.merge import intervals
 from deduplicator.merge.claims import ORDERBOOK
 from deduplicator.merge.copies import (
@@ -36,7 +37,7 @@ from deduplicator.merge.copies import (
 )
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.production import DELTA_LAYOUT, IDENTITY_LAYOUT, detached_rows
+from deduplicator.production import IDENTITY_LAYOUT
 from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
 from deduplicator.statements import SQL
 
@@ -104,10 +105,11 @@ async def heal(
         await _runs(production, market, merged, start, ends, result)
         await _between(production, market, merger, merged, start, end, result)
         await _gaps(production, market, start, end, result)
-        for row in merged.placed:
-            gone = await production.execute(SQL["remove_unplaced"], *row[:4], row.run)
-            result.unplaced_removed += int(gone.rsplit(" ", 1)[-1])
-        await production.execute(SQL["drop_checkpoints"], market, start, end)
+        placed = [(*row[:4], row.run) for row in merged.placed]
+        if placed:
+            gone = await production.execute(SQL["remove_unplaced"], *map(list, zip(*placed, strict=True)))
+            result.unplaced_removed = int(gone.rsplit(" ", 1)[-1])
+        await production.execute(SQL["drop_checkpoints"], [market], [start], [end])
         await production.execute(SQL["note_heal"], result.inserted)
         await (transaction.rollback() if dry_run else transaction.commit())
     finally:
@@ -189,10 +191,7 @@ async def _rows(
     result.inserted = int(new.sum())
     if result.inserted:
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
-        for table, columns in (await detached_rows(production, missing)).items():
-            await binary.write(production, "store", table, binary.Stream(DELTA_LAYOUT, columns))
-        # It may be ahead of the deduplicator, which then must know these identities before it comes to them.
-        await production.execute(SQL["note_newest"], datetime_of_ms(int(missing.exchange_ms.max())))
+        await days.write(production, missing)
 
 
 def _end_behind(merger: Merger, run: RunChange, end: datetime) -> int:
@@ -262,9 +261,10 @@ async def _gaps(production: asyncpg.Connection, market: int, start: datetime, en
         if left == [gap]:
             result.gaps_left.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")
             continue
-        await production.execute(SQL["heal_gap"], market, ORDERBOOK, row["started_at"], row["ended_at"])
+        await production.execute(SQL["mark_healed"], [market], [ORDERBOOK], [row["started_at"]], [row["ended_at"]])
         for part in left:
             times = (datetime_of_ms(part[0]), datetime_of_ms(part[1]))
-            await production.execute(SQL["add_gap"], market, ORDERBOOK, *times, row["reason"], row["had"])
+            values = (market, ORDERBOOK, *times, row["reason"], row["had"])
+            await production.execute(SQL["add_gaps"], *([value] for value in values))
             result.gaps_left.append(f"{times[0]} to {times[1]}: {row['reason']}")
         result.gaps_healed.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")

@@ -11,9 +11,9 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import numpy as np
@@ -21,26 +21,17 @@ import numpy as np
 from common.errors import StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator import channels, rest_books
+from deduplicator import channels, days, rest_books
+from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
-from deduplicator.merge.copies import Changes, Deltas, ResetVote, Unplaced
+from deduplicator.merge.copies import Changes, ResetVote, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
-from deduplicator.merge.identity import I64, pack_content
+from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.reader import Batches
 from deduplicator.statements import SQL
 
-DELTA_LAYOUT: Final = (
-    ("market", "i8"),
-    ("exchange_ts", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_at", "i8"),
-)
 IDENTITY_LAYOUT: Final = (
     ("market", "i8"),
     ("exchange_ms", "i8"),
@@ -55,10 +46,8 @@ LINES_LAYOUT: Final = tuple(
 )
 HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "from_ms", "to_ms"))
 PARTITIONED: Final = ("deltas", "trades", "tickers")
-DAY: Final = timedelta(days=1)
 CHANGES_OVERLAP: Final = timedelta(minutes=1)
 """A row's time is that of the beginning of its transaction."""
-DAY_MS: Final = 86_400_000
 
 
 class Production:
@@ -229,7 +218,7 @@ class Production:
     async def _store(self, changes: Changes, batches: list[Batches]) -> None:
         db = self._db
         async with self._step():
-            await self._deltas(changes.new)
+            await days.write(db, changes.new)
             await self._coverage(changes)
             await self._apart(changes)
             self.refused += await channels.store(db, batches)
@@ -257,13 +246,6 @@ class Production:
                 )
                 if not moved.endswith(" 1"):
                     raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
-
-    async def _deltas(self, new: Deltas) -> None:
-        if not len(new):
-            return
-        for table, columns in (await detached_rows(self._db, new)).items():
-            await binary.write(self._db, "store", table, binary.Stream(DELTA_LAYOUT, columns))
-        await self._db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
 
     async def _coverage(self, changes: Changes) -> None:
         db = self._db
@@ -296,70 +278,61 @@ class Production:
                 for r in changes.runs.values()
             ]
             await db.execute(SQL["put_runs"], *map(list, zip(*runs, strict=True)))
-        for heal in changes.heals:
-            where = (heal.market, heal.channel, datetime_of_ms(heal.interval[0]), datetime_of_ms(heal.interval[1]))
-            await db.execute(SQL["heal_gap"], *where)
-            await db.execute(SQL["drop_checkpoints"], where[0], *where[2:])
-            for start, end in heal.left:
-                await db.execute(
-                    SQL["add_gap"],
-                    heal.market,
-                    heal.channel,
-                    datetime_of_ms(start),
-                    datetime_of_ms(end),
-                    heal.reason,
-                    json.dumps(heal.had),
-                )
+        healed = [(h.market, h.channel, *map(datetime_of_ms, h.interval)) for h in changes.heals]
+        if healed:
+            await db.execute(SQL["mark_healed"], *_columns(healed, 4))
+            await self._drop_checkpoints([(market, *times) for market, _, *times in healed])
         for part in changes.parts:
             await db.execute(SQL["add_part"], *part.key, part.market, part.channel, *map(datetime_of_ms, part.interval))
-        for gap in changes.gaps:
-            await db.execute(
-                SQL["add_gap"],
-                gap.market,
-                gap.channel,
-                datetime_of_ms(gap.interval[0]),
-                datetime_of_ms(gap.interval[1]),
-                gap.reason,
-                json.dumps(gap.had),
-            )
+        gaps = [
+            (g.market, g.channel, *map(datetime_of_ms, g.interval), g.reason, json.dumps(g.had)) for g in changes.gaps
+        ]
+        gaps += [
+            (h.market, h.channel, *map(datetime_of_ms, left), h.reason, json.dumps(h.had))
+            for h in changes.heals
+            for left in h.left
+        ]
+        if gaps:
+            await db.execute(SQL["add_gaps"], *_columns(gaps, 6))
         if changes.books:
-            await db.executemany(
-                SQL["add_book"],
-                [
-                    (
-                        b.market,
-                        datetime_of_ms(b.exchange_ms),
-                        b.after_ordinal,
-                        b.is_reset,
-                        datetime_of_us(b.taken_us),
-                        list(b.yes),
-                        list(b.no),
-                        b.verified,
-                    )
-                    for b in changes.books
-                ],
-            )
+            books = [
+                (
+                    b.market,
+                    datetime_of_ms(b.exchange_ms),
+                    b.after_ordinal,
+                    b.is_reset,
+                    datetime_of_us(b.taken_us),
+                    _array(b.yes),
+                    _array(b.no),
+                    b.verified,
+                )
+                for b in changes.books
+            ]
+            await db.execute(SQL["add_books"], *_columns(books, 8))
             resets = [(b.market, datetime_of_ms(b.exchange_ms)) for b in changes.books if b.is_reset]
-            await db.executemany(SQL["drop_checkpoints"], [(market, at, at + ONE_MS) for market, at in resets])
-
+            await self._drop_checkpoints([(market, at, at + ONE_MS) for market, at in resets])
         for vote in changes.unverified:
             at = datetime_of_ms(vote.exchange_ms)
             await db.execute(SQL["unverify_reset"], vote.market, at, vote.after_ordinal)
-            await db.execute(SQL["drop_checkpoints"], vote.market, at, at + ONE_MS)
+            await self._drop_checkpoints([(vote.market, at, at + ONE_MS)])
+
+    async def _drop_checkpoints(self, stretches: list[tuple[Any, ...]]) -> None:
+        """Market, from, to: what has come there is in no checkpoint after it."""
+        if stretches:
+            await self._db.execute(SQL["drop_checkpoints"], *_columns(stretches, 3))
 
     async def _apart(self, changes: Changes) -> None:
         """Rows and votes that are kept apart, and those that no longer are."""
         db = self._db
         if changes.unplaced:
-            await db.executemany(
-                SQL["add_unplaced"],
-                [
-                    (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
-                    for row in changes.unplaced
-                ],
-            )
+            rows = [
+                (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
+                for row in changes.unplaced
+            ]
+            await db.execute(SQL["add_unplaced"], *_columns(rows, 13))
         if changes.placed:
-            await db.executemany(SQL["remove_unplaced"], [(*row[:4], row.run) for row in changes.placed])
+            placed = [(*row[:4], row.run) for row in changes.placed]
+            await db.execute(SQL["remove_unplaced"], *_columns(placed, 5))
         for conflict in changes.conflicts:
             await db.execute(
                 SQL["add_conflict"],
@@ -396,34 +369,17 @@ class Production:
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
         async with self._using, self.lease.step(self._db):
-            await self._db.executemany(SQL["put_time_line"], lines)
+            await self._db.execute(SQL["put_time_lines"], *_columns(lines, 3))
 
 
-async def detached_rows(db: asyncpg.Connection, new: Deltas) -> dict[str, dict[str, I64]]:
-    """Rows as columns of the table that they belong to: those of days that are gone wait for the next export."""
-    gone = [_day_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
-    late = np.isin(new.exchange_ms // DAY_MS, gone)
-    tables: dict[str, dict[str, I64]] = {}
-    for table, mask in (("deltas", ~late), ("late_deltas", late)):
-        at = np.nonzero(mask)[0]
-        order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
-        if len(order):
-            tables[table] = {
-                "market": new.market[order],
-                "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
-                "ordinal": new.ordinal[order],
-                "exchange_us": new.exchange_us[order],
-                "side": new.side[order],
-                "price": new.price[order],
-                "delta": new.delta[order],
-                "received_at": binary.timestamps_us(new.received_us[order]),
-            }
-    return tables
+def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
+    """Rows as the arrays of one statement: triggers run once a statement."""
+    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
 
 
-def _day_number(day: date) -> int:
-    """Days since 1970."""
-    return (day - EPOCH.date()) // DAY
+def _array(levels: Iterable[int]) -> str:
+    """Levels as the text of an array: an array of arrays of several lengths cannot be sent."""
+    return "{" + ",".join(map(str, levels)) + "}"
 
 
 def _vote(row: asyncpg.Record, gatherer: int) -> ResetVote:

@@ -1,4 +1,4 @@
-"""The deduplicator's SQL, by name: `SQL["add_gap"]` is the text of `sql/add_gap.sql`."""
+"""The deduplicator's SQL, by name: `SQL["add_gaps"]` is the text of `sql/add_gaps.sql`."""
 
 from pathlib import Path
 from typing import Final

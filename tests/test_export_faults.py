@@ -49,7 +49,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def again(site: Site) -> None:
     """The hour is due once more."""
-    await site.db.execute("UPDATE store.exports SET delta_rows = NULL WHERE hour = $1", AT)
+    await site.db.execute("UPDATE store.exports SET step = NULL WHERE hour = $1", AT)
 
 
 def listed(site: Site) -> set[tuple[int, int]]:

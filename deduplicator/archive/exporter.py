@@ -127,6 +127,7 @@ class Exporter:
         manifest = {
             "hour": hour.isoformat(),
             "exported_at": written.at.isoformat(),
+            "step": written.step,
             "finished": finished,
             "unsealed_markets": len(written.unsealed),
             "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
@@ -164,7 +165,7 @@ class Exporter:
                 examples = json.dumps(check.examples)
                 values = (check.name, check.compared, check.failed, examples, written.at)
                 await connection.execute(SQL["note_checks"], hour, *values)
-            await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows)
+            await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows, written.step)
             if written.late is not None:
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
 

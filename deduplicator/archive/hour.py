@@ -29,7 +29,7 @@ from deduplicator.archive.late import Late
 from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
 from deduplicator.archive.reading import Connect, read_changes
 from deduplicator.archive.spool import Spool
-from deduplicator.production import DELTA_LAYOUT
+from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
@@ -53,9 +53,10 @@ class Check:
 
 @dataclass
 class Written:
-    """What was written: rows by relation; what was checked; what came late and is in it."""
+    """What was written: as of which step; rows by relation; what was checked; what came late and is in it."""
 
     at: datetime
+    step: int
     rows: dict[str, int]
     unsealed: list[str]
     checks: list[Check]
@@ -93,7 +94,7 @@ class Hour:
         async with self._db.transaction(isolation="repeatable_read", readonly=True):
             # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
             await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
-            at = await self._db.fetchval("SELECT now()")
+            at, step = await self._db.fetchrow("SELECT now(), step FROM store.lease")
             unsealed = await self._db.fetch(SQL["unsealed"], self._until)
             if await self._db.fetchval(SQL["is_detached"], self._start):
                 late = await self._unite()
@@ -102,7 +103,7 @@ class Hour:
             for name in tables.SCHEMAS:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
-        return Written(at, self._rows, [row["ticker"] for row in unsealed], checks, late)
+        return Written(at, step, self._rows, [row["ticker"] for row in unsealed], checks, late)
 
     async def _relation(self, name: str) -> None:
         """A relation whose rows the database gives in their order."""

@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 
 from common.storage import copy as binary
-from deduplicator.production import DELTA_LAYOUT
+from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]

@@ -1,1 +1,1 @@
-UPDATE store.exports SET delta_rows = NULL WHERE hour = ANY ($1::timestamptz[])
+UPDATE store.exports SET step = NULL WHERE hour = ANY ($1::timestamptz[])

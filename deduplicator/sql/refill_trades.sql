@@ -1,4 +1,4 @@
--- The trades that nobody recorded; their hours of the archive are to be replaced.
+-- The trades that nobody recorded.
 WITH new AS (
     INSERT INTO store.trades (trade_id, market, exchange_ts, yes_price, count, taker_side, is_block, received_at, source)
     SELECT r.trade_id, r.market, r.exchange_ts, r.yes_price, r.count, r.taker_side, r.is_block, now(), 'rest'
@@ -7,9 +7,6 @@ WITH new AS (
                         WHERE t.trade_id = r.trade_id
                           AND t.exchange_ts BETWEEN r.exchange_ts - interval '1 day' AND r.exchange_ts + interval '1 day')
     RETURNING exchange_ts
-), stale AS (
-    UPDATE store.exports SET complete = false
-     WHERE hour IN (SELECT date_trunc('hour', exchange_ts) FROM new)
 )
 SELECT count(*) AS inserted,
        count(*) FILTER (WHERE NOT EXISTS (

@@ -1,1 +1,3 @@
-DELETE FROM store.unplaced WHERE gatherer = $1 AND session = $2 AND sid = $3 AND seq = $4 AND run = $5
+DELETE FROM store.unplaced u
+ USING unnest($1::smallint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[]) x (gatherer, session, sid, seq, run)
+ WHERE (u.gatherer, u.session, u.sid, u.seq, u.run) = (x.gatherer, x.session, x.sid, x.seq, x.run)

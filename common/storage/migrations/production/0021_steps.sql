@@ -15,3 +15,171 @@ BEGIN
     RETURN number;
 END $$;
 COMMENT ON FUNCTION store.this_step IS 'The step number of this transaction; it takes the next one if it has none.';
+
+-- Rule 22: an hour of the archive knows when it is stale. Every statement that changes what an hour holds notes the hour
+-- with its step, by a trigger on the relation; an export knows the step of the snapshot that it read.
+CREATE TABLE store.hours_touched (
+    hour timestamptz PRIMARY KEY,
+    step bigint NOT NULL
+) WITH (fillfactor = 50);
+COMMENT ON TABLE store.hours_touched IS 'The last step that changed what an hour of the archive holds. Stale: later than store.exports.step.';
+COMMENT ON COLUMN store.hours_touched.hour IS 'Beginning of the hour.';
+
+ALTER TABLE store.exports ADD COLUMN step bigint;
+COMMENT ON COLUMN store.exports.step IS 'The step of the snapshot that the archive''s objects of the hour were read from; null: to be exported again.';
+COMMENT ON COLUMN store.exports.delta_rows IS 'Changes in the archive''s object of the hour.';
+INSERT INTO store.hours_touched (hour, step)  -- of an older schema nothing is known: look at every hour once
+SELECT h, 0 FROM store.lease,
+       generate_series(date_trunc('hour', fleet_started_at - interval '1 day', 'UTC'), newest_exchange_ts, interval '1 hour') h;
+
+CREATE FUNCTION store.hour_of(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
+    SELECT date_bin('1 hour', at, timestamptz '1970-01-01 00:00:00+00')
+$$;
+
+CREATE FUNCTION store.touch(hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    number bigint;
+BEGIN
+    IF cardinality(hours) > 0 THEN
+        number := store.this_step();
+        INSERT INTO store.hours_touched AS t (hour, step) SELECT DISTINCT h, number FROM unnest(hours) h
+        ON CONFLICT (hour) DO UPDATE SET step = excluded.step WHERE t.step < excluded.step;
+    END IF;
+END $$;
+COMMENT ON FUNCTION store.touch IS 'This transaction changes what these hours of the archive hold.';
+
+-- There are as many as the fleet has lived, however long a stretch claims to be.
+CREATE FUNCTION store.hours_within(from_ts timestamptz, to_ts timestamptz) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
+    SELECT generate_series(store.hour_of(greatest(from_ts, fleet_started_at - interval '1 day')),
+                           least(to_ts, clock_timestamp() + interval '1 hour') - interval '1 microsecond', interval '1 hour')
+      FROM store.lease
+$$;
+COMMENT ON FUNCTION store.hours_within IS 'The hours that a stretch (its end exclusive) lies in.';
+
+-- An hour's opening book is folded from the last book before it: a change, or a book, reaches the hours up to the next
+-- book, of those that hold anything. Hours that are not over are left out (no transaction takes ten minutes): they are not
+-- archived yet.
+CREATE FUNCTION store.openings_after(of_market bigint, place timestamptz) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
+    SELECT hour FROM store.hours_touched
+     WHERE hour > place AND hour < clock_timestamp() - interval '50 minutes'
+       AND hour <= coalesce((SELECT min(s.exchange_ts) FROM store.snapshots s
+                              WHERE s.market = of_market AND s.exchange_ts > place AND s.source <> 'checkpoint'
+                                AND NOT s.is_reset AND s.verified IS NOT FALSE), 'infinity')
+$$;
+COMMENT ON FUNCTION store.openings_after IS 'The hours whose opening books a change or a book of a market at a place may reach.';
+
+-- Changes come by COPY, straight into the partition of their day (a trigger that sees every row makes that a quarter
+-- slower): the one place that writes them calls this. Whatever else writes to store.deltas meets its triggers.
+CREATE FUNCTION store.touch_changes(hours timestamptz[], late_markets bigint[], late_places timestamptz[]) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(hours || ARRAY(SELECT DISTINCT h FROM unnest(late_markets, late_places) x (market, place),
+                                              store.openings_after(x.market, x.place) h));
+END $$;
+COMMENT ON FUNCTION store.touch_changes IS 'Changes were written into these hours; late: the last of each market and hour that is long over.';
+
+-- The triggers. Each sees the rows of a statement as touched_rows: those inserted, those deleted, those of an update as
+-- they were and as they are.
+DO $$
+DECLARE
+    relation text; body text; what text; which text;
+BEGIN
+    FOR relation, body IN VALUES
+        ('trades', 'SELECT store.hour_of(exchange_ts) FROM touched_rows'),
+        ('tickers', 'SELECT store.hour_of(exchange_ts) FROM touched_rows'),
+        ('unplaced', 'SELECT store.hour_of(exchange_ts) FROM touched_rows'),
+        ('late_deltas', 'SELECT store.hour_of(exchange_ts) FROM touched_rows'),
+        ('lifecycle', 'SELECT store.hour_of(received_at) FROM touched_rows'),
+        ('rest_books', 'SELECT store.hour_of(taken_at) FROM touched_rows'),
+        ('deltas', $q$
+            SELECT store.hour_of(exchange_ts) FROM touched_rows
+            UNION
+            SELECT store.openings_after(market, max(exchange_ts)) FROM touched_rows
+             WHERE exchange_ts < clock_timestamp() - interval '50 minutes' GROUP BY market, store.hour_of(exchange_ts)
+        $q$),
+        -- A gap's book_equal looks at the first book after it. A reset is shown where it was seen, too.
+        ('snapshots', $q$
+            WITH books AS MATERIALIZED (SELECT * FROM touched_rows WHERE source <> 'checkpoint')
+            SELECT store.hour_of(exchange_ts) FROM books
+            UNION
+            SELECT store.hour_of(taken_at) FROM books WHERE is_reset
+            UNION
+            SELECT store.openings_after(market, exchange_ts) FROM books
+             WHERE exchange_ts < clock_timestamp() - interval '50 minutes'
+            UNION
+            SELECT store.hours_within(g.started_at, g.ended_at)
+              FROM books b JOIN store.gaps g
+                ON g.market = b.market AND g.channel = 'orderbook_delta' AND g.ended_at <= b.exchange_ts
+             WHERE b.after_ordinal = -1 AND NOT b.is_reset
+               AND NOT EXISTS (SELECT FROM store.snapshots s
+                                WHERE s.market = b.market AND s.after_ordinal = -1 AND NOT s.is_reset
+                                  AND s.exchange_ts >= g.ended_at AND s.exchange_ts < b.exchange_ts)
+        $q$),
+        ('gaps', $q$
+            SELECT store.hours_within(lower(part), upper(part))
+              FROM (SELECT unnest(range_agg(tstzrange(started_at, ended_at))) AS part FROM touched_rows) x
+        $q$)
+    LOOP
+        EXECUTE format($f$
+            CREATE FUNCTION store.touch_by_%1$s() RETURNS trigger LANGUAGE plpgsql AS $t$
+            BEGIN
+                PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM (%2$s) x (h)));
+                RETURN NULL;
+            END $t$ $f$, relation, body);
+        FOR what, which IN VALUES ('INSERT', 'NEW'), ('UPDATE', 'OLD'), ('UPDATE', 'NEW'), ('DELETE', 'OLD') LOOP
+            -- Late rows are deleted by the export that put them into the archive.
+            IF relation <> 'late_deltas' OR what <> 'DELETE' THEN
+                EXECUTE format('CREATE TRIGGER %I AFTER %s ON store.%I REFERENCING %s TABLE AS touched_rows'
+                               ' FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_%s()',
+                               lower(format('touch_%s_%s', what, which)), what, relation, which, relation);
+            END IF;
+        END LOOP;
+    END LOOP;
+END $$;
+
+-- A time line's ends cut the gaps that a market shows, its own and those of the channels that carry all; after its end
+-- there is no opening book.
+CREATE FUNCTION store.touch_by_markets() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(
+        WITH changed AS MATERIALIZED (
+            SELECT o.market, coalesce(o.first_seen, o.seen_at) AS old_first, coalesce(n.first_seen, n.seen_at) AS new_first,
+                   coalesce(o.ended_at, 'infinity') AS old_end, coalesce(n.ended_at, 'infinity') AS new_end
+              FROM old_rows o JOIN new_rows n USING (market)
+             WHERE (o.first_seen, o.ended_at) IS DISTINCT FROM (n.first_seen, n.ended_at)
+        ), stretches AS (
+            SELECT market, least(old_first, new_first) AS cut, greatest(old_first, new_first) AS whole FROM changed
+            UNION ALL
+            SELECT market, least(old_end, new_end), greatest(old_end, new_end) FROM changed
+        )
+        SELECT h FROM stretches s, store.gaps g, store.hours_within(greatest(g.started_at, s.cut), least(g.ended_at, s.whole)) h
+         WHERE g.ended_at > s.cut AND g.started_at < s.whole
+           AND g.market IN (s.market, (SELECT market FROM store.markets WHERE ticker = ''))
+        UNION
+        SELECT t.hour FROM changed JOIN store.hours_touched t ON t.hour >= least(old_end, new_end) AND t.hour < greatest(old_end, new_end)
+         WHERE t.hour < clock_timestamp() - interval '50 minutes'
+    ));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch_update AFTER UPDATE ON store.markets REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_markets();
+
+-- Metadata is archived by day, as of the export: it takes a step, and touches no hour.
+CREATE FUNCTION store.number_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT FROM touched_rows) THEN
+        PERFORM store.this_step();
+    END IF;
+    RETURN NULL;
+END $$;
+DO $$
+DECLARE
+    relation text;
+BEGIN
+    FOREACH relation IN ARRAY ARRAY['series', 'events', 'markets'] LOOP
+        EXECUTE format('CREATE TRIGGER step_insert AFTER INSERT ON public.%I REFERENCING NEW TABLE AS touched_rows'
+                       ' FOR EACH STATEMENT EXECUTE FUNCTION store.number_change()', relation);
+        EXECUTE format('CREATE TRIGGER step_update AFTER UPDATE ON public.%I REFERENCING NEW TABLE AS touched_rows'
+                       ' FOR EACH STATEMENT EXECUTE FUNCTION store.number_change()', relation);
+    END LOOP;
+END $$;

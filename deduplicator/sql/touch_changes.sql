@@ -1,0 +1,1 @@
+SELECT store.touch_changes($1, $2, $3)
