@@ -33,8 +33,13 @@ async def new_database(schema: migrate.Schema | None = None) -> AsyncIterator[Da
     template = await _migrated(schema) if schema else "template1"
     owner = await asyncpg.connect(await _running())
     await owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    made = Database((await _running()).replace(f"/{DATABASE}?", f"/{name}?"))
+    if schema == "gatherer":  # a copy is another instance
+        copied = await asyncpg.connect(made.dsn)
+        await copied.execute("UPDATE instance SET instance = gen_random_uuid()")
+        await copied.close()
     try:
-        yield Database((await _running()).replace(f"/{DATABASE}?", f"/{name}?"))
+        yield made
     finally:
         await owner.execute(f"DROP DATABASE {name} WITH (FORCE)")
         await owner.close()
