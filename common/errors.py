@@ -11,6 +11,7 @@ and what mends it.
         AuthenticationError  the exchange refused the key, the signature or the clock
         RateLimited          the exchange asked to slow down
         ExchangeUnavailable  no usable answer
+        OddAnswer            an answer without what was asked for
       StorageError
         DatabaseUnreachable  nobody answers at the database's address, or not now
         SchemaMismatch       the database's schema is older or newer than the code
@@ -100,6 +101,10 @@ class StateRenewed(StorageError):
     """Production was changed by somebody who may: the state must be made anew from it."""
 
     retryable = True
+
+
+class OddAnswer(ExchangeError):
+    """An answer without what was asked for: null, or something else, where a list must be. Never an empty list."""
 
 
 class JournalError(FleetError):

@@ -12,7 +12,7 @@ PASSED: Final = 5
 """Lines of one kind that pass in a minute."""
 WINDOW_S: Final = 60.0
 LIMITED: Final = frozenset({"warning", "error"})
-TOLD_BY: Final = ("task", "gatherer", "process", "role", "lane", "check", "object", "table")
+TOLD_BY: Final = ("task", "gatherer", "process", "role", "lane", "check", "object", "table", "kind")
 """Fields that make a repeated event another kind: a second gatherer that is lost is told, too."""
 
 

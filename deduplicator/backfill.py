@@ -7,15 +7,16 @@ with up to 10,000 candles; markets that have left for the exchange's own archive
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
 from common.errors import ExchangeError, NumberError
-from common.exchange.rest import Rest
+from common.exchange.rest import Page, Rest, packed
 from common.numbers import EPOCH, parse_price, parse_size
+from common.set_aside import SetAside
 from deduplicator.statements import SQL
 
 MARKETS_A_REQUEST: Final = 20
@@ -33,9 +34,11 @@ class Backfilled:
     candles: int = 0
     without: int = 0
     """Markets of which the exchange lists none."""
+    set_aside: dict[str, str] = field(default_factory=dict)
+    """Markets that were not read whole, or not at all, and why: the others were."""
 
 
-def candle_row(ticker: str, period: int, candle: dict[str, Any]) -> CandleRow | None:
+def candle_row(ticker: str, period: int, candle: Any) -> CandleRow | None:
     """A candle as a row; None for a period without a trade. Raises `NumberError` for what is none.
 
     The live list's fields end in `_dollars` and `_fp`, those of the historical one do not.
@@ -59,7 +62,7 @@ def candle_row(ticker: str, period: int, candle: dict[str, Any]) -> CandleRow | 
             parse_size(str(volume)),
             None if interest is None else parse_size(str(interest)),
         )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise NumberError(f"candle of {ticker} {candle!r:.200}: {type(error).__name__}: {error}") from error
 
 
@@ -77,61 +80,85 @@ async def backfill(
     end: datetime,
     tell: Callable[[Backfilled], None],
 ) -> Backfilled:
-    """Read and store the candles of these markets whose periods end in (start, end]; again is harmless."""
+    """Read and store the candles of these markets whose periods end in (start, end]; again is harmless.
+
+    A market that fails is set aside with its reason, and a candle that is none; the others are read.
+    """
     done = Backfilled()
-    span = timedelta(minutes=period) * (CANDLES_A_REQUEST // MARKETS_A_REQUEST)
-    for at in range(0, len(tickers), MARKETS_A_REQUEST):
-        some = tickers[at : at + MARKETS_A_REQUEST]
-        found: set[str] = set()
-        since = start
-        while since < end:
-            until = min(since + span, end)
-            window = {"start_ts": _seconds(since), "end_ts": _seconds(until), "period_interval": period}
-            for ticker, candles in await rest.candlesticks(some, **window):
-                done.candles += await _store(connection, ticker, period, candles, since, until, found)
-            since = until
-        for ticker in some:
-            if ticker not in found:
-                window = {"start_ts": _seconds(start), "end_ts": _seconds(end), "period_interval": period}
-                done.candles += await _historical(rest, connection, ticker, period, window, (start, end), found)
-        done.markets += len(some)
-        done.without += len(set(some) - found)
+    aside = SetAside()
+    work = _Backfill(rest, connection, period, start, end, done)
+    for some in packed(tickers, MARKETS_A_REQUEST):
+        try:
+            await work.markets(some)
+        except (
+            ExchangeError,
+            LookupError,
+            TypeError,
+            ValueError,
+        ):  # one of them: which, shows when each is asked alone
+            for ticker in some:
+                with aside.one("market", ticker):
+                    await work.markets([ticker])
+                if reason := aside.reason("market", ticker):
+                    done.set_aside[ticker] = reason
         tell(done)
     return done
 
 
-async def _historical(
-    rest: Rest,
-    connection: asyncpg.Connection,
-    ticker: str,
-    period: int,
-    window: dict[str, int],
-    times: tuple[datetime, datetime],
-    found: set[str],
-) -> int:
-    try:
-        candles = await rest.historical_candlesticks(ticker, **window)
-    except ExchangeError as error:
-        if error.status == NOT_FOUND:
-            return 0
-        raise
-    return await _store(connection, ticker, period, candles, *times, found)
+@dataclass
+class _Backfill:
+    rest: Rest
+    connection: asyncpg.Connection
+    period: int
+    start: datetime
+    end: datetime
+    done: Backfilled
 
+    async def markets(self, some: list[str]) -> None:
+        """Some markets, in one request for each stretch of time."""
+        span = timedelta(minutes=self.period) * (CANDLES_A_REQUEST // MARKETS_A_REQUEST)
+        found: set[str] = set()
+        stored = 0
+        since = self.start
+        while since < self.end:
+            until = min(since + span, self.end)
+            for ticker, candles in await self.rest.candlesticks(some, **self._window(since, until)):
+                stored += await self._store(ticker, candles, since, until, found)
+            since = until
+        for ticker in some:
+            if ticker not in found:
+                stored += await self._historical(ticker, found)
+        self.done.candles += stored
+        self.done.markets += len(some)
+        self.done.without += len(set(some) - found)
 
-async def _store(
-    connection: asyncpg.Connection,
-    ticker: str,
-    period: int,
-    candles: list[dict[str, Any]],
-    since: datetime,
-    until: datetime,
-    found: set[str],
-) -> int:
-    rows = [row for candle in candles if (row := candle_row(ticker, period, candle)) and since < row[2] <= until]
-    if rows:
-        found.add(ticker)
-        await connection.executemany(SQL["put_candles"], rows)
-    return len(rows)
+    def _window(self, since: datetime, until: datetime) -> dict[str, int]:
+        return {"start_ts": _seconds(since), "end_ts": _seconds(until), "period_interval": self.period}
+
+    async def _historical(self, ticker: str, found: set[str]) -> int:
+        try:
+            candles = await self.rest.historical_candlesticks(ticker, **self._window(self.start, self.end))
+        except ExchangeError as error:
+            if error.status == NOT_FOUND:
+                return 0
+            raise
+        return await self._store(ticker, candles, self.start, self.end, found)
+
+    async def _store(self, ticker: str, candles: Page, since: datetime, until: datetime, found: set[str]) -> int:
+        rows: list[CandleRow] = []
+        for candle in candles:
+            try:
+                row = candle_row(ticker, self.period, candle)
+            except NumberError as error:
+                self.done.set_aside[ticker] = str(error)
+                found.add(ticker)
+                continue
+            if row is not None and since < row[2] <= until:
+                rows.append(row)
+        if rows:
+            found.add(ticker)
+            await self.connection.executemany(SQL["put_candles"], rows)
+        return len(rows)
 
 
 def _seconds(at: datetime) -> int:

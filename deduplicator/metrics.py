@@ -10,6 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from common.metrics import Family, Scrape
+from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
@@ -39,7 +40,15 @@ FAMILIES: Final = {
         "gauge", "When the newest frame that was read of the gatherer was received there.", ("gatherer",)
     ),
     "deduplicator_task_failing": Family(
-        "gauge", "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention.", ("task",)
+        "gauge", "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention, set_aside.",
+        ("task",),
+    ),
+    "deduplicator_set_aside": Family(
+        "gauge", "Entries that failed alone and wait to be tried again, by what they are.", ("kind",)
+    ),
+    "deduplicator_metadata_age_seconds": Family(
+        "gauge", "Since the last reading that reached the end of the exchange's lists began, the oldest of a group: "
+        "changed, markets, events, series.", ("list",),
     ),
     "deduplicator_hours_exported": Family("counter", "Hours written to the archive."),
     "deduplicator_checks": Family("counter", "Comparisons of exported hours (rule 8).", ("check", "result")),
@@ -122,7 +131,10 @@ class DeduplicatorCollector(Collector):
         ready: Callable[[], bool],
         sources: Callable[[], Sources | None],
         failing: Callable[[], Mapping[str, bool]],
+        aside: SetAside,
+        ages_s: Callable[[], Mapping[str, float]],
     ) -> None:
+        self._aside, self._ages_s = aside, ages_s
         self._totals, self._exporter = totals, exporter
         self._ready, self._sources, self._failing = ready, sources, failing
 
@@ -144,6 +156,10 @@ class DeduplicatorCollector(Collector):
             scrape.add("deduplicator_alarms", count, name)
         for task, fails in self._failing().items():
             scrape.add("deduplicator_task_failing", fails, task)
+        for kind, count in self._aside.counts().items():
+            scrape.add("deduplicator_set_aside", count, kind)
+        for name, age_s in sorted(self._ages_s().items()):
+            scrape.add("deduplicator_metadata_age_seconds", age_s, name)
         sources = self._sources()
         if sources is not None:
             for name, state in sources.status().items():

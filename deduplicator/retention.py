@@ -17,6 +17,7 @@ from common import log
 from common.config.schema import ProductionRetention
 from common.errors import Fenced, StorageError
 from common.numbers import ONE_MS
+from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.lease import Lease
 from deduplicator.production import PARTITIONED
@@ -36,8 +37,17 @@ CHECKPOINTS_AT_ONCE: Final = 100
 class Retention:
     """Looks after partitions. `archived`: whether hours are exported at all."""
 
-    def __init__(self, dsn: str, config: ProductionRetention, lease: Lease, *, archived: bool) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        config: ProductionRetention,
+        lease: Lease,
+        *,
+        archived: bool,
+        aside: SetAside | None = None,
+    ) -> None:
         self._dsn, self._config, self._lease, self._archived = dsn, config, lease, archived
+        self._aside = aside or SetAside()
         self.dropped = 0
         self.waiting: dict[str, int] = {}
         """Days that are old enough, with how many of their hours the archive does not have."""
@@ -67,8 +77,9 @@ class Retention:
             for ahead in range(DAYS_AHEAD + 1):
                 for table in PARTITIONED:
                     await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))
-            async with self._lease.locked(connection):
-                await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
+            with self._aside.one("retention", "accounts"):
+                async with self._lease.locked(connection):
+                    await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
             return await self._behind(connection) if self._archived else []
         finally:
             connection.terminate()
@@ -79,19 +90,27 @@ class Retention:
         noted = {row["day"] for row in await connection.fetch(SQL["detached_days"])}  # only to be dropped still
         for row in await connection.fetch(SQL["days_behind"], self._config.orderbook_deltas * ONE_MS):
             day: date = row["day"]
-            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-            lacking = () if day in noted else await connection.fetch(SQL["hours_not_archived"], start, start + DAY)
-            hours = [hour["hour"] for hour in lacking]
-            if hours or (day not in noted and not await self._note(connection, start)):
-                self.waiting[str(day)] = len(hours)
-                await connection.execute(SQL["export_again"], hours)
-                log.get().warning("day_not_archived", day=str(day), hours=len(hours))
+            if self._aside.waits("day", day):
                 continue
-            await connection.execute("SELECT store.drop_day($1)", day)
-            self.dropped += 1
-            log.get().info("day_dropped", partition=row["part"])
-            gone.append(row["part"])
+            with self._aside.one("day", day):
+                if await self._drop(connection, day, noted=day in noted):
+                    log.get().info("day_dropped", partition=row["part"])
+                    gone.append(row["part"])
         return gone
+
+    async def _drop(self, connection: asyncpg.Connection, day: date, *, noted: bool) -> bool:
+        """Drop one day, if the archive has it; False: it has not."""
+        start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+        lacking = () if noted else await connection.fetch(SQL["hours_not_archived"], start, start + DAY)
+        hours = [hour["hour"] for hour in lacking]
+        if hours or (not noted and not await self._note(connection, start)):
+            self.waiting[str(day)] = len(hours)
+            await connection.execute(SQL["export_again"], hours)
+            log.get().warning("day_not_archived", day=str(day), hours=len(hours))
+            return False
+        await connection.execute("SELECT store.drop_day($1)", day)
+        self.dropped += 1
+        return True
 
     async def _note(self, connection: asyncpg.Connection, start: datetime) -> bool:
         """Give every market of the day a book to fold from, then say that the day is leaving.

@@ -15,6 +15,7 @@ from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import backoff_s, stop_event
+from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect, owned
 from deduplicator.archive.exporter import Exporter
@@ -32,6 +33,7 @@ from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.refill import Refill
 from deduplicator.retention import Retention
+from deduplicator.set_aside import KeptSetAside
 from deduplicator.sources import Sources
 from deduplicator.time_lines import TimeLines
 
@@ -59,6 +61,7 @@ class Deduplicator:
         self._steps_tried = 0
         self.totals = Totals()
         self._lags = Lags()
+        self._aside = SetAside()
 
     async def run(self) -> None:
         """Until SIGTERM, or until another deduplicator takes over."""
@@ -69,15 +72,18 @@ class Deduplicator:
             owned(config.production.dsn.get_secret_value(), "production") as dsn,
             Rest(config.kalshi.rest_url, self._signer) as rest,
         ):
-            self._exporter = Exporter(config.archive, dsn) if config.archive else None
-            self._metadata = Metadata(rest, dsn, config.merge.timeout)
-            self._refill = Refill(rest, dsn, config.merge, self._lease)
+            aside, timeout_ms = self._aside, config.merge.timeout
+            self._exporter = Exporter(config.archive, dsn, aside=aside) if config.archive else None
+            combos = config.merge.combos == "include"
+            self._metadata = Metadata(rest, dsn, timeout_ms, combos=combos, aside=aside)
+            self._refill = Refill(rest, dsn, config.merge, self._lease, aside)
             self._checkpoints = Checkpoints(
-                dsn, config.production.checkpoints, config.merge.timeout, self._lease, self._sealed_ms
+                dsn, config.production.checkpoints, timeout_ms, self._lease, self._sealed_ms, aside
             )
             self._retention = Retention(
-                dsn, config.production.retention, self._lease, archived=config.archive is not None
+                dsn, config.production.retention, self._lease, archived=config.archive is not None, aside=aside
             )
+            self._kept_aside = KeptSetAside(aside, dsn, timeout_ms, self._lease)
             registry.register(
                 DeduplicatorCollector(
                     self.totals,
@@ -85,6 +91,8 @@ class Deduplicator:
                     ready=lambda: self._why_not_ready() is None,
                     sources=lambda: self._sources,
                     failing=self._failing,
+                    aside=aside,
+                    ages_s=self._metadata.ages_s,
                 )
             )
             pages = Pages(dsn)
@@ -96,7 +104,8 @@ class Deduplicator:
                         polls = (config.merge.metadata_poll / 1000, config.merge.metadata_reconcile / 1000)
                         tasks = [group.create_task(self._metadata.run(*polls))]
                         tasks += [
-                            group.create_task(w.run()) for w in (self._refill, self._checkpoints, self._retention)
+                            group.create_task(w.run())
+                            for w in (self._refill, self._checkpoints, self._retention, self._kept_aside)
                         ]
                         if self._exporter is not None:
                             tasks.append(group.create_task(self._exporter.run()))
@@ -214,6 +223,7 @@ class Deduplicator:
             "refill": self._refill,
             "checkpoints": self._checkpoints,
             "retention": self._retention,
+            "set_aside": self._kept_aside,
             **({} if self._exporter is None else {"archive": self._exporter}),
         }
         return {"production": bool(self._failure), **{name: bool(task.last_error) for name, task in tasks.items()}}
@@ -232,6 +242,8 @@ class Deduplicator:
             "steps_tried": self._steps_tried,
             "metadata_polls": self._metadata.polls,
             "metadata_refused": self._metadata.refused,
+            "metadata_age_s": {name: round(age_s) for name, age_s in sorted(self._metadata.ages_s().items())},
+            "set_aside": self._aside.status(),
             **totals.shown(),
             "refill": {
                 "gaps": self._refill.gaps,

@@ -18,8 +18,8 @@ class TimeLines:
     def __init__(self, production: Production, merger: Merger, patience_ms: int) -> None:
         self._production, self._merger, self._patience_ms = production, merger, patience_ms
         self._since: datetime | None = None
-        self._unlisted: dict[int, int] = {}
-        """Markets that REST does not list (yet), and when they were first seen."""
+        self._unlisted: dict[int, tuple[int, int | None]] = {}
+        """Markets that REST does not list (yet): when they were first seen, and their end, if the stream says it."""
 
     async def follow(self, now_ms: int) -> None:
         """Take in what is new or changed since the last time."""
@@ -27,18 +27,19 @@ class TimeLines:
         rows: list[tuple[int, datetime, datetime | None]] = []
         self._since, changed = await self._production.time_lines(self._since)
         for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
+            end = None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
             if open_ms < 0:
-                self._unlisted[market] = seen_ms
+                self._unlisted[market] = (seen_ms, end)
                 continue
             self._unlisted.pop(market, None)
-            first, end = max(open_ms, started), None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
+            first = max(open_ms, started)
             self._merger.claims.begin_line(market, ORDERBOOK, first, end)
             if (first_ms, ended_ms) != (first, -1 if end is None else end):
                 rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
-        for market, seen_ms in list(self._unlisted.items()):
+        for market, (seen_ms, end) in list(self._unlisted.items()):
             if now_ms - seen_ms > self._patience_ms:
                 del self._unlisted[market]  # REST does not list it: the widest claim is the honest one
-                self._merger.claims.begin_line(market, ORDERBOOK, started, None)
-                rows.append((market, datetime_of_ms(started), None))
+                self._merger.claims.begin_line(market, ORDERBOOK, started, end)
+                rows.append((market, datetime_of_ms(started), None if end is None else datetime_of_ms(end)))
         if rows:
             await self._production.put_time_lines(rows)

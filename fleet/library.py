@@ -28,7 +28,7 @@ EXAMPLES: Final = {
 PARAMETER: Final = re.compile(rf"(?<!:):({'|'.join(EXAMPLES)})\b")
 ORDER: Final = (
     "changes", "book", "quote", "complete", "recorded-by", "trades", "series-trades", "candles", "leader", "outcomes",
-    "history", "lifecycle", "busiest", "conflicts",
+    "history", "lifecycle", "busiest", "conflicts", "set-aside",
 )  # fmt: skip
 ARCHIVE_ORDER: Final = ("book", "changes", "trades", "candles", "gaps", "busiest")
 PREFACE: Final = """\

@@ -220,6 +220,11 @@ class Rest:
     def _events(self, request: web.Request, *, combos: bool) -> web.Response:
         limit = self._limit(request, 200, 200, "GetEvents")
         names = sorted(t for t in self.exchange.events if t.startswith("KXMVE") is combos)
+        if "tickers" in request.query:
+            names = sorted(set(names) & set(request.query["tickers"].split(",")))
+        if "status" in request.query:  # matches if any child matches
+            wanted = _STATUS_FILTER.get(request.query["status"], set())
+            names = sorted(set(names) & {m.event_ticker for m in self.exchange.markets.values() if m.status in wanted})
         names = [t for t in names if t > request.query.get("cursor", "")]
         page = names[:limit]
         cursor = page[-1] if len(names) > limit else ""

@@ -140,6 +140,15 @@ CASES: dict[str, Case] = {
         10,
         {'gatherer_assumption_alarms_total{alarm="step_back"}': "_x70"},
     ),
+    "SetAside": gauge('deduplicator_set_aside{kind="trade_gap"}', "1", "0", 15),
+    "MetadataOld": Case(
+        {'deduplicator_metadata_age_seconds{list="changed"}': "60x4 1900x60"},
+        10,
+        {
+            'deduplicator_metadata_age_seconds{list="changed"}': "90x70",
+            'deduplicator_metadata_age_seconds{list="markets"}': "3600x70",
+        },
+    ),
     "TaskFailing": gauge('deduplicator_task_failing{task="refill"}', "1", "0", 10),
     "ArchiveFailing": gauge('deduplicator_task_failing{task="archive"}', "1", "0", 30),
 }

@@ -14,7 +14,6 @@ import pytest
 from common.storage import migrate
 from deduplicator import channels
 from deduplicator.merge.copies import Copy
-from deduplicator.metadata import Metadata
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from tests.databases import Database
@@ -69,50 +68,3 @@ async def test_a_time_of_the_exchange_that_is_none_is_left_out(db: asyncpg.Conne
         assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)]) == 0
     times = [row[0] for row in await db.fetch("SELECT exchange_ts FROM store.lifecycle ORDER BY event_type")]
     assert [at is None for at in times] == [True, False, True]
-
-
-class Lists:
-    """A REST interface that lists odd things; what it was asked is remembered."""
-
-    def __init__(self, markets: list[Any]) -> None:
-        self.listed, self.asked = markets, []  # type: ignore[var-annotated]
-
-    async def _pages(self, **query: Any) -> AsyncIterator[list[Any]]:
-        self.asked.append(query)
-        yield self.listed if query.get("status", "open") == "open" else []
-
-    def markets(self, **query: Any) -> AsyncIterator[list[Any]]:
-        """Pages."""
-        return self._pages(**query)
-
-    async def _none(self) -> AsyncIterator[list[Any]]:
-        yield []
-
-    def events(self, **query: Any) -> AsyncIterator[list[Any]]:
-        """None."""
-        del query
-        return self._none()
-
-    def multivariate_events(self) -> AsyncIterator[list[Any]]:
-        """None."""
-        return self._none()
-
-    async def series(self) -> list[Any]:
-        """None."""
-        return []
-
-
-async def test_odd_objects_of_rest_do_not_stop_the_others(db: asyncpg.Connection) -> None:
-    """No object, no ticker, a time that is none; after the whole round only what changed is asked for."""
-    good = {"ticker": "KXA-1", "open_time": "2026-11-21T00:00:00Z"}
-    listed = [good, 5, {"ticker": 7}, {"ticker": "KXA-2", "open_time": "soon"}, {"ticker": "KXA-3", "title": "\u0000"}]
-    rest = Lists(listed)
-    metadata = Metadata(rest, "", 1000)  # type: ignore[arg-type]
-    await metadata.poll(db, 3600)
-    assert [row[0] for row in await db.fetch("SELECT ticker FROM markets")] == ["KXA-1"]
-    assert metadata.refused == 4 and metadata.polls == 1
-    assert {query.get("status") for query in rest.asked} == {"unopened", "open", "paused", "closed", "settled"}
-    rest.asked.clear()
-    await metadata.poll(db, 3600)
-    assert [set(query) for query in rest.asked] == [{"min_updated_ts"}, {"status", "min_settled_ts"}]
-    assert rest.asked[1]["status"] == "settled"

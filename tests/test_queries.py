@@ -19,7 +19,7 @@ from tests.databases import Database
 ROWS = Path(__file__).parent / "production_with_rows.sql"
 QUERIES = [(query.name, query.example()) for query in library.load().values()]
 DAYS = [datetime(2026, 11, day, tzinfo=UTC) for day in (20, 21, 22)]
-EMPTY = {"complete", "conflicts"}
+EMPTY = {"complete", "conflicts", "set-aside"}
 BY_TIME_ALONE = {"busiest"}
 LARGE = re.compile(r"^(deltas|trades|tickers)_p(\d{8})$")
 

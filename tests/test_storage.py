@@ -222,12 +222,12 @@ async def test_metadata_changes_leave_a_history(production: asyncpg.Connection) 
         "status": "active",
         "result": "",
         "open_time": "2026-11-21T10:00:00Z",
+        "close_time": "2026-11-22T10:00:00Z",
         "yes_bid_dollars": "0.1000",
     }
     for change in ({}, {"yes_bid_dollars": "0.2000"}, {"status": "finalized", "result": "yes"}):
-        await Metadata(None, "", 0)._put(
-            production, "put_market", "ticker", [{**market, **change}, {**market, **change}]
-        )
+        metadata = Metadata(None, "", 0)  # type: ignore[arg-type]
+        await metadata._put_markets(production, [{**market, **change}, {**market, **change}])
     rows = await production.fetch("SELECT field, old, new FROM market_changes ORDER BY field")
     assert [tuple(r) for r in rows] == [("result", '""', '"yes"'), ("status", '"active"', '"finalized"')]
     assert await production.fetchval("SELECT result FROM markets") == "yes"

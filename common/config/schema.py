@@ -207,6 +207,7 @@ class Merge(Section):
     catch_up_share: float = Field(default=0.5, gt=0, le=1)
     metadata_poll: DurationMs = MINUTE
     metadata_reconcile: DurationMs = HOUR
+    combos: Literal["include", "exclude"] = "include"
     refill_lag: DurationMs = 2 * MINUTE
     refill_side: DurationMs = 60 * MINUTE
 

@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import aiohttp
 import stamina
 from aiolimiter import AsyncLimiter
 
-from common.errors import AuthenticationError, ExchangeError, ExchangeUnavailable, FleetError, RateLimited
+from common.errors import (
+    AuthenticationError,
+    ExchangeError,
+    ExchangeUnavailable,
+    FleetError,
+    OddAnswer,
+    RateLimited,
+)
 from common.exchange.signing import Signer
 
 PAGE_MARKETS: Final = 1000
 PAGE_EVENTS: Final = 200
 PAGE_TRADES: Final = 1000
+PAGES_MAX: Final = 20_000
+NAMES_BYTES_MAX: Final = 5_500
+"""Of tickers in one URL: edges cut at 8,190 bytes."""
+NAMES_MAX: Final = 100
+Page = list[Any]
+"""Objects as the exchange lists them: none of them is checked yet."""
 ATTEMPTS_MAX: Final = 6
 REQUEST_WAIT_S: Final = 20
 TOKENS_A_REQUEST: Final = 10  # the default cost (facts, section 5.9)
@@ -102,26 +115,33 @@ class Rest:
             raise ExchangeUnavailable(message, response.status)
         raise ExchangeError(message, response.status)
 
-    async def pages(self, path: str, field: str, limit: int, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
-        """All pages of a listing, by keyset cursor."""
-        cursor = ""
-        while True:
-            page = await self.get(path, limit=limit, **query, **({"cursor": cursor} if cursor else {}))
-            yield page.get(field) or []
-            following = page.get("cursor") or ""
-            if not following or following == cursor:
-                return
-            cursor = following
+    async def page(self, path: str, field: str, limit: int, cursor: str, **query: str | int) -> tuple[Page, str]:
+        """One page of a listing from a keyset cursor on ("": the first), and the cursor of the next ("": none)."""
+        answer = await self.get(path, limit=limit, **query, **({"cursor": cursor} if cursor else {}))
+        following = answer.get("cursor") or ""
+        if not isinstance(following, str):
+            raise OddAnswer(f"GET {path}: its cursor is {following!r:.100}")
+        return listed(answer, field, path), "" if following == cursor else following
 
-    def markets(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
+    async def pages(self, path: str, field: str, limit: int, **query: str | int) -> AsyncIterator[Page]:
+        """All pages of a listing that has an end; one that has none is an error, at last."""
+        cursor = ""
+        for _ in range(PAGES_MAX):
+            page, cursor = await self.page(path, field, limit, cursor, **query)
+            yield page
+            if not cursor:
+                return
+        raise OddAnswer(f"GET {path}: no end after {PAGES_MAX} pages")
+
+    def markets(self, **query: str | int) -> AsyncIterator[Page]:
         """Pages of market objects, newest first."""
         return self.pages("/markets", "markets", PAGE_MARKETS, **query)
 
-    def trades(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
+    def trades(self, **query: str | int) -> AsyncIterator[Page]:
         """Pages of trades, newest first; `min_ts` and `max_ts` are whole seconds (facts, section 5.3)."""
         return self.pages("/markets/trades", "trades", PAGE_TRADES, **query)
 
-    def historical_trades(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
+    def historical_trades(self, **query: str | int) -> AsyncIterator[Page]:
         """The same of archived trades; both lists overlap a little."""
         return self.pages("/historical/trades", "trades", PAGE_TRADES, **query)
 
@@ -132,24 +152,45 @@ class Rest:
     async def candlesticks(self, tickers: list[str], **query: str | int) -> list[tuple[str, list[dict[str, Any]]]]:
         """Candles of up to 100 markets, 10,000 in all, by market (facts, section 5.5)."""
         answer = await self.get("/markets/candlesticks", market_tickers=",".join(tickers), **query)
-        return [(one["market_ticker"], one.get("candlesticks") or []) for one in answer.get("markets") or []]
+        markets = listed(answer, "markets", "/markets/candlesticks")
+        return [(one["market_ticker"], one.get("candlesticks") or []) for one in markets]
 
     async def historical_candlesticks(self, ticker: str, **query: str | int) -> list[dict[str, Any]]:
         """Candles of an archived market; their fields have no suffixes."""
-        return list((await self.get(f"/historical/markets/{ticker}/candlesticks", **query)).get("candlesticks") or [])
+        path = f"/historical/markets/{ticker}/candlesticks"
+        return listed(await self.get(path, **query), "candlesticks", path)
 
-    async def orderbooks(self, tickers: list[str]) -> list[dict[str, Any]]:
+    async def orderbooks(self, tickers: list[str]) -> Page:
         """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (facts, section 5.2)."""
-        return list((await self.get("/markets/orderbooks", tickers=tickers)).get("orderbooks") or [])
+        return listed(await self.get("/markets/orderbooks", tickers=tickers), "orderbooks", "/markets/orderbooks")
 
-    def events(self, **query: str | int) -> AsyncIterator[list[dict[str, Any]]]:
-        """Pages of event objects; combos have `multivariate_events`."""
-        return self.pages("/events", "events", PAGE_EVENTS, **query)
+    async def named(self, path: str, field: str, tickers: list[str]) -> Page:
+        """Markets or events by their tickers: as many as `packed` puts together."""
+        return (await self.page(path, field, PAGE_EVENTS, "", tickers=",".join(tickers)))[0]
 
-    def multivariate_events(self) -> AsyncIterator[list[dict[str, Any]]]:
-        """Pages of combo events."""
-        return self.pages("/events/multivariate", "events", PAGE_EVENTS)
-
-    async def series(self) -> list[dict[str, Any]]:
+    async def series(self) -> Page:
         """All series that the exchange lists."""
-        return list((await self.get("/series")).get("series") or [])
+        return listed(await self.get("/series"), "series", "/series")
+
+
+def listed(answer: Mapping[str, Any], field: str, path: str) -> Page:
+    """The list that an answer must have. Raises `OddAnswer`: null is no empty list."""
+    found = answer.get(field)
+    if not isinstance(found, list):
+        raise OddAnswer(f"GET {path}: {field} is {found!r:.100}, not a list")
+    return found
+
+
+def packed(tickers: Iterable[str], most: int = NAMES_MAX) -> Iterator[list[str]]:
+    """Tickers in groups that a URL can hold, by its bytes; `most` of them in one."""
+    group: list[str] = []
+    used = 0
+    for ticker in tickers:
+        size = len(quote(ticker, safe="")) + len("&tickers=")
+        if group and (used + size > NAMES_BYTES_MAX or len(group) == most):
+            yield group
+            group, used = [], 0
+        group.append(ticker)
+        used += size
+    if group:
+        yield group

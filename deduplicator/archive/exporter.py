@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Final
 
 import asyncpg
-import pyarrow as pa
 
 from common import log
 from common.config.schema import Archive
 from common.errors import StorageError
 from common.numbers import datetime_of_ms
+from common.set_aside import SetAside
 from common.storage.copy import us_of_timestamps
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import tables
@@ -36,15 +36,21 @@ FOLDER: Final = "kalshi-export-"
 FORSAKEN_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
 """No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
-FAILED_MAX: Final = 3
-"""After so many hours that failed it is rather the bucket than the hours."""
+HOUR_KIND: Final = "hour"
+HOUR_WAIT_S: Final = 30.0
 
 
 class Exporter:
     """Writes hours of production to the bucket. `tell`: how the hour goes on: relation, rows."""
 
-    def __init__(self, archive: Archive, dsn: str, tell: Callable[[datetime, str, int], None] | None = None) -> None:
-        self._archive, self._dsn = archive, dsn
+    def __init__(
+        self,
+        archive: Archive,
+        dsn: str,
+        tell: Callable[[datetime, str, int], None] | None = None,
+        aside: SetAside | None = None,
+    ) -> None:
+        self._archive, self._dsn, self._aside = archive, dsn, aside or SetAside()
         self._bucket = Bucket(archive)
         self._heard = tell
         self.hours = 0
@@ -67,7 +73,10 @@ class Exporter:
                 log.get().warning("export_failed", error=self.last_error)
 
     async def export_due(self) -> list[datetime]:
-        """Export every hour that is due; returns them. One that fails does not hold up the others: it raises behind."""
+        """Export every hour that is due; returns them. One that fails waits, and does not hold up the others.
+
+        Raises `StorageError` at the end if there was one.
+        """
         connection = await connect(self._dsn, STATEMENT_MS)
         try:
             wait = timedelta(milliseconds=self._archive.wait_unsealed)
@@ -75,15 +84,16 @@ class Exporter:
             done: list[datetime] = []
             for row in await connection.fetch(SQL["hours_due"], wait):
                 hour = row["hour"]
-                try:
+                key = hour.isoformat()
+                if self._aside.waits(HOUR_KIND, key):
+                    continue
+                with self._aside.one(HOUR_KIND, key, HOUR_WAIT_S):
                     await self.export_hour(connection, hour)
                     done.append(hour)
-                except (StorageError, pa.ArrowException) as error:
-                    failed.append(f"{hour.isoformat()}: {type(error).__name__}: {error}")
-                    if len(failed) == FAILED_MAX:
-                        break
+                    continue
+                failed.append(key)
             if failed:
-                raise StorageError("; ".join(failed))
+                raise StorageError("; ".join(self._aside.reason(HOUR_KIND, key) for key in failed))
             return done
         finally:
             connection.terminate()

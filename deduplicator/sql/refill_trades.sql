@@ -9,7 +9,8 @@ WITH new AS (
     RETURNING exchange_ts
 )
 SELECT count(*) AS inserted,
-       count(*) FILTER (WHERE NOT EXISTS (
-           SELECT FROM store.gaps g WHERE g.channel = 'trade' AND g.healed_at IS NULL
-              AND g.started_at <= new.exchange_ts AND new.exchange_ts < g.ended_at)) AS outside
+       -- Missing within coverage: a gatherer claims that moment of the trade channel. Before the first claim nobody does.
+       count(*) FILTER (WHERE EXISTS (
+           SELECT FROM store.claims c WHERE c.channel = 'trade' AND c.from_ts <= new.exchange_ts AND new.exchange_ts < c.to_ts
+              AND c.market = (SELECT market FROM store.markets WHERE ticker = ''))) AS outside
   FROM new

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,13 +22,14 @@ from common.config.schema import DeduplicatorConfig
 from common.errors import ExchangeError, StorageError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
+from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.metadata import Metadata
+from deduplicator.metadata import LIST, Metadata
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.time_lines import TimeLines
@@ -116,8 +118,14 @@ class Rebuild:
         kalshi = self._config.kalshi
         signer = Signer.of_file(kalshi.key_id.get_secret_value(), kalshi.private_key_file)
         try:
+            aside = SetAside()
             async with Rest(kalshi.rest_url, signer) as rest:
-                await Metadata(rest, "", self._config.merge.timeout).poll(connection, 0)
+                merge = self._config.merge
+                metadata = Metadata(rest, "", merge.timeout, combos=merge.combos == "include", aside=aside)
+                while not await metadata.poll(connection, math.inf, math.inf):
+                    pass
+            if failed := sorted(aside.keys(LIST)):
+                self.done.metadata = f"not read whole: {aside.reason(LIST, failed[0])}"
         except ExchangeError as error:
             self.done.metadata = f"not read: {error}"
             log.get().warning("metadata_poll_failed", error=str(error))

@@ -1,0 +1,1 @@
+SELECT EXISTS (SELECT FROM markets WHERE status = 'active' AND close_time > now())
