@@ -40,6 +40,7 @@ STALE_S: Final = 24 * 3600.0
 SHOWN_MAX: Final = 5
 KEY_MAX: Final = 200
 REASON_MAX: Final = 500
+BUSY: Final = (asyncpg.LockNotAvailableError, asyncpg.ObjectNotInPrerequisiteStateError)
 NOT_FOUND: Final = frozenset(range(400, 500)) - {401, 403, 429}
 
 
@@ -65,8 +66,10 @@ class SetAside:
         self._in_a_row: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
         """By kind: entries that were set aside since the start, each once."""
+        self.kept = False
+        """Whether they are kept elsewhere too, by one that takes what is `touched`."""
         self.touched: set[tuple[str, str]] = set()
-        """Entries that have changed, or are gone: for whoever keeps them elsewhere, who clears it."""
+        """Entries that have changed, or are gone."""
 
     @contextlib.contextmanager
     def one(
@@ -83,6 +86,8 @@ class SetAside:
                 self.note(kind, key, error, first_wait_s, most_wait_s)
                 return
             self.note(kind, key, error, first_wait_s, min(most_wait_s, SHARED_WAIT_S))
+            if isinstance(error, BUSY):
+                return  # somebody works with this one: not for long, and the others may be free
             self._in_a_row[kind] += 1
             if is_lost(error) or self._in_a_row[kind] >= IN_A_ROW_MAX:
                 self._in_a_row[kind] = 0
@@ -100,7 +105,7 @@ class SetAside:
         most_wait_s: float = MOST_WAIT_S,
     ) -> None:
         """An entry failed (again)."""
-        name, now = storable(str(key), KEY_MAX), round(self._clock(), 3)  # as any database holds it
+        name, now = storable(str(key), KEY_MAX), int(self._clock() * 1000) / 1000  # as any database holds it
         text = f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
         entries = self._entries.setdefault(kind, {})
         entry = entries.get(name)
@@ -111,7 +116,7 @@ class SetAside:
             entry = entries[name] = Entry(kind, name, "", now, now, 0, now)
         entry.reason, entry.last_s, entry.tries = storable(text, REASON_MAX), now, entry.tries + 1
         entry.retry_s = now + min(first_wait_s * 2 ** min(entry.tries - 1, 40), most_wait_s)
-        self.touched.add((kind, name))
+        self._touch(entry)
         log.get().error("set_aside", kind=kind, key=name, tries=entry.tries, error=entry.reason)
 
     def mended(self, kind: str, key: object) -> None:
@@ -185,7 +190,11 @@ class SetAside:
 
     def _drop(self, entry: Entry) -> None:
         del self._entries[entry.kind][entry.key]
-        self.touched.add((entry.kind, entry.key))
+        self._touch(entry)
+
+    def _touch(self, entry: Entry) -> None:
+        if self.kept:
+            self.touched.add((entry.kind, entry.key))
 
 
 def is_lost(error: Exception) -> bool:

@@ -18,13 +18,14 @@ import asyncpg
 
 from common import log
 from common.errors import ExchangeError, NumberError, OddAnswer, StorageError
+from common.exchange.crawl import Crawl, List
 from common.exchange.names import is_ticker
 from common.exchange.rest import PAGE_EVENTS, PAGE_MARKETS, Page, Rest, packed
 from common.numbers import parse_time
 from common.process import backoff_s
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
-from deduplicator.crawl import Crawl, List
+from deduplicator.crawl import keep, restore
 from deduplicator.statements import SQL
 
 LIST, ROW = "list", "metadata_row"
@@ -109,7 +110,7 @@ class Metadata:
         if not self._crawls:
             crawls = [Crawl(what) for what in lists(poll_s, reconcile_s)]
             for crawl in crawls:
-                await crawl.restore(connection)
+                await restore(connection, crawl)
             self._crawls = crawls
         for crawl in self._crawls:
             if crawl.due() and not self._aside.waits(LIST, crawl.what.name):
@@ -156,7 +157,7 @@ class Metadata:
                 crawl.finish()
         finally:
             if not connection.is_closed():
-                await crawl.keep(connection)
+                await keep(connection, crawl)
 
     async def _by_name(self, connection: asyncpg.Connection, field: str, missing: str) -> None:
         """What others name and no list has shown (yet)."""

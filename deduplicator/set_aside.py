@@ -23,6 +23,7 @@ class KeptSetAside:
 
     def __init__(self, aside: SetAside, dsn: str, timeout_ms: int, lease: Lease) -> None:
         self._aside, self._dsn, self._timeout, self._lease = aside, dsn, timeout_ms, lease
+        aside.kept = True
         self._loaded = False
         self.last_error = ""
 

@@ -13,6 +13,8 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
+from common.errors import StorageError
+from common.set_aside import SetAside
 from gatherer.crew.crew import Crew
 from gatherer.crew.lane import Lane
 from gatherer.journal.segments import (
@@ -40,12 +42,17 @@ class _Segment:
     loaded: bool
     archived: bool
 
+    @property
+    def name(self) -> str:
+        """As people are told of it."""
+        return f"lane {self.lane.number} segment {self.number}"
+
 
 class Keeper:
     """Looks after the journal's folder."""
 
-    def __init__(self, config: GathererConfig, crew: Crew) -> None:
-        self._config, self._crew = config.journal, crew
+    def __init__(self, config: GathererConfig, crew: Crew, aside: SetAside | None = None) -> None:
+        self._config, self._crew, self._aside = config.journal, crew, aside or SetAside()
         self.raw = RawBucket(config.journal.raw, config.gatherer_id) if config.journal.raw else None
         self.full = False
         self.bytes = 0
@@ -63,7 +70,11 @@ class Keeper:
 
     async def _look(self) -> None:
         for segment in await asyncio.to_thread(self._present):
-            if not segment.last and segment_file(segment.folder, segment.number).exists():
+            if segment.last or not segment_file(segment.folder, segment.number).exists():
+                continue
+            if self._aside.waits("segment", segment.name):
+                continue
+            with self._aside.one("segment", segment.name):
                 saved = await asyncio.to_thread(compress, segment.folder, segment.number)
                 self.compressed += 1
                 log.get().debug("segment_compressed", lane=segment.lane.number, segment=segment.number, saved=saved)
@@ -76,8 +87,19 @@ class Keeper:
         for segment in present:
             if self.raw is None or segment.last or not segment.loaded or segment.archived:
                 continue
-            if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
+            if not self._aside.waits("upload", segment.name) and not await self._upload(segment):
                 return
+
+    async def _upload(self, segment: _Segment) -> bool:
+        """Bring one to the archive; false if that does not answer: three in a row could not be brought."""
+        assert self.raw is not None
+        try:
+            with self._aside.one("upload", segment.name):
+                if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
+                    raise StorageError(self.raw.last_error)
+        except (StorageError, OSError):
+            return False
+        return True
 
     async def finish(self) -> None:
         """All workers have ended: bring what they finished last to the archive too, if there is one and it answers."""
@@ -88,8 +110,9 @@ class Keeper:
             if segment.archived or not passed:
                 continue  # what no loader has passed is brought there after the next start
             if segment_file(segment.folder, segment.number).exists():
-                await asyncio.to_thread(compress, segment.folder, segment.number)
-            if not await asyncio.to_thread(self.raw.upload, segment.folder, segment.lane.number, segment.number):
+                with self._aside.one("segment", segment.name):
+                    await asyncio.to_thread(compress, segment.folder, segment.number)
+            if not await self._upload(segment):
                 return
 
     def _present(self) -> list[_Segment]:

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from common.errors import NumberError
+from common.exchange.names import is_ticker
 from common.numbers import ms_of_datetime, parse_time
 
 COMBO_PREFIX: Final = "KXMVE"
@@ -107,6 +109,12 @@ class Listing:
         """Markets that have been settled for longer than the grace: their time lines have ended."""
         return [t for t, m in self.markets.items() if m.over_ms and now_ms - m.over_ms >= grace_ms]
 
+    def shown(self, ticker: str, crawl: int) -> None:
+        """A crawl shows a known market in a row that cannot be read: there is one."""
+        known = self.markets.get(ticker)
+        if known is not None:
+            known.crawl = max(known.crawl, crawl)
+
     def forget(self, ticker: str) -> None:
         """A market that is over, or that the exchange does not list any more."""
         known = self.markets.pop(ticker, None)
@@ -130,6 +138,16 @@ class Listing:
 
 def _ms(seconds: Any) -> int:
     return seconds * 1000 if isinstance(seconds, int) and not isinstance(seconds, bool) else 0
+
+
+def listed_row(row: Any) -> tuple[str, str, int, int]:
+    """Ticker, status, open and close time of a REST market object. Raises `NumberError` for what is none."""
+    if not isinstance(row, dict) or not is_ticker(row.get("ticker")):
+        raise NumberError(f"no market: {row!r:.100}")
+    status = row.get("status")
+    if not isinstance(status, str) or not status:
+        raise NumberError(f"{row['ticker']}: status is {status!r:.50}")
+    return (row["ticker"], status, *row_times(row))
 
 
 def row_times(row: dict[str, Any]) -> tuple[int, int]:

@@ -11,6 +11,7 @@ from prometheus_client.registry import Collector
 
 from common.config.schema import GathererConfig
 from common.metrics import Family, Scrape
+from common.set_aside import SetAside
 from gatherer.crew.crew import Crew
 from gatherer.journal.format import Place
 from gatherer.keeper import Keeper
@@ -57,6 +58,10 @@ FAMILIES: Final = {
     "gatherer_bound_measured_seconds": Family(
         "gauge", "The greatest disorder, lag and sender skew seen since the start.", ("bound",)
     ),
+    "gatherer_set_aside": Family(
+        "gauge", "Entries that failed alone and wait to be tried again, by what they are.", ("kind",)
+    ),
+    "gatherer_list_age_seconds": Family("gauge", "Since the last whole crawl of the exchange's markets ended."),
     "gatherer_bound_limit_seconds": Family("gauge", "The same bounds as configured.", ("bound",)),
 }
 BOUNDS: Final = ("disorder", "lag", "sender")
@@ -83,7 +88,9 @@ class GathererCollector(Collector):
         retention: Retention,
         ready: Callable[[], bool],
         key_refused: Callable[[], bool],
+        aside: SetAside,
     ) -> None:
+        self._aside = aside
         self._bounds, self._max_bytes = config.bounds, config.journal.max_bytes
         self._sharding = sharding
         self._crew, self._markets, self._keeper, self._retention = crew, markets, keeper, retention
@@ -103,6 +110,9 @@ class GathererCollector(Collector):
         scrape.add("gatherer_markets_without_connection", len(self._sharding.homeless))
         scrape.add("gatherer_batches_dropped_unread", self._retention.dropped_unread)
         scrape.add("gatherer_disk_used_ratio", self._retention.disk_percent / 100)
+        for kind, count in self._aside.counts().items():
+            scrape.add("gatherer_set_aside", count, kind)
+        scrape.add("gatherer_list_age_seconds", self._markets.age_s)
         self._connections(scrape)
         keeper = self._keeper
         scrape.add("gatherer_journal_bytes", keeper.bytes)

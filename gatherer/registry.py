@@ -1,7 +1,9 @@
 """Which markets there are: the local database at start, REST, then lifecycle messages, then REST's changes.
 
 A restart records what the local database lists within seconds; the exchange's list follows. A full crawl reads every
-live market; after it, what changed is polled (`min_updated_ts`), and a slow full crawl finds what both missed.
+live market, some pages of each list at a time; beside it what changed is polled (`min_updated_ts`), and a slow full
+crawl finds what both missed. What no list shows is asked for by name, and leaves only if the stream does not move it
+either; a large share leaves only on a second crawl's word. An empty list is never taken to say that there is no market.
 """
 
 from __future__ import annotations
@@ -9,26 +11,42 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
-from common.errors import ExchangeError, StorageError
-from common.exchange.rest import Rest
+from common.errors import ExchangeError, NumberError, StorageError
+from common.exchange.crawl import Crawl, List
+from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.process import backoff_s
+from common.set_aside import NOT_FOUND, SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.crew import Crew
-from gatherer.listing import Listing, row_times
+from gatherer.listing import Listing, listed_row
 from gatherer.load_writer import SQL
 
 LIVE_FILTERS: Final = ("open", "unopened", "paused", "closed")
-OVERLAP_S: Final = 60  # a change may be shown late by REST
-ASK_TICKERS_MAX: Final = 200
+LIST, ROW = "list", "listed_row"
+"""Kinds of what is set aside."""
+PAGES_A_ROUND: Final = 100
+READ_ON_S: Final = 0.2
+"""Between rounds of one crawl."""
+LIST_WAIT_MOST_S: Final = 60.0
+CURSOR_TRIES: Final = 5
+"""A page that failed so often is perhaps none any more: its list is read from the first page on."""
+ASKED_A_CRAWL: Final = 20_000
+"""Markets that are asked for by name after a crawl; the others wait for the next one."""
+SHARE_MAX: Final = 0.1
+FEW: Final = 10
+"""A larger share of all markets, and more than a few, leaves only on a second crawl's word."""
+MOVED: Final = timedelta(minutes=10)
+"""What was recorded of a market in that time is the stream's word that there is one."""
 UNKNOWN_POLL_S: Final = 1.0
 UNKNOWN_MOST_S: Final = 60.0
 SAVE_S: Final = 1.0
+MOVED_WAIT_MS: Final = 60_000
 SAVE_ROWS_MAX: Final = 20_000
 ACTIVE_LOOKS: Final = 6  # while all connections are up the exchange's status is asked so many times less
 
@@ -36,16 +54,26 @@ ACTIVE_LOOKS: Final = 6  # while all connections are up the exchange's status is
 class Registry:
     """Known live markets; the crew is told which to hold and which to drop."""
 
-    def __init__(self, rest: Rest, config: GathererConfig, dsn: str, crew: Crew) -> None:
+    def __init__(self, rest: Rest, config: GathererConfig, dsn: str, crew: Crew, aside: SetAside | None = None) -> None:
         self._rest, self._config, self._dsn, self._crew = rest, config, dsn, crew
         self._protocol = config.protocol
         self.listing = Listing(config.markets.combos, config.markets.series)
+        self._aside = aside or SetAside()
         self.listed = False
         self.crawls = 0
         self.inactive = ""
         self.last_error = ""
         self.rebuilt = 0
-        self._polled_s = 0.0
+        self._reading: list[Crawl] = []
+        """The lists of the crawl that goes on."""
+        self._refused: set[str] = set()
+        """Those of them that the exchange does not give at all."""
+        self._crawled_s = 0.0
+        self._began_s = time.monotonic()
+        self._changes = Crawl(self._list("changed", self._protocol.registry_poll / 1000, {}, "min_updated_ts"))
+        self._changes.whole_s = time.time()
+        self._doubted: set[str] = set()
+        """What the crawl before showed no more, and was too much to be believed at once."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -58,72 +86,132 @@ class Registry:
     # -- from REST ---------------------------------------------------------------------------------------------
 
     async def _keep_listing(self) -> None:
-        poll_s, reconcile_s = self._protocol.registry_poll / 1000, self._protocol.reconcile / 1000
-        crawled_s = 0.0
+        poll_s = self._protocol.registry_poll / 1000
         delays = backoff_s(1.0, max(poll_s, 30.0))
         while True:
             try:
-                if not crawled_s or time.monotonic() - crawled_s > reconcile_s:
-                    await self.crawl()
-                    crawled_s = time.monotonic()
-                else:
-                    await self._poll_changes()
-                self._drop_over()
+                whole = await self.round()
                 self.last_error = ""
                 delays = backoff_s(1.0, max(poll_s, 30.0))
-                await asyncio.sleep(poll_s)
+                await asyncio.sleep(poll_s if whole else min(READ_ON_S, poll_s))
             except ExchangeError as error:
                 if str(error) != self.last_error:
                     log.get().warning("registry_failed", error=str(error))
                 self.last_error = str(error)
                 await asyncio.sleep(next(delays))
 
-    async def crawl(self) -> None:
-        """Read every live market; what is known and not shown is asked for by name, and dropped if it is over."""
+    async def round(self) -> bool:
+        """Some pages of each list, and what changed; false: the crawl goes on at once."""
+        whole = True
+        if self._reading or not self._crawled_s or time.monotonic() - self._crawled_s > self._protocol.reconcile / 1000:
+            whole = await self.crawl()
+        if self._changes.due():
+            await self._read_on(self._changes, 0)
+        self._drop_over()
+        return whole
+
+    async def crawl(self) -> bool:
+        """Read on in the lists of every live market; at their end, judge what they did not show."""
         number = self.crawls + 1
-        self._polled_s = time.time()
-        async for page in self._live_pages():
+        if not self._reading:
+            self._reading, self._refused = [Crawl(what) for what in self._lists()], set()
+        for crawl in self._reading:
+            if not crawl.whole_s and crawl.what.name not in self._refused:
+                await self._read_on(crawl, number)
+        left = [c.what.name for c in self._reading if not c.whole_s and c.what.name not in self._refused]
+        if left:
+            return all(self._aside.waits(LIST, name) for name in left)
+        shown = sum(crawl.rows for crawl in self._reading)
+        if shown or not self.listing.markets:
+            await self._judge(number)
+            self.listed = True
+            self._aside.mended(LIST, "markets")
+        else:  # no answer says that there is no market any more
+            why = f"the lists are empty, and {len(self.listing.markets)} markets are known"
+            self._aside.note(LIST, "markets", why, most_wait_s=LIST_WAIT_MOST_S)
+        self._reading, self._crawled_s, self.crawls = [], time.monotonic(), number
+        return True
+
+    async def _read_on(self, crawl: Crawl, number: int) -> None:
+        name = crawl.what.name
+        if self._aside.waits(LIST, name):
+            return
+        failed = self._aside.entry(LIST, name)
+        if failed is not None and failed.tries % CURSOR_TRIES == 0:
+            crawl.begin_again()
+
+        async def take(page: Page) -> None:
             self._learn(page, number)
-        self.listed = True
-        unseen = self.listing.unseen(number)
+
+        with self._aside.one(LIST, name, most_wait_s=LIST_WAIT_MOST_S):
+            try:
+                if await crawl.read(self._rest, take, PAGES_A_ROUND, {}):
+                    crawl.finish()
+            except ExchangeError as error:
+                if error.status in NOT_FOUND:
+                    self._refused.add(name)  # a filter that it does not know, for one: the other lists go on
+                raise
+
+    async def _judge(self, number: int) -> None:
+        """What the crawl did not show is asked for by name; what is not shown then either, and stands still, leaves."""
         gone: list[str] = []
-        for start in range(0, len(unseen), ASK_TICKERS_MAX):
-            asked = unseen[start : start + ASK_TICKERS_MAX]
-            shown = await self._ask(asked, number)
-            unknown = set(self.listing.unknown())
-            gone += [t for t in asked if t not in shown and t not in unknown]
+        unknown = set(self.listing.unknown())
+        unseen = [ticker for ticker in self.listing.unseen(number) if ticker not in unknown]
+        for group in packed(unseen[:ASKED_A_CRAWL]):
+            with self._aside.one(LIST, "by name", most_wait_s=LIST_WAIT_MOST_S):
+                shown = await self._ask(group, number)
+                gone += [ticker for ticker in group if ticker not in shown]
+        gone = await self._standing_still(gone)
+        most = max(FEW, int(len(self.listing.markets) * SHARE_MAX))
+        doubted, self._doubted = self._doubted, set()
+        if len(gone) > most and not self._doubted_before(gone, doubted, most):
+            self._doubted = set(gone)
+            share = f"{len(gone)} of {len(self.listing.markets)} markets"
+            self._aside.note(LIST, "share", f"{share} are shown no more: kept until a second crawl says so")
+            return
+        self._aside.mended(LIST, "share")
         for ticker in gone:
             self.listing.forget(ticker)
         self._crew.drop(gone)
-        self.crawls = number
 
-    async def _live_pages(self) -> AsyncIterator[list[dict[str, Any]]]:
-        since = int(time.time()) - self._protocol.settled_grace // 1000
-        for query in self._filters():
-            for status in LIVE_FILTERS:
-                async for page in self._rest.markets(status=status, **query):
-                    yield page
-            async for page in self._rest.markets(status="settled", min_settled_ts=since, **query):
-                yield page
+    def _doubted_before(self, gone: list[str], doubted: set[str], most: int) -> bool:
+        """Whether the crawl before said the same of all but a few."""
+        return bool(doubted) and len(set(gone) - doubted) <= most
 
-    def _filters(self) -> list[dict[str, str]]:
+    async def _standing_still(self, tickers: list[str]) -> list[str]:
+        """Those of which nothing was recorded of late; none, if the database cannot say."""
+        if not tickers:
+            return []
+        try:
+            connection = await connect(self._dsn, MOVED_WAIT_MS)
+            try:
+                moved = {row[0] for row in await connection.fetch(SQL["moved_markets"], tickers, MOVED)}
+            finally:
+                connection.terminate()
+        except (StorageError, *CLIENT_ERRORS) as error:
+            log.get().warning("registry_not_judged", markets=len(tickers), error=f"{type(error).__name__}: {error}")
+            return []
+        return [ticker for ticker in tickers if ticker not in moved]
+
+    def _list(self, name: str, every_s: float, filters: dict[str, str], since: str = "") -> List:
         exclude = {"mve_filter": "exclude"} if self._config.markets.combos == "exclude" else {}
-        series = self._config.markets.series
-        return [{**exclude, "series_ticker": name} for name in series] if series else [exclude]
+        return List(name, "markets", "/markets", "markets", PAGE_MARKETS, every_s, {**exclude, **filters}, since)
 
-    async def _poll_changes(self) -> None:
-        since, self._polled_s = int(self._polled_s) - OVERLAP_S, time.time()
-        # `min_updated_ts` goes with no filter but this one (facts, section 5.1); the series are chosen here.
-        query = {"mve_filter": "exclude"} if self._config.markets.combos == "exclude" else {}
-        async for page in self._rest.markets(min_updated_ts=since, **query):
-            self._learn(page)
+    def _lists(self) -> list[List]:
+        since = str(int(time.time()) - self._protocol.settled_grace // 1000)
+        found = []
+        for series in self._config.markets.series or ("",):
+            only = {"series_ticker": series} if series else {}
+            named = f" of {series}" if series else ""
+            found += [self._list(f"{status}{named}", 0.0, {"status": status, **only}) for status in LIVE_FILTERS]
+            settled = {"status": "settled", "min_settled_ts": since, **only}
+            found.append(self._list(f"settled{named}", 0.0, settled))
+        return found
 
     async def _ask(self, tickers: list[str], crawl: int = 0) -> set[str]:
-        shown: set[str] = set()
-        async for page in self._rest.markets(tickers=",".join(tickers)):
-            self._learn(page, crawl)
-            shown.update(row["ticker"] for row in page if "ticker" in row)
-        return shown
+        page = await self._rest.named("/markets", "markets", tickers)
+        self._learn(page, crawl)
+        return {row["ticker"] for row in page if isinstance(row, dict) and isinstance(row.get("ticker"), str)}
 
     async def _ask_unknown(self) -> None:
         """A market can be announced before REST knows it: ask again, less and less often."""
@@ -132,21 +220,33 @@ class Registry:
             await asyncio.sleep(wait_s)
             unknown = self.listing.unknown()
             try:
-                for start in range(0, len(unknown), ASK_TICKERS_MAX):
-                    await self._ask(unknown[start : start + ASK_TICKERS_MAX])
+                for group in packed(unknown):
+                    with self._aside.one(LIST, "announced", most_wait_s=LIST_WAIT_MOST_S):
+                        await self._ask(group)
             except ExchangeError as error:
                 self.last_error = str(error)
             still = len(self.listing.unknown())
             wait_s = min(wait_s * 2, UNKNOWN_MOST_S) if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
 
-    def _learn(self, page: list[dict[str, Any]], crawl: int = 0) -> None:
+    def _learn(self, page: Page, crawl: int = 0) -> None:
         now_ms = time.time_ns() // 1_000_000
-        new = [
-            row["ticker"]
-            for row in page
-            if "ticker" in row
-            and self.listing.learn(row["ticker"], row.get("status", ""), *row_times(row), now_ms, crawl)
-        ]
+        combos = self._config.markets.combos == "include"
+        bad = self._aside.keys(ROW)
+        new = []
+        for row in page:
+            try:
+                ticker, status, open_ms, close_ms = listed_row(row)
+            except NumberError as error:
+                self._aside.note(ROW, row.get("ticker") if isinstance(row, dict) else repr(row), error)
+                if isinstance(row, dict) and isinstance(row.get("ticker"), str):
+                    self.listing.shown(row["ticker"], crawl)
+                continue
+            if ticker in bad:
+                self._aside.mended(ROW, ticker)
+            if not combos and row.get("mve_collection_ticker"):
+                continue
+            if self.listing.learn(ticker, status, open_ms, close_ms, now_ms, crawl):
+                new.append(ticker)
         if new:
             self._crew.hold(new)
 
@@ -161,11 +261,12 @@ class Registry:
 
     def lifecycle(self, ticker: str, event_type: str, payload: str) -> None:
         """A lifecycle message: a created market is recorded at once, whether REST knows it yet or not."""
-        body: dict[str, Any] = json.loads(payload)
-        if body.get("market_ticker") == ticker and self.listing.event(
-            ticker, event_type, body, time.time_ns() // 1_000_000
-        ):
-            self._crew.hold([ticker])
+        with self._aside.one("lifecycle", ticker):
+            body: dict[str, Any] = json.loads(payload)
+            if body.get("market_ticker") == ticker and self.listing.event(
+                ticker, event_type, body, time.time_ns() // 1_000_000
+            ):
+                self._crew.hold([ticker])
 
     # -- the exchange as a whole -------------------------------------------------------------------------------
 
@@ -253,10 +354,16 @@ class Registry:
                 failing = True
                 self.listing.changed = {**dict(items), **self.listing.changed}
 
+    @property
+    def age_s(self) -> float:
+        """Since the last whole crawl ended; since the start, if none did."""
+        return time.monotonic() - (self._crawled_s or self._began_s)
+
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
         return {
             "crawls": self.crawls,
+            "crawl_age_s": round(self.age_s),
             "markets": len(self.listing.markets),
             "rebuilt_from_database": self.rebuilt,
             "exchange": self.inactive or "active",

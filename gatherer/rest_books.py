@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
-from common.errors import ExchangeError
-from common.exchange.rest import Rest
+from common.errors import ExchangeError, NumberError
+from common.exchange.rest import Rest, packed
+from common.set_aside import SetAside, is_own
 from gatherer.crew.crew import Crew
 from gatherer.journal.format import RestBook
 from gatherer.listing import Listing
@@ -21,13 +22,17 @@ from gatherer.listing import Listing
 MARKETS_A_REQUEST: Final = 100
 PAUSE_S: Final = 1.0  # while there is nothing to ask for
 AT_ONCE_MAX: Final = 50
+KIND: Final = "rest_book"
+SIDES: Final = {"yes_dollars": None, "no_dollars": None}.keys()
 
 
 class RestBooks:
     """Rounds over all open markets."""
 
-    def __init__(self, rest: Rest, config: GathererConfig, listing: Listing, crew: Crew) -> None:
-        self._rest, self._listing, self._crew = rest, listing, crew
+    def __init__(
+        self, rest: Rest, config: GathererConfig, listing: Listing, crew: Crew, aside: SetAside | None = None
+    ) -> None:
+        self._rest, self._listing, self._crew, self._aside = rest, listing, crew, aside or SetAside()
         self._interval_s = config.snapshots.interval / 1000
         self._lag_s = config.protocol.rest_lag / 1000
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
@@ -43,7 +48,8 @@ class RestBooks:
     async def _round(self) -> None:
         began = time.monotonic()
         tickers = list(self._listing.active(time.time_ns() // 1_000_000))
-        batches = [tickers[n : n + MARKETS_A_REQUEST] for n in range(0, len(tickers), MARKETS_A_REQUEST)]
+        waiting = set(self._aside.waiting(KIND))
+        batches = list(packed((t for t in tickers if t not in waiting), MARKETS_A_REQUEST))
         async with asyncio.TaskGroup() as group:
             for number, batch in enumerate(batches):
                 due = began + self._interval_s * number / len(batches)
@@ -57,14 +63,9 @@ class RestBooks:
         try:
             self._crew.watch(tickers)
             await asyncio.sleep(self._lag_s)
-            requested_us = time.time_ns() // 1000
-            answer = await self._rest.orderbooks(tickers)
-            answered_us = time.time_ns() // 1000
-            books = [_book(row, requested_us, answered_us) for row in answer if row.get("ticker") in set(tickers)]
-            self._crew.rest_books(books)
-            self.books += len(books)
+            await self._books(tickers)
             self.last_error = ""
-        except (ExchangeError, AttributeError, TypeError) as error:
+        except ExchangeError as error:
             self.failures += 1
             if not self.last_error:
                 log.get().warning("rest_books_failed", error=f"{type(error).__name__}: {error}"[:300])
@@ -72,12 +73,46 @@ class RestBooks:
         finally:
             self._turns.release()
 
+    async def _books(self, tickers: list[str]) -> None:
+        """Their books; a market that the exchange refuses, or whose book is none, is found and set aside alone."""
+        requested_us = time.time_ns() // 1000
+        try:
+            answer = await self._rest.orderbooks(tickers)
+        except ExchangeError as error:
+            if not is_own(error):
+                raise
+            if len(tickers) == 1:
+                self._aside.note(KIND, tickers[0], error)
+                return
+            half = len(tickers) // 2
+            await self._books(tickers[:half])
+            await self._books(tickers[half:])
+            return
+        answered_us = time.time_ns() // 1000
+        asked, books = set(tickers), []
+        for row in answer:
+            ticker = row.get("ticker") if isinstance(row, dict) else None
+            if isinstance(ticker, str) and ticker in asked:
+                with self._aside.one(KIND, ticker):
+                    books.append(_book(row, requested_us, answered_us))
+        self._crew.rest_books(books)
+        self.books += len(books)
+
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
         return {"rounds": self.rounds, "books": self.books, "failures": self.failures, "last_error": self.last_error}
 
 
 def _book(row: dict[str, Any], requested_us: int, answered_us: int) -> RestBook:
-    levels = row.get("orderbook_fp") or {}
-    yes, no = levels.get("yes_dollars") or [], levels.get("no_dollars") or []
-    return RestBook(row["ticker"], requested_us, answered_us, [tuple(x) for x in yes], [tuple(x) for x in no])
+    levels = row.get("orderbook_fp")
+    if not isinstance(levels, dict) or not levels.keys() & SIDES:
+        raise NumberError(f"no book: {levels!r:.100}")
+    return RestBook(row["ticker"], requested_us, answered_us, *(_levels(levels.get(side)) for side in SIDES))
+
+
+def _levels(levels: Any) -> list[tuple[str, str]]:
+    """A side's levels; null is an empty side."""
+    found = [(price, size) for price, size in levels or []]
+    if not all(isinstance(text, str) for level in found for text in level):
+        raise NumberError(f"no levels: {levels!r:.100}")
+    return found

@@ -17,10 +17,12 @@ import asyncpg
 from common import log
 from common.config.schema import GathererConfig
 from common.errors import StorageError
+from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.load_writer import NUMBERS_USED, SQL
 
 LOCK_WAIT: Final = "2s"
+KIND: Final = "retention"
 COMPRESS_AFTER: Final = timedelta(hours=1)  # and once every consumer has passed
 FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=1)
 """A market's number that was last asked for so long before the oldest row is in none."""
@@ -30,8 +32,8 @@ SMALL_TABLES: Final = ("runs", "sessions", "breaks", "quarantine", "batches")  #
 class Retention:
     """Drops what may go, at intervals."""
 
-    def __init__(self, config: GathererConfig, dsn: str) -> None:
-        self._config, self._dsn = config, dsn
+    def __init__(self, config: GathererConfig, dsn: str, aside: SetAside | None = None) -> None:
+        self._config, self._dsn, self._aside = config, dsn, aside or SetAside()
         self.dropped_hours = 0
         self.dropped_unread = 0
         self.disk_percent = 0.0
@@ -60,10 +62,12 @@ class Retention:
         limit = await connection.fetchval(SQL["retention_limit"], keep)
         if limit is not None:
             await self._drop(connection, limit)
-            await connection.execute(SQL["forget_markets"], limit - FORGET_AFTER)
+            with self._aside.one(KIND, "market numbers"):
+                await connection.execute(SQL["forget_markets"], limit - FORGET_AFTER)
         if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
             stored = await connection.fetchval(SQL["retention_limit"], COMPRESS_AFTER)
-            await connection.execute(SQL["compress_chunks"], stored)
+            with self._aside.one(KIND, "compression"):
+                await connection.execute(SQL["compress_chunks"], stored)
         usage = await asyncio.to_thread(shutil.disk_usage, self._config.journal.dir)
         self.disk_percent = 100 * usage.used / usage.total
         if self.disk_percent > self._config.retention.max_disk:
@@ -89,17 +93,19 @@ class Retention:
 
     async def _drop(self, connection: asyncpg.Connection, limit: datetime) -> None:
         for row in await connection.fetch(SQL["old_batches"], limit):
-            await connection.execute(SQL["delete_old_slices"], row["lane"], row["batch"], limit)
-            for table in SMALL_TABLES:
-                await connection.execute(SQL[f"delete_old_{table}"], row["lane"], row["batch"])
+            with self._aside.one(KIND, f"batches of lane {row['lane']}"):
+                await connection.execute(SQL["delete_old_slices"], row["lane"], row["batch"], limit)
+                for table in SMALL_TABLES:
+                    await connection.execute(SQL[f"delete_old_{table}"], row["lane"], row["batch"])
         if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
             await connection.execute(SQL["drop_chunks"], limit)
             return
         for hour in await connection.fetch(SQL["old_hours"], limit):
             # Detaching waits for readers of the hour, not readers for it; a lock that is not had in time is left.
-            await connection.execute(hour["detach"])
-            await connection.execute(hour["remove"])
-            self.dropped_hours += 1
+            with self._aside.one(KIND, hour["partition"]):
+                await connection.execute(hour["detach"])
+                await connection.execute(hour["remove"])
+                self.dropped_hours += 1
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""

@@ -18,6 +18,7 @@ from common.errors import SchemaMismatch, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import backoff_s, stop_event
+from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import connect, owned
 from gatherer.crew.crew import Crew
@@ -46,6 +47,7 @@ class Gatherer:
         self._checked = True
         self._dsn = ""
         self._task_failures: dict[str, str] = {}
+        self._aside = SetAside()
 
     async def run(self) -> None:
         """Record until SIGTERM; a clean stop loses nothing and says so in the journal."""
@@ -55,10 +57,10 @@ class Gatherer:
             await self._first_check(dsn)
             async with Rest(config.kalshi.rest_url, self._signer) as rest:
                 self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
-                self._keeper = Keeper(config, self._crew)
-                self._retention = Retention(config, dsn)
-                self._registry = Registry(rest, config, dsn, self._crew)
-                self._rest_books = RestBooks(rest, config, self._registry.listing, self._crew)
+                self._keeper = Keeper(config, self._crew, self._aside)
+                self._retention = Retention(config, dsn, self._aside)
+                self._registry = Registry(rest, config, dsn, self._crew, self._aside)
+                self._rest_books = RestBooks(rest, config, self._registry.listing, self._crew, self._aside)
                 collector = GathererCollector(
                     config,
                     self._sharding,
@@ -68,6 +70,7 @@ class Gatherer:
                     self._retention,
                     ready=lambda: self._why_not_ready() is None,
                     key_refused=lambda: bool(self._key_refused()),
+                    aside=self._aside,
                 )
                 async with http.serve(config.http, registry(collector), self._why_not_ready, self.status) as port:
                     log.get().info("gatherer_started", port=port, workers=self._crew.workers)
@@ -163,6 +166,7 @@ class Gatherer:
                 cure = "check kalshi.key_id, the private key and this machine's clock (fleet doctor)"
                 log.get().error("key_refused", cure=cure, answer=refused)
             self._key_was_refused = bool(refused)
+            self._aside.forget_stale()
 
     # -- what others see ---------------------------------------------------------------------------------------
 
@@ -247,6 +251,7 @@ class Gatherer:
             "rest_books": self._rest_books.status(),
             "book_checks": _summed(lane.checks for lane in crew.lanes),
             "task_failures": self._task_failures,
+            "set_aside": self._aside.status(),
             "alarms": _summed(lane.alarms for lane in crew.lanes),
             "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),
         }

@@ -1,1 +1,7 @@
-SELECT name, partition, high, detach, remove FROM hours WHERE high <= $1 ORDER BY high, name
+-- Hours that may go. One whose detaching was cut short (somebody read it) is finished first: until then no other hour of
+-- its table can be detached.
+SELECT h.name, h.partition, h.high, h.remove,
+       CASE WHEN i.inhdetachpending THEN replace(h.detach, ' CONCURRENTLY', ' FINALIZE') ELSE h.detach END AS detach
+  FROM hours h JOIN pg_inherits i ON i.inhrelid = to_regclass(quote_ident(h.partition))
+ WHERE h.high <= $1
+ ORDER BY i.inhdetachpending DESC, h.high, h.name
