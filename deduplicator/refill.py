@@ -65,8 +65,8 @@ def unread(trade: Any) -> Unread:
 class Refill:
     """Looks for gaps that can be refilled. `lease`: whether this process may write."""
 
-    def __init__(self, rest: Rest, dsn: str, config: Merge, lease: Lease, aside: SetAside) -> None:
-        self._rest, self._dsn, self._lease, self._aside = rest, dsn, lease, aside
+    def __init__(self, rest: Rest, dsn: str, config: Merge, lease: Lease, aside: SetAside | None = None) -> None:
+        self._rest, self._dsn, self._lease, self._aside = rest, dsn, lease, aside or SetAside()
         self._timeout = config.timeout
         self._lag = config.refill_lag * ONE_MS
         self._side = config.refill_side * ONE_MS

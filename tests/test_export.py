@@ -18,6 +18,7 @@ import pytest
 from common.config.schema import Merge
 from common.errors import StorageError
 from common.numbers import ONE_MS
+from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive.bucket import Outrun
@@ -203,8 +204,7 @@ async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
     tickers, refused = hour_module.Hour._changes, list[str]()
 
     async def meanwhile(self: hour_module.Hour, unsealed: list[Any]) -> hour_module.Check:
-        with pytest.raises(asyncpg.LockNotAvailableError):
-            await site.retention().look()
+        assert await site.retention().look() == []
         refused.append("dropped later")
         return await tickers(self, unsealed)
 
@@ -280,7 +280,7 @@ async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatc
 async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is tried again each time, and said."""
+    """It is tried again after a while, and said."""
     first = hour_module.Hour.write
 
     async def poisonous(self: hour_module.Hour) -> hour_module.Written:
@@ -293,6 +293,8 @@ async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
         await site.exporter.export_due()
     assert await site.db.fetchval("SELECT count(*) FROM store.exports") == 2
     monkeypatch.setattr(hour_module.Hour, "write", first)
+    assert await site.exporter.export_due() == [], "it waits"
+    site.exporter._aside = SetAside()
     assert await site.exporter.export_due() == [AT]
 
 

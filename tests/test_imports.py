@@ -21,6 +21,7 @@ CORE = (
     "common/numbers.py",
     "common/errors.py",
     "common/exchange/frames.py",
+    "common/exchange/names.py",
     "gatherer/crew/reports.py",
     "gatherer/listing.py",
     "gatherer/sharding.py",
