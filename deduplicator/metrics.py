@@ -39,10 +39,6 @@ FAMILIES: Final = {
     "deduplicator_gatherer_received_timestamp_seconds": Family(
         "gauge", "When the newest frame that was read of the gatherer was received there.", ("gatherer",)
     ),
-    "deduplicator_task_failing": Family(
-        "gauge", "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention, set_aside.",
-        ("task",),
-    ),
     "deduplicator_set_aside": Family(
         "gauge", "Entries that failed alone and wait to be tried again, by what they are.", ("kind",)
     ),
@@ -50,6 +46,20 @@ FAMILIES: Final = {
         "gauge", "Since the last reading that reached the end of the exchange's lists began, the oldest of a group: "
         "changed, markets, events, series.", ("list",),
     ),
+    "deduplicator_gatherer_put_backs": Family(
+        "counter", "Lanes of the gatherer whose database was put back: they are read again.", ("gatherer",)
+    ),
+    "deduplicator_lanes_waiting": Family(
+        "gauge", "Lanes of the gatherer that cannot be read or merged, while the others are.", ("gatherer",)
+    ),
+    "deduplicator_steps_failed": Family("counter", "Steps of the merge that raised what nobody foresaw."),
+    "deduplicator_task_failing": Family(
+        "gauge",
+        "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention, set_aside, lags, "
+        "time_lines.",
+        ("task",),
+    ),
+    "deduplicator_task_crashes": Family("counter", "Unforeseen failures, after which it began again.", ("task",)),
     "deduplicator_hours_exported": Family("counter", "Hours written to the archive."),
     "deduplicator_checks": Family("counter", "Comparisons of exported hours (rule 8).", ("check", "result")),
 }  # fmt: skip
@@ -63,7 +73,7 @@ class Totals:
     """What was merged since the start of the process."""
 
     def __init__(self) -> None:
-        self.steps = 0
+        self.steps = self.steps_failed = 0
         self.received = self.inserted = self.confirmed = self.disputed = self.unplaced = self.quarantined = 0
         self.trades = self.tickers = self.lifecycle = 0
         self.gaps = self.heals = self.conflicts = 0
@@ -133,10 +143,13 @@ class DeduplicatorCollector(Collector):
         failing: Callable[[], Mapping[str, bool]],
         aside: SetAside,
         ages_s: Callable[[], Mapping[str, float]],
+        waiting: Callable[[], Mapping[str, int]],
+        crashes: Callable[[], Mapping[str, int]],
     ) -> None:
         self._aside, self._ages_s = aside, ages_s
         self._totals, self._exporter = totals, exporter
         self._ready, self._sources, self._failing = ready, sources, failing
+        self._waiting, self._crashes = waiting, crashes
 
     def collect(self) -> Iterable[Metric]:
         """All metric families."""
@@ -154,6 +167,11 @@ class DeduplicatorCollector(Collector):
         scrape.add("deduplicator_last_store_timestamp_seconds", totals.stored_ms / 1000)
         for name, count in sorted(totals.alarms.items()):
             scrape.add("deduplicator_alarms", count, name)
+        scrape.add("deduplicator_steps_failed", totals.steps_failed)
+        for name, lanes in self._waiting().items():
+            scrape.add("deduplicator_lanes_waiting", lanes, name)
+        for task, count in self._crashes().items():
+            scrape.add("deduplicator_task_crashes", count, task)
         for task, fails in self._failing().items():
             scrape.add("deduplicator_task_failing", fails, task)
         for kind, count in self._aside.counts().items():
@@ -165,6 +183,7 @@ class DeduplicatorCollector(Collector):
             for name, state in sources.status().items():
                 scrape.add("deduplicator_gatherer_reached", state["connected"], name)
                 scrape.add("deduplicator_gatherer_behind_batches", state["behind_batches"], name)
+                scrape.add("deduplicator_gatherer_put_backs", state["put_back"], name)
                 if state["received_us"]:
                     scrape.add("deduplicator_gatherer_received_timestamp_seconds", state["received_us"] / 1e6, name)
         if self._exporter is not None:

@@ -22,10 +22,11 @@ from common.errors import StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import channels, days, rest_books
+from deduplicator.chain import Cursor, PutBack
 from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
-from deduplicator.merge.copies import Changes, ResetVote, Unplaced
+from deduplicator.merge.copies import Account, Changes, ResetVote, SliceStart, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
@@ -98,12 +99,41 @@ class Production:
 
     # -- reading the state -------------------------------------------------------------------------------------
 
-    async def gatherer(self, gatherer_id: str, instance: str) -> tuple[int, dict[int, int]]:
+    async def gatherer(self, gatherer_id: str, instance: str) -> tuple[int, dict[int, Cursor]]:
         """Production's number of a gatherer's instance, and its cursors by lane."""
         async with self._using:
             number = await self._db.fetchval(SQL["know_gatherer"], gatherer_id, instance)
             rows = await self._db.fetch(SQL["cursors"], number)
-        return number, {row["lane"]: row["batch"] for row in rows}
+        return number, {row["lane"]: Cursor(row["batch"], row["digest"], row["again_until_us"]) for row in rows}
+
+    async def digests(self, gatherer: int, lane: int) -> list[Cursor]:
+        """What is remembered of a lane's batches."""
+        async with self._using:
+            rows = await self._db.fetch(SQL["digests"], gatherer, lane)
+        return [Cursor(row["batch"], row["digest"]) for row in rows]
+
+    async def open_slices(self, gatherer: int) -> list[tuple[int, int]]:
+        """Lane and number of slices that go on, of the gatherer's lanes that were put back."""
+        async with self._using:
+            rows = await self._db.fetch(SQL["open_slices"], gatherer)
+        return [(row["lane"], row["slice"]) for row in rows]
+
+    async def other_slices(self, gatherer: int, lane: int, slices: list[SliceStart]) -> list[int]:
+        """Which of these slices have the number of another one."""
+        columns = [[s.slice for s in slices], [s.session for s in slices], [s.sid for s in slices]]
+        async with self._using:
+            args = (gatherer, lane, *columns, [s.channel for s in slices])
+            return [row["slice"] for row in await self._db.fetch(SQL["other_slices"], *args)]
+
+    async def put_back(self, gatherer: int, found: PutBack) -> Cursor:
+        """From where a lane is read from the next step on: behind an earlier batch."""
+        async with self._using, self.lease.locked(self._db):
+            place, again = found.place.batch, found.again
+            args = (gatherer, found.lane, place, found.last_batch, again.batch, again.digest, found.reason)
+            until_us = await self._db.fetchval(SQL["put_back"], *args)
+            if until_us is None:
+                raise StorageError(f"the cursor of gatherer {gatherer} is not where it was read")
+        return Cursor(again.batch, again.digest, until_us)
 
     async def restore(self, limits: Limits, now_ms: int) -> Merger:
         """The merge's state as production knows it."""
@@ -227,25 +257,28 @@ class Production:
                 for name in batch.unknown_fields:
                     at = datetime_of_us(batch.received_us)
                     await db.execute(SQL["note_unknown_field"], batch.copy.gatherer, name, at)
+            read = {(batch.copy.gatherer, batch.copy.lane): batch for batch in batches}
             for account in changes.accounts:
-                await db.execute(
-                    SQL["add_account"],
-                    account.gatherer,
-                    account.lane,
-                    account.from_batch,
-                    account.to_batch,
-                    account.received,
-                    account.inserted,
-                    account.confirmed,
-                    account.disputed,
-                    account.unplaced,
-                    account.quarantined,
-                )
-                moved = await db.execute(
-                    SQL["move_cursor"], account.gatherer, account.lane, account.to_batch, account.from_batch - 1
-                )
-                if not moved.endswith(" 1"):
-                    raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
+                await self._account(account, read.get((account.gatherer, account.lane)))
+
+    async def _account(self, account: Account, read: Batches | None) -> None:
+        """What became of the frames of some batches; the cursor behind them."""
+        who = (account.gatherer, account.lane)
+        await self._db.execute(
+            SQL["add_account"],
+            *who,
+            account.from_batch,
+            account.to_batch,
+            account.received,
+            account.inserted,
+            account.confirmed,
+            account.disputed,
+            account.unplaced,
+            account.quarantined,
+        )
+        at = (b"", 0) if read is None else (read.digest, read.received_us)
+        if await self._db.fetchval(SQL["move_cursor"], *who, account.to_batch, account.from_batch - 1, *at) is None:
+            raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
 
     async def _coverage(self, changes: Changes) -> None:
         db = self._db

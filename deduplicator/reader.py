@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -15,7 +15,8 @@ from common.config.schema import GathererSource, Merge
 from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage import migrate
-from common.storage.database import connect
+from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
+from deduplicator.chain import Cursor, PutBack, differ, why_put_back
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.dropped import hollow
 from deduplicator.merge.identity import I64
@@ -35,6 +36,8 @@ DELTA_LAYOUT: Final = (
 )
 HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
+Known = Callable[[int], Awaitable[list[Cursor]]]
+"""What production remembers of a lane's batches."""
 
 
 @dataclass
@@ -53,6 +56,22 @@ class Batches:
     frames: int = 0
     unknown_fields: Sequence[str] = ()
     """Fields that the exchange sends and no row keeps, first come across in these batches: `TYPE.FIELD`."""
+    digest: bytes = b""
+    """Of the last batch."""
+    again_until_us: int = 0
+    """What was received up to then has been counted: the lane was put back, and is read again."""
+
+
+@dataclass
+class News:
+    """What one look at a gatherer brought."""
+
+    batches: list[Batches] = field(default_factory=list)
+    put_back: list[PutBack] = field(default_factory=list)
+    waiting: dict[int, str] = field(default_factory=dict)
+    """By lane: why it cannot be read; the others were."""
+    there: set[int] = field(default_factory=set)
+    """Lanes that are there and whose chain goes through the place: it may be acknowledged."""
 
 
 class MissingBatch(StorageError):
@@ -79,7 +98,7 @@ class Reader:
         await self._connection.execute("SET enable_seqscan = off; SET max_parallel_workers_per_gather = 0")
         before, self.instance = self.instance, str(await self._connection.fetchval(SQL["read_instance"]))
         if self.instance != before:
-            self._numbers = {}  # a machine rebuilt under the same name numbers markets anew
+            self._numbers = {}  # a machine rebuilt under the same name has its own numbers of markets
         return self.instance
 
     async def close(self) -> None:
@@ -93,36 +112,77 @@ class Reader:
         """Whether there is a connection."""
         return self._connection is not None and not self._connection.is_closed()
 
-    async def read(self, cursors: dict[int, int]) -> list[Batches]:
-        """What is new after the cursors, up to the configured limits, a lane each."""
-        db = self._db()
-        result = []
+    async def read(
+        self,
+        cursors: Mapping[int, Cursor],
+        known: Known,
+        takes: Callable[[int], bool] = lambda lane: True,
+        batches_max: int | None = None,
+    ) -> News:
+        """What is new after the cursors, up to the configured limits, a lane each, of the lanes that are taken.
+
+        All chains are looked at before any row is read: a database that was put back gives markets' numbers to others.
+        """
+        news = News()
         self.behind_batches = 0
-        for (lane,) in await db.fetch(SQL["read_lanes"]):
-            done = cursors.get(lane, 0)
-            rows = await db.fetch(
-                SQL["read_batches"],
-                lane,
-                done,
-                self._limits.read_batches_max,
-            )
-            if not rows:
-                continue
-            dropped = await self._dropped(lane, done)
-            inside = any(done + 1 in stretch for stretch in dropped)
-            taken: list[asyncpg.Record] = []
-            total = 0
-            for row in rows:
-                if row["batch"] != done + len(taken) + 1:
-                    raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
-                total += row["delta_rows"]
-                same = inside == any(row["batch"] in stretch for stretch in dropped)
-                if taken and (total > self._limits.read_rows_max or not same):
-                    break
-                taken.append(row)
-            self.behind_batches += len(rows) - len(taken)
-            result.append(await self._batches(lane, done + 1, taken, dropped=inside))
+        found: dict[int, list[asyncpg.Record]] = {}
+        lasts = {row["lane"]: Cursor(row["batch"], row["digest"]) for row in await self._db().fetch(SQL["read_lanes"])}
+        for lane in sorted(filter(takes, {*lasts, *cursors})):
+            place, last = cursors.get(lane, Cursor()), lasts.get(lane, Cursor())
+            reason = why_put_back(place, last)
+            if not reason and last.batch > place.batch:
+                rows = await self._db().fetch(
+                    SQL["read_batches"], lane, place.batch, batches_max or self._limits.read_batches_max
+                )
+                if rows and differ(rows[0]["previous"], place.digest):
+                    reason = f"its batch {rows[0]['batch']} follows another one than was read"
+                found[lane] = rows
+            if reason:
+                found.pop(lane, None)
+                self._numbers = {}
+                again = await self._db().fetchrow(SQL["read_common"], lane, *_columns(await known(lane)))
+                back = Cursor(again["batch"], again["digest"])
+                news.put_back.append(PutBack(lane, place, last.batch, back, reason))
+            elif lane in lasts:
+                news.there.add(lane)
+        for lane, rows in found.items():
+            try:
+                if rows:
+                    news.batches.append(await self._lane(lane, cursors.get(lane, Cursor()), rows))
+            except (MissingBatch, *REFUSALS) as error:
+                news.waiting[lane] = f"cannot be read: {error}"
+            except (StorageError, *CLIENT_ERRORS):
+                raise
+            except Exception as error:  # whatever it is, it is this lane's: the others are read
+                log.get().exception("lane_unreadable", gatherer=self.id, lane=lane)
+                news.waiting[lane] = f"cannot be read: {type(error).__name__}: {error}"
+        return news
+
+    async def _lane(self, lane: int, place: Cursor, rows: list[asyncpg.Record]) -> Batches:
+        """What these rows of `batches` stand for, or as much of it as is read at once."""
+        done = place.batch
+        dropped = await self._dropped(lane, done)
+        inside = any(done + 1 in stretch for stretch in dropped)
+        taken: list[asyncpg.Record] = []
+        total = 0
+        for row in rows:
+            if row["batch"] != done + len(taken) + 1:
+                raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
+            total += row["delta_rows"]
+            same = inside == any(row["batch"] in stretch for stretch in dropped)
+            follows = not taken or not differ(row["previous"], taken[-1]["digest"])
+            if taken and (total > self._limits.read_rows_max or not same or not follows):
+                break
+            taken.append(row)
+        self.behind_batches += len(rows) - len(taken)
+        result = await self._batches(lane, done + 1, taken, dropped=inside)
+        result.digest, result.again_until_us = taken[-1]["digest"], place.again_until_us
         return result
+
+    async def missing_slices(self, slices: list[tuple[int, int]]) -> list[tuple[int, int]]:
+        """Which of these (lane, slice) the gatherer does not have."""
+        rows = await self._db().fetch(SQL["read_missing_slices"], *(map(list, zip(*slices, strict=True))))
+        return [(row["lane"], row["slice"]) for row in rows]
 
     async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
         """Tell the gatherer what is stored in production."""
@@ -211,6 +271,10 @@ class Reader:
         if self._connection is None:
             raise StorageError(f"{self.id} is not connected")
         return self._connection
+
+
+def _columns(known: list[Cursor]) -> tuple[list[int], list[bytes]]:
+    return [cursor.batch for cursor in known], [cursor.digest for cursor in known]
 
 
 def _mapped(local: I64, numbers: dict[int, int]) -> I64:

@@ -25,7 +25,8 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches]) -> None:
     rows: list[tuple[Any, ...]] = []
     for batch in batches:
         for r in batch.rest_books:
-            hours[r["answered_us"] // HOUR_US].append((batch.numbers[r["market"]], r))
+            if r["answered_us"] > batch.again_until_us:  # else it is counted already
+                hours[r["answered_us"] // HOUR_US].append((batch.numbers[r["market"]], r))
             if r["agrees"] != AGREES:
                 times = datetime_of_us(r["requested_us"]), datetime_of_us(r["answered_us"])
                 rows.append((batch.numbers[r["market"]], batch.copy.gatherer, *times, r["agrees"], r["yes"], r["no"]))

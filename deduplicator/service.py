@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
+from collections import Counter
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, Final
 
+import asyncpg
 from prometheus_client import CollectorRegistry
 
 from common import http, log, notify
@@ -17,7 +21,7 @@ from common.exchange.signing import Signer
 from common.process import backoff_s, stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
-from common.storage.database import CLIENT_ERRORS, connect, owned
+from common.storage.database import CLIENT_ERRORS, REFUSALS, connect, owned
 from deduplicator.archive.exporter import Exporter
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.lags import PRODUCTION, Lags
@@ -28,6 +32,7 @@ from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
+from deduplicator.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.pages import Pages
 from deduplicator.production import Production
 from deduplicator.reader import Batches
@@ -35,6 +40,7 @@ from deduplicator.refill import Refill
 from deduplicator.retention import Retention
 from deduplicator.set_aside import KeptSetAside
 from deduplicator.sources import Sources
+from deduplicator.supervision import Supervised
 from deduplicator.time_lines import TimeLines
 
 RETRY_FIRST_S: Final = 0.2
@@ -43,6 +49,20 @@ TIME_LINES_S: Final = 1.0
 LAGS_S: Final = 10.0  # what was counted since is lost with the process: it is a measure, not a promise
 IDLE_STEP_S: Final = 0.25
 UNKNOWN_POLLS: Final = 3
+OF_ROWS: Final = (*REFUSALS, asyncpg.RaiseError, asyncpg.InternalServerError)
+"""What the database answers to rows that it does not take, whatever the moment."""
+
+
+class StepFailed(Exception):
+    """A step raised what nobody foresaw. `how`: the same for the same failure; `step`: what was in it."""
+
+    def __init__(self, error: Exception, step: dict[Suspect, Stretch]) -> None:
+        frames = traceback.extract_tb(error.__traceback__)
+        ours = [f for f in frames if "deduplicator" in f.filename or "common" in f.filename] or frames
+        where = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "?"
+        self.how = f"{type(error).__name__} in {where}"
+        self.step = step
+        super().__init__(f"{self.how}: {error}")
 
 
 class Deduplicator:
@@ -58,10 +78,14 @@ class Deduplicator:
         self._merger: Merger | None = None
         self._sources: Sources | None = None
         self._failure = ""
+        self._last_failed = ""
         self._steps_tried = 0
         self.totals = Totals()
         self._lags = Lags()
         self._aside = SetAside()
+        self._narrowing = Narrowing(merge.lane_retry / 1000)
+        self._put_backs: Counter[str] = Counter()
+        self._tasks = {name: Supervised(name, _nothing) for name in ("lags", "time_lines")}
 
     async def run(self) -> None:
         """Until SIGTERM, or until another deduplicator takes over."""
@@ -93,22 +117,17 @@ class Deduplicator:
                     failing=self._failing,
                     aside=aside,
                     ages_s=self._metadata.ages_s,
+                    waiting=lambda: {name: len(lanes) for name, lanes in self._waiting().items()},
+                    crashes=lambda: {name: task.crashes for name, task in self._tasks.items()},
                 )
             )
             pages = Pages(dsn)
             async with http.serve(config.http, registry, self._why_not_ready, self.status, pages.handlers()) as port:
                 log.get().info("deduplicator_started", port=port)
                 try:
-                    # A task that fails ends the process: an archive or a merge that stopped by itself must be noticed.
+                    # A task beside the merge that fails is begun again; only one that lost the lease ends the process.
                     async with asyncio.TaskGroup() as group:
-                        polls = (config.merge.metadata_poll / 1000, config.merge.metadata_reconcile / 1000)
-                        tasks = [group.create_task(self._metadata.run(*polls))]
-                        tasks += [
-                            group.create_task(w.run())
-                            for w in (self._refill, self._checkpoints, self._retention, self._kept_aside)
-                        ]
-                        if self._exporter is not None:
-                            tasks.append(group.create_task(self._exporter.run()))
+                        tasks = [group.create_task(task.keep()) for task in self._beside().values()]
                         async with notify.beating():
                             await self._work(dsn, stopped)
                         for task in tasks:
@@ -119,6 +138,20 @@ class Deduplicator:
                     await pages.close()
                     await self._close_sources()
         log.get().info("deduplicator_stopped")
+
+    def _beside(self) -> dict[str, Supervised]:
+        """The tasks beside the merge; those without a loop of their own are done in the merge's."""
+        polls = (self.config.merge.metadata_poll / 1000, self.config.merge.metadata_reconcile / 1000)
+        runs = {
+            "metadata": lambda: self._metadata.run(*polls),
+            "refill": self._refill.run,
+            "checkpoints": self._checkpoints.run,
+            "retention": self._retention.run,
+            "set_aside": self._kept_aside.run,
+            **({} if self._exporter is None else {"archive": self._exporter.run}),
+        }
+        self._tasks |= {name: Supervised(name, run) for name, run in runs.items()}
+        return {name: self._tasks[name] for name in runs}
 
     async def _work(self, dsn: str, stopped: asyncio.Event) -> None:
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
@@ -146,6 +179,28 @@ class Deduplicator:
                     raise  # at the start it is a wrong address, account or schema: a person must mend it
                 self._failure = f"{type(error).__name__}: {error}"
                 log.get().warning("production_failed", error=self._failure)
+            except StepFailed as failed:
+                self._step_failed(failed)
+                if self._narrowing.searching:
+                    delays = backoff_s(RETRY_FIRST_S, RETRY_FIRST_S)
+            except Exception as error:  # in no step: there is nobody to be suspected, and the next try may go through
+                self._unforeseen(error, error)
+
+    def _unforeseen(self, failed: Exception, cause: BaseException | None) -> None:
+        self._failure = str(failed) if isinstance(failed, StepFailed) else f"{type(failed).__name__}: {failed}"
+        self.totals.steps_failed += 1
+        how = failed.how if isinstance(failed, StepFailed) else self._failure
+        new, self._last_failed = how != self._last_failed, how
+        log.get().error("step_failed", error=self._failure, exc_info=cause if new else None)
+
+    def _step_failed(self, failed: StepFailed) -> None:
+        """Nothing that is raised ends the merge: what causes it is looked for, and waits."""
+        self._unforeseen(failed, failed.__cause__)
+        for suspect in self._narrowing.failed(failed.how, failed.step, time.monotonic()):
+            waiting = self._narrowing.waiting[suspect]
+            log.get().error(
+                "lane_waits", gatherer=suspect.gatherer, lane=suspect.lane, batch=waiting.batch, error=str(failed)
+            )
 
     async def _session(self, production: Production, stopped: asyncio.Event) -> None:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
@@ -153,29 +208,44 @@ class Deduplicator:
         self._merger = None  # of a million markets two states would not fit
         self._merger = merger = await production.restore(self._limits, _now_ms())
         time_lines = TimeLines(production, merger, UNKNOWN_POLLS * self.config.merge.metadata_poll)
-        self._sources = sources = Sources(self.config, production)
-        self._failure = ""
+        self._sources = sources = Sources(self.config, production, self._narrowing, self._put_backs)
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
             merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
         stepped = lined = 0.0
         noted = time.monotonic()
+        turn = self._narrowing.turn
         while not stopped.is_set():
             began = time.monotonic()
             if began - noted > LAGS_S:
                 noted = began
-                await production.note_lags(self._lags.take())
+                await self._unwaited("lags", production.note_lags(self._lags.take()))
             if began - lined > TIME_LINES_S:
                 lined = began
-                await time_lines.follow(_now_ms())
+                await self._unwaited("time_lines", time_lines.follow(_now_ms()))
+            self._narrowing.look(began)
+            if turn != self._narrowing.turn:
+                turn = self._narrowing.turn
+                await sources.start_over()
             batches = await sources.read()
             if batches or began - stepped > IDLE_STEP_S:
                 stepped = began
                 await self._step(production, merger, batches, sources)
+                if not self._narrowing.searching:
+                    self._failure = ""
             if not batches:
                 await asyncio.sleep(self.config.merge.poll / 1000)
         await production.note_lags(self._lags.take())
+
+    async def _unwaited(self, name: str, doing: Awaitable[None]) -> None:
+        """Something that the merge does not wait for: what nobody foresaw in it is logged and counted."""
+        try:
+            await doing
+        except (StorageError, *CLIENT_ERRORS):
+            raise
+        except Exception as error:
+            self._tasks[name].note(error)
 
     # -- merging -----------------------------------------------------------------------------------------------
 
@@ -185,6 +255,23 @@ class Deduplicator:
             self._sources = None
 
     async def _step(self, production: Production, merger: Merger, batches: list[Batches], sources: Sources) -> None:
+        step = sources.stretches(batches)
+        try:
+            changes, used = await self._merged(production, merger, batches)
+        except OF_ROWS as error:
+            raise StepFailed(error, step) from error
+        except (StoreFull, StorageError, *CLIENT_ERRORS):
+            raise
+        except Exception as error:
+            raise StepFailed(error, step) from error
+        await sources.stored(used, changes.stalled)
+        for suspect in self._narrowing.stored(sources.stretches(used), time.monotonic()):
+            log.get().info("lane_goes_on", gatherer=suspect.gatherer, lane=suspect.lane)
+
+    async def _merged(
+        self, production: Production, merger: Merger, batches: list[Batches]
+    ) -> tuple[Changes, list[Batches]]:
+        """Merge and store; what was decided, and the batches that were used."""
         copies = [batch.copy for batch in batches]
         for needed in (merger.late(copies), merger.heads_below_floor()):
             if needed is not None:
@@ -197,10 +284,12 @@ class Deduplicator:
             now_ms = _now_ms()
             self.totals.add(changes, used, now_ms)
             self._lags.add(PRODUCTION, changes.new.exchange_ms, now_ms)
-            for copy in (batch.copy for batch in used):
-                self._lags.add(copy.gatherer, copy.deltas.exchange_ms, copy.deltas.received_us // 1000)
+            for batch in used:
+                deltas = batch.copy.deltas
+                new = deltas.received_us > batch.again_until_us
+                self._lags.add(batch.copy.gatherer, deltas.exchange_ms[new], deltas.received_us[new] // 1000)
             self._checkpoints.count(changes.new.market)
-        await sources.stored(changes.accounts, changes.stalled)
+        return changes, used
 
     def _sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed, if anything is known of it."""
@@ -209,12 +298,22 @@ class Deduplicator:
     # -- what others see ---------------------------------------------------------------------------------------
 
     def _why_not_ready(self) -> str | None:
-        if self._failure:
-            return f"production: {self._failure}"
-        if self._sources is None:
-            return "the merge's state is not restored yet"
-        unread = self._sources.unread()
-        return f"not reading {'; '.join(unread)}" if unread else None
+        reasons = [f"production: {self._failure}"] if self._failure else []
+        if self._sources is not None:
+            reasons += [f"not reading {unread}" for unread in self._sources.unread()]
+        elif not reasons:
+            reasons = ["the merge's state is not restored yet"]
+        reasons += [
+            f"lane {lane} of {name} {why}; its others are merged"
+            for name, lanes in self._waiting().items()
+            for lane, why in lanes.items()
+        ]
+        return "; ".join(reasons) or None
+
+    def _waiting(self) -> dict[str, dict[int, str]]:
+        """By gatherer and lane: why it waits, while the others are merged."""
+        of = self._narrowing.why if self._sources is None else self._sources.waiting
+        return {source.id: of(source.id) for source in self.config.gatherers}
 
     def _failing(self) -> dict[str, bool]:
         """By task, whether its last try failed."""
@@ -226,7 +325,13 @@ class Deduplicator:
             "set_aside": self._kept_aside,
             **({} if self._exporter is None else {"archive": self._exporter}),
         }
-        return {"production": bool(self._failure), **{name: bool(task.last_error) for name, task in tasks.items()}}
+        failing = {name: bool(task.last_error or self._crashed(name)) for name, task in tasks.items()}
+        aside = {name: bool(self._tasks[name].error) for name in ("lags", "time_lines")}
+        return {"production": bool(self._failure), **failing, **aside}
+
+    def _crashed(self, name: str) -> str:
+        task = self._tasks.get(name)
+        return task.error if task else ""
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
@@ -237,9 +342,18 @@ class Deduplicator:
             "ready": self._why_not_ready() or "ready",
             "epoch": self._lease.epoch,
             "gatherers": self._sources.status() if self._sources else {},
+            "lanes_waiting": {
+                name: {str(lane): why for lane, why in lanes.items()}
+                for name, lanes in self._waiting().items()
+                if lanes
+            },
             "identities": len(self._merger.store) if self._merger else 0,
             "time_lines": len(self._merger.claims.lines) if self._merger else 0,
             "steps_tried": self._steps_tried,
+            "steps_failed": {"count": totals.steps_failed, "last": self._last_failed},
+            "tasks_failed": {
+                name: {"count": task.crashes, "error": task.error} for name, task in self._tasks.items() if task.crashes
+            },
             "metadata_polls": self._metadata.polls,
             "metadata_refused": self._metadata.refused,
             "metadata_age_s": {name: round(age_s) for name, age_s in sorted(self._metadata.ages_s().items())},
@@ -279,6 +393,10 @@ def _anything(changes: Changes) -> bool:
         or changes.conflicts
         or changes.votes_done
     )
+
+
+async def _nothing() -> None:
+    """What is done in the merge's loop has none of its own."""
 
 
 def _now_ms() -> int:

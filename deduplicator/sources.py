@@ -2,13 +2,16 @@
 
 A gatherer is read by a task of its own, and what follows is read while what was read is merged and stored. If that is
 not used after all, what follows is forgotten and read again. Who does not answer soon is not waited for again until it
-has answered.
+has answered. Whatever goes wrong in reading one of them, its task or one of its lanes waits, with the reason.
+
+A lane that was put back (`chain.py`) is read again: its cursor goes back between two steps, when nothing is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -17,11 +20,16 @@ from common.config.schema import DeduplicatorConfig
 from common.errors import StorageError
 from common.storage.database import CLIENT_ERRORS
 from deduplicator.catch_up import CatchUp
-from deduplicator.merge.copies import Account
+from deduplicator.chain import Cursor
+from deduplicator.merge.copies import Horizon
+from deduplicator.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.production import Production
-from deduplicator.reader import Batches, Reader
+from deduplicator.reader import Batches, News, Reader
 
+PUT_BACK: Final = "database_put_back"
 RETRY_S: Final = 0.4
+RETRY_MOST_S: Final = 10.0
+"""Between tries of a gatherer of which nothing is read for a reason that nobody foresaw."""
 ACKNOWLEDGE_S: Final = 1.0
 PATIENCE_S: Final = 0.5
 """How long a step waits for the slower ones, once."""
@@ -30,15 +38,27 @@ PATIENCE_S: Final = 0.5
 class Sources:
     """The readers of all gatherers, and where each is."""
 
-    def __init__(self, config: DeduplicatorConfig, production: Production) -> None:
+    def __init__(
+        self, config: DeduplicatorConfig, production: Production, narrowing: Narrowing, put_backs: Counter[str]
+    ) -> None:
         self._consumer, self._production = config.deduplicator_id, production
+        self._narrowing = narrowing
+        self._put_backs = put_backs
+        """By gatherer: how often a lane was put back, since the process began."""
         self._readers = {source.id: Reader(source, config.merge, production.allot) for source in config.gatherers}
-        self._cursors: dict[str, dict[int, int]] = {}
+        self._cursors: dict[str, dict[int, Cursor]] = {}
         """By gatherer and lane: the last batch that is in production."""
-        self._ahead: dict[str, dict[int, int]] = {}
+        self._ahead: dict[str, dict[int, Cursor]] = {}
         """The last batch that was read."""
+        self._lost: dict[str, dict[int, list[int]]] = {}
+        """By gatherer and lane: slices that go on in production and are gone from a database that was put back."""
+        self._look_for_lost: set[str] = set()
+        self._waiting: dict[str, dict[int, str]] = {}
+        """By gatherer and lane: why it cannot be read."""
+        self._unforeseen: Counter[str] = Counter()
+        """By gatherer: failures in a row that nobody foresaw."""
         self._id_of: dict[int, str] = {}
-        self._reading: dict[str, asyncio.Task[list[Batches]]] = {}
+        self._reading: dict[str, asyncio.Task[News]] = {}
         self._slow: set[str] = set()
         self._retry_at: dict[str, float] = {}
         self._acknowledged_at: dict[str, float] = {}
@@ -71,46 +91,82 @@ class Sources:
                 self._late_since = time.monotonic()
             del self._reading[name]
             try:
-                found = task.result()
-            except (StorageError, *CLIENT_ERRORS) as error:
+                news = task.result()
+            except Exception as error:
                 await self._failed(self._readers[name], error)
                 continue
-            for one in found:
-                self._ahead[name][one.copy.lane] = one.copy.to_batch
-                self._catch_up.saw(one.received_us)
-                self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
-            batches += found
-            if found:
+            await self._taken(name, news)
+            batches += news.batches
+            if news.batches:
                 self._begin([name])
             if self._late_since is not None:
                 break
         return batches
 
-    def _is_late(self, task: asyncio.Task[list[Batches]]) -> bool:
+    async def _taken(self, name: str, news: News) -> None:
+        """Note what was read. All that was read before it is stored by now, so that a cursor may go back."""
+        self._unforeseen.pop(name, None)
+        self._waiting[name] = news.waiting
+        for found in news.put_back:
+            log.get().error(
+                "log_put_back",
+                gatherer=name,
+                lane=found.lane,
+                read_to=found.place.batch,
+                read_again=found.again.batch + 1,
+                reason=found.reason,
+            )
+            cursor = await self._production.put_back(self._readers[name].gatherer, found)
+            self._cursors[name][found.lane] = self._ahead[name][found.lane] = cursor
+            self._put_backs[name] += 1
+            self._look_for_lost.add(name)
+        for one in news.batches:
+            self._ahead[name][one.copy.lane] = Cursor(one.copy.to_batch, one.digest, one.again_until_us)
+            lost = self._lost.get(name, {}).get(one.copy.lane, ())
+            one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in lost), *one.copy.horizons]
+            self._catch_up.saw(one.received_us)
+            self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
+
+    def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, Stretch]:
+        """Where these batches are of."""
+        copies = [batch.copy for batch in batches]
+        return {Suspect(self._id_of[c.gatherer], c.lane): Stretch(c.from_batch, c.to_batch) for c in copies}
+
+    def _is_late(self, task: asyncio.Task[News]) -> bool:
         """Whether something late has been read; who has several lanes is as late as the latest of them."""
         if not task.done() or task.exception() is not None:
             return False
-        return any(self._catch_up.is_late(one.received_us) for one in task.result())
+        return any(self._catch_up.is_late(one.received_us) for one in task.result().batches)
 
     def _begin(self, names: Iterable[str]) -> None:
         for name in names:
-            if name not in self._reading and time.monotonic() >= self._retry_at.get(name, 0.0):
+            due = time.monotonic() >= self._retry_at.get(name, 0.0)
+            if due and name not in self._reading and self._narrowing.reads(name):
                 self._reading[name] = asyncio.create_task(self._one(self._readers[name]))
 
-    async def stored(self, accounts: list[Account], stalled: set[int]) -> None:
+    async def stored(self, used: list[Batches], stalled: set[int]) -> None:
         """These batches are in production now. What was read of the stalled ones was not used, and is read again."""
         if self._late_since is not None:
             now = time.monotonic()
             self._catch_up.took(now - self._late_since, now)
             self._late_since = None
-        for account in accounts:
-            name = self._id_of[account.gatherer]
-            if self._readers[name].gatherer == account.gatherer:  # not that of a machine that was replaced meanwhile
-                self._cursors[name][account.lane] = account.to_batch
+        for one in used:
+            copy, name = one.copy, self._id_of[one.copy.gatherer]
+            if self._readers[name].gatherer == copy.gatherer:  # not that of a machine that was replaced meanwhile
+                self._cursors[name][copy.lane] = Cursor(copy.to_batch, one.digest, one.again_until_us)
+            if any(horizon.reason == PUT_BACK for horizon in copy.horizons):
+                self._lost.get(name, {}).pop(copy.lane, None)
         for gatherer in stalled:
-            name = self._id_of[gatherer]
-            await self._forget(name)
-            self._ahead[name] = dict(self._cursors[name])
+            await self._read_over(self._id_of[gatherer])
+
+    async def start_over(self) -> None:
+        """Other lanes are read from now on: what was read ahead is forgotten."""
+        for name in self._cursors:
+            await self._read_over(name)
+
+    async def _read_over(self, name: str) -> None:
+        await self._forget(name)
+        self._ahead[name] = dict(self._cursors[name])
 
     async def _forget(self, name: str) -> None:
         """Let what is being read of a gatherer go; its connection is kept if it answers soon."""
@@ -123,8 +179,6 @@ class Sources:
             await asyncio.wait([task])
             await self._readers[name].close()
         elif (error := task.exception()) is not None:
-            if not isinstance(error, (StorageError, *CLIENT_ERRORS)):
-                raise error
             await self._failed(self._readers[name], error)
 
     async def close(self) -> None:
@@ -145,6 +199,10 @@ class Sources:
             if not reader.connected or name in self._slow
         ]
 
+    def waiting(self, name: str) -> dict[int, str]:
+        """A gatherer's lanes that wait, with the reason; its others are merged."""
+        return dict(sorted({**self._waiting.get(name, {}), **self._narrowing.why(name)}.items()))
+
     def status(self) -> dict[str, dict[str, Any]]:
         """The state of each as JSON."""
         return {
@@ -153,11 +211,12 @@ class Sources:
                 "behind_batches": reader.behind_batches,
                 "received_us": self._received_us.get(name, 0),
                 "error": self._failures.get(name, ""),
+                "put_back": self._put_backs[name],
             }
             for name, reader in self._readers.items()
         }
 
-    async def _one(self, reader: Reader) -> list[Batches]:
+    async def _one(self, reader: Reader) -> News:
         if not reader.connected:
             await reader.open()
             number, cursors = await self._production.gatherer(reader.id, reader.instance)
@@ -165,16 +224,46 @@ class Sources:
             self._id_of[number] = reader.id
             reader.gatherer = number
             self._failures.pop(reader.id, None)
+            self._look_for_lost.add(reader.id)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
+        if reader.id in self._look_for_lost:
+            self._lost[reader.id] = await self._find_lost(reader)
+            self._look_for_lost.discard(reader.id)
+        news = await reader.read(
+            self._ahead[reader.id],
+            lambda lane: self._production.digests(reader.gatherer, lane),
+            lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
+            self._narrowing.batches_max,
+        )
+        for one in list(news.batches):
+            copy = one.copy
+            if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):
+                news.batches.remove(one)
+                news.waiting[copy.lane] = (
+                    f"cannot be merged: slice {other[0]} has the number of another slice that was read before"
+                )
         if time.monotonic() - self._acknowledged_at.get(reader.id, 0.0) > ACKNOWLEDGE_S:
             self._acknowledged_at[reader.id] = time.monotonic()
-            for lane, batch in list(self._cursors[reader.id].items()):
-                await reader.acknowledge(self._consumer, self._production.epoch, lane, batch)
-        return await reader.read(self._ahead[reader.id])
+            for lane, cursor in list(self._cursors[reader.id].items()):
+                if lane in news.there:
+                    await reader.acknowledge(self._consumer, self._production.epoch, lane, cursor.batch)
+        return news
+
+    async def _find_lost(self, reader: Reader) -> dict[int, list[int]]:
+        """Slices that go on in production, and that the gatherer's database lost when it was put back."""
+        going_on = await self._production.open_slices(reader.gatherer)
+        lost: dict[int, list[int]] = {}
+        for lane, slice_ in await reader.missing_slices(going_on) if going_on else ():
+            lost.setdefault(lane, []).append(slice_)
+        return lost
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()
+        why = f"{type(error).__name__}: {error}"
+        foreseen = isinstance(error, (StorageError, *CLIENT_ERRORS))
         if reader.id not in self._failures:
-            log.get().warning("gatherer_lost", gatherer=reader.id, error=f"{type(error).__name__}: {error}")
-        self._failures[reader.id] = f"{type(error).__name__}: {error}"
-        self._retry_at[reader.id] = time.monotonic() + RETRY_S
+            log.get().warning("gatherer_lost", gatherer=reader.id, error=why, exc_info=None if foreseen else error)
+        self._failures[reader.id] = why
+        self._unforeseen[reader.id] += not foreseen
+        wait_s = min(RETRY_S * 2 ** min(self._unforeseen[reader.id], 10), RETRY_MOST_S)
+        self._retry_at[reader.id] = time.monotonic() + wait_s

@@ -18,6 +18,7 @@ from common.errors import StorageError
 from common.numbers import ONE_US, datetime_of_us
 from common.storage import copy
 from common.storage.database import Queries
+from gatherer.chain import Link, digest_of
 from gatherer.derive.rows import (
     BreakRow,
     HorizonRow,
@@ -145,17 +146,18 @@ class BatchWriter:
         self._numbers_since_us = now_us()
         self._hours: set[int] = set()
         self.batch = 0
+        self._digest = b""
 
     async def resume(self, *, drain: bool = False) -> Resumed:
         """Register the lane and find the place behind its last batch.
 
-        If the database was put back to an older state, the numbers that it once gave are used up by empty batches:
-        a reader may have read them, and would not read them again.
+        If the database was put back to an older state, the numbers that it once gave are used up by empty batches: of
+        what is found there under a number, it is known which history it is of.
         """
         await self._connection.execute(SQL["open_lane"], self._lane, "draining" if drain else "open")
         self._instance = str(await self._connection.fetchval(SQL["instance"]))
         row = await self._connection.fetchrow(SQL["last_batch"], self._lane)
-        self.batch = row["batch"] if row else 0
+        self.batch, self._digest = (row["batch"], row["digest"]) if row else (0, b"")
         remembered = self._remembered()
         put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
         place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
@@ -215,6 +217,8 @@ class BatchWriter:
         stored_us = self._now_us()
         await self._ensure_partition(stored_us)
         stored_at = datetime_of_us(stored_us)
+        counts = (rows.frames, rows.delta_frames, len(rows.deltas), rows.delta_frames_quarantined)
+        digest = digest_of(self._digest, Link(self._lane, batch, self._journal, place, *counts, received_us, stored_us))
         async with self._connection.transaction():
             await self._connection.execute(
                 SQL["insert_batch"],
@@ -223,13 +227,12 @@ class BatchWriter:
                 self._journal,
                 place.segment,
                 place.offset,
-                rows.frames,
-                rows.delta_frames,
-                len(rows.deltas),
-                rows.delta_frames_quarantined,
+                *counts,
                 received_us,
                 json.dumps({**rows.alarms, **{UNKNOWN_FIELD + name: 1 for name in rows.unknown_fields}}),
                 stored_at,
+                self._digest,
+                digest,
             )
             await self._deltas(rows, batch, numbers, stored_us, stream)
             head, tail = (self._lane, batch), (stored_at,)
@@ -265,7 +268,7 @@ class BatchWriter:
                 await self._connection.execute(
                     SQL["insert_refused"], self._lane, self._journal, refused.segment, refused.end, refused.reason
                 )
-        self.batch = batch
+        self.batch, self._digest = batch, digest
         self._remember()
 
     async def _ensure_partition(self, stored_us: int) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
 from common.config.schema import Merge
 from deduplicator.catch_up import CatchUp
 from deduplicator.merge.copies import Copy
-from deduplicator.reader import Batches
+from deduplicator.narrowing import Narrowing
+from deduplicator.reader import Batches, News
 from deduplicator.sources import Sources
 
 
@@ -42,20 +44,20 @@ class Scripted:
     def __init__(self, gatherer: int, backlog: int | None) -> None:
         self.gatherer, self.connected, self._backlog, self._batch = gatherer, True, backlog, 0
 
-    async def read(self) -> list[Batches]:
+    async def read(self) -> News:
         """The next batch."""
         if self._backlog is not None and self._batch == self._backlog:
-            return []
+            return News()
         self._batch += 1
         received_us = 0 if self._backlog is not None else 10**12
-        return [Batches(Copy(self.gatherer, 0, self._batch, self._batch), {}, received_us=received_us)]
+        return News([Batches(Copy(self.gatherer, 0, self._batch, self._batch), {}, received_us=received_us)])
 
 
 async def test_a_backlog_is_read_to_its_end_while_others_always_have_something_new(monkeypatch: Any) -> None:
     """It comes alone, in its turns; the live ones come in between; all of it comes, in order."""
     readers = {"live-1": Scripted(1, None), "live-2": Scripted(2, None), "late": Scripted(3, 12)}
     config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=Merge())
-    sources = Sources(cast(Any, config), cast(Any, None))
+    sources = Sources(cast(Any, config), cast(Any, None), Narrowing(600), Counter())
     monkeypatch.setattr(sources, "_readers", readers)
     monkeypatch.setattr(sources, "_one", lambda reader: reader.read())
     for name, reader in readers.items():

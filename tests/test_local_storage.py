@@ -20,6 +20,7 @@ import pytest_asyncio
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig, GathererSource, Merge
 from common.storage import migrate
+from deduplicator.chain import Cursor
 from deduplicator.reader import Reader
 from deduplicator.statements import SQL as DEDUPLICATOR_SQL
 from gatherer.derive import rows
@@ -188,6 +189,12 @@ async def test_old_rows_stay_readable_after_the_upgrade(server: Database) -> Non
     await connection.close()
 
 
+async def nothing_known(lane: int) -> list[Cursor]:
+    """Of a lane's batches."""
+    del lane
+    return []
+
+
 async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path) -> None:
     """Two lanes with numbers of their own fill one hour; whoever reads a batch of it touches few of its rows."""
     connection = await asyncpg.connect(dsn)
@@ -214,7 +221,8 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
     reader = Reader(source, Merge(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
     await reader.open()
     for lane, batch_ in ((0, 55), (1, 70)):
-        (found,) = [b for b in await reader.read({0: 10_000, 1: 10_000, lane: batch_ - 1}) if b.copy.lane == lane][:1]
+        cursors = {lane: Cursor(batch_ - 1)}
+        (found,) = (await reader.read(cursors, nothing_known, lambda taken, lane=lane: taken == lane)).batches  # type: ignore[misc]
         assert len(found.copy.deltas) == each * (found.copy.to_batch - batch_ + 1)
         at = await connection.fetchval("SELECT loaded_at FROM batches WHERE lane = $1 AND batch = $2", lane, batch_)
         explain = "EXPLAIN (ANALYZE, FORMAT JSON) " + DEDUPLICATOR_SQL["read_deltas"]

@@ -12,6 +12,7 @@ import pytest
 from common.config.schema import GathererSource, Merge
 from common.numbers import datetime_of_us
 from common.storage import migrate
+from deduplicator.chain import Cursor
 from deduplicator.merge.copies import Account, Changes
 from deduplicator.production import Production
 from deduplicator.reader import Reader
@@ -63,9 +64,9 @@ async def test_what_did_not_agree_is_kept_and_what_did_is_counted(
     gatherer, production, reader, db = site
     await batch_of(gatherer, 1, 1, 0, -1)
     await batch_of(gatherer, 2, 1, 1, 1)
-    cursors: dict[int, int] = {}
+    cursors: dict[int, Cursor] = {}
     for _ in range(2):
-        for batches in await reader.read(cursors):
+        for batches in (await reader.read(cursors, lambda lane: production.digests(reader.gatherer, lane))).batches:
             copy = batches.copy
             account = Account(copy.gatherer, 0, copy.from_batch, copy.to_batch, 0, 0)
             await production.store(Changes(accounts=[account]), [batches])

@@ -205,6 +205,7 @@ class Merge(Section):
     read_batches_max: int = Field(default=200, ge=1)
     read_rows_max: int = Field(default=200_000, ge=1000)
     catch_up_share: float = Field(default=0.5, gt=0, le=1)
+    lane_retry: DurationMs = 10 * MINUTE
     metadata_poll: DurationMs = MINUTE
     metadata_reconcile: DurationMs = HOUR
     combos: Literal["include", "exclude"] = "include"

@@ -177,7 +177,7 @@ class Rebuild:
         for name in sorted({lane.gatherer for lane in found}):
             mine = [lane for lane in found if lane.gatherer == name]
             number, cursors = await production.gatherer(name, instance(mine, self._bounds, self._batch_records))
-            whose.update({lane: (number, cursors.get(lane.lane, 0)) for lane in mine})
+            whose.update({lane: (number, cursors[lane.lane].batch if lane.lane in cursors else 0) for lane in mine})
         return whose
 
     async def _taken(

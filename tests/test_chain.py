@@ -1,0 +1,226 @@
+"""A log is a chain (rule 13): a gatherer's database that was put back is noticed, logged, and read again.
+
+Nothing is lost, nothing doubled. Databases are put back as a whole, from a copy, on a real server; a market's number
+then goes to another market.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from common.storage import migrate
+from deduplicator.chain import Cursor, PutBack, why_put_back
+from deduplicator.merge.copies import Account, Changes, Copy
+from deduplicator.production import Production
+from deduplicator.reader import Batches
+from tests.chain_case import Lane, Site, site
+from tests.databases import Database
+
+
+def test_what_is_seen_by_the_last_batch_alone() -> None:
+    """Fewer batches, or another one at the place; more say nothing yet, nor does a digest that nobody knows."""
+    place = Cursor(28, b"x")
+    assert why_put_back(place, Cursor(10, b"y")) and why_put_back(place, Cursor(28, b"y"))
+    for fine in (Cursor(28, b"x"), Cursor(28, b""), Cursor(29, b"y")):
+        assert not why_put_back(place, fine)
+    assert not why_put_back(Cursor(28, b""), Cursor(28, b"y")) and why_put_back(Cursor(28), Cursor(0))
+
+
+async def put_backs(made: Site) -> list[tuple[int, int, int]]:
+    """Lane, how far it was read, and behind which batch it is read again: of all that were found."""
+    found = await made.fetch("SELECT lane, read_to, read_again FROM store.put_backs ORDER BY put_back")
+    return [tuple(row) for row in found]
+
+
+async def write(lane: Lane, ticker: str, numbers: range) -> None:
+    """A batch a change."""
+    for n in numbers:
+        await lane.changes(ticker, n)
+
+
+@pytest.mark.parametrize("running", [True, False])
+async def test_a_database_put_back_without_its_journal(
+    open_folder: Path, capfd: pytest.CaptureFixture[str], running: bool
+) -> None:
+    """Under its old numbers come other batches, as many or more: they are read. What was read before stays, once.
+
+    While the deduplicator runs, and while it is down.
+    """
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10))
+        backup = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10, 20))
+            await write(lane, "LOST", range(8))
+        await made.until(A=range(20), LOST=range(8))
+        await made.acknowledged(zone)
+        if not running:
+            await made.stop()
+        await zone.put_back(backup)
+        async with Lane(zone, 0, open_folder / "another-journal") as lane:
+            await write(lane, "NEW", range(18))
+            await write(lane, "A", range(30, 60))
+        numbers = {row["ticker"]: row["market"] for row in await zone.fetch("SELECT ticker, market FROM markets")}
+        assert numbers["NEW"] == 2, "the number of the market that was lost"
+        if not running:
+            made.start()
+        await made.until(A=[*range(20), *range(30, 60)], LOST=range(8), NEW=range(18))
+        await made.acknowledged(zone)
+        ((lane_number, read_to, read_again),) = await put_backs(made)
+        assert (lane_number, read_to) == (0, 30) and 5 <= read_again <= 11
+        readings = await made.fetch("SELECT reading, sum(received)::int AS n FROM store.accounts GROUP BY 1 ORDER BY 1")
+        assert [row["reading"] for row in readings] == [0, 1], "what is read again is marked as such"
+        assert readings[0]["n"] == 28 and 48 <= readings[1]["n"] <= 48 + 6
+        going_on = await made.fetch("SELECT slice FROM store.slices WHERE NOT ended")
+        assert len(going_on) == 1, "slices that the database lost have ended where they were proven"
+        reasons = await made.fetch("SELECT reason FROM store.slices WHERE reason = 'database_put_back'")
+        assert len(reasons) == 1
+        assert made.deduplicator.status()["gatherers"]["gatherer-a"]["put_back"] == 1
+    assert "log_put_back" in capfd.readouterr().out
+
+
+async def test_a_database_put_back_with_its_journal(open_folder: Path) -> None:
+    """The loader uses up the numbers that it once gave, and loads again what was lost."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10))
+        backup = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10, 28))
+        await made.until(A=range(28))
+        await zone.put_back(backup)
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10, 40))
+        await made.until(A=range(40))
+        await made.acknowledged(zone)
+        assert len(await put_backs(made)) == 1
+        assert len(await zone.fetch("SELECT FROM batches WHERE alarms ? 'database_put_back'")) >= 18
+        assert not await made.fetch("SELECT FROM store.conflicts")
+
+
+async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
+    """Each for itself: the one that was not is read on, and neither keeps the other."""
+    async with site(open_folder, "gatherer-a", "gatherer-b") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        for number, ticker in enumerate(("A", "B", "C")):
+            async with Lane(zone, number, open_folder / str(number)) as lane:
+                await write(lane, ticker, range(20))
+        await made.until(A=range(20), B=range(20), C=range(20))
+        first = await zone.fetch("SELECT lane, max(batch) AS last FROM batches GROUP BY lane ORDER BY lane")
+        assert [row["last"] for row in first] == [21, 21, 21]
+        await lose(zone.dsn, 0, 12)
+        await lose(zone.dsn, 2, 17)
+        for number, ticker in enumerate(("A", "B", "C")):
+            async with Lane(zone, number, open_folder / f"another-{number}") as lane:
+                await write(lane, ticker, range(30, 50))
+        together = [*range(20), *range(30, 50)]
+        await made.until(A=together, B=together, C=together)
+        assert {(lane, read_to) for lane, read_to, _ in await put_backs(made)} == {(0, 21), (2, 21)}
+        assert not made.deduplicator.status()["lanes_waiting"]
+
+
+async def lose(dsn: str, lane: int, behind: int) -> None:
+    """What one lane wrote behind a batch is gone."""
+    connection = await asyncpg.connect(dsn)
+    for table in ("deltas", "slices", "runs", "run_events", "horizons", "quarantine", "batches"):
+        await connection.execute(f"DELETE FROM {table} WHERE lane = $1 AND batch > $2", lane, behind)
+    await connection.close()
+
+
+async def test_put_back_twice_and_to_a_newer_state_of_the_lost_history(open_folder: Path) -> None:
+    """The second time, from another backup than the first: what both know is what is common to all three."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10))
+        old = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10, 20))
+        newer = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(20, 30))
+        await made.until(A=range(30))
+        await zone.put_back(old)
+        async with Lane(zone, 0, open_folder / "1") as lane:
+            await write(lane, "B", range(40))
+        await made.until(A=range(30), B=range(40))
+        await zone.put_back(newer)
+        async with Lane(zone, 0, open_folder / "2") as lane:
+            await write(lane, "C", range(50))
+        await made.until(A=range(30), B=range(40), C=range(50))
+        await made.acknowledged(zone)
+        assert len(await put_backs(made)) == 2
+
+
+async def test_put_back_to_empty_and_to_a_state_that_nothing_was_read_of(open_folder: Path) -> None:
+    """The same instance without a lane; later the lane begins with its first batch."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        empty = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(5))
+        made.start()
+        await made.until(A=range(5))
+        await zone.put_back(empty)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        assert await put_backs(made) == [(0, 6, 0)]
+        async with Lane(zone, 0, open_folder / "1") as lane:
+            await write(lane, "B", range(30))
+        await made.until(A=range(5), B=range(30))
+        assert len(await put_backs(made)) == 1
+
+
+async def test_a_chain_that_differs_though_the_numbers_are_higher(open_folder: Path) -> None:
+    """The batches of another history are all there under the numbers that were read, and many more."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        start = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(5))
+        made.start()
+        await made.until(A=range(5))
+        await made.stop()
+        await zone.put_back(start)
+        async with Lane(zone, 0, open_folder / "1") as lane:
+            await write(lane, "B", range(100))
+        made.start()
+        await made.until(A=range(5), B=range(100))
+        assert await put_backs(made) == [(0, 6, 0)]
+
+
+async def test_digests_thin_out_with_age_and_stay_few(server: Database) -> None:
+    """Whatever was read, a lane has a thousand at most, and one near any batch that is looked for."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+    production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
+    await production.take_lease()
+    number, _ = await production.gatherer("gatherer-a", "00000000-0000-0000-0000-000000000001")
+    at = 0
+    for steps, batches_of_a_step in ((100, 1), (300, 197)):
+        for _ in range(steps):
+            copy = Copy(number, 0, at + 1, at + batches_of_a_step)
+            at = copy.to_batch
+            account = Account(number, 0, copy.from_batch, copy.to_batch, 0, 0)
+            batches = Batches(copy, {}, digest=at.to_bytes(16, "big"), received_us=at)
+            await production.store(Changes(accounts=[account]), [batches])
+    known = sorted(cursor.batch for cursor in await production.digests(number, 0))
+    assert len(known) < 16 * 64
+    for age in (10, 300, 5_000, 50_000):
+        nearest = max(batch for batch in known if batch <= at - age)
+        assert at - age - nearest <= max(197, age / 8), (age, nearest)
+    _, cursors = await production.gatherer("gatherer-a", "00000000-0000-0000-0000-000000000001")
+    assert cursors == {0: Cursor(at, at.to_bytes(16, "big"))}
+    middle = known[len(known) // 2]
+    again = await production.put_back(number, PutBack(0, cursors[0], 1, Cursor(middle, b"d"), "test"))
+    assert again == Cursor(middle, b"d", at)
+    assert max(cursor.batch for cursor in await production.digests(number, 0)) == middle, "the others are of another"
