@@ -151,8 +151,7 @@ class BatchWriter:
     async def resume(self, *, drain: bool = False) -> Resumed:
         """Register the lane and find the place behind its last batch.
 
-        If the database was put back to an older state, the numbers that it once gave are used up by empty batches: of
-        what is found there under a number, it is known which history it is of.
+        A database that was put back gives its numbers again: readers see by the chain that the batches are others.
         """
         await self._connection.execute(SQL["open_lane"], self._lane, "draining" if drain else "open")
         self._instance = str(await self._connection.fetchval(SQL["instance"]))
@@ -161,9 +160,6 @@ class BatchWriter:
         remembered = self._remembered()
         put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
         place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
-        if put_back and remembered is not None:
-            while self.batch < remembered.batch:
-                await self.write(Rows(alarms={"database_put_back": 1}), place or Place(0, 0), time.time_ns() // 1000)
         # Another journal: its first segment continues nothing, so nothing is skipped in silence.
         return Resumed(place, put_back)
 

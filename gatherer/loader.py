@@ -240,7 +240,8 @@ class Loader:
             await self._end_open_slices(writer, "journal_replaced", Place(0, 0))
             return JournalReader(self._folder, None), Derivation(self._bounds, state.fresh(0))
         if resumed.put_back:
-            # Numbers given after that state are known to the readers: none of them may be given again.
+            # Numbers of runs given after that state are known to the readers: none of them may be given again. The
+            # state goes first: a loader that is killed after the next batch no longer knows that it was put back.
             log.get().error("database_put_back", lane=self._lane, batch=writer.batch)
             state_file(self._folder, place.segment).unlink(missing_ok=True)
         known = self._load_state(place.segment)

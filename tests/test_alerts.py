@@ -149,6 +149,12 @@ CASES: dict[str, Case] = {
             'deduplicator_metadata_age_seconds{list="markets"}': "3600x70",
         },
     ),
+    "LaneWaiting": gauge('deduplicator_lanes_waiting{gatherer="gatherer-a"}', "1", "0", 5),
+    "LogPutBack": Case(
+        {'deduplicator_gatherer_put_backs_total{gatherer="gatherer-a"}': "0x9 1x60"},
+        10,
+        {'deduplicator_gatherer_put_backs_total{gatherer="gatherer-a"}': "1x70"},
+    ),
     "TaskFailing": gauge('deduplicator_task_failing{task="refill"}', "1", "0", 10),
     "ArchiveFailing": gauge('deduplicator_task_failing{task="archive"}', "1", "0", 30),
 }

@@ -87,7 +87,7 @@ async def test_a_database_put_back_without_its_journal(
 
 
 async def test_a_database_put_back_with_its_journal(open_folder: Path) -> None:
-    """The loader uses up the numbers that it once gave, and loads again what was lost."""
+    """The loader loads again what was lost, under the numbers that it once gave: nothing lost, nothing doubled."""
     async with site(open_folder, "gatherer-a") as made:
         zone = made.zones["gatherer-a"]
         made.start()
@@ -103,7 +103,6 @@ async def test_a_database_put_back_with_its_journal(open_folder: Path) -> None:
         await made.until(A=range(40))
         await made.acknowledged(zone)
         assert len(await put_backs(made)) == 1
-        assert len(await zone.fetch("SELECT FROM batches WHERE alarms ? 'database_put_back'")) >= 18
         assert not await made.fetch("SELECT FROM store.conflicts")
 
 
@@ -122,9 +121,10 @@ async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
         await lose(zone.dsn, 2, 17)
         for number, ticker in enumerate(("A", "B", "C")):
             async with Lane(zone, number, open_folder / f"another-{number}") as lane:
-                await write(lane, ticker, range(30, 50))
-        together = [*range(20), *range(30, 50)]
+                await write(lane, ticker, range(30, 33))
+        together = [*range(20), *range(30, 33)]
         await made.until(A=together, B=together, C=together)
+        await made.acknowledged(zone)  # fewer batches than were acknowledged before
         assert {(lane, read_to) for lane, read_to, _ in await put_backs(made)} == {(0, 21), (2, 21)}
         assert not made.deduplicator.status()["lanes_waiting"]
 
