@@ -6,6 +6,7 @@ are seen by comparing the place with what is there, and the lane is read again b
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 
@@ -40,3 +41,9 @@ def why_put_back(place: Cursor, last: Cursor) -> str:
 def differ(one: bytes, other: bytes) -> bool:
     """Whether two digests are known and not the same."""
     return bool(one and other and one != other)
+
+
+def as_columns(cursors: Iterable[Cursor]) -> tuple[list[int], list[bytes]]:
+    """Batches and their digests, for a statement."""
+    known = [cursor for cursor in cursors if cursor.digest]
+    return [cursor.batch for cursor in known], [cursor.digest for cursor in known]

@@ -22,7 +22,7 @@ from common.errors import StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import channels, days, rest_books
-from deduplicator.chain import Cursor, PutBack
+from deduplicator.chain import Cursor, PutBack, as_columns
 from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
@@ -276,7 +276,9 @@ class Production:
             account.unplaced,
             account.quarantined,
         )
-        at = (b"", 0) if read is None else (read.digest, read.received_us)
+        at: tuple[object, ...] = (b"", 0, [], [])
+        if read is not None:
+            at = (read.end.digest, read.received_us, *as_columns(read.digests))
         if await self._db.fetchval(SQL["move_cursor"], *who, account.to_batch, account.from_batch - 1, *at) is None:
             raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
 

@@ -16,7 +16,7 @@ from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
-from deduplicator.chain import Cursor, PutBack, differ, why_put_back
+from deduplicator.chain import Cursor, PutBack, as_columns, differ, why_put_back
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.dropped import hollow
 from deduplicator.merge.identity import I64
@@ -56,10 +56,16 @@ class Batches:
     frames: int = 0
     unknown_fields: Sequence[str] = ()
     """Fields that the exchange sends and no row keeps, first come across in these batches: `TYPE.FIELD`."""
-    digest: bytes = b""
-    """Of the last batch."""
+    digests: Sequence[Cursor] = ()
+    """Of each batch."""
     again_until_us: int = 0
     """What was received up to then has been counted: the lane was put back, and is read again."""
+
+    @property
+    def end(self) -> Cursor:
+        """How far the lane is read with this."""
+        digest = self.digests[-1].digest if self.digests else b""
+        return Cursor(self.copy.to_batch, digest, self.again_until_us)
 
 
 @dataclass
@@ -140,7 +146,7 @@ class Reader:
             if reason:
                 found.pop(lane, None)
                 self._numbers = {}
-                again = await self._db().fetchrow(SQL["read_common"], lane, *_columns(await known(lane)))
+                again = await self._db().fetchrow(SQL["read_common"], lane, *as_columns(await known(lane)))
                 back = Cursor(again["batch"], again["digest"])
                 news.put_back.append(PutBack(lane, place, last.batch, back, reason))
             elif lane in lasts:
@@ -176,7 +182,8 @@ class Reader:
             taken.append(row)
         self.behind_batches += len(rows) - len(taken)
         result = await self._batches(lane, done + 1, taken, dropped=inside)
-        result.digest, result.again_until_us = taken[-1]["digest"], place.again_until_us
+        result.digests = [Cursor(row["batch"], row["digest"]) for row in taken]
+        result.again_until_us = place.again_until_us
         return result
 
     async def missing_slices(self, slices: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -271,10 +278,6 @@ class Reader:
         if self._connection is None:
             raise StorageError(f"{self.id} is not connected")
         return self._connection
-
-
-def _columns(known: list[Cursor]) -> tuple[list[int], list[bytes]]:
-    return [cursor.batch for cursor in known], [cursor.digest for cursor in known]
 
 
 def _mapped(local: I64, numbers: dict[int, int]) -> I64:

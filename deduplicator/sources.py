@@ -121,7 +121,7 @@ class Sources:
             self._put_backs[name] += 1
             self._look_for_lost.add(name)
         for one in news.batches:
-            self._ahead[name][one.copy.lane] = Cursor(one.copy.to_batch, one.digest, one.again_until_us)
+            self._ahead[name][one.copy.lane] = one.end
             lost = self._lost.get(name, {}).get(one.copy.lane, ())
             one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in lost), *one.copy.horizons]
             self._catch_up.saw(one.received_us)
@@ -153,7 +153,7 @@ class Sources:
         for one in used:
             copy, name = one.copy, self._id_of[one.copy.gatherer]
             if self._readers[name].gatherer == copy.gatherer:  # not that of a machine that was replaced meanwhile
-                self._cursors[name][copy.lane] = Cursor(copy.to_batch, one.digest, one.again_until_us)
+                self._cursors[name][copy.lane] = one.end
             if any(horizon.reason == PUT_BACK for horizon in copy.horizons):
                 self._lost.get(name, {}).pop(copy.lane, None)
         for gatherer in stalled:

@@ -74,10 +74,10 @@ async def test_a_database_put_back_without_its_journal(
         await made.until(A=[*range(20), *range(30, 60)], LOST=range(8), NEW=range(18))
         await made.acknowledged(zone)
         ((lane_number, read_to, read_again),) = await put_backs(made)
-        assert (lane_number, read_to) == (0, 30) and 5 <= read_again <= 11
+        assert (lane_number, read_to) == (0, 30) and read_again == 11
         readings = await made.fetch("SELECT reading, sum(received)::int AS n FROM store.accounts GROUP BY 1 ORDER BY 1")
         assert [row["reading"] for row in readings] == [0, 1], "what is read again is marked as such"
-        assert readings[0]["n"] == 28 and 48 <= readings[1]["n"] <= 48 + 6
+        assert readings[0]["n"] == 28 and readings[1]["n"] == 48
         going_on = await made.fetch("SELECT slice FROM store.slices WHERE NOT ended")
         assert len(going_on) == 1, "slices that the database lost have ended where they were proven"
         reasons = await made.fetch("SELECT reason FROM store.slices WHERE reason = 'database_put_back'")
@@ -211,13 +211,14 @@ async def test_digests_thin_out_with_age_and_stay_few(server: Database) -> None:
             copy = Copy(number, 0, at + 1, at + batches_of_a_step)
             at = copy.to_batch
             account = Account(number, 0, copy.from_batch, copy.to_batch, 0, 0)
-            batches = Batches(copy, {}, digest=at.to_bytes(16, "big"), received_us=at)
+            digests = [Cursor(n, n.to_bytes(16, "big")) for n in range(copy.from_batch, at + 1)]
+            batches = Batches(copy, {}, digests=digests, received_us=at)
             await production.store(Changes(accounts=[account]), [batches])
     known = sorted(cursor.batch for cursor in await production.digests(number, 0))
     assert len(known) < 16 * 64
     for age in (10, 300, 5_000, 50_000):
         nearest = max(batch for batch in known if batch <= at - age)
-        assert at - age - nearest <= max(197, age / 8), (age, nearest)
+        assert at - age - nearest <= age / 8, (age, nearest)
     _, cursors = await production.gatherer("gatherer-a", "00000000-0000-0000-0000-000000000001")
     assert cursors == {0: Cursor(at, at.to_bytes(16, "big"))}
     middle = known[len(known) // 2]
