@@ -14,6 +14,7 @@ from typing import Final
 _PR_SET_PDEATHSIG: Final = 1
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 KEPT_BYTES: Final = 128 << 20
+AWAY_SHARE: Final = 0.1
 MAPPED_FROM_BYTES: Final = 32 << 20  # glibc takes no more
 
 
@@ -67,3 +68,11 @@ def backoff_s(first_s: float, most_s: float, seed: random.Random | None = None) 
     while True:
         yield rng.uniform(0, reach)
         reach = min(reach * 2, most_s)
+
+
+def away_pause_s(away_s: float, first_s: float, most_s: float) -> float:
+    """How long to wait for the next look at something that has been away for so long: a tenth of it, with jitter.
+
+    What was away for five seconds is found within `first_s` of its return, what was away for an hour within `most_s`.
+    """
+    return min(max(first_s, AWAY_SHARE * away_s), max(first_s, most_s)) * random.uniform(0.5, 1.0)

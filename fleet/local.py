@@ -45,6 +45,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
         "snapshot_wait": "1s",
         "reply_wait": "5s",
         "reconnect_max": "1500ms",
+        "away_probe": "100ms",
         "registry_poll": "3s",
         "status_poll": "500ms",
         "rest_lag": "200ms",

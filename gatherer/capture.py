@@ -39,7 +39,9 @@ class Capture:
         self._config = config
         self._journal = JournalWriter(config.journal, lane)
         protocol = config.protocol
-        self._dialing = Dialing(protocol.dials_per_second / lanes, protocol.reconnect_max / 1000)
+        self._dialing = Dialing(
+            protocol.dials_per_second / lanes, protocol.reconnect_max / 1000, protocol.away_probe / 1000
+        )
         times = Times(
             protocol.snapshot_wait / 1000,
             protocol.reply_wait / 1000,

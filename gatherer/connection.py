@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import enum
 import time
 from collections.abc import Callable, Iterable
 from typing import Final
@@ -22,6 +23,14 @@ from gatherer.transport import DialRefused, dial
 
 CONNECTIONS_MAX: Final = 1024
 REDIAL_FIRST_S: Final = 0.25
+
+
+class End(enum.Enum):
+    """How a try ended: nobody there, the key refused, or a session that is over."""
+
+    AWAY = enum.auto()
+    REFUSED = enum.auto()
+    OVER = enum.auto()
 
 
 class Connection:
@@ -90,17 +99,21 @@ class Connection:
             self._session.ask(self._session.conversation.snapshots(sid, tickers, time.monotonic()))
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Until cancelled. How long to wait for an exchange that is away is not decided here: `Dialing` calls."""
         delays = backoff_s(REDIAL_FIRST_S, self._longest_s)
         while True:
             await asyncio.sleep(next(delays))
-            await self._dialing.turn()
-            began = time.monotonic()
-            if await self._once() and time.monotonic() - began > self._times.silence:
+            while True:
+                await self._dialing.turn()
+                began = time.monotonic()
+                end = await self._once()
+                if end is not End.AWAY:
+                    break
+            if end is End.OVER and time.monotonic() - began > self._times.silence:
                 delays = backoff_s(REDIAL_FIRST_S, self._longest_s)
 
-    async def _once(self) -> bool:
-        """Dial, and hold the session until it ends; false if the dial was refused."""
+    async def _once(self) -> End:
+        """Dial, and hold the session until it ends."""
         self._counters.dials += 1
         try:
             # Signed anew for every dial: a stale signature keeps failing.
@@ -110,8 +123,7 @@ class Connection:
             if str(refused) != self._counters.last_error:
                 log.get().warning("dial_refused", connection=self.number, role=self.role, error=str(refused))
             self._counters.last_error = str(refused)
-            self._dialing.refused(refused.status, str(refused))
-            return False
+            return End.AWAY if self._dialing.refused(refused.status, str(refused)) else End.REFUSED
         self._dialing.accepted()
         self._counters.sessions += 1
         conversation = Conversation(self.role, self._times, self._batch)
@@ -130,4 +142,4 @@ class Connection:
             self._batch = conversation.batch  # what error 26 taught is remembered
             self._counters.repairs += conversation.repairs
             self._counters.escalations += conversation.escalations
-        return True
+        return End.OVER

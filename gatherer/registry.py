@@ -20,7 +20,7 @@ from common.errors import ExchangeError, NumberError, StorageError
 from common.exchange.crawl import Crawl, List
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
 from common.numbers import datetime_of_ms, ms_of_datetime
-from common.process import backoff_s
+from common.process import away_pause_s, backoff_s
 from common.set_aside import NOT_FOUND, SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.crew import Crew
@@ -273,12 +273,16 @@ class Registry:
     async def watch_exchange(self) -> None:
         """Ask for the exchange's status: often while connections are down, now and then otherwise.
 
+        Of one that has just become inactive it is asked sooner, so that a short absence costs little.
+
         While it says that it is inactive (maintenance), nobody dials: one line in the log, not one a connection.
         """
         poll_s = self._protocol.status_poll / 1000
-        looks = 0
+        looks, inactive_since_s = 0, 0.0
         while True:
-            await asyncio.sleep(poll_s)
+            away_s = time.monotonic() - inactive_since_s
+            probe_s = min(self._protocol.away_probe / 1000, poll_s)
+            await asyncio.sleep(away_pause_s(away_s, probe_s, poll_s) if self.inactive else poll_s)
             looks += 1
             if not self.inactive and looks % ACTIVE_LOOKS and all(c.up for c in self._crew.connections):
                 continue
@@ -289,6 +293,7 @@ class Registry:
             active = status.get("exchange_active") is not False
             resume = status.get("exchange_estimated_resume_time") or "not told"
             if not active and not self.inactive:
+                inactive_since_s = time.monotonic()
                 log.get().error("exchange_inactive", estimated_resume_time=resume)
             elif active and self.inactive:
                 log.get().info("exchange_active_again")

@@ -2,6 +2,9 @@
 
 Checks `seq` on every numbered frame before anything else looks at it, and brings a broken subscription back in
 the order of how little it disturbs: snapshots on the same sid, a new subscription, a new connection.
+
+A market is held from the answer to its add until its delete is sent; only of what is held are books asked for. What
+comes of a subscription after its end is late, and brings nothing back.
 """
 
 from __future__ import annotations
@@ -29,6 +32,7 @@ QUIET_FIRST_S: Final = 0.5
 QUIET_MOST_S: Final = 8.0
 TOO_MANY_MARKETS: Final = 26
 TOO_MANY_COMMANDS: Final = 27
+SIDS_OVER_MAX: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -72,11 +76,14 @@ Action = Send | Broken | Reconnect
 
 @dataclass
 class _Sid:
+    """A subscription. `tickers` are held; those that are `leaving` were deleted, which is not answered yet."""
+
     sid: int
     channel: str
     next_seq: int | None = None
     numbered_s: float = 0.0
     tickers: dict[str, None] = field(default_factory=dict)
+    leaving: dict[str, None] = field(default_factory=dict)
     rotation: deque[str] = field(default_factory=deque)
     probed_s: float | None = None
     audited_s: float = 0.0
@@ -110,6 +117,7 @@ class Conversation:
         self.rejected: list[str] = []  # the subscription is full: these are for another connection
         self._ids = 0
         self._sids: dict[int, _Sid] = {}
+        self._over: dict[int, None] = {}
         self._asked: dict[int, tuple[str, float, list[str]]] = {}
         self._markets: dict[str, None] = {}
         self._to_add: list[str] = []
@@ -163,7 +171,7 @@ class Conversation:
         wanted = CHANNELS[self.role]
         if self.role == "orderbook" and not self._markets:
             return True
-        if self.rejected:
+        if self.rejected or self._resubscribing:
             return False
         standing = {s.channel for s in self._sids.values()}
         return standing.issuperset(wanted) and not self._wanted and not self._to_add
@@ -173,7 +181,9 @@ class Conversation:
     def frame(self, head: frames.Head, now_s: float) -> list[Action]:
         """One frame, already journalled."""
         actions: list[Action] = []
-        sid = head.sid
+        sid, held = head.sid, None
+        if sid in self._over:
+            return actions
         if sid is not None and head.seq is not None:
             held = self._sids.get(sid)
             if held is None:  # data may come before the `subscribed` that names it
@@ -184,7 +194,8 @@ class Conversation:
             held.numbered_s = now_s
             held.probed_s = None
         if head.type == "orderbook_snapshot":
-            self._wanted.pop(_ticker(head), None)
+            if held is not None and (ticker := _ticker(head)) in held.tickers:
+                self._wanted.pop(ticker, None)
             if not self._wanted and not self._to_add:
                 self._resubscribed = False
         elif head.type in ("subscribed", "ok", "unsubscribed", "error"):
@@ -216,14 +227,13 @@ class Conversation:
         if now_s < self._quiet_till_s:
             return []
         actions += self._continue(now_s)
-        overdue = [t for t, wanted in self._wanted.items() if now_s > wanted.due_s]
-        if overdue:
+        book = self._book()
+        overdue = [t for t, w in self._wanted.items() if now_s > w.due_s and t in book.tickers] if book else []
+        if book is not None and overdue:
             if any(self._wanted[t].tries >= SNAPSHOT_TRIES_MAX for t in overdue):
                 actions += self._resubscribe(now_s)
             else:
-                book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
-                if book is not None:
-                    actions += self._ask_snapshots(book, overdue, now_s)
+                actions += self._ask_snapshots(book, overdue, now_s)
         for held in self._sids.values():
             if held.probed_s is not None and now_s - held.probed_s > self._times.reply_wait:
                 return [Reconnect(f"{held.channel or 'a subscription'} is silent and answers no probe")]
@@ -240,12 +250,15 @@ class Conversation:
         asked = self._asked.get(head.id or 0)
         if head.type == "subscribed":
             subscribed = frames.SUBSCRIBED.decode(head.msg)
+            if asked is None and subscribed.sid in self._over:
+                return []
+            self._over.pop(subscribed.sid, None)
             held = self._sids.setdefault(subscribed.sid, _Sid(subscribed.sid, subscribed.channel))
             held.channel = subscribed.channel
             held.numbered_s = now_s
             self._channels_asked.discard(subscribed.channel)
             if asked:
-                held.tickers.update(dict.fromkeys(asked[2]))
+                self._hold(held, asked[2], now_s)
                 if not self._channels_asked:
                     del self._asked[head.id or 0]
             if subscribed.channel in (frames.ORDERBOOK, frames.TICKER):
@@ -254,35 +267,25 @@ class Conversation:
         if head.type == "ok":
             self._asked.pop(head.id or 0, None)
             self._quiet_s = QUIET_FIRST_S
-            held_ = self._sids.get(head.sid or 0)
+            held_ = self._sids.get(head.sid or 0) or self._book()  # by its id alone, if it has no sid
             if asked and held_:
                 if asked[0] == "delete_markets":
                     for ticker in asked[2]:
-                        held_.tickers.pop(ticker, None)
+                        held_.leaving.pop(ticker, None)
                 else:
-                    held_.tickers.update(dict.fromkeys(asked[2]))
+                    self._hold(held_, asked[2], now_s)
             return self._continue(now_s)
         if head.type == "unsubscribed":
             self._asked.pop(head.id or 0, None)
-            self._sids.pop(head.sid or 0, None)
-            if self._resubscribing:
-                self._resubscribing = False
-                self._to_add = list(self._markets)
-                return self._subscribe(now_s)
-            return []
+            book = self._book()
+            return self._sid_over(head.sid or (book.sid if asked and book else 0), now_s)
         return self._error(head, asked, now_s)
 
     def _error(self, head: frames.Head, asked: tuple[str, float, list[str]] | None, now_s: float) -> list[Action]:
         error = frames.ERROR.decode(head.msg)
         self._asked.pop(head.id or 0, None)
         if error.code in frames.TERMINAL_CODES and head.sid is not None:
-            self._sids.pop(head.sid, None)
-            self._wanted.clear()
-            self._asked.clear()  # whatever was asked of it will not be answered
-            self._channels_asked.clear()
-            self._resubscribing = False
-            self._to_add, self._to_drop = list(self._markets), []
-            return [Broken(head.sid, f"error_{error.code}", 0, head.seq or 0), *self._subscribe(now_s)]
+            return [Broken(head.sid, f"error_{error.code}", 0, head.seq or 0), *self._sid_over(head.sid, now_s)]
         if error.code == TOO_MANY_COMMANDS:
             return self._be_quiet(asked, now_s)
         if error.code == TOO_MANY_MARKETS and asked:
@@ -291,11 +294,40 @@ class Conversation:
             return []
         return [Reconnect(f"error {error.code} to {asked[0]}: {error.msg}")]
 
+    def _sid_over(self, sid: int, now_s: float) -> list[Action]:
+        """A subscription has ended, asked for or not: its channel is subscribed again."""
+        if self._sids.pop(sid, None) is None:
+            return []
+        self._over[sid] = None
+        if len(self._over) > SIDS_OVER_MAX:
+            del self._over[next(iter(self._over))]
+        self._wanted.clear()
+        self._asked.clear()  # whatever was asked of it will not be answered
+        self._channels_asked.clear()
+        self._resubscribing = False
+        self._to_add, self._to_drop = list(self._markets), []
+        return self._subscribe(now_s)
+
+    def _hold(self, held: _Sid, tickers: list[str], now_s: float) -> None:
+        """The exchange has taken them; their books are due from now on."""
+        held.tickers.update(dict.fromkeys(tickers))
+        for ticker in tickers:
+            held.leaving.pop(ticker, None)
+            if (wanted := self._wanted.get(ticker)) is not None:
+                wanted.due_s = now_s + self._times.snapshot_wait * wanted.tries
+
+    def _back(self, tickers: list[str]) -> None:
+        """These were not taken: what is still wanted of them is to be added yet."""
+        for ticker in tickers:
+            self._wanted.pop(ticker, None)
+        self._to_add = list(dict.fromkeys(t for t in (*tickers, *self._to_add) if t in self._markets))
+
+    def _book(self) -> _Sid | None:
+        return next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+
     def _too_many_markets(self, asked: list[str], now_s: float) -> list[Action]:
         """Error 26: half as many, down to one; if not even one is taken the subscription is full."""
-        for ticker in asked:
-            self._wanted.pop(ticker, None)
-        self._to_add = [*asked, *self._to_add]
+        self._back(asked)
         if len(asked) > BATCH_MARKETS_MIN:
             self.batch = max(BATCH_MARKETS_MIN, len(asked) // 2)
             return self._continue(now_s)
@@ -314,12 +346,8 @@ class Conversation:
             if name == "delete_markets":
                 self._to_drop = [*tickers, *self._to_drop]
             elif name in ("subscribe", "add_markets") and self.role == "orderbook":
-                for ticker in tickers:
-                    self._wanted.pop(ticker, None)
-                self._to_add = [*tickers, *self._to_add]
-            elif name == "unsubscribe":
-                self._resubscribing = self._resubscribed = False
-            else:
+                self._back(tickers)
+            elif name != "unsubscribe":  # that is due until it is answered
                 self._channels_asked.clear()
         for wanted in self._wanted.values():
             wanted.due_s += self._quiet_s
@@ -347,13 +375,19 @@ class Conversation:
         if self.role != "orderbook":
             missing = set(CHANNELS[self.role]) - {s.channel for s in self._sids.values()} - self._channels_asked
             return self._subscribe(now_s) if missing else []
-        book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+        book = self._book()
         if book is None:
             self._to_drop = []
             return self._subscribe(now_s)
+        if self._resubscribing:
+            return [self._command("unsubscribe", {"sids": [book.sid]}, now_s, [])]
         if self._to_drop:
-            held = [t for t in self._to_drop if t in book.tickers]
+            held = [t for t in dict.fromkeys(self._to_drop) if t in book.tickers or t in book.leaving]
             tickers, self._to_drop = held[: self.batch], held[self.batch :]
+            for ticker in tickers:
+                book.tickers.pop(ticker, None)
+                book.leaving[ticker] = None
+                self._wanted.pop(ticker, None)
             return [self._update(book, "delete_markets", tickers, now_s)] if tickers else self._continue(now_s)
         if not self._to_add:
             return []
@@ -412,13 +446,14 @@ class Conversation:
 
     def _resubscribe(self, now_s: float) -> list[Action]:
         """Unsubscribe, and subscribe once that is confirmed: sooner, the new subscribe would merge into the old."""
-        book = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
+        book = self._book()
         self.escalations += 1
         if book is None or self._resubscribed:
             return [Reconnect("snapshots did not come after a new subscription")]
         self._resubscribing = self._resubscribed = True
         self._wanted.clear()
-        return [self._command("unsubscribe", {"sids": [book.sid]}, now_s, [])]
+        book.tickers.clear()
+        return self._continue(now_s)
 
     def _want(self, tickers: list[str], now_s: float) -> None:
         for ticker in tickers:

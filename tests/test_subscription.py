@@ -207,6 +207,96 @@ def test_markets_that_are_over_leave_and_late_frames_still_count() -> None:
     assert sent(talk.add(["D"], 1)) == [("add_markets", ["D"])]
 
 
+def asked_for(actions: list[Action]) -> list[str]:
+    """Markets whose books are asked for."""
+    return [ticker for name, tickers in sent(actions) if name == "get_snapshot" for ticker in tickers]
+
+
+def test_nobody_asks_for_the_book_of_a_market_whose_delete_was_sent() -> None:
+    """Rule 16: not the repair of a gap, not a frame that could not be read, not what was wanted before, not a probe,
+    not an audit; nor do late books and answers bring it back, until a new add is answered."""
+    talk = Conversation("orderbook", Times(2, 1000, 10, audit=4), 10)
+    talk.start(["A", "B"], 0.0)
+    talk.frame(head("subscribed", id=1, msg={"channel": "orderbook_delta", "sid": 1}), 0.1)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=1, msg={"market_ticker": "B"}), 0.2)
+    assert sent(talk.remove(["A"], 1)) == [("delete_markets", ["A"])]
+    asked = asked_for(talk.frame(head("orderbook_delta", sid=1, seq=5, msg={}), 1.1))
+    asked += asked_for(talk.snapshots(1, ["A", "B"], 1.2))
+    for second in range(2, 60):
+        asked += asked_for(talk.tick(float(second)))
+        if second == 8:
+            talk.frame(head("orderbook_snapshot", sid=1, seq=6, msg={"market_ticker": "B"}), 8.0)
+        if second == 30:
+            talk.frame(head("orderbook_snapshot", sid=1, seq=7, msg={"market_ticker": "A"}), 30.0)
+            talk.frame(head("ok", id=2, sid=1, seq=8), 30.0)
+    assert set(asked) == {"B"}
+    (add,) = talk.add(["A"], 60)
+    assert isinstance(add, Send)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=9, msg={"market_ticker": "A"}), 60.1)
+    assert not talk.healthy, "a book before the answer is not that of a market that is held"
+    talk.frame(head("ok", id=2, sid=1, seq=10), 60.2)
+    assert not asked_for(talk.snapshots(1, ["A"], 60.3)), "nor does a late answer to another command"
+    talk.frame(head("ok", id=add.command["id"], sid=1, seq=11), 60.4)
+    assert "A" in asked_for(talk.tick(62.5))
+
+
+def test_an_answer_without_a_number_is_matched_by_its_id() -> None:
+    """Rule 16: adds and deletes take effect, and what is due next is said."""
+    talk = subscribed(["A"])
+    assert sent(talk.add(["B"], 1)) == [("add_markets", ["B"])]
+    assert not talk.remove(["A"], 1)
+    assert sent(talk.frame(head("ok", id=2), 1)) == [("delete_markets", ["A"])]
+    assert asked_for(talk.snapshots(1, ["A", "B"], 1)) == ["B"]
+    talk.frame(head("ok", id=3), 1)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=2, msg={"market_ticker": "B"}), 1)
+    assert talk.healthy
+
+
+def test_a_delete_that_was_too_much_for_the_exchange_is_repeated() -> None:
+    """Error 27: the market is not held in between, and leaves in the end. Of an add what is still wanted is said."""
+    talk = subscribed(["A", "B"], idle_probe=1000)
+    talk.remove(["A"], 1.0)
+    assert not talk.frame(head("error", id=2, sid=1, seq=3, msg={"code": 27, "msg": "slow"}), 1.0)
+    assert not talk.snapshots(1, ["A"], 1.1)
+    assert sent(talk.tick(1.6)) == [("delete_markets", ["A"])]
+    assert not talk.frame(head("ok", id=3, sid=1, seq=4), 1.7)
+    assert sent(talk.add(["C", "D"], 2.0)) == [("add_markets", ["C", "D"])]
+    talk.remove(["C"], 2.0)
+    talk.frame(head("error", id=4, sid=1, seq=5, msg={"code": 27, "msg": "slow"}), 2.0)
+    assert sent(talk.tick(3.6)) == [("add_markets", ["D"])]
+
+
+def test_an_unsubscribe_that_was_too_much_for_the_exchange_is_repeated() -> None:
+    """Until then the connection is not whole, and no book is asked for."""
+    talk = subscribed(["A"], idle_probe=1000)
+    talk.frame(head("orderbook_delta", sid=1, seq=3, msg={}), 1.0)
+    said = [action for second in range(2, 40) for action in talk.tick(float(second))]
+    (last,) = (a for a in said if isinstance(a, Send) and a.command["cmd"] == "unsubscribe")
+    talk.frame(head("error", id=last.command["id"], sid=1, seq=4, msg={"code": 27, "msg": "slow"}), 40.0)
+    assert not talk.healthy and not talk.snapshots(1, ["A"], 40.1)
+    assert sent(talk.tick(41.0)) == [("unsubscribe", [1])]
+    assert sent(talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=5), 41.1)) == [("subscribe", ["A"])]
+
+
+def test_late_frames_of_a_subscription_that_is_over_bring_nothing_back() -> None:
+    """Neither its numbers nor its end are looked at; the next one is another sid, or the same that was given again."""
+    for type_, msg in (("error", {"code": 25}), ("unsubscribed", {})):
+        talk = subscribed(["A"])
+        assert ("subscribe", ["A"]) in sent(talk.frame(head(type_, sid=1, seq=2, msg=msg), 1))
+        for late in (
+            head("orderbook_delta", sid=1, seq=9, msg={}),
+            head("orderbook_snapshot", sid=1, seq=11, msg={"market_ticker": "A"}),
+            head("error", sid=1, seq=12, msg={"code": 25}),
+            head("ok", id=2, sid=1, seq=13),
+            head("subscribed", id=1, msg={"channel": "orderbook_delta", "sid": 1}),
+        ):
+            assert not talk.frame(late, 1.1)
+        assert not talk.healthy and talk.due_change()[1] == 0
+        talk.frame(head("subscribed", id=2, msg={"channel": "orderbook_delta", "sid": 1}), 1.2)
+        assert not talk.frame(head("orderbook_snapshot", sid=1, seq=1, msg={"market_ticker": "A"}), 1.3)
+        assert talk.healthy
+
+
 def test_too_many_commands_are_said_again_later_and_later() -> None:
     """Error 27: quiet for a while, nothing is forgotten, the wait doubles while it comes back."""
     talk = subscribed(["A"], idle_probe=1000)

@@ -140,6 +140,7 @@ class Protocol(Section):
     snapshot_wait: DurationMs = 2 * SECOND
     reply_wait: DurationMs = 10 * SECOND
     reconnect_max: DurationMs = 30 * SECOND
+    away_probe: DurationMs = SECOND
     registry_poll: DurationMs = MINUTE
     subscribe_batch: int = Field(default=500, ge=1, le=10_000)
     dials_per_second: int = Field(default=20, ge=1, le=1000)

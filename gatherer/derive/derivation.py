@@ -6,24 +6,23 @@ the same rows. It never waits, asks no clock and touches no database.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
 from common.errors import NumberError
 from common.exchange import frames
-from gatherer.derive import books, horizon, levels, messages, rest_books, rows
+from gatherer.derive import books, holding, horizon, levels, messages, rest_books, rows
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import Poison, named_market
 from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
 from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 
-ORDINAL_MAX: Final = 8190  # what the merge packs; more changes of one market in one millisecond are quarantined
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
-COMMANDS_REMEMBERED: Final = 10_000
-DELETED_REMEMBERED: Final = 10_000
+STRAYS_MAX: Final = 10_000
 
 
 class Derivation:
@@ -117,26 +116,12 @@ class Derivation:
     # -- commands ----------------------------------------------------------------------------------------------
 
     def _command(self, session: SessionState, record: Record) -> None:
+        """Coverage ends when the command is sent that takes a market away; rows still count until the `ok`."""
         command = frames.COMMAND.decode(record.payload)
-        session.sent_us[command.id] = record.wall_us
-        if len(session.sent_us) > COMMANDS_REMEMBERED:
-            del session.sent_us[next(iter(session.sent_us))]
-        params = command.params
-        sids = params.sids or ([params.sid] if params.sid is not None else [])
-        if params.action == "delete_markets":
-            # Coverage ends when the command is sent; rows still count until the `ok`.
-            for sid in sids:
-                slice_ = session.slices.get(sid)
-                for ticker in params.market_tickers if slice_ else ():
-                    run = slice_.runs.get(ticker) if slice_ else None
-                    if slice_ and run and run.claiming:
-                        self._end_run(slice_, run, "deleted")
-            session.deleting[command.id] = params.market_tickers
-        elif params.action == "add_markets" or command.cmd == "subscribe":
-            for sid, gone in session.deleted.items():
-                if not sids or sid in sids:
-                    for ticker in params.market_tickers:
-                        gone.pop(ticker, None)
+        reason = "deleted" if command.params.action == holding.DELETE else "unsubscribed"
+        for slice_, run in holding.sent(session, command, record.wall_us):
+            if run.claiming:
+                self._end_run(slice_, run, reason)
 
     # -- frames ------------------------------------------------------------------------------------------------
 
@@ -157,17 +142,33 @@ class Derivation:
         if slice_ is None:
             slice_ = self._open_slice(session, record, head, ())
         elif head.seq != slice_.next_seq:
-            reason = "gap" if head.seq > slice_.next_seq else "repeat_or_decrease"
-            self._break(session, head.sid, reason, slice_.next_seq, head.seq, record.wall_us)
-            held = [run.ticker for run in slice_.runs.values() if run.claiming]
-            self._end_slice(session, slice_, reason)
-            slice_ = self._open_slice(session, record, head, held)
+            slice_ = self._broken(session, slice_, record, head)
         slice_.next_seq = head.seq + 1
         if not slice_.channel:
             self._name_channel(session, slice_, record, head)
+        asked = session.asked.get(head.id) if head.id is not None else None
         exchange_ms = self.content(session, slice_, record, head)
-        if head.sid in session.slices:
-            horizon.advance(self.out, self.bounds, session, slice_, record.wall_us, head, exchange_ms)
+        if session.slices.get(head.sid) is slice_:
+            sent_us = asked.sent_us if asked is not None and session.clock_proven else None
+            horizon.advance(self.out, self.bounds, slice_, record.wall_us, head, exchange_ms, sent_us)
+
+    def _broken(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> Slice:
+        """A number that is not due: the slice ends, and another begins.
+
+        After a gap the sid still holds its markets, and their runs begin with this frame. A lower number (rule 17) is
+        a repeat, or another stream that numbers from the beginning: which of them cannot be known for certain, and
+        neither goes on where the slice ended. So no market claims anything before a book of its own.
+        """
+        assert head.seq is not None
+        begins_again = head.seq < slice_.next_seq
+        reason = "repeat_or_decrease" if begins_again else "gap"
+        self._break(session, slice_.sid, reason, slice_.next_seq, head.seq, record.wall_us)
+        held = [run for run in slice_.runs.values() if run.claiming]
+        self._end_slice(session, slice_, reason)
+        if begins_again and slice_.channel == frames.ORDERBOOK:
+            holding.begin_again(session, slice_.sid, held)
+            held = []
+        return self._open_slice(session, record, head, held)
 
     def content(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
         """What a numbered frame says, its number apart; returns its exchange time, or -1 if it has none."""
@@ -194,19 +195,11 @@ class Derivation:
         elif head.type in frames.LIFECYCLE_TYPES:
             self.out.lifecycle.append(messages.lifecycle(head, record))
         elif head.type == "ok":
-            for ticker in session.deleting.pop(head.id or 0, ()):
-                slice_.runs.pop(ticker, None)
-                gone = session.deleted.setdefault(slice_.sid, {})
-                gone[ticker] = True
-                if len(gone) > DELETED_REMEMBERED:  # late frames come within seconds
-                    del gone[next(iter(gone))]
+            holding.answered(session, head, slice_.sid)
         elif head.type == "unsubscribed":
-            self._end_slice(session, slice_, "unsubscribed")
+            self._sid_over(session, slice_.sid, "unsubscribed")
         elif head.type == "error":
-            error = messages.decode(frames.ERROR, head)
-            self._break(session, slice_.sid, f"error_{error.code}", 0, head.seq or 0, record.wall_us)
-            if error.code in frames.TERMINAL_CODES:
-                self._end_slice(session, slice_, f"error_{error.code}")
+            self._error(session, slice_.sid, record, head)
         else:
             raise Poison("unknown_type", named_market(head))
         return -1
@@ -216,13 +209,19 @@ class Derivation:
             if self._refused is not None:
                 raise Poison(self._refused, None)
             if head.type == "subscribed":
-                subscribed = messages.decode(frames.SUBSCRIBED, head)
-                session.channels[subscribed.sid] = subscribed.channel
+                self._subscribed(session, head)
+            elif head.type == "ok":
+                holding.answered(session, head, head.sid or 0)
+            elif head.type == "unsubscribed":
+                asked = session.asked.pop(head.id, None) if head.id is not None else None
+                self._sid_over(session, head.sid or (asked.sid if asked else 0), "unsubscribed")
+            elif head.type == "error":
+                self._error(session, head.sid or 0, record, head)
             elif head.type == "ticker":
                 self.out.tickers.append(messages.ticker(head, record))
             elif head.type in frames.LIFECYCLE_TYPES:
                 self.out.lifecycle.append(messages.lifecycle(head, record))
-            elif head.type not in ("ok", "error", "unsubscribed"):
+            else:
                 reason = "unnumbered" if head.type.startswith("orderbook_") or head.type == "trade" else "unknown_type"
                 raise Poison(reason, None)
         except Poison as poison:
@@ -231,6 +230,34 @@ class Derivation:
                 self.out.delta_frames_quarantined += 1
             self._quarantine(record, head, poison.reason)
 
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def _subscribed(self, session: SessionState, head: frames.Head) -> None:
+        subscribed = messages.decode(frames.SUBSCRIBED, head)
+        if holding.answered(session, head, subscribed.sid) and subscribed.sid in session.over:
+            session.over.remove(subscribed.sid)  # the number is given again: late frames of the former one end here
+            if (late := session.slices.get(subscribed.sid)) is not None:
+                self._end_slice(session, late, "subscribed")
+        if subscribed.sid not in session.over:
+            session.channels[subscribed.sid] = subscribed.channel
+
+    def _error(self, session: SessionState, sid: int, record: Record, head: frames.Head) -> None:
+        if head.id is not None:
+            session.asked.pop(head.id, None)
+        error = messages.decode(frames.ERROR, head)
+        if head.seq is not None or (sid and error.code in frames.TERMINAL_CODES):
+            self._break(session, sid, f"error_{error.code}", 0, head.seq or 0, record.wall_us)
+        if error.code in frames.TERMINAL_CODES:
+            self._sid_over(session, sid, f"error_{error.code}")
+
+    def _sid_over(self, session: SessionState, sid: int, reason: str) -> None:
+        """The subscription ended. Late frames of it open a slice that claims nothing."""
+        slice_ = session.slices.get(sid)
+        if slice_ is not None:
+            self._end_slice(session, slice_, reason)
+        if sid:
+            holding.sid_over(session, sid)
+
     # -- order-book changes ------------------------------------------------------------------------------------
 
     def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
@@ -238,7 +265,7 @@ class Derivation:
         ticker, at = change.ticker, change.at_ms
         run = slice_.runs.get(ticker)
         if run is None:
-            run = self._open_run(session, slice_, ticker, record, head, claiming=False)
+            run = self._stray(session, slice_, ticker, record, head)
         if at < run.last_ms:
             run = self._step_back(session, slice_, run, at, record, head)
         if at < slice_.horizon_ms:
@@ -249,8 +276,6 @@ class Derivation:
             if at != run.last_ms:
                 books.group_begins(self.out, run, at)
             ordinal = run.count
-            if ordinal > ORDINAL_MAX:
-                raise Poison("delta: too many in one millisecond", ticker)
             run.count += 1
         else:
             ordinal = UNKNOWN_ORDINAL
@@ -267,10 +292,6 @@ class Derivation:
                 self.out.alarm("level_negative")
             if run.watched is not None:
                 rest_books.changed(self.out, run, key, change.delta)
-        elif run.claiming:
-            if run.net is None:
-                run.net = {}
-            levels.add(run.net, key, change.delta)
 
         self.out.deltas.append(
             ticker,
@@ -289,26 +310,53 @@ class Derivation:
     def _step_back(
         self, session: SessionState, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head
     ) -> Run:
-        """Rule 9b: exchange time ran backwards inside a market. What lies between is a gap for all copies."""
+        """Rule 9b: exchange time ran backwards inside a market. What lies between is a gap for all copies.
+
+        What is late or a repeat is no step of the exchange's; it is the head of a run of its own all the same.
+        """
+        if run.ticker in slice_.strays:
+            self._drop(slice_, run.ticker)
+            return self._stray(session, slice_, run.ticker, record, head)
         self.out.alarm("step_back")
         self._event(run, "retracts", at, run.last_ms + 1, "step_back")
-        floor, book = run.last_ms + 1, run.book
+        holding.stepped_back(self.state, run, record.wall_us // 1000)
         claiming = run.claiming
         self._end_run(slice_, run, "step_back")
-        new = self._open_run(session, slice_, run.ticker, record, head, claiming=claiming, floor_ms=floor)
-        new.book, new.book_seq, new.book_us = book, run.book_seq, run.book_us
+        new = self._open_run(session, slice_, run.ticker, record, head, claiming=claiming)
+        new.book, new.book_from_ms, new.book_seq, new.book_us = run.book, run.book_from_ms, run.book_seq, run.book_us
         return new
+
+    def _stray(self, session: SessionState, slice_: Slice, ticker: str, record: Record, head: frames.Head) -> Run:
+        """A change of a market that is not held, or whose book has not come: a run that claims nothing."""
+        run = self._open_run(session, slice_, ticker, record, head, claiming=False)
+        slice_.strays[ticker] = True
+        if len(slice_.strays) > STRAYS_MAX:
+            self._drop(slice_, next(iter(slice_.strays)))
+        if session.unread and slice_.sid not in session.over:
+            self._request(session, slice_, [ticker])
+        return run
+
+    @staticmethod
+    def _drop(slice_: Slice, ticker: str) -> None:
+        """A run that claims nothing does not go on; the market's next change begins another."""
+        slice_.strays.pop(ticker, None)
+        slice_.runs.pop(ticker, None)
 
     # -- snapshots ---------------------------------------------------------------------------------------------
 
     def _snapshot(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
         ticker, book = messages.snapshot(head)
-        if ticker in session.deleted.get(slice_.sid, ()):
-            return  # no snapshot opens a run after a delete until a new add
-        run = slice_.runs.get(ticker)
-        if run is None or (not run.claiming and run.floor_ms == NEVER):
-            run = self._open_run(session, slice_, ticker, record, head, claiming=True)
-        books.take(self.out, slice_, run, book, head, self._taken_us(record, head))
+        run, from_ms = slice_.runs.get(ticker), 0
+        if run is None or not run.claiming:
+            floor_ms = holding.begins(session, slice_.sid, ticker, head.id)
+            holding.snapshot_came(session, head.id)
+            if floor_ms is None:
+                return
+            run = self._open_run(session, slice_, ticker, record, head, claiming=True, floor_ms=floor_ms)
+        else:
+            holding.snapshot_came(session, head.id)
+            from_ms = self._start_moment(session, record, head)
+        books.take(self.out, slice_, run, book, head, self._taken_us(record, head), from_ms)
         if run.watched is not None:
             rest_books.replaced(self.out, run)
 
@@ -338,19 +386,18 @@ class Derivation:
 
     # -- slices and runs ---------------------------------------------------------------------------------------
 
-    def _open_slice(
-        self, session: SessionState, record: Record, head: frames.Head, held: list[str] | tuple[str, ...]
-    ) -> Slice:
+    def _open_slice(self, session: SessionState, record: Record, head: frames.Head, held: Iterable[Run]) -> Slice:
+        """A slice that begins at this frame. `held`: runs of the one before it whose markets are held all the same."""
         assert head.sid is not None and head.seq is not None
-        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq, runs={}, awaiting_first=[], awaiting_place=[])
+        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq)
         session.slices[head.sid] = slice_
         self._name_channel(session, slice_, record, head)
         self.out.slices.append(
             rows.SliceRow(slice_.slice, session.session, head.sid, slice_.channel, head.seq, record.wall_us)
         )
-        for ticker in held:
-            if ticker not in slice_.runs:
-                self._open_run(session, slice_, ticker, record, head, claiming=True)
+        for run in held:
+            if run.ticker not in slice_.runs:
+                self._open_run(session, slice_, run.ticker, record, head, claiming=True, after=run)
         return slice_
 
     def _name_channel(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
@@ -363,7 +410,7 @@ class Derivation:
                 channel = head.type
         slice_.channel = channel
         if channel and channel != frames.ORDERBOOK and ALL_MARKETS not in slice_.runs:
-            self._open_run(session, slice_, ALL_MARKETS, record, head, claiming=True)
+            self._open_run(session, slice_, ALL_MARKETS, record, head, claiming=slice_.sid not in session.over)
 
     def _open_run(
         self,
@@ -375,14 +422,23 @@ class Derivation:
         *,
         claiming: bool,
         floor_ms: int = 0,
+        after: Run | None = None,
     ) -> Run:
-        """A run that begins at this frame; without `claiming`, a delta outside any run gets one that claims nothing."""
-        if claiming:
-            start = max(self._start_moment(session, record, head), floor_ms)
-        else:
-            start, floor_ms = NEVER, NEVER
+        """A run that begins at this frame; without `claiming`, one of a delta outside any run, which claims nothing.
+
+        `after`: the market's run before it, if the numbering went on. What that has seen lies below this one's floor
+        (rule 19), and times below it are a step back.
+        """
+        floor_ms = max(floor_ms, self.state.floors.get(ticker, 0))
+        before = after or slice_.runs.get(ticker)
+        if before is not None:
+            floor_ms = max(floor_ms, before.next_floor_ms)
+        start = max(self._start_moment(session, record, head), floor_ms) if claiming else NEVER
         run = Run(self.state.next_number(), ticker, start, floor_ms, claiming=claiming)
+        if after is not None:
+            run.last_ms = after.last_ms
         slice_.runs[ticker] = run
+        slice_.strays.pop(ticker, None)
         if claiming and head.sending_ts_ms is None and ticker != ALL_MARKETS:
             slice_.awaiting_first.append(ticker)
         self.out.runs.append(rows.RunRow(run.run, slice_.slice, ticker, head.seq or 0, start))
@@ -407,7 +463,6 @@ class Derivation:
             self._end_run(slice_, run, reason)
         self.out.horizons.append(rows.HorizonRow(slice_.slice, slice_.horizon_ms, True, reason))
         session.slices.pop(slice_.sid, None)
-        session.deleting.clear()
 
     def _end_session(self, session: SessionState, reason: str, at_us: int) -> None:
         for slice_ in list(session.slices.values()):
@@ -426,15 +481,26 @@ class Derivation:
             return
         named = ALL_MARKETS if slice_.channel == frames.TRADE else poison.ticker
         tickers = [named] if named is not None else list(slice_.runs)
-        hit = []
+        awaiting = session.awaiting.get(slice_.sid, {})
+        hit = [named] if named in awaiting else []
         for ticker in tickers:
             run = slice_.runs.get(ticker)
             if run is not None and run.claiming:
                 self._end_run(slice_, run, "quarantined")
-                self._open_run(session, slice_, ticker, record, head, claiming=True, floor_ms=max(run.last_ms, 0))
+                self._open_run(session, slice_, ticker, record, head, claiming=True, after=run)
                 hit.append(ticker)
+            else:
+                self._drop(slice_, ticker)  # also what was deleted, and knew its ordinals until the `ok`
         if slice_.channel == frames.ORDERBOOK and hit:
-            self.out.requests.append(rows.SnapshotRequest(session.session, slice_.sid, hit))
+            self._request(session, slice_, hit)
+
+    def _request(self, session: SessionState, slice_: Slice, tickers: list[str]) -> None:
+        """Ask for books: one request for all of a subscription that follow one another."""
+        last = self.out.requests[-1] if self.out.requests else None
+        if last is not None and (last.session, last.sid) == (session.session, slice_.sid):
+            last.tickers.extend(tickers)
+        else:
+            self.out.requests.append(rows.SnapshotRequest(session.session, slice_.sid, tickers))
 
     def _quarantine(self, record: Record, head: frames.Head | None, reason: str) -> None:
         sid = (head.sid if head else None) or 0

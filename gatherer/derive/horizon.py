@@ -15,7 +15,7 @@ import numpy.typing as npt
 from common.exchange import frames
 from gatherer.derive import books, rest_books
 from gatherer.derive.rows import Rows, RunEvent
-from gatherer.derive.state import NEVER, SessionState, Slice
+from gatherer.derive.state import NEVER, Slice
 
 ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 Array = npt.NDArray[Any]
@@ -32,9 +32,18 @@ class BoundsMs:
 
 
 def advance(
-    out: Rows, bounds: BoundsMs, session: SessionState, slice_: Slice, wall_us: int, head: frames.Head, exchange_ms: int
+    out: Rows,
+    bounds: BoundsMs,
+    slice_: Slice,
+    wall_us: int,
+    head: frames.Head,
+    exchange_ms: int,
+    sent_us: int | None,
 ) -> None:
-    """One frame, received at `wall_us`; `exchange_ms` is -1 if it has no exchange time."""
+    """One frame, received at `wall_us`; `exchange_ms` is -1 if it has no exchange time.
+
+    `sent_us`: when the command was sent that it answers, by a clock that is proven.
+    """
     received_ms = wall_us // 1000
     if exchange_ms >= 0:
         _measure(out, bounds, slice_, received_ms, head.sending_ts_ms, exchange_ms)
@@ -54,8 +63,7 @@ def advance(
         proven = min(head.sending_ts_ms, received_ms + bounds.clock) - bounds.sender - bounds.lag
     else:
         proven = slice_.max_exchange_ms - bounds.disorder
-        sent_us = session.sent_us.get(head.id) if head.id is not None else None
-        if sent_us is not None and session.clock_proven:
+        if sent_us is not None:
             proven = max(proven, sent_us // 1000 - bounds.clock - bounds.lag)
     reached(out, slice_, proven)
 

@@ -35,16 +35,6 @@ def add(book: Book, key: int, delta: int) -> int:
     return size
 
 
-def minus(book: Book, net: Book, net_before: Book) -> Book:
-    """`book` less the changes that came after `net_before` and are in `net`: the book as it was then."""
-    result = dict(book)
-    for key, size in net.items():
-        add(result, key, -size)
-    for key, size in net_before.items():
-        add(result, key, size)
-    return result
-
-
 def flat(book: Book, side: int) -> list[int]:
     """Price, size, price, size ... of one side, best (highest) bid first."""
     keys = sorted((key for key in book if key & 1 == side), reverse=True)

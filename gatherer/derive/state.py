@@ -37,10 +37,10 @@ class Watched(msgspec.Struct):
 class Run(msgspec.Struct):
     """One market's part of a slice.
 
-    `cover_from_ms`: from here on the run provably holds everything, and ordinals are known. `floor_ms`: it may
-    never claim less (a step back of exchange time). `last_ms`, `count`: the present group and how many deltas it
-    has had. `book` is the folded book, or None while unknown; then `net` is the sum of changes since the run
-    began, and `net_at_base` that sum at `base_ms`, the first group with known ordinals.
+    `cover_from_ms`: from here on the run provably holds everything, and ordinals are known. `floor_ms`: it may never
+    claim less: what a run before it has seen of the market lies below. `last_ms`, `count`: the present group and how
+    many deltas it has had. `book` is the folded book, or None while unknown; it is the market's from `book_from_ms` on,
+    and nobody knows of before.
     """
 
     run: int
@@ -52,13 +52,16 @@ class Run(msgspec.Struct):
     known: bool = False
     claiming: bool = True
     book: Book | None = None
+    book_from_ms: int = 0
     placed: bool = False
-    net: Book | None = None
-    net_at_base: Book | None = None
-    base_ms: int = -1
     book_seq: int = 0
     book_us: int = 0
     watched: Watched | None = None
+
+    @property
+    def next_floor_ms(self) -> int:
+        """The least that a run after this one may claim."""
+        return max(self.floor_ms, self.last_ms + 1)
 
 
 class Slice(msgspec.Struct):
@@ -76,28 +79,52 @@ class Slice(msgspec.Struct):
     sender_ms: int = 0  # the most that the sending time was behind the exchange time
     runs: dict[str, Run] = {}
     awaiting_first: list[str] = []  # runs that may claim by the first exchange time after their start
-    awaiting_place: list[str] = []  # runs whose book has no place yet
+    awaiting_place: dict[str, bool] = {}  # runs whose book has no place yet, the latest last
     awaiting_rest: list[str] = []  # runs whose REST book is here and has not been met
+    strays: dict[str, bool] = {}  # runs of changes of markets that are not held, the latest last
+
+
+class Asked(msgspec.Struct):
+    """A command whose answer is awaited: `left` frames. `tickers`: the markets of which it changes something."""
+
+    action: str
+    sid: int
+    sent_us: int
+    left: int = 1
+    tickers: list[str] = []
 
 
 class SessionState(msgspec.Struct):
-    """One connection: its slices by sid, and the commands that explain what its frames mean."""
+    """One connection: its slices by sid, and what its commands and their answers say of its markets.
+
+    A market is held if its run claims, or if it is `awaiting` its book (by sid; with the floor of its run): nothing is
+    kept of one that is not. `told`: commands say what is held; a journal of frames alone has none. `over`: sids that
+    ended.
+    """
 
     session: int
     role: str
     clock_proven: bool = False
     channels: dict[int, str] = {}
     slices: dict[int, Slice] = {}
-    sent_us: dict[int, int] = {}
-    deleting: dict[int, list[str]] = {}
-    deleted: dict[int, dict[str, bool]] = {}  # by sid, the latest last
+    asked: dict[int, Asked] = {}
+    awaiting: dict[int, dict[str, int]] = {}
+    over: list[int] = []
+    told: bool = False
+
+    @property
+    def unread(self) -> bool:
+        """Whether its beginning was not read: what it holds is not known."""
+        return not self.role
 
 
 class State(msgspec.Struct):
-    """Everything: sessions, and the counter that numbers runs and slices."""
+    """Everything: sessions, the counter that numbers runs and slices, and of markets whose exchange time stepped back
+    the least time that a new run may claim."""
 
     counter: int
     sessions: dict[int, SessionState] = {}
+    floors: dict[str, int] = {}
 
     def next_number(self) -> int:
         """A number for a run or a slice, unique in the lane, the same at every reading of the journal."""

@@ -23,7 +23,7 @@ from gatherer.derive import horizon, messages
 from gatherer.derive.columns import Columns
 from gatherer.derive.decoder import NONE
 from gatherer.derive.deltas import COLUMNS
-from gatherer.derive.derivation import ORDINAL_MAX, Derivation
+from gatherer.derive.derivation import Derivation
 from gatherer.derive.state import Book, Run, SessionState, Slice
 from gatherer.journal.format import Block, Record, flat
 
@@ -83,10 +83,6 @@ def _columns(derivation: Derivation, columns: Columns) -> None:
     sessions = (_Session(derivation, columns, index) for index in _by(columns.session))
     calm = [session for session in sessions if session.calm]
     steady = _Steady(columns, calm)
-    if steady.ordinal.max(initial=0) > ORDINAL_MAX:
-        for number in range(columns.count):
-            derivation.apply(columns.record(number))
-        return
     before = np.zeros(columns.count, np.int64)  # the horizon that each frame of a calm session finds
     for session in calm:
         session.horizons(derivation, columns, before)
@@ -151,11 +147,17 @@ class _Session:
             if ticker is None or not messages.possible_ticker(ticker):
                 return False
             self.hit.add(ticker)
-        elif head.type != "ok" or head.id in self.state.deleting:
+        elif head.type != "ok" or self._changes_markets(head.id):
             return False
         self.heads[number] = head
         columns.seq[number], columns.sending_ms[number] = head.seq, head.sending_ts_ms
         return True
+
+    def _changes_markets(self, id_: int | None) -> bool:
+        """Whether an answer to this command changes what is held."""
+        assert self.state is not None
+        asked = self.state.asked.get(id_) if id_ is not None else None
+        return asked is not None and bool(asked.tickers)
 
     def horizons(self, derivation: Derivation, columns: Columns, before: Array) -> None:
         """Fill in the horizon that each frame finds, and measure the bounds."""
@@ -288,7 +290,8 @@ def _fold(books: list[Book], book: Array, level: Array, delta: Array) -> int:
 
 
 def _may_be_steady(run: Run) -> bool:
-    return run.claiming and run.book is not None and run.watched is None
+    placed = run.placed or not run.known  # else the next group places it, known or not
+    return run.claiming and run.book is not None and run.watched is None and placed
 
 
 def _one_by_one(

@@ -1,0 +1,151 @@
+"""Which markets a subscription holds (rule 16), as commands and their answers show it.
+
+A market is held from the answer to the command that added it until a command that deletes it, or that ends its
+subscription, is sent. It is not held because a frame of it comes: late frames, answers to older commands and repairs
+say nothing of that. Only what is held is remembered, so that a market which is over leaves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from common.exchange import frames
+from gatherer.derive.messages import PAST_MS_MAX
+from gatherer.derive.state import Asked, Run, SessionState, Slice, State
+
+ASKED_MAX: Final = 10_000
+FLOORS_MAX: Final = 100_000
+SIDS_OVER_MAX: Final = 1000
+SUBSCRIBE: Final = "subscribe"
+UNSUBSCRIBE: Final = "unsubscribe"
+ADD: Final = "add_markets"
+DELETE: Final = "delete_markets"
+SNAPSHOT: Final = "get_snapshot"
+
+
+def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[tuple[Slice, Run]]:
+    """A command is on its way; returns the runs whose markets are not held from now on."""
+    params = command.params
+    sids = params.sids or ([params.sid] if params.sid is not None else [])
+    asked = Asked(params.action or command.cmd, sids[0] if sids else 0, wall_us)
+    session.asked[command.id] = asked
+    if len(session.asked) > ASKED_MAX:
+        del session.asked[next(iter(session.asked))]
+    ended: list[tuple[Slice, Run]] = []
+    if asked.action in (SUBSCRIBE, ADD):
+        asked.tickers = params.market_tickers
+        session.told = session.told or bool(asked.tickers)
+    elif asked.action == SNAPSHOT:
+        asked.left = len(params.market_tickers)
+        asked.tickers = params.market_tickers if session.unread else []
+    elif asked.action == DELETE:
+        session.told = True
+        _forget_asked(session, set(params.market_tickers))
+        asked.tickers = params.market_tickers
+        for sid in sids:
+            ended += _release(session, sid, params.market_tickers)
+    elif asked.action == UNSUBSCRIBE:
+        session.told = True
+        _forget_asked(session, None)
+        for sid in sids:
+            ended += _release(session, sid, None)
+    return ended
+
+
+def answered(session: SessionState, head: frames.Head, sid: int) -> bool:
+    """An `ok` or a `subscribed`, matched by its id alone if it has no number; whether it answers a command."""
+    asked = session.asked.pop(head.id, None) if head.id is not None else None
+    if asked is None:
+        return False
+    sid = sid or asked.sid
+    slice_ = session.slices.get(sid)
+    runs = slice_.runs if slice_ is not None else {}
+    if asked.action == DELETE:
+        for ticker in asked.tickers:
+            if (run := runs.get(ticker)) is not None and not run.claiming:
+                del runs[ticker]
+    elif asked.action in (SUBSCRIBE, ADD) and sid and (head.type == "subscribed" or sid not in session.over):
+        awaiting = session.awaiting.setdefault(sid, {})
+        for ticker in asked.tickers:
+            if (run := runs.get(ticker)) is None or not run.claiming:
+                awaiting[ticker] = 0
+    return True
+
+
+def snapshot_came(session: SessionState, id_: int | None) -> None:
+    """One book of those that a `get_snapshot` asked for."""
+    asked = session.asked.get(id_) if id_ is not None else None
+    if asked is not None and asked.action == SNAPSHOT:
+        asked.left -= 1
+        if asked.left <= 0:
+            del session.asked[id_ or 0]
+
+
+def begins(session: SessionState, sid: int, ticker: str, id_: int | None) -> int | None:
+    """The floor of the run that a snapshot begins; None if its market is not held."""
+    if sid in session.over:
+        return None
+    awaiting = session.awaiting.get(sid)
+    if awaiting is not None and ticker in awaiting:
+        return awaiting.pop(ticker)
+    if session.unread:
+        # What was said before is not known. Books are only asked for of markets that are held, and a delete that was
+        # sent since has taken its markets out of the question.
+        asked = session.asked.get(id_) if id_ is not None else None
+        held = asked is not None and asked.action == SNAPSHOT and ticker in asked.tickers
+    else:
+        held = not session.told
+    return 0 if held else None
+
+
+def begin_again(session: SessionState, sid: int, runs: Iterable[Run]) -> None:
+    """The numbers began again: each market that was held waits for a book of its own."""
+    awaiting = session.awaiting.setdefault(sid, {})
+    awaiting.update((run.ticker, run.next_floor_ms) for run in runs)
+
+
+def sid_over(session: SessionState, sid: int) -> None:
+    """The subscription ended: what comes of it yet is late, and what was asked of it is not answered."""
+    if sid not in session.over:
+        session.over.append(sid)
+    del session.over[:-SIDS_OVER_MAX]
+    session.channels.pop(sid, None)
+    session.awaiting.pop(sid, None)
+    for id_ in [id_ for id_, asked in session.asked.items() if asked.sid == sid]:
+        del session.asked[id_]
+
+
+def stepped_back(state: State, run: Run, present_ms: int) -> None:
+    """A market's exchange time stepped back: no run of the lane that begins from now on may claim what was passed.
+
+    This is known until no change can have such a time any more.
+    """
+    state.floors.pop(run.ticker, None)
+    state.floors[run.ticker] = run.next_floor_ms
+    while state.floors:
+        oldest = next(iter(state.floors))
+        if len(state.floors) <= FLOORS_MAX and state.floors[oldest] >= present_ms - PAST_MS_MAX:
+            return
+        del state.floors[oldest]
+
+
+def _release(session: SessionState, sid: int, tickers: list[str] | None) -> list[tuple[Slice, Run]]:
+    """The runs of these markets (None: of all) of a sid; none of them is held any more."""
+    slice_ = session.slices.get(sid)
+    awaiting = session.awaiting.get(sid, {})
+    if tickers is None:
+        awaiting.clear()
+        return [] if slice_ is None else [(slice_, run) for run in slice_.runs.values()]
+    for ticker in tickers:
+        awaiting.pop(ticker, None)
+    if slice_ is None:
+        return []
+    return [(slice_, slice_.runs[ticker]) for ticker in tickers if ticker in slice_.runs]
+
+
+def _forget_asked(session: SessionState, tickers: set[str] | None) -> None:
+    """What was asked before of these markets (None: of all), and is answered later, has no effect."""
+    for asked in session.asked.values():
+        if asked.tickers and asked.action != DELETE:
+            asked.tickers = [] if tickers is None else [t for t in asked.tickers if t not in tickers]
