@@ -7,7 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from bench import archive, capture, deduplicator, gatherer, held, latency, loader, merge, million, restart
+from bench import archive, births, capture, deduplicator, gatherer, held, latency, loader, merge, million, restart
 
 ALL = {
     "capture": capture.run,
@@ -20,17 +20,20 @@ ALL = {
     "archive": archive.run,
     "restart": restart.run,
     "million": million.run,
+    "births": births.run,
 }
 
 
 def main() -> None:
     """Everything, or what is named."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("names", nargs="*", choices=[*ALL, []], default=list(ALL))
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ALL))
     parser.add_argument("--output", type=Path, default=Path("bench.json"))
     given = parser.parse_args()
+    if unknown := [name for name in given.names if name not in ALL]:
+        parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(ALL)}")
     results = json.loads(given.output.read_text()) if given.output.exists() else {}
-    for name in given.names:
+    for name in given.names or ALL:
         for key, result in asyncio.run(ALL[name]()).items():
             results[key] = result
             print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")

@@ -1,5 +1,5 @@
 """Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
-Accounts of former days are added up.
+Accounts of earlier days are added up, and markets that ended take a small form.
 
 A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
 (`store.late_deltas`). Then its partition is dropped, with a short lock timeout: if somebody reads it for long, later.
@@ -28,6 +28,10 @@ DAY: Final = timedelta(days=1)
 DAYS_AHEAD: Final = 2
 ACCOUNTS_KEPT: Final = timedelta(days=1)
 """Each account of a step is kept so long; then those that follow each other become one."""
+ENDED_KEPT: Final = timedelta(days=1)
+"""A market keeps its runs for so long after its end: copies of its last changes may still come."""
+MARKETS_AT_ONCE: Final = 10_000
+"""In one transaction: the merge waits for it."""
 LOCK_WAIT: Final = "2s"
 STATEMENT_MS: Final = 10 * 60_000
 """To count a day's rows takes a minute; who takes this long has vanished without a word."""
@@ -49,6 +53,8 @@ class Retention:
         self._dsn, self._config, self._lease, self._archived = dsn, config, lease, archived
         self._aside = aside or SetAside()
         self.dropped = 0
+        self.compacted = 0
+        """Markets whose runs became one row each."""
         self.waiting: dict[str, int] = {}
         """Days that are old enough, with how many of their hours the archive does not have."""
         self.last_error = ""
@@ -80,9 +86,21 @@ class Retention:
             with self._aside.one("retention", "accounts"):
                 async with self._lease.locked(connection):
                     await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
+            with self._aside.one("retention", "markets that ended"):
+                await self.compact(connection, ENDED_KEPT)
             return await self._behind(connection) if self._archived else []
         finally:
             connection.terminate()
+
+    async def compact(self, connection: asyncpg.Connection, age: timedelta) -> None:
+        """What ended so long ago takes its small form; what people see stays the same (rule 21)."""
+        while True:
+            async with self._lease.locked(connection):
+                markets = await connection.fetchval(SQL["compact_markets"], age, MARKETS_AT_ONCE)
+                await connection.execute(SQL["compact_slices"], age)
+            self.compacted += markets
+            if markets < MARKETS_AT_ONCE:
+                break
 
     async def _behind(self, connection: asyncpg.Connection) -> list[str]:
         gone: list[str] = []

@@ -370,6 +370,7 @@ class Deduplicator:
             "retention": {
                 "partitions_dropped": self._retention.dropped,
                 "hours_not_archived": self._retention.waiting,
+                "markets_compacted": self._retention.compacted,
                 "last_error": self._retention.last_error,
             },
         }

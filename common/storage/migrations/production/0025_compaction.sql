@@ -1,0 +1,164 @@
+-- Rule 21 in tables: what is over is kept in a small form. A market that ended long ago keeps one row of what each gatherer
+-- held of its book; its runs, and slices that no run is left of, go. And a market's first stretch before its first book is
+-- no row: it follows from its time line and its first claim.
+CREATE TABLE store.held (
+    market    bigint PRIMARY KEY,
+    gatherers smallint[] NOT NULL,
+    from_ms   bigint[] NOT NULL,
+    to_ms     bigint[] NOT NULL
+);
+COMMENT ON TABLE store.held IS 'What was claimed of the order books of markets that ended long ago: a gatherer and a stretch (milliseconds) at each place of the arrays.';
+
+-- A market's row is written when it is first seen, and again when its line begins, ends, and is over: in its page.
+ALTER TABLE store.markets SET (fillfactor = 70);
+
+ALTER TABLE store.parts RENAME TO run_parts;
+CREATE VIEW store.parts AS
+SELECT gatherer, lane, run, market, channel, from_ts, to_ts FROM store.run_parts
+UNION ALL
+SELECT p.gatherer, (-1)::smallint, 0::bigint, h.market, 'orderbook_delta',
+       timestamptz '1970-01-01 00:00:00+00' + p.from_ms * interval '1 millisecond',
+       timestamptz '1970-01-01 00:00:00+00' + p.to_ms * interval '1 millisecond'
+  FROM store.held h, unnest(h.gatherers, h.from_ms, h.to_ms) p (gatherer, from_ms, to_ms);
+COMMENT ON VIEW store.parts IS 'Stretches that were held by runs that claim something else now, or are no longer kept one by one (lane -1).';
+
+-- What is claimed, less what is claimed no longer.
+DO $$
+DECLARE
+    claimed text := 'SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
+               CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END AS to_ts
+          FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice)
+         WHERE r.cover_from < CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END
+        UNION ALL
+        SELECT gatherer, market, channel, from_ts, to_ts FROM store.parts';
+BEGIN
+    IF to_regclass('store.retractions') IS NULL THEN
+        EXECUTE 'CREATE OR REPLACE VIEW store.claims AS ' || claimed;
+    ELSE
+        EXECUTE format('CREATE OR REPLACE VIEW store.claims AS
+            SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) AS to_ts
+              FROM (%s) c,
+                   LATERAL unnest(tstzmultirange(tstzrange(c.from_ts, c.to_ts)) - coalesce(
+                       (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
+                         WHERE t.market = c.market AND t.channel = c.channel
+                           AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
+                       ''{}'')) x (held)', claimed);
+        CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $t$
+        BEGIN
+            PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
+            RETURN NULL;
+        END $t$;
+        CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
+            FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
+    END IF;
+END $$;
+
+CREATE OR REPLACE VIEW store.time_lines AS
+SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first_seen, m.ended_at,
+       CASE WHEN c.shared THEN everything.market ELSE m.market END AS line
+  FROM store.markets m
+ CROSS JOIN (VALUES ('orderbook_delta', false), ('trade', true), ('market_lifecycle_v2', true),
+                    ('multivariate_market_lifecycle', true)) c (channel, shared)
+  LEFT JOIN store.markets everything ON everything.ticker = ''
+ WHERE m.ticker <> ''
+   AND CASE c.channel WHEN 'market_lifecycle_v2' THEN m.ticker NOT LIKE 'KXMVE%'
+                      WHEN 'multivariate_market_lifecycle' THEN m.ticker LIKE 'KXMVE%'
+                      WHEN 'orderbook_delta' THEN EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
+                                               OR EXISTS (SELECT FROM store.held h WHERE h.market = m.market)
+                      ELSE true END
+   AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
+                                 OR EXISTS (SELECT FROM store.held h WHERE h.market = m.market));
+
+CREATE OR REPLACE VIEW coverage AS
+SELECT t.ticker, t.channel, t.first_seen,
+       coalesce((SELECT least(upper(r), t.ended_at) FROM unnest(x.tiles) r
+                  WHERE upper(r) > t.first_seen AND (lower(r) <= t.first_seen OR t.channel = 'orderbook_delta')
+                  ORDER BY lower(r) LIMIT 1), t.first_seen) AS sealed_until,
+       t.ended_at
+  FROM store.time_lines t LEFT JOIN store.tiled x ON x.market = t.line AND x.channel = t.channel;
+COMMENT ON VIEW coverage IS 'Up to sealed_until, every stretch of the market''s time line is covered or listed in coverage_gaps.';
+
+CREATE OR REPLACE VIEW coverage_gaps AS
+SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
+       least(g.ended_at, coalesce(t.ended_at, g.ended_at)) AS ended_at, g.reason,
+       CASE WHEN g.channel = 'orderbook_delta' AND g.reason <> 'before_subscription'
+            THEN store.book_equal(g.market, g.started_at, g.ended_at) END AS book_equal,
+       coalesce(g.healed_at, g.refilled_at) AS healed_at, g.had,
+       CASE WHEN g.healed_at IS NOT NULL THEN 'copy' WHEN g.refilled_at IS NOT NULL THEN 'rest' END AS healed_by
+  FROM store.gaps g JOIN store.time_lines t ON t.line = g.market AND t.channel = g.channel
+ WHERE g.ended_at > t.first_seen AND g.started_at < coalesce(t.ended_at, 'infinity')
+UNION ALL
+SELECT t.ticker, t.channel, t.first_seen, least(tile.begin, t.ended_at), 'before_subscription', NULL, NULL, '{}', NULL
+  FROM store.time_lines t
+ CROSS JOIN LATERAL (
+        SELECT min(x.begin) AS begin
+          FROM (SELECT c.from_ts FROM store.claims c
+                 WHERE c.market = t.line AND c.channel = t.channel AND c.to_ts > t.first_seen
+                UNION ALL
+                SELECT g.started_at FROM store.gaps g
+                 WHERE g.market = t.line AND g.channel = t.channel AND g.healed_at IS NULL AND g.ended_at > t.first_seen
+               ) x (begin)) tile
+ WHERE t.channel = 'orderbook_delta' AND tile.begin > t.first_seen AND t.first_seen < coalesce(t.ended_at, 'infinity');
+COMMENT ON VIEW coverage_gaps IS 'Stretches of exchange time that no copy provably recorded. healed_at: a late copy covered it after all, or REST listed its trades (healed_by). A market''s first stretch before its first book (before_subscription) follows from coverage, and shrinks if an earlier copy comes.';
+
+-- The first claim of a line ends its first gap: a new run that begins before all others touches the hours between.
+CREATE FUNCTION store.touch_by_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(
+        SELECT DISTINCT h
+          FROM touched_rows r JOIN store.markets m USING (market),
+               store.hours_within(m.first_seen, r.cover_from + interval '1 millisecond') h
+         WHERE r.cover_from > m.first_seen AND m.ticker <> ''
+           AND NOT EXISTS (SELECT FROM store.runs o
+                            WHERE o.market = r.market AND o.cover_from < r.cover_from
+                              AND (NOT o.ended OR o.cover_to > greatest(o.cover_from, m.first_seen)))
+           AND NOT EXISTS (SELECT FROM store.parts p
+                            WHERE p.market = r.market AND p.from_ts < r.cover_from AND p.to_ts > m.first_seen)));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch_insert_new AFTER INSERT ON store.runs REFERENCING NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
+
+-- Markets that ended so long ago, and whose runs have all ended: what was claimed of them becomes one row each. Those of
+-- which something is not settled (a contradiction, an unplaced row) stay as they are. Returns how many.
+CREATE FUNCTION store.compact_markets(age interval, at_once bigint) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    over bigint[];
+BEGIN
+    over := ARRAY(
+        SELECT m.market FROM store.markets m
+         WHERE m.market IN (SELECT market FROM store.runs) AND m.ticker <> '' AND m.ended_at < now() - age
+           AND NOT EXISTS (SELECT FROM store.runs r WHERE r.market = m.market AND (NOT r.ended OR r.reason = 'conflict'))
+           AND NOT EXISTS (SELECT FROM store.run_parts p WHERE p.market = m.market)
+           AND NOT EXISTS (SELECT FROM store.unplaced u WHERE u.market = m.market)
+         ORDER BY m.market LIMIT at_once);
+    INSERT INTO store.held (market, gatherers, from_ms, to_ms)
+    SELECT o.market, coalesce(array_agg(c.gatherer ORDER BY c.gatherer, c.part) FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
+           coalesce(array_agg((extract(epoch FROM lower(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
+                        FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
+           coalesce(array_agg((extract(epoch FROM upper(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
+                        FILTER (WHERE c.gatherer IS NOT NULL), '{}')
+      FROM unnest(over) o (market)
+      LEFT JOIN (SELECT market, gatherer, unnest(range_agg(tstzrange(from_ts, to_ts))) AS part
+                   FROM store.claims WHERE market = ANY (over) AND channel = 'orderbook_delta'
+                  GROUP BY market, gatherer) c USING (market)
+     GROUP BY o.market
+    ON CONFLICT (market) DO UPDATE
+       SET gatherers = excluded.gatherers, from_ms = excluded.from_ms, to_ms = excluded.to_ms;
+    DELETE FROM store.runs WHERE market = ANY (over);
+    RETURN cardinality(over);
+END $$;
+COMMENT ON FUNCTION store.compact_markets IS 'One row of what was claimed of each market that ended so long ago, instead of its runs. What people see stays the same.';
+
+-- The last slice of each channel stays: it says that the channel was recorded.
+CREATE FUNCTION store.compact_slices(age interval) RETURNS bigint LANGUAGE sql AS $$
+    WITH gone AS (
+        DELETE FROM store.slices s
+         WHERE s.ended AND coalesce(s.horizon, '-infinity') < now() - age
+           AND NOT EXISTS (SELECT FROM store.runs r WHERE (r.gatherer, r.lane, r.slice) = (s.gatherer, s.lane, s.slice))
+           AND EXISTS (SELECT FROM store.slices l WHERE l.channel = s.channel AND (l.gatherer, l.lane, l.slice) > (s.gatherer, s.lane, s.slice))
+        RETURNING 1
+    )
+    SELECT count(*) FROM gone
+$$;
+COMMENT ON FUNCTION store.compact_slices IS 'Deletes slices that ended so long ago and that no run is left of.';

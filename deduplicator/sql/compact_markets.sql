@@ -1,0 +1,1 @@
+SELECT store.compact_markets($1, $2)

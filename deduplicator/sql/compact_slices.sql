@@ -1,0 +1,1 @@
+SELECT store.compact_slices($1)

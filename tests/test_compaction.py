@@ -1,0 +1,184 @@
+"""Rule 21 in tables: what is over takes a small form, and people see the same before and after."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from common.config.schema import ProductionRetention
+from common.storage import migrate
+from deduplicator.merge.merger import Limits
+from deduplicator.production import Production
+from deduplicator.retention import ENDED_KEPT, Retention
+from tests.databases import Database, new_database
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+LONG_AGO = NOW - timedelta(days=3)
+SECOND = timedelta(seconds=1)
+SEEN = (
+    "TABLE coverage",
+    "TABLE coverage_by_gatherer",
+    "TABLE coverage_gaps",
+    "SELECT gatherer, market, channel, range_agg(tstzrange(from_ts, to_ts)) FROM store.claims GROUP BY 1, 2, 3",
+    "TABLE store.tiled",
+)
+"""What people see of coverage, and the claims that it is made of."""
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Database]:
+    """A production database."""
+    async with new_database() as made:
+        await asyncio.to_thread(migrate.migrate, made.dsn, "production")
+        yield made
+
+
+@pytest.fixture
+async def production(server: Database) -> AsyncIterator[Production]:
+    """Held, since long ago."""
+    connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    made = Production(connection, "test")
+    await connection.execute("UPDATE store.lease SET fleet_started_at = $1", LONG_AGO - timedelta(days=1))
+    await made.take_lease()
+    await connection.execute(
+        "INSERT INTO store.gatherers (gatherer_id, instance)"
+        " SELECT 'g' || n, gen_random_uuid() FROM generate_series(1, 3) n"
+    )
+    yield made
+    await connection.close()
+
+
+async def seen(db: asyncpg.Connection) -> list[list[Any]]:
+    """All of it."""
+    return [sorted(map(str, await db.fetch(query))) for query in SEEN]
+
+
+async def born(
+    db: asyncpg.Connection, ticker: str, luck: random.Random, first: datetime, ended: datetime | None
+) -> int:
+    """A market with the runs of some gatherers, one after the other, whose claims overlap, touch, or leave holes."""
+    market: int = await db.fetchval(
+        "INSERT INTO store.markets (ticker, seen_at, first_seen, ended_at) VALUES ($1, $2, $2, $3) RETURNING market",
+        ticker, first, ended,
+    )  # fmt: skip
+    for gatherer in range(1, 4):
+        at = first + luck.randrange(4) * SECOND
+        for _ in range(luck.randrange(4)):
+            until = at + luck.randrange(30) * SECOND
+            number = await db.fetchval("SELECT coalesce(max(slice), 0) + 1 FROM store.slices")
+            await db.execute(
+                "INSERT INTO store.slices VALUES ($1, 0, $2, 1, 1, 'orderbook_delta', $3, true, 'test')",
+                gatherer, number, until,
+            )  # fmt: skip
+            claims = luck.random() < 0.9
+            await db.execute(
+                "INSERT INTO store.runs (gatherer, lane, run, slice, market, cover_from, cover_to, ended, reason)"
+                " VALUES ($1, 0, $2, $2, $3, $4, $5, true, 'deleted')",
+                gatherer, number, market, at if claims else None, until,
+            )  # fmt: skip
+            at = until + luck.choice((-2, 0, 0, 5)) * SECOND
+    if luck.random() < 0.5:
+        await db.execute(
+            "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had) VALUES"
+            " ($1, 'orderbook_delta', $2, $3, 'not_recorded', '{}')",
+            market, first + 40 * SECOND, first + 45 * SECOND,
+        )  # fmt: skip
+    return market
+
+
+async def test_people_see_the_same_before_and_after(server: Database, production: Production) -> None:
+    """Markets that ended, that live, that contradict; twice; and a copy that comes later joins what is compacted."""
+    db, luck = production._db, random.Random(21)
+    for n in range(40):
+        ended = LONG_AGO + timedelta(minutes=1) if n % 4 else None
+        await born(db, f"KX-{n}", luck, LONG_AGO, ended)
+    disputed = await born(db, "KX-DISPUTED", random.Random(3), LONG_AGO, LONG_AGO + SECOND)
+    await db.execute("UPDATE store.runs SET reason = 'conflict' WHERE market = $1", disputed)
+    before = await seen(db)
+    runs, slices = [await db.fetchval(f"SELECT count(*) FROM store.{table}") for table in ("runs", "slices")]
+    retention = Retention(server.dsn, ProductionRetention(), production.lease, archived=False)
+    for _ in range(2):
+        await retention.look()
+        assert await seen(db) == before
+    assert retention.compacted == 30 - await db.fetchval(
+        "SELECT count(*) FROM store.markets m WHERE ended_at IS NOT NULL AND market <> $1"
+        " AND NOT EXISTS (SELECT FROM store.held h WHERE h.market = m.market)", disputed
+    )  # fmt: skip
+    left = await db.fetchval(
+        "SELECT count(DISTINCT market) FROM store.runs r JOIN store.markets m USING (market) WHERE m.ended_at < now()"
+    )
+    assert left == 1, "the one that contradicts"
+    assert await db.fetchval("SELECT count(*) FROM store.slices") < slices / 2
+    assert await db.fetchval("SELECT count(*) FROM store.runs") < runs / 2
+
+    market = await db.fetchval("SELECT market FROM store.held WHERE cardinality(gatherers) > 1 ORDER BY 1 LIMIT 1")
+    await db.execute(
+        "INSERT INTO store.slices VALUES (3, 9, 9, 1, 1, 'orderbook_delta', $1, true, '')",
+        LONG_AGO + timedelta(minutes=9),
+    )
+    await db.execute(
+        "INSERT INTO store.runs (gatherer, lane, run, slice, market, cover_from, cover_to, ended, reason)"
+        " VALUES (3, 9, 9, 9, $1, $2, $3, true, '')",
+        market, LONG_AGO + 20 * SECOND, LONG_AGO + 55 * SECOND,
+    )  # fmt: skip
+    before = await seen(db)
+    await retention.look()
+    assert await seen(db) == before
+    assert await db.fetchval("SELECT count(*) FROM store.runs WHERE market = $1", market) == 0
+    merger = await production.restore(Limits(30_000, 1000, 1000, 30_000), int(NOW.timestamp() * 1000))
+    assert len(merger.claims.runs) == 0
+
+
+async def test_what_ended_lately_keeps_its_runs(server: Database, production: Production) -> None:
+    """A copy of its last changes may still come."""
+    await born(
+        production._db, "KX-A", random.Random(1), NOW - timedelta(hours=2), NOW - ENDED_KEPT + timedelta(minutes=1)
+    )
+    runs = await production._db.fetch("TABLE store.runs")
+    retention = Retention(server.dsn, ProductionRetention(), production.lease, archived=False)
+    await retention.look()
+    assert runs and await production._db.fetch("TABLE store.runs") == runs
+    await retention.compact(production._db, timedelta())
+    assert await production._db.fetch("TABLE store.runs") == []
+
+
+async def test_a_first_stretch_before_the_first_book_follows_from_the_line_and_the_first_claim(
+    production: Production,
+) -> None:
+    """With a stored row or without one: the same gap, and the line is sealed beyond it."""
+    db = production._db
+    first, claimed, until = LONG_AGO, LONG_AGO + 3 * SECOND, LONG_AGO + 60 * SECOND
+    market = await db.fetchval(
+        "INSERT INTO store.markets (ticker, first_seen) VALUES ('KX-A', $1) RETURNING market", first
+    )
+    await db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)", until)
+    insert = "INSERT INTO store.runs (gatherer, lane, run, slice, market, cover_from) VALUES (1, 0, $1, 1, $2, $3)"
+    gaps = "SELECT started_at, ended_at, reason, healed_at FROM coverage_gaps WHERE channel = 'orderbook_delta'"
+    sealed = "SELECT sealed_until FROM coverage WHERE channel = 'orderbook_delta'"
+    await db.execute(insert, 1, market, until + SECOND)
+    assert await db.fetch(gaps) == [] and await db.fetchval(sealed) == first, "nothing is claimed yet"
+    await db.execute(insert, 2, market, claimed)
+    assert [tuple(row) for row in await db.fetch(gaps)] == [(first, claimed, "before_subscription", None)]
+    assert await db.fetchval(sealed) == until
+    derived = await db.fetch(gaps), await db.fetchval(sealed)
+    await db.execute(
+        "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"
+        " VALUES ($1, 'orderbook_delta', $2, $3, 'before_subscription', '{}')",
+        market, first, claimed,
+    )  # fmt: skip
+    assert (await db.fetch(gaps), await db.fetchval(sealed)) == derived
+    await db.execute("DELETE FROM store.gaps")
+    await db.execute("UPDATE store.exports SET step = 0")
+    step = await db.fetchval("SELECT step FROM store.lease")
+    await db.execute(insert, 3, market, claimed - SECOND)
+    assert (await db.fetch(gaps))[0]["ended_at"] == claimed - SECOND, "an earlier copy came"
+    touched = await db.fetch("SELECT hour FROM store.hours_touched WHERE step > $1", step)
+    assert {row["hour"] for row in touched} == {claimed.replace(minute=0, second=0)}, "and its hour is exported again"
+    await db.execute(insert, 4, market, until + timedelta(days=1))
+    assert await db.fetchval("SELECT max(step) FROM store.hours_touched") == step + 1, "a later run changes no gap"
