@@ -25,7 +25,7 @@ FAMILIES: Final = {
         ("fate",),
     ),
     "deduplicator_unplaced_rows": Family("gauge", "Rows now unplaced, of this process."),
-    "deduplicator_gaps_written": Family("counter", "Gap rows written."),
+    "deduplicator_gaps_written": Family("counter", "Gap rows written, beginnings of markets apart."),
     "deduplicator_gaps_healed": Family("counter", "Gap rows healed."),
     "deduplicator_gap_seconds": Family(
         "counter", "Market-seconds that nobody provably recorded, as gaps were written.", ("channel", "reason")
@@ -66,7 +66,9 @@ FAMILIES: Final = {
 
 
 CHANNELS: Final = (ORDERBOOK, *sorted(ALL_MARKETS_CHANNELS))
-REASONS: Final = ("before_subscription", "not_recorded", "conflict", "quarantined", "step_back", "dropped_unread")
+BEGINNING: Final = "before_subscription"
+"""A market before its first book: nothing that was recorded is lost."""
+REASONS: Final = (BEGINNING, "not_recorded", "conflict", "quarantined", "step_back", "dropped_unread")
 
 
 class Totals:
@@ -99,7 +101,7 @@ class Totals:
             self.tickers += len(batch.tickers)
             self.lifecycle += len(batch.lifecycle)
         self.stored_ms = now_ms
-        self.gaps += len(changes.gaps)
+        self.gaps += sum(gap.reason != BEGINNING for gap in changes.gaps)
         for gap in changes.gaps:
             self.gap_ms[gap.channel, gap.reason] += gap.interval[1] - gap.interval[0]
         self.heals += len(changes.heals)

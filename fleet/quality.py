@@ -172,7 +172,7 @@ async def _markets(connection: asyncpg.Connection, start: datetime, end: datetim
     for row in await connection.fetch(SQL["report_gaps"], start, end):
         market = markets.get(row["ticker"])
         if market is not None:
-            market.gaps += row["gaps"]
+            market.gaps += row["gaps"] if row["reason"] != "before_subscription" else 0  # a beginning is no loss
             market.gap_seconds += row["seconds"]
             market.reasons.append(row["reason"])
     return list(markets.values())

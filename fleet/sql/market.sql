@@ -1,7 +1,8 @@
 -- Everything about one market at a glance.
 SELECT n.ticker, m.title, m.yes_sub_title, m.status, m.result, m.event_ticker, m.open_time, m.close_time, m.settlement_ts,
        m.volume_fp AS volume, c.first_seen, c.sealed_until, c.ended_at,
-       (SELECT count(*) FROM coverage_gaps g WHERE g.ticker = n.ticker AND g.channel = 'orderbook_delta' AND g.healed_at IS NULL) AS gaps,
+       (SELECT count(*) FROM coverage_gaps g WHERE g.ticker = n.ticker AND g.channel = 'orderbook_delta' AND g.healed_at IS NULL
+          AND g.reason <> 'before_subscription') AS gaps,
        (SELECT string_agg(gatherer_id, ' ' ORDER BY gatherer_id) FROM coverage_by_gatherer b
          WHERE b.ticker = n.ticker AND b.channel = 'orderbook_delta') AS recorded_by,
        (SELECT max(exchange_ts) FROM store.deltas d WHERE d.market = n.market) AS last_change,
