@@ -32,7 +32,7 @@ def fail(error: FleetError) -> None:
 
 def exit_code(error: FleetError) -> int:
     """2 where a person must change something before another start can work, else 1."""
-    from common.errors import AuthenticationError, EmbeddedServerError, SchemaMismatch, StorageError
+    from common.errors import AuthenticationError, EmbeddedServerError, JournalInUse, SchemaMismatch, StorageError
 
-    person = ConfigError | AuthenticationError | SchemaMismatch | EmbeddedServerError | StorageError
+    person = ConfigError | AuthenticationError | SchemaMismatch | EmbeddedServerError | StorageError | JournalInUse
     return EXIT_CONFIG if isinstance(error, person) else EXIT_FAILED

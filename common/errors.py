@@ -20,6 +20,7 @@ and what mends it.
         StateRenewed         production was written by somebody who may: make the state anew from it
       JournalError
         JournalCorrupt       a sealed segment does not read
+        JournalInUse         another gatherer has the journal's folder; exit code 2
 """
 
 from __future__ import annotations
@@ -113,3 +114,11 @@ class JournalError(FleetError):
 
 class JournalCorrupt(JournalError):
     """A part of the journal that must be readable is not."""
+
+
+class JournalInUse(JournalError):
+    """Another gatherer writes this journal."""
+
+    def __init__(self, folder: str, holder: str) -> None:
+        self.folder, self.holder = folder, holder
+        super().__init__(f"{folder} belongs to a gatherer that runs (process {holder}): give each its own journal.dir")

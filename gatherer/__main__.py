@@ -15,16 +15,17 @@ from common.errors import FleetError
 @click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
 def main(config_file: Path) -> None:
     """Record every configured market into the local database until SIGTERM."""
+    from gatherer.journal.ownership import owned_journal
     from gatherer.service import Gatherer
 
     try:
         config = load_gatherer(config_file)
         check_private_key_file(str(config_file), config.kalshi)
         log.configure(config.logging, process="gatherer", gatherer=config.gatherer_id)
-        gatherer = Gatherer(config, config_file)
+        with owned_journal(config.journal.dir):
+            cli.run(Gatherer(config, config_file).run())
     except FleetError as error:
         cli.fail(error)
-    cli.run(gatherer.run())
 
 
 if __name__ == "__main__":

@@ -315,6 +315,7 @@ def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: in
         delta_rows=len(taken.deltas),
         quarantined=len(taken.quarantine),
         lag_us=time.time_ns() // 1000 - received_us,
+        claims_still_ms=taken.claims_still_ms,
         alarms=taken.alarms,
         measured_ms=taken.measured_ms,
         checks=taken.checks,

@@ -49,6 +49,11 @@ FAMILIES: Final = {
     "gatherer_loader_stalled_seconds": Family(
         "gauge", "How long the loader has stood still while there is something to load.", LANE
     ),
+    "gatherer_claims_still_seconds": Family(
+        "gauge",
+        "How long changes of a subscription have come that claim nothing, beyond what the bounds explain.",
+        LANE,
+    ),
     "gatherer_batches_loaded": Family("counter", "Batches committed.", LANE),
     "gatherer_delta_rows_loaded": Family("counter", "Order-book changes committed."),
     "gatherer_frames_quarantined": Family("counter", "Frames that could not become rows."),
@@ -142,6 +147,7 @@ class GathererCollector(Collector):
             scrape.add("gatherer_loader_lag_seconds", lane.lag_us / 1e6, name)
             written = Place(lane.report.segment, lane.report.offset)
             scrape.add("gatherer_loader_stalled_seconds", self._stalled_s(lane.number, lane.loaded, written), name)
+            scrape.add("gatherer_claims_still_seconds", lane.claims_still_ms / 1000, name)
             scrape.add("gatherer_batches_loaded", lane.batch, name)
             scrape.add("gatherer_process_restarts", max(lane.loader.restarts, 0), "loader", name)
             scrape.add("gatherer_process_restarts", max(lane.capture.restarts, 0), "capture", name)

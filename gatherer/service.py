@@ -196,6 +196,10 @@ class Gatherer:
         sick = next((lane for lane in crew.lanes if not lane.healthy and not lane.drained and lane.captures), None)
         if sick is not None:
             return f"lane {sick.number}: {sick.why_unhealthy}; frames wait in the journal"
+        still = max(crew.capturing, key=lambda lane: lane.claims_still_ms, default=None)
+        if still is not None and still.claims_still_ms > self.config.protocol.silence:
+            seconds = still.claims_still_ms // 1000
+            return f"lane {still.number}: claims stand still: rows come that prove nothing, for {seconds} s"
         return None
 
     def status(self) -> dict[str, Any]:
@@ -243,6 +247,7 @@ class Gatherer:
                     "healthy": lane.healthy,
                     "batch": lane.batch,
                     "lag_ms": lane.lag_us // 1000,
+                    "claims_still_ms": lane.claims_still_ms,
                     "written": [lane.report.segment, lane.report.offset],
                     "loaded": [lane.loaded.segment, lane.loaded.offset],
                 }

@@ -11,9 +11,9 @@ import contextlib
 import itertools
 import json
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from email.utils import formatdate
-from typing import Final
+from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
@@ -30,6 +30,7 @@ WS_PATH: Final = "/trade-api/ws/v2"
 PUBLIC: Final = ("/markets", "/events", "/series", "/exchange")
 CONNECTIONS_PER_KEY_MAX: Final = 200
 CACHE_S: Final = 15
+DIALS_REMEMBERED: Final = 10_000
 KEY_ID: Final = web.RequestKey("key_id", str)
 
 
@@ -54,6 +55,7 @@ class Server:
         self.sessions: set[Session] = set()
         self.faults = FaultDesk(exchange, self.sessions)
         self.drivers: list[Synthetic | Replay] = []
+        self._dials: deque[dict[str, Any]] = deque(maxlen=DIALS_REMEMBERED)
         self._numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
         self._tasks: dict[Synthetic | Replay, asyncio.Task[None]] = {}
         self._runners: list[web.AppRunner] = []
@@ -122,6 +124,9 @@ class Server:
         key = request.headers.get("KALSHI-ACCESS-KEY")
         is_dial = request.path == WS_PATH
         status = self.faults.dial_status(key) if is_dial else self.faults.http_status(key, request.path)
+        if is_dial:
+            at_ms = self.exchange.now_us() // 1000
+            self._dials.append({"key": key, "at_ms": at_ms, "refused": bool(status)})
         if status:
             body = {"error": "too many requests"} if status == 429 else {"error": {"code": "fault", "message": ""}}
             return web.json_response(body, status=status)
@@ -234,5 +239,6 @@ class Server:
                 "deltas": self.exchange.deltas,
                 "trades": len(self.exchange.trades),
                 "replay_finished": finished,
+                "dials": list(self._dials),
             }
         )

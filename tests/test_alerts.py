@@ -96,6 +96,7 @@ CASES: dict[str, Case] = {
         {"gatherer_ready": "0x70", "gatherer_exchange_active": "0x70"},
     ),
     "ExchangeInactive": gauge("gatherer_exchange_active", "0", "1", 30),
+    "ClaimsStandStill": gauge('gatherer_claims_still_seconds{lane="0"}', "100", "1", 2),
     "LoaderStalled": gauge('gatherer_loader_stalled_seconds{lane="0"}', "100", "1", 2),
     "JournalFilling": Case(
         {

@@ -514,6 +514,30 @@ def test_late_changes_of_markets_that_are_over_are_remembered_up_to_a_limit(monk
     assert list(slice_.runs) == list(slice_.strays) == [f"KXC-{number}" for number in range(20, 30)]
 
 
+def test_changes_that_claim_nothing_are_noticed() -> None:
+    """A session whose beginning was not read, or a horizon that stands still: how long, beyond the bounds."""
+    tape = Tape()
+    tape.snapshot()
+    for second in range(1, 8):
+        tape.now = START_MS + 1000 * second
+        tape.delta(1000 * second)
+    assert not tape.take().claims_still_ms
+    stuck = START_MS + 7000  # of the sender's clock, from now on
+    for second in range(8, 18):
+        tape.now = START_MS + 1000 * second
+        msg = {"market_ticker": T, "price_dollars": "0.42", "delta_fp": "1.00", "side": "yes", "ts_ms": stuck}
+        tape.frame("orderbook_delta", msg, sending=stuck)
+    assert tape.take().claims_still_ms == 10_000
+    tape.derivation.state.sessions.clear()
+    for second in range(20, 31):
+        tape.now = START_MS + 1000 * second
+        tape.delta(1000 * second)
+    assert tape.take().claims_still_ms == 10_000
+    tape.send("get_snapshot", T, id_=4)
+    tape.snapshot(id_=4)
+    assert not tape.take().claims_still_ms
+
+
 def test_snapshots_are_placed_and_compared_with_the_folded_book() -> None:
     """base: before the first known group; audit: equal; reset: different while the run is unbroken."""
     tape = Tape()

@@ -50,7 +50,7 @@ class Lane:
         self.batch = 0
         self.loaded = Place(0, 0)
         self.frames = self.delta_rows = self.quarantined = 0
-        self.lag_us = 0
+        self.lag_us = self.claims_still_ms = 0
         self.healthy = False
         self.why_unhealthy = "the loader has not reported yet"
         self.alarms: dict[str, int] = {}
@@ -108,7 +108,7 @@ class Lane:
         self.frames += report.frames
         self.delta_rows += report.delta_rows
         self.quarantined += report.quarantined
-        self.lag_us = report.lag_us
+        self.lag_us, self.claims_still_ms = report.lag_us, report.claims_still_ms
         for name, count in report.alarms.items():
             self.alarms[name] = self.alarms.get(name, 0) + count
         for name, count in report.checks.items():

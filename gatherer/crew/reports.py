@@ -68,6 +68,7 @@ class LoaderReport(msgspec.Struct):
     delta_rows: int = 0
     quarantined: int = 0
     lag_us: int = 0
+    claims_still_ms: int = 0
     alarms: dict[str, int] = {}
     measured_ms: dict[str, int] = {}
     checks: dict[str, int] = {}

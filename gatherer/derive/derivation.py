@@ -38,6 +38,8 @@ class Derivation:
         """The rows since the last call. Horizons that moved are among them, one row a slice."""
         for session in self.state.sessions.values():
             for slice_ in session.slices.values():
+                still_ms = horizon.standing_still_ms(self.bounds, session, slice_)
+                self.out.claims_still_ms = max(self.out.claims_still_ms, still_ms)
                 if slice_.horizon_ms > slice_.reported_ms:
                     slice_.reported_ms = slice_.horizon_ms
                     self.out.horizons.append(rows.HorizonRow(slice_.slice, slice_.horizon_ms, False, ""))
@@ -389,7 +391,7 @@ class Derivation:
     def _open_slice(self, session: SessionState, record: Record, head: frames.Head, held: Iterable[Run]) -> Slice:
         """A slice that begins at this frame. `held`: runs of the one before it whose markets are held all the same."""
         assert head.sid is not None and head.seq is not None
-        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq)
+        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq, record.wall_us)
         session.slices[head.sid] = slice_
         self._name_channel(session, slice_, record, head)
         self.out.slices.append(

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from common.exchange import frames
 from gatherer.derive import books, rest_books
 from gatherer.derive.rows import Rows, RunEvent
-from gatherer.derive.state import NEVER, Slice
+from gatherer.derive.state import NEVER, SessionState, Slice
 
 ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 Array = npt.NDArray[Any]
@@ -46,6 +46,7 @@ def advance(
     """
     received_ms = wall_us // 1000
     if exchange_ms >= 0:
+        slice_.seen_us = wall_us
         _measure(out, bounds, slice_, received_ms, head.sending_ts_ms, exchange_ms)
         if exchange_ms <= received_ms + bounds.clock:
             slice_.max_exchange_ms = max(slice_.max_exchange_ms, exchange_ms)
@@ -66,6 +67,19 @@ def advance(
         if sent_us is not None:
             proven = max(proven, sent_us // 1000 - bounds.clock - bounds.lag)
     reached(out, slice_, proven)
+
+
+def standing_still_ms(bounds: BoundsMs, session: SessionState, slice_: Slice) -> int:
+    """How long changes of an order-book slice have come that claim nothing, beyond what the bounds explain."""
+    if slice_.channel != frames.ORDERBOOK or slice_.sid in session.over:
+        return 0
+    seen_ms = slice_.seen_us // 1000
+    if any(run.claiming for run in slice_.runs.values()):
+        proven_ms = slice_.horizon_ms + max(bounds.sender + bounds.lag, bounds.disorder)
+        return max(0, seen_ms - max(proven_ms, slice_.begun_us // 1000))
+    if slice_.strays and (session.unread or session.awaiting.get(slice_.sid)):
+        return max(0, seen_ms - slice_.begun_us // 1000)
+    return 0
 
 
 def reached(out: Rows, slice_: Slice, proven_ms: int) -> None:

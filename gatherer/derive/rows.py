@@ -188,6 +188,8 @@ class Rows:
     requests: list[SnapshotRequest] = field(default_factory=list)
     unknown_fields: list[str] = field(default_factory=list)
 
+    claims_still_ms: int = 0
+    """How long a subscription's changes have come that claim nothing: the longest of all."""
     frames: int = 0
     delta_frames: int = 0
     delta_frames_quarantined: int = 0

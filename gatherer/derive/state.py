@@ -71,6 +71,8 @@ class Slice(msgspec.Struct):
     sid: int
     channel: str
     next_seq: int
+    begun_us: int = 0
+    seen_us: int = 0  # when its last change was received
     horizon_ms: int = -1
     reported_ms: int = -1
     max_exchange_ms: int = -1

@@ -173,12 +173,13 @@ class _Session:
         )
         before[self.index[1:]] = after[:-1]
         before[self.index[0]] = self.slice.horizon_ms
+        self._seen_us = int(columns.wall_us[self.index[columns.plain[self.index]][-1]])
         self._reached_ms, self._next_seq = int(after[-1]), int(columns.seq[self.index[-1]]) + 1
 
     def end(self, derivation: Derivation) -> None:
         """All its frames are applied."""
         assert self.slice is not None
-        self.slice.next_seq = self._next_seq
+        self.slice.next_seq, self.slice.seen_us = self._next_seq, self._seen_us
         horizon.reached(derivation.out, self.slice, self._reached_ms)
 
 
