@@ -1,0 +1,86 @@
+"""Time lines begin and end while REST says nothing: seals do not wait for it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from common.numbers import ms_of_datetime
+from common.storage import migrate
+from deduplicator.merge.merger import ORDERBOOK, Limits
+from deduplicator.production import Production
+from deduplicator.time_lines import CLOSE_GRACE_MS, TimeLines
+from tests.databases import Database
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+NOW_MS = ms_of_datetime(NOW)
+PATIENCE_MS = 180_000
+
+
+@pytest.fixture
+async def db(server: Database) -> AsyncIterator[asyncpg.Connection]:
+    """A production of an hour; a market that the stream has shown for ten minutes and REST does not list."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+    connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    await connection.execute("UPDATE store.lease SET fleet_started_at = $1", NOW - timedelta(hours=1))
+    await connection.execute(
+        "INSERT INTO store.markets (ticker, seen_at) VALUES ('KXA-1', $1)", NOW - timedelta(minutes=10)
+    )
+    yield connection
+    await connection.close()
+
+
+async def determined(db: asyncpg.Connection, at: datetime) -> None:
+    """The stream says that the market is."""
+    await db.execute(
+        "INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)"
+        " SELECT market, 'determined', $1, '{}', gen_random_uuid(), $1 FROM store.markets",
+        at,
+    )
+
+
+async def test_a_market_that_rest_does_not_list_begins_and_ends_all_the_same(db: asyncpg.Connection) -> None:
+    """With the fleet's first moment, and by the stream's own word; REST's word counts once it is there."""
+    production = Production(db, "test")
+    await production.take_lease()
+    merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
+    lines = TimeLines(production, merger, PATIENCE_MS)
+    number = await db.fetchval("SELECT market FROM store.markets WHERE ticker = 'KXA-1'")
+    await lines.follow(NOW_MS)
+    line = merger.claims.lines[number, ORDERBOOK]
+    started_ms = NOW_MS - 3_600_000
+    assert (line.first_ms, line.end_ms) == (started_ms, None)
+    await determined(db, NOW - timedelta(minutes=1))
+    await lines.follow(NOW_MS)
+    assert line.end_ms == NOW_MS - 60_000 + CLOSE_GRACE_MS
+    stored = await db.fetchrow("SELECT first_seen, ended_at FROM store.markets WHERE market = $1", number)
+    assert tuple(map(ms_of_datetime, stored)) == (line.first_ms, line.end_ms)
+
+    opened, closed = NOW - timedelta(minutes=30), NOW - timedelta(minutes=2)
+    raw = f'{{"ticker": "KXA-1", "status": "finalized", "open_time": "{opened.isoformat()}"}}'
+    await db.execute(
+        "INSERT INTO markets (ticker, open_time, close_time, updated_at, raw) VALUES ('KXA-1', $1, $2, now(), $3)",
+        opened, closed, raw,
+    )  # fmt: skip
+    await lines.follow(NOW_MS)
+    assert (line.first_ms, line.end_ms) == (ms_of_datetime(opened), ms_of_datetime(closed) + CLOSE_GRACE_MS)
+
+
+async def test_one_that_was_determined_before_it_was_waited_for_ends_too(db: asyncpg.Connection) -> None:
+    """In the first look of a new process; a market that was seen a moment ago is still waited for."""
+    await determined(db, NOW - timedelta(minutes=5))
+    await db.execute("INSERT INTO store.markets (ticker, seen_at) VALUES ('KXA-2', $1)", NOW)
+    production = Production(db, "test")
+    await production.take_lease()
+    merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
+    await TimeLines(production, merger, PATIENCE_MS).follow(NOW_MS)
+    ends = {
+        row["ticker"]: row["ended_at"]
+        for row in await db.fetch("SELECT ticker, ended_at, first_seen FROM store.markets")
+    }
+    assert ends == {"KXA-1": NOW - timedelta(minutes=5) + timedelta(milliseconds=CLOSE_GRACE_MS), "KXA-2": None}
+    assert await db.fetchval("SELECT first_seen FROM store.markets WHERE ticker = 'KXA-2'") is None
