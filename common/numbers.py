@@ -55,13 +55,13 @@ def parse_size(text: str) -> int:
     return value
 
 
-def sub_millisecond_us(ts: str | None) -> int:
+def sub_millisecond_us(ts: object) -> int:
     """Microseconds within the millisecond (0 to 999) of an RFC3339 time, or -1 where the text does not say.
 
     The exchange trims trailing zeros and has announced a cut to milliseconds, so three places or fewer do not
-    tell a round microsecond from a millisecond: such a text does not say.
+    tell a round microsecond from a millisecond: such a text does not say. Nor does what is no text.
     """
-    if ts is None:
+    if not isinstance(ts, str):
         return -1
     if len(ts) == 27 and ts[19] == "." and ts[26] == "Z" and ts.isascii() and ts[20:26].isdigit():
         return int(ts[23:26])  # the usual form, all six places

@@ -125,7 +125,7 @@ def _delta(heard: Heard, head: frames.Head, greatest_ms: dict[int, int]) -> None
 
 def _trade(heard: Heard, head: frames.Head) -> None:
     msg = frames.TRADE_MSG.decode(head.msg)
-    taker = msg.taker_outcome_side or msg.taker_side
+    taker = msg.taker_outcome_side or msg.taker_side or {"bid": "yes", "ask": "no"}.get(msg.taker_book_side)
     if msg.is_block_trade:
         return  # made off the book
     price = parse_price(msg.yes_price_dollars)
@@ -135,7 +135,7 @@ def _trade(heard: Heard, head: frames.Head) -> None:
 
 def _book(snapshot: frames.SnapshotMsg) -> Book:
     sides = (("yes", snapshot.yes_dollars_fp), ("no", snapshot.no_dollars_fp))
-    return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels if parse_size(q)}
+    return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
 def judge(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from common.exchange import frames
+from gatherer.unread import Unread
 
 CHANNELS: Final = {
     "orderbook": (frames.ORDERBOOK,),
@@ -123,6 +124,7 @@ class Conversation:
         self._to_add: list[str] = []
         self._to_drop: list[str] = []
         self._wanted: dict[str, _Wanted] = {}
+        self._unread = Unread()
         self._resubscribing = False
         self._resubscribed = False  # once since every book was last known: the next step is a new connection
         self._channels_asked: set[str] = set()
@@ -161,9 +163,12 @@ class Conversation:
         return self._continue(now_s)
 
     def snapshots(self, sid: int, tickers: list[str], now_s: float) -> list[Action]:
-        """Ask for fresh books (a frame of these markets could not be read)."""
+        """Ask for fresh books (a frame of these markets could not be read), now or as soon as the budget allows."""
         held = self._sids.get(sid)
-        return self._ask_snapshots(held, [t for t in tickers if t in held.tickers], now_s) if held else []
+        if held is None:
+            return []
+        self._unread.add([ticker for ticker in tickers if ticker in held.tickers])
+        return self._ask_unread(held, now_s)
 
     @property
     def healthy(self) -> bool:
@@ -228,6 +233,8 @@ class Conversation:
             return []
         actions += self._continue(now_s)
         book = self._book()
+        if book is not None:
+            actions += self._ask_unread(book, now_s)
         overdue = [t for t, w in self._wanted.items() if now_s > w.due_s and t in book.tickers] if book else []
         if book is not None and overdue:
             if any(self._wanted[t].tries >= SNAPSHOT_TRIES_MAX for t in overdue):
@@ -302,6 +309,7 @@ class Conversation:
         if len(self._over) > SIDS_OVER_MAX:
             del self._over[next(iter(self._over))]
         self._wanted.clear()
+        self._unread.clear()
         self._asked.clear()  # whatever was asked of it will not be answered
         self._channels_asked.clear()
         self._resubscribing = False
@@ -423,6 +431,10 @@ class Conversation:
         held.audited_s += count * each_s
         tickers = held.turn(min(count, self.batch))
         return [self._update(held, "get_snapshot", tickers, now_s, awaited=False)] if tickers else []
+
+    def _ask_unread(self, held: _Sid, now_s: float) -> list[Action]:
+        due = [ticker for ticker in self._unread.due(now_s, self.batch) if ticker in held.tickers]
+        return self._ask_snapshots(held, due, now_s) if due else []
 
     def _ask_snapshots(self, held: _Sid, tickers: list[str], now_s: float) -> list[Action]:
         self._want(tickers, now_s)

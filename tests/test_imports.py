@@ -27,6 +27,7 @@ CORE = (
     "gatherer/sharding.py",
     "gatherer/suspicion.py",
     "gatherer/subscription.py",
+    "gatherer/unread.py",
     "gatherer/journal/format.py",
     "gatherer/journal/inbox.py",
     "gatherer/derive",

@@ -2,7 +2,8 @@
 
 Two steps, so that a frame which is not understood is still known by its envelope: `HEAD` decodes type, id, sid,
 seq and sending_ts_ms and leaves `msg` raw; the `msg` decoders check the fields that the fleet uses and ignore the
-rest. Source: kalshi-api facts, section 3.
+rest. A field that a row does not need may be null, absent, or of another type: it never costs the row. Source:
+kalshi-api facts, sections 3 and 10.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ LIFECYCLE: Final = "market_lifecycle_v2"
 COMBO_LIFECYCLE: Final = "multivariate_market_lifecycle"
 LIFECYCLE_TYPES: Final = frozenset({LIFECYCLE, COMBO_LIFECYCLE, "event_lifecycle", "event_fee_update"})
 TERMINAL_CODES: Final = frozenset({10, 25})
+NUMBER_MAX: Final = 1 << 53
 
 
 class Head(msgspec.Struct):
@@ -27,8 +29,12 @@ class Head(msgspec.Struct):
     id: int | None = None
     sid: int | None = None
     seq: int | None = None
-    sending_ts_ms: int | None = None
+    sending_ts_ms: Any = None  # a number, or none: what else it may become proves nothing
     msg: msgspec.Raw = msgspec.Raw()
+
+    def __post_init__(self) -> None:
+        if type(self.sending_ts_ms) is not int or not 0 <= self.sending_ts_ms <= NUMBER_MAX:
+            self.sending_ts_ms = None
 
 
 class DeltaMsg(msgspec.Struct):
@@ -39,28 +45,29 @@ class DeltaMsg(msgspec.Struct):
     delta_fp: str
     side: str
     ts_ms: int
-    ts: str | None = None
+    ts: Any = None
 
 
 class SnapshotMsg(msgspec.Struct):
-    """`orderbook_snapshot`: the whole book; a side without levels is left out."""
+    """`orderbook_snapshot`: the whole book; a side without levels is left out, or null."""
 
     market_ticker: str
-    yes_dollars_fp: list[tuple[str, str]] = []
-    no_dollars_fp: list[tuple[str, str]] = []
+    yes_dollars_fp: list[tuple[str, str]] | None = None
+    no_dollars_fp: list[tuple[str, str]] | None = None
 
 
 class TradeMsg(msgspec.Struct):
-    """`trade`: `taker_side` is deprecated in favour of `taker_outcome_side`."""
+    """`trade`: `taker_side` is deprecated in favour of the other two; of the book's, `bid` is one who bought YES."""
 
     trade_id: str
     market_ticker: str
     yes_price_dollars: str
     count_fp: str
     ts_ms: int
-    taker_side: str = ""
-    taker_outcome_side: str = ""
-    is_block_trade: bool = False
+    taker_side: Any = None
+    taker_outcome_side: Any = None
+    taker_book_side: Any = None
+    is_block_trade: Any = None
 
 
 class TickerMsg(msgspec.Struct):
@@ -68,23 +75,21 @@ class TickerMsg(msgspec.Struct):
 
     market_ticker: str
     ts_ms: int
-    price_dollars: str | None = None
-    yes_bid_dollars: str | None = None
-    yes_ask_dollars: str | None = None
-    yes_bid_size_fp: str | None = None
-    yes_ask_size_fp: str | None = None
-    volume_fp: str | None = None
-    open_interest_fp: str | None = None
+    price_dollars: Any = None
+    yes_bid_dollars: Any = None
+    yes_ask_dollars: Any = None
+    yes_bid_size_fp: Any = None
+    yes_ask_size_fp: Any = None
+    volume_fp: Any = None
+    open_interest_fp: Any = None
 
 
 class LifecycleMsg(msgspec.Struct):
     """Lifecycle of a market or an event; the whole message is kept as it came."""
 
-    market_ticker: str = ""
-    event_ticker: str = ""
-    event_type: str = ""
-    open_ts: int | None = None
-    close_ts: int | None = None
+    market_ticker: Any = None
+    event_ticker: Any = None
+    event_type: Any = None
 
 
 class MarketOnly(msgspec.Struct):
@@ -135,4 +140,5 @@ MARKET_ONLY: Final = msgspec.json.Decoder(MarketOnly)
 ERROR: Final = msgspec.json.Decoder(ErrorMsg)
 SUBSCRIBED: Final = msgspec.json.Decoder(SubscribedMsg)
 COMMAND: Final = msgspec.json.Decoder(Command)
+FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()

@@ -14,11 +14,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.exchange.names import possible_ticker
 from gatherer.derive import decoder
 from gatherer.derive.decoder import NONE
 from gatherer.derive.form import Text
 from gatherer.derive.forms import FORMS
-from gatherer.derive.messages import FUTURE_MS_MAX, PAST_MS_MAX, possible_ticker
+from gatherer.derive.messages import FUTURE_MS_MAX, PAST_MS_MAX
 from gatherer.journal.format import Block, Kind, Record
 
 Array = npt.NDArray[Any]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
 from common.errors import NumberError
+from common.exchange import frames as frames_
 from common.numbers import parse_price, parse_size, sub_millisecond_us
 from gatherer.derive.rows import NO, YES
 
@@ -24,7 +25,7 @@ class Msg(msgspec.Struct, gc=False):
     delta_fp: str
     side: Literal["yes", "no"]
     ts_ms: Whole
-    ts: str | None = None
+    ts: Any = None
 
 
 class Frame(msgspec.Struct, gc=False):
@@ -34,7 +35,7 @@ class Frame(msgspec.Struct, gc=False):
     sid: Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
     seq: Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
     msg: Msg
-    sending_ts_ms: Whole | None = None
+    sending_ts_ms: Any = None
     id: None = None  # an answer to a command may prove more than its number
 
 
@@ -76,6 +77,10 @@ def decode(lines: bytes | memoryview) -> list[Frame]:
         return []
 
 
+def _whole(value: Any) -> int:
+    return value if type(value) is int and 0 <= value <= frames_.NUMBER_MAX else NONE
+
+
 def values(frames: Sequence[Frame]) -> list[list[int]]:
     """Of each: sid, seq, sending_ms (`NONE` if absent), at_ms, us, side, price (`NONE` if it is none), delta (0)."""
     if len(_prices) > REMEMBERED_MAX or len(_sizes) > REMEMBERED_MAX:
@@ -85,7 +90,7 @@ def values(frames: Sequence[Frame]) -> list[list[int]]:
     return [
         [frame.sid for frame in frames],
         [frame.seq for frame in frames],
-        [NONE if frame.sending_ts_ms is None else frame.sending_ts_ms for frame in frames],
+        [_whole(frame.sending_ts_ms) for frame in frames],
         [msg.ts_ms for msg in messages],
         [sub_millisecond_us(msg.ts) for msg in messages],
         [_SIDES[msg.side] for msg in messages],

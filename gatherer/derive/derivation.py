@@ -202,6 +202,8 @@ class Derivation:
             self._sid_over(session, slice_.sid, "unsubscribed")
         elif head.type == "error":
             self._error(session, slice_.sid, record, head)
+        elif messages.says_nothing(head):
+            self._quarantine(record, head, "unknown_type")  # counted: it can have changed no book
         else:
             raise Poison("unknown_type", named_market(head))
         return -1

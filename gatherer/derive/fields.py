@@ -32,6 +32,10 @@ KNOWN: Final = {
         + ("ts", "ts_ms", "time")
     ),
 }
+_RETYPED: Final = {
+    "orderbook_delta": (("ts", b'"'),),
+    "trade": (("taker_side", b'"'), ("taker_outcome_side", b'"'), ("is_block_trade", b"tf")),
+}
 _DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
@@ -74,4 +78,13 @@ def _unknown(frame: bytes) -> list[str]:
         msg = _DECODER.decode(head.get("msg", b"{}"))
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return []  # quarantined
-    return [f"{type_}.{name}" for name in (*(head.keys() - _HEAD), *(msg.keys() - KNOWN[type_]))]
+    found = [f"{type_}.{name}" for name in (*(head.keys() - _HEAD), *(msg.keys() - KNOWN[type_]))]
+    # A row does without them if they are something else than they were: that it does is told, once.
+    retyped = [name for name, begins in _RETYPED.get(type_, ()) if not _begins(msg.get(name), begins)]
+    retyped += ["sending_ts_ms"] * (not _begins(head.get("sending_ts_ms"), b"0123456789"))
+    return found + [f"{type_}.{name} (retyped)" for name in retyped]
+
+
+def _begins(raw: msgspec.Raw | None, begins: bytes) -> bool:
+    text = b"null" if raw is None else bytes(raw).lstrip()
+    return text == b"null" or text[:1] in begins

@@ -6,12 +6,14 @@ Everything that cannot become a row raises `Poison` here; what that means for ru
 from __future__ import annotations
 
 import functools
-from typing import Final, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from common.errors import NumberError
 from common.exchange import frames
+from common.exchange.names import TICKER_CHARACTERS_MAX, possible_ticker, possible_trade_id
 from common.numbers import parse_price, parse_size, sub_millisecond_us
 from gatherer.derive import levels
 from gatherer.derive.rows import NO, YES, LifecycleRow, TickerRow, TradeRow
@@ -20,7 +22,11 @@ from gatherer.journal.format import Record
 
 PAST_MS_MAX: Final = 24 * 3600 * 1000
 FUTURE_MS_MAX: Final = 60 * 1000
-TICKER_CHARACTERS_MAX: Final = 200
+LEVEL_KEYS: Final = frozenset(("yes_dollars_fp", "no_dollars_fp"))
+NO_LEVELS: Final = frozenset(("market_ticker", "market_id"))
+"""What a snapshot may have besides its levels: an empty book has nothing else."""
+TAKERS: Final = {"yes": YES, "no": NO, "bid": YES, "ask": NO}
+"""What the taker bought, by its outcome or by the side of the book that it came from."""
 TEXTS_REMEMBERED_MAX: Final = 100_000
 T = TypeVar("T")
 _price: Final = functools.lru_cache(TEXTS_REMEMBERED_MAX)(parse_price)
@@ -79,13 +85,31 @@ def delta(head: frames.Head, record: Record) -> Change:
 
 
 def snapshot(head: frames.Head) -> tuple[str, Book]:
-    """The ticker and book of an `orderbook_snapshot`."""
+    """The ticker and book of an `orderbook_snapshot`. Without any level key that is known, others are no empty book."""
     msg = decode(frames.SNAPSHOT, head)
     _check_ticker(msg.market_ticker)
+    if not (msg.yes_dollars_fp and msg.no_dollars_fp):
+        _check_levels(decode(frames.FIELDS, head), msg.market_ticker)
     try:
-        return msg.market_ticker, levels.parse_levels(msg.yes_dollars_fp, msg.no_dollars_fp)
+        return msg.market_ticker, levels.parse_levels(msg.yes_dollars_fp or (), msg.no_dollars_fp or ())
     except NumberError as error:
         raise Poison(f"snapshot: {error}", msg.market_ticker) from error
+
+
+def _check_levels(fields: dict[str, msgspec.Raw], ticker_: str) -> None:
+    """A side that is not there is an empty one, unless something else is: then its name may have changed."""
+    lacking = LEVEL_KEYS - fields.keys()
+    other = {name: bytes(raw).lstrip() for name, raw in fields.items() if name not in LEVEL_KEYS | NO_LEVELS}
+    if lacking and any(len(lacking) == len(LEVEL_KEYS) or text.startswith(b"[") for text in other.values()):
+        raise Poison(f"snapshot: no {', '.join(sorted(lacking))}, but {', '.join(sorted(other))}"[:300], ticker_)
+
+
+def says_nothing(head: frames.Head) -> bool:
+    """Whether a frame of a type that nobody knows is empty: then it can have changed no book."""
+    try:
+        return not bytes(head.msg) or not frames.ANY.decode(head.msg)
+    except msgspec.MsgspecError:
+        return False
 
 
 def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
@@ -96,9 +120,10 @@ def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
         price, count = _price(msg.yes_price_dollars), _size(msg.count_fp)
     except NumberError as error:
         raise Poison(f"trade: {error}", msg.market_ticker) from error
-    taker = msg.taker_outcome_side or msg.taker_side
-    if taker not in ("yes", "no") or count <= 0 or not _is_uuid(msg.trade_id):
-        raise Poison(f"trade: taker {taker!r}, count {msg.count_fp!r}, id {msg.trade_id!r}", msg.market_ticker)
+    taker = next((TAKERS[s] for s in _sides(msg) if isinstance(s, str) and s in TAKERS), None)
+    if taker is None or count <= 0 or not possible_trade_id(msg.trade_id):
+        sides = ", ".join(repr(side) for side in _sides(msg))
+        raise Poison(f"trade: taker {sides}, count {msg.count_fp!r}, id {msg.trade_id!r}"[:300], msg.market_ticker)
     _check_time(msg.ts_ms, head, record, msg.market_ticker)
     return TradeRow(
         slice_,
@@ -108,8 +133,8 @@ def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
         msg.ts_ms,
         price,
         count,
-        YES if taker == "yes" else NO,
-        msg.is_block_trade,
+        taker,
+        msg.is_block_trade is True,
         record.wall_us,
     )
 
@@ -119,32 +144,46 @@ def ticker(head: frames.Head, record: Record) -> TickerRow:
     msg = decode(frames.TICKER_MSG, head)
     _check_ticker(msg.market_ticker)
     _check_time(msg.ts_ms, head, record, msg.market_ticker)
+    return TickerRow(
+        msg.market_ticker,
+        msg.ts_ms,
+        _optional(_price, msg.price_dollars),
+        _optional(_price, msg.yes_bid_dollars),
+        _optional(_price, msg.yes_ask_dollars),
+        _optional(_size, msg.yes_bid_size_fp),
+        _optional(_size, msg.yes_ask_size_fp),
+        _optional(_size, msg.volume_fp),
+        _optional(_size, msg.open_interest_fp),
+        record.wall_us,
+    )
+
+
+def _optional(parse: Callable[[str], int], text: Any) -> int | None:
+    """A value that may be absent: what is none leaves its field empty, the others of its row stand."""
+    if not isinstance(text, str) or not text:
+        return None
     try:
-        return TickerRow(
-            msg.market_ticker,
-            msg.ts_ms,
-            _price(msg.price_dollars) if msg.price_dollars else None,
-            _price(msg.yes_bid_dollars) if msg.yes_bid_dollars else None,
-            _price(msg.yes_ask_dollars) if msg.yes_ask_dollars else None,
-            _size(msg.yes_bid_size_fp) if msg.yes_bid_size_fp else None,
-            _size(msg.yes_ask_size_fp) if msg.yes_ask_size_fp else None,
-            _size(msg.volume_fp) if msg.volume_fp else None,
-            _size(msg.open_interest_fp) if msg.open_interest_fp else None,
-            record.wall_us,
-        )
-    except NumberError as error:
-        raise Poison(f"ticker: {error}", msg.market_ticker) from error
+        return parse(text)
+    except NumberError:
+        return None
+
+
+def _sides(msg: frames.TradeMsg) -> tuple[Any, Any, Any]:
+    return (msg.taker_outcome_side, msg.taker_side, msg.taker_book_side)
 
 
 def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
     """Any lifecycle message, whole."""
     msg = decode(frames.LIFECYCLE_MSG, head)
     payload = msgspec.json.encode(decode(frames.ANY, head)).decode()
-    name = msg.market_ticker or msg.event_ticker
+    name = msg.market_ticker if isinstance(msg.market_ticker, str) and msg.market_ticker else msg.event_ticker
+    if not isinstance(name, str):
+        raise Poison(f"lifecycle: names {name!r:.100}", None)
     _check_ticker(name)
     if "\\u0000" in payload:
         raise Poison("lifecycle: a NUL character, which no database text holds", None)
-    return LifecycleRow(name, msg.event_type or head.type, payload, record.wall_us)
+    event_type = msg.event_type if isinstance(msg.event_type, str) and msg.event_type else head.type
+    return LifecycleRow(name, event_type, payload, record.wall_us)
 
 
 def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> None:
@@ -156,16 +195,6 @@ def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> 
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)
 
 
-@functools.lru_cache(TEXTS_REMEMBERED_MAX)
-def possible_ticker(text: str) -> bool:
-    """Whether it can be a ticker."""
-    return 0 < len(text) <= TICKER_CHARACTERS_MAX and text.isprintable()
-
-
 def _check_ticker(text: str) -> None:
     if not possible_ticker(text):
         raise Poison(f"ticker {text[:TICKER_CHARACTERS_MAX]!r} cannot be one", None)
-
-
-def _is_uuid(text: str) -> bool:
-    return len(text) == 36 and text.count("-") == 4 and all(c in "0123456789abcdefABCDEF-" for c in text)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from common.exchange import frames
+from common.exchange.names import possible_ticker
 from gatherer.derive import horizon, messages
 from gatherer.derive.columns import Columns
 from gatherer.derive.decoder import NONE
@@ -144,7 +145,7 @@ class _Session:
             return False
         if head.type == "orderbook_snapshot":
             ticker = messages.named_market(head)
-            if ticker is None or not messages.possible_ticker(ticker):
+            if ticker is None or not possible_ticker(ticker):
                 return False
             self.hit.add(ticker)
         elif head.type != "ok" or self._changes_markets(head.id):
