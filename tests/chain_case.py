@@ -85,11 +85,12 @@ class Zone:
 class Lane:
     """A loader's hands: each market is a run of the one slice that is open."""
 
-    def __init__(self, zone: Zone, number: int, folder: Path) -> None:
+    def __init__(self, zone: Zone, number: int, folder: Path, slice_: int | None = None) -> None:
         self._zone, self._number, self._folder = zone, number, folder
         folder.mkdir(parents=True, exist_ok=True)
         self._runs: dict[str, int] = {}
         self._written = 0
+        self._given = slice_
 
     async def __aenter__(self) -> Lane:
         """As a loader begins: what was open has ended."""
@@ -100,8 +101,9 @@ class Lane:
         out.horizons = [
             rows.HorizonRow(s, horizon, True, "state_lost") for s, _, horizon in await self.writer.open_slices()
         ]
-        self.slice = time.time_ns() // 1000
-        out.slices = [rows.SliceRow(self.slice, self.slice, 1, "orderbook_delta", 1, self.slice)]
+        session = time.time_ns() // 1000
+        self.slice = self._given or session
+        out.slices = [rows.SliceRow(self.slice, session, 1, "orderbook_delta", 1, session)]
         await self._write(out)
         return self
 
@@ -121,7 +123,7 @@ class Lane:
         for n in numbers:
             received_us = (BASE_MS + n) * 1000 + 500
             out.deltas.append(ticker, self._runs[ticker], n + 1, BASE_MS + n, 0, -1, 0, 1000 + n, 100 + n, received_us)
-        out.quarantine = [rows.QuarantineRow(7, 1, numbers[0], "odd", (BASE_MS + numbers[0]) * 1000, b"?")]
+        out.quarantine = [rows.QuarantineRow(7, 1, numbers[0], "odd", (BASE_MS + numbers[0]) * 1000, ticker.encode())]
         out.horizons = [rows.HorizonRow(self.slice, BASE_MS + numbers[-1] + 1, False, "")]
         await self._write(out)
 
@@ -202,7 +204,7 @@ class Site:
         assert not await self.fetch(FLEET_SQL["account_gaps"])
         (sums,) = await self.fetch(FLEET_SQL["verify_inserted"])
         assert sums["inserted"] == sums["stored"]
-        twice = await self.fetch("SELECT gatherer, seq FROM store.quarantine GROUP BY 1, 2 HAVING count(*) > 1")
+        twice = await self.fetch("SELECT gatherer, seq FROM store.quarantine GROUP BY 1, 2, frame HAVING count(*) > 1")
         assert not twice, "a quarantined frame that was read again is stored once"
 
     async def acknowledged(self, zone: Zone) -> None:

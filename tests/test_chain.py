@@ -14,10 +14,10 @@ import pytest
 
 from common.storage import migrate
 from deduplicator.chain import Cursor, PutBack, why_put_back
-from deduplicator.merge.copies import Account, Changes, Copy
+from deduplicator.merge.copies import Account, Changes, Conflict, Copy
 from deduplicator.production import Production
 from deduplicator.reader import Batches
-from tests.chain_case import Lane, Site, site
+from tests.chain_case import BASE_MS, Lane, Site, site
 from tests.databases import Database
 
 
@@ -197,6 +197,37 @@ async def test_a_chain_that_differs_though_the_numbers_are_higher(open_folder: P
         made.start()
         await made.until(A=range(5), B=range(100))
         assert await put_backs(made) == [(0, 6, 0)]
+
+
+async def test_numbers_that_come_again_as_others_are_not_merged(open_folder: Path) -> None:
+    """A clock that was set back as well gave a slice the number of another: that lane waits, and the other is read."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        start = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(5))
+        made.start()
+        await made.until(A=range(5))
+        await zone.put_back(start)
+        async with Lane(zone, 0, open_folder / "1", lane.slice) as lane:
+            await write(lane, "B", range(10))
+        async with Lane(zone, 1, open_folder / "2") as lane:
+            await write(lane, "C", range(10))
+        await made.until(A=range(5), C=range(10))
+        status = await made.until_status(lambda status: bool(status["lanes_waiting"]))
+        assert "number of another slice" in status["lanes_waiting"]["gatherer-a"]["0"]
+
+
+async def test_what_contradicts_is_listed_once(server: Database) -> None:
+    """Also if it is read again."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+    production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
+    await production.take_lease()
+    (market,) = (await production.allot(["A"])).values()
+    for versions in ([{"head": [1]}], [{"head": [1]}], [{"head": [2]}]):
+        conflict = Conflict("head", market, BASE_MS, versions)  # type: ignore[arg-type]
+        await production.store(Changes(conflicts=[conflict]), [])
+    assert await production._db.fetchval("SELECT count(*) FROM store.conflicts") == 2
 
 
 async def test_digests_thin_out_with_age_and_stay_few(server: Database) -> None:

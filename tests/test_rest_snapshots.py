@@ -12,7 +12,7 @@ import pytest
 from common.config.schema import GathererSource, Merge
 from common.numbers import datetime_of_us
 from common.storage import migrate
-from deduplicator.chain import Cursor
+from deduplicator.chain import Cursor, PutBack
 from deduplicator.merge.copies import Account, Changes
 from deduplicator.production import Production
 from deduplicator.reader import Reader
@@ -73,6 +73,13 @@ async def test_what_did_not_agree_is_kept_and_what_did_is_counted(
             with pytest.raises(asyncpg.UniqueViolationError):  # it has its account: nothing of it is stored again
                 await production.store(Changes(accounts=[account]), [batches])
         _, cursors = await production.gatherer(reader.id, reader.instance)
+    # The database was put back: what is read again is neither kept nor counted twice.
+    await production.put_back(reader.gatherer, PutBack(0, cursors[0], 2, Cursor(), "test"))
+    _, cursors = await production.gatherer(reader.id, reader.instance)
+    for batches in (await reader.read(cursors, lambda lane: production.digests(reader.gatherer, lane))).batches:
+        account = Account(reader.gatherer, 0, batches.copy.from_batch, batches.copy.to_batch, 0, 0)
+        await production.store(Changes(accounts=[account]), [batches])
+    assert await db.fetchval("SELECT count(*) FROM store.accounts") == 2
     rows = await db.fetch("SELECT * FROM orderbook_snapshots ORDER BY ticker")
     assert [(row["ticker"], row["source"], row["verified"]) for row in rows] == [
         ("KXA-2", "rest", False),
