@@ -33,7 +33,7 @@ class Row(NamedTuple):
     values: tuple[Any, ...]
 
 
-TRADES: Final = Channel("trade_copies", ("merge_trades", "dispute_trades"))
+TRADES: Final = Channel("trade_copies", ("merge_trades", "dispute_trades", "place_trade_copies"))
 TICKERS: Final = Channel("ticker_copies", ("merge_tickers",))
 LIFECYCLE: Final = Channel("lifecycle_copies", ("merge_lifecycle",))
 TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume", "open_interest")

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
+from deduplicator import trade_order
 from deduplicator.merge.copies import Deltas
 from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
@@ -48,6 +49,7 @@ async def write(db: asyncpg.Connection, new: Deltas) -> None:
         order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
         await binary.write(db, "store", table, binary.Stream(DELTA_LAYOUT, _columns(new, order)))
+    await trade_order.place(db, new)
     # A healed row may be ahead of the deduplicator, which then must know it before it comes to it.
     await db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
     now: int = ms_of_datetime(await db.fetchval("SELECT now()"))

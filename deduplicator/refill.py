@@ -127,6 +127,7 @@ class Refill:
             found = await connection.fetchrow(SQL["refill_known"], first, behind, started, ended)
             await connection.execute(SQL["refill_dispute"])
             new = await connection.fetchrow(SQL["refill_trades"])
+            await connection.execute(SQL["place_refilled_trades"])
             counts = (len(listed), found["known"], new["inserted"], new["outside"], found["not_listed"])
             await connection.execute(SQL["note_refill"], gap, first, behind, *counts, found["unread"])
         self.trades += new["inserted"]

@@ -65,6 +65,25 @@ class Truth:
                 truth.last_ms = max(truth.last_ms, row.get("ts_ms", 0))
         return truth
 
+    def trade_ordinals(self) -> dict[str, tuple[int, frozenset[str], frozenset[Identity]]]:
+        """By trade: the ordinal of the change that it made; all trades and all changes that are equal to these.
+
+        Among equal ones, which differ in nothing that anybody could see, they go by trade id and ordinal.
+        """
+        takes: defaultdict[tuple[str, int, str, Decimal, Decimal], list[Identity]] = defaultdict(list)
+        for identity, (side, price, delta, _) in sorted(self.deltas.items()):
+            takes[*identity[:2], side, price, -delta].append(identity)
+        made: defaultdict[tuple[str, int, str, Decimal, Decimal], list[str]] = defaultdict(list)
+        for trade_id, (ticker, ms, price, count, taker_side, is_block) in sorted(self.trades.items()):
+            if not is_block:
+                maker = ("no", 1 - price) if taker_side == "yes" else ("yes", price)
+                made[ticker, ms, *maker, count].append(trade_id)
+        return {
+            trade_id: (identity[2], frozenset(ids), frozenset(takes[content]))
+            for content, ids in made.items()
+            for trade_id, identity in zip(ids, takes[content], strict=False)
+        }
+
     def _apply(self, ticker: str, change: Change) -> None:
         side, price, delta, _ = change
         book = self.books[ticker]

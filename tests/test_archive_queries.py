@@ -150,7 +150,7 @@ async def test_the_other_queries_give_what_production_gives(site: tuple[Site, Ar
     of = library.load()
     for start, end in ((START + timedelta(minutes=20), START + timedelta(minutes=95)), (OLD, OLD + timedelta(days=1))):
         values: dict[str, Any] = {"ticker": "KXB-0", "from": start, "to": end}
-        for name, columns in (("changes", slice(0, 5)), ("trades", slice(1, 5))):
+        for name, columns in (("changes", slice(0, 5)), ("trades", slice(1, 6))):
             statement, arguments = of[name].bound(values)
             rows = await running.db.fetch(statement, *arguments)
             produced = Counter(tuple(row.values())[: columns.stop - columns.start] for row in rows)

@@ -61,6 +61,7 @@ async def trade(site: Site, count: int) -> None:
         "INSERT INTO store.trades VALUES (gen_random_uuid(), $1, $2, 4200, $3, 1, false, $2, 'ws')",
         site.market, LATER, count,
     )  # fmt: skip
+    await site.db.execute("SELECT store.place_trades($1, $2)", [site.market], [LATER])
 
 
 async def checks(site: Site) -> dict[str, tuple[int, int]]:
@@ -90,6 +91,12 @@ async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
     examples = await site.db.fetchval("SELECT examples FROM checks WHERE hour = $1 AND check_name = 'books'", AT)
     assert json.loads(examples) == [{"ticker": "KXA-1", "exchange_ts": str(AT)}]
     assert site.exporter.checks["books", "failed"] == 1 and site.exporter.checks["trades", "failed"] == 1
+
+    await site.db.execute("UPDATE store.trades SET ordinal = 1 - ordinal WHERE ordinal IS NOT NULL")
+    await site.db.execute("UPDATE store.deltas SET price = 4300 WHERE exchange_ts = $1 AND ordinal = 1", LATER)
+    await site.db.execute("UPDATE store.exports SET delta_rows = NULL")
+    await site.exporter.export_due()
+    assert (await checks(site))["trades"] == (2, 2), "an ordinal of another change than the twin is none"
 
 
 async def verified(site: Site) -> tuple[int, int]:

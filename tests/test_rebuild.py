@@ -41,7 +41,7 @@ LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 Rows = set[tuple[str, ...]]
 RELATIONS = {
     "orderbook_deltas": ("ticker", "exchange_ts", "ordinal", "exchange_us", "side", "price", "delta"),
-    "trades": ("trade_id", "ticker", "exchange_ts", "yes_price", "count", "taker_side", "is_block"),
+    "trades": ("trade_id", "ticker", "exchange_ts", "ordinal", "yes_price", "count", "taker_side", "is_block"),
     "tickers": ("ticker", "exchange_ts", "price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume")
     + ("open_interest",),
     "lifecycle_events": ("ticker", "event_type", "exchange_ts", "payload"),

@@ -178,6 +178,8 @@ class Exporter:
             await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows, written.step)
             if written.late is not None:
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
+            if written.placed:
+                await connection.execute(SQL["trades_placed"], *map(list, zip(*written.placed, strict=True)))
 
     def _sweep(self) -> None:
         """Remove what exports that were killed left behind: it is the size of an hour."""

@@ -29,6 +29,7 @@ from deduplicator.archive.late import Late
 from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
 from deduplicator.archive.reading import Connect, read_changes
 from deduplicator.archive.spool import Spool
+from deduplicator.archive.trade_order import ArchivedTwins, Placed
 from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
@@ -53,7 +54,7 @@ class Check:
 
 @dataclass
 class Written:
-    """What was written: as of which step; rows by relation; what was checked; what came late and is in it."""
+    """What was written: as of which step; rows by relation; what was checked; what came late; trades then placed."""
 
     at: datetime
     step: int
@@ -61,6 +62,7 @@ class Written:
     unsealed: list[str]
     checks: list[Check]
     late: Late | None
+    placed: list[Placed]
 
 
 class Hour:
@@ -82,6 +84,7 @@ class Hour:
         self._folder, self._archived, self._tell = folder, archived, tell
         self._start_ms = ms_of_datetime(start)
         self._rows: dict[str, int] = {}
+        self._placed: list[Placed] = []
 
     def path(self, relation: str) -> Path:
         """The file of a relation."""
@@ -103,11 +106,13 @@ class Hour:
             for name in tables.SCHEMAS:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
-        return Written(at, step, self._rows, [row["ticker"] for row in unsealed], checks, late)
+        return Written(at, step, self._rows, [row["ticker"] for row in unsealed], checks, late, self._placed)
 
     async def _relation(self, name: str) -> None:
         """A relation whose rows the database gives in their order."""
-        arguments = () if name in tables.DAILY else (self._start, self._until)
+        arguments: tuple[Any, ...] = () if name in tables.DAILY else (self._start, self._until)
+        if name == "trades":
+            arguments += ([trade.trade_id for trade in self._placed], [trade.ordinal for trade in self._placed])
         file = tables.ParquetFile(self.path(name), name)
         rows: list[Any] = []
         cursor = await self._db.cursor(SQL[f"export_{name}"], *arguments)
@@ -241,8 +246,10 @@ class Hour:
         there = await asyncio.to_thread(self._archived, "orderbook_deltas", before)
         old = pq.ParquetFile(before) if there else None
         names = await asyncio.to_thread(_tickers, old) if old is not None else set()
-        order = Order({*names, *tickers.values()}, self._start_ms)
+        trades = await self._db.fetch(SQL["trades_to_place"], self._start, self._until)
+        order = Order({*names, *tickers.values(), *(row["ticker"] for row in trades)}, self._start_ms)
         numbers = Numbers(order, tickers)
+        twins = ArchivedTwins(trades, order)
         columns = await binary.read(self._db, DELTA_LAYOUT, SQL["export_late_deltas"], self._start, self._until)
         late = Late(_rows(columns, order, numbers), columns)
         spool = Spool(self._folder)
@@ -250,8 +257,12 @@ class Hour:
             for batch in old.iter_batches(RUN_ROWS):
                 archived = tables.deltas_rows(pa.Table.from_batches([batch]), order)
                 late.seen(archived)
+                twins.seen(archived)
                 await asyncio.to_thread(spool.add, archived)
-        spool.add(late.new())
+        new = late.new()
+        twins.seen(new)
+        spool.add(new)
+        self._placed = twins.placed()
         await self._write_changes(order, spool, None)
         if late.wrong:
             log.get().error("late_rows_contradict_the_archive", hour=self._start.isoformat(), rows=late.wrong)

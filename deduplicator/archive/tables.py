@@ -41,6 +41,7 @@ SCHEMAS: Final[dict[str, Any]] = {
             ("trade_id", TEXT),
             ("ticker", TEXT),
             ("exchange_ts", MS),
+            ("ordinal", pa.int32()),
             ("yes_price", PRICE),
             ("count", SIZE),
             ("taker_side", TEXT),

@@ -2,6 +2,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS ${database}.trades (
   `trade_id` string,
   `ticker` string,
   `exchange_ts` timestamp,
+  `ordinal` int,
   `yes_price` decimal(9,4),
   `count` decimal(18,2),
   `taker_side` string,

@@ -71,7 +71,9 @@ def write(part: Part, gatherers: Mapping[int, str], output: Output) -> dict[str,
     """All relations of a part; returns how many rows each has."""
     names = {number: ticker for ticker, number in part.numbers.items()}
     _deltas(part, names, output)
-    _hourly(output, "trades", [_trade(t) for t in part.trades.values()], ("ticker", "exchange_ts", "trade_id"))
+    ordinals = part.ordinals()
+    trades = [_trade(trade, ordinals.get(trade.trade_id)) for trade in part.trades.values()]
+    _hourly(output, "trades", trades, ("ticker", "exchange_ts", "ordinal", "trade_id"))
     _hourly(output, "tickers", [_ticker(t) for t in part.tickers.values()], ("ticker", "exchange_ts", "received_at"))
     events = [_event(event) for event in part.lifecycle]
     _hourly(output, "lifecycle_events", events, ("ticker", "received_at"), by="received_at")
@@ -125,12 +127,16 @@ def _deltas(part: Part, names: Mapping[int, str], output: Output) -> None:
 
 
 def _hourly(output: Output, relation: str, rows: Rows, order: Iterable[str], by: str = "exchange_ts") -> None:
-    """Rows by the hour of `by`; books that have no place by when they were given."""
+    """Rows by the hour of `by`; books that have no place by when they were given. Trades that have none come last."""
     hours: defaultdict[str, Rows] = defaultdict(list)
-    for row in sorted(rows, key=lambda row: [(row[name] is not None, row[name]) for name in order]):
+    for row in sorted(rows, key=lambda row: [_sortable(row[name], name) for name in order]):
         hours[_folder(row[by] or row["taken_at"])].append(row)
     for folder, mine in hours.items():
         output.write(relation, folder, _putter(relation, mine))
+
+
+def _sortable(value: Any, name: str) -> tuple[bool, Any]:
+    return ((value is None) is (name == "ordinal"), value)
 
 
 def _putter(relation: str, rows: Rows) -> Callable[[Path], int]:
@@ -171,11 +177,12 @@ def _levels(flat: Iterable[int]) -> str:
     return "[" + ", ".join(f"[{_price(price)}, {_size(size)}]" for price, size in pairs) + "]"
 
 
-def _trade(row: Any) -> dict[str, Any]:
+def _trade(row: Any, ordinal: int | None) -> dict[str, Any]:
     return {
         "trade_id": row.trade_id,
         "ticker": row.ticker,
         "exchange_ts": datetime_of_ms(row.exchange_ms),
+        "ordinal": ordinal,
         "yes_price": _price(row.yes_price),
         "count": _size(row.contracts),
         "taker_side": SIDES[row.taker_side],

@@ -19,6 +19,7 @@ from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import BASE_BEFORE_MS
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.twins import NO_TWIN, takes_of_changes, takes_of_trades, twins
 from fleet.rebuild.copies import copy_of, joined, tickers
 from gatherer.derive.rows import LifecycleRow, QuarantineRow, RestBookRow, Rows, TickerRow, TradeRow
 from gatherer.derive.state import ALL_MARKETS
@@ -197,6 +198,14 @@ class Part:
         }
         order = np.lexsort((columns["ordinal"], columns["exchange_ms"], columns["market"]))
         return Deltas(**{name: column[order] for name, column in columns.items()})
+
+    def ordinals(self) -> dict[str, int]:
+        """By trade id, the ordinal of its twin: the trade's place among those of its millisecond."""
+        made = [trade for trade in self.trades.values() if not trade.is_block]
+        rows = [(self.numbers[t.ticker], t.exchange_ms, t.yes_price, t.contracts, t.taker_side) for t in made]
+        takes = takes_of_trades(*np.array(rows, np.int64).reshape(-1, 5).T)
+        found = twins(takes, [trade.trade_id.lower() for trade in made], *takes_of_changes(self.deltas))
+        return {t.trade_id: place for t, place in zip(made, found.tolist(), strict=True) if place != NO_TWIN}
 
     @property
     def lifecycle(self) -> list[LifecycleRow]:
