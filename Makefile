@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long spark recipes chaos soak apply-rehearsal release checkov bench lint format lock clean
+.PHONY: help install demo test test-long mutants spark recipes chaos soak apply-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ $(VENV)/.recipes: $(STAMP) requirements-recipes.lock
 
 test-long: $(STAMP) spark recipes ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
+
+mutants: $(STAMP) ## plant faults one at a time and show which test finds each (SAMPLE=10: so many, others each day)
+	$(BIN)/python -m workshop.mutants $(if $(SAMPLE),--sample $(SAMPLE))
 
 chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then the verdict (SEED=, SECONDS=, RATE=)
 	$(BIN)/python -m fleet.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))

@@ -65,6 +65,8 @@ class Market:
     greatest_ms: int = -1
     count: int = 0
     stepped_back: bool = False
+    zones: list[tuple[int, int]] = field(default_factory=list)
+    """Where exchange time ran twice: half-open stretches, in milliseconds."""
     quiet_until_ms: int = 0
     closed_ms: int | None = None
 
@@ -154,6 +156,7 @@ class Exchange:
         if self.shape.has("step_back") and market.last_ms > 0 and self.rng.random() < 0.01:
             back = market.last_ms - self.rng.randrange(1, STEP_BACK_MS)
             if back > now - BOUNDS.disorder + 2 * STEP_BACK_MS:
+                market.zones.append((back, market.greatest_ms + 1))
                 market.skew_ms, market.last_ms, market.stepped_back = now - back, back, True
         return max(now - market.skew_ms, market.last_ms)
 

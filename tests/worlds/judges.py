@@ -50,6 +50,25 @@ class Truth:
                     self.content[identity] = (event.side, event.price, event.delta)
                     self.of_event[event] = identity
 
+    def in_zone(self, market: int, ms: int) -> bool:
+        """Whether exchange time ran twice through a millisecond of a market.
+
+        A session that begins there cannot know it: its ordinals are those of the second time. So nothing is said of
+        such a place, but that its rows are changes that happened there, and that it is no longer claimed once any
+        gatherer saw the step.
+        """
+        return intervals.covers(self.markets[market].zones, ms)
+
+    def is_real(self, identity: Identity, content: Content) -> bool:
+        """Whether a row is the exchange's."""
+        if self.content.get(identity) == content:
+            return True
+        market, ms, _ = identity
+        return self.in_zone(market, ms) and any(
+            event.at_ms == ms and (event.side, event.price, event.delta) == content
+            for event in self.markets[market].events
+        )
+
 
 def held(merger: Merger, market: int) -> list[Interval]:
     """The stretches of a market that are claimed to be complete."""
@@ -69,7 +88,7 @@ class Witness:
     def __call__(self, merger: Merger, memory: Memory) -> None:
         """After a step."""
         for identity in memory.new:
-            if self._strict and self._truth.content.get(identity) != memory.deltas[identity]:
+            if self._strict and not self._truth.is_real(identity, memory.deltas[identity]):
                 raise Wrong(f"{identity} is not what the exchange had: {memory.deltas[identity]}")
             self._missing[identity[0]].pop(identity, None)
         for market, missing in self._missing.items():
@@ -79,7 +98,7 @@ class Witness:
                 continue
             for start, end in stretches:
                 for identity in missing:
-                    if start <= identity[1] < end:
+                    if start <= identity[1] < end and not self._truth.in_zone(*identity[:2]):
                         raise Wrong(f"{identity} is covered by {(start, end)} and missing")
 
 
@@ -91,12 +110,14 @@ def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int
     if world.wrong:
         wrongness_is_said(truth, memory)
         return
-    if memory.conflicts:
-        raise Wrong(f"copies of one truth contradict each other: {memory.conflicts[0]}")
+    for conflict in memory.conflicts:
+        if not truth.in_zone(conflict.market, conflict.exchange_ms):
+            raise Wrong(f"copies of one truth contradict each other: {conflict}")
     nothing_lost(truth, world.stations, memory, gone)
+    stepped_back(merging)
     tiled(merger, memory, world.lines)
     if not shape.has("dropped"):  # of a group whose end was dropped nobody knows where in it a part lies
-        no_unplaced_within_coverage(merger, memory)
+        no_unplaced_within_coverage(truth, merger, memory)
     books(truth, memory)
 
 
@@ -110,11 +131,22 @@ def accounts(stations: list[Station], memory: Memory, *, reread: bool) -> None:
 def nothing_lost(truth: Truth, stations: list[Station], memory: Memory, gone: set[tuple[int, int]]) -> None:
     """What a gatherer recorded is stored, or kept apart as unplaced."""
     unplaced = {(row.market, row.exchange_ms) for row in memory.unplaced.values()}
+    doubted = {conflict.market for conflict in memory.conflicts}
     for station in stations:
         for event in (e for lane in station.lanes for e in lane.delivered):
             place = (truth.exchange.markets[event.ticker].number, event.at_ms)
-            if truth.of_event.get(event) not in memory.deltas and place not in unplaced | gone:
+            if truth.of_event.get(event) in memory.deltas or place in unplaced or place in gone:
+                continue
+            if not truth.in_zone(*place) and place[0] not in doubted:  # there it was disputed
                 raise Wrong(f"gatherer {station.number} received {place} {event}, and it is nowhere")
+
+
+def stepped_back(merging: Merging) -> None:
+    """Rule 9b: where any copy saw exchange time step back, nothing is claimed by any."""
+    for market, stretches in merging.retracted.items():
+        for stretch in stretches:
+            if intervals.within(held(merging.merger, market), *stretch):
+                raise Wrong(f"market {market}: {stretch} was retracted, and is claimed")
 
 
 def tiled(merger: Merger, memory: Memory, lines: list[Line]) -> None:
@@ -141,9 +173,12 @@ def tiled(merger: Merger, memory: Memory, lines: list[Line]) -> None:
             raise Wrong(f"market {market} is sealed to {sealed} only, and covered to {whole_ms}")
 
 
-def no_unplaced_within_coverage(merger: Merger, memory: Memory) -> None:
+def no_unplaced_within_coverage(truth: Truth, merger: Merger, memory: Memory) -> None:
     """Head rows of a group that a copy covers are confirmed, and no longer unplaced."""
+    doubted = {conflict.market for conflict in memory.conflicts}
     for row in memory.unplaced.values():
+        if row.market in doubted or truth.in_zone(row.market, row.exchange_ms):
+            continue
         if intervals.covers(held(merger, row.market), row.exchange_ms):
             raise Wrong(f"unplaced within coverage: {row}")
 
@@ -151,6 +186,8 @@ def no_unplaced_within_coverage(merger: Merger, memory: Memory) -> None:
 def books(truth: Truth, memory: Memory) -> None:
     """Every stored book is the exchange's at its place, and no true one is judged false."""
     for book in memory.books:
+        if truth.in_zone(book.market, book.exchange_ms):
+            continue
         possible = truth.exchange.possible_books(truth.markets[book.market], book.exchange_ms, book.after_ordinal)
         if (book.yes, book.no) not in [(_flat(b, 0), _flat(b, 1)) for b in possible]:
             raise Wrong(f"{book} is not the exchange's book: {possible}")
@@ -160,7 +197,7 @@ def books(truth: Truth, memory: Memory) -> None:
 
 def wrongness_is_said(truth: Truth, memory: Memory) -> None:
     """With a wrong copy: a row that the exchange did not have lies in a market of which a conflict is listed."""
-    said = {conflict.market for conflict in memory.conflicts}  # type: ignore[attr-defined]
+    said = {conflict.market for conflict in memory.conflicts}
     covered_by_right_copies = {m for (m, *_), c in memory.deltas.items()}
     for identity, content in memory.deltas.items():
         if truth.content.get(identity) != content and identity[0] in covered_by_right_copies - said:

@@ -29,7 +29,7 @@ KINDS: Final = (
     Kind("quiet_adds", "1: an added market is sent no snapshot"),
     Kind("late_snapshots", "15: books that are asked for come late, or not at all"),
     Kind("repeats", "17: frames come twice"),
-    Kind("replays", "17: the last frames come once more"),
+    Kind("replays", "17: the last frames come once more", off="a replayed snapshot is taken for that of a new add"),
     Kind("renumbering", "17: numbers begin again on the same sid"),
     Kind("terminal", "B.2: errors that end a subscription"),
     Kind("resets", "9: a pause empties a book without changes"),
@@ -37,7 +37,6 @@ KINDS: Final = (
     Kind(
         "step_back",
         "9b, 19: exchange time runs backwards inside a market",
-        off="a session that begins inside one cannot know of it, and a book in a retracted stretch is judged",
     ),
     Kind("odd_tickers", "B.9: tickers with any printable character, of any length"),
     Kind("poison", "10: frames that cannot become a row"),

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deduplicator.merge.copies import Changes, Copy, ResetVote, RunChange, RunKey, SliceChange, Unplaced
+from deduplicator.merge.copies import Changes, Conflict, Copy, ResetVote, RunChange, RunKey, SliceChange, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.intervals import Interval
@@ -50,7 +50,7 @@ class Memory:
     runs: dict[RunKey, RunChange] = field(default_factory=dict)
     parts: list[tuple[int, str, Interval]] = field(default_factory=list)
     votes: list[ResetVote] = field(default_factory=list)
-    conflicts: list[object] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
     alarms: Counter[str] = field(default_factory=Counter)
     received: int = 0
     new: list[Identity] = field(default_factory=list)

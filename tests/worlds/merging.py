@@ -4,12 +4,13 @@ from production at any instant."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.dropped import hollow
+from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from fleet.rebuild.copies import joined
 from tests.worlds.memory import Memory
@@ -63,6 +64,7 @@ class Merging:
         self.limits = Limits(HOLE_WAIT_MS, shape.recent_ms, shape.recent_rows_max, RESET_SLACK_MS)
         self._now_ms = shape.start_ms
         self.restarts = 0
+        self.retracted = retractions(copy for copies in lanes.values() for copy in copies)
         self.memory = Memory() if memory is None else memory
         self.merger = self._begin()
 
@@ -120,6 +122,19 @@ class Merging:
         self.memory.take(changes, [copy for copy in copies if copy.gatherer not in changes.stalled])
         self._after(self.merger, self.memory)
         return changes
+
+
+def retractions(copies: Iterable[Copy]) -> dict[int, list[Interval]]:
+    """By market, the stretches in which some copy saw exchange time step back."""
+    found: dict[int, list[Interval]] = {}
+    markets: dict[tuple[int, int, int], int] = {}
+    for copy in copies:
+        markets |= {(copy.gatherer, copy.lane, run.run): run.market for run in copy.runs}
+        for event in copy.run_events:
+            if event.event == "retracts":
+                market = markets[copy.gatherer, copy.lane, event.run]
+                found.setdefault(market, []).append((event.from_ms, event.to_ms))
+    return found
 
 
 def drop_some(lanes: dict[LaneKey, list[Copy]], rng: random.Random) -> set[tuple[int, int]]:

@@ -1,0 +1,1 @@
+"""What builds and proves the fleet, and never ships."""

@@ -1,0 +1,6 @@
+"""Planted faults: each is planted alone in a copy of the tree, and the quick tests named for it must find it.
+
+fault      what a planted fault is
+faults     the table, by the part that is broken
+planting   a copy of the tree, and a fault in it
+"""

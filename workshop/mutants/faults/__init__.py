@@ -1,0 +1,18 @@
+"""The table of planted faults, by the part that is broken."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workshop.mutants.fault import Fault
+from workshop.mutants.faults import archive, conversation, derive, journal, merge, store
+
+FAULTS: Final[tuple[Fault, ...]] = (
+    *derive.FAULTS,
+    *conversation.FAULTS,
+    *merge.FAULTS,
+    *journal.FAULTS,
+    *store.FAULTS,
+    *archive.FAULTS,
+)
+"""All of them; a name is used once."""
