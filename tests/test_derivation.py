@@ -314,6 +314,47 @@ def test_nothing_between_a_delete_and_its_answer_brings_the_market_back(lost: st
     assert not rows.requests and places(rows)[-1] == (600, -1)
 
 
+def test_a_market_that_was_deleted_before_its_first_book_is_not_held() -> None:
+    """The add was answered; its book comes after the delete was sent."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.send("delete_markets", T, id_=3)
+    tape.snapshot()
+    assert not tape.claiming()
+
+
+def test_a_frame_that_is_no_row_ends_a_run_that_claims_nothing_too() -> None:
+    """Rule 10: its head would have a hole, and what was deleted would count on over it."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.snapshot()
+    tape.delta(500)
+    tape.send("delete_markets", T, id_=3)
+    tape.delta(500)
+    tape.delta(500, price_dollars=5)
+    tape.delta(500)
+    tape.delta(501, price_dollars=5)
+    tape.delta(501)
+    rows = tape.take()
+    assert places(rows) == [(500, 0), (500, 1), (500, -1), (501, -1)]
+    assert len(set(rows.deltas.list("run"))) == 3
+
+
+def test_a_floor_is_carried_over_a_gap() -> None:
+    """Rule 19: what was seen before the numbers began again lies below it still."""
+    tape = Tape()
+    tape.subscribe(T, "KXB-1")
+    for first in (True, False):
+        tape.seq = 0
+        tape.snapshot()
+        for at in (500, 501) if first else ():
+            tape.delta(at)
+    tape.delta(499, skip=1)
+    tape.delta(500)
+    tape.delta(502)
+    assert places(tape.take())[-3:] == [(499, -1), (500, -1), (502, 0)]
+
+
 def test_an_add_whose_market_was_deleted_before_its_answer_holds_nothing() -> None:
     """The delete was sent last."""
     tape = Tape()
