@@ -107,6 +107,18 @@ def test_the_first_group_of_a_run_has_unknown_ordinals_and_the_next_ones_count_f
     assert [(e.event, e.from_ms - START_MS) for e in rows.run_events] == [("covers", 6)]
 
 
+def test_a_time_ahead_of_the_clock_proves_nothing() -> None:
+    """Where frames have no sending time, a glitch of one market's clock would claim the future of all."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.snapshot()
+    msg = {"market_ticker": T, "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": START_MS + 20_000}
+    tape.record(Kind.FRAME, json.dumps({"type": "orderbook_delta", "sid": 1, "seq": 2, "msg": msg}).encode())
+    rows = tape.take()
+    assert rows.alarms["exchange_time_ahead_of_clock"] == 1
+    assert all(horizon.horizon_ms <= START_MS + BOUNDS.clock for horizon in rows.horizons)
+
+
 def test_a_change_at_or_after_the_start_moment_is_known_at_once() -> None:
     """A snapshot cannot contain the future."""
     tape = Tape()

@@ -74,6 +74,15 @@ def test_a_gap_is_noted_and_repaired_by_snapshots_on_the_same_sid() -> None:
     assert talk.healthy
 
 
+def test_numbers_that_begin_again_are_a_break_and_so_is_a_repeat() -> None:
+    """Either way every book is asked for: nobody knows what came between."""
+    for received in (1, 2):
+        talk = subscribed(["A", "B"])
+        actions = talk.frame(head("orderbook_delta", sid=1, seq=received, msg={}), 1)
+        assert actions[0] == Broken(1, "repeat_or_decrease", 3, received)
+        assert sent(actions) == [("get_snapshot", ["A", "B"])]
+
+
 def test_a_repair_that_does_not_converge_escalates_to_a_new_subscription_then_to_a_new_connection() -> None:
     """Unsubscribe first and subscribe once that is confirmed; sooner it would merge into the old sid."""
     talk = subscribed(["A"], idle_probe=1000)
@@ -175,6 +184,16 @@ def test_idle_subscriptions_are_probed_in_turn() -> None:
     ticker.start([], 0)
     ticker.frame(head("subscribed", id=1, msg={"channel": "ticker", "sid": 1}), 0)
     assert not ticker.tick(100)
+
+
+def test_a_market_that_left_is_not_probed_in_its_turn() -> None:
+    """The turns were dealt before."""
+    talk = subscribed(["A", "B", "C"])
+    assert sent(talk.tick(10.3)) == [("get_snapshot", ["A"])]
+    talk.frame(head("orderbook_snapshot", id=2, sid=1, seq=4, msg={"market_ticker": "A"}), 10.4)
+    assert sent(talk.remove(["B"], 10.5)) == [("delete_markets", ["B"])]
+    talk.frame(head("ok", id=3, sid=1, seq=5), 10.6)
+    assert sent(talk.tick(20.7)) == [("get_snapshot", ["C"])]
 
 
 def test_a_command_without_reply_gives_the_connection_up() -> None:

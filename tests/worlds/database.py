@@ -44,6 +44,12 @@ class Database(Memory):
             self.run(self._connection.close())
             self._connection = self._production = None
 
+    def query(self, statement: str, *values: Any) -> None:
+        """Something that is done in production beside the merge."""
+        self._open()
+        assert self._connection is not None
+        self.run(self._connection.execute(statement, *values))
+
     # -- what the merge asks -----------------------------------------------------------------------------------
 
     def know(self, tickers: list[str]) -> None:
