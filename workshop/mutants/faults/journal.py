@@ -59,12 +59,21 @@ FAULTS: Final = (
         JOURNAL,
     ),
     Fault(
-        "a-record-is-read-twice",
+        "a-frame-is-read-twice",
+        READER,
+        "for record in item.records() if record.end > self._offset)",
+        "for record in item.records() if record.end >= self._offset)",
+        "the frame before the place would be loaded again",
+        JOURNAL,
+    ),
+    Fault(
+        "a-block-before-the-place-is-read",
         READER,
         "if item.end <= self._offset:",
         "if item.end < self._offset:",
         "the record before the place would be loaded again",
         JOURNAL,
+        "what is read begins at the place, or with the block around it, which ends after it",
     ),
     Fault(
         "a-place-inside-a-block-is-its-beginning",

@@ -8,8 +8,8 @@ from workshop.mutants.fault import Fault
 
 RULES: Final = (
     "tests/test_merge_rules.py tests/test_merge_resets.py",
-    "tests/test_merge_world.py",
     "tests/test_worlds.py",
+    "tests/test_merge_world.py",
 )
 CLAIMS: Final = "deduplicator/merge/claims.py"
 COVERAGE: Final = "deduplicator/merge/coverage.py"
