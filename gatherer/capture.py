@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-import time
 from pathlib import Path
 from typing import Final
 
@@ -52,7 +51,7 @@ class Capture:
         )
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         self._clock_was_proven = True
-        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._epoch_ns = clock.epoch_ns()
         self._connections = {
             number: Connection(
                 number, role, config.kalshi, signer, protocol, times, self._journal, self._dialing, self._clock_proven
@@ -130,8 +129,8 @@ class Capture:
 
     def _look_at_clock(self) -> None:
         """A clock that was set, or lost its source: what open sessions measured with it proves nothing any more."""
-        epoch_ns = time.time_ns() - time.monotonic_ns()
-        moved_ms, self._epoch_ns = abs(epoch_ns - self._epoch_ns) // 1_000_000, epoch_ns
+        now_ns = clock.epoch_ns()
+        moved_ms, self._epoch_ns = abs(now_ns - self._epoch_ns) // 1_000_000, now_ns
         was_proven = self._clock_was_proven
         if moved_ms > self._config.bounds.clock:
             log.get().error("clock_was_set", by_ms=moved_ms, cure="let time synchronisation slew, not step")

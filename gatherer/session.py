@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from common import log
+from common import clock, log
 from common.exchange import frames
 from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import Break, Ended, Kind, SessionOpened
@@ -46,7 +46,7 @@ class Session:
         self._prefix = b"%b%d," % (self._beginning, self._due)
         self._came_ns = 0
         # Within a session time only runs: a clock that is set moves nothing that is measured by it.
-        self._epoch_ns = time.time_ns() - time.monotonic_ns()
+        self._epoch_ns = clock.epoch_ns()
         self._inbox = journal.inbox(number, self._epoch_ns)
         self._waiting = self._inbox.frames
         self._counted = (0, 0)

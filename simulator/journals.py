@@ -23,6 +23,7 @@ RECORD: Final = struct.Struct("<IIB3xqqq")
 CHECKED: Final = struct.Struct("<B3xqqq")
 FRAME_HEAD: Final = struct.Struct("<Iqqq")
 FRAME, ENDED, CLOSED, FRAMES = 3, 6, 8, 11
+SEGMENT_BYTES_MAX: Final = 1 << 31
 SUFFIXES: Final = (".journal", ".journal.zst")
 
 
@@ -61,7 +62,8 @@ def records(file: Path) -> Iterator[tuple[int, int, int, bytes]]:
     """Kind, session, receive time and payload of the whole records of a segment; stops before a torn one."""
     data = file.read_bytes()
     if file.name.endswith(".zst"):
-        data = zstandard.ZstdDecompressor().decompress(data, max_output_size=1 << 31)
+        with zstandard.ZstdDecompressor().stream_reader(data, read_across_frames=True) as reader:
+            data = reader.read(SEGMENT_BYTES_MAX)  # a frame may name any size: it is not believed
     if data[: len(MAGIC)] != MAGIC:
         raise ValueError(f"{file} is no segment of a journal")
     at = len(MAGIC)

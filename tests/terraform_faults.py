@@ -51,7 +51,10 @@ PUBLIC = "Nothing of the archive is public."
 RULES = "Raw frames, relations, replaced versions and query results each have a rule."
 METADATA = "Instance metadata is IMDSv2, one hop."
 ONE_MACHINE = "One machine, and one at a time: the volume can be attached to one alone."
-LIMITED = "Every action is limited to the machine's own things, but for one that only describes."
+LIMITED = "Every action is limited to the machine's own things."
+STREAM = "A machine writes the log stream of its name, and no other."
+SILENT = "A machine that says nothing raises an alarm."
+ONE_EXIT = "Development has one exit, one public address, and every zone uses it."
 SNAPSHOTTED = "A data volume is encrypted, and snapshotted before it goes."
 NO_ADDRESS = "Machines have no public address, and three zones."
 NAT_OF_EACH = "Each zone reaches out by itself: no zone depends on another."
@@ -60,6 +63,15 @@ FAULTS = (
     # the fleet as a whole
     Fault(ZONES, MAIN, r"(zones =) local.zones", r'\1 concat(local.zones, ["us-east-2d"])'),
     Fault(GROUPS, OUTPUTS, r"\{ deduplicator = module.deduplicator.autoscaling_group \}", "{}"),
+    Fault(
+        "Any zone can carry the deduplicator.", MAIN, r"(subnets = \[for zone in) local.zones", r"\1 [local.zones[0]]"
+    ),
+    Fault(
+        "Each machine is told the log stream that its role may write.",
+        MAIN,
+        r"(log_streams +=) local.machine_names",
+        r"\1 { for id, name in local.machine_names : id => id }",
+    ),
     Fault(BY_REFERENCE, MAIN, r"referenced_security_group_id = each.value.from", 'cidr_ipv4 = "10.42.0.0/16"'),
     Fault("Only the databases and the metrics are reached.", MAIN, "port = 8081", "port = 22"),
     Fault("One port a rule.", MAIN, r"(to_port +=) each.value.port", r"\1 65535"),
@@ -89,6 +101,7 @@ FAULTS = (
         r'can\(regex\("[^"]+", (var.release.sha256)\)\)',
         r'\1 != ""',
     ),
+    Fault("an_unpinned_timescaledb_is_refused", VARIABLES, r"\(\[0-9\]\+\\\\.\[0-9\]\+\\\\.\[0-9\]\+\$", "(.*"),
     # production
     Fault(PRIVATE, PRODUCTION, r"(publicly_accessible +=) false", r"\1 true"),
     Fault(PRIVATE, PRODUCTION, r"(storage_encrypted +=) true", r"\1 false"),
@@ -115,6 +128,9 @@ FAULTS = (
         for setting in ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
     ),
     Fault("The archive is reached over TLS only.", ARCHIVE, r'(effect +=) "Deny"', r'\1 "Allow"'),
+    Fault(
+        "The rule for raw frames has the prefix that they are written below.", ARCHIVE, r"\$\{local.below\}raw/", "raw/"
+    ),
     Fault(RULES, ARCHIVE, r'(id +=) "replaced"', r'\1 "all"'),
     # a machine
     Fault(METADATA, MACHINE, r'(http_tokens +=) "required"', r'\1 "optional"'),
@@ -127,6 +143,14 @@ FAULTS = (
         "No wildcard actions.", MACHINE, r'(actions +=) \["secretsmanager:GetSecretValue"\]', r'\1 ["secretsmanager:*"]'
     ),
     Fault(LIMITED, MACHINE, r"(resources +=) statement.value\n", r'\1 ["*"]\n'),
+    Fault(STREAM, MACHINE, r"(log-stream:\$\{var.name\})", r"\1*"),
+    Fault(
+        SILENT,
+        MACHINE,
+        r'(treat_missing_data +=) "breaching"(?s:(.*?resource "aws_cloudwatch_metric_alarm" "processor"))',
+        r'\1 "missing"\2',
+    ),
+    Fault(SILENT, MACHINE, r'\(\$.machine = \\"\$\{var.name\}\\"\) && ', ""),
     Fault("TLS is all that goes out to addresses.", MACHINE, r"(from_port +=) 443", r"\1 0"),
     Fault("TLS is all that goes out to addresses.", MACHINE, r"(to_port +=) 443", r"\1 65535"),
     # a volume
@@ -138,9 +162,10 @@ FAULTS = (
     Fault(
         NAT_OF_EACH,
         NETWORK,
-        r'(?s)(resource "aws_nat_gateway" "this" \{\n +for_each =) aws_subnet.public(.*this)\[each.key\]',
-        r"\1 { (var.zones[0]) = aws_subnet.public[var.zones[0]] }\2[var.zones[0]]",
+        r"toset\(var.one_exit \? \[var.zones\[0\]\] : var.zones\)(?s:(.*))var.one_exit \? var.zones\[0\] : each.key",
+        r"toset([var.zones[0]])\1var.zones[0]",
     ),
+    Fault(ONE_EXIT, NETWORK, r'("aws_eip" "nat" \{\n +for_each =) local.exits', r"\1 toset(var.zones)"),
     Fault("S3 is reached within AWS.", NETWORK, r'(vpc_endpoint_type =) "Gateway"', r'\1 "Interface"'),
 )
 

@@ -58,6 +58,13 @@ def test_units_defaults_and_substitution(tmp_path: Path) -> None:
         (("  ws_url: wss://exchange.example/trade-api/ws/v2\n", ""), "kalshi.ws_url: is missing"),
         (("gatherer_id: gatherer-a\n", ""), "gatherer_id: is missing"),
         (("  dir:", "  dir: /a\n  dir:"), ":10: journal.dir: is given twice"),
+        (("rest_url: https://", "rest_url: http://"), "kalshi.rest_url: must begin with https://"),
+        (("rest_url: https://", "rest_url: file:///"), "kalshi.rest_url: must be an address with https://"),
+        (("rest_url: https://", "rest_url: https://me:secret@"), "kalshi.rest_url: must hold no user"),
+        (("ws_url: wss://", "ws_url: ws://"), "kalshi.ws_url: must begin with wss://"),
+        (("ws_url: wss://", "ws_url: https://"), "kalshi.ws_url: must be an address with wss://"),
+        (("gatherer_id: gatherer-a", "gatherer_id: &a gatherer-a\nother: *a"), ":2: has an alias (*name)"),
+        (("gatherer_id: gatherer-a", f"gatherer_id: {'[' * 5000}"), ":1: is nested deeper than 20"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:

@@ -20,6 +20,8 @@ from common.errors import ConfigError
 SectionT = TypeVar("SectionT", bound=Section)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 Path_ = tuple[str | int, ...]
+CHARACTERS_MAX = 1 << 20
+DEPTH_MAX = 20
 SECRET_KEYS = ("dsn", "key_id", "password")
 
 
@@ -58,12 +60,16 @@ def check_private_key_file(file: str, exchange: Exchange) -> None:
 
 def _read(file: Path) -> tuple[yaml.Node, str]:
     try:
-        text = file.read_text()
+        with file.open() as opened:
+            text = opened.read(CHARACTERS_MAX + 1)
     except OSError as error:
         raise ConfigError(str(file), None, "", f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigError(str(file), None, "", f"is not UTF-8 text ({error.reason})") from error
+    if len(text) > CHARACTERS_MAX:
+        raise ConfigError(str(file), None, "", f"is longer than {CHARACTERS_MAX} characters: it is no configuration")
     try:
+        _check_shape(file, text)
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -72,6 +78,18 @@ def _read(file: Path) -> tuple[yaml.Node, str]:
     if node is None:
         raise ConfigError(str(file), None, "", "is empty")
     return node, text
+
+
+def _check_shape(file: Path, text: str) -> None:
+    """Refuse what would take for ever to build: a few lines of aliases are billions of values."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        line = event.start_mark.line + 1 if event.start_mark else None
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError(str(file), line, "", "has an alias (*name): write the value out")
+        if depth > DEPTH_MAX:
+            raise ConfigError(str(file), line, "", f"is nested deeper than {DEPTH_MAX}: it is no configuration")
 
 
 def _load(file: Path, schema: type[SectionT], environ: Mapping[str, str]) -> SectionT:

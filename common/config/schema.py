@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
 
@@ -30,12 +31,47 @@ class Dsn(SecretStr):
     """A PostgreSQL address, or `embedded:DIR`. It may hold a password, so it never prints itself."""
 
 
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can be meant."""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def encrypted(value: str, *schemes: str) -> str:
+    """An address that may leave this machine, if it is encrypted; raises `ValueError` with what is wrong.
+
+    `schemes`: the encrypted one, then the plain one, which only this machine's own addresses may have.
+    """
+    try:
+        parts = urlsplit(value)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"is no address: {error}") from None
+    if not host or parts.scheme not in schemes:
+        raise ValueError(f"must be an address with {schemes[0]}://")
+    if parts.scheme != schemes[0] and not is_loopback(host):
+        raise ValueError(f"must begin with {schemes[0]}://: only this machine itself is reached without encryption")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user and no password")
+    return value
+
+
 class Exchange(Section):
     rest_url: str
     ws_url: str = ""
     key_id: SecretStr
     private_key_file: Path
     transport: Literal["websockets", "picows", "aiohttp"] = "websockets"
+
+    @field_validator("rest_url")
+    @classmethod
+    def _rest_is_encrypted(cls, value: str) -> str:
+        return encrypted(value, "https", "http")
+
+    @field_validator("ws_url")
+    @classmethod
+    def _ws_is_encrypted(cls, value: str) -> str:
+        return encrypted(value, "wss", "ws") if value else value
 
 
 class Database(Section):
@@ -106,7 +142,7 @@ class Http(Section):
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine can reach it."""
-        return self.host in {"localhost", "::1"} or self.host.startswith("127.")
+        return is_loopback(self.host)
 
     @field_validator("page")
     @classmethod

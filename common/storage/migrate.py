@@ -45,10 +45,11 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     With `post` also what the release before can no longer work with. Raises `StorageError`; `DatabaseUnreachable` if
     it was cut short on the way: what is applied by then stays, and another call goes on behind it.
     """
-    from psycopg import OperationalError
+    from psycopg import Error, OperationalError
     from yoyo import get_backend, read_migrations
 
     parts = urlsplit(dsn)
+    _update_extension(dsn)
     try:
         backend = get_backend(urlunsplit(parts._replace(scheme="postgresql+psycopg")))
     except Exception as error:  # the driver's own tree of errors, which yoyo does not wrap
@@ -64,9 +65,46 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         if error.sqlstate is not None and error.sqlstate[:2] not in AGAIN:  # a full disk, for one
             raise StorageError(f"the schema could not be changed: {_told(dsn, error)}") from error
         raise DatabaseUnreachable(f"the change of the schema was cut short: {_told(dsn, error)}") from error
+    except Error as error:  # what a migration itself came upon: no right to it, something in its way, a wrong licence
+        hint = error.diag.message_hint
+        raise StorageError(
+            f"the schema could not be changed: {_told(dsn, error)}{f'; {hint}' if hint else ''}"
+        ) from error
     finally:
         backend.connection.close()
     return applied
+
+
+def _update_extension(dsn: str) -> None:
+    """Bring TimescaleDB in the database to the release that is installed on the machine.
+
+    With a library of another release every statement fails, but for this one as the first of its session.
+    """
+    import psycopg
+    from psycopg import errors
+
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            versions = connection.execute(
+                "SELECT extversion, default_version FROM pg_extension JOIN pg_available_extensions ON name = extname "
+                "WHERE extname = 'timescaledb'"
+            ).fetchone()
+            if versions is None or versions[0] == versions[1]:
+                return
+    except (errors.UndefinedFile, errors.InternalError, errors.ObjectNotInPrerequisiteState):
+        pass  # the library that the database asks for is not on the machine, or is not the one that is loaded
+    except psycopg.Error:
+        return  # the schema's own change says what is wrong
+    try:
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            connection.execute("ALTER EXTENSION timescaledb UPDATE")
+    except errors.InsufficientPrivilege as error:
+        raise StorageError(
+            "the database's TimescaleDB is older than the machine's, and another account owns it: as a superuser, "
+            'psql -X -d DATABASE -c "ALTER EXTENSION timescaledb UPDATE"'
+        ) from error
+    except psycopg.Error as error:
+        raise StorageError(f"TimescaleDB could not be brought to the machine's release: {_told(dsn, error)}") from error
 
 
 def _lock(backend: Any) -> None:

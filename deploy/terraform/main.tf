@@ -12,8 +12,12 @@ data "aws_ssm_parameter" "debian" {
 locals {
   ami_id = var.ami_id == null ? nonsensitive(data.aws_ssm_parameter.debian[0].value) : var.ami_id
   zones  = sort(distinct([for gatherer in var.gatherers : gatherer.zone]))
-  prefix = var.archive.prefix == "" ? "" : "${var.archive.prefix}/"
-  tables = keys(jsondecode(file("${path.module}/modules/analytics/tables.json")))
+  # A machine's name, which is its log stream's too.
+  machine_names = { for id in concat(keys(var.gatherers), ["deduplicator", "monitoring"]) : id => "${var.name}-${id}" }
+  # Neither has anything that a zone holds: their groups start them in whichever works.
+  subnets = [for zone in local.zones : module.network.private_subnet_ids[zone]]
+  prefix  = var.archive.prefix == "" ? "" : "${var.archive.prefix}/"
+  tables  = keys(jsondecode(file("${path.module}/modules/analytics/tables.json")))
 
   secrets = merge(
     { for id, gatherer in var.gatherers : "${id}/kalshi" => { description = "Key of ${id} for the exchange", keys = ["key_id", "private_key"] } },
@@ -29,15 +33,17 @@ locals {
 module "network" {
   source = "./modules/network"
 
-  name  = var.name
-  cidr  = var.cidr
-  zones = local.zones
+  name     = var.name
+  cidr     = var.cidr
+  zones    = local.zones
+  one_exit = var.one_exit
 }
 
 module "archive" {
   source = "./modules/archive"
 
   bucket                          = var.archive.bucket
+  prefix                          = var.archive.prefix
   raw_infrequent_after_days       = var.archive.raw_infrequent_after_days
   raw_glacier_after_days          = var.archive.raw_glacier_after_days
   relations_infrequent_after_days = var.archive.relations_infrequent_after_days
@@ -151,9 +157,9 @@ module "gatherer" {
   source   = "./modules/machine"
   for_each = var.gatherers
 
-  name             = "${var.name}-${each.key}"
+  name             = local.machine_names[each.key]
   vpc_id           = module.network.vpc_id
-  subnet_id        = module.network.private_subnet_ids[each.value.zone]
+  subnet_ids       = [module.network.private_subnet_ids[each.value.zone]]
   ami_id           = local.ami_id
   instance_type    = each.value.instance_type
   has_data         = true
@@ -164,15 +170,16 @@ module "gatherer" {
   secret_arns      = [module.secrets.arns["${each.key}/kalshi"], module.secrets.arns["${each.key}/reader"]]
   policy_json      = data.aws_iam_policy_document.gatherer[each.key].json
   log_group_arn    = aws_cloudwatch_log_group.this.arn
+  log_group_name   = aws_cloudwatch_log_group.this.name
   alarm_topic_arns = var.alarm_topic_arns
 }
 
 module "deduplicator" {
   source = "./modules/machine"
 
-  name          = "${var.name}-deduplicator"
+  name          = local.machine_names["deduplicator"]
   vpc_id        = module.network.vpc_id
-  subnet_id     = module.network.private_subnet_ids[local.zones[0]]
+  subnet_ids    = local.subnets
   ami_id        = local.ami_id
   instance_type = var.deduplicator.instance_type
   root_gib      = var.deduplicator.root_gib
@@ -185,6 +192,7 @@ module "deduplicator" {
   )
   policy_json      = data.aws_iam_policy_document.deduplicator.json
   log_group_arn    = aws_cloudwatch_log_group.this.arn
+  log_group_name   = aws_cloudwatch_log_group.this.name
   alarm_topic_arns = var.alarm_topic_arns
 }
 
@@ -192,9 +200,9 @@ module "monitoring" {
   source = "./modules/machine"
   count  = var.monitoring.enabled ? 1 : 0
 
-  name             = "${var.name}-monitoring"
+  name             = local.machine_names["monitoring"]
   vpc_id           = module.network.vpc_id
-  subnet_id        = module.network.private_subnet_ids[local.zones[length(local.zones) - 1]]
+  subnet_ids       = local.subnets
   ami_id           = local.ami_id
   instance_type    = var.monitoring.instance_type
   root_gib         = var.monitoring.root_gib
@@ -204,6 +212,7 @@ module "monitoring" {
   secret_arns      = [module.secrets.arns["monitoring/webhooks"]]
   policy_json      = data.aws_iam_policy_document.monitoring.json
   log_group_arn    = aws_cloudwatch_log_group.this.arn
+  log_group_name   = aws_cloudwatch_log_group.this.name
   alarm_topic_arns = var.alarm_topic_arns
 }
 
@@ -272,5 +281,7 @@ module "configuration" {
   secrets                 = module.secrets.names
   release                 = var.release
   log_group               = aws_cloudwatch_log_group.this.name
+  log_streams             = local.machine_names
+  postgresql              = var.postgresql
   alert_webhooks          = var.monitoring.enabled ? "monitoring/webhooks" : null
 }

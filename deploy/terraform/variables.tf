@@ -94,6 +94,26 @@ variable "kalshi" {
   }
 }
 
+variable "postgresql" {
+  description = "The gatherers' database: PostgreSQL's major version, and the release of TimescaleDB that is installed and kept (null: plain PostgreSQL). Neither changes by itself."
+  type = object({
+    version     = optional(string, "17")
+    timescaledb = optional(string, "2.28.3")
+  })
+  default = {}
+
+  validation {
+    condition     = contains(["15", "16", "17"], var.postgresql.version) && can(regex("^[0-9]+\\.[0-9]+\\.[0-9]+$", coalesce(var.postgresql.timescaledb, "0.0.0")))
+    error_message = "postgresql.version is 15, 16 or 17; postgresql.timescaledb a release such as 2.28.3, or null."
+  }
+}
+
+variable "one_exit" {
+  description = "One NAT gateway for all zones instead of one in each: a third of the price and of the public addresses, and its zone's end is the end of all recording. For development."
+  type        = bool
+  default     = false
+}
+
 variable "production" {
   description = "The production database; docs/sizing.md says how large."
   type = object({

@@ -15,6 +15,7 @@ from typing import Final
 import zstandard
 
 from common.errors import JournalCorrupt
+from common.unpack import unpacked
 
 SUFFIX: Final = ".journal"
 PACKED_SUFFIX: Final = ".journal.zst"
@@ -159,7 +160,7 @@ class SegmentBytes:
         except FileNotFoundError:
             return False
         try:
-            self._unpacked = zstandard.ZstdDecompressor().decompress(packed, max_output_size=ZSTD_READ_BYTES_MAX)
+            self._unpacked = unpacked(packed, ZSTD_READ_BYTES_MAX)
         except zstandard.ZstdError as error:
             raise JournalCorrupt(f"{file} cannot be decompressed: {error}") from error
         return True

@@ -28,6 +28,16 @@ run "three_zones" {
   }
 
   assert {
+    condition     = length(local.subnets) == 3 && length(distinct(local.subnets)) == 3
+    error_message = "Any zone can carry the deduplicator."
+  }
+
+  assert {
+    condition     = alltrue([for id, name in local.machine_names : !contains(keys(output.user_data), id) || strcontains(output.user_data[id], "LOG_STREAM=\"${name}\"")])
+    error_message = "Each machine is told the log stream that its role may write."
+  }
+
+  assert {
     condition     = alltrue([for rule in aws_vpc_security_group_ingress_rule.flow : rule.cidr_ipv4 == null && rule.cidr_ipv6 == null && rule.referenced_security_group_id != null])
     error_message = "Nothing comes in by address: security groups are allowed by reference."
   }
@@ -124,4 +134,14 @@ run "a_release_without_a_digest_is_refused" {
   }
 
   expect_failures = [var.release]
+}
+
+run "an_unpinned_timescaledb_is_refused" {
+  command = plan
+
+  variables {
+    postgresql = { timescaledb = "latest" }
+  }
+
+  expect_failures = [var.postgresql]
 }

@@ -81,6 +81,24 @@ run "archive" {
   }
 }
 
+run "archive_below_a_prefix" {
+  command = plan
+
+  module {
+    source = "./modules/archive"
+  }
+
+  variables {
+    bucket = "kalshi-archive-test"
+    prefix = "fleet"
+  }
+
+  assert {
+    condition     = one([for rule in aws_s3_bucket_lifecycle_configuration.this.rule : one(rule.filter).prefix if rule.id == "raw"]) == "fleet/raw/"
+    error_message = "The rule for raw frames has the prefix that they are written below."
+  }
+}
+
 run "machine" {
   command = plan
 
@@ -89,19 +107,20 @@ run "machine" {
   }
 
   variables {
-    name          = "test-gatherer-a"
-    vpc_id        = "vpc-1"
-    subnet_id     = "subnet-1"
-    ami_id        = "ami-1"
-    instance_type = "m7g.large"
-    has_data      = true
-    volume_arn    = "arn:aws:ec2:us-east-2:123456789012:volume/vol-1"
-    user_data     = "#cloud-config"
-    zone_id       = "Z1"
-    host_name     = "gatherer-a.test.internal"
-    secret_arns   = ["arn:aws:secretsmanager:us-east-2:123456789012:secret:a"]
-    policy_json   = "{}"
-    log_group_arn = "arn:aws:logs:us-east-2:123456789012:log-group:test"
+    name           = "test-gatherer-a"
+    vpc_id         = "vpc-1"
+    subnet_ids     = ["subnet-1"]
+    ami_id         = "ami-1"
+    instance_type  = "m7g.large"
+    has_data       = true
+    volume_arn     = "arn:aws:ec2:us-east-2:123456789012:volume/vol-1"
+    user_data      = "#cloud-config"
+    zone_id        = "Z1"
+    host_name      = "gatherer-a.test.internal"
+    secret_arns    = ["arn:aws:secretsmanager:us-east-2:123456789012:secret:a"]
+    policy_json    = "{}"
+    log_group_arn  = "arn:aws:logs:us-east-2:123456789012:log-group:test"
+    log_group_name = "test"
   }
 
   assert {
@@ -130,8 +149,18 @@ run "machine" {
   }
 
   assert {
-    condition     = alltrue([for s in data.aws_iam_policy_document.own.statement : !contains(s.resources, "*") || toset(s.actions) == toset(["ec2:DescribeVolumes"])])
-    error_message = "Every action is limited to the machine's own things, but for one that only describes."
+    condition     = alltrue([for s in data.aws_iam_policy_document.own.statement : !contains(s.resources, "*")])
+    error_message = "Every action is limited to the machine's own things."
+  }
+
+  assert {
+    condition     = one([for s in data.aws_iam_policy_document.own.statement : one(s.resources) if s.sid == "ShipItsLogs"]) == "${var.log_group_arn}:log-stream:${var.name}"
+    error_message = "A machine writes the log stream of its name, and no other."
+  }
+
+  assert {
+    condition     = aws_cloudwatch_metric_alarm.up.treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.up.metric_name == one(aws_cloudwatch_log_metric_filter.up.metric_transformation).name && strcontains(aws_cloudwatch_log_metric_filter.up.pattern, var.name)
+    error_message = "A machine that says nothing raises an alarm."
   }
 
   assert {
@@ -156,6 +185,26 @@ run "volume" {
   assert {
     condition     = aws_ebs_volume.this.encrypted && aws_ebs_volume.this.final_snapshot
     error_message = "A data volume is encrypted, and snapshotted before it goes."
+  }
+}
+
+run "one_exit" {
+  command = plan
+
+  module {
+    source = "./modules/network"
+  }
+
+  variables {
+    name     = "test"
+    cidr     = "10.42.0.0/16"
+    zones    = ["us-east-2a", "us-east-2b", "us-east-2c"]
+    one_exit = true
+  }
+
+  assert {
+    condition     = length(aws_nat_gateway.this) == 1 && length(aws_eip.nat) == 1 && length(aws_route.nat) == 3
+    error_message = "Development has one exit, one public address, and every zone uses it."
   }
 }
 

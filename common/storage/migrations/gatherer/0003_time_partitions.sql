@@ -20,9 +20,15 @@ DECLARE
     used boolean;
     until timestamptz := date_trunc('hour', now(), 'UTC') + interval '1 hour';
 BEGIN
+    -- Its loader defines this setting, where it is preloaded; anybody may read it, unlike shared_preload_libraries.
     IF EXISTS (SELECT FROM pg_available_extensions WHERE name = 'timescaledb')
-       AND current_setting('shared_preload_libraries') LIKE '%timescaledb%' THEN
+       AND current_setting('timescaledb.disable_load', true) IS NOT NULL THEN
         CREATE EXTENSION IF NOT EXISTS timescaledb;
+    END IF;
+    IF storage_engine() = 'timescaledb' AND current_setting('timescaledb.license', true) = 'apache' THEN
+        RAISE EXCEPTION 'this TimescaleDB has the Apache licence, which is without compression'
+              USING HINT = 'install the community build (Timescale''s own packages), or take timescaledb out of '
+                           'shared_preload_libraries: plain PostgreSQL works too';
     END IF;
     FOR part IN SELECT * FROM partitioned_tables LOOP
         EXECUTE format('ALTER TABLE %I ADD COLUMN stored_at timestamptz NOT NULL DEFAULT now()', part.name);

@@ -33,6 +33,7 @@ module "fleet" {
   }
   archive          = { bucket = var.bucket, force_destroy = true }
   release          = var.release
+  one_exit         = true
   monitoring       = { enabled = false }
   alarm_topic_arns = var.alarm_topic_arns
 }

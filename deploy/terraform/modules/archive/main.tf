@@ -1,5 +1,9 @@
 # The bucket of the archive and of the raw frames: versioned, encrypted, TLS only, nothing public.
 
+locals {
+  below = var.prefix == "" ? "" : "${var.prefix}/"
+}
+
 resource "aws_s3_bucket" "this" {
   bucket        = var.bucket
   force_destroy = var.force_destroy
@@ -75,7 +79,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
     status = "Enabled"
 
     filter {
-      prefix = "raw/"
+      prefix = "${local.below}raw/"
     }
 
     transition {

@@ -8,6 +8,12 @@ variable "bucket" {
   }
 }
 
+variable "prefix" {
+  description = "What the fleet's keys in the bucket begin with, without a slash at its end; empty for none."
+  type        = string
+  default     = ""
+}
+
 variable "raw_infrequent_after_days" {
   description = "Days after which raw frames move to STANDARD_IA (30 at least: S3's own rule)."
   type        = number

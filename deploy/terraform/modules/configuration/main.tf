@@ -78,6 +78,7 @@ locals {
     {
       for id, gatherer in var.gatherers : id => {
         role    = "gatherer"
+        port    = 8080
         file    = local.gatherer_files[id]
         secrets = local.gatherer_secrets[id]
         volume  = gatherer.volume_id
@@ -88,6 +89,7 @@ locals {
     {
       deduplicator = {
         role    = "deduplicator"
+        port    = 8081
         file    = local.deduplicator_file
         secrets = local.deduplicator_secrets
         volume  = ""
@@ -98,6 +100,7 @@ locals {
     {
       monitoring = {
         role    = "monitoring"
+        port    = 9090
         file    = ""
         secrets = local.monitoring_secrets
         volume  = ""
@@ -107,8 +110,11 @@ locals {
     },
   )
 
-  scripts = ["attach-data", "bootstrap", "fetch-secrets", "write-address"]
-  units   = ["kalshi-address.service", "kalshi-data.service", "kalshi-secrets.service"]
+  scripts = fileset("${path.module}/scripts", "*")
+  units   = fileset("${path.module}/units", "*.service")
+
+  # Nothing that lives on the volume starts without it, in whatever order things are started: not on the root disk.
+  on_the_volume = ["AssertPathIsMountPoint=/srv/kalshi-data", "AssertPathIsMountPoint=/var/lib/kalshi", "RequiresMountsFor=/srv/kalshi-data /var/lib/kalshi"]
 
   user_data = {
     for id, machine in local.machines : id => join("\n", ["#cloud-config", yamlencode({
@@ -119,17 +125,24 @@ locals {
             path        = "/etc/kalshi/machine.env"
             permissions = "0644"
             content = join("", [for name, value in {
-              ROLE           = machine.role
-              MACHINE        = id
-              AWS_REGION     = var.region
-              VOLUME_ID      = machine.volume
-              ZONE_ID        = var.zone_id
-              HOST_NAME      = "${id}.${var.domain}"
-              CLIENT_CIDR    = var.client_cidr
-              RELEASE        = "s3://${var.archive.bucket}/${var.release.key}"
-              RELEASE_SHA256 = var.release.sha256
-              LOG_GROUP      = var.log_group
-              TARGETS        = machine.targets
+              ROLE       = machine.role
+              MACHINE    = id
+              AWS_REGION = var.region
+              # Of the machine's own keys: by default one try of one second, which a busy machine misses.
+              AWS_METADATA_SERVICE_TIMEOUT      = 5
+              AWS_METADATA_SERVICE_NUM_ATTEMPTS = 5
+              VOLUME_ID                         = machine.volume
+              ZONE_ID                           = var.zone_id
+              HOST_NAME                         = "${id}.${var.domain}"
+              CLIENT_CIDR                       = var.client_cidr
+              RELEASE                           = "s3://${var.archive.bucket}/${var.release.key}"
+              RELEASE_SHA256                    = var.release.sha256
+              LOG_GROUP                         = var.log_group
+              LOG_STREAM                        = var.log_streams[id]
+              PORT                              = machine.port
+              POSTGRESQL                        = var.postgresql.version
+              TIMESCALEDB                       = coalesce(var.postgresql.timescaledb, "none") == "none" ? "" : var.postgresql.timescaledb
+              TARGETS                           = machine.targets
             } : "${name}=\"${value}\"\n"])
           },
           { path = "/etc/kalshi/secrets.conf", permissions = "0644", content = join("", [for line in machine.secrets : "${line}\n"]) },
@@ -139,23 +152,43 @@ locals {
           {
             path        = "/etc/systemd/system/kalshi-${machine.role}.service.d/aws.conf"
             permissions = "0644"
-            content = join("\n", [
-              "[Unit]",
-              "Requires=kalshi-secrets.service",
-              "After=kalshi-secrets.service kalshi-data.service kalshi-address.service",
-              "",
-              "[Service]",
-              "EnvironmentFile=/run/kalshi/secrets.env",
-              "MemoryMax=${machine.memory}",
-              "",
-            ])
+            content = join("\n", concat(
+              [
+                "# kalshi-boot starts it, last; the rest is for whoever starts it otherwise, and for the order of the end.",
+                "[Unit]",
+                "After=kalshi-data.service postgresql@${var.postgresql.version}-main.service",
+                "AssertPathExists=/run/kalshi/secrets.env",
+                "StartLimitIntervalSec=0",
+              ],
+              machine.role == "gatherer" ? local.on_the_volume : [],
+              [
+                "",
+                "[Service]",
+                "EnvironmentFile=/run/kalshi/secrets.env",
+                "Environment=AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=5",
+                "MemoryMax=${machine.memory}",
+                "",
+              ],
+            ))
+          },
+        ],
+        machine.role != "gatherer" ? [] : [
+          {
+            # For every cluster: postgresql.service itself is empty in Debian.
+            path        = "/etc/systemd/system/postgresql@.service.d/kalshi.conf"
+            permissions = "0644"
+            content = join("\n", concat(
+              ["[Unit]", "After=kalshi-data.service", "StartLimitIntervalSec=0"],
+              local.on_the_volume,
+              ["", "[Service]", "Restart=on-failure", "RestartSec=5", ""],
+            ))
           },
         ],
         machine.role != "deduplicator" ? [] : [
           {
             path        = "/etc/systemd/system/kalshi-report.service.d/aws.conf"
             permissions = "0644"
-            content     = "[Unit]\nRequires=kalshi-secrets.service\nAfter=kalshi-secrets.service\n\n[Service]\nEnvironmentFile=/run/kalshi/secrets.env\n"
+            content     = "[Unit]\nAssertPathExists=/run/kalshi/secrets.env\n\n[Service]\nEnvironmentFile=/run/kalshi/secrets.env\n"
           },
         ],
         [for script in local.scripts : { path = "/opt/kalshi-machine/${script}", permissions = "0755", content = file("${path.module}/scripts/${script}") }],
@@ -174,7 +207,11 @@ locals {
           },
         ],
       )
-      runcmd = [["/opt/kalshi-machine/bootstrap"]]
+      # Nothing here can fail: units do the rest, which try again and can be seen.
+      runcmd = [
+        ["systemctl", "daemon-reload"],
+        ["systemctl", "enable", "--now", "--no-block", "kalshi-logs.service", "kalshi-session.service", "kalshi-boot.service"],
+      ]
     })])
   }
 }

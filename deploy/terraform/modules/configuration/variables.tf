@@ -68,6 +68,17 @@ variable "log_group" {
   type        = string
 }
 
+variable "log_streams" {
+  description = "Each machine's stream in that group, by id: the one that its role may write."
+  type        = map(string)
+}
+
+variable "postgresql" {
+  description = "The gatherers' database: PostgreSQL's major version, and the release of TimescaleDB that is installed and kept (null: plain PostgreSQL)."
+  type        = object({ version = string, timescaledb = string })
+  default     = { version = "17", timescaledb = "2.28.3" }
+}
+
 variable "alert_webhooks" {
   description = "Secret with the addresses that alerts go to, by short name; null without a monitoring host."
   type        = string

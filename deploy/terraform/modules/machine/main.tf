@@ -55,17 +55,6 @@ data "aws_iam_policy_document" "own" {
     }
   }
 
-  # Describing has no resource to be limited to; it shows names and states, no data.
-  dynamic "statement" {
-    for_each = var.has_data ? [var.volume_arn] : []
-
-    content {
-      sid       = "SeeWhetherItIsFree"
-      actions   = ["ec2:DescribeVolumes"]
-      resources = ["*"]
-    }
-  }
-
   statement {
     sid       = "WriteItsOwnAddress"
     actions   = ["route53:ChangeResourceRecordSets"]
@@ -103,7 +92,7 @@ data "aws_iam_policy_document" "own" {
   statement {
     sid       = "ShipItsLogs"
     actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${var.log_group_arn}:log-stream:${var.name}*"]
+    resources = ["${var.log_group_arn}:log-stream:${var.name}"]
   }
 }
 
@@ -204,7 +193,7 @@ resource "aws_autoscaling_group" "this" {
   min_size                  = 1
   max_size                  = 1
   desired_capacity          = 1
-  vpc_zone_identifier       = [var.subnet_id]
+  vpc_zone_identifier       = var.subnet_ids
   health_check_type         = "EC2"
   health_check_grace_period = var.health_grace_seconds
   wait_for_capacity_timeout = "0"
@@ -220,6 +209,13 @@ resource "aws_autoscaling_group" "this" {
     key                 = "Name"
     value               = var.name
     propagate_at_launch = true
+  }
+
+  lifecycle {
+    precondition {
+      condition     = !var.has_data || length(var.subnet_ids) == 1
+      error_message = "A machine with a data volume stays in the volume's zone: one subnet."
+    }
   }
 
   # No instance_refresh: a new version reaches a gatherer when a person replaces it, one at a time, with the check
@@ -242,6 +238,34 @@ resource "aws_cloudwatch_metric_alarm" "status" {
   alarm_actions       = var.alarm_topic_arns
   ok_actions          = var.alarm_topic_arns
   dimensions          = { AutoScalingGroupName = aws_autoscaling_group.this.name }
+}
+
+# The machine itself says each minute whether its service is up, through its log: no line, no machine that works.
+resource "aws_cloudwatch_log_metric_filter" "up" {
+  name           = "${var.name}-up"
+  log_group_name = var.log_group_name
+  pattern        = "{ ($.event = \"heartbeat\") && ($.machine = \"${var.name}\") && ($.up = 1) }"
+
+  metric_transformation {
+    namespace = "KalshiFleet"
+    name      = "${var.name}-up"
+    value     = "1"
+  }
+}
+
+resource "aws_cloudwatch_metric_alarm" "up" {
+  alarm_name          = "${var.name}-up"
+  alarm_description   = "The service on ${var.name} has not been up for a quarter of an hour: its log stream says why, a session works (docs/runbooks/machine-not-up.md)."
+  namespace           = "KalshiFleet"
+  metric_name         = aws_cloudwatch_log_metric_filter.up.metric_transformation[0].name
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 3
+  threshold           = 1
+  comparison_operator = "LessThanThreshold"
+  treat_missing_data  = "breaching"
+  alarm_actions       = var.alarm_topic_arns
+  ok_actions          = var.alarm_topic_arns
 }
 
 resource "aws_cloudwatch_metric_alarm" "processor" {

@@ -8,9 +8,14 @@ variable "vpc_id" {
   type        = string
 }
 
-variable "subnet_id" {
-  description = "Private subnet; it decides the zone."
-  type        = string
+variable "subnet_ids" {
+  description = "Private subnets that it may start in. One alone if it has a data volume, which cannot leave its zone."
+  type        = list(string)
+
+  validation {
+    condition     = length(var.subnet_ids) > 0
+    error_message = "A machine needs a subnet."
+  }
 }
 
 variable "ami_id" {
@@ -69,6 +74,11 @@ variable "policy_json" {
 
 variable "log_group_arn" {
   description = "Log group that the machine writes to."
+  type        = string
+}
+
+variable "log_group_name" {
+  description = "The same group's name."
   type        = string
 }
 

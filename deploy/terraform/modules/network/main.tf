@@ -2,6 +2,10 @@
 
 data "aws_region" "current" {}
 
+locals {
+  exits = toset(var.one_exit ? [var.zones[0]] : var.zones)
+}
+
 resource "aws_vpc" "this" {
   cidr_block           = var.cidr
   enable_dns_support   = true
@@ -60,16 +64,16 @@ resource "aws_route_table_association" "public" {
 }
 
 resource "aws_eip" "nat" {
-  for_each = aws_subnet.public
+  for_each = local.exits
 
   domain = "vpc"
   tags   = { Name = "${var.name}-${each.key}" }
 }
 
 resource "aws_nat_gateway" "this" {
-  for_each = aws_subnet.public
+  for_each = local.exits
 
-  subnet_id     = each.value.id
+  subnet_id     = aws_subnet.public[each.key].id
   allocation_id = aws_eip.nat[each.key].id
   tags          = { Name = "${var.name}-${each.key}" }
   depends_on    = [aws_internet_gateway.this]
@@ -87,7 +91,7 @@ resource "aws_route" "nat" {
 
   route_table_id         = each.value.id
   destination_cidr_block = "0.0.0.0/0"
-  nat_gateway_id         = aws_nat_gateway.this[each.key].id
+  nat_gateway_id         = aws_nat_gateway.this[var.one_exit ? var.zones[0] : each.key].id
 }
 
 resource "aws_route_table_association" "private" {

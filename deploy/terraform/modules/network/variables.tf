@@ -23,6 +23,12 @@ variable "zones" {
   }
 }
 
+variable "one_exit" {
+  description = "One NAT gateway, in the first zone, for all of them: cheaper, and no zone outlives the first one's."
+  type        = bool
+  default     = false
+}
+
 variable "flow_log_retention_days" {
   description = "Days for which the VPC's flow log is kept."
   type        = number

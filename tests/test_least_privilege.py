@@ -1,0 +1,236 @@
+"""What each role of the databases is refused, statement by statement, on databases as `fleet migrate` leaves them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+
+from common.storage import migrate
+from common.storage.embedded import EmbeddedServer
+from tests.test_roles import as_member
+
+FORBIDDEN = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)
+ANYBODY = (
+    "CREATE TABLE mine (x int)",
+    "CREATE SCHEMA mine",
+    "CREATE ROLE mine",
+    "ALTER ROLE postgres NOSUPERUSER",
+    "SET ROLE postgres",
+    "SET SESSION AUTHORIZATION postgres",
+    "SELECT pg_read_file('/etc/passwd')",
+    "COPY (SELECT 1) TO PROGRAM 'true'",
+    "SELECT lo_import('/etc/passwd')",
+    "CREATE FUNCTION public.mine() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+)
+TEMPORARY = "CREATE TEMPORARY TABLE consumers (consumer text, lane smallint, epoch bigint, batch bigint)"
+GATHERERS_READER = (
+    TEMPORARY,
+    "DELETE FROM deltas",
+    "TRUNCATE deltas",
+    "DROP TABLE deltas",
+    "UPDATE deltas SET delta = 0",
+    "DELETE FROM batches",
+    "DELETE FROM journals_never_there",
+    "INSERT INTO markets (ticker) VALUES ('X')",
+    "DELETE FROM consumers",
+    "UPDATE consumers SET batch = 99",
+    "UPDATE instance SET gatherer_id = 'x'",
+    "UPDATE lanes SET state = 'closed'",
+    "SELECT ensure_partition(now() + interval '9 days')",
+    "ALTER FUNCTION acknowledge SECURITY INVOKER",
+)
+READERS = (
+    "CREATE TEMPORARY TABLE mine (x int)",
+    "INSERT INTO store.markets (ticker) VALUES ('X')",
+    "DELETE FROM store.gaps",
+    "UPDATE store.lease SET epoch = 9",
+    "SELECT store.add_day('deltas', current_date)",
+    "SELECT store.drop_day(current_date)",
+    "SELECT store.checkpoint(1, now())",
+    "DELETE FROM store.deltas",
+)
+WRITER = (
+    "DELETE FROM store.deltas",
+    "UPDATE store.deltas SET delta = 0",
+    f"DELETE FROM store.deltas_p{datetime.now(UTC):%Y%m%d}",
+    f"UPDATE store.deltas_p{datetime.now(UTC):%Y%m%d} SET delta = 0",
+    f"DROP TABLE store.deltas_p{datetime.now(UTC):%Y%m%d}",
+    f"ALTER TABLE store.deltas DETACH PARTITION store.deltas_p{datetime.now(UTC):%Y%m%d}",
+    "TRUNCATE store.deltas",
+    "DELETE FROM store.trades",
+    "DELETE FROM store.tickers",
+    "UPDATE store.tickers SET price = 0",
+    "DELETE FROM store.lifecycle",
+    "UPDATE store.lifecycle SET payload = '{}'",
+    "DELETE FROM store.conflicts",
+    "DELETE FROM store.quarantine",
+    "DELETE FROM store.exports",
+    "DELETE FROM store.detached",
+    "CREATE TABLE store.mine (x int)",
+    "ALTER FUNCTION store.drop_day RESET ALL",
+    "GRANT kalshi_writer TO kalshi_analyst",
+)
+
+
+def test_there_are_forty() -> None:
+    """The issue's count, without those that are the same for everybody."""
+    assert len({*GATHERERS_READER, *READERS, *WRITER, *ANYBODY}) >= 40
+
+
+async def refused(dsn: str, statements: tuple[str, ...]) -> list[str]:
+    """Those that were not."""
+    connection = await asyncpg.connect(dsn)
+    through = []
+    try:
+        for statement in statements:
+            transaction = connection.transaction()
+            await transaction.start()
+            try:
+                await connection.execute(statement)
+                through.append(statement)
+            except (*FORBIDDEN, asyncpg.UndefinedTableError) as error:
+                if isinstance(error, asyncpg.UndefinedTableError) and "never_there" not in statement:
+                    through.append(f"{statement}: {error}")
+            finally:
+                await transaction.rollback()
+    finally:
+        await connection.close()
+    return through
+
+
+@pytest.fixture
+async def gatherer(own_server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+    """A gatherer's database with a lane."""
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, "gatherer")
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("INSERT INTO lanes (lane) VALUES (0)")
+    await owner.close()
+    yield own_server
+
+
+@pytest.fixture
+async def production(own_server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+    """A production database with today's partitions."""
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, "production")
+    owner = await asyncpg.connect(own_server.dsn)
+    for day in range(-3, 1):
+        await owner.execute("SELECT store.add_day('deltas', $1)", datetime.now(UTC).date() + timedelta(days=day))
+    await owner.close()
+    yield own_server
+
+
+async def test_a_gatherers_reader_is_refused(gatherer: EmbeddedServer) -> None:
+    """Everything but reading and saying how far it has come."""
+    assert await refused(await as_member(gatherer, "reader"), (*ANYBODY, *GATHERERS_READER)) == []
+
+
+async def test_nothing_of_the_callers_runs_as_the_owner(gatherer: EmbeddedServer) -> None:
+    """A temporary table of the reader's, were it allowed one: the function that runs as the owner does not find it."""
+    dsn = await as_member(gatherer, "reader")
+    owner = await asyncpg.connect(gatherer.dsn)
+    await owner.execute("GRANT TEMPORARY ON DATABASE kalshi TO some_reader")
+    reader = await asyncpg.connect(dsn)
+    await reader.execute(TEMPORARY)
+    await reader.execute("GRANT ALL ON consumers TO public; ALTER TABLE pg_temp.consumers ADD UNIQUE (consumer, lane)")
+    await reader.execute("ALTER TABLE pg_temp.consumers ADD acknowledged_at timestamptz")
+    await reader.execute("SELECT acknowledge('c', 1::bigint, 0::smallint, 5::bigint)")
+    assert await owner.fetchval("SELECT batch FROM public.consumers") == 5
+    assert await reader.fetchval("SELECT count(*) FROM pg_temp.consumers") == 0
+    await reader.close()
+    await owner.close()
+
+
+@pytest.mark.parametrize("role", ["reader", "analyst"])
+async def test_those_who_read_production_are_refused(production: EmbeddedServer, role: str) -> None:
+    """Everything but reading."""
+    assert await refused(await as_member(production, role), (*ANYBODY, *READERS)) == []
+
+
+async def test_the_writer_is_refused(production: EmbeddedServer) -> None:
+    """It adds, and takes nothing away."""
+    assert await refused(await as_member(production, "writer"), (*ANYBODY, *WRITER)) == []
+
+
+async def test_the_writer_drops_no_day_that_is_not_over_or_not_archived(production: EmbeddedServer) -> None:
+    """Though it notes whatever it likes."""
+    owner = await asyncpg.connect(production.dsn)
+    writer = await asyncpg.connect(await as_member(production, "writer"))
+    today = datetime.now(UTC).date()
+    before = today - timedelta(days=2)
+    await owner.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    at = datetime(before.year, before.month, before.day, 5, tzinfo=UTC)
+    columns = [row["attname"] for row in await owner.fetch(
+        "SELECT attname FROM pg_attribute WHERE attrelid = 'store.deltas'::regclass AND attnum > 0 AND attnotnull "
+        "AND NOT attisdropped AND NOT atthasdef")]  # fmt: skip
+    values = {"exchange_ts": f"'{at.isoformat()}'", "received_at": "now()"}
+    await owner.execute(
+        f"INSERT INTO store.deltas ({', '.join(columns)}) VALUES ({', '.join(values.get(c, '1') for c in columns)})"
+    )
+    for day in (today, before):
+        await writer.execute("INSERT INTO store.detached (day, rows) VALUES ($1, 0)", day)
+    with pytest.raises(asyncpg.RaiseError, match="is not over"):
+        await writer.execute("SELECT store.drop_day($1)", today)
+    with pytest.raises(asyncpg.RaiseError, match="1 hours of"):
+        await writer.execute("SELECT store.drop_day($1)", before)
+    await owner.execute(
+        "INSERT INTO store.exports (hour, exported_at, complete, unsealed, delta_rows) VALUES ($1, now(), true, 0, 1)",
+        at,
+    )
+    await writer.execute("SELECT store.drop_day($1)", before)
+    await writer.close()
+    await owner.close()
+
+
+@pytest.mark.parametrize("schema", ["gatherer", "production"])
+async def test_every_function_that_runs_as_its_owner_has_a_path_that_ends_with_pg_temp(
+    own_server: EmbeddedServer, schema: migrate.Schema
+) -> None:
+    """Also those that are written tomorrow; and nobody but a named role may execute one."""
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, schema)
+    connection = await asyncpg.connect(own_server.dsn)
+    functions = await connection.fetch(
+        "SELECT p.oid::regprocedure::text AS name, p.proconfig, "
+        "has_function_privilege('public', p.oid, 'EXECUTE') AS all "
+        "FROM pg_proc p WHERE p.prosecdef AND p.pronamespace::regnamespace::text IN ('public', 'store')"
+    )
+    await connection.close()
+    assert functions
+    for function in functions:
+        paths = [setting for setting in function["proconfig"] or [] if setting.startswith("search_path=")]
+        assert paths and paths[0].endswith(", pg_temp"), function["name"]
+        assert not function["all"], function["name"]
+
+
+@pytest.mark.skipif("FLEET_TIMESCALE_DSN" not in os.environ, reason="FLEET_TIMESCALE_DSN names no server")
+async def test_a_gatherers_reader_is_refused_by_timescaledb_too() -> None:
+    """In a database of its own there; chunks, too, are named."""
+    dsn = os.environ["FLEET_TIMESCALE_DSN"]
+    server = await asyncpg.connect(dsn)
+    await server.execute("DROP DATABASE IF EXISTS privileges WITH (FORCE)")
+    await server.execute("CREATE DATABASE privileges")
+    await server.execute("DROP ROLE IF EXISTS some_reader")
+    own = dsn.replace("/postgres", "/privileges", 1)
+    await asyncio.to_thread(migrate.migrate, own, "gatherer")
+    await server.execute("CREATE ROLE some_reader LOGIN IN ROLE kalshi_reader")
+    more = ("SELECT drop_chunks('deltas', now())", "SELECT create_hypertable('markets', 'used_at')")
+    statements = (*ANYBODY, *GATHERERS_READER, *more)
+    reader = await asyncpg.connect(own, server_settings={})
+    await reader.execute("SET SESSION AUTHORIZATION some_reader")
+    through = []
+    for statement in statements:
+        if "AUTHORIZATION" in statement or "SET ROLE" in statement or statement.startswith("ALTER ROLE"):
+            continue  # the session is a superuser's
+        try:
+            async with reader.transaction():
+                await reader.execute(statement)
+                through.append(statement)
+        except asyncpg.PostgresError as error:
+            assert isinstance(error, (*FORBIDDEN, asyncpg.UndefinedTableError)), (statement, error)
+    await reader.close()
+    await server.close()
+    assert through == []

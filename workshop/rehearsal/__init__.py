@@ -1,0 +1,1 @@
+"""Rehearsals: what can only be seen when it is done."""

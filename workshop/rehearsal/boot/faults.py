@@ -1,0 +1,106 @@
+"""Faults that can be planted by name: each was seen on the first boot of all, and each must be found again."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from common.errors import FleetError
+
+
+def edited(text: str, *changes: tuple[str, str]) -> str:
+    """The text with each change made. Raises `FleetError` if something is not there to be changed."""
+    for right, wrong in changes:
+        planted, times = re.subn(right, wrong, text, flags=re.MULTILINE)
+        if not times:
+            raise FleetError(f"cannot plant the fault: nothing is like {right!r}")
+        text = planted
+    return text
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong, the scene that must find it, and the edits that make it so."""
+
+    what: str
+    found_by: str
+    scenes: tuple[str, ...]
+    in_the_document: Callable[[str], str] = lambda text: text
+    in_the_tree: Callable[[Path], None] = lambda tree: None
+
+
+def _document(*changes: tuple[str, str]) -> Callable[[str], str]:
+    return lambda text: edited(text, *changes)
+
+
+def _file(path: str, *changes: tuple[str, str]) -> Callable[[Path], None]:
+    def edit(tree: Path) -> None:
+        file = tree / path
+        file.write_text(edited(file.read_text(), *changes))
+
+    return edit
+
+
+FIRST: Final = ("first-boot",)
+FAULTS: Final = {
+    "settings-unreadable": Fault(
+        "the migration reads a setting that only a superuser may read",
+        "first-boot",
+        FIRST,
+        in_the_tree=_file(
+            "common/storage/migrations/gatherer/0003_time_partitions.sql",
+            (r"current_setting\('timescaledb.disable_load', true\) IS NOT NULL",
+             "current_setting('shared_preload_libraries') LIKE '%timescaledb%'"),
+        ),
+    ),
+    "cluster-made-on-the-volume": Fault(
+        "the cluster is made on the volume, which works once",
+        "replaced-while-held",
+        ("first-boot", "replaced-while-held"),
+        _document(
+            (r"pg_createcluster", "pg_createcluster -d /srv/kalshi-data/postgresql"),
+            (r'if \[ ! -e "\$data/PG_VERSION" \]; then # moved', "if false; then # moved"),
+            (r'    rm -rf "/var/lib/postgresql/\$POSTGRESQL/main" # empty, or moved\n', ""),
+        ),
+    ),
+    "database-down-after-a-reboot": Fault(
+        "the database is started by Debian's own unit, which does not wait for the volume",
+        "reboot",
+        ("first-boot", "reboot"),
+        _document(
+            (r"--start-conf manual", "--start-conf auto"),
+            (r'^( +)systemctl start "\$cluster"$', r'\1[ -e /once ] || systemctl start "$cluster"; touch /once'),
+        ),
+    ),
+    "one-failure-is-final": Fault(
+        "a momentary failure of Secrets Manager leaves the gatherer dead",
+        "secrets-away",
+        ("first-boot", "secrets-away"),
+        _document((r"ExecStart=/opt/kalshi-machine/bootstrap\n( +)TimeoutStartSec=infinity\n +Restart=on-failure",
+                   r"ExecStart=/opt/kalshi-machine/bootstrap\n\1TimeoutStartSec=infinity")),
+    ),
+    "nobody-can-come-in": Fault(
+        "nothing installs the session agent", "first-boot", FIRST, _document((r'- "kalshi-session.service"\n', "\n"))
+    ),
+    "another-log-stream": Fault(
+        "lines go to a stream that the role may not write", "first-boot", FIRST,
+        _document((r'LOG_STREAM="kalshi-fleet-', 'LOG_STREAM="')),
+    ),
+    "units-that-fail-are-not-shipped": Fault(
+        "only the service's own lines are shipped", "first-boot", FIRST,
+        _document((r'OWN = \("kalshi-", ', 'OWN = ("kalshi-gatherer", ')),
+    ),
+    "newer-extension-on-the-machine": Fault(
+        "the package is newer than the volume's database, which is not updated first",
+        "next-release",
+        ("first-boot", "next-release"),
+        _document((r"^ +as_postgres -d kalshi -c .ALTER EXTENSION timescaledb UPDATE.*\n +\|\| ", "    ")),
+    ),
+    "old-password-set-again": Fault(
+        "bootstrap does not fetch the secrets again", "rotated-secrets", ("first-boot", "rotated-secrets"),
+        _document((r"systemctl restart kalshi-secrets", "systemctl start kalshi-secrets")),
+    ),
+}  # fmt: skip

@@ -1,0 +1,253 @@
+"""What happens to machines, in the order of the table; each ends with the same checks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+
+from common.errors import FleetError
+from fleet.truth import Truth
+from fleet.verdict import compare, sealed_past
+from workshop.rehearsal.boot.machine import Machine
+from workshop.rehearsal.boot.rendered import DEDUPLICATOR, GATHERER, Told
+from workshop.rehearsal.boot.stage import Stage
+
+AWAY_S: Final = 40
+HELD_S: Final = 25
+LATE_S: Final = 12
+SEAL_WAIT_S: Final = 240
+
+
+@dataclass
+class World:
+    """The stage, and what Terraform says of this release and of the next one."""
+
+    stage: Stage
+    told: Told
+    next: Told
+
+    @property
+    def gatherer(self) -> Machine:
+        """The gatherer's machine, as it is now."""
+        return self.stage.machines[GATHERER]
+
+
+Scene = Callable[[World], Awaitable[str]]
+SCENES: Final[dict[str, Scene]] = {}
+
+
+def scene(play: Scene) -> Scene:
+    """Register it by its name."""
+    SCENES[play.__name__.replace("_", "-")] = play
+    return play
+
+
+async def _well(world: World) -> str:
+    stage = world.stage
+    await stage.ready(world.gatherer)
+    stage.on_the_volume(world.gatherer)
+    count = await stage.records()
+    return f"ready; {count} changes as the exchange had them"
+
+
+@scene
+async def first_boot(world: World) -> str:
+    """An empty volume; the machine is visible and open from outside, and becomes a gatherer."""
+    stage = world.stage
+    machine = stage.machine(GATHERER, world.told)
+    await stage.can_come_in(machine)
+    await stage.seen_from_outside(machine, "step: packages", 120)
+    await stage.ready(machine, 600)
+    await stage.seen_from_outside(machine, '"up": 1', 120)
+    return await _well(world)
+
+
+@scene
+async def reboot(world: World) -> str:
+    """As after an update of the kernel."""
+    world.gatherer.reboot()
+    return await _well(world)
+
+
+@scene
+async def bootstrap_again(world: World) -> str:
+    """A person runs it once more on a machine that works: nothing is disturbed."""
+    machine = world.gatherer
+    before = machine.run("systemctl", "show", "-P", "MainPID", "kalshi-gatherer").strip()
+    machine.run("systemctl", "restart", "kalshi-boot")
+    after = machine.run("systemctl", "show", "-P", "MainPID", "kalshi-gatherer").strip()
+    if before != after:
+        raise FleetError(f"the service was started again: {before}, {after}")
+    return await _well(world)
+
+
+@scene
+async def rotated_secrets(world: World) -> str:
+    """A new password for the reader and a new key for the exchange; the old password is refused afterwards."""
+    stage, old = world.stage, world.stage.passwords[f"{GATHERER}/reader"]
+    stage.put_secret(f"{GATHERER}/reader", {"password": "readerpassword2"})
+    stage.put_key(GATHERER, "second")
+    world.gatherer.run("systemctl", "restart", "kalshi-boot")
+    well = await _well(world)
+    try:
+        await (await stage.connect(old)).close()
+    except asyncpg.InvalidPasswordError:
+        secrets = world.gatherer.run("cat", "/run/kalshi/secrets.env")
+        if "KALSHI_KEY_ID=second" not in secrets:
+            raise FleetError("the old key is still in use") from None
+        return well
+    raise FleetError("the old password still opens the database")
+
+
+@scene
+async def secrets_away(world: World) -> str:
+    """Secrets Manager does not answer while the machine boots, and answers again later; nobody comes."""
+    stage = world.stage
+    stage.cloud.away.add("secretsmanager")
+    stage.cloud.logs.clear()
+    world.gatherer.reboot()
+    await asyncio.sleep(AWAY_S)
+    await stage.seen_from_outside(world.gatherer, "cannot be read", 120)
+    if world.gatherer.state("kalshi-gatherer") == "active":
+        raise FleetError("the gatherer runs without secrets")
+    stage.cloud.away.remove("secretsmanager")
+    return await _well(world)
+
+
+@scene
+async def attach_fails_once(world: World) -> str:
+    """EC2 does not answer for a moment while a machine boots that does not have its volume yet."""
+    stage = world.stage
+    world.gatherer.end()
+    stage.let_go_of_volume()
+    stage.cloud.away.add("ec2")
+    machine = stage.machine(GATHERER, world.told)
+    await stage.seen_from_outside(machine, "is not here yet", 300)
+    stage.cloud.away.remove("ec2")
+    return await _well(world)
+
+
+@scene
+async def replaced_while_held(world: World) -> str:
+    """The machine is ended; its successor finds the volume still with it for a while."""
+    stage = world.stage
+    world.gatherer.end()
+    stage.cloud.logs.clear()
+    machine = stage.machine(GATHERER, world.told)
+    await stage.seen_from_outside(machine, "already attached", 300)
+    await asyncio.sleep(HELD_S)
+    if machine.state("kalshi-gatherer") == "active" or machine.state("postgresql@15-main") == "active":
+        raise FleetError("something runs without the volume")
+    stage.let_go_of_volume()
+    return await _well(world)
+
+
+@scene
+async def replaced_after_a_power_cut(world: World) -> str:
+    """A second time, without an orderly end; and the volume's device appears late."""
+    stage = world.stage
+    world.gatherer.cut_power()
+    world.gatherer.end()
+    stage.let_go_of_volume()
+    stage.cloud.volume.late_s = LATE_S
+    stage.machine(GATHERER, world.told)
+    try:
+        return await _well(world)
+    finally:
+        stage.cloud.volume.late_s = 0
+
+
+@scene
+async def next_release(world: World) -> str:
+    """The successor has the next release: a migration, and a newer TimescaleDB where there are two."""
+    stage = world.stage
+    world.gatherer.end()
+    stage.let_go_of_volume()
+    stage.machine(GATHERER, world.next)
+    well = await _well(world)
+    connection = await stage.connect()
+    try:
+        if await connection.fetchval("SELECT to_regclass('rehearsed')") is None:
+            raise FleetError("the next release's migration was not applied")
+        version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+    finally:
+        await connection.close()
+    wanted = stage.timescaledb[-1] if stage.timescaledb else None
+    if version != wanted:
+        raise FleetError(f"TimescaleDB is {version} in the database, {wanted} on the machine")
+    return f"{well}; TimescaleDB {version}"
+
+
+@scene
+async def full_disk(world: World) -> str:
+    """The data volume fills up, and is emptied again."""
+    machine = world.gatherer
+    filler = "/srv/kalshi-data/filler"
+    machine.run("bash", "-c", f"dd if=/dev/zero of={filler} bs=1M 2>/dev/null; sync; true")
+    await asyncio.sleep(20)
+    machine.run("systemctl", "restart", "--no-block", "kalshi-gatherer")  # the worst moment for it
+    await asyncio.sleep(10)
+    machine.run("rm", filler)
+    return await _well(world)
+
+
+@scene
+async def clock_unsynchronised(world: World) -> str:
+    """Without a proven clock the gatherer claims nothing; with it, it does."""
+    machine = world.gatherer
+
+    async def proven() -> bool:
+        return "synchronized: yes" in machine.run("timedatectl", check=False)
+
+    machine.run("systemctl", "stop", "chrony")
+    await asyncio.sleep(1)
+    machine.run("systemctl", "start", "chrony")
+    await world.stage.until("chrony has synchronised the clock", proven, 120, machine)
+    return await _well(world)
+
+
+@scene
+async def deduplicator(world: World) -> str:
+    """Its machine, from nothing, while production does not answer at first; then a reboot with Secrets Manager away."""
+    stage = world.stage
+    await stage.prepare_production()
+    stage.cloud.away.add("production")
+    machine = stage.machine(DEDUPLICATOR, world.told)
+    await stage.can_come_in(machine)
+    await stage.seen_from_outside(machine, "step: start", 600)
+    stage.cloud.away.remove("production")
+    await stage.ready(machine, 300)
+    stage.cloud.away.add("secretsmanager")
+    machine.reboot()
+    await asyncio.sleep(AWAY_S / 2)
+    stage.cloud.away.remove("secretsmanager")
+    await stage.ready(machine, 300)
+    return "ready"
+
+
+@scene
+async def verdict(world: World) -> str:
+    """All that a machine claimed to have is in production, and what is not there is listed."""
+    stage = world.stage
+    if DEDUPLICATOR not in stage.machines:
+        raise FleetError("the scene `deduplicator` comes before this one")
+    await asyncio.sleep(10)
+    stage.control("/pause", {})
+    stage.control("/finish", {})
+    truth = Truth.read(stage.truth)
+    started = time.monotonic()
+    if not await sealed_past(stage.production_dsn, truth.last_ms, SEAL_WAIT_S):
+        raise FleetError(f"not sealed within {SEAL_WAIT_S} s")
+    checks = await compare(stage.production_dsn, truth, strict=False, outages=True)
+    wrong = [
+        f"{check.name}: {check.differences} ({'; '.join(check.examples)})" for check in checks if check.differences
+    ]
+    if wrong:
+        raise FleetError("\n".join(wrong))
+    compared = ", ".join(f"{check.name} {check.compared}" for check in checks)
+    return f"EQUAL, sealed after {time.monotonic() - started:.0f} s: {compared}"
