@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long mutants spark recipes chaos soak apply-rehearsal release checkov bench lint format lock clean
+.PHONY: help install demo test test-long mutants spark recipes chaos soak apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, 
 
 apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from its files, destroy (needs terraform and the AWS provider)
 	$(BIN)/python -m fleet.rehearsal
+
+boot-rehearsal: $(STAMP) ## boot the machines that Terraform makes under a real systemd, through reboots, replacements and failures (SCENE=, FAULT=; root)
+	$(BIN)/python -m workshop.rehearsal.boot $(addprefix --scene ,$(SCENE)) $(if $(FAULT),--fault $(FAULT))
 
 release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: a wheel, what it needs by digest, deploy/ and the runbooks
 	rm -rf build && mkdir -p build/release/kalshi-fleet/docs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -14,6 +15,7 @@ from common.config.schema import Http
 from common.page.guard import Handler
 from common.page.routes import routes
 
+IDLE_S = 15.0
 Status = Callable[[], dict[str, Any]]
 
 
@@ -55,6 +57,30 @@ async def serve(
     await runner.setup()
     try:
         await web.TCPSite(runner, http.host, http.port).start()
-        yield runner.addresses[0][1]
+        async with _without_idlers(runner):
+            yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+@contextlib.asynccontextmanager
+async def _without_idlers(runner: web.AppRunner) -> AsyncIterator[None]:
+    """Close connections that have asked nothing for a while: half a request, or none, holds a socket for ever."""
+    idle: set[int] = set()
+
+    async def look() -> None:
+        nonlocal idle
+        while True:
+            await asyncio.sleep(IDLE_S)
+            assert runner.server is not None
+            waiting = {id(one): one for one in runner.server.connections if one._current_request is None}
+            for number in idle & waiting.keys():
+                if (transport := waiting[number].transport) is not None:
+                    transport.abort()
+            idle = set(waiting)
+
+    task = asyncio.create_task(look())
+    try:
+        yield
+    finally:
+        task.cancel()

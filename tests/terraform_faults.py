@@ -147,8 +147,8 @@ FAULTS = (
     Fault(
         SILENT,
         MACHINE,
-        r'(treat_missing_data +=) "breaching"(?s:(.*?resource "aws_cloudwatch_metric_alarm" "processor"))',
-        r'\1 "missing"\2',
+        r'(metric_transformation\[0\]\.name(?s:.*?)treat_missing_data +=) "breaching"',
+        r'\1 "missing"',
     ),
     Fault(SILENT, MACHINE, r'\(\$.machine = \\"\$\{var.name\}\\"\) && ', ""),
     Fault("TLS is all that goes out to addresses.", MACHINE, r"(from_port +=) 443", r"\1 0"),

@@ -6,11 +6,12 @@ import asyncio
 import os
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
 
-from common.storage import migrate
+from common.storage import accounts, migrate
 from common.storage.embedded import EmbeddedServer
 from tests.test_roles import as_member
 
@@ -234,3 +235,29 @@ async def test_a_gatherers_reader_is_refused_by_timescaledb_too() -> None:
     await reader.close()
     await server.close()
     assert through == []
+
+
+async def test_the_owner_makes_the_processs_account_and_changes_its_password(
+    production: EmbeddedServer, tmp_path: Path
+) -> None:
+    """`fleet migrate --owner --account`, twice: what the README of the machines says, and a rotation."""
+    for password in ("first", "second/with@signs"):
+        dsn = accounts.as_account(production.dsn, "deduplicator", password)
+        await accounts.make_account(production.dsn, dsn, "kalshi_writer")
+        owner = await asyncpg.connect(production.dsn)
+        hashed = await owner.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'deduplicator'")
+        assert hashed.startswith("SCRAM-SHA-256$") and hashed not in seen(tmp_path, hashed)
+        member = await owner.fetchval("SELECT pg_has_role('deduplicator', 'kalshi_writer', 'MEMBER')")
+        await owner.close()
+        assert member
+        connection = await asyncpg.connect(dsn)
+        assert await connection.fetchval("SELECT current_user") == "deduplicator"
+        await connection.close()
+
+
+def seen(folder: Path, one: str) -> list[str]:
+    """Those that were noted before this one."""
+    file = folder / "hashes"
+    before = file.read_text().split() if file.exists() else []
+    file.write_text(" ".join([*before, one]))
+    return before

@@ -16,6 +16,7 @@ from common.config.load import check_private_key_file, load_any
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage import embedded
+from common.storage.accounts import as_account, make_account
 from common.storage.migrate import Schema
 from common.storage.migrate import migrate as migrate_schema
 from fleet.commands.base import CONFIG, JSON, fetch, gatherer, main, show, to_end
@@ -80,7 +81,9 @@ def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
 @main.command()
 @CONFIG
 @click.option("--post", is_flag=True, help="also what the release before cannot work with: once nothing runs it")
-def migrate(config_file: Path, post: bool) -> None:
+@click.option("--owner", help="as this account instead of the file's; its password is asked for")
+@click.option("--account", is_flag=True, help="then make the file's own account, or give it the file's password")
+def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> None:
     """Create or upgrade the database that the file names; the release before still works with it, but for --post."""
     try:
         config = load_any(config_file)
@@ -95,7 +98,11 @@ def migrate(config_file: Path, post: bool) -> None:
         if embedded.is_embedded(dsn):
             async with embedded.EmbeddedServer.of_dsn(dsn) as server:
                 return await asyncio.to_thread(migrate_schema, server.dsn, schema, post=post)
-        return await asyncio.to_thread(migrate_schema, dsn, schema, post=post)
+        own = dsn if owner is None else as_account(dsn, owner, click.prompt("Password of the owner", hide_input=True))
+        done = await asyncio.to_thread(migrate_schema, own, schema, post=post)
+        if account:
+            await make_account(own, dsn, "kalshi_writer" if schema == "production" else "kalshi_reader")
+        return done
 
     applied = to_end(work())
     print("\n".join(f"applied {name}" for name in applied) or "the schema is current")

@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import json
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -85,8 +86,13 @@ class Cloud:
     _made: set[str] = field(default_factory=set)
     _servers: list[asyncio.Server] = field(default_factory=list)
 
-    async def start(self) -> None:
-        """Answer on every address."""
+    def start(self) -> None:
+        """Answer on every address, in a thread of its own: no machine waits for a scene."""
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
+
+    async def _start(self) -> None:
         tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         tls.load_cert_chain(self.certificate, self.key)
         self._tls = tls
@@ -96,10 +102,15 @@ class Cloud:
             await asyncio.start_server(self._guarded(self._database), PRODUCTION_IP, 5432),
         ]
 
-    async def stop(self) -> None:
+    def stop(self) -> None:
         """Answer no more."""
-        for server in self._servers:
-            server.close()
+
+        def close() -> None:
+            for server in self._servers:
+                server.close()
+            self._loop.stop()
+
+        self._loop.call_soon_threadsafe(close)
 
     def _guarded(self, answer: Any) -> Any:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -21,6 +21,11 @@ AWAY_S: Final = 40
 HELD_S: Final = 25
 LATE_S: Final = 12
 SEAL_WAIT_S: Final = 240
+ACCOUNTS: Final = (
+    "set -a; . /run/kalshi/secrets.env; exec runuser -u kalshi -- /opt/kalshi-fleet/bin/fleet migrate "
+    "--config /etc/kalshi/deduplicator.yaml --owner postgres --account"
+)
+"""What deploy/terraform/README.md tells a person to do on the deduplicator's machine."""
 
 
 @dataclass
@@ -211,16 +216,21 @@ async def clock_unsynchronised(world: World) -> str:
     return await _well(world)
 
 
+async def _asked_for(machine: Machine) -> bool:
+    return machine.state("kalshi-boot") == "active"
+
+
 @scene
 async def deduplicator(world: World) -> str:
-    """Its machine, from nothing, while production does not answer at first; then a reboot with Secrets Manager away."""
+    """Its machine, from nothing, while production does not answer and has no schema; a person makes it; a reboot."""
     stage = world.stage
-    await stage.prepare_production()
     stage.cloud.away.add("production")
     machine = stage.machine(DEDUPLICATOR, world.told)
     await stage.can_come_in(machine)
     await stage.seen_from_outside(machine, "step: start", 600)
     stage.cloud.away.remove("production")
+    await stage.until("its service is asked for", lambda: _asked_for(machine), 120, machine)
+    machine.run("bash", "-c", ACCOUNTS, stdin="of-the-owner\nof-the-owner\n")
     await stage.ready(machine, 300)
     stage.cloud.away.add("secretsmanager")
     machine.reboot()

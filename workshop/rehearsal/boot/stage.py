@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from common.errors import FleetError
 from common.process import end_with_parent_of
 from common.storage.embedded import EmbeddedServer, socket_dir
-from common.storage.migrate import migrate
 from fleet.local import free_port
 from workshop.rehearsal.boot.authority import certify
 from workshop.rehearsal.boot.cloud import NAMES, TIME_IP, Cloud, compressed
@@ -78,8 +77,8 @@ class Stage:
         authority, certificate, key = certify(self.folder, [*NAMES, PRODUCTION, f"*.s3.{REGION}.amazonaws.com"])
         self.cloud = Cloud(authority, certificate, key, self._wheels, moto, self.simulator,
                            socket_dir(server.folder) / ".s.PGSQL.5432", set())  # fmt: skip
-        await self.cloud.start()
-        self._stack.push_async_callback(self.cloud.stop)
+        self.cloud.start()
+        self._stack.callback(self.cloud.stop)
         volume = self.folder / "volume.img"
         with volume.open("wb") as file:
             file.truncate(VOLUME_BYTES)
@@ -218,7 +217,11 @@ class Stage:
     async def ready(self, machine: Machine, timeout_s: float = 300) -> None:
         """Its service says that it is ready."""
         address = f"http://{machine.ip}:{PORTS[machine.name]}/readyz"
-        await self.until(f"{machine.name} is ready", lambda: asyncio.to_thread(_answers, address), timeout_s, machine)
+
+        async def there() -> bool:  # and it is not one that is just being ended
+            return machine.state(f"kalshi-{_role(machine)}") == "active" and await asyncio.to_thread(_answers, address)
+
+        await self.until(f"{machine.name} is ready", there, timeout_s, machine)
 
     async def seen_from_outside(self, machine: Machine, word: str, timeout_s: float = 60) -> None:
         """A line with the word reached the machine's own log stream since it was last looked for, and it was let in."""
@@ -292,13 +295,6 @@ class Stage:
             device = machine.run("stat", "--format=%d", path).strip()
             if device == machine.run("stat", "--format=%d", "/").strip():
                 raise FleetError(f"{path} is on the root disk")
-
-    async def prepare_production(self) -> None:
-        """As the owner, a person does it once."""
-        await asyncio.to_thread(migrate, self.production_dsn, "production")
-        owner = await asyncpg.connect(self.production_dsn)
-        await owner.execute("CREATE ROLE deduplicator LOGIN IN ROLE kalshi_writer")
-        await owner.close()
 
     def control(self, path: str, body: dict[str, Any] | None = None) -> Any:
         """Ask the exchange's control port."""

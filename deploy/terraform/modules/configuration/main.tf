@@ -166,6 +166,10 @@ locals {
                 "[Service]",
                 "EnvironmentFile=/run/kalshi/secrets.env",
                 "Environment=AWS_METADATA_SERVICE_TIMEOUT=5 AWS_METADATA_SERVICE_NUM_ATTEMPTS=5",
+                # What a person must change is changed elsewhere (production's schema, a key): nobody starts this again.
+                "RestartPreventExitStatus=",
+                "RestartPreventExitStatus=4",
+                "RestartSec=15",
                 "MemoryMax=${machine.memory}",
                 "",
               ],

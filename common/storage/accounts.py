@@ -1,0 +1,49 @@
+"""Accounts that log in: the owner's address made of a process's, and the process's account made by the owner."""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from common.errors import StorageError
+from common.storage.database import connect
+
+
+def as_account(dsn: str, user: str, password: str) -> str:
+    """The same database, reached as another account."""
+    parts = urlsplit(dsn)
+    place = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{place}"))
+
+
+async def make_account(owners: str, dsn: str, group: str) -> None:
+    """Make the account of `dsn` a member of the group that can log in with the password of `dsn`, or give it that."""
+    parts = urlsplit(dsn)
+    if not parts.username or not parts.password:
+        raise StorageError("the file's address names no account with a password")
+    connection = await connect(owners)
+    try:
+        async with connection.transaction():
+            # The statement is put together by the server; utility statements take no parameters.
+            await connection.execute(
+                "SELECT set_config('fleet.account', $1, true), set_config('fleet.secret', $2, true)",
+                unquote(parts.username),
+                unquote(parts.password),
+            )
+            await connection.execute(f"SET LOCAL fleet.member_of = {group}")
+            await connection.execute(ACCOUNT)
+    finally:
+        await connection.close()
+
+
+ACCOUNT = """
+DO $$
+DECLARE
+    name text := current_setting('fleet.account');
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+        EXECUTE format('CREATE ROLE %I LOGIN', name);
+    END IF;
+    EXECUTE format('GRANT %I TO %I', current_setting('fleet.member_of'), name);
+    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', name, current_setting('fleet.secret'));
+END $$
+"""
