@@ -15,11 +15,13 @@ from typing import Any
 import hcl2
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from common.config.load import load_any
 from common.config.schema import GathererConfig
 from common.errors import FleetError
 from fleet import athena, terraform_page
+from fleet.commands.base import main
 from fleet.terraform import ROOT, copied, initialise, terraform
 from tests.conftest import LONG
 from tests.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
@@ -151,6 +153,8 @@ def test_the_processes_accept_what_is_written_for_them(told: dict[str, Any], tmp
         config = load_any(file, SECRETS)
         with pytest.raises(FleetError, match="is not set"):
             load_any(file, {})
+        done = CliRunner().invoke(main, ["check-config", "--without-secrets", "--config", str(file)])
+        assert done.exit_code == 0 and "a correct" in done.output, done.output
         if isinstance(config, GathererConfig):
             assert config.gatherer_id == name and config.connections.orderbook == 144
             assert config.journal.raw is not None and config.journal.raw.bucket == "kalshi-archive"
