@@ -65,3 +65,16 @@ def test_a_batch_that_fails_once_or_twice_is_tried_as_it_is() -> None:
     suspicion.stored(BATCH)
     suspicion.failed(Place(1, 16), "another")
     assert suspicion.limit == BATCH
+
+
+def test_the_third_failure_halves_the_batch_and_only_one_record_alone_can_be_the_culprit() -> None:
+    """Three refusals are enough; of two records nobody knows which it is."""
+    suspicion = Suspicion(2)
+    for _ in range(3):
+        assert suspicion.limit == 2
+        suspicion.failed(Place(1, 0), "no")
+    assert suspicion.limit == 1
+    suspicion.failed(Place(1, 0), "no")
+    assert suspicion.culprit(2, Place(1, 0)) is None
+    assert suspicion.culprit(1, Place(1, 1)) is None
+    assert suspicion.culprit(1, Place(1, 0)) == "no"

@@ -116,11 +116,11 @@ FAULTS: Final = (
         LOAD,
     ),
     Fault(
-        "what-fails-is-refused-too-soon",
+        "the-search-begins-too-late",
         "gatherer/suspicion.py",
         "if self._failures >= ALIKE and self.limit > 1:",
         "if self._failures > ALIKE and self.limit > 1:",
-        "another record than the culprit would be set aside",
+        "a batch that is refused would hold up the lane for longer",
         ("tests/test_suspicion.py",),
     ),
     Fault(
