@@ -12,6 +12,7 @@ import pytest
 from common.book_hash import mix64, terms
 from common.errors import StorageError
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
+from deduplicator.archive.late import Late
 from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
 from deduplicator.archive.spool import Spool
 from tests.conftest import LONG
@@ -164,3 +165,29 @@ def test_a_change_that_comes_twice_is_no_archive(tmp_path: Path) -> None:
     spool.add(rows)
     with pytest.raises(StorageError, match="twice"):
         list(spool.blocks(10))
+
+
+def changes(order: Order, at_ms: int, deltas: list[int]) -> Rows:
+    """Changes of one millisecond of the first market."""
+    count = len(deltas)
+    key = order.keys(np.zeros(count, np.int64), np.full(count, at_ms), np.arange(count))
+    same = {name: np.zeros(count, np.int64) for name in ("received_us", "price", "exchange_us", "side")}
+    return rows_of(key, {**same, "delta": np.array(deltas)})
+
+
+def test_late_rows_that_contradict_the_archive_are_counted_and_not_new() -> None:
+    """Of another size alone, too; what the archive has stands."""
+    order = Order(["KXA"], HOUR_MS)
+    late = Late(changes(order, HOUR_MS + 5, [7, 8, 9]), {})
+    late.seen(changes(order, HOUR_MS + 5, [7, 88]))
+    assert late.wrong == 1
+    assert late.new()["delta"].tolist() == [9]
+
+
+def test_a_change_of_another_hour_has_no_place_in_this_one() -> None:
+    """Its first millisecond is in it, the next hour's first is not."""
+    order = Order(["KXA"], HOUR_MS)
+    assert len(changes(order, HOUR_MS, [1])) == 1
+    for other in (HOUR_MS - 1, 2 * HOUR_MS):
+        with pytest.raises(StorageError, match="outside the hour"):
+            changes(order, other, [1])
