@@ -191,3 +191,10 @@ def test_a_change_of_another_hour_has_no_place_in_this_one() -> None:
     for other in (HOUR_MS - 1, 2 * HOUR_MS):
         with pytest.raises(StorageError, match="outside the hour"):
             changes(order, other, [1])
+
+
+def test_tickers_are_sorted_by_code_point() -> None:
+    """As a manifest says, and as readers of Parquet compare strings."""
+    order = Order(["KXa", "KXB", "KXA-1", "KXA"], HOUR_MS)
+    assert order.names == ["KXA", "KXA-1", "KXB", "KXa"]
+    assert order.codes(["KXB", "KXA"]).tolist() == [2, 0]
