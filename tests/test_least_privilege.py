@@ -215,11 +215,12 @@ async def test_a_gatherers_reader_is_refused_by_timescaledb_too() -> None:
     await server.execute("DROP DATABASE IF EXISTS privileges WITH (FORCE)")
     await server.execute("CREATE DATABASE privileges")
     await server.execute("DROP ROLE IF EXISTS some_reader")
-    own = dsn.replace("/postgres", "/privileges", 1)
+    own = dsn.rpartition("/")[0] + "/privileges"
     await asyncio.to_thread(migrate.migrate, own, "gatherer")
     await server.execute("CREATE ROLE some_reader LOGIN IN ROLE kalshi_reader")
     more = ("SELECT drop_chunks('deltas', now())", "SELECT create_hypertable('markets', 'used_at')")
-    statements = (*ANYBODY, *GATHERERS_READER, *more)
+    own_hours = "SELECT ensure_partition"  # which does nothing here: TimescaleDB makes the hours
+    statements = (*ANYBODY, *(one for one in GATHERERS_READER if not one.startswith(own_hours)), *more)
     reader = await asyncpg.connect(own, server_settings={})
     await reader.execute("SET SESSION AUTHORIZATION some_reader")
     through = []

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
+import textwrap
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -13,7 +17,8 @@ import asyncpg
 from common.errors import FleetError
 from fleet.truth import Truth
 from fleet.verdict import compare, sealed_past
-from workshop.rehearsal.boot.machine import Machine
+from workshop.rehearsal.boot.host import PROJECT
+from workshop.rehearsal.boot.machine import OWN, Machine
 from workshop.rehearsal.boot.rendered import DEDUPLICATOR, GATHERER, Told
 from workshop.rehearsal.boot.stage import Stage
 
@@ -238,6 +243,41 @@ async def deduplicator(world: World) -> str:
     stage.cloud.away.remove("secretsmanager")
     await stage.ready(machine, 300)
     return "ready"
+
+
+@scene
+async def own_machine(world: World) -> str:
+    """The commands of deploy/systemd/README.md, as they stand there, on a fresh Debian without any cloud."""
+    stage = world.stage
+    machine = stage.bare_machine(OWN, "#cloud-config\n{}\n")
+    first, second = blocks(PROJECT / "deploy/systemd/README.md")
+    shutil.copy(stage.release.file, machine.root / "root")
+    machine.run("bash", "-c", "sed -i 's|http://|https://|' /etc/apt/sources.list.d/*.list; apt-get update -qq")
+    machine.run("bash", "-ec", f"cd /root\n{first}")
+    dsn = "s|^  dsn: .*|  dsn: postgresql://kalshi@/kalshi?host=/var/run/postgresql|"
+    few = "s|^  orderbook: 144|  orderbook: 2|"
+    machine.run("sed", "-i", "-e", dsn, "-e", few, "/etc/kalshi/gatherer.yaml")
+    machine.run("bash", "-c", "cat > /etc/kalshi/gatherer.env", stdin="KALSHI_KEY_ID=first\n")
+    key = (stage.folder / "private" / "first.pem").read_text()
+    put = "cat > /etc/kalshi/private_key.pem; chown kalshi /etc/kalshi/*.pem; chmod 600 /etc/kalshi/*.pem"
+    machine.run("bash", "-c", put, stdin=key)
+    machine.run("bash", "-ec", second)
+
+    async def there() -> bool:
+        asked = machine.run("curl", "-s", "http://127.0.0.1:8080/readyz", check=False)
+        return machine.state("kalshi-gatherer") == "active" and asked.strip() == "ready"
+
+    try:
+        await stage.until("it is ready", there, 180, machine)
+    finally:
+        machine.end()
+    return "ready"
+
+
+def blocks(page: Path) -> list[str]:
+    """The indented blocks of a page."""
+    found = re.findall(r"(?m)(?:^    .*\n)+", page.read_text())
+    return [textwrap.dedent(block) for block in found]
 
 
 @scene

@@ -169,6 +169,7 @@ class Stage:
 
     def publish(self, release: Release, timescaledb: str | None) -> Told:
         """Put a release into the bucket, and let Terraform say what the machines are told."""
+        self.release = release
         self.aws("s3").upload_file(str(release.file), BUCKET, release.key)
         place = self.folder / f"terraform-{release.file.parent.parent.name}-{timescaledb}"
         told = render(place, release, timescaledb, self._zone)
@@ -186,6 +187,14 @@ class Stage:
         if name == GATHERER:
             self.cloud.volume.appears = lambda instance, after_s: machine.show_volume(after_s)
         self.machines[name] = machine
+        machine.boot()
+        return machine
+
+    def bare_machine(self, name: str, user_data: str) -> Machine:
+        """A machine that Terraform knows nothing of."""
+        self._numbers += 1
+        machine = Machine(self.folder, name, self._numbers, self.cloud, None)
+        machine.make(compressed(user_data))
         machine.boot()
         return machine
 
@@ -307,7 +316,7 @@ class Stage:
 
 
 def _role(machine: Machine) -> str:
-    return "gatherer" if machine.name == GATHERER else machine.name
+    return machine.name if machine.name == DEDUPLICATOR else "gatherer"
 
 
 def _answers(address: str) -> bool:
