@@ -11,8 +11,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from common.errors import StorageError
 from common.storage import accounts, migrate
-from common.storage.embedded import EmbeddedServer
+from common.storage.embedded import EmbeddedServer, socket_dir
 from tests.test_roles import as_member
 
 FORBIDDEN = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)
@@ -262,3 +263,26 @@ def seen(folder: Path, one: str) -> list[str]:
     before = file.read_text().split() if file.exists() else []
     file.write_text(" ".join([*before, one]))
     return before
+
+
+async def test_the_databases_owner_migrates_it_and_needs_no_more(own_server: EmbeddedServer) -> None:
+    """As on a machine: no superuser, no right to make roles, none to read the server's settings."""
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("CREATE ROLE kalshi_reader NOLOGIN")
+    await owner.execute("CREATE ROLE plain LOGIN")
+    await owner.execute("CREATE DATABASE machines OWNER plain")
+    await owner.close()
+    dsn = f"postgresql://plain@/machines?host={socket_dir(own_server.folder)}"
+    assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
+    assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer") == []
+
+
+async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: EmbeddedServer) -> None:
+    """And it is no traceback."""
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("CREATE ROLE stranger LOGIN")
+    await owner.close()
+    dsn = f"postgresql://stranger@/kalshi?host={socket_dir(own_server.folder)}"
+    with pytest.raises(StorageError, match="migrate as its owner") as caught:
+        await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
+    assert "\n" not in str(caught.value)

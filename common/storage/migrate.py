@@ -57,6 +57,10 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         raise kind(f"the database cannot be reached: {_told(dsn, error)}") from None
     try:
         migrations = read_migrations(str(folder(schema))).filter(lambda migration: post or not is_post(migration.id))
+        if not backend.execute("SELECT has_schema_privilege('public', 'CREATE')").fetchone()[0]:
+            raise StorageError(
+                "this account may make nothing in the database: migrate as its owner (permission denied)"
+            )
         _lock(backend)
         pending = backend.to_apply(migrations)
         applied = [migration.id for migration in pending]

@@ -20,7 +20,8 @@ SUITE: Final = "bookworm"
 ARCHIVE: Final = "http://deb.debian.org/debian"
 IN_THE_IMAGE: Final = ("systemd", "systemd-sysv", "dbus", "udev", "ca-certificates", "curl", "python3", "cloud-init",
                        "iproute2", "e2fsprogs", "procps", "gnupg")  # fmt: skip
-TO_BE_INSTALLED: Final = ("awscli", "chrony", "python3-venv", "jq", "postgresql-15", "unattended-upgrades")
+TO_BE_INSTALLED: Final = ("awscli", "chrony", "python3-venv", "jq", "postgresql", "postgresql-15",
+                          "unattended-upgrades")  # fmt: skip
 AGENT: Final = """#!/bin/sh
 echo "the stand-in of Session Manager's agent is here"
 exec sleep infinity
@@ -42,7 +43,8 @@ class Release:
 def base() -> Path:
     """Debian with what its cloud images have and the machines rely on."""
     folder = CACHE / "base"
-    if not (folder / "made").exists():
+    made, of = folder / "made", "\n".join((SUITE, *IN_THE_IMAGE, *TO_BE_INSTALLED))
+    if not made.exists() or made.read_text() != of:
         shutil.rmtree(folder, ignore_errors=True)
         CACHE.mkdir(parents=True, exist_ok=True)
         run("debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, folder, ARCHIVE)
@@ -57,7 +59,7 @@ def base() -> Path:
         packages.mkdir(exist_ok=True)
         for file in (folder / "var/cache/apt/archives").glob("*.deb"):
             shutil.move(file, packages / file.name)
-        (folder / "made").touch()
+        made.write_text(of)
     return folder
 
 
