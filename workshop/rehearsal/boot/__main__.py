@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Final
 
+import asyncpg
 import click
 
 from common.errors import FleetError
@@ -64,7 +65,7 @@ async def play(
             started = time.monotonic()
             try:
                 came, good = await SCENES[name](world), True
-            except (FleetError, OSError) as error:
+            except (FleetError, OSError, asyncpg.PostgresError) as error:
                 came, good = str(error), False
             table.append((name, time.monotonic() - started, came, good))
             say(f"{name}: {came}")

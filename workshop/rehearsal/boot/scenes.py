@@ -59,7 +59,7 @@ def scene(play: Scene) -> Scene:
 
 async def _well(world: World) -> str:
     stage = world.stage
-    await stage.ready(world.gatherer)
+    await stage.ready(world.gatherer, 600)
     stage.on_the_volume(world.gatherer)
     count = await stage.records()
     return f"ready; {count} changes as the exchange had them"
@@ -137,7 +137,7 @@ async def attach_fails_once(world: World) -> str:
     stage.let_go_of_volume()
     stage.cloud.away.add("ec2")
     machine = stage.machine(GATHERER, world.told)
-    await stage.seen_from_outside(machine, "is not here yet", 300)
+    await stage.seen_from_outside(machine, "is not here yet", 600)
     stage.cloud.away.remove("ec2")
     return await _well(world)
 
@@ -149,7 +149,7 @@ async def replaced_while_held(world: World) -> str:
     world.gatherer.end()
     stage.cloud.logs.clear()
     machine = stage.machine(GATHERER, world.told)
-    await stage.seen_from_outside(machine, "already attached", 300)
+    await stage.seen_from_outside(machine, "already attached", 600)
     await asyncio.sleep(HELD_S)
     if machine.state("kalshi-gatherer") == "active" or machine.state("postgresql@15-main") == "active":
         raise FleetError("something runs without the volume")

@@ -194,6 +194,7 @@ class Stage:
         """A machine that Terraform knows nothing of."""
         self._numbers += 1
         machine = Machine(self.folder, name, self._numbers, self.cloud, None)
+        self.machines[name] = machine
         machine.make(compressed(user_data))
         machine.boot()
         return machine
