@@ -62,7 +62,7 @@ def once() -> float:
     """Copies a second of processor time."""
     rng = np.random.default_rng(1)
     steps = [copies_of(n, rng) for n in range(STEPS)]
-    merger = Merger(Limits(30_000, 20_000, 2_000_000, 30_000), START_MS, START_MS - 1)
+    merger = Merger(Limits(30_000, 20_000, 2_000_000, 30_000), START_MS - 1)
     for market in range(1, MARKETS + 1):
         merger.claims.begin_line(market, "orderbook_delta", START_MS, None)
     stored = 0

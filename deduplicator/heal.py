@@ -37,8 +37,8 @@ from deduplicator.merge.copies import (
 )
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.production import IDENTITY_LAYOUT
 from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
+from deduplicator.restoring import IDENTITY_LAYOUT
 from deduplicator.statements import SQL
 
 MARGIN: Final = timedelta(hours=1)
@@ -97,7 +97,7 @@ async def heal(
                 copies += await _copies(source, production, market, ticker, start, end, result, beyond)
             except (StorageError, *CLIENT_ERRORS) as error:
                 result.gatherers[source.id] = f"{type(error).__name__}: {error}"
-        merger = Merger(Limits(0, ALL, ALL, reset_slack_ms), ms_of_datetime(start), ms_of_datetime(start) - 1)
+        merger = Merger(Limits(0, ALL, ALL, reset_slack_ms), 0)
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
         await _rows(production, market, merged.new, start, end, result)

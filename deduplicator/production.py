@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any, Final
@@ -21,31 +20,19 @@ import numpy as np
 from common.errors import StateRenewed, StorageError
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator import channels, days, rest_books
+from deduplicator import channels, days, rest_books, restoring
 from deduplicator.chain import Cursor, PutBack, as_columns
 from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
-from deduplicator.merge.copies import Account, Changes, ResetVote, SliceStart, Unplaced
-from deduplicator.merge.coverage import RunState, SliceState
-from deduplicator.merge.identity import pack_content
+from deduplicator.merge.copies import Account, Changes, Copy, SliceStart
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.reader import Batches
 from deduplicator.statements import SQL
 
-IDENTITY_LAYOUT: Final = (
-    ("market", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-)
-OPEN_LAYOUT: Final = tuple((name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel"))
 LINES_LAYOUT: Final = tuple(
     (name, "i8") for name in ("market", "seen_ms", "first_ms", "ended_ms", "open_ms", "over_ms")
 )
-HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "from_ms", "to_ms"))
 PARTITIONED: Final = ("deltas", "trades", "tickers")
 CHANGES_OVERLAP: Final = timedelta(minutes=1)
 """A row's time is that of the beginning of its transaction."""
@@ -137,80 +124,23 @@ class Production:
 
     async def restore(self, limits: Limits, now_ms: int) -> Merger:
         """The merge's state as production knows it."""
-        newest = await self._db.fetchval("SELECT newest_exchange_ts FROM store.lease")
-        floor_ms = 0 if newest is None else ms_of_datetime(newest) - limits.recent_ms
-        # With nothing stored yet every identity is new: the floor is below every time that is not quarantined.
-        merger = Merger(limits, now_ms, floor_ms if newest is not None else now_ms - 2 * 86_400_000)
-        if newest is not None:
-            await self.load_identities(merger, [], floor_ms, ms_of_datetime(newest) + 1)
-        for row in await self._db.fetch(SQL["restore_slices"]):
-            horizon = -1 if row["horizon"] is None else ms_of_datetime(row["horizon"])
-            merger.claims.restore_slice(
-                (row["gatherer"], row["lane"], row["slice"]),
-                SliceState(row["session"], row["sid"], row["channel"], horizon, row["ended"], row["reason"]),
-            )
-        await self._restore_runs(merger)
-        for row in await self._db.fetch("SELECT * FROM store.gaps WHERE healed_at IS NULL"):
-            stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
-            had = {int(who): why for who, why in json.loads(row["had"]).items()}
-            merger.claims.restore_gap(row["market"], row["channel"], stretch, row["reason"], had)
-        for row in await self._db.fetch(SQL["restore_unplaced"]):
-            merger.restore_unplaced(
-                Unplaced(
-                    row["gatherer"],
-                    row["session"],
-                    row["sid"],
-                    row["seq"],
-                    row["lane"],
-                    row["run"],
-                    row["market"],
-                    ms_of_datetime(row["exchange_ts"]),
-                    row["exchange_us"],
-                    row["side"],
-                    row["price"],
-                    row["delta"],
-                    (row["received_at"] - EPOCH) // timedelta(microseconds=1),
-                ),
-                followed=row["followed"],
-            )
-        for row in await self._db.fetch("TABLE store.reset_votes"):
-            merger.restore_vote(_vote(row, row["gatherer"]), now_ms)
-        for row in await self._db.fetch(
-            "SELECT * FROM store.snapshots WHERE is_reset AND taken_at > now() - interval '1 day'"
-        ):
-            merger.restore_reset(_vote(row, 0))
-        return merger
-
-    async def _restore_runs(self, merger: Merger) -> None:
-        """What runs hold. There are as many open ones as markets of all gatherers: columns, not rows."""
-        claims = merger.claims
-        names = [row[0] for row in await self._db.fetch("SELECT DISTINCT channel FROM store.slices")]
-        channels_ = ["", *(sys.intern(name) for name in names)]
-        for (gatherer,) in await self._db.fetch("SELECT gatherer FROM store.gatherers"):
-            columns = await binary.read(self._db, OPEN_LAYOUT, SQL["restore_open"], names, gatherer)
-            for lane, run, slice_, market, cover_from, channel in binary.rows(columns):
-                key = (gatherer, lane, run)
-                claims.restore_run(RunState(key, slice_, market, channels_[channel], cover_from))
-        columns = await binary.read(self._db, HELD_LAYOUT, SQL["restore_held"], names)
-        for market, channel, start, end in binary.rows(columns):
-            claims.restore_held(market, channels_[channel], (start, end))
-        for row in await self._db.fetch(SQL["restore_ends"]):
-            claims.restore_end(row["market"], row["channel"], row["gatherer"], row["reason"])
-        for row in await self._db.fetch(SQL["restore_excluded"]):
-            key = (row["gatherer"], row["lane"], row["run"])
-            start, lost = ms_of_datetime(row["cover_from"]), ms_of_datetime(row["cover_to"])
-            run_ = RunState(key, row["slice"], row["market"], row["channel"], start)
-            run_.excluded_from_ms, run_.reason = lost, "conflict"
-            claims.restore_excluded(run_)
-
-    async def load_identities(self, merger: Merger, markets: list[int], from_ms: int, to_ms: int) -> None:
-        """Give the store what production has of these markets (none: all) in a stretch of time."""
-        span = datetime_of_ms(from_ms), datetime_of_ms(to_ms)
         async with self._using:
-            columns = await binary.read(self._db, IDENTITY_LAYOUT, SQL["load_identities"], *span, markets)
-        content = pack_content(columns["side"], columns["price"], columns["delta"])
-        if len(content):
-            merger.store.load(columns["market"], columns["exchange_ms"], columns["ordinal"], content)
+            return await restoring.restore(self._db, limits, now_ms)
+
+    async def prepare(self, merger: Merger, copies: list[Copy]) -> None:
+        """Give the state what production has and a step over these copies needs."""
+        async with self._using:
+            if lines := merger.missing_lines(copies):
+                await restoring.load_lines(self._db, merger, lines)
+            if runs := merger.missing_runs(copies):
+                await restoring.load_guests(self._db, merger, runs)
+            for wanted in (*merger.late(copies), *merger.heads_below_floor()):
+                await restoring.load_identities(self._db, merger, wanted)
+
+    async def load_lines(self, merger: Merger, markets: list[int]) -> None:
+        """Give the state what production has of the time lines of some markets."""
+        async with self._using:
+            await restoring.load_lines(self._db, merger, markets)
 
     # -- numbers and days, allotted before use -----------------------------------------------------------------
 
@@ -308,6 +238,7 @@ class Production:
                     r.market,
                     None if r.cover_from_ms >= NEVER_MS else datetime_of_ms(r.cover_from_ms),
                     None if r.cover_to_ms is None else datetime_of_ms(max(r.cover_to_ms, 0)),
+                    r.excluded,
                     r.reason,
                 )
                 for r in changes.runs.values()
@@ -317,6 +248,9 @@ class Production:
         if healed:
             await db.execute(SQL["mark_healed"], *_columns(healed, 4))
             await self._drop_checkpoints([(market, *times) for market, _, *times in healed])
+        for r in changes.retractions:
+            stretch = map(datetime_of_ms, r.interval)
+            await db.execute(SQL["add_retraction"], r.market, r.channel, r.gatherer, *r.key[1:], *stretch, r.reason)
         for part in changes.parts:
             await db.execute(SQL["add_part"], *part.key, part.market, part.channel, *map(datetime_of_ms, part.interval))
         gaps = [
@@ -329,6 +263,8 @@ class Production:
         ]
         if gaps:
             await db.execute(SQL["add_gaps"], *_columns(gaps, 6))
+        if changes.over:
+            await db.execute(SQL["put_over"], changes.over)
         if changes.books:
             books = [
                 (
@@ -368,6 +304,9 @@ class Production:
         if changes.placed:
             placed = [(*row[:4], row.run) for row in changes.placed]
             await db.execute(SQL["remove_unplaced"], *_columns(placed, 5))
+        if changes.judged:
+            judged = [(*row[:4], row.run) for row in changes.judged]
+            await db.execute(SQL["judge_unplaced"], *_columns(judged, 5))
         for conflict in changes.conflicts:
             await db.execute(
                 SQL["add_conflict"],
@@ -415,15 +354,3 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
 def _array(levels: Iterable[int]) -> str:
     """Levels as the text of an array: an array of arrays of several lengths cannot be sent."""
     return "{" + ",".join(map(str, levels)) + "}"
-
-
-def _vote(row: asyncpg.Record, gatherer: int) -> ResetVote:
-    return ResetVote(
-        row["market"],
-        gatherer,
-        ms_of_datetime(row["exchange_ts"]),
-        row["after_ordinal"],
-        (row["taken_at"] - EPOCH) // timedelta(microseconds=1),
-        tuple(row["yes"]),
-        tuple(row["no"]),
-    )

@@ -273,14 +273,13 @@ class Deduplicator:
     ) -> tuple[Changes, list[Batches]]:
         """Merge and store; what was decided, and the batches that were used."""
         copies = [batch.copy for batch in batches]
-        for needed in (merger.late(copies), merger.heads_below_floor()):
-            if needed is not None:
-                await production.load_identities(merger, *needed)
+        await production.prepare(merger, copies)
         changes = merger.step(copies, _now_ms())
         self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
             await production.store(changes, used)
+            merger.give_back(changes.over)
             now_ms = _now_ms()
             self.totals.add(changes, used, now_ms)
             self._lags.add(PRODUCTION, changes.new.exchange_ms, now_ms)
@@ -393,6 +392,7 @@ def _anything(changes: Changes) -> bool:
         or changes.placed
         or changes.conflicts
         or changes.votes_done
+        or changes.over
     )
 
 

@@ -25,7 +25,11 @@ class TimeLines:
         """Take in what is new or changed since the last time."""
         started = self._production.fleet_started_ms
         rows: list[tuple[int, datetime, datetime | None]] = []
-        self._since, changed = await self._production.time_lines(self._since)
+        self._since, lines = await self._production.time_lines(self._since)
+        changed = list(lines)
+        missing = self._merger.claims.missing_lines(line[0] for line in changed)
+        if missing:
+            await self._production.load_lines(self._merger, missing)
         for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
             end = None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
             if open_ms < 0:

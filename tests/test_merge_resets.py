@@ -15,7 +15,7 @@ RESET_MS = 5000
 
 def fleet(*gatherers: int) -> Merger:
     """Copies of one market that reach far beyond the reset."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     merger.step([a_copy(g, GOOD, start=-5000, horizon=100_000) for g in gatherers], 0)
     return merger
@@ -79,7 +79,7 @@ def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None
     merger.step([says(2, 2, RESET_MS + 2000)], 3000)
     fine = merger.step([says(2, 3, RESET_MS + 60_000, agrees=1)], 60_000)
     assert not fine.conflicts and not fine.unverified
-    begun = a_copy(4, [], start=-10, horizon=200_000)  # within the bounds it may have begun behind it
+    begun = a_copy(4, GOOD, start=-10, horizon=200_000)  # within the bounds it may have begun behind it
     begun.snapshots = says(4, 1, RESET_MS + 60_000, agrees=1).snapshots
     after = merger.step([begun], 61_000)
     assert not after.conflicts

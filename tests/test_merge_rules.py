@@ -45,7 +45,7 @@ def a_copy(gatherer: int, rows: list[Row], *, batch: int = 1, start: int = 0, ho
 
 def merged(*steps: list[Copy]) -> tuple[Merger, Stored]:
     """Apply steps, one millisecond apart, then let all waits run out."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     stored = Stored()
     for now, copies in enumerate(steps):
@@ -64,8 +64,7 @@ def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
     merger, stored = merged([a_copy(1, GOOD, horizon=3), a_copy(2, GOOD, horizon=3), a_copy(3, bad, horizon=5)])
     assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert stored.deltas == {(1, START_MS + ms, o): (0, 4200, d) for ms, o, d in GOOD}
-    held = merger.claims.line(1, "orderbook_delta")
-    assert intervals.union([*held.done, (START_MS, START_MS + 3)]) == [(START_MS, START_MS + 3)]
+    assert held_of(merger) == [(START_MS, START_MS + 3)]
     assert stored.alarms["conflict"] == 1
 
 
@@ -112,7 +111,7 @@ def test_a_short_group_whose_end_is_read_later_is_a_conflict_too() -> None:
 
 def test_a_contradiction_in_a_group_that_is_still_open_is_awaited() -> None:
     """The copy's rows are not used until its group has ended: then another order is told from other changes."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     stored = Stored()
     stored.take(merger.step([a_copy(1, GOOD, horizon=3)], 1))
     half = a_copy(2, [(1, 0, 6)], horizon=None)
@@ -126,11 +125,11 @@ def test_a_contradiction_in_a_group_that_is_still_open_is_awaited() -> None:
 
 def test_head_rows_that_no_covering_copy_has_are_a_conflict() -> None:
     """Rule 4: an unknown ordinal never becomes a place by guessing."""
-    head = a_copy(2, [(1, -1, 77)], start=2)
+    head = a_copy(2, [(1, -1, 77), (2, 0, 7), (3, 0, 8)], start=2)
     _, stored = merged([a_copy(1, GOOD), head])
     assert [c.kind for c in stored.conflicts] == ["head"]
     assert stored.unplaced, "the row stays listed"
-    fits = a_copy(2, [(1, -1, 6)], start=2)
+    fits = a_copy(2, [(1, -1, 6), (2, 0, 7), (3, 0, 8)], start=2)
     _, stored = merged([a_copy(1, GOOD), fits])
     assert not stored.conflicts and not stored.unplaced
 
@@ -156,7 +155,7 @@ def test_a_step_back_of_exchange_time_is_a_gap_for_all_copies() -> None:
 
 def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     """Rule 6: a slower gatherer has `hole_wait` to fill it."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     early = a_copy(1, [(1, 0, 5)], horizon=5)
     early.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "gap")]
@@ -164,7 +163,7 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     after = a_copy(2, [], start=8, horizon=30)
     assert not merger.step([after], 10).gaps
     assert not merger.step([], 900).gaps
-    filling = a_copy(3, [(6, 0, 1)], horizon=30)
+    filling = a_copy(3, [(1, 0, 5), (6, 0, 1)], horizon=30)
     assert not merger.step([filling], 950).gaps
     assert not merger.step([], 5000).gaps
     assert merger.claims.line(1, "orderbook_delta").sealed_ms == START_MS + 30
@@ -172,7 +171,7 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
 
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
     """After an outage a run's horizon lags behind its beginning: the gap is written once it has passed it."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     before = a_copy(1, [(1, 0, 5)], horizon=5)
     before.horizons = [Horizon(1, START_MS + 5, True, "cut")]
@@ -186,12 +185,25 @@ def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
 
 def test_disputes_remember_earlier_voices() -> None:
     """A third copy that comes later decides what two could not."""
-    remembered: dict[disputes.Version, int] = {}
-    first = disputes.settle((1,), 1, {(2,): 2}, remembered)
-    assert first is not None and first.excluded_bits == 3
-    second = disputes.settle((1,), 1, {(2,): 4}, remembered)
-    assert second is not None and second.excluded_bits == 1
-    assert disputes.settle((1,), 1, {}, {}) is None
+    dispute = disputes.Dispute()
+    first = disputes.settle({1: (1,), 2: (2,)}, (1,), dispute)
+    assert first is not None and first.excluded == 3 and dispute.tied
+    assert disputes.settle({1: (1,), 2: (2,)}, (1,), dispute) is None, "nothing new was said"
+    same = disputes.Dispute()
+    assert disputes.settle({1: (1, 2), 2: (2, 1)}, (1, 2), same) is not None
+    assert disputes.settle({4: (1, 2)}, (1, 2), same) is None, "a further voice for what stands changes nothing"
+    second = disputes.settle({1: (1,), 4: (2,)}, (1,), dispute)
+    assert second is not None and second.excluded == 1 and second.readmitted == 2
+    assert disputes.settle({1: (1,)}, (1,), disputes.Dispute()) is None
+
+
+def test_who_says_more_later_has_one_voice_still() -> None:
+    """A gatherer's group may grow while it is disputed."""
+    dispute = disputes.Dispute()
+    disputes.settle({1: (1,), 2: (1, 2), 4: (3,)}, (1,), dispute)
+    grown = disputes.settle({1: (1, 2)}, (1,), dispute)
+    assert grown is not None and dispute.voices[(1, 2)] == 3 and dispute.voices[(1,)] == 0
+    assert grown.excluded == 4 and grown.readmitted == 3
 
 
 def test_a_batch_read_again_is_no_second_row() -> None:
@@ -202,38 +214,58 @@ def test_a_batch_read_again_is_no_second_row() -> None:
 
 
 def test_limits_of_the_identity_are_errors_not_silence() -> None:
-    """What does not fit the packed identity is refused."""
-    store = IdentityStore(START_MS, START_MS)
-    one = np.array([1])
+    """More markets than there are slots are refused; a slot that is used no more is given back."""
+    store = IdentityStore(START_MS)
     with pytest.raises(StoreFull):
-        store.keys(one, np.array([START_MS + (1 << 31)]), np.array([0]))
-    with pytest.raises(StoreFull):
-        store.keys(one, np.array([START_MS]), np.array([8192]))
+        store.keys(np.arange((1 << 21) + 1), np.full((1 << 21) + 1, START_MS), np.zeros((1 << 21) + 1, np.int64))
+    store = IdentityStore(START_MS)
+    for round_ in range(3):
+        market = np.arange(1 << 20) + (round_ << 20)
+        ms, zeros = np.full(1 << 20, START_MS + round_ * 1000), np.zeros(1 << 20, np.int64)
+        keys = np.sort(store.keys(market, ms, zeros))
+        store.insert(keys, zeros, zeros.astype(np.uint16), zeros.astype(np.uint16))
+        store.forget(500, 1 << 22)
+        assert len(store) == 1 << 20
+
+
+def test_an_identity_has_no_last_age_and_no_last_ordinal() -> None:
+    """Rules 12 and 20: any exchange time, any number of changes of one millisecond."""
+    store = IdentityStore(0)
+    ms = np.array([START_MS, START_MS - 400 * 86_400_000, START_MS + (1 << 31), 0, START_MS])
+    ordinal = np.array([0, 3, 70_000, 0, 8192])
+    keys = store.keys(np.full(5, 9), ms, ordinal)
+    assert len(np.unique(keys)) == 5
+    assert [store.unpack(key) for key in keys.tolist()] == list(
+        zip([9] * 5, ms.tolist(), ordinal.tolist(), strict=True)
+    )
+    for column, again in zip((np.full(5, 9), ms, ordinal), store.places(keys), strict=True):
+        assert (column == again).all()
 
 
 def test_forgetting_raises_the_floor_and_loading_fills_in() -> None:
     """Identities older than the window are gone, and known to be: the floor says so."""
-    store = IdentityStore(START_MS, START_MS - 10)
+    store = IdentityStore(START_MS - 10)
     ms = START_MS + np.arange(1000)
     zeros, ones = np.zeros(1000, np.int64), np.ones(1000, np.int64)
     keys = store.keys(ones, ms, zeros)
-    store.insert(keys, ones, np.ones(1000, np.uint8), np.zeros(1000, np.uint8))
+    store.insert(keys, ones, np.ones(1000, np.uint16), np.zeros(1000, np.uint16))
     store.forget(100, 10_000)
     assert len(store) <= 101 and store.floor_ms == START_MS + 899
-    assert not store.locate(keys[:1]).stored.any()
-    store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
-    assert store.locate(keys[:5]).stored.all()
-    store.load(ones[:5], ms[:5], zeros[:5], ones[:5])
+    assert not store.locate(store.keys(ones[:1], ms[:1], zeros[:1])).stored.any()
+    nobody = np.zeros(5, np.uint16)
+    assert len(store.load(ones[:5], ms[:5], zeros[:5], ones[:5], nobody)) == 5
+    assert store.locate(store.keys(ones[:5], ms[:5], zeros[:5])).stored.all()
+    assert len(store.load(ones[:5], ms[:5], zeros[:5], ones[:5], nobody)) == 0
     assert len(store.group(1, START_MS)) == 1
 
 
 def test_too_many_rows_raise_the_floor_as_well() -> None:
     """The store is bounded by rows, whatever their times."""
-    store = IdentityStore(START_MS, START_MS - 10)
+    store = IdentityStore(START_MS - 10)
     ms = START_MS + np.arange(1000) // 2
     order = np.arange(1000) % 2
     keys = store.keys(np.ones(1000, np.int64), ms, order)
-    store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint8), np.zeros(1000, np.uint8))
+    store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint16), np.zeros(1000, np.uint16))
     store.forget(10_000, 300)
     assert len(store) <= 300
     assert store.floor_ms > START_MS
@@ -242,7 +274,7 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
 def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() -> None:
     """Of two that contradict each other; what it was passed over for stays a gap, and the other stays without a say."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     stored = Stored()
     stored.take(merger.step([a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, bad, horizon=5)], 0))
@@ -251,7 +283,7 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
     right.snapshots = [Snapshot(1, 1, "audit", START_MS + 4, 0, 1, START_MS * 1000, (), ())]
     wrong = a_copy(2, [(6, 0, 7), (8, 0, 9)], batch=2, horizon=10)
     stored.take(merger.step([right, wrong], 1))
-    assert stored.alarms["say_regained"] == 1
+    assert stored.alarms["run_readmitted"] == 1
     stored.take(merger.step([a_copy(1, [(9, 0, 2), (12, 0, 5)], batch=3, horizon=20)], 2))
     stored.take(merger.step([a_copy(2, [(9, 0, 1), (12, 0, 1)], batch=3, horizon=20)], 3))
     for later in (2000, 4000):
@@ -266,18 +298,18 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
 
 def test_a_snapshot_from_before_a_contradiction_proves_nothing() -> None:
     """Nor one of the same millisecond that was read with it; one that is read later does."""
-    merger = Merger(LIMITS, START_MS, START_MS - 86_400_000)
+    merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
     first, second = a_copy(1, GOOD, horizon=5), a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 99)], horizon=5)
     audits = [Snapshot(1, 1, "audit", START_MS + ms, 0, 1, START_MS * 1000, (), ()) for ms in (1, 2)]
     first.snapshots = audits
-    assert not merger.step([first, second], 0).alarms["say_regained"]
+    assert not merger.step([first, second], 0).alarms["run_readmitted"]
     later = a_copy(1, [], batch=2, horizon=6)
     later.snapshots = audits[:1]
-    assert not merger.step([later], 1).alarms["say_regained"]
+    assert not merger.step([later], 1).alarms["run_readmitted"]
     later = a_copy(1, [], batch=3, horizon=7)
     later.snapshots = audits[1:]
-    assert merger.step([later], 2).alarms["say_regained"] == 1
+    assert merger.step([later], 2).alarms["run_readmitted"] == 1
 
 
 def held_of(merger: Merger) -> list[intervals.Interval]:

@@ -336,7 +336,7 @@ def merge(
 ) -> tuple[Merger, Stored]:
     """Merge all copies in a random interleaving, then let every wait run out."""
     limits = limits or Limits(1000, recent_ms=10_000_000, recent_rows_max=10_000_000, reset_slack_ms=RESET_SLACK_MS)
-    merger = Merger(limits, START_MS, START_MS - 86_400_000)
+    merger = Merger(limits, START_MS - 86_400_000)
     for market in sorted({run.market for copies in copies_of for copy in copies for run in copy.runs}):
         merger.claims.begin_line(market, "orderbook_delta", first_ms, None)
     stored = Stored()

@@ -2,20 +2,30 @@
 
 The claims are the state that production mirrors: slices with their horizons, runs with where they claim. `apply`
 takes them from a copy in its order; `settle` writes and heals gaps on the time lines that have something open.
+
+Only what is open is here. A run that ended is forgotten with the step that stores its end; what a copy says of it later
+needs it as a guest (`missing_runs`). A time line that is settled up to its end may be given back (`over`), and is
+needed again when something of its market comes (`missing_lines`).
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
+import numpy as np
+
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.copies import Changes, Copy, GapWritten, PartHeld, RunChange, RunKey, SliceChange
+from deduplicator.merge.copies import Changes, Copy, GapWritten, PartHeld, Retraction, RunChange, RunKey, SliceChange
 from deduplicator.merge.coverage import RunState, SliceState, TimeLine
+from deduplicator.merge.identity import I64, U16, Bool
 
 NEVER_MS: Final = 1 << 61
 ORDERBOOK: Final = "orderbook_delta"
 DROPPED_UNREAD: Final = "dropped_unread"
+EVERYBODY: Final = 0
+"""In retractions: of all gatherers. Their numbers begin with 1."""
 
 
 class Claims:
@@ -26,32 +36,47 @@ class Claims:
         self.runs: dict[RunKey, RunState] = {}
         self.lines: dict[tuple[int, str], TimeLine] = {}
         self.excluded: dict[RunKey, list[intervals.Interval]] = {}
-        """By run: the stretches in which it has no say (rule 3); the last one may be without an end."""
+        """By run: the stretches in which it gives nothing (rule 3); the last one may be without an end."""
         self.passed_over: dict[RunKey, int] = {}
-        """The greatest millisecond of the rows of a run without a say that were not used."""
+        """The greatest millisecond of the rows of an excluded run that were not used."""
         self.ended: list[tuple[RunKey, int]] = []
         """Runs that ended in this step, and where; whoever keeps something of a run looks here."""
         self.forgotten: list[RunKey] = []
-        """Runs of slices that are over: they say nothing more."""
-        self._just_excluded: set[RunKey] = set()
-        """Runs that lost their say in this step."""
+        """Runs that ended: their slice is over, or nothing of them is open."""
+        self.just_excluded: set[RunKey] = set()
+        """Runs that were excluded in this step."""
+        self.reach: dict[tuple[int, int], int] = {}
+        """By gatherer and lane: the greatest horizon of its open order-book slices."""
+        self.reach_ms = 0
+        """No claim is beyond."""
+        self.gatherers: set[int] = set()
+        """All that claim anything here."""
+        self._guests: dict[RunKey, RunState] = {}
+        self._guest_slices: dict[RunKey, SliceState] = {}
+        self._unclaiming: defaultdict[int, set[RunKey]] = defaultdict(set)
+        """By market: open runs that claim nothing yet."""
         self._watched: set[tuple[int, str]] = set()
-        self._of_slice: defaultdict[RunKey, list[RunKey]] = defaultdict(list)
+        self._of_slice: defaultdict[RunKey, set[RunKey]] = defaultdict(set)
+        self._over_slices: list[RunKey] = []
+        self._resident: set[int] = set()
+
+    # -- restoring ---------------------------------------------------------------------------------------------
 
     def restore_slice(self, key: RunKey, slice_: SliceState) -> None:
         """A slice that production knows."""
         self.slices[key] = slice_
+        self._reached(key, slice_)
 
     def restore_run(self, run: RunState) -> None:
         """An open run that production knows; its slice must be known."""
         self._know(run)
-        self.line(run.market, run.channel).begin(run)
-        self._watched.add((run.market, run.channel))
+        self._claim(run)
 
-    def restore_held(self, market: int, channel: str, held: intervals.Interval) -> None:
-        """What runs that have ended hold."""
-        line = self.line(market, channel)
-        line.done = intervals.union([*line.done, held])
+    def restore_held(self, market: int, channel: str, gatherer: int, held: intervals.Interval) -> None:
+        """What a gatherer's runs that have ended hold."""
+        self.line(market, channel).hold(gatherer, held)
+        self.gatherers.add(gatherer)
+        self.reach_ms = max(self.reach_ms, held[1])
         self._watched.add((market, channel))
 
     def restore_end(self, market: int, channel: str, gatherer: int, reason: str) -> None:
@@ -59,19 +84,53 @@ class Claims:
         self.line(market, channel).note_end(gatherer, reason)
 
     def restore_excluded(self, run: RunState) -> None:
-        """A run that lost its say (`excluded_from_ms`) and may get it back."""
+        """A run that is excluded (`excluded_from_ms`) and may be readmitted."""
         assert run.excluded_from_ms is not None
         self.restore_run(run)
         self.excluded[run.key] = [(run.excluded_from_ms, NEVER_MS)]
+
+    def restore_guest(self, run: RunState, session: int, sid: int, *, ended: bool) -> None:
+        """A run of which a copy says something more: for one step, unless it may still come to claim something."""
+        slice_key = (*run.key[:2], run.slice)
+        if not ended and slice_key in self.slices:
+            self._know(run)
+            return
+        self._guests[run.key] = run
+        self._guest_slices[slice_key] = SliceState(session, sid, run.channel, ended=True)
+        if run.excluded_from_ms is not None:
+            self.excluded.setdefault(run.key, [(run.excluded_from_ms, NEVER_MS)])
+
+    def restore_retraction(self, market: int, channel: str, gatherer: int, stretch: intervals.Interval) -> None:
+        """What is claimed no longer; `EVERYBODY`: by nobody. After what is held."""
+        self.line(market, channel).retract(gatherer, stretch)
 
     def restore_gap(
         self, market: int, channel: str, interval: intervals.Interval, reason: str, had: dict[int, str]
     ) -> None:
         """A gap row that is not healed."""
-        line = self.line(market, channel)
-        if reason == "step_back":
-            line.retracted = intervals.union([*line.retracted, interval])
-        line.add_gap(interval, reason, had)
+        self.line(market, channel).add_gap(interval, reason, had)
+
+    # -- what must be known before a step ----------------------------------------------------------------------
+
+    def resident(self, markets: Iterable[int]) -> None:
+        """Of these markets everything is here that production has of their time lines."""
+        self._resident.update(markets)
+
+    def missing_lines(self, markets: Iterable[int]) -> list[int]:
+        """Markets of which nothing is known here: production may know something of them."""
+        return sorted(set(markets) - self._resident)
+
+    def missing_runs(self, copies: Iterable[Copy]) -> list[RunKey]:
+        """Runs of which copies say something, and which are not known here."""
+        missing: set[RunKey] = set()
+        for copy in copies:
+            named = {*np.unique(copy.deltas.run).tolist(), *(event.run for event in copy.run_events)}
+            named |= {snapshot.run for snapshot in copy.snapshots}
+            named -= {start.run for start in copy.runs}
+            missing |= {(copy.gatherer, copy.lane, run) for run in named}
+        return sorted(missing - self.runs.keys())
+
+    # -- time lines --------------------------------------------------------------------------------------------
 
     def line(self, market: int, channel: str) -> TimeLine:
         """The time line of a market's channel."""
@@ -80,25 +139,57 @@ class Claims:
     def begin_line(self, market: int, channel: str, first_ms: int, end_ms: int | None) -> None:
         """Where a time line begins and, once that is known, ends."""
         line = self.line(market, channel)
+        self._resident.add(market)
         if (line.first_ms, line.end_ms) != (first_ms, end_ms):
             line.first_ms, line.end_ms = first_ms, end_ms
             self._watched.add((market, channel))
 
-    def begin(self, copy: Copy) -> None:
+    # -- what batches say --------------------------------------------------------------------------------------
+
+    def begin(self, copy: Copy, changes: Changes) -> None:
         """Know the slices and runs that a copy begins; doing so twice changes nothing."""
+        self.gatherers.add(copy.gatherer)
         for new in copy.slices:
             key = (copy.gatherer, copy.lane, new.slice)
-            self.slices.setdefault(key, SliceState(new.session, new.sid, new.channel))
+            if key not in self.slices:
+                self.slices[key] = SliceState(new.session, new.sid, new.channel)
+                self._reached(key, self.slices[key])
         for begun in copy.runs:
             run_key = (copy.gatherer, copy.lane, begun.run)
             if run_key not in self.runs:
-                slice_ = self.slices[(copy.gatherer, copy.lane, begun.slice)]
+                slice_ = self.slices.get((copy.gatherer, copy.lane, begun.slice))
+                if slice_ is None:
+                    changes.alarms["run_of_unknown_slice"] += 1
+                    continue
                 start = min(begun.cover_from_ms, NEVER_MS)
                 self._know(RunState(run_key, begun.slice, begun.market, slice_.channel, start))
+                self._resident.add(begun.market)
+
+    def find(self, key: RunKey) -> RunState | None:
+        """A run that is open, or a guest of this step."""
+        return self.runs.get(key) or self._guests.get(key)
+
+    def slice_of(self, run: RunState) -> SliceState | None:
+        """A run's slice."""
+        key = (*run.key[:2], run.slice)
+        return self.slices.get(key) or self._guest_slices.get(key)
 
     def _know(self, run: RunState) -> None:
         self.runs[run.key] = run
-        self._of_slice[(*run.key[:2], run.slice)].append(run.key)
+        self.gatherers.add(run.key[0])
+        self._of_slice[(*run.key[:2], run.slice)].add(run.key)
+        self._unclaiming[run.market].add(run.key)
+
+    def _claim(self, run: RunState) -> None:
+        self.line(run.market, run.channel).begin(run)
+        self._watched.add((run.market, run.channel))
+        self._spoke(run)
+
+    def _spoke(self, run: RunState) -> None:
+        if (unclaiming := self._unclaiming.get(run.market)) is not None:
+            unclaiming.discard(run.key)
+            if not unclaiming:
+                del self._unclaiming[run.market]
 
     def apply(self, copy: Copy, changes: Changes) -> None:
         """What the batches said of slices and runs, in order: begun, better claims, ended, horizons."""
@@ -106,26 +197,29 @@ class Claims:
         for start in copy.slices:
             self._slice_changed(who, start.slice, changes)
         for begun in copy.runs:
-            run = self.runs[(*who, begun.run)]
+            run = self.runs.get((*who, begun.run))
+            if run is None:
+                continue  # of an unknown slice
             if run.cover_from_ms < NEVER_MS:
-                self.line(run.market, run.channel).begin(run)
-                self._watched.add((run.market, run.channel))
+                self._claim(run)
             self._changed(run, changes)
         for event in copy.run_events:
-            found = self.runs.get((*who, event.run))
+            found = self.find((*who, event.run))
             if found is None:
                 changes.alarms["event_of_unknown_run"] += 1
                 continue
             line = self.line(found.market, found.channel)
             self._watched.add((found.market, found.channel))
-            if event.event == "covers":
+            if event.event == "retracts":
+                self._step_back(line, found, (event.from_ms, event.to_ms), changes)
+            elif found.key in self._guests:
+                continue  # it has ended, or never claimed: nothing that is said of its claim changes that
+            elif event.event == "covers":
                 if found.cover_to_ms is None and found.key not in self.excluded:
                     found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
-                    line.begin(found)
-            elif event.event == "ended":
-                self._end(found, event.to_ms, event.reason)
+                    self._claim(found)
             else:
-                self._retract(line, found, (event.from_ms, event.to_ms), changes)
+                self._end(found, event.to_ms, event.reason)
             self._changed(found, changes)
         for horizon in copy.horizons:
             slice_ = self.slices.get((*who, horizon.slice))
@@ -133,9 +227,11 @@ class Claims:
                 changes.alarms["horizon_of_unknown_slice"] += 1
                 continue
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
+            self._reached((*who, horizon.slice), slice_)
             if horizon.ended:
                 slice_.ended, slice_.reason = True, horizon.reason
-                for run_key in self._of_slice.pop((*who, horizon.slice), ()):
+                self._over_slices.append((*who, horizon.slice))
+                for run_key in sorted(self._of_slice.pop((*who, horizon.slice), ())):
                     run = self.runs[run_key]
                     if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
                         self._end(run, slice_.horizon_ms, horizon.reason)
@@ -145,79 +241,76 @@ class Claims:
         if copy.dropped:
             self._drop(who, changes)
 
+    def finish(self) -> None:
+        """The step is over: what ended is forgotten, and guests leave."""
+        for key in self._over_slices:
+            self.slices.pop(key, None)
+        for key, _ in self.ended:
+            run = self.runs.get(key)
+            if run is not None and run.cover_to_ms is not None:
+                self._of_slice[(*key[:2], run.slice)].discard(key)
+                self._forget(run)
+        for key in self._guests.keys() & self.excluded.keys():
+            del self.excluded[key]
+        if self._over_slices:
+            self.reach = {}
+            for slice_key, slice_ in self.slices.items():
+                self._reached(slice_key, slice_)
+        self._over_slices.clear()
+        self._guests.clear()
+        self._guest_slices.clear()
+        self.ended.clear()
+        self.forgotten.clear()
+        self.just_excluded.clear()
+
+    def _reached(self, key: RunKey, slice_: SliceState) -> None:
+        self.reach_ms = max(self.reach_ms, slice_.horizon_ms)
+        if slice_.channel == ORDERBOOK and not slice_.ended:
+            lane = key[:2]
+            self.reach[lane] = max(self.reach.get(lane, -1), slice_.horizon_ms)
+
     def _drop(self, who: tuple[int, int], changes: Changes) -> None:
         """Rows of every open run of the lane were lost: none claims more than was proven before. New runs may."""
         for run in list(self.runs.values()):
             if run.key[:2] == who and run.cover_to_ms is None:
-                self._end(run, self.slices[(*who, run.slice)].horizon_ms, DROPPED_UNREAD)
+                slice_ = self.slice_of(run)
+                self._end(run, -1 if slice_ is None else slice_.horizon_ms, DROPPED_UNREAD)
                 self._changed(run, changes)
-
-    def exclude(self, market: int, gatherers: set[int], ms: int, changes: Changes) -> list[RunKey]:
-        """From this millisecond on, the market's open runs of these gatherers give neither rows nor coverage."""
-        hit = []
-        for run in self.runs.values():
-            if run.market == market and run.key[0] in gatherers and run.excluded_from_ms is None:
-                run.excluded_from_ms = ms
-                self._just_excluded.add(run.key)
-                self.excluded.setdefault(run.key, []).append((ms, NEVER_MS))
-                run.reason = "conflict"
-                self.line(market, ORDERBOOK).note_end(run.key[0], "conflict")
-                self._changed(run, changes)
-                hit.append(run.key)
-        self._watched.add((market, ORDERBOOK))
-        return hit
-
-    def resume(self, key: RunKey, place_ms: int, changes: Changes) -> None:
-        """A snapshot equals the book of a run at a place: if it had lost its say before, it has it again from there on.
-
-        Not for rows that were passed over already: they are not read again.
-        """
-        run = self.runs.get(key)
-        if run is None or run.excluded_from_ms is None or run.cover_to_ms is not None:
-            return
-        if place_ms < run.excluded_from_ms or (place_ms == run.excluded_from_ms and key in self._just_excluded):
-            return  # it was sent before the contradiction, or may have been
-        held = (run.cover_from_ms, run.excluded_from_ms)
-        from_ms = max(place_ms, self.passed_over.get(key, place_ms)) + 1
-        line = self.line(run.market, run.channel)
-        if held[0] < held[1]:
-            line.done = intervals.union([*line.done, held])
-            changes.parts.append(PartHeld(key, run.market, run.channel, held))
-        self.excluded[key][-1] = (run.excluded_from_ms, from_ms)
-        run.cover_from_ms, run.excluded_from_ms, run.reason = from_ms, None, ""
-        changes.alarms["say_regained"] += 1
-        self._watched.add((run.market, run.channel))
-        self._changed(run, changes)
 
     def _end(self, run: RunState, to_ms: int, reason: str) -> None:
         if run.cover_to_ms is None:
             run.cover_to_ms = to_ms
             run.reason = "conflict" if run.excluded_from_ms is not None else reason
-            slice_ = self.slices[(*run.key[:2], run.slice)]
-            coverage.end_run(self.line(run.market, run.channel), run, slice_)
+            coverage.end_run(self.line(run.market, run.channel), run, self.slices[(*run.key[:2], run.slice)])
+            self.reach_ms = max(self.reach_ms, min(to_ms, NEVER_MS))
             self._watched.add((run.market, run.channel))
             self.ended.append((run.key, to_ms))
 
     def _forget(self, run: RunState) -> None:
-        """A run whose slice is over says nothing more; its head rows keep what they need."""
-        del self.runs[run.key]
-        self.excluded.pop(run.key, None)
-        self.passed_over.pop(run.key, None)
-        self.forgotten.append(run.key)
+        """A run that says nothing more; its head rows keep what they need."""
+        if self.runs.pop(run.key, None) is not None:
+            self.excluded.pop(run.key, None)
+            self.passed_over.pop(run.key, None)
+            self._spoke(run)
+            self.forgotten.append(run.key)
 
-    def _retract(self, line: TimeLine, run: RunState, stretch: intervals.Interval, changes: Changes) -> None:
-        listed = intervals.minus([stretch], [*line.retracted, *line.gaps])
+    def _step_back(self, line: TimeLine, run: RunState, stretch: intervals.Interval, changes: Changes) -> None:
+        listed = intervals.minus([stretch], [*line.retracted_of(EVERYBODY), *line.gaps])
         changes.alarms["step_back"] += 1
-        line.retracted = intervals.union([*line.retracted, stretch])
+        line.retract(EVERYBODY, stretch)
+        changes.retractions.append(Retraction(run.key, EVERYBODY, run.market, run.channel, stretch, "step_back"))
         for part in listed:
             line.add_gap(part, "step_back", {run.key[0]: "step_back"})
             changes.gaps.append(GapWritten(run.market, run.channel, part, "step_back", {run.key[0]: "step_back"}))
 
     def _changed(self, run: RunState, changes: Changes) -> None:
+        if run.key in self._guests:
+            return
         end = run.cover_to_ms
         if run.excluded_from_ms is not None:
             end = run.excluded_from_ms if end is None else min(end, run.excluded_from_ms)
-        changes.runs[run.key] = RunChange(run.key, run.slice, run.market, run.cover_from_ms, end, run.reason)
+        goes_on = run.excluded_from_ms is not None and run.cover_to_ms is None
+        changes.runs[run.key] = RunChange(run.key, run.slice, run.market, run.cover_from_ms, end, goes_on, run.reason)
 
     def _slice_changed(self, who: tuple[int, int], number: int, changes: Changes) -> None:
         slice_ = self.slices[(*who, number)]
@@ -225,10 +318,135 @@ class Claims:
             *who, number, slice_.session, slice_.sid, slice_.channel, slice_.horizon_ms, slice_.ended, slice_.reason
         )
 
+    # -- rule 3: excluded, and readmitted ----------------------------------------------------------------------
+
+    def exclude(self, market: int, gatherers: set[int], ms: int, changes: Changes) -> None:
+        """From this millisecond on, the market's runs of these gatherers give neither rows nor coverage.
+
+        What had ended before is retracted; what is open ends there, until it is readmitted.
+        """
+        if not gatherers:
+            return
+        line = self.line(market, ORDERBOOK)
+        for run in self._open_runs(market, gatherers):
+            if run.excluded_from_ms is None or ms < run.excluded_from_ms:
+                before = run.excluded_from_ms
+                run.excluded_from_ms = ms
+                self.just_excluded.add(run.key)
+                stretches = self.excluded.setdefault(run.key, [])
+                if before is not None and stretches:
+                    stretches.pop()
+                stretches.append((ms, NEVER_MS))
+                run.reason = "conflict"
+                line.note_end(run.key[0], "conflict")
+                self._changed(run, changes)
+        for gatherer in sorted(gatherers):
+            for start, end in line.held_by(gatherer):
+                if start <= ms < end:
+                    line.retract(gatherer, (ms, end))
+                    line.note_end(gatherer, "conflict")
+                    key = (gatherer, 0, 0)
+                    changes.retractions.append(Retraction(key, gatherer, market, ORDERBOOK, (ms, end), "conflict"))
+        self._watched.add((market, ORDERBOOK))
+
+    def readmit(self, market: int, gatherers: set[int], ms: int, changes: Changes) -> None:
+        """A further voice has decided for these, which were excluded at this millisecond as nobody had a majority."""
+        for run in self._open_runs(market, gatherers):
+            if run.excluded_from_ms == ms and run.cover_to_ms is None:
+                self._readmit(run, max(self.passed_over.get(run.key, ms), ms) + 1, changes)
+
+    def resume(self, key: RunKey, place_ms: int, changes: Changes) -> None:
+        """A snapshot equals the book of a run at a place: if it was excluded before, it counts again from there on.
+
+        Not for rows that were passed over already: they are not read again.
+        """
+        run = self.runs.get(key)
+        if run is None or run.excluded_from_ms is None or run.cover_to_ms is not None:
+            return
+        if place_ms < run.excluded_from_ms or (place_ms == run.excluded_from_ms and key in self.just_excluded):
+            return  # it was sent before the contradiction, or may have been
+        self._readmit(run, max(place_ms, self.passed_over.get(key, place_ms)) + 1, changes)
+
+    def _readmit(self, run: RunState, from_ms: int, changes: Changes) -> None:
+        assert run.excluded_from_ms is not None
+        held = (run.cover_from_ms, run.excluded_from_ms)
+        line = self.line(run.market, run.channel)
+        if held[0] < held[1]:
+            line.hold(run.key[0], held)
+            changes.parts.append(PartHeld(run.key, run.market, run.channel, held))
+        self.excluded[run.key][-1] = (run.excluded_from_ms, from_ms)
+        run.cover_from_ms, run.excluded_from_ms, run.reason = from_ms, None, ""
+        self.just_excluded.discard(run.key)
+        changes.alarms["run_readmitted"] += 1
+        self._watched.add((run.market, run.channel))
+        self._changed(run, changes)
+
+    def _open_runs(self, market: int, gatherers: set[int]) -> list[RunState]:
+        unclaiming = [self.runs[key] for key in sorted(self._unclaiming.get(market, ()))]
+        return [run for run in (*self.line(market, ORDERBOOK).open, *unclaiming) if run.key[0] in gatherers]
+
+    def exclusions(self, gatherer: int, lane: int) -> Iterator[tuple[RunKey, list[intervals.Interval]]]:
+        """Of the runs of a lane that are or were excluded: in which stretches."""
+        return ((key, stretches) for key, stretches in self.excluded.items() if key[:2] == (gatherer, lane))
+
+    def excluded_from(self, key: RunKey) -> int:
+        """From where on a run is excluded."""
+        run = self.find(key)
+        return NEVER_MS if run is None or run.excluded_from_ms is None else run.excluded_from_ms
+
+    def is_excluded(self, gatherer: int, market: int, ms: int) -> bool:
+        """Whether a gatherer's word about a market's millisecond does not count."""
+        for key, stretches in self.excluded.items():
+            run = self.find(key)
+            if key[0] == gatherer and run is not None and run.market == market and intervals.covers(stretches, ms):
+                return True
+        line = self.lines.get((market, ORDERBOOK))
+        return line is not None and intervals.covers(list(line.retracted_of(gatherer)), ms)
+
+    # -- who covers what ---------------------------------------------------------------------------------------
+
     def covered(self, market: int, ms: int) -> bool:
         """Whether some copy provably holds a market's millisecond."""
         line = self.lines.get((market, ORDERBOOK))
         return line is not None and intervals.covers(coverage.covered(line, self.slices), ms)
+
+    def covering(self, market: int, ms: int) -> set[int]:
+        """The gatherers that provably hold everything of a market's millisecond."""
+        line = self.lines.get((market, ORDERBOOK))
+        if line is None:
+            return set()
+        return {
+            who
+            for who in {*line.done, *(run.key[0] for run in line.open)}
+            if intervals.covers(coverage.covered_by(line, who, self.slices), ms)
+        }
+
+    def holders(self, market: I64, ms: I64, bits: Mapping[int, int]) -> U16:
+        """`covering` of many places: the gatherers' bits."""
+        result = np.zeros(len(market), np.uint16)
+        order = np.argsort(market, kind="stable")
+        cuts = np.nonzero(np.diff(market[order]))[0] + 1
+        for at in np.split(order, cuts) if len(order) else ():
+            line = self.lines.get((int(market[at[0]]), ORDERBOOK))
+            if line is None:
+                continue
+            for who in {*line.done, *(run.key[0] for run in line.open)} & bits.keys():
+                held = _inside(coverage.covered_by(line, who, self.slices), ms[at])
+                result[at[held]] |= np.uint16(bits[who])
+        return result
+
+    def reaches(self, gatherer: int, market: int, ms: I64) -> tuple[Bool, Bool]:
+        """Which of a market's milliseconds a gatherer covers, and which it may still come to cover with an open run."""
+        coming = np.zeros(len(ms), np.bool_)
+        line = self.lines.get((market, ORDERBOOK))
+        if line is None:
+            return coming, coming
+        for run in line.open:
+            if run.key[0] == gatherer and run.excluded_from_ms is None and run.cover_to_ms is None:
+                slice_ = self.slice_of(run)
+                if slice_ is not None:
+                    coming |= ms >= slice_.horizon_ms
+        return _inside(coverage.covered_by(line, gatherer, self.slices), ms), coming
 
     def listed(self, market: int, ms: int) -> bool:
         """Whether a market's millisecond lies in a gap row."""
@@ -250,16 +468,31 @@ class Claims:
                 (through if ms < end else undecided).add(run.key[0])
         return through, undecided
 
+    # -- rules 5 to 7 ------------------------------------------------------------------------------------------
+
     def settle(self, changes: Changes, now_ms: int, hole_wait_ms: int) -> None:
         """Rules 5 to 7 on every time line that has something open."""
-        self._just_excluded.clear()
         again: set[tuple[int, str]] = set()
         for market, channel in self._watched:
-            written, heals, waiting = coverage.settle(
-                market, channel, self.line(market, channel), self.slices, now_ms, hole_wait_ms
-            )
+            line = self.line(market, channel)
+            written, heals, waiting = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
             changes.gaps += written
             changes.heals += heals
             if waiting:
                 again.add((market, channel))
+            elif channel == ORDERBOOK and coverage.is_over(line):
+                changes.over.append(market)
         self._watched = again
+
+    def give_back(self, markets: Iterable[int]) -> None:
+        """Time lines that are over, and stored as such, leave."""
+        for market in markets:
+            self.lines.pop((market, ORDERBOOK), None)
+            self._resident.discard(market)
+
+
+def _inside(parts: list[intervals.Interval], ms: I64) -> Bool:
+    inside = np.zeros(len(ms), np.bool_)
+    for start, end in parts:
+        inside |= (ms >= start) & (ms < end)
+    return inside

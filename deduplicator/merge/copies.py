@@ -156,23 +156,35 @@ class Conflict(NamedTuple):
 
 
 class RunChange(NamedTuple):
-    """A run's claim as it is now; None in `cover_to_ms`: open."""
+    """A run's claim as it is now; None in `cover_to_ms`: open. `excluded`: it goes on, and may be readmitted."""
 
     key: RunKey
     slice: int
     market: int
     cover_from_ms: int
     cover_to_ms: int | None
+    excluded: bool
     reason: str
 
 
 class PartHeld(NamedTuple):
-    """What a run held before a contradiction, now that it has its say again."""
+    """What a run held before a contradiction, now that it is readmitted."""
 
     key: RunKey
     market: int
     channel: str
     interval: Interval
+
+
+class Retraction(NamedTuple):
+    """What is claimed no longer: by a gatherer, or (0) by all. `key`: the run that says so, if it is one's own."""
+
+    key: RunKey
+    gatherer: int
+    market: int
+    channel: str
+    interval: Interval
+    reason: str
 
 
 class SliceChange(NamedTuple):
@@ -247,6 +259,11 @@ class Changes:
     slices: dict[tuple[int, int, int], SliceChange] = field(default_factory=dict)
     runs: dict[RunKey, RunChange] = field(default_factory=dict)
     parts: list[PartHeld] = field(default_factory=list)
+    retractions: list[Retraction] = field(default_factory=list)
+    over: list[int] = field(default_factory=list)
+    """Markets whose time line is settled up to its end."""
+    judged: list[Unplaced] = field(default_factory=list)
+    """Unplaced rows that were found to contradict the copy that covers them: they are not looked at again."""
     gaps: list[GapWritten] = field(default_factory=list)
     heals: list[GapHealed] = field(default_factory=list)
     books: list[BookWritten] = field(default_factory=list)

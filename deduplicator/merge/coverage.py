@@ -5,7 +5,8 @@ line is tiled by the union of the claims of all runs of all gatherers, and by ga
 of the tile that contains its beginning. A hole is written as a gap when it has stayed for `hole_wait`, so that a
 slower gatherer can still fill it; a copy that comes later heals the gap.
 
-Stretches in which exchange time stepped back are retracted from every claim: they stay gaps for all copies.
+What is retracted is claimed no longer: by one gatherer (a contradiction that was found after its run ended), or by all
+(a stretch in which exchange time stepped back stays a gap for all copies).
 """
 
 from __future__ import annotations
@@ -65,8 +66,10 @@ class TimeLine:
     end_ms: int | None = None
     sealed_ms: int | None = None
     open: tuple[RunState, ...] = ()
-    done: Sequence[Interval] = ()
-    retracted: Sequence[Interval] = ()
+    done: Mapping[int, Sequence[Interval]] = field(default_factory=_empty)
+    """By gatherer: what runs that have ended hold."""
+    retracted: Mapping[int, Sequence[Interval]] = field(default_factory=_empty)
+    """By gatherer, 0 for all: what is claimed no longer."""
     gaps: Mapping[Interval, tuple[str, dict[int, str]]] = field(default_factory=_empty)
     last_end: Mapping[int, str] = field(default_factory=_empty)
     """By gatherer: why its last run ended."""
@@ -77,6 +80,22 @@ class TimeLine:
         """An open run claims something of the line; to say so twice changes nothing."""
         if run not in self.open:
             self.open = (*self.open, run)
+
+    def hold(self, gatherer: int, held: Interval) -> None:
+        """A run of a gatherer that has ended holds this."""
+        self.done = {**self.done, gatherer: intervals.union([*self.done.get(gatherer, ()), held])}
+
+    def held_by(self, gatherer: int) -> list[Interval]:
+        """What the runs of a gatherer that have ended hold."""
+        return intervals.minus(list(self.done.get(gatherer, ())), self.retracted_of(gatherer))
+
+    def retract(self, gatherer: int, stretch: Interval) -> None:
+        """A stretch is claimed no longer."""
+        self.retracted = {**self.retracted, gatherer: intervals.union([*self.retracted_of(gatherer), stretch])}
+
+    def retracted_of(self, gatherer: int) -> Sequence[Interval]:
+        """What a gatherer claims no longer."""
+        return self.retracted.get(gatherer, ())
 
     def note_end(self, gatherer: int, reason: str) -> None:
         """Why a gatherer's last run ended."""
@@ -97,8 +116,22 @@ def claim(run: RunState, slice_: SliceState) -> Interval:
 
 def covered(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[Interval]:
     """The union of all claims, less what was retracted."""
-    parts = [*line.done, *(claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open)]
-    return intervals.minus(intervals.union(parts), line.retracted)
+    parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open]
+    for gatherer in line.done:
+        parts += line.held_by(gatherer)
+    return intervals.minus(intervals.union(parts), line.retracted_of(0))
+
+
+def covered_by(line: TimeLine, gatherer: int, slices: dict[RunKey, SliceState]) -> list[Interval]:
+    """The same of one gatherer."""
+    parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open if run.key[0] == gatherer]
+    return intervals.minus(intervals.union([*parts, *line.held_by(gatherer)]), line.retracted_of(0))
+
+
+def is_over(line: TimeLine) -> bool:
+    """Whether nothing of a line is open any more: it has an end, is sealed up to it, and no run goes on."""
+    ends = line.end_ms is not None and line.sealed_ms is not None and line.sealed_ms >= line.end_ms
+    return ends and not line.open
 
 
 def sealed_in(tiles: list[Interval], first_ms: int) -> int:
@@ -187,5 +220,7 @@ def _reason(line: TimeLine, start_ms: int) -> str:
 def end_run(line: TimeLine, run: RunState, slice_: SliceState) -> None:
     """An open run has ended: its claim becomes part of what is done."""
     line.open = tuple(other for other in line.open if other is not run)
-    line.done = intervals.union([*line.done, claim(run, slice_)])
+    held = claim(run, slice_)
+    if held[0] < held[1]:
+        line.hold(run.key[0], held)
     line.note_end(run.key[0], run.reason)

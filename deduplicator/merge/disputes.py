@@ -1,8 +1,9 @@
 """Rule 3, the rare part: copies that contradict each other in a group, settled version by version.
 
-The rows first written stand. Equal as a multiset but in another order: `order_disputed`, the run goes on.
-Otherwise `conflict`: both versions are listed, and from this group on the runs of the minority give neither rows
-nor coverage; with as many voices on both sides, neither does.
+The rows first written stand; a version without rows is a version like any other (rule 14). Equal as a multiset but in
+another order: `order_disputed`, the run goes on. Otherwise `conflict`: both versions are listed, and from this group on
+the runs of the minority give neither rows nor coverage; with as many voices on both sides, neither does, until a
+further voice decides.
 """
 
 from __future__ import annotations
@@ -18,42 +19,63 @@ Version = tuple[int, ...]
 
 
 @dataclass
+class Dispute:
+    """What was said of one group so far: bits of the gatherers by version, and of those that are excluded for it."""
+
+    voices: dict[Version, int] = field(default_factory=dict)
+    excluded: int = 0
+
+    @property
+    def tied(self) -> bool:
+        """Whether a further voice could decide."""
+        counts = sorted((bits.bit_count() for bits in self.voices.values()), reverse=True)
+        return len(counts) > 1 and counts[0] == counts[1]
+
+
+@dataclass
 class Verdict:
-    """What a group's comparison came to."""
+    """What a group's comparison came to: bits of gatherers."""
 
     kind: str
-    dropped_bits: int = 0
-    """Gatherers whose rows of this group are not used."""
-    excluded_bits: int = 0
-    """Gatherers whose runs end their say at this group."""
+    excluded: int = 0
+    """Their runs are excluded from this group on."""
+    readmitted: int = 0
+    """They were excluded for this group, and are right after all."""
     versions: list[dict[str, object]] = field(default_factory=list)
 
 
-def settle(base: Version, base_bits: int, others: dict[Version, int], remembered: dict[Version, int]) -> Verdict | None:
-    """Judge a group: the version that stands, who holds it, the other versions with theirs.
+def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict | None:
+    """Judge a group: what each gatherer (by its bit) says, and the version that stands; None: nothing new was said.
 
-    `remembered` holds the voices of earlier disputes of the same group and is updated.
+    `dispute` holds what was said of the same group before, and is updated.
     """
-    others = {version: bits for version, bits in others.items() if version != base}
-    if not others:
+    if not dispute.voices and all(version == base for version in said.values()):
         return None
-    remembered[base] = remembered.get(base, 0) | base_bits
-    for version, bits in others.items():
-        remembered[version] = remembered.get(version, 0) | bits
-    dropped = 0
-    for bits in others.values():
-        dropped |= bits
-    shown = [_shown(version, bits) for version, bits in remembered.items()]
-    if all(sorted(version) == sorted(base) for version in others):
-        return Verdict("order_disputed", dropped, 0, shown)
-    voices = {version: bits.bit_count() for version, bits in remembered.items()}
-    most = max(voices.values())
-    winners = [version for version, count in voices.items() if count == most]
-    excluded = 0
-    for version, bits in remembered.items():
-        if len(winners) > 1 or version != winners[0]:
-            excluded |= bits
-    return Verdict("conflict", dropped, excluded, shown)
+    known = set(dispute.voices)
+    for bit, version in said.items():
+        for other in dispute.voices:  # who says more than before has one voice still
+            dispute.voices[other] &= ~bit
+        dispute.voices[version] = dispute.voices.get(version, 0) | bit
+    dispute.voices.setdefault(base, 0)
+    other_order = all(sorted(version) == sorted(base) for version in dispute.voices)
+    losers, right = (0, 0) if other_order else _count(dispute.voices)
+    readmitted = right & dispute.excluded
+    if known == set(dispute.voices) and losers == dispute.excluded and not readmitted:
+        return None
+    dispute.excluded = losers
+    shown = [_shown(version, bits) for version, bits in dispute.voices.items() if bits or version == base]
+    return Verdict("order_disputed" if other_order else "conflict", losers, readmitted, shown)
+
+
+def _count(voices: dict[Version, int]) -> tuple[int, int]:
+    """The bits of those without a majority, and of those with one."""
+    most = max(bits.bit_count() for bits in voices.values())
+    winners = [bits for bits in voices.values() if bits.bit_count() == most]
+    right = winners[0] if len(winners) == 1 else 0
+    everybody = 0
+    for bits in voices.values():
+        everybody |= bits
+    return everybody & ~right, right
 
 
 def _shown(version: Version, bits: int) -> dict[str, object]:

@@ -1,11 +1,13 @@
 """Identities as single integers, and the store of the recent ones.
 
-An identity is (market, exchange millisecond, ordinal). Packed: 20 bits of a dense market index, 31 bits of
-milliseconds since the store's base (24.8 days), 13 bits of ordinal. What does not fit raises `StoreFull`, and the
-owner begins anew from production with only the recent identities: limits are never silent.
+An identity is (market, exchange millisecond, ordinal). Packed: 21 bits of a dense slot, 30 bits of milliseconds
+within a window of time (12.4 days), 13 bits of ordinal within a page. A slot is one market in one window and one page
+of ordinals, so a time may be of any age and a millisecond may hold any number of changes; rows of one market that are
+in different slots are compared by content and by coverage, and their neighbourhood is not (see `linked`).
 
 The store knows every identity that was written with a time at or after `floor_ms`; for earlier ones the caller
-loads what production has before it asks.
+loads what production has before it asks. Each row carries the gatherers that hold it, and those that have shown in
+one unbroken run that nothing lies between it and the row before it in its slot (`linked`).
 """
 
 from __future__ import annotations
@@ -15,24 +17,24 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from deduplicator.merge.numbering import Numbering
+from deduplicator.merge.numbering import Slots
 
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
-U8 = npt.NDArray[np.uint8]
+U16 = npt.NDArray[np.uint16]
 Bool = npt.NDArray[np.bool_]
 
-ORDINAL_BITS: Final = 13
-MS_BITS: Final = 31
-MARKET_BITS: Final = 20
-ORDINALS: Final = 1 << ORDINAL_BITS
+ORDINAL_BITS = 13
+MS_BITS = 30
+SLOT_BITS: Final = 21
 YOUNG_ROWS_MAX: Final = 1 << 18
-BASE_BEFORE_MS: Final = 14 * 24 * 3600 * 1000  # copies may come so late; local retention is shorter
+GATHERERS_MAX: Final = 16
+"""Gatherers that are read at the same time: one bit each."""
 PRICE_BITS: Final = 20
 
 
 class StoreFull(Exception):
-    """An identity does not fit the packing any more: begin anew from production."""
+    """More markets changed lately than the packing has slots for: begin again from production."""
 
 
 def pack_content(side: I64, price: I64, delta: I64) -> I64:
@@ -46,16 +48,21 @@ def unpack_content(content: I64) -> tuple[I64, I64, I64]:
     return content & 1, (content >> 1) & ((1 << PRICE_BITS) - 1), content >> (PRICE_BITS + 1)
 
 
-class Rows:
-    """Sorted columns: key, content, which gatherers hold the row, which had their group end with it."""
+def slot_shift() -> np.uint64:
+    """How far a key is shifted to its slot."""
+    return np.uint64(MS_BITS + ORDINAL_BITS)
 
-    def __init__(self, key: U64, content: I64, holders: U8, closed: U8) -> None:
-        self.key, self.content, self.holders, self.closed = key, content, holders, closed
+
+class Rows:
+    """Sorted columns: key, content, gatherers that hold the row, gatherers that link it to the one before it."""
+
+    def __init__(self, key: U64, content: I64, holders: U16, linked: U16) -> None:
+        self.key, self.content, self.holders, self.linked = key, content, holders, linked
 
     @classmethod
     def empty(cls) -> Rows:
         """No rows."""
-        return cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint8), np.empty(0, np.uint8))
+        return cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16))
 
     def __len__(self) -> int:
         return len(self.key)
@@ -63,13 +70,9 @@ class Rows:
     def find(self, keys: U64) -> tuple[I64, Bool]:
         """Positions of keys (of those that are not there: where they would be), and whether they are there."""
         at: I64 = np.searchsorted(self.key, keys)
-        return at, self.is_at(at, keys)
-
-    def is_at(self, at: I64, keys: U64) -> Bool:
-        """Whether these positions, which may be behind the end or before the beginning, hold these keys."""
-        here = (at >= 0) & (at < len(self.key))
+        here = at < len(self.key)
         here[here] = self.key[at[here]] == keys[here]
-        return here
+        return at, here
 
     def merged(self, other: Rows) -> Rows:
         """Both, sorted; their keys are disjoint."""
@@ -84,7 +87,7 @@ class Rows:
             (self.key, other.key),
             (self.content, other.content),
             (self.holders, other.holders),
-            (self.closed, other.closed),
+            (self.linked, other.linked),
         ):
             column = np.empty(size, left.dtype)
             column[ours], column[theirs] = left, right
@@ -93,7 +96,16 @@ class Rows:
 
     def where(self, keep: Bool) -> Rows:
         """The rows that a mask keeps."""
-        return Rows(self.key[keep], self.content[keep], self.holders[keep], self.closed[keep])
+        return Rows(self.key[keep], self.content[keep], self.holders[keep], self.linked[keep])
+
+
+class Stored(NamedTuple):
+    """A stored row of one group."""
+
+    key: int
+    ordinal: int
+    content: int
+    holders: int
 
 
 class Places(NamedTuple):
@@ -108,50 +120,56 @@ class Places(NamedTuple):
         """Whether the keys are there."""
         return self.here[0] | self.here[1]
 
+    @property
+    def rank(self) -> I64:
+        """How many stored keys are smaller."""
+        return self.at[0] + self.at[1]
+
 
 class IdentityStore:
     """Recent identities: a large old part, and a small young one that is merged into it now and then."""
 
-    def __init__(self, first_ms: int, floor_ms: int) -> None:
-        self.base_ms = first_ms - BASE_BEFORE_MS
-        self.floor_ms = floor_ms
-        self.markets = Numbering()
+    def __init__(self, floor_ms: int) -> None:
+        self.floor_ms = self.newest_ms = floor_ms
+        self._slots = Slots()
         self._old, self._young = Rows.empty(), Rows.empty()
-        self.newest_ms = floor_ms
 
     def __len__(self) -> int:
         return len(self._old) + len(self._young)
 
+    # -- keys --------------------------------------------------------------------------------------------------
+
     def keys(self, market: I64, ms: I64, ordinal: I64) -> U64:
-        """Pack identities; raises `StoreFull` if one does not fit."""
+        """Pack identities; raises `StoreFull` if there is no slot for one."""
         if not len(market):
             return np.empty(0, np.uint64)
-        relative = ms - self.base_ms
-        if int(relative.min()) < 0 or int(relative.max()) >= 1 << MS_BITS:
-            raise StoreFull("a time is too far from the store's base")
-        if int(ordinal.max()) >= ORDINALS:
-            raise StoreFull("an ordinal is too large")
-        index = self.markets.dense(market).astype(np.uint64)
-        if len(self.markets) > 1 << MARKET_BITS:
-            raise StoreFull("too many markets")
-        packed: U64 = np.bitwise_or(
-            np.left_shift(index, np.uint64(MS_BITS + ORDINAL_BITS)),
-            np.bitwise_or(
-                np.left_shift(relative.astype(np.uint64), np.uint64(ORDINAL_BITS)), ordinal.astype(np.uint64)
-            ),
-        )
+        slot = self._slots.dense(market, ms >> MS_BITS, ordinal >> ORDINAL_BITS)
+        if len(self._slots) > 1 << SLOT_BITS:
+            raise StoreFull("too many markets changed at once")
+        low = ((ms & ((1 << MS_BITS) - 1)) << ORDINAL_BITS) | (ordinal & ((1 << ORDINAL_BITS) - 1))
+        packed: U64 = np.bitwise_or(np.left_shift(slot.astype(np.uint64), slot_shift()), low.astype(np.uint64))
         return packed
 
     def unpack(self, key: int) -> tuple[int, int, int]:
         """Market number, millisecond, ordinal of a key."""
-        index = key >> (MS_BITS + ORDINAL_BITS)
-        relative = (key >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
-        return self.markets.number(index), relative + self.base_ms, key & (ORDINALS - 1)
+        market, ms, ordinal = self.places(np.array([key], np.uint64))
+        return int(market[0]), int(ms[0]), int(ordinal[0])
+
+    def places(self, keys: U64) -> tuple[I64, I64, I64]:
+        """`unpack` of many: markets, milliseconds, ordinals."""
+        market, window, page = self._slots.of((keys >> slot_shift()).astype(np.int64))
+        low = keys.astype(np.int64)
+        ms: I64 = (window << MS_BITS) + ((low >> ORDINAL_BITS) & ((1 << MS_BITS) - 1))
+        ordinal: I64 = (page << ORDINAL_BITS) + (low & ((1 << ORDINAL_BITS) - 1))
+        return market, ms, ordinal
 
     def milliseconds(self, keys: U64) -> I64:
         """The exchange milliseconds of keys."""
-        relative: I64 = ((keys >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
-        return relative + self.base_ms
+        _, window, _ = self._slots.of((keys >> slot_shift()).astype(np.int64))
+        ms: I64 = (window << MS_BITS) + ((keys.astype(np.int64) >> ORDINAL_BITS) & ((1 << MS_BITS) - 1))
+        return ms
+
+    # -- looking up --------------------------------------------------------------------------------------------
 
     def locate(self, keys: U64) -> Places:
         """Look keys up; sorted ones are found faster."""
@@ -165,76 +183,118 @@ class IdentityStore:
             content[here] = part.content[at[here]]
         return content
 
-    def goes_on(self, places: Places) -> Bool:
-        """Whether the next ordinal of the same group is there."""
-        behind = np.zeros(len(places.keys), np.bool_)
-        following = places.keys + np.uint64(1)
+    def holders(self, places: Places) -> U16:
+        """Who holds the rows, 0 where there is none."""
+        holders = np.zeros(len(places.keys), np.uint16)
         for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
-            behind |= part.is_at(at + here, following)
-        return behind
+            holders[here] = part.holders[at[here]]
+        return holders
 
-    def ended_before(self, places: Places) -> Bool:
-        """Whether the ordinal before is there, as the last one of its group in some copy."""
-        ended = np.zeros(len(places.keys), np.bool_)
-        before = places.keys - np.uint64(1)
+    def passed_over(self, places: Places) -> U16:
+        """For keys that are not there: who has shown that nothing is at their place.
+
+        Those link the next row of the slot to one before the key.
+        """
+        top = np.uint64((1 << 64) - 1)
+        following = np.full(len(places.keys), top, np.uint64)
+        linked = np.zeros(len(places.keys), np.uint16)
         for part, at in zip((self._old, self._young), places.at, strict=True):
-            there = part.is_at(at - 1, before)
-            ended[there] |= part.closed[at[there] - 1] != 0
-        return ended
+            there = np.nonzero(at < len(part))[0]
+            key = part.key[at[there]]
+            nearer = key < following[there]
+            following[there[nearer]] = key[nearer]
+            linked[there[nearer]] = part.linked[at[there[nearer]]]
+        linked[following >> slot_shift() != places.keys >> slot_shift()] = 0
+        return linked
 
-    def mark(self, places: Places, holders: U8, closed: U8) -> None:
+    def between(self, low: int, high: int) -> U64:
+        """The stored keys between two keys, neither of them included."""
+        parts = []
+        for part in (self._old, self._young):
+            start = int(np.searchsorted(part.key, np.uint64(low), side="right"))
+            end = int(np.searchsorted(part.key, np.uint64(high), side="left"))
+            parts.append(part.key[start:end])
+        return np.concatenate(parts)
+
+    def all_keys(self) -> U64:
+        """All stored keys."""
+        return np.concatenate((self._old.key, self._young.key))
+
+    def group(self, market: int, ms: int) -> list[Stored]:
+        """The stored rows of one group, by ordinal."""
+        found: list[Stored] = []
+        for page in self._slots.pages(ms >> MS_BITS):
+            slot = self._slots.find(market, ms >> MS_BITS, page)
+            if slot is None:
+                continue
+            base = (slot << (MS_BITS + ORDINAL_BITS)) | ((ms & ((1 << MS_BITS) - 1)) << ORDINAL_BITS)
+            for part in (self._old, self._young):
+                start = int(np.searchsorted(part.key, np.uint64(base)))
+                end = int(np.searchsorted(part.key, np.uint64(base + (1 << ORDINAL_BITS) - 1), side="right"))
+                for n in range(start, end):
+                    key = int(part.key[n])
+                    ordinal = (page << ORDINAL_BITS) + (key & ((1 << ORDINAL_BITS) - 1))
+                    found.append(Stored(key, ordinal, int(part.content[n]), int(part.holders[n])))
+        return sorted(found, key=lambda row: row.ordinal)
+
+    # -- changing ----------------------------------------------------------------------------------------------
+
+    def mark(self, places: Places, holders: U16, linked: U16) -> None:
         """Add bits to the rows that are there; no key may be given twice."""
         for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
             part.holders[at[here]] |= holders[here]
-            part.closed[at[here]] |= closed[here]
+            part.linked[at[here]] |= linked[here]
 
-    def insert(self, key: U64, content: I64, holders: U8, closed: U8) -> None:
+    def release(self, bit: int) -> None:
+        """A gatherer's bit is given to another: nothing is known of who had it."""
+        keep = np.uint16(~bit & 0xFFFF)
+        for part in (self._old, self._young):
+            part.holders &= keep
+            part.linked &= keep
+
+    def insert(self, key: U64, content: I64, holders: U16, linked: U16) -> None:
         """Add rows that are not there; keys sorted and unique."""
         if not len(key):
             return
-        self._young = self._young.merged(Rows(key.copy(), content.copy(), holders.copy(), closed.copy()))
-        newest = ((key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).max()
-        self.newest_ms = max(self.newest_ms, int(newest) + self.base_ms)
+        self._young = self._young.merged(Rows(key.copy(), content.copy(), holders.copy(), linked.copy()))
+        self.newest_ms = max(self.newest_ms, int(self.milliseconds(key).max()))
         if len(self._young) > YOUNG_ROWS_MAX:
             self._old, self._young = self._old.merged(self._young), Rows.empty()
 
-    def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
-        """Add rows that production has; those already here are passed over."""
+    def load(self, market: I64, ms: I64, ordinal: I64, content: I64, holders: U16) -> U64:
+        """Add rows that production has; returns the keys of those that were not here."""
         keys = self.keys(market, ms, ordinal)
         order = np.argsort(keys)
-        keys, content = keys[order], content[order]
+        keys, content, holders = keys[order], content[order], holders[order]
         new = ~self.locate(keys).stored
-        none = np.zeros(int(new.sum()), np.uint8)
-        self.insert(keys[new], content[new], none, none)
+        self.insert(keys[new], content[new], holders[new], np.zeros(int(new.sum()), np.uint16))
+        return keys[new]
 
-    def group(self, market: int, ms: int) -> list[tuple[int, int, int]]:
-        """The stored rows of one group: (ordinal, content, holders), by ordinal."""
-        return self.range(market, ms, ms + 1)
-
-    def range(self, market: int, from_ms: int, to_ms: int) -> list[tuple[int, int, int]]:
-        """The stored rows of a market in a stretch of time."""
-        low, high = self.keys(np.array([market, market]), np.array([from_ms, to_ms]), np.array([0, 0]))
-        result = []
-        for part in (self._old, self._young):
-            start, end = np.searchsorted(part.key, (low, high))
-            for n in range(int(start), int(end)):
-                result.append((int(part.key[n]), int(part.content[n]), int(part.holders[n])))
-        return [(key & (ORDINALS - 1), content, holders) for key, content, holders in sorted(result)]
+    def forgets(self, keep_ms: int, rows_max: int) -> bool:
+        """Whether it is time to forget: once a window is enough, as cutting costs as much as it frees."""
+        aged = self.newest_ms - keep_ms >= self.floor_ms + keep_ms
+        return bool(len(self)) and (aged or len(self) > rows_max or len(self._slots) > 1 << (SLOT_BITS - 1))
 
     def forget(self, keep_ms: int, rows_max: int) -> None:
-        """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`."""
+        """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`.
+
+        Keys are other ones afterwards.
+        """
         floor = self.newest_ms - keep_ms
-        if len(self) > rows_max:
-            merged = self._old.merged(self._young)
-            stamps = (merged.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)
-            floor = max(
-                floor, int(np.partition(stamps, len(stamps) - rows_max)[len(stamps) - rows_max]) + 1 + self.base_ms
-            )
-        elif floor < self.floor_ms + keep_ms:
-            return  # once a window is enough: cutting costs as much as it frees
-        for name in ("_old", "_young"):
-            part: Rows = getattr(self, name)
-            at_ms: I64 = ((part.key >> np.uint64(ORDINAL_BITS)) & np.uint64((1 << MS_BITS) - 1)).astype(np.int64)
-            keep: Bool = at_ms + self.base_ms >= floor
-            setattr(self, name, part.where(keep))
+        self._old, self._young = self._old.merged(self._young), Rows.empty()
+        ms = self.milliseconds(self._old.key)
+        if len(ms) > rows_max:
+            floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1)
+        self._old = self._old.where(ms >= floor)
+        used, slot = _distinct((self._old.key >> slot_shift()).astype(np.int64))
+        self._slots = self._slots.kept(used)
+        low = self._old.key & np.uint64((1 << (MS_BITS + ORDINAL_BITS)) - 1)
+        self._old.key = np.left_shift(slot.astype(np.uint64), slot_shift()) | low
         self.floor_ms = max(self.floor_ms, floor)
+
+
+def _distinct(ascending: I64) -> tuple[I64, I64]:
+    """The distinct values, and which of them each is."""
+    first = np.ones(len(ascending), np.bool_)
+    first[1:] = ascending[1:] != ascending[:-1]
+    return ascending[first], np.cumsum(first) - 1

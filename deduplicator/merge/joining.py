@@ -1,17 +1,23 @@
-"""Rules 1 to 3 of a step: all copies' rows united with what is stored, and what contradicts judged."""
+"""Rules 1 to 3 and 14 of a step: all copies' rows united with what is stored, and what contradicts judged."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import NamedTuple
+from typing import Final
 
 import numpy as np
 
 from deduplicator.merge import disputes
+from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy, Deltas, RunKey
-from deduplicator.merge.identity import I64, ORDINALS, U8, U64, Bool, IdentityStore
-from deduplicator.merge.union import GROUP_SHIFT, Placed, United, contradictions, placed_rows, unite
+from deduplicator.merge.disputes import Dispute, Verdict, Version
+from deduplicator.merge.identity import GATHERERS_MAX, I64, U64, Bool, IdentityStore, Stored, StoreFull, slot_shift
+from deduplicator.merge.union import Group, Placed, United, contradictions, placed_rows, unite
+
+DISPUTES_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -25,77 +31,158 @@ class Limits:
     reset_slack_ms: int
 
 
-class _Closed(NamedTuple):
-    """Rows of former steps whose group ended now, because their run went on: keys, gatherers' bits, runs."""
+@dataclass
+class _Step:
+    """One step's rows: which copies are used, which of their rows can be, and how they unite."""
 
-    key: U64
-    bit: U8
-    run: I64
+    copies: list[Copy]
+    masks: list[Bool]
+    rows: Placed
+    before: U64
+    united: United
 
 
 class Joining:
     """The identities that are stored, and what is remembered of each run between steps."""
 
-    def __init__(self, claims: Claims, limits: Limits, first_ms: int, floor_ms: int) -> None:
-        self.store = IdentityStore(first_ms, floor_ms)
+    def __init__(self, claims: Claims, limits: Limits, floor_ms: int) -> None:
+        self.store = IdentityStore(floor_ms)
+        self.absences = Absences(self.store, claims)
         self._claims, self._limits = claims, limits
         self._bits: dict[int, int] = {}
-        self._last_key: dict[RunKey, int] = {}
-        self._disputed: dict[tuple[int, int], dict[disputes.Version, int]] = {}
+        self._last: dict[RunKey, int] = {}
+        """By run: the key of its last row."""
+        self._disputes: dict[Group, Dispute] = {}
         self._stalled_since: dict[int, int] = {}
+
+    # -- the step ----------------------------------------------------------------------------------------------
 
     def unite(self, copies: list[Copy], changes: Changes, now_ms: int) -> list[Copy]:
         """New rows and accounts into `changes`; returns the copies that were used."""
         while True:
             taken = [c for c in copies if c.gatherer not in changes.stalled]
             for copy in taken:
-                self._claims.begin(copy)
+                self._claims.begin(copy, changes)
             if not taken:
                 return taken
-            masks = [self._usable(copy) for copy in taken]
-            rows = placed_rows(self.store, taken, [self._bit(copy.gatherer) for copy in taken], masks)
-            closed = self._closed_before(rows)
-            united = unite(self.store, rows)
+            step = self._gather(taken)
+            suspicious = contradictions(self.store, step.rows, step.united)
+            self._covered_by_others(step, suspicious)
             dropped: Bool | None = None
-            suspicious = contradictions(self.store, rows, united, closed.key)
+            agreed: list[tuple[Group, int]] = []
             if suspicious:
-                stalled = self._undecided(rows, suspicious, taken, now_ms)
+                stalled = self._undecided(step.rows, suspicious, taken, now_ms)
                 if stalled:
                     changes.stalled |= stalled
                     continue
-                dropped = self._judge(rows, suspicious, closed, changes)
-                united = unite(self.store, rows, np.nonzero(~dropped)[0])
+                dropped = self._judge(step.rows, suspicious, changes, agreed)
+                step.united = unite(self.store, step.rows, step.before, np.nonzero(~dropped)[0])
             for gatherer in {c.gatherer for c in taken}:
                 self._stalled_since.pop(gatherer, None)
-            self._mark_closed(closed)
-            self._write(united, rows, taken, masks, changes)
-            self._remember_last(rows, dropped)
+            self._write(step, changes)
+            for group, bit in agreed:
+                self._hold(self.store.group(*group), bit)
+            self._remember_last(step.rows, dropped)
             for copy in taken:
-                if copy.dropped:  # groups that were open have lost their ends
-                    for key in [key for key in self._last_key if key[:2] == (copy.gatherer, copy.lane)]:
-                        del self._last_key[key]
+                if copy.dropped:  # what follows the rows that were lost is no neighbour of those before
+                    for key in [key for key in self._last if key[:2] == (copy.gatherer, copy.lane)]:
+                        del self._last[key]
             return taken
+
+    def remember(self, copy: Copy) -> None:
+        """Rows of a batch that was stored before this state was made: who holds what, and what neighbours what."""
+        step = self._gather([copy])
+        places = step.united.places
+        same = places.stored & (self.store.content(places) == step.united.content)
+        self.store.mark(places, np.where(same, step.united.holders, 0).astype(np.uint16), step.united.linked)
+        self._remember_last(step.rows, None)
+
+    def silent(self, changes: Changes) -> None:
+        """Rule 14 for what a copy has not: rows that a claim has now gone past, and ties that a voice can decide.
+
+        After the claims of the step were applied.
+        """
+        asked: dict[Group, int] = defaultdict(int)
+        for gatherer, market, ms in self.absences.found(self._bits):
+            asked[(market, ms)] |= self._bits[gatherer]
+        for group, dispute in self._disputes.items():
+            if dispute.tied:
+                asked[group] |= 0
+        for group in sorted(asked, key=lambda group: group[1]):
+            stored = self.store.group(*group)
+            base = tuple(row.content for row in stored)
+            verdict = self._settle(group, self._said(group, stored, asked[group]), base, changes)
+            if verdict is not None and verdict.kind == "order_disputed":
+                self._hold(stored, asked[group])
 
     def went_on(self, run_key: RunKey, ms: int) -> bool:
         """Whether an open run has shown a group later than a millisecond."""
-        last = self._last_key.get(run_key)
+        last = self._last.get(run_key)
         return last is not None and self.store.unpack(last)[1] > ms
 
     def forget_run(self, run_key: RunKey) -> None:
         """The run says nothing more."""
-        self._last_key.pop(run_key, None)
+        self._last.pop(run_key, None)
+
+    def forget(self) -> None:
+        """What is older than is kept goes."""
+        keep = self._limits.recent_ms, self._limits.recent_rows_max
+        if not self.store.forgets(*keep):
+            return
+        last = self.store.places(np.array(list(self._last.values()), np.uint64))
+        with self.absences.numbered_again():
+            self.store.forget(*keep)
+        here = last[1] >= self.store.floor_ms
+        keys = self.store.keys(*(column[here] for column in last)).tolist()
+        self._last = dict(
+            zip([run for run, old in zip(self._last, here.tolist(), strict=True) if old], keys, strict=True)
+        )
+        kept = {group: said for group, said in self._disputes.items() if group[1] >= self.store.floor_ms}
+        self._disputes = dict(list(kept.items())[-DISPUTES_REMEMBERED:])
+
+    def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
+        """Rows that production has. Who covers one holds it: a claim is of what is stored."""
+        holders = self._claims.holders(market, ms, {who: self._bit(who) for who in self._claims.gatherers})
+        keys = self.store.load(market, ms, ordinal, content, holders)
+        self.absences.add(keys)
+
+    # -- who is who --------------------------------------------------------------------------------------------
 
     def _bit(self, gatherer: int) -> int:
-        """The gatherer's bit in holders and voices; instances of former machines share the last one."""
-        return self._bits.setdefault(gatherer, 1 << min(len(self._bits), 7))
+        """The gatherer's bit in holders and voices; one that has nothing open gives its own to a newer one."""
+        bit = self._bits.get(gatherer)
+        if bit is not None:
+            return bit
+        free = [1 << n for n in range(GATHERERS_MAX) if 1 << n not in self._bits.values()]
+        if not free:
+            over = next((who for who in self._bits if who not in self._claims.gatherers), None)
+            if over is None:
+                raise StoreFull(f"more than {GATHERERS_MAX} gatherers are read at the same time")
+            free = [self._bits.pop(over)]
+            self.store.release(free[0])
+            for dispute in self._disputes.values():
+                dispute.excluded &= ~free[0]
+                dispute.voices = {version: bits & ~free[0] for version, bits in dispute.voices.items()}
+        self._bits[gatherer] = free[0]
+        self.absences.add(self.store.all_keys())  # it may come to cover what is here, which others hold already
+        return free[0]
+
+    def _of_bits(self, bits: int) -> set[int]:
+        return {gatherer for gatherer, bit in self._bits.items() if bit & bits}
+
+    # -- uniting -----------------------------------------------------------------------------------------------
+
+    def _gather(self, copies: list[Copy]) -> _Step:
+        masks = [self._usable(copy) for copy in copies]
+        rows = placed_rows(self.store, copies, [self._bit(copy.gatherer) for copy in copies], masks)
+        before = self._before(rows)
+        return _Step(copies, masks, rows, before, unite(self.store, rows, before))
 
     def _usable(self, copy: Copy) -> Bool:
-        """Rows with known ordinals of runs that still have a say."""
+        """Rows with known ordinals of runs that are not excluded."""
         deltas = copy.deltas
         usable = deltas.ordinal >= 0
-        for key, stretches in self._claims.excluded.items():
-            if key[:2] != (copy.gatherer, copy.lane):
-                continue
+        for key, stretches in self._claims.exclusions(copy.gatherer, copy.lane):
             for from_ms, to_ms in stretches:
                 without = (deltas.run == key[2]) & (deltas.exchange_ms >= from_ms) & (deltas.exchange_ms < to_ms)
                 self._pass_over(key, deltas.exchange_ms[without])
@@ -107,32 +194,33 @@ class Joining:
             passed = self._claims.passed_over
             passed[key] = max(passed.get(key, 0), int(ms.max()))
 
-    def _closed_before(self, rows: Placed) -> _Closed:
-        """Groups that were open at the end of the last step and whose run has now gone on to a later group."""
-        last = np.array([self._last_key.get(name, 0) for name in rows.runs], np.uint64)
-        first = rows.key[rows.begins]
-        runs = np.nonzero((last != 0) & (first >> GROUP_SHIFT != last >> GROUP_SHIFT))[0]
-        return _Closed(last[runs], rows.bit[rows.begins[runs]], runs)
-
-    def _mark_closed(self, closed: _Closed) -> None:
-        keys, which = np.unique(closed.key, return_inverse=True)
-        bits = np.zeros(len(keys), np.uint8)
-        np.bitwise_or.at(bits, which, closed.bit)
-        self.store.mark(self.store.locate(keys), np.zeros(len(keys), np.uint8), bits)
+    def _before(self, rows: Placed) -> U64:
+        """The key of each chain's run's last row, if it is in the same slot."""
+        keys = np.array([self._last.get(name, 0) for name in rows.runs], np.uint64)
+        keys[keys >> slot_shift() != rows.key[rows.begins] >> slot_shift()] = 0
+        return keys
 
     def _remember_last(self, rows: Placed, dropped: Bool | None) -> None:
         ends = np.append(rows.begins[1:], len(rows.key))[: len(rows.begins)] - 1
-        self._last_key.update(zip(rows.runs, rows.key[ends].tolist(), strict=True))
+        last = dict(zip(rows.runs, rows.key[ends].tolist(), strict=True))
+        if len(last) < len(rows.runs):  # a run has several chains: of windows or pages
+            for run, key in zip(rows.runs, rows.key[ends].tolist(), strict=True):
+                last[run] = max(last[run], key, key=lambda key: self.store.unpack(key)[1:])
         if dropped is not None:
-            for run in np.nonzero(dropped[ends])[0].tolist():
-                del self._last_key[rows.runs[run]]
+            for chain in np.nonzero(dropped[ends])[0].tolist():
+                last.pop(rows.runs[chain], None)
+                self._last.pop(rows.runs[chain], None)
+        self._last.update(last)
 
-    def _write(self, united: United, rows: Placed, copies: list[Copy], masks: list[Bool], changes: Changes) -> None:
+    def _write(self, step: _Step, changes: Changes) -> None:
         """Split the rows into new, confirmed and disputed; account for every frame."""
+        united, rows, copies = step.united, step.rows, step.copies
         new = ~united.places.stored
         chosen = united.order[united.starts[new]]
-        self.store.mark(united.places, united.holders, united.closed)
-        self.store.insert(united.places.keys[new], united.content[new], united.holders[new], united.closed[new])
+        self.store.mark(united.places, united.holders, united.linked)
+        self.store.insert(united.places.keys[new], united.content[new], united.holders[new], united.linked[new])
+        everybody = sum(self._bits.values())
+        self.absences.add(united.places.keys[new][united.holders[new] != everybody])
         of_copy = [rows.row[chosen[rows.copy[chosen] == index]] for index in range(len(copies))]
         changes.new = Deltas(
             *(
@@ -145,7 +233,7 @@ class Joining:
 
         inserted = np.bincount(rows.copy[chosen], minlength=len(copies))
         used = np.bincount(rows.copy[united.order], minlength=len(copies))
-        for index, (copy, mask) in enumerate(zip(copies, masks, strict=True)):
+        for index, (copy, mask) in enumerate(zip(copies, step.masks, strict=True)):
             unplaced = copy.deltas.ordinal < 0
             account = Account(
                 copy.gatherer, copy.lane, copy.from_batch, copy.to_batch, copy.delta_frames, copy.quarantined
@@ -156,90 +244,130 @@ class Joining:
             account.disputed = int((~mask & ~unplaced).sum() + mask.sum() - used[index])
             changes.accounts.append(account)
 
-    def _undecided(self, rows: Placed, suspicious: set[tuple[int, int]], copies: list[Copy], now_ms: int) -> set[int]:
+    # -- contradictions ----------------------------------------------------------------------------------------
+
+    def _covered_by_others(self, step: _Step, suspicious: dict[Group, int]) -> None:
+        """New rows of a moment that a gatherer covers and that it does not have: it says that nothing happened."""
+        united = step.united
+        new = np.nonzero(~united.places.stored)[0]
+        new = new[self.store.milliseconds(united.places.keys[new]) < self._claims.reach_ms]
+        if not len(new):
+            return
+        market, ms, _ = self.store.places(united.places.keys[new])
+        objecting = self._claims.holders(market, ms, self._bits) & ~united.holders[new]
+        for n in np.nonzero(objecting)[0].tolist():
+            group = (int(market[n]), int(ms[n]))
+            suspicious[group] = suspicious.get(group, 0) | int(objecting[n])
+
+    def _undecided(self, rows: Placed, suspicious: Iterable[Group], copies: list[Copy], now_ms: int) -> set[int]:
         """Gatherers whose say about a suspicious group is not complete yet: its end was not read."""
         waiting: set[int] = set()
+        horizons = {(c.gatherer, c.lane, h.slice): h.horizon_ms for c in copies for h in c.horizons}
+        ended = {(c.gatherer, c.lane, e.run) for c in copies for e in c.run_events if e.event == "ended"}
+        all_ms = self.store.milliseconds(rows.key)
         for market, ms in suspicious:
-            for key, last in self._runs_in(rows, market, ms).items():
-                run = self._claims.runs[key]
-                slice_ = self._claims.slices[(*key[:2], run.slice)]
-                ended = {e.run for c in copies if c.gatherer == key[0] for e in c.run_events if e.event == "ended"}
-                reach = max(
-                    [slice_.horizon_ms]
-                    + [h.horizon_ms for c in copies if c.gatherer == key[0] for h in c.horizons if h.slice == run.slice]
-                )
-                if not last and key[2] not in ended and reach <= ms:
+            for key in self._runs_in(rows, market, ms, all_ms):
+                run = self._claims.runs.get(key)
+                if run is None or key in ended:
+                    continue  # a run that is over says nothing more
+                slice_key = (*key[:2], run.slice)
+                slice_ = self._claims.slices.get(slice_key)
+                reach = max(horizons.get(slice_key, -1), -1 if slice_ is None else slice_.horizon_ms)
+                chains = [n for n, name in enumerate(rows.runs) if name == key]
+                seen = max(int(all_ms[rows.chain == n].max()) for n in chains)
+                if seen <= ms and reach <= ms:
                     since = self._stalled_since.setdefault(key[0], now_ms)
                     if now_ms - since < self._limits.hole_wait_ms:
                         waiting.add(key[0])
         return waiting
 
-    def _runs_in(self, rows: Placed, market: int, ms: int) -> dict[RunKey, bool]:
-        """Runs of this step with rows in a group, and whether they were seen to go beyond it."""
-        low, high = self._group_keys(market, ms)
-        inside = (rows.key >= low) & (rows.key < high)
-        return {
-            rows.runs[int(run)]: bool(rows.closes[inside & (rows.run == run)].any())
-            for run in np.unique(rows.run[inside])
-        }
+    def _runs_in(self, rows: Placed, market: int, ms: int, all_ms: I64) -> set[RunKey]:
+        """Runs of this step with rows in a group."""
+        inside = self._inside(rows, market, ms, all_ms)
+        return {rows.runs[chain] for chain in np.unique(rows.chain[inside]).tolist()}
 
-    def _group_keys(self, market: int, ms: int) -> tuple[np.uint64, np.uint64]:
-        low, high = self.store.keys(np.array([market, market]), np.array([ms, ms + 1]), np.array([0, 0]))
-        return low, high
+    def _inside(self, rows: Placed, market: int, ms: int, all_ms: I64) -> I64:
+        at = np.nonzero(all_ms == ms)[0]
+        mine = self.store.places(rows.key[at])[0] == market
+        inside: I64 = at[mine]
+        return inside
 
     def _judge(
-        self,
-        rows: Placed,
-        suspicious: set[tuple[int, int]],
-        closed: _Closed,
-        changes: Changes,
+        self, rows: Placed, suspicious: dict[Group, int], changes: Changes, agreed: list[tuple[Group, int]]
     ) -> Bool:
         """Settle every suspicious group; returns the mask of rows that are not used."""
         dropped = np.zeros(len(rows.key), np.bool_)
-        for market, ms in sorted(suspicious, key=lambda group: group[1]):
-            low, high = self._group_keys(market, ms)
-            inside = np.nonzero((rows.key >= low) & (rows.key < high) & ~dropped)[0]
+        all_ms = self.store.milliseconds(rows.key)
+        for group in sorted(suspicious, key=lambda group: group[1]):
+            market, ms = group
+            inside = self._inside(rows, market, ms, all_ms)
+            inside = inside[~dropped[inside]]
             stored = self.store.group(market, ms)
-            versions: dict[int, tuple[disputes.Version, int]] = {}
-            for run in dict.fromkeys(rows.run[inside].tolist()):
-                mine = inside[rows.run[inside] == run]
-                bit = int(rows.bit[mine[0]])
-                start = int(rows.key[mine[0]]) & (ORDINALS - 1)
-                before = [content for ordinal, content, holders in stored if ordinal < start]
-                versions[run] = (tuple(before + rows.content[mine].tolist()), bit)
-            for key, bit, run in zip(closed.key.tolist(), closed.bit.tolist(), closed.run.tolist(), strict=True):
-                if low <= key < high:  # read in a former step, and complete only now
-                    mine_before = tuple(content for ordinal, content, _ in stored if ordinal <= key & (ORDINALS - 1))
-                    versions.setdefault(run, (mine_before, bit))
-            if stored:
-                base = tuple(content for _, content, _ in stored)
-                base_bits = 255
-                for _, _, holders in stored:
-                    base_bits &= holders
-            elif versions:
-                base, base_bits = next(iter(versions.values()))
+            brought: dict[int, Version] = {}
+            of_run: dict[RunKey, tuple[I64, Version]] = {}
+            for run_key in dict.fromkeys(rows.runs[chain] for chain in rows.chain[inside].tolist()):
+                mine = inside[[rows.runs[chain] == run_key for chain in rows.chain[inside].tolist()]]
+                version = self._brought(rows, mine, stored)
+                of_run[run_key] = (mine, version)
+                brought[int(rows.bit[mine[0]])] = version
+            said = self._said(group, stored, suspicious[group]) | brought
+            if stored or not all(said.values()):
+                base = tuple(row.content for row in stored)
+            elif said:
+                base = next(iter(brought.values()))
             else:
                 continue
-            others: dict[disputes.Version, int] = {}
-            for version, bit in versions.values():
-                if version == base:
-                    base_bits |= bit
-                else:
-                    others[version] = others.get(version, 0) | bit
-            remembered = self._disputed.setdefault((market, ms), {})
-            verdict = disputes.settle(base, base_bits, others, remembered)
-            if verdict is None:
-                continue
-            changes.alarms[verdict.kind] += 1
-            changes.conflicts.append(Conflict(verdict.kind, market, ms, verdict.versions))
-            for run, (version, _) in versions.items():
+            verdict = self._settle(group, said, base, changes)
+            for mine, version in of_run.values():
                 if version != base:
-                    dropped[inside[rows.run[inside] == run]] = True
-            if verdict.excluded_bits:
-                gatherers = {g for g, bit in self._bits.items() if bit & verdict.excluded_bits}
-                for run_key in self._claims.exclude(market, gatherers, ms, changes):
-                    if run_key in rows.runs:
-                        without = (rows.run == rows.runs.index(run_key)) & (rows.key >= low)
-                        self._pass_over(run_key, self.store.milliseconds(rows.key[without]))
-                        dropped |= without & (rows.key >= high)
+                    dropped[mine] = True
+            if verdict is not None and verdict.kind == "order_disputed":
+                agreed += [(group, bit) for bit, version in said.items() if version != base]
+            for run_key in {key for key in self._claims.just_excluded if key in rows.runs}:
+                chains = [n for n, name in enumerate(rows.runs) if name == run_key]
+                from_ms = self._claims.excluded_from(run_key)
+                without = np.isin(rows.chain, chains) & (all_ms >= from_ms)
+                self._pass_over(run_key, all_ms[without])
+                dropped |= without & (all_ms > from_ms)
         return dropped
+
+    def _brought(self, rows: Placed, mine: I64, stored: list[Stored]) -> Version:
+        """A run's version of a group: what it brought in this step, behind what it must have had before."""
+        _, _, ordinals = self.store.places(rows.key[mine])
+        by_ordinal = mine[np.argsort(ordinals)]
+        start = int(ordinals.min())
+        before = [row.content for row in stored if row.ordinal < start]
+        return tuple(before + rows.content[by_ordinal].tolist())
+
+    def _said(self, group: Group, stored: list[Stored], bits: int) -> dict[int, Version]:
+        """What the gatherers say whose say about a group is complete: those of `bits`, those that cover it, and those
+        that hold all of it. Each says what it holds."""
+        everything = 0xFFFF if stored else 0
+        for row in stored:
+            everything &= row.holders
+        covering = {self._bits[who] for who in self._claims.covering(*group) if who in self._bits}
+        said = {}
+        for gatherer, bit in self._bits.items():
+            if bit & (bits | everything) or bit in covering:
+                if self._claims.is_excluded(gatherer, *group) and bit not in covering:
+                    continue
+                said[bit] = tuple(row.content for row in stored if row.holders & bit)
+        return said
+
+    def _settle(self, group: Group, said: dict[int, Version], base: Version, changes: Changes) -> Verdict | None:
+        dispute = self._disputes.get(group, Dispute())
+        verdict = disputes.settle(said, base, dispute)
+        if verdict is None:
+            return None
+        self._disputes[group] = dispute
+        market, ms = group
+        changes.alarms[verdict.kind] += 1
+        changes.conflicts.append(Conflict(verdict.kind, market, ms, verdict.versions))
+        self._claims.exclude(market, self._of_bits(verdict.excluded), ms, changes)
+        self._claims.readmit(market, self._of_bits(verdict.readmitted), ms, changes)
+        return verdict
+
+    def _hold(self, stored: list[Stored], bits: int) -> None:
+        """These gatherers have the same rows in another order."""
+        keys = np.array(sorted(row.key for row in stored), np.uint64)
+        self.store.mark(self.store.locate(keys), np.full(len(keys), bits, np.uint16), np.zeros(len(keys), np.uint16))

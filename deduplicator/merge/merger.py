@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -25,11 +26,16 @@ from deduplicator.merge.copies import (
     Snapshot,
     Unplaced,
 )
-from deduplicator.merge.identity import pack_content
+from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.joining import Joining, Limits
 from deduplicator.merge.resets import Ballots
 
 __all__ = ["NEVER_MS", "ORDERBOOK", "Limits", "Merger"]
+
+
+Range = tuple[list[int], int, int]
+"""Markets (none: all), from and to milliseconds."""
+HOUR_MS: Final = 3_600_000
 
 
 @dataclass
@@ -41,28 +47,37 @@ class _Heads:
 
 
 class Merger:
-    """State and rules."""
+    """State and rules.
 
-    def __init__(self, limits: Limits, first_ms: int, floor_ms: int) -> None:
+    Where production holds more than this state, the owner loads what a step needs before it: `missing_lines` and
+    `missing_runs`, then `late` and `heads_below_floor`. What is over is given back to production with `give_back`.
+    """
+
+    def __init__(self, limits: Limits, floor_ms: int) -> None:
         self.limits = limits
         self.claims = Claims()
-        self._joining = Joining(self.claims, limits, first_ms, floor_ms)
+        self._joining = Joining(self.claims, limits, floor_ms)
         self.store = self._joining.store
         self._heads: dict[tuple[RunKey, int], _Heads] = {}
         self._heads_of: defaultdict[RunKey, set[int]] = defaultdict(set)
         self._parked: defaultdict[int, list[tuple[RunKey, int]]] = defaultdict(list)
         """Head groups inside a listed gap, by market: looked at again when a gap of the market is healed."""
         self._open_heads: set[tuple[RunKey, int]] = set()
+        self._loaded_heads: set[tuple[RunKey, int]] = set()
+        """Head groups below the floor of which production was asked what it has."""
         self._ballots = Ballots()
 
     # -- restoring ---------------------------------------------------------------------------------------------
 
     def restore_unplaced(self, row: Unplaced, *, followed: bool) -> None:
         """A row that is still unplaced."""
-        group = self._heads.setdefault(((row.gatherer, row.lane, row.run), row.exchange_ms), _Heads())
-        group.rows.append(row)
-        group.followed = followed
-        self._open_heads.add(((row.gatherer, row.lane, row.run), row.exchange_ms))
+        run_key = (row.gatherer, row.lane, row.run)
+        group = self._heads.setdefault((run_key, row.exchange_ms), _Heads())
+        if row not in group.rows:
+            group.rows.append(row)
+        group.followed |= followed
+        self._heads_of[run_key].add(row.exchange_ms)
+        self._open_heads.add((run_key, row.exchange_ms))
 
     def restore_vote(self, vote: ResetVote, now_ms: int) -> None:
         """A vote that is not decided."""
@@ -72,31 +87,67 @@ class Merger:
         """A reset that was accepted."""
         self._ballots.restore(vote)
 
+    def load_identities(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
+        """Changes that production has; the time lines of their markets must be known."""
+        self._joining.load(market, ms, ordinal, content)
+
+    def remember(self, copies: Iterable[Copy]) -> None:
+        """Batches that were stored before this state was made: what a step would remember of their rows."""
+        for copy in copies:
+            self._joining.remember(copy)
+
+    def give_back(self, markets: Iterable[int]) -> None:
+        """What is over, and stored as such, leaves: production has all that there is to know."""
+        gone = set(markets)
+        self.claims.give_back(gone)
+        for market in gone:
+            self._parked.pop(market, None)
+        for key in [key for key, group in self._heads.items() if group.rows[0].market in gone] if gone else ():
+            del self._heads[key]
+            self._open_heads.discard(key)
+            self._heads_of.pop(key[0], None)
+
     # -- what must be known before a step ----------------------------------------------------------------------
 
-    def late(self, copies: Iterable[Copy]) -> tuple[list[int], int, int] | None:
-        """Identities to load before `step`: markets, from and to milliseconds; None if the store knows all."""
-        markets: set[int] = set()
-        low, high = self.store.floor_ms, 0
+    def missing_lines(self, copies: Iterable[Copy]) -> list[int]:
+        """Markets whose time lines a step needs and that are not here."""
+        named: set[int] = set()
         for copy in copies:
-            deltas = copy.deltas
-            old = deltas.exchange_ms < self.store.floor_ms
-            if old.any():
-                markets.update(np.unique(deltas.market[old]).tolist())
-                low = min(low, int(deltas.exchange_ms[old].min()))
-                high = max(high, int(deltas.exchange_ms[old].max()) + 1)
-        return (sorted(markets), low, high) if markets else None
+            named.update(np.unique(copy.deltas.market).tolist())
+            named.update(start.market for start in copy.runs)
+            named.update(snapshot.market for snapshot in copy.snapshots)
+        return self.claims.missing_lines(named)
 
-    def heads_below_floor(self) -> tuple[list[int], int, int] | None:
+    def missing_runs(self, copies: Iterable[Copy]) -> list[RunKey]:
+        """Runs of which a step says something, and that are not here: they have ended, or claim nothing."""
+        return self.claims.missing_runs(copies)
+
+    def late(self, copies: Iterable[Copy]) -> list[Range]:
+        """Identities to load before `step`: those of rows below the floor, and those that a late claim goes past."""
+        ranges: list[Range] = []
+        floor = self.store.floor_ms
+        for copy in copies:
+            old = copy.deltas.exchange_ms < floor
+            ranges += _ranges(copy.deltas.market[old], copy.deltas.exchange_ms[old])
+            reach = max((horizon.horizon_ms for horizon in copy.horizons), default=-1)
+            since = self.claims.reach.get((copy.gatherer, copy.lane), -1)
+            if since < 0:
+                since = min((run.cover_from_ms for run in copy.runs), default=reach)
+            high = min(reach, floor)
+            if since < high:
+                ranges.append(([], max(since, high - HOUR_MS), high))
+        return ranges
+
+    def heads_below_floor(self) -> list[Range]:
         """Head groups that a claim covers but whose rows the store has forgotten: what to load, as `late` says."""
-        old = [
-            (self._heads[(run_key, ms)].rows[0].market, ms)
-            for run_key, ms in self._open_heads
-            if ms < self.store.floor_ms and self.claims.covered(self._heads[(run_key, ms)].rows[0].market, ms)
-        ]
-        if not old:
-            return None
-        return sorted({m for m, _ in old}), min(ms for _, ms in old), max(ms for _, ms in old) + 1
+        old: list[tuple[int, int]] = []
+        for key in self._open_heads:
+            market, ms = self._heads[key].rows[0].market, key[1]
+            if ms < self.store.floor_ms and self.claims.covered(market, ms):
+                self._loaded_heads.add(key)
+                old.append((market, ms))
+        columns = np.array(old, np.int64).reshape(-1, 2)
+        return _ranges(columns[:, 0], columns[:, 1])
 
     # -- the step ----------------------------------------------------------------------------------------------
 
@@ -110,6 +161,7 @@ class Merger:
                 self._abandon_heads((copy.gatherer, copy.lane))
             self._unplaced(copy, changes)
             self.claims.apply(copy, changes)
+        self._joining.silent(changes)
         for copy in copies:
             self._snapshots(copy, changes, now_ms)
         self._place_heads(changes)
@@ -117,7 +169,8 @@ class Merger:
         self.claims.settle(changes, now_ms, self.limits.hole_wait_ms)
         for heal in changes.heals:
             self._open_heads.update(key for key in self._parked.pop(heal.market, ()) if key in self._heads)
-        self.store.forget(self.limits.recent_ms, self.limits.recent_rows_max)
+        self.claims.finish()
+        self._joining.forget()
         return changes
 
     # -- rule 4 ------------------------------------------------------------------------------------------------
@@ -126,11 +179,11 @@ class Merger:
         deltas = copy.deltas
         for at in np.nonzero(deltas.ordinal < 0)[0].tolist():
             run_key = (copy.gatherer, copy.lane, int(deltas.run[at]))
-            slice_ = self.claims.slices[(*run_key[:2], self.claims.runs[run_key].slice)]
+            session, sid = self._numbering(run_key)
             row = Unplaced(
                 copy.gatherer,
-                slice_.session,
-                slice_.sid,
+                session,
+                sid,
                 int(deltas.seq[at]),
                 copy.lane,
                 run_key[2],
@@ -143,9 +196,17 @@ class Merger:
                 int(deltas.received_us[at]),
             )
             changes.unplaced.append(row)
-            self._heads.setdefault((run_key, row.exchange_ms), _Heads()).rows.append(row)
+            group = self._heads.setdefault((run_key, row.exchange_ms), _Heads())
+            if row not in group.rows:  # a batch that is read again says nothing new
+                group.rows.append(row)
             self._heads_of[run_key].add(row.exchange_ms)
             self._open_heads.add((run_key, row.exchange_ms))
+
+    def _numbering(self, run_key: RunKey) -> tuple[int, int]:
+        """Session and sid of a run; zeros if nobody knows it any more: its number is enough to tell its rows apart."""
+        run = self.claims.find(run_key)
+        slice_ = None if run is None else self.claims.slice_of(run)
+        return (0, 0) if slice_ is None else (slice_.session, slice_.sid)
 
     def _abandon_heads(self, who: tuple[int, int]) -> None:
         """Head groups that were open when rows of their runs were lost stay unplaced: they are a part of something."""
@@ -160,8 +221,7 @@ class Merger:
         for run_key, to_ms in self.claims.ended:
             for ms in self._heads_of.pop(run_key, ()):
                 if (run_key, ms) in self._heads:
-                    self._heads[(run_key, ms)].followed = to_ms > ms
-        self.claims.ended.clear()
+                    self._heads[(run_key, ms)].followed |= to_ms > ms
         for run_key, ms in sorted(self._open_heads):
             group = self._heads[(run_key, ms)]
             market = group.rows[0].market
@@ -170,8 +230,8 @@ class Merger:
                     self._open_heads.discard((run_key, ms))
                     self._parked[market].append((run_key, ms))
                 continue
-            stored = [content for _, content, _ in self.store.group(market, ms)]
-            if ms < self.store.floor_ms and not stored:
+            stored = [row.content for row in self.store.group(market, ms)]
+            if ms < self.store.floor_ms and not stored and (run_key, ms) not in self._loaded_heads:
                 continue  # the owner loads what production has and asks again
             mine = [_content(row) for row in sorted(group.rows, key=lambda row: row.seq)]
             if heads.matches(mine, stored, followed=group.followed or self._joining.went_on(run_key, ms)):
@@ -183,11 +243,13 @@ class Merger:
                     {"covering": stored},
                 ]
                 changes.conflicts.append(Conflict("head", market, ms, versions))
+                changes.judged += group.rows
             del self._heads[(run_key, ms)]
             self._open_heads.discard((run_key, ms))
+            self._loaded_heads.discard((run_key, ms))
         for run_key in self.claims.forgotten:
             self._joining.forget_run(run_key)
-        self.claims.forgotten.clear()
+            self._heads_of.pop(run_key, None)
 
     # -- rules 8 and 9 -----------------------------------------------------------------------------------------
 
@@ -241,7 +303,7 @@ class Merger:
         """A snapshot that equals the folded book speaks against a reset that its run has not seen."""
         run = self.claims.runs.get((copy.gatherer, copy.lane, snapshot.run))
         if run is None:
-            return
+            return  # it has ended, or claims nothing: nothing tells how far it reaches back
         slack_us = self.limits.reset_slack_ms * 1000
         place = (snapshot.exchange_ms, snapshot.after_ordinal)
         who = (snapshot.market, copy.gatherer)
@@ -286,3 +348,15 @@ class Merger:
 def _content(row: Unplaced) -> int:
     packed = pack_content(np.array([row.side]), np.array([row.price]), np.array([row.delta]))
     return int(packed[0])
+
+
+def _ranges(market: I64, ms: I64) -> list[Range]:
+    """Places as few stretches: those of hours that follow each other together."""
+    if not len(ms):
+        return []
+    hours = np.unique(ms // HOUR_MS)
+    ranges: list[Range] = []
+    for some in np.split(hours, np.nonzero(np.diff(hours) > 1)[0] + 1):
+        inside = (ms >= some[0] * HOUR_MS) & (ms < (some[-1] + 1) * HOUR_MS)
+        ranges.append((np.unique(market[inside]).tolist(), int(ms[inside].min()), int(ms[inside].max()) + 1))
+    return ranges

@@ -1,7 +1,7 @@
-"""Dense indexes for market numbers, looked up for whole columns at once.
+"""Dense slots for (market, window of time, page of ordinals), looked up for whole columns at once.
 
-Numbers are handed out in order, so that those alive lie close together: a table of pages, of which only the pages that
-are used exist.
+Market numbers are given in order, so that those alive lie close together: a table of pages, of which only the pages
+that are used exist. A slot that holds nothing any more is given back (`Slots.kept`).
 """
 
 from __future__ import annotations
@@ -16,40 +16,94 @@ PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
 
 
-class Numbering:
-    """Indexes 0, 1, 2 ... for numbers, in the order in which they are first seen."""
+class _Table:
+    """Slots of market numbers within one window and page."""
 
     def __init__(self) -> None:
         self._page_of = np.zeros(1, np.int64)
         self._pages = np.full((1, PAGE), -1, np.int64)  # the first page is that of numbers nobody has
-        self._numbers: list[int] = []
 
-    def __len__(self) -> int:
-        return len(self._numbers)
-
-    def dense(self, numbers: I64) -> I64:
-        """The indexes of numbers (0 and above); new ones get the next indexes."""
-        if not len(numbers):
-            return np.empty(0, np.int64)
+    def find(self, numbers: I64) -> I64:
+        """The slots of numbers, -1 where there is none."""
         top = int(numbers.max()) >> PAGE_BITS
         if top >= len(self._page_of):
             self._page_of = np.concatenate((self._page_of, np.zeros(top + 1, np.int64)))
         found: I64 = self._pages[self._page_of[numbers >> PAGE_BITS], numbers & (PAGE - 1)]
-        missing = found < 0
-        if missing.any():
-            for number in np.unique(numbers[missing]).tolist():
-                self._add(number)
-            found = self._pages[self._page_of[numbers >> PAGE_BITS], numbers & (PAGE - 1)]
         return found
 
-    def number(self, index: int) -> int:
-        """The number of an index."""
-        return self._numbers[index]
-
-    def _add(self, number: int) -> None:
-        page = int(self._page_of[number >> PAGE_BITS])
+    def put(self, number: int, slot: int) -> None:
+        """Give a number a slot."""
+        top = number >> PAGE_BITS
+        if top >= len(self._page_of):
+            self._page_of = np.concatenate((self._page_of, np.zeros(top + 1, np.int64)))
+        page = int(self._page_of[top])
         if page == 0:
-            page = self._page_of[number >> PAGE_BITS] = len(self._pages)
+            page = self._page_of[top] = len(self._pages)
             self._pages = np.concatenate((self._pages, np.full((1, PAGE), -1, np.int64)))
-        self._pages[page, number & (PAGE - 1)] = len(self._numbers)
-        self._numbers.append(number)
+        self._pages[page, number & (PAGE - 1)] = slot
+
+
+class Slots:
+    """Slots 0, 1, 2 ... in the order in which they are first asked for."""
+
+    def __init__(self) -> None:
+        self._tables: dict[tuple[int, int], _Table] = {}
+        self._columns = np.zeros((3, PAGE), np.int64)
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def dense(self, market: I64, window: I64, page: I64) -> I64:
+        """The slots of three columns (0 and above); new ones get the next slots."""
+        if not len(market):
+            return np.empty(0, np.int64)
+        if (window == window[0]).all() and (page == page[0]).all():
+            return self._within(market, int(window[0]), int(page[0]))
+        slots = np.empty(len(market), np.int64)
+        for w, p in sorted(set(zip(window.tolist(), page.tolist(), strict=True))):
+            inside = (window == w) & (page == p)
+            slots[inside] = self._within(market[inside], w, p)
+        return slots
+
+    def find(self, market: int, window: int, page: int) -> int | None:
+        """The slot, if there is one."""
+        table = self._tables.get((window, page))
+        found = -1 if table is None else int(table.find(np.array([market]))[0])
+        return None if found < 0 else found
+
+    def of(self, slots: I64) -> tuple[I64, I64 | int, I64 | int]:
+        """Markets, windows and pages of slots; a number where all slots there are have the same."""
+        market = self._columns[0][slots]
+        if len(self._tables) == 1:
+            return market, *next(iter(self._tables))
+        return market, self._columns[1][slots], self._columns[2][slots]
+
+    def pages(self, window: int) -> list[int]:
+        """The pages of ordinals that a window has."""
+        return sorted(page for in_window, page in self._tables if in_window == window)
+
+    def kept(self, used: I64) -> Slots:
+        """Only these slots (ascending), renumbered in the same order."""
+        kept = Slots()
+        kept._extend(self._columns[:, used])
+        return kept
+
+    def _within(self, market: I64, window: int, page: int) -> I64:
+        table = self._tables.setdefault((window, page), _Table())
+        found = table.find(market)
+        missing = found < 0
+        if missing.any():
+            new = np.unique(market[missing])
+            self._extend(np.stack((new, np.full(len(new), window), np.full(len(new), page))))
+            found = table.find(market)
+        return found
+
+    def _extend(self, columns: I64) -> None:
+        first, count = self._count, columns.shape[1]
+        while first + count > self._columns.shape[1]:
+            self._columns = np.concatenate((self._columns, np.zeros_like(self._columns)), axis=1)
+        self._columns[:, first : first + count] = columns
+        self._count += count
+        for n, (number, window, page) in enumerate(columns.T.tolist(), first):
+            self._tables.setdefault((window, page), _Table()).put(number, n)

@@ -203,15 +203,14 @@ class Rebuild:
         """Merge and store; whether anything was decided."""
         waiting = batches or list(self._pending.values())
         copies = [batch.copy for batch in waiting]
-        for needed in (merger.late(copies), merger.heads_below_floor()):
-            if needed is not None:
-                await production.load_identities(merger, *needed)
+        await production.prepare(merger, copies)
         changes = merger.step(copies, now_ms)
         used = [batch for batch in waiting if batch.copy.gatherer not in changes.stalled]
         self._pending = {
             (batch.copy.gatherer, batch.copy.lane): batch for batch in waiting if batch.copy.gatherer in changes.stalled
         }
         await production.store(changes, used)
+        merger.give_back(changes.over)
         self._count(changes)
         return bool(used) or anything(changes)
 

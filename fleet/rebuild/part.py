@@ -16,7 +16,6 @@ import numpy as np
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import Changes, Copy, Deltas, Unplaced
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
-from deduplicator.merge.identity import BASE_BEFORE_MS
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.merge.twins import NO_TWIN, takes_of_changes, takes_of_trades, twins
@@ -29,9 +28,7 @@ WAIT_MS: Final = 1
 QUIET_STEPS: Final = 2
 """A hole is noticed in one step, and given up on in the next: after so many without a decision there are none."""
 ALL: Final = 1 << 60
-DAY_MS: Final = 86_400_000
 LIFECYCLE_ONE_EVENT_US: Final = 30_000_000
-MARGIN_MS: Final = 2 * DAY_MS
 Book = tuple[int, int, int, bool]
 """Market, exchange millisecond, last ordinal, whether it is a reset."""
 
@@ -78,10 +75,7 @@ class Part:
     ) -> None:
         self._started_ms, self._lives, self._step_rows = started_ms, lives, step_rows
         self.numbers: dict[str, int] = {}
-        # The store's window begins shortly before the first record.
-        self._merger = Merger(
-            Limits(WAIT_MS, ALL, ALL, reset_slack_ms), started_ms + BASE_BEFORE_MS - MARGIN_MS, started_ms - MARGIN_MS
-        )
+        self._merger = Merger(Limits(WAIT_MS, ALL, ALL, reset_slack_ms), 0)
         self._waiting: dict[tuple[int, int], list[Copy]] = {}
         self._rows = 0
         self._now_ms = now_ms
@@ -104,7 +98,7 @@ class Part:
     # -- in ----------------------------------------------------------------------------------------------------
 
     def take(self, batch: Batch) -> None:
-        """The next batch; those of one lane come in their order. Raises `StoreFull` beyond 22 days."""
+        """The next batch; those of one lane come in their order."""
         rows = batch.rows
         for ticker in tickers(rows):
             self._number(ticker)

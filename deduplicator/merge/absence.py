@@ -1,0 +1,145 @@
+"""Rule 14: a copy that covers a millisecond and has no row of it says that nothing happened.
+
+Rows that were stored are looked at once more by each lane when its horizons have gone past them: by then it has
+brought all that it ever will of what it claims. What its gatherer covers and does not hold contradicts it. Rows wait in
+chunks of about a second, so that many are looked up at once; nearly always every gatherer holds every row.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from deduplicator.merge.claims import Claims
+from deduplicator.merge.identity import U64, IdentityStore
+
+CHUNK_ROWS: Final = 50_000
+CHUNK_MS: Final = 1000
+PATIENCE_STEPS: Final = 8
+"""So many steps a chunk waits for further lanes, so that it is looked up once for all of them."""
+PENDING_MAX: Final = 200_000
+Lane = tuple[int, int]
+
+
+@dataclass
+class _Chunk:
+    """Rows that were stored at about the same time. `done`: the lanes that have gone past them."""
+
+    parts: list[U64]
+    rows: int
+    low_ms: int
+    high_ms: int
+    done: set[Lane] = field(default_factory=set)
+    waited: int = 0
+
+    def keys(self) -> U64:
+        """All of them, sorted."""
+        if len(self.parts) > 1:
+            self.parts = [np.sort(np.concatenate(self.parts))]
+        return self.parts[0]
+
+
+class Absences:
+    """Rows that are not held by all that may come to cover them. Keys are the store's: `forget` with it."""
+
+    def __init__(self, store: IdentityStore, claims: Claims) -> None:
+        self._store, self._claims = store, claims
+        self._chunks: list[_Chunk] = []
+        self._pending: defaultdict[tuple[int, int], set[int]] = defaultdict(set)
+        """By gatherer and market: milliseconds that an open run may still come to cover."""
+        self._pending_count = 0
+        self.unchecked = 0
+        """Moments that were given up on, as there were too many."""
+
+    def add(self, keys: U64) -> None:
+        """Rows were stored."""
+        if not len(keys):
+            return
+        ms = self._store.milliseconds(keys)
+        low, high = int(ms.min()), int(ms.max())
+        last = self._chunks[-1] if self._chunks else None
+        if (
+            last is not None
+            and not last.done
+            and last.rows + len(keys) <= CHUNK_ROWS
+            and max(high, last.high_ms) - min(low, last.low_ms) <= CHUNK_MS
+        ):
+            last.parts.append(keys)
+            last.rows += len(keys)
+            last.low_ms, last.high_ms = min(low, last.low_ms), max(high, last.high_ms)
+        else:
+            self._chunks.append(_Chunk([keys], len(keys), low, high))
+
+    def found(self, bits: dict[int, int]) -> list[tuple[int, int, int]]:
+        """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers."""
+        found = self._waited_for()
+        lanes = self._claims.reach
+        for chunk in self._chunks:
+            due = [lane for lane, reach in lanes.items() if reach > chunk.high_ms and lane not in chunk.done]
+            if not due:
+                continue
+            chunk.waited += 1
+            if len(due) + len(chunk.done) < len(lanes) and chunk.waited < PATIENCE_STEPS:
+                continue
+            chunk.waited = 0
+            chunk.done.update(due)
+            found += self._look(chunk, {lane[0] for lane in due}, bits)
+        return found
+
+    @contextmanager
+    def numbered_again(self) -> Iterator[None]:
+        """The store forgets within, and numbers its slots otherwise: what it still has is found by place again."""
+        places = [self._store.places(chunk.keys()) for chunk in self._chunks]
+        yield
+        kept = []
+        for chunk, columns in zip(self._chunks, places, strict=True):
+            here = columns[1] >= self._store.floor_ms
+            if here.any():
+                chunk.parts = [np.sort(self._store.keys(*(column[here] for column in columns)))]
+                kept.append(chunk)
+        self._chunks = kept
+
+    def _look(self, chunk: _Chunk, gatherers: set[int], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+        places = self._store.locate(chunk.keys())
+        holders = self._store.holders(places)
+        wanted = sum(bits[who] for who in gatherers if who in bits)
+        lacking = places.stored & (holders & wanted != wanted)
+        if not lacking.any():
+            return []
+        market, ms, _ = self._store.places(places.keys[lacking])
+        found = []
+        for gatherer in sorted(gatherers):
+            without = (holders[lacking] & bits.get(gatherer, 0)) == 0
+            for number in np.unique(market[without]).tolist():
+                times = np.unique(ms[without & (market == number)])
+                covered, coming = self._claims.reaches(gatherer, number, times)
+                found += [(gatherer, number, at) for at in times[covered].tolist()]
+                self._wait(gatherer, number, times[coming & ~covered].tolist())
+        return found
+
+    def _wait(self, gatherer: int, market: int, times: list[int]) -> None:
+        if self._pending_count + len(times) > PENDING_MAX:
+            self.unchecked += len(times)
+            return
+        waiting = self._pending[(gatherer, market)] if times else set()
+        self._pending_count += len(set(times) - waiting)
+        waiting.update(times)
+
+    def _waited_for(self) -> list[tuple[int, int, int]]:
+        found = []
+        for (gatherer, market), waiting in list(self._pending.items()):
+            times = np.array(sorted(waiting), np.int64)
+            covered, coming = self._claims.reaches(gatherer, market, times)
+            found += [(gatherer, market, at) for at in times[covered].tolist()]
+            left = set(times[coming & ~covered].tolist())
+            self._pending_count -= len(waiting) - len(left)
+            if left:
+                self._pending[(gatherer, market)] = left
+            else:
+                del self._pending[(gatherer, market)]
+        return found

@@ -1,0 +1,1 @@
+SELECT market FROM store.markets WHERE NOT over ORDER BY market
