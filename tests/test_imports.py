@@ -38,7 +38,7 @@ CORE = (
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {
-    "__future__", "array", "collections", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
+    "__future__", "array", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib", "heapq",
     "itertools", "re", "struct", "sys", "types", "typing", "zlib", "isal", "msgspec", "numpy",
 }  # fmt: skip
 
