@@ -44,7 +44,7 @@ def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_ha
     drawn = sorted(live(seed, None).shape.kinds & set(kinds) | {"restores"} & set(kinds))
     merging = judge(seed, drawn, database, begins_ms)
     lines = merging.lines
-    database.compare({market: held(merging.merger, market) for market, *_ in lines}, lines)
-    again = database.restore(merging.limits, begins_ms + 2 * HOUR_MS)
+    database.compare({market: held(merging.merger, market) for market, *_ in lines})
+    again = database.restore(merging.limits, begins_ms + 2 * HOUR_MS, lines)
     for market, *_ in lines:
         assert held(again, market) == held(merging.merger, market), f"market {market} is claimed otherwise"

@@ -84,7 +84,8 @@ class Absences:
             if not due:
                 continue
             chunk.waited += 1
-            if len(due) + len(chunk.done) < len(lanes) and chunk.waited < PATIENCE_STEPS:
+            patient = chunk.waited < PATIENCE_STEPS and chunk.low_ms >= self._store.floor_ms
+            if patient and len(due) + len(chunk.done) < len(lanes):
                 continue
             chunk.waited = 0
             chunk.done.update(due)
@@ -98,7 +99,7 @@ class Absences:
         yield
         kept = []
         for chunk, columns in zip(self._chunks, places, strict=True):
-            here = columns[1] >= self._store.floor_ms
+            here = self._store.has_slots(*columns)
             if here.any():
                 chunk.parts = [np.sort(self._store.keys(*(column[here] for column in columns)))]
                 kept.append(chunk)

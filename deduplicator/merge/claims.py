@@ -130,6 +130,19 @@ class Claims:
             missing |= {(copy.gatherer, copy.lane, run) for run in named}
         return sorted(missing - self.runs.keys())
 
+    def advance(self, copy: Copy) -> tuple[int, int]:
+        """From where to where the claims of a copy's slices go, that of the slowest to that of the fastest."""
+        starts: dict[int, int] = {}
+        for run in copy.runs:
+            starts[run.slice] = min(run.cover_from_ms, starts.get(run.slice, NEVER_MS))
+        since, reach = NEVER_MS, -1
+        for horizon in copy.horizons:
+            slice_ = self.slices.get((copy.gatherer, copy.lane, horizon.slice))
+            before = -1 if slice_ is None else slice_.horizon_ms
+            since = min(since, before if before >= 0 else starts.get(horizon.slice, horizon.horizon_ms))
+            reach = max(reach, horizon.horizon_ms)
+        return since, reach
+
     # -- time lines --------------------------------------------------------------------------------------------
 
     def line(self, market: int, channel: str) -> TimeLine:

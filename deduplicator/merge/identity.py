@@ -12,6 +12,7 @@ one unbroken run that nothing lies between it and the row before it in its slot 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -163,6 +164,10 @@ class IdentityStore:
         ordinal: I64 = (page << ORDINAL_BITS) + (low & ((1 << ORDINAL_BITS) - 1))
         return market, ms, ordinal
 
+    def has_slots(self, market: I64, ms: I64, ordinal: I64) -> Bool:
+        """Whether anything is stored of the same market, window and page: only then a place is worth a key."""
+        return self._slots.known(market, ms >> MS_BITS, ordinal >> ORDINAL_BITS)
+
     def milliseconds(self, keys: U64) -> I64:
         """The exchange milliseconds of keys."""
         _, window, _ = self._slots.of((keys >> slot_shift()).astype(np.int64))
@@ -275,9 +280,10 @@ class IdentityStore:
         aged = self.newest_ms - keep_ms >= self.floor_ms + keep_ms
         return bool(len(self)) and (aged or len(self) > rows_max or len(self._slots) > 1 << (SLOT_BITS - 1))
 
-    def forget(self, keep_ms: int, rows_max: int) -> None:
+    def forget(self, keep_ms: int, rows_max: int, awaited: Mapping[int, int]) -> None:
         """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`.
 
+        `awaited`: by gatherer's bit, from which time on its rows are kept all the same, as it does not claim them yet.
         Keys are other ones afterwards.
         """
         floor = self.newest_ms - keep_ms
@@ -285,7 +291,12 @@ class IdentityStore:
         ms = self.milliseconds(self._old.key)
         if len(ms) > rows_max:
             floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1)
-        self._old = self._old.where(ms >= floor)
+        keep = ms >= floor
+        for bit, from_ms in awaited.items():
+            if from_ms < floor:
+                keep |= (self._old.holders & bit != 0) & (ms >= from_ms)
+        self._old.linked[np.concatenate(([True], ~keep[:-1]))] = 0  # the row that it was linked to goes
+        self._old = self._old.where(keep)
         used, slot = _distinct((self._old.key >> slot_shift()).astype(np.int64))
         self._slots = self._slots.kept(used)
         low = self._old.key & np.uint64((1 << (MS_BITS + ORDINAL_BITS)) - 1)

@@ -92,10 +92,11 @@ class Joining:
     def remember(self, copy: Copy) -> None:
         """Rows of a batch that was stored before this state was made: who holds what, and what neighbours what."""
         step = self._gather([copy])
-        places = step.united.places
-        same = places.stored & (self.store.content(places) == step.united.content)
-        self.store.mark(places, np.where(same, step.united.holders, 0).astype(np.uint16), step.united.linked)
-        self._remember_last(step.rows, None)
+        places = self.store.locate(step.rows.key)
+        same = places.stored & (self.store.content(places) == step.rows.content)
+        united = unite(self.store, step.rows, step.before, np.nonzero(same)[0])
+        self.store.mark(united.places, united.holders, united.linked)
+        self._remember_last(step.rows, ~same)
 
     def silent(self, changes: Changes) -> None:
         """Rule 14 for what a copy has not: rows that a claim has now gone past, and ties that a voice can decide.
@@ -131,14 +132,22 @@ class Joining:
             return
         last = self.store.places(np.array(list(self._last.values()), np.uint64))
         with self.absences.numbered_again():
-            self.store.forget(*keep)
-        here = last[1] >= self.store.floor_ms
+            self.store.forget(*keep, self._claimed_until())
+        here = self.store.has_slots(*last)
         keys = self.store.keys(*(column[here] for column in last)).tolist()
         self._last = dict(
             zip([run for run, old in zip(self._last, here.tolist(), strict=True) if old], keys, strict=True)
         )
         kept = {group: said for group, said in self._disputes.items() if group[1] >= self.store.floor_ms}
         self._disputes = dict(list(kept.items())[-DISPUTES_REMEMBERED:])
+
+    def _claimed_until(self) -> dict[int, int]:
+        """By gatherer's bit, how far the slowest of its lanes is proven complete."""
+        until: dict[int, int] = {}
+        for (gatherer, _), reach in self._claims.reach.items():
+            bit = self._bits.get(gatherer, 0)
+            until[bit] = min(reach, until.get(bit, reach))
+        return until
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Rows that production has. Who covers one holds it: a claim is of what is stored."""

@@ -129,10 +129,7 @@ class Merger:
         for copy in copies:
             old = copy.deltas.exchange_ms < floor
             ranges += _ranges(copy.deltas.market[old], copy.deltas.exchange_ms[old])
-            reach = max((horizon.horizon_ms for horizon in copy.horizons), default=-1)
-            since = self.claims.reach.get((copy.gatherer, copy.lane), -1)
-            if since < 0:
-                since = min((run.cover_from_ms for run in copy.runs), default=reach)
+            since, reach = self.claims.advance(copy)
             high = min(reach, floor)
             if since < high:
                 ranges.append(([], max(since, high - HOUR_MS), high))

@@ -66,6 +66,15 @@ class Slots:
             slots[inside] = self._within(market[inside], w, p)
         return slots
 
+    def known(self, market: I64, window: I64, page: I64) -> npt.NDArray[np.bool_]:
+        """Which of three columns have slots."""
+        known = np.zeros(len(market), np.bool_)
+        for (w, p), table in self._tables.items():
+            inside = np.nonzero((window == w) & (page == p))[0]
+            if len(inside):
+                known[inside] = table.find(market[inside]) >= 0
+        return known
+
     def find(self, market: int, window: int, page: int) -> int | None:
         """The slot, if there is one."""
         table = self._tables.get((window, page))

@@ -16,7 +16,7 @@ from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from tests.worlds.judges import Wrong
-from tests.worlds.memory import Memory
+from tests.worlds.memory import Line, Memory
 from tests.worlds.shape import GATHERERS
 
 HELD: Final = """
@@ -61,15 +61,21 @@ class Database(Memory):
         for number, ticker in enumerate(tickers, 1):
             assert self.run(production.allot([ticker])) == {ticker: number}
 
-    def restore(self, limits: Limits, now_ms: int) -> Merger:
+    def restore(self, limits: Limits, now_ms: int, lines: Iterable[Line]) -> Merger:
         """The merge's state, as PostgreSQL has it."""
         self.close()
-        merger: Merger = self.run(self._open().restore(limits, now_ms))
+        production = self._open()
+        self.run(production.put_time_lines([(m, datetime_of_ms(a), b and datetime_of_ms(b)) for m, a, b in lines]))
+        merger: Merger = self.run(production.restore(limits, now_ms))
         return merger
 
-    def load(self, merger: Merger, markets: Iterable[int], from_ms: int, to_ms: int) -> None:
-        """Identities of PostgreSQL."""
-        self.run(self._open().load_identities(merger, list(markets), from_ms, to_ms))
+    def prepare(self, merger: Merger, copies: list[Copy]) -> None:
+        """What a step needs, of PostgreSQL."""
+        self.run(self._open().prepare(merger, copies))
+
+    def load_lines(self, merger: Merger, markets: Iterable[int]) -> None:
+        """Time lines, of PostgreSQL."""
+        self.run(self._open().load_lines(merger, sorted(markets)))
 
     def take(self, changes: Changes, copies: list[Copy]) -> None:
         """Store one step, in both."""
@@ -85,10 +91,9 @@ class Database(Memory):
 
     # -- both the same -----------------------------------------------------------------------------------------
 
-    def compare(self, held: dict[int, list[tuple[int, int]]], lines: list[tuple[int, int, int | None]]) -> None:
+    def compare(self, held: dict[int, list[tuple[int, int]]]) -> None:
         """What people read in production is what the merge decided. `held`: by market, what the merge claims."""
-        production = self._open()
-        self.run(production.put_time_lines([(m, datetime_of_ms(a), b and datetime_of_ms(b)) for m, a, b in lines]))
+        self._open()
         deltas = self._rows("SELECT market, exchange_ts, ordinal, side, price, delta FROM store.deltas")
         self._same("changes", {(m, ms, n): (s, p, d) for m, ms, n, s, p, d in deltas}, self.deltas)
         gaps = self._rows("SELECT market, channel, started_at, ended_at FROM store.gaps WHERE healed_at IS NULL")

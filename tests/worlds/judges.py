@@ -108,7 +108,7 @@ def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int
     if not gone:
         accounts(world.stations, memory, reread=shape.has("reread"))
     if world.wrong:
-        wrongness_is_said(truth, memory)
+        wrongness_is_said(world, truth, merging.merger, memory)
         return
     for conflict in memory.conflicts:
         if not truth.in_zone(conflict.market, conflict.exchange_ms):
@@ -195,12 +195,17 @@ def books(truth: Truth, memory: Memory) -> None:
             raise Wrong(f"{book} is true, and was judged false")
 
 
-def wrongness_is_said(truth: Truth, memory: Memory) -> None:
-    """With a wrong copy: a row that the exchange did not have lies in a market of which a conflict is listed."""
+def wrongness_is_said(world: World, truth: Truth, merger: Merger, memory: Memory) -> None:
+    """With a wrong copy: a row that the exchange did not have, where a right copy covers, lies in a market of which a
+    conflict is listed. Where no right copy covers nobody can know."""
     said = {conflict.market for conflict in memory.conflicts}
-    covered_by_right_copies = {m for (m, *_), c in memory.deltas.items()}
+    right = [station.number for station in world.stations if not station.wrong_ms]
     for identity, content in memory.deltas.items():
-        if truth.content.get(identity) != content and identity[0] in covered_by_right_copies - said:
+        market, ms, _ = identity
+        if market in said or truth.content.get(identity) == content:
+            continue
+        memory.load_lines(merger, merger.claims.missing_lines([market]))
+        if merger.claims.covering(market, ms) & set(right):
             raise Wrong(f"{identity} {content} is not the exchange's, and nobody says so")
 
 

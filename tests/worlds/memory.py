@@ -13,16 +13,31 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deduplicator.merge.copies import Changes, Conflict, Copy, ResetVote, RunChange, RunKey, SliceChange, Unplaced
+from deduplicator.merge.copies import (
+    Changes,
+    Conflict,
+    Copy,
+    PartHeld,
+    ResetVote,
+    Retraction,
+    RunChange,
+    RunKey,
+    SliceChange,
+    Unplaced,
+)
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import NEVER_MS, Limits, Merger
+from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger, Range
 
 Identity = tuple[int, int, int]
 """Market, exchange millisecond, ordinal."""
 Content = tuple[int, int, int]
 """Side, price, delta."""
+
+
+Line = tuple[int, int, int | None]
+"""A market's number, and where its time line begins and ends."""
 
 
 class BookRow(NamedTuple):
@@ -48,7 +63,11 @@ class Memory:
     books: list[BookRow] = field(default_factory=list)
     slices: dict[RunKey, SliceChange] = field(default_factory=dict)
     runs: dict[RunKey, RunChange] = field(default_factory=dict)
-    parts: list[tuple[int, str, Interval]] = field(default_factory=list)
+    parts: list[PartHeld] = field(default_factory=list)
+    retractions: list[Retraction] = field(default_factory=list)
+    judged: set[tuple[int, ...]] = field(default_factory=set)
+    over: set[int] = field(default_factory=set)
+    lines: dict[int, Line] = field(default_factory=dict)
     votes: list[ResetVote] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)
     alarms: Counter[str] = field(default_factory=Counter)
@@ -71,7 +90,10 @@ class Memory:
             self.deltas[row[:3]] = row[3:]
         self.slices.update(changes.slices)
         self.runs.update(changes.runs)
-        self.parts += [(part.market, part.channel, part.interval) for part in changes.parts]
+        self.parts += changes.parts
+        self.retractions += changes.retractions
+        self.over.update(changes.over)
+        self.judged.update(map(_key, changes.judged))
         for row in changes.unplaced:
             self.unplaced[_key(row)] = row
         for row in changes.placed:
@@ -106,27 +128,28 @@ class Memory:
                 return
         self.books.append(book)
 
-    # -- what a new merge is given -----------------------------------------------------------------------------
+    # -- what a merge is given ---------------------------------------------------------------------------------
 
-    def restore(self, limits: Limits, now_ms: int) -> Merger:
+    def restore(self, limits: Limits, now_ms: int, lines: Iterable[Line]) -> Merger:
         """The merge's state, as production knows it."""
         newest = max((ms for _, ms, _ in self.deltas), default=None)
-        floor_ms = now_ms - 2 * 86_400_000 if newest is None else newest - limits.recent_ms
-        merger = Merger(limits, now_ms, floor_ms)
-        if newest is not None:
-            self.load(merger, [], floor_ms, newest + 1)
+        floor_ms = 0 if newest is None else newest - limits.recent_ms
+        self.lines = {line[0]: line for line in lines}
+        merger = Merger(limits, floor_ms)
         claims = merger.claims
         open_slices = {run.key[:2] + (run.slice,) for run in self.runs.values() if run.cover_to_ms is None}
         for key, s in self.slices.items():
             if not s.ended or key in open_slices:
                 claims.restore_slice(key, SliceState(s.session, s.sid, s.channel, s.horizon_ms, s.ended, s.reason))
-        self._restore_runs(merger)
-        for (market, channel, interval), (reason, had) in self.gaps.items():
-            claims.restore_gap(market, channel, interval, reason, dict(had))
-        for row in self.unplaced.values():
-            run = self.runs.get((row.gatherer, row.lane, row.run))
-            followed = run is not None and run.cover_to_ms is not None and run.cover_to_ms > row.exchange_ms
-            merger.restore_unplaced(row, followed=followed)
+        for run in self.runs.values():
+            slice_ = self.slices[(*run.key[:2], run.slice)]
+            state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
+            if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
+                claims.restore_run(state)
+            elif run.excluded and not slice_.ended:
+                state.excluded_from_ms, state.reason = run.cover_to_ms, "conflict"
+                claims.restore_excluded(state)
+        self.load_lines(merger, self.lines.keys() - self.over)
         for vote in self.votes:
             merger.restore_vote(vote, now_ms)
         for book in self.books:
@@ -134,46 +157,77 @@ class Memory:
                 merger.restore_reset(
                     ResetVote(book.market, 0, book.exchange_ms, book.after_ordinal, book.taken_us, book.yes, book.no)
                 )
+        if newest is not None:
+            self._load(merger, ([], floor_ms, newest + 1))
         return merger
 
-    def _restore_runs(self, merger: Merger) -> None:
+    def prepare(self, merger: Merger, copies: list[Copy]) -> None:
+        """What a step over these copies needs."""
+        self.load_lines(merger, merger.missing_lines(copies))
+        for key in merger.missing_runs(copies):
+            run = self.runs.get(key)
+            if run is not None:
+                s = self.slices[(*key[:2], run.slice)]
+                state = RunState(key, run.slice, run.market, s.channel, run.cover_from_ms, reason=run.reason)
+                state.cover_to_ms = run.cover_to_ms
+                state.excluded_from_ms = run.cover_to_ms if run.reason == "conflict" else None
+                merger.claims.restore_guest(state, s.session, s.sid, ended=run.cover_to_ms is not None)
+        for wanted in (*merger.late(copies), *merger.heads_below_floor()):
+            self._load(merger, wanted)
+
+    def load_lines(self, merger: Merger, markets: Iterable[int]) -> None:
+        """What is known of the time lines of some markets."""
+        wanted = set(markets)
         claims = merger.claims
+        claims.resident(wanted)
+        for market in sorted(wanted & self.lines.keys()):
+            claims.begin_line(market, ORDERBOOK, *self.lines[market][1:])
         last_end: dict[tuple[int, str, int], RunChange] = {}
         opened: set[tuple[int, str, int]] = set()
         for run in self.runs.values():
-            slice_ = self.slices[(*run.key[:2], run.slice)]
-            who = (run.market, slice_.channel, run.key[0])
-            begins = run.cover_from_ms < NEVER_MS
-            if run.cover_to_ms is None:
-                if begins:
-                    opened.add(who)
-                    claims.restore_run(RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms))
+            if run.market not in wanted:
                 continue
-            if begins and run.cover_from_ms < run.cover_to_ms:
-                claims.restore_held(run.market, slice_.channel, (run.cover_from_ms, run.cover_to_ms))
+            channel = self.slices[(*run.key[:2], run.slice)].channel
+            who = (run.market, channel, run.key[0])
+            if run.cover_to_ms is None:
+                opened |= {who} if run.cover_from_ms < NEVER_MS else set()
+                continue
+            if run.cover_from_ms < run.cover_to_ms and not run.excluded:
+                claims.restore_held(run.market, channel, run.key[0], (run.cover_from_ms, run.cover_to_ms))
             if who not in last_end or (last_end[who].cover_to_ms or 0) < run.cover_to_ms:
                 last_end[who] = run
-            if run.reason == "conflict" and begins and not slice_.ended:
-                state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
-                state.excluded_from_ms, state.reason = run.cover_to_ms, "conflict"
-                claims.restore_excluded(state)
-        for market, channel, held in self.parts:
-            claims.restore_held(market, channel, held)
+        for part in self.parts:
+            if part.market in wanted:
+                claims.restore_held(part.market, part.channel, part.key[0], part.interval)
         for who, run in last_end.items():
             if who not in opened:
                 claims.restore_end(*who, run.reason)
+        for retraction in self.retractions:
+            if retraction.market in wanted:
+                claims.restore_retraction(
+                    retraction.market, retraction.channel, retraction.gatherer, retraction.interval
+                )
+        for (market, channel, interval), (reason, had) in self.gaps.items():
+            if market in wanted:
+                claims.restore_gap(market, channel, interval, reason, dict(had))
+        for key, row in self.unplaced.items():
+            if row.market in wanted and key not in self.judged:
+                run_ = self.runs.get((row.gatherer, row.lane, row.run))
+                end = None if run_ is None or run_.excluded else run_.cover_to_ms
+                merger.restore_unplaced(row, followed=end is not None and end > row.exchange_ms)
 
-    def load(self, merger: Merger, markets: Iterable[int], from_ms: int, to_ms: int) -> None:
-        """Give the merge what is stored of these markets (none: all) in a stretch of time."""
-        wanted = set(markets)
+    def _load(self, merger: Merger, wanted: Range) -> None:
+        """What is stored of these markets (none: all) in a stretch of time."""
+        markets, from_ms, to_ms = wanted
         rows = [
             (*identity, *content)
             for identity, content in self.deltas.items()
-            if from_ms <= identity[1] < to_ms and (not wanted or identity[0] in wanted)
+            if from_ms <= identity[1] < to_ms and (not markets or identity[0] in markets)
         ]
         if rows:
             market, ms, ordinal, side, price, delta = np.array(rows, np.int64).T
-            merger.store.load(market, ms, ordinal, pack_content(side, price, delta))
+            self.load_lines(merger, merger.claims.missing_lines(market.tolist()))
+            merger.load_identities(market, ms, ordinal, pack_content(side, price, delta))
 
 
 def _key(row: Unplaced) -> tuple[int, ...]:

@@ -11,9 +11,9 @@ from typing import Final
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.dropped import hollow
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import joined
-from tests.worlds.memory import Memory
+from tests.worlds.memory import Line, Memory
 from tests.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, Shape
 
 READ: Final = 0.6
@@ -23,8 +23,6 @@ PASSES_MS: Final = (1, 1, 1, 1, 200, HOLE_WAIT_MS + 1)
 """How much time passes between two steps."""
 
 LaneKey = tuple[int, int]
-Line = tuple[int, int, int | None]
-"""A market's number, and where its time line begins and ends."""
 
 
 @dataclass
@@ -83,9 +81,12 @@ class Merging:
             quiet = 0 if changes.gaps or changes.books or changes.heals else quiet + 1
 
     def _begin(self) -> Merger:
-        merger = self.memory.restore(self.limits, self._now_ms)
-        for market, first_ms, end_ms in self.lines:
-            merger.claims.begin_line(market, ORDERBOOK, first_ms, end_ms)
+        merger = self.memory.restore(self.limits, self._now_ms, self.lines)
+        for lane, queue in self._queues.items():
+            reach = merger.claims.reach.get(lane, -1)
+            recent = [copy for copy in queue.copies[: queue.done] if (copy.deltas.exchange_ms >= reach).any()]
+            self.memory.prepare(merger, recent)
+            merger.remember(copy for copy in recent if not copy.dropped)
         return merger
 
     def _read(self, keys: list[LaneKey]) -> None:
@@ -115,11 +116,10 @@ class Merging:
                     queue.done, queue.more = queue.done + copy.to_batch - copy.from_batch + 1, 0
 
     def _step(self, copies: list[Copy]) -> Changes:
-        for needed in (self.merger.late(copies), self.merger.heads_below_floor()):
-            if needed is not None:
-                self.memory.load(self.merger, *needed)
+        self.memory.prepare(self.merger, copies)
         changes = self.merger.step(copies, self._now_ms)
         self.memory.take(changes, [copy for copy in copies if copy.gatherer not in changes.stalled])
+        self.merger.give_back(changes.over)
         self._after(self.merger, self.memory)
         return changes
 
