@@ -138,7 +138,7 @@ async def test_people_see_the_same_before_and_after(server: Database, production
 async def test_what_ended_lately_keeps_its_runs(server: Database, production: Production) -> None:
     """A copy of its last changes may still come."""
     await born(
-        production._db, "KX-A", random.Random(1), NOW - timedelta(hours=2), NOW - ENDED_KEPT + timedelta(minutes=1)
+        production._db, "KX-A", random.Random(1), NOW - timedelta(hours=2), NOW - ENDED_KEPT + timedelta(minutes=55)
     )
     runs = await production._db.fetch("TABLE store.runs")
     retention = Retention(server.dsn, ProductionRetention(), production.lease, archived=False)

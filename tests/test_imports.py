@@ -38,8 +38,8 @@ CORE = (
     "deduplicator/merge",
 )
 CORE_MAY_IMPORT = {
-    "__future__", "array", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools", "hashlib",
-    "heapq", "itertools", "re", "struct", "sys", "types", "typing", "zlib", "isal", "msgspec", "numpy",
+    "__future__", "array", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum", "functools",
+    "hashlib", "heapq", "itertools", "re", "struct", "sys", "types", "typing", "zlib", "isal", "msgspec", "numpy",
 }  # fmt: skip
 
 

@@ -224,7 +224,7 @@ def test_limits_of_the_identity_are_errors_not_silence() -> None:
         ms, zeros = np.full(1 << 20, START_MS + round_ * 1000), np.zeros(1 << 20, np.int64)
         keys = np.sort(store.keys(market, ms, zeros))
         store.insert(keys, zeros, zeros.astype(np.uint16), zeros.astype(np.uint16))
-        store.forget(500, 1 << 22, {})
+        store.forget(500, 1 << 22)
         assert len(store) == 1 << 20
 
 
@@ -249,7 +249,7 @@ def test_forgetting_raises_the_floor_and_loading_fills_in() -> None:
     zeros, ones = np.zeros(1000, np.int64), np.ones(1000, np.int64)
     keys = store.keys(ones, ms, zeros)
     store.insert(keys, ones, np.ones(1000, np.uint16), np.zeros(1000, np.uint16))
-    store.forget(100, 10_000, {})
+    store.forget(100, 10_000)
     assert len(store) <= 101 and store.floor_ms == START_MS + 899
     assert not store.locate(store.keys(ones[:1], ms[:1], zeros[:1])).stored.any()
     nobody = np.zeros(5, np.uint16)
@@ -266,7 +266,7 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
     order = np.arange(1000) % 2
     keys = store.keys(np.ones(1000, np.int64), ms, order)
     store.insert(keys, np.ones(1000, np.int64), np.ones(1000, np.uint16), np.zeros(1000, np.uint16))
-    store.forget(10_000, 300, {})
+    store.forget(10_000, 300)
     assert len(store) <= 300
     assert store.floor_ms > START_MS
 

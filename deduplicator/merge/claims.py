@@ -461,6 +461,14 @@ class Claims:
                     coming |= ms >= slice_.horizon_ms
         return _inside(coverage.covered_by(line, gatherer, self.slices), ms), coming
 
+    def slowest(self) -> dict[int, int]:
+        """By gatherer, the least horizon of its open order-book slices."""
+        slowest: dict[int, int] = {}
+        for key, slice_ in self.slices.items():
+            if slice_.channel == ORDERBOOK and not slice_.ended:
+                slowest[key[0]] = min(slice_.horizon_ms, slowest.get(key[0], slice_.horizon_ms))
+        return slowest
+
     def listed(self, market: int, ms: int) -> bool:
         """Whether a market's millisecond lies in a gap row."""
         line = self.lines.get((market, ORDERBOOK))
@@ -496,6 +504,10 @@ class Claims:
             elif channel == ORDERBOOK and coverage.is_over(line):
                 changes.over.append(market)
         self._watched = again
+
+    def look_again(self, markets: Iterable[int]) -> None:
+        """Time lines that are to be settled in the next step, too."""
+        self._watched.update((market, ORDERBOOK) for market in markets)
 
     def give_back(self, markets: Iterable[int]) -> None:
         """Time lines that are over, and stored as such, leave."""

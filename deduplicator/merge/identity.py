@@ -12,7 +12,7 @@ one unbroken run that nothing lies between it and the row before it in its slot 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -32,6 +32,10 @@ YOUNG_ROWS_MAX: Final = 1 << 18
 GATHERERS_MAX: Final = 16
 """Gatherers that are read at the same time: one bit each."""
 PRICE_BITS: Final = 20
+
+
+Awaited = Callable[[I64, I64, U16], Bool]
+"""Markets, milliseconds and holders of rows: which of them a gatherer that holds them may still come to claim."""
 
 
 class StoreFull(Exception):
@@ -280,10 +284,10 @@ class IdentityStore:
         aged = self.newest_ms - keep_ms >= self.floor_ms + keep_ms
         return bool(len(self)) and (aged or len(self) > rows_max or len(self._slots) > 1 << (SLOT_BITS - 1))
 
-    def forget(self, keep_ms: int, rows_max: int, awaited: Mapping[int, int]) -> None:
+    def forget(self, keep_ms: int, rows_max: int, awaited: Awaited | None = None) -> None:
         """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`.
 
-        `awaited`: by gatherer's bit, from which time on its rows are kept all the same, as it does not claim them yet.
+        `awaited` says which of them are kept all the same, as a gatherer that holds them does not claim them yet.
         Keys are other ones afterwards.
         """
         floor = self.newest_ms - keep_ms
@@ -292,9 +296,10 @@ class IdentityStore:
         if len(ms) > rows_max:
             floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1)
         keep = ms >= floor
-        for bit, from_ms in awaited.items():
-            if from_ms < floor:
-                keep |= (self._old.holders & bit != 0) & (ms >= from_ms)
+        old = np.nonzero(~keep)[0]
+        if awaited is not None and len(old):
+            market, _, _ = self.places(self._old.key[old])
+            keep[old] = awaited(market, ms[old], self._old.holders[old])
         self._old.linked[np.concatenate(([True], ~keep[:-1]))] = 0  # the row that it was linked to goes
         self._old = self._old.where(keep)
         used, slot = _distinct((self._old.key >> slot_shift()).astype(np.int64))

@@ -14,7 +14,7 @@ from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy, Deltas, RunKey
 from deduplicator.merge.disputes import Dispute, Verdict, Version
-from deduplicator.merge.identity import GATHERERS_MAX, I64, U64, Bool, IdentityStore, Stored, StoreFull, slot_shift
+from deduplicator.merge.identity import GATHERERS_MAX, I64, U16, U64, Bool, IdentityStore, Stored, StoreFull, slot_shift
 from deduplicator.merge.union import Group, Placed, United, contradictions, placed_rows, unite
 
 DISPUTES_REMEMBERED: Final = 10_000
@@ -132,7 +132,7 @@ class Joining:
             return
         last = self.store.places(np.array(list(self._last.values()), np.uint64))
         with self.absences.numbered_again():
-            self.store.forget(*keep, self._claimed_until())
+            self.store.forget(*keep, self._awaited)
         here = self.store.has_slots(*last)
         keys = self.store.keys(*(column[here] for column in last)).tolist()
         self._last = dict(
@@ -141,13 +141,16 @@ class Joining:
         kept = {group: said for group, said in self._disputes.items() if group[1] >= self.store.floor_ms}
         self._disputes = dict(list(kept.items())[-DISPUTES_REMEMBERED:])
 
-    def _claimed_until(self) -> dict[int, int]:
-        """By gatherer's bit, how far the slowest of its lanes is proven complete."""
-        until: dict[int, int] = {}
-        for (gatherer, _), reach in self._claims.reach.items():
-            bit = self._bits.get(gatherer, 0)
-            until[bit] = min(reach, until.get(bit, reach))
-        return until
+    def _awaited(self, market: I64, ms: I64, holders: U16) -> Bool:
+        """Rows that an open run of a gatherer that holds them has not come to claim yet."""
+        awaited = np.zeros(len(market), np.bool_)
+        for gatherer, slowest_ms in self._claims.slowest().items():
+            at = np.nonzero((holders & self._bits.get(gatherer, 0) != 0) & (ms >= slowest_ms) & ~awaited)[0]
+            for number in np.unique(market[at]).tolist():
+                mine = at[market[at] == number]
+                _, coming = self._claims.reaches(gatherer, number, ms[mine])
+                awaited[mine] = coming
+        return awaited
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Rows that production has. Who covers one holds it: a claim is of what is stored."""

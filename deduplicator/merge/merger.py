@@ -166,6 +166,10 @@ class Merger:
         self.claims.settle(changes, now_ms, self.limits.hole_wait_ms)
         for heal in changes.heals:
             self._open_heads.update(key for key in self._parked.pop(heal.market, ()) if key in self._heads)
+        if changes.over:  # not while something of a market has no place, and may find one
+            unsettled = {self._heads[key].rows[0].market for key in self._open_heads}
+            self.claims.look_again(unsettled.intersection(changes.over))
+            changes.over = [market for market in changes.over if market not in unsettled]
         self.claims.finish()
         self._joining.forget()
         return changes

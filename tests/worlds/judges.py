@@ -105,6 +105,8 @@ class Witness:
 def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int, int]]) -> None:
     """All statements that are about the end. `gone`: places of rows that were dropped unread."""
     memory, merger, shape = merging.memory, merging.merger, world.shape
+    # Time lines that are over were given back to production.
+    memory.load_lines(merger, merger.claims.missing_lines(market for market, *_ in merging.lines))
     if not gone:
         accounts(world.stations, memory, reread=shape.has("reread"))
     if world.wrong:
@@ -204,7 +206,6 @@ def wrongness_is_said(world: World, truth: Truth, merger: Merger, memory: Memory
         market, ms, _ = identity
         if market in said or truth.content.get(identity) == content:
             continue
-        memory.load_lines(merger, merger.claims.missing_lines([market]))
         if merger.claims.covering(market, ms) & set(right):
             raise Wrong(f"{identity} {content} is not the exchange's, and nobody says so")
 
