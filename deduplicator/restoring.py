@@ -53,7 +53,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
             row["slice"],
             row["market"],
             sys.intern(row["channel"]),
-            ms_of_datetime(row["cover_from"]),
+            NEVER_MS if row["cover_from"] is None else ms_of_datetime(row["cover_from"]),
         )
         excluded.excluded_from_ms, excluded.reason = ms_of_datetime(row["cover_to"]), "conflict"
         merger.claims.restore_excluded(excluded)

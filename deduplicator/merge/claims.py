@@ -69,8 +69,10 @@ class Claims:
 
     def restore_run(self, run: RunState) -> None:
         """An open run that production knows; its slice must be known."""
+        run.stored = True
         self._know(run)
-        self._claim(run)
+        if run.cover_from_ms < NEVER_MS:
+            self._claim(run)
 
     def restore_held(self, market: int, channel: str, gatherer: int, held: intervals.Interval) -> None:
         """What a gatherer's runs that have ended hold."""
@@ -92,6 +94,7 @@ class Claims:
     def restore_guest(self, run: RunState, session: int, sid: int, *, ended: bool) -> None:
         """A run of which a copy says something more: for one step, unless it may still come to claim something."""
         slice_key = (*run.key[:2], run.slice)
+        run.stored = True
         if not ended and slice_key in self.slices:
             self._know(run)
             return
@@ -213,6 +216,7 @@ class Claims:
             run = self.runs.get((*who, begun.run))
             if run is None:
                 continue  # of an unknown slice
+            run.stored = True
             if run.cover_from_ms < NEVER_MS:
                 self._claim(run)
             self._changed(run, changes)
@@ -317,7 +321,7 @@ class Claims:
             changes.gaps.append(GapWritten(run.market, run.channel, part, "step_back", {run.key[0]: "step_back"}))
 
     def _changed(self, run: RunState, changes: Changes) -> None:
-        if run.key in self._guests:
+        if run.key in self._guests or not run.stored:
             return
         end = run.cover_to_ms
         if run.excluded_from_ms is not None:

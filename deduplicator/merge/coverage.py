@@ -42,7 +42,8 @@ class SliceState:
 
 @dataclass(slots=True, eq=False)
 class RunState:
-    """A run's claim. `excluded_from_ms`: from here on it gives neither rows nor coverage (rule 3)."""
+    """A run's claim. `excluded_from_ms`: from here on it gives neither rows nor coverage (rule 3). `stored`: production
+    knows it, or does with this step."""
 
     key: RunKey
     slice: int
@@ -52,6 +53,7 @@ class RunState:
     cover_to_ms: int | None = None
     excluded_from_ms: int | None = None
     reason: str = ""
+    stored: bool = False
 
 
 @dataclass(slots=True)
