@@ -41,15 +41,14 @@ KINDS: Final = (
     Kind("odd_tickers", "B.9: tickers with any printable character, of any length"),
     Kind("poison", "10: frames that cannot become a row"),
     Kind("late_copies", "7: a gatherer is read when all others are through"),
-    Kind("old_copies", "12: and what it recorded is up to a year old by then", off="rule 12 is not built"),
+    Kind("old_copies", "12: and what it recorded is up to a year old by then"),
     Kind(
         "restores",
         "11, 18: the merge is made again from production; its memory is short",
-        off="rule 11 is not built",
     ),
-    Kind("reread", "13: a lane that was put back is read again", off="rule 11 is not built"),
+    Kind("reread", "13: a lane that was put back is read again"),
     Kind("dropped", "5: batches that were dropped before they were read"),
-    Kind("wrong_copy", "3, 14: one gatherer's times are wrong, and it is told", off="rule 14 is not built"),
+    Kind("wrong_copy", "3, 14: one gatherer's times are wrong, and it is told"),
 )
 NAMES: Final = frozenset(kind.name for kind in KINDS)
 
