@@ -99,6 +99,11 @@ class Production:
             rows = await self._db.fetch(SQL["digests"], gatherer, lane)
         return [Cursor(row["batch"], row["digest"]) for row in rows]
 
+    async def proven_until(self, gatherer: int) -> dict[int, int]:
+        """By lane, up to which millisecond the slowest of a gatherer's open order-book slices is proven complete."""
+        async with self._using:
+            return {row["lane"]: row["proven_ms"] for row in await self._db.fetch(SQL["proven_until"], gatherer)}
+
     async def open_slices(self, gatherer: int) -> list[tuple[int, int]]:
         """Lane and number of slices that go on, of the gatherer's lanes that were put back."""
         async with self._using:

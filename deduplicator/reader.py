@@ -76,6 +76,8 @@ class News:
     put_back: list[PutBack] = field(default_factory=list)
     waiting: dict[int, str] = field(default_factory=dict)
     """By lane: why it cannot be read; the others were."""
+    remembered: list[Copy] = field(default_factory=list)
+    """Changes of batches that were stored before the merge's state was made."""
     there: set[int] = field(default_factory=set)
     """Lanes that are there and whose chain goes through the place: it may be acknowledged."""
 
@@ -185,6 +187,18 @@ class Reader:
         result.digests = [Cursor(row["batch"], row["digest"]) for row in taken]
         result.again_until_us = place.again_until_us
         return result
+
+    async def recent(self, lane: int, until_batch: int, since_us: int) -> Copy | None:
+        """The changes of batches up to one, as far as they were received since a time; only the changes."""
+        limits = (until_batch, since_us, self._limits.recent_rows_max)
+        found = await self._db().fetchrow(SQL["read_recent"], lane, *limits)
+        if found["first"] is None:
+            return None
+        copy = Copy(self.gatherer, lane, found["first"], found["last"])
+        copy.deltas = await self._deltas(lane, found["first"], found["last"], found["loaded_from"], found["loaded_to"])
+        numbers = await self._translate(set(np.unique(copy.deltas.market).tolist()))
+        copy.deltas.market = _mapped(copy.deltas.market, numbers)
+        return copy
 
     async def missing_slices(self, slices: list[tuple[int, int]]) -> list[tuple[int, int]]:
         """Which of these (lane, slice) the gatherer does not have."""

@@ -21,12 +21,14 @@ from common.errors import StorageError
 from common.storage.database import CLIENT_ERRORS
 from deduplicator.catch_up import CatchUp
 from deduplicator.chain import Cursor
-from deduplicator.merge.copies import Horizon
+from deduplicator.merge.copies import Copy, Horizon
 from deduplicator.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.production import Production
 from deduplicator.reader import Batches, News, Reader
 
 PUT_BACK: Final = "database_put_back"
+AHEAD_MS: Final = 60_000
+"""An exchange time may be so far ahead of when its frame was received."""
 RETRY_S: Final = 0.4
 RETRY_MOST_S: Final = 10.0
 """Between tries of a gatherer of which nothing is read for a reason that nobody foresaw."""
@@ -66,6 +68,9 @@ class Sources:
         self._received_us: dict[str, int] = {}
         """By gatherer: when the newest of what was read was received there."""
         self._catch_up = CatchUp(config.merge.recent * 1000, config.merge.catch_up_share)
+        self._remembered: set[str] = set()
+        """Gatherers of which the merge knows what they had brought before its state was made."""
+        self._to_remember: list[Copy] = []
         self._late_since: float | None = None
         """Since when a late one's batches are being merged."""
 
@@ -120,12 +125,19 @@ class Sources:
             self._cursors[name][found.lane] = self._ahead[name][found.lane] = cursor
             self._put_backs[name] += 1
             self._look_for_lost.add(name)
+        self._to_remember += news.remembered
+        self._remembered.add(name)
         for one in news.batches:
             self._ahead[name][one.copy.lane] = one.end
             lost = self._lost.get(name, {}).get(one.copy.lane, ())
             one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in lost), *one.copy.horizons]
             self._catch_up.saw(one.received_us)
             self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
+
+    def remembered(self) -> list[Copy]:
+        """Changes that were stored before the merge's state was made, and that it is to know of: each once."""
+        copies, self._to_remember = self._to_remember, []
+        return copies
 
     def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, Stretch]:
         """Where these batches are of."""
@@ -226,6 +238,9 @@ class Sources:
             self._failures.pop(reader.id, None)
             self._look_for_lost.add(reader.id)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
+        remembered: list[Copy] = []
+        if reader.id not in self._remembered:
+            remembered = await self._recent(reader)
         if reader.id in self._look_for_lost:
             self._lost[reader.id] = await self._find_lost(reader)
             self._look_for_lost.discard(reader.id)
@@ -235,6 +250,7 @@ class Sources:
             lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
             self._narrowing.batches_max,
         )
+        news.remembered = remembered
         for one in list(news.batches):
             copy = one.copy
             if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):
@@ -248,6 +264,16 @@ class Sources:
                 if lane in news.there:
                     await reader.acknowledge(self._consumer, self._production.epoch, lane, cursor.batch)
         return news
+
+    async def _recent(self, reader: Reader) -> list[Copy]:
+        """What the gatherer had brought, and does not claim yet, when the merge's state was made."""
+        found = []
+        for lane, proven_ms in (await self._production.proven_until(reader.gatherer)).items():
+            since_us = (proven_ms - AHEAD_MS) * 1000
+            place = self._cursors[reader.id].get(lane)
+            copy = None if place is None else await reader.recent(lane, place.batch, since_us)
+            found += [] if copy is None else [copy]
+        return found
 
     async def _find_lost(self, reader: Reader) -> dict[int, list[int]]:
         """Slices that go on in production, and that the gatherer's database lost when it was put back."""
