@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -286,3 +287,37 @@ async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: Embedd
     with pytest.raises(StorageError, match="migrate as its owner") as caught:
         await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
     assert "\n" not in str(caught.value)
+
+
+CHANGES = re.compile(
+    r"(?is)\b(?P<update>UPDATE)\s+(?P<u>store\.\w+)|\b(?P<delete>DELETE)\s+FROM\s+(?P<d>store\.\w+)"
+    r"|INSERT\s+INTO\s+(?P<i>store\.\w+)(?P<rest>[^;]*?)(?=;|\Z|INSERT\s+INTO)"
+)
+
+
+async def test_the_writer_may_do_what_its_statements_do(production: EmbeddedServer) -> None:
+    """Also those that are written tomorrow: a table that the writer changes has a grant of its own (since 0024)."""
+    connection = await asyncpg.connect(production.dsn)
+    functions = await connection.fetch(
+        "SELECT prosrc FROM pg_proc WHERE pronamespace = 'store'::regnamespace AND NOT prosecdef"
+    )
+    texts = [file.read_text() for file in Path("deduplicator/sql").glob("*.sql")]
+    needed = set()
+    for text in (*texts, *(row["prosrc"] for row in functions)):
+        for found in CHANGES.finditer(text):
+            if found["update"]:
+                needed.add((found["u"], "UPDATE"))
+            elif found["delete"]:
+                needed.add((found["d"], "DELETE"))
+            else:
+                needed.add((found["i"], "INSERT"))
+                if re.search(r"(?i)ON\s+CONFLICT[^;]*DO\s+UPDATE", found["rest"]):
+                    needed.add((found["i"], "UPDATE"))
+    assert len(needed) > 30
+    lacking = [
+        (table, right)
+        for table, right in sorted(needed)
+        if not await connection.fetchval("SELECT has_table_privilege('kalshi_writer', $1, $2)", table, right)
+    ]
+    await connection.close()
+    assert lacking == []
