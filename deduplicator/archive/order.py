@@ -16,8 +16,10 @@ from common.errors import StorageError
 I64 = npt.NDArray[np.int64]
 HOUR_MS: Final = 3_600_000
 MS_BITS: Final = 22
-ORDINAL_BITS: Final = 13
-"""Ordinals go to 8190 (`gatherer.derive`): the place behind the greatest fits as well."""
+ORDINAL_BITS: Final = 20
+"""A million changes of a market in one millisecond, fifty times the levels that a book can have."""
+ORDINAL_MAX: Final = (1 << ORDINAL_BITS) - 2
+"""The place after the greatest fits as well."""
 PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
 
 TABLE_MAX: Final = 10_000_000
@@ -54,6 +56,8 @@ class Order:
         within = exchange_ms - self.hour_ms
         if len(within) and not (within.min() >= 0 and within.max() < HOUR_MS):
             raise StorageError("an exchange time outside the hour")
+        if len(ordinal) and ordinal.max() > ORDINAL_MAX:
+            raise StorageError(f"more than {ORDINAL_MAX + 1} changes of a market in one millisecond")
         return (code << PLACE_BITS) + (within << ORDINAL_BITS) + ordinal
 
     def first(self, code: I64) -> I64:

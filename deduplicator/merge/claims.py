@@ -50,7 +50,7 @@ class Claims:
         self.reach_ms = 0
         """No claim is beyond."""
         self.gatherers: set[int] = set()
-        """All that claim anything here."""
+        """All that claim, or claimed, anything here."""
         self._guests: dict[RunKey, RunState] = {}
         self._guest_slices: dict[RunKey, SliceState] = {}
         self._unclaiming: defaultdict[int, set[RunKey]] = defaultdict(set)
@@ -472,6 +472,10 @@ class Claims:
             if slice_.channel == ORDERBOOK and not slice_.ended:
                 slowest[key[0]] = min(slice_.horizon_ms, slowest.get(key[0], slice_.horizon_ms))
         return slowest
+
+    def live(self) -> set[int]:
+        """Gatherers with an open slice."""
+        return {key[0] for key in self.slices}
 
     def listed(self, market: int, ms: int) -> bool:
         """Whether a market's millisecond lies in a gap row."""

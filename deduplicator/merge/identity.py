@@ -27,7 +27,7 @@ Bool = npt.NDArray[np.bool_]
 
 ORDINAL_BITS = 13
 MS_BITS = 30
-SLOT_BITS: Final = 21
+SLOT_BITS = 21
 YOUNG_ROWS_MAX: Final = 1 << 18
 GATHERERS_MAX: Final = 16
 """Gatherers that are read at the same time: one bit each."""

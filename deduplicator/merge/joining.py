@@ -154,7 +154,10 @@ class Joining:
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Rows that production has. Who covers one holds it: a claim is of what is stored."""
-        holders = self._claims.holders(market, ms, {who: self._bit(who) for who in self._claims.gatherers})
+        for gatherer in sorted(self._claims.gatherers - self._bits.keys()):
+            if gatherer in self._claims.live() or len(self._bits) < GATHERERS_MAX:
+                self._bit(gatherer)
+        holders = self._claims.holders(market, ms, self._bits)
         keys = self.store.load(market, ms, ordinal, content, holders)
         self.absences.add(keys)
 
@@ -167,7 +170,7 @@ class Joining:
             return bit
         free = [1 << n for n in range(GATHERERS_MAX) if 1 << n not in self._bits.values()]
         if not free:
-            over = next((who for who in self._bits if who not in self._claims.gatherers), None)
+            over = next((who for who in self._bits if who not in self._claims.live()), None)
             if over is None:
                 raise StoreFull(f"more than {GATHERERS_MAX} gatherers are read at the same time")
             free = [self._bits.pop(over)]
@@ -330,9 +333,13 @@ class Joining:
             else:
                 continue
             verdict = self._settle(group, said, base, changes)
+            standing = {row.ordinal: row.content for row in stored} if stored else dict(enumerate(base))
             for mine, version in of_run.values():
-                if version != base:
-                    dropped[mine] = True
+                if version != base:  # what of it stands all the same is confirmed
+                    places = zip(
+                        self.store.places(rows.key[mine])[2].tolist(), rows.content[mine].tolist(), strict=True
+                    )
+                    dropped[mine] = [standing.get(ordinal) != content for ordinal, content in places]
             if verdict is not None and verdict.kind == "order_disputed":
                 agreed += [(group, bit) for bit, version in said.items() if version != base]
             for run_key in {key for key in self._claims.just_excluded if key in rows.runs}:

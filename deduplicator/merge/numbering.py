@@ -31,16 +31,14 @@ class _Table:
         found: I64 = self._pages[self._page_of[numbers >> PAGE_BITS], numbers & (PAGE - 1)]
         return found
 
-    def put(self, number: int, slot: int) -> None:
-        """Give a number a slot."""
-        top = number >> PAGE_BITS
-        if top >= len(self._page_of):
-            self._page_of = np.concatenate((self._page_of, np.zeros(top + 1, np.int64)))
-        page = int(self._page_of[top])
-        if page == 0:
-            page = self._page_of[top] = len(self._pages)
-            self._pages = np.concatenate((self._pages, np.full((1, PAGE), -1, np.int64)))
-        self._pages[page, number & (PAGE - 1)] = slot
+    def put(self, numbers: I64, slots: I64) -> None:
+        """Give numbers slots; `find` was asked for these numbers before."""
+        tops = np.unique(numbers >> PAGE_BITS)
+        new = tops[self._page_of[tops] == 0]
+        if len(new):
+            self._page_of[new] = np.arange(len(self._pages), len(self._pages) + len(new))
+            self._pages = np.concatenate((self._pages, np.full((len(new), PAGE), -1, np.int64)))
+        self._pages[self._page_of[numbers >> PAGE_BITS], numbers & (PAGE - 1)] = slots
 
 
 class Slots:
@@ -114,5 +112,9 @@ class Slots:
             self._columns = np.concatenate((self._columns, np.zeros_like(self._columns)), axis=1)
         self._columns[:, first : first + count] = columns
         self._count += count
-        for n, (number, window, page) in enumerate(columns.T.tolist(), first):
-            self._tables.setdefault((window, page), _Table()).put(number, n)
+        slots = np.arange(first, first + count)
+        for window, page in set(zip(columns[1].tolist(), columns[2].tolist(), strict=True)):
+            inside = (columns[1] == window) & (columns[2] == page)
+            table = self._tables.setdefault((window, page), _Table())
+            table.find(columns[0][inside])  # makes room for the numbers
+            table.put(columns[0][inside], slots[inside])

@@ -4,7 +4,7 @@
 SELECT ticker, exchange_ts, after_ordinal, taken_at, source, yes::text AS yes, no::text AS no, verified, is_reset
   FROM orderbook_snapshots WHERE exchange_ts >= $1 AND exchange_ts < $2
 UNION ALL
-SELECT m.ticker, $1::timestamptz - interval '1 millisecond', 8190, r.taken_at, 'checkpoint',
+SELECT m.ticker, $1::timestamptz - interval '1 millisecond', 2147483647, r.taken_at, 'checkpoint',
        store.levels(b.yes)::text, store.levels(b.no)::text, r.verified, true
   FROM store.snapshots r JOIN store.markets m USING (market),
        LATERAL (SELECT coalesce(array_agg(v ORDER BY price DESC, n) FILTER (WHERE side = 0), '{}') AS yes,
