@@ -77,7 +77,10 @@ Action = Send | Broken | Reconnect
 
 @dataclass
 class _Sid:
-    """A subscription. `tickers` are held; those that are `leaving` were deleted, which is not answered yet."""
+    """A subscription. `tickers` are held; those that are `leaving` were deleted, which is not answered yet.
+
+    `again`: the last command's id when its numbers began again. Books that were sent before it may come once more.
+    """
 
     sid: int
     channel: str
@@ -88,6 +91,11 @@ class _Sid:
     rotation: deque[str] = field(default_factory=deque)
     probed_s: float | None = None
     audited_s: float = 0.0
+    again: int | None = None
+
+    def is_new(self, id_: int | None) -> bool:
+        """Whether a book can be no repeat: the numbers go on, or it was asked for since."""
+        return self.again is None or (id_ or 0) > self.again
 
     def turn(self, count: int) -> list[str]:
         """The next markets in turn, each once before any comes again."""
@@ -199,7 +207,7 @@ class Conversation:
             held.numbered_s = now_s
             held.probed_s = None
         if head.type == "orderbook_snapshot":
-            if held is not None and (ticker := _ticker(head)) in held.tickers:
+            if held is not None and held.is_new(head.id) and (ticker := _ticker(head)) in held.tickers:
                 self._wanted.pop(ticker, None)
             if not self._wanted and not self._to_add:
                 self._resubscribed = False
@@ -444,6 +452,8 @@ class Conversation:
     def _broken(self, held: _Sid, expected: int, received: int, now_s: float) -> list[Action]:
         reason = "gap" if received > expected else "repeat_or_decrease"
         actions: list[Action] = [Broken(held.sid, reason, expected, received)]
+        if received < expected:
+            held.again = self._ids
         full = len(self._repaired_s) == REPAIRS_MAX
         if full and now_s - self._repaired_s[0] < self._times.repair_window:
             self.escalations += 1

@@ -73,6 +73,14 @@ class Tape:
         self.send("subscribe", *tickers, id_=id_, sid=None)
         self.unnumbered("subscribed", id=id_, msg={"channel": "orderbook_delta", "sid": sid})
 
+    def begin_again(self, *tickers: str, id_: int, sending: int | None = None) -> None:
+        """The numbers begin again, and books are asked for and come."""
+        self.seq = 0
+        self.frame("ok", {})
+        self.send("get_snapshot", *tickers, id_=id_)
+        for ticker in tickers:
+            self.frame("orderbook_snapshot", {"market_ticker": ticker}, sending=sending, id=id_)
+
     def claiming(self) -> list[str]:
         """Markets that claim now."""
         sessions = self.derivation.state.sessions.values()
@@ -356,15 +364,15 @@ def test_a_floor_is_carried_over_a_gap() -> None:
     """Rule 19: what was seen before the numbers began again lies below it still."""
     tape = Tape()
     tape.subscribe(T, "KXB-1")
-    for first in (True, False):
-        tape.seq = 0
-        tape.snapshot()
-        for at in (500, 501) if first else ():
-            tape.delta(at)
+    tape.snapshot()
+    for at in (500, 501):
+        tape.delta(at)
+    tape.begin_again(T, id_=2)
+    begun = 501 + 1 + BOUNDS.clock
     tape.delta(499, skip=1)
-    tape.delta(500)
-    tape.delta(502)
-    assert places(tape.take())[-3:] == [(499, -1), (500, -1), (502, 0)]
+    tape.delta(begun - 1)
+    tape.delta(begun)
+    assert places(tape.take())[-3:] == [(499, -1), (begun - 1, -1), (begun, 0)]
 
 
 def test_an_add_whose_market_was_deleted_before_its_answer_holds_nothing() -> None:
@@ -442,7 +450,10 @@ def test_after_a_lower_number_no_market_claims_before_a_book_of_its_own(kind: st
     tape.delta(600, ticker="KXB-1")
     tape.delta(601, skip=5)  # a gap does not make them held
     assert not tape.claiming()
-    tape.snapshot("KXC-1")
+    tape.send("get_snapshot", T, "KXB-1", "KXC-1", id_=77)
+    tape.snapshot("KXB-1")
+    tape.snapshot("KXB-1", id_=76)
+    tape.snapshot("KXC-1", id_=77)
     tape.snapshot(id_=77)
     tape.delta(700)
     rows = tape.take()
@@ -454,16 +465,89 @@ def test_after_a_lower_number_no_market_claims_before_a_book_of_its_own(kind: st
 
 
 def test_repeated_changes_after_a_book_have_no_ordinals() -> None:
-    """A repeat may begin with a book: what was seen of the market before lies below its run's floor."""
+    """A repeat may begin with a book, and with one that was asked for: neither opens a claim."""
+    for id_ in (None, 2):
+        tape = Tape()
+        tape.subscribe(T)
+        tape.send("get_snapshot", T, T, id_=2)
+        for _ in range(2):
+            tape.seq = 0
+            tape.snapshot(id_=id_)
+            for at in (500, 500, 501):
+                tape.delta(at)
+        tape.delta(502)
+        assert places(tape.take()) == [(500, 0), (500, 1), (501, 0), (500, -1), (500, -1), (501, -1), (502, -1)]
+        tape.send("get_snapshot", T, id_=3)
+        tape.snapshot(id_=3)
+        tape.delta(600)
+        assert places(tape.take()) == [(600, 0)]
+
+
+def test_what_was_repeated_from_before_a_delete_is_not_taken_for_the_book_of_a_new_add() -> None:
+    """Rules 16, 17: whether the new add's own book has come or not, and whether its answer fell among the repeats."""
+    for own in (True, False):
+        for late in (True, False):
+            tape = Tape()
+            tape.subscribe("KXB-1")
+            tape.snapshot("KXB-1")
+            tape.send("add_markets", T, id_=2)
+            tape.frame("ok", {}, id=2)
+            seq, old_ms = tape.seq, tape.now
+            tape.snapshot()
+            tape.delta(500)
+            tape.send("delete_markets", T, id_=3)
+            tape.frame("ok", {}, id=3)
+            tape.now += 1000
+            tape.send("add_markets", T, id_=4)
+            if not late:
+                tape.frame("ok", {}, id=4)
+            if own:
+                tape.snapshot()
+            tape.seq = seq - 1
+            tape.frame("ok", {}, id=2)
+            if late:
+                tape.unnumbered("ok", id=4, sid=1)
+            tape.frame("orderbook_snapshot", {"market_ticker": T}, sending=old_ms)
+            tape.delta(500)
+            tape.frame("ok", {}, id=3)
+            tape.take()
+            assert not tape.claiming()
+            tape.send("get_snapshot", T, "KXB-1", id_=5)
+            tape.snapshot(id_=5)
+            (run,) = tape.take().runs
+            assert run.cover_from_ms > tape.now, (own, late)
+
+
+def test_numbers_that_begin_again_twice_do_not_take_claims_back_to_before_the_first() -> None:
+    """The repeat of a stream whose numbers have begun again looks like a gap: no run after it begins earlier."""
     tape = Tape()
     tape.subscribe(T)
+    tape.snapshot()
+    for at in range(20):
+        tape.delta(at)
+    tape.now += 1000
+    tape.begin_again(T, id_=2)
+    began = tape.take().runs[-1].cover_from_ms
+    tape.frame("ok", {}, skip=10, sending=START_MS)
+    (run,) = tape.take().runs
+    assert tape.claiming() and run.cover_from_ms == began
+
+
+def test_a_sid_that_is_given_again_is_another_numbering() -> None:
+    """What was known of the former numbers ended with it."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.snapshot()
+    tape.delta(500)
+    tape.begin_again(T, id_=2)
+    tape.frame("unsubscribed", {})
     for _ in range(2):
         tape.seq = 0
-        tape.snapshot()
-        for at in (500, 500, 501):
-            tape.delta(at)
-    tape.delta(502)
-    assert places(tape.take()) == [(500, 0), (500, 1), (501, 0), (500, -1), (500, -1), (501, -1), (502, 0)]
+        tape.delta(600)
+    tape.seq = 0
+    tape.subscribe(T, id_=3)
+    tape.snapshot()
+    assert tape.claiming() == [T]
 
 
 def back(tape: Tape) -> Rows:
@@ -481,8 +565,7 @@ def test_a_run_that_begins_inside_a_step_back_knows_no_ordinal_until_its_maximum
     add after a delete, or by a second step back."""
 
     def renumbered(tape: Tape) -> None:
-        tape.seq = 0
-        tape.snapshot()
+        tape.begin_again(T, id_=6, sending=START_MS + 480)
 
     def resubscribed(tape: Tape) -> None:
         tape.frame("error", {"code": 25})

@@ -288,8 +288,14 @@ def quarrelsome(seed: int) -> list[Record]:
             action = rng.choice(("add_markets", "delete_markets", "get_snapshot", "add_markets", "get_snapshot"))
             action = "unsubscribe" if rng.random() < 0.02 else action
             result.append(command(record, ids, action, tickers=[ticker(rng.randrange(5))]))
-        if frame["type"] == "orderbook_snapshot" and rng.random() < 0.5:
-            frame["id"] = ids - rng.randrange(3)
+        if shift.get(record.session) and rng.random() < 0.05 and frame["type"] == "orderbook_delta":
+            frame = {**frame, "type": "orderbook_snapshot", "msg": {"market_ticker": frame["msg"]["market_ticker"]}}
+        if frame["type"] == "orderbook_snapshot" and (how := rng.random()) < 0.8:
+            if how < 0.6:  # numbers that begin again leave only what is asked for
+                ids += 1
+                asked = [frame["msg"]["market_ticker"]]
+                result.append(command(record, ids, "get_snapshot", tickers=asked))
+            frame["id"] = ids - (rng.randrange(3) if how > 0.5 else 0)
         odd = rng.random()
         if odd < 0.03 or frame["seq"] < 1:
             id_, msg = ids - rng.randrange(3), {"channel": "orderbook_delta", "sid": 1, "code": rng.choice((10, 14))}

@@ -83,6 +83,22 @@ def test_numbers_that_begin_again_are_a_break_and_so_is_a_repeat() -> None:
         assert sent(actions) == [("get_snapshot", ["A", "B"])]
 
 
+def test_after_a_repeat_only_books_that_were_asked_for_since_are_taken_for_news() -> None:
+    """Also of a market that is added later, whose own book nothing tells from a repeat: it is asked for."""
+    talk = subscribed(["A"], idle_probe=1000)
+    talk.snapshots(1, ["A"], 1.0)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=1, msg={"market_ticker": "A"}), 1.0)
+    assert sent(talk.add(["B"], 1.0)) == [("add_markets", ["B"])]
+    talk.frame(head("ok", id=talk._ids, sid=1, seq=2), 1.0)
+    for seq, (id_, market) in enumerate([({}, "A"), ({"id": 2}, "A"), ({}, "B")], 3):
+        talk.frame(head("orderbook_snapshot", sid=1, seq=seq, msg={"market_ticker": market}, **id_), 1.0)
+        assert not talk.healthy
+    talk.frame(head("orderbook_snapshot", id=3, sid=1, seq=6, msg={"market_ticker": "A"}), 1.0)
+    assert sent(talk.tick(5.5)) == [("get_snapshot", ["B"])]
+    talk.frame(head("orderbook_snapshot", id=talk._ids, sid=1, seq=7, msg={"market_ticker": "B"}), 5.5)
+    assert talk.healthy
+
+
 def test_a_repair_that_does_not_converge_escalates_to_a_new_subscription_then_to_a_new_connection() -> None:
     """Unsubscribe first and subscribe once that is confirmed; sooner it would merge into the old sid."""
     talk = subscribed(["A"], idle_probe=1000)

@@ -159,7 +159,8 @@ class Derivation:
 
         After a gap the sid still holds its markets, and their runs begin with this frame. A lower number (rule 17) is
         a repeat, or another stream that numbers from the beginning: which of them cannot be known for certain, and
-        neither goes on where the slice ended. So no market claims anything before a book of its own.
+        neither goes on where the slice ended. So no market claims anything before a book of its own, one that nobody
+        can have sent before.
         """
         assert head.seq is not None
         begins_again = head.seq < slice_.next_seq
@@ -238,9 +239,14 @@ class Derivation:
 
     def _subscribed(self, session: SessionState, head: frames.Head) -> None:
         subscribed = messages.decode(frames.SUBSCRIBED, head)
-        if holding.answered(session, head, subscribed.sid) and subscribed.sid in session.over:
-            session.over.remove(subscribed.sid)  # the number is given again: late frames of the former one end here
-            if (late := session.slices.get(subscribed.sid)) is not None:
+        late = session.slices.get(subscribed.sid)
+        claims = late is not None and (late.channel != frames.ORDERBOOK or any(r.claiming for r in late.runs.values()))
+        if holding.answered(session, head, subscribed.sid) and (subscribed.sid in session.over or not claims):
+            # The number is given again: late frames of the former one end here. Or they came before their answer.
+            if subscribed.sid in session.over:
+                session.over.remove(subscribed.sid)
+            session.again.pop(subscribed.sid, None)
+            if late is not None:
                 self._end_slice(session, late, "subscribed")
         if subscribed.sid not in session.over:
             session.channels[subscribed.sid] = subscribed.channel
@@ -356,6 +362,8 @@ class Derivation:
             holding.snapshot_came(session, head.id)
             if floor_ms is None:
                 return
+            if slice_.sid in session.again and (start := self._start_moment(session, record, head)) < NEVER:
+                floor_ms = max(floor_ms, start)  # nothing of a repeat is later than what was asked for after it
             run = self._open_run(session, slice_, ticker, record, head, claiming=True, floor_ms=floor_ms)
         else:
             holding.snapshot_came(session, head.id)

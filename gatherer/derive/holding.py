@@ -30,6 +30,7 @@ def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[t
     sids = params.sids or ([params.sid] if params.sid is not None else [])
     asked = Asked(params.action or command.cmd, sids[0] if sids else 0, wall_us)
     session.asked[command.id] = asked
+    session.sent = max(session.sent, command.id)
     if len(session.asked) > ASKED_MAX:
         del session.asked[next(iter(session.asked))]
     ended: list[tuple[Slice, Run]] = []
@@ -83,8 +84,8 @@ def snapshot_came(session: SessionState, id_: int | None) -> None:
 
 
 def begins(session: SessionState, sid: int, ticker: str, id_: int | None) -> int | None:
-    """The floor of the run that a snapshot begins; None if its market is not held."""
-    if sid in session.over:
+    """The floor of the run that a snapshot begins; None if its market is not held, or the snapshot may be a repeat."""
+    if sid in session.over or may_repeat(session, sid, id_):
         return None
     awaiting = session.awaiting.get(sid)
     if awaiting is not None and ticker in awaiting:
@@ -99,8 +100,22 @@ def begins(session: SessionState, sid: int, ticker: str, id_: int | None) -> int
     return 0 if held else None
 
 
+def may_repeat(session: SessionState, sid: int, id_: int | None) -> bool:
+    """Whether a book may be of a time before the numbers of its sid began again, and its market not held since.
+
+    A lower number may have begun a repeat of what was seen, of any length. What answers a command that was sent after
+    it, and comes for the first time, is none; coming once more, it would follow another lower number.
+    """
+    before = session.again.get(sid)
+    if before is None or not (session.told or session.unread):
+        return False
+    asked = session.asked.get(id_) if id_ is not None and id_ > before else None
+    return asked is None or asked.action != SNAPSHOT
+
+
 def begin_again(session: SessionState, sid: int, runs: Iterable[Run]) -> None:
-    """The numbers began again: each market that was held waits for a book of its own."""
+    """The numbers began again: each market that was held waits for a book that is asked for from now on."""
+    session.again[sid] = session.sent
     awaiting = session.awaiting.setdefault(sid, {})
     awaiting.update((run.ticker, run.next_floor_ms) for run in runs)
 
@@ -112,6 +127,7 @@ def sid_over(session: SessionState, sid: int) -> None:
     del session.over[:-SIDS_OVER_MAX]
     session.channels.pop(sid, None)
     session.awaiting.pop(sid, None)
+    session.again.pop(sid, None)
     for id_ in [id_ for id_, asked in session.asked.items() if asked.sid == sid]:
         del session.asked[id_]
 

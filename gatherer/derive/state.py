@@ -101,7 +101,7 @@ class SessionState(msgspec.Struct):
 
     A market is held if its run claims, or if it is `awaiting` its book (by sid; with the floor of its run): nothing is
     kept of one that is not. `told`: commands say what is held; a journal of frames alone has none. `over`: sids that
-    ended.
+    ended. `sent`: the greatest id of a command so far. `again`: sids whose numbers began again, with what `sent` was.
     """
 
     session: int
@@ -113,6 +113,8 @@ class SessionState(msgspec.Struct):
     awaiting: dict[int, dict[str, int]] = {}
     over: list[int] = []
     told: bool = False
+    sent: int = 0
+    again: dict[int, int] = {}
 
     @property
     def unread(self) -> bool:

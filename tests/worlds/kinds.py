@@ -29,7 +29,7 @@ KINDS: Final = (
     Kind("quiet_adds", "1: an added market is sent no snapshot"),
     Kind("late_snapshots", "15: books that are asked for come late, or not at all"),
     Kind("repeats", "17: frames come twice"),
-    Kind("replays", "17: the last frames come once more", off="a replayed snapshot is taken for that of a new add"),
+    Kind("replays", "17: the last frames come once more"),
     Kind("renumbering", "17: numbers begin again on the same sid"),
     Kind("terminal", "B.2: errors that end a subscription"),
     Kind("resets", "9: a pause empties a book without changes"),
