@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from workshop.mutants.fault import Fault
-from workshop.mutants.faults import archive, conversation, derive, journal, merge, store
+from workshop.mutants.faults import archive, conversation, derive, journal, merge, rows, store
 
 FAULTS: Final[tuple[Fault, ...]] = (
     *derive.FAULTS,
     *conversation.FAULTS,
     *merge.FAULTS,
+    *rows.FAULTS,
     *journal.FAULTS,
     *store.FAULTS,
     *archive.FAULTS,
