@@ -10,6 +10,7 @@ from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import NEVER_MS, Claims
 from deduplicator.merge.copies import Changes, Copy, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.coverage import RunState, SliceState
+from deduplicator.merge.dropped import hollow
 from deduplicator.merge.identity import I64, U16, Bool, IdentityStore, pack_content
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import Limits, Merger, _ranges
@@ -677,3 +678,62 @@ def test_what_was_dropped_unread_contradicts_nobody() -> None:
     merger.step([Copy(1, 0, 2, 2, dropped=True)], 1)
     changes = merger.step([a_copy(2, [(1, 0, 5), (4, 0, 6), (4, 1, 9), (6, 0, 2)], horizon=9)], 2)
     assert not changes.placed and not changes.judged
+
+
+def test_of_what_was_dropped_unread_only_what_is_certain_stays() -> None:
+    """No rows, no claim, no snapshot, no end; where time stepped back."""
+    copy = a_copy(1, GOOD)
+    copy.quarantined = 2
+    back = RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")
+    copy.run_events = [RunEvent(1, "covers", START_MS, 0, ""), back]
+    copy.snapshots = [Snapshot(1, 1, "audit", START_MS + 4, 0, 1, START_MS * 1000, (), ())]
+    hollow(copy)
+    assert copy.dropped and copy.run_events == [back] and copy.slices and copy.runs
+    assert not copy.horizons and not copy.snapshots and not len(copy.deltas) and copy.delta_frames == 2
+
+
+def test_gaps_end_with_the_market_and_heal_by_parts() -> None:
+    """Rules 5 to 7: no gap beyond the end of a time line; of one that is filled in part the rest stays."""
+    claims, changes = Claims(), Changes()
+    claims.begin_line(1, BOOK, START_MS, START_MS + 50)
+    claims.restore_held(1, BOOK, 1, (START_MS, START_MS + 10))
+    claims.restore_held(1, BOOK, 1, (START_MS + 80, START_MS + 90))
+    claims.settle(changes, START_MS + 100, 0)
+    assert [gap.interval for gap in changes.gaps] == [(START_MS + 10, START_MS + 50)]
+    claims.restore_held(1, BOOK, 2, (START_MS + 20, START_MS + 30))
+    changes = Changes()
+    claims.settle(changes, START_MS + 100, 0)
+    left = [(START_MS + 10, START_MS + 20), (START_MS + 30, START_MS + 50)]
+    assert [heal.left for heal in changes.heals] == [left]
+    assert sorted(claims.line(1, BOOK).gaps) == left
+
+
+def test_a_line_that_is_over_is_told_once_nothing_of_it_is_open() -> None:
+    """Neither a run that goes on past its end nor a head without a place."""
+    merger = Merger(LIMITS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    assert not merger.step([a_copy(1, GOOD, horizon=10)], 0).over
+    ended = a_copy(1, [], batch=2, horizon=None)
+    ended.run_events = [RunEvent(1, "ended", START_MS, START_MS + 10, "cut")]
+    row = merger.step([a_copy(2, [(20, -1, 5)], start=30, horizon=None)], 1).unplaced[0]
+    assert not merger.step([ended], 2).over
+    assert not merger.step([], 3).over
+    merger.claims.restore_held(1, BOOK, 3, (START_MS + 19, START_MS + 30))
+    merger.load_identities(*(np.array([n]) for n in (1, row.exchange_ms, 0, pack_of(5))))
+    second = a_copy(2, [], batch=2, horizon=None)
+    second.run_events = [RunEvent(1, "ended", START_MS, -1, "cut")]
+    overs = [merger.step([second], 4), *(merger.step([], 5000 * n) for n in (1, 2, 3))]
+    assert [placed.delta for step in overs for placed in step.placed] == [5]
+    assert [market for step in overs for market in step.over] == [1]
+
+
+def pack_of(delta: int) -> int:
+    """The content of a change as `a_copy` makes it."""
+    return int(pack_content(np.zeros(1, np.int64), np.full(1, 4200), np.array([delta]))[0])
+
+
+def test_a_horizon_never_steps_back() -> None:
+    """A lane that is read again says less at first."""
+    _, claims, _ = waiting(20)
+    goes_to(claims, 2, 5)
+    assert claims.slices[(2, 0, 1)].horizon_ms == START_MS + 20

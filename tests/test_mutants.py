@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from workshop.mutants import planting
 from workshop.mutants.fault import Fault
 from workshop.mutants.faults import FAULTS
 from workshop.mutants.planting import FailsAnyway, NotPlanted, Tree, check
@@ -50,3 +51,19 @@ def test_a_fault_is_found_and_taken_out_again_and_a_test_that_fails_anyway_finds
     anyway = Fault("anyway", file, "start <= result[-1][1]", "start < result[-1][1]", "", ("tests/there_is_none.py",))
     with pytest.raises(FailsAnyway):
         tree.found_by(anyway)
+
+
+def test_a_run_that_is_slow_by_itself_hangs_with_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a slow machine a limit is reached without any fault; one that hangs at four times as long is found."""
+    tree = Tree(tmp_path)
+    tree.sound_s["run"] = planting.RUN_S_MAX / 2
+    touching = "start <= result[-1][1]"
+    fault = Fault("slow", "deduplicator/merge/intervals.py", touching, touching + " ", "", ("run",))
+    takes = iter((1.1, 1.1, 1.1, 2.1))
+
+    def fails(run: str, limit_s: float) -> bool | None:
+        return None if next(takes) * planting.RUN_S_MAX > limit_s else False
+
+    monkeypatch.setattr(tree, "fails", fails)
+    assert tree.found_by(fault) is None
+    assert tree.found_by(fault) == "run"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import random
 import sys
 import tempfile
@@ -11,10 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Final
 
 from workshop.mutants.fault import Fault
 from workshop.mutants.faults import FAULTS
 from workshop.mutants.planting import FailsAnyway, NotPlanted, Tree, check
+
+SAMPLE_S: Final = 240.0
+"""A sample is a check among others: it takes no longer than this, and what was begun, on however slow a machine."""
 
 
 def chosen(names: list[str], sample: int) -> list[Fault]:
@@ -31,14 +36,21 @@ def chosen(names: list[str], sample: int) -> list[Fault]:
     return random.Random(datetime.now(UTC).toordinal()).sample(possible, min(sample, len(possible)))
 
 
-def plant_all(faults: list[Fault], trees: int) -> list[Fault]:
-    """Plant them, so many side by side, and print what becomes of each; returns those that survive without a reason."""
+def plant_all(faults: list[Fault], trees: int, seconds: float) -> list[Fault]:
+    """Plant them, so many side by side, and print what becomes of each; returns those that survive without a reason.
+
+    After so many seconds none is begun any more.
+    """
     survivors: list[Fault] = []
+    until = time.monotonic() + seconds
     free: SimpleQueue[Tree] = SimpleQueue()
 
     def one(fault: Fault) -> None:
         if fault.equivalent:
             print(f"{'equivalent':10} {fault.name:44} {fault.equivalent}", flush=True)
+            return
+        if time.monotonic() > until:
+            print(f"{'left':10} {fault.name:44} for another day", flush=True)
             return
         tree, began = free.get(), time.monotonic()
         try:
@@ -63,7 +75,7 @@ def main() -> int:
     """From the command line; 1 if a fault survives without a written reason."""
     parser = argparse.ArgumentParser(prog="make mutants", description=__doc__)
     parser.add_argument("names", nargs="*", help="faults of the table; none: all")
-    parser.add_argument("--sample", type=int, default=0, help="so many, others each day")
+    parser.add_argument("--sample", type=int, default=0, help="so many, others each day, as far as SAMPLE_S goes")
     parser.add_argument("--side-by-side", type=int, default=2, help="copies of the tree")
     parser.add_argument("--check", action="store_true", help="only whether the code still has their texts")
     asked = parser.parse_args()
@@ -77,7 +89,7 @@ def main() -> int:
         return 0
     began = time.monotonic()
     try:
-        survivors = plant_all(faults, asked.side_by_side)
+        survivors = plant_all(faults, asked.side_by_side, SAMPLE_S if asked.sample else math.inf)
     except FailsAnyway as error:
         print(error)
         return 2

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Final
 
@@ -14,7 +15,10 @@ from workshop.mutants.fault import Fault
 ROOT: Final = Path(__file__).parent.parent.parent
 LEFT_OUT: Final = (".git", ".venv*", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".ci")
 RUN_S_MAX: Final = 420
-"""A run that takes longer hangs: that finds the fault as well."""
+"""A run that takes longer hangs, which finds the fault as well: unless it takes nearly as long without the fault."""
+SOUND_S_MAX: Final = 3600
+SLOWER_MAX: Final = 4
+"""By so much a fault may slow a run down on a machine where it is slow by itself."""
 
 
 class FailsAnyway(Exception):
@@ -40,27 +44,38 @@ class Tree:
 
     def __init__(self, folder: Path) -> None:
         self.root = folder / "tree"
-        self._sound: set[str] = set()
+        self.sound_s: dict[str, float] = {}
+        """By run: how long it takes without a fault."""
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
 
     def found_by(self, fault: Fault) -> str | None:
         """The run that fails with the fault planted, if one does. Raises `FailsAnyway`."""
         check(fault, self.root)
+        return next((run for run in fault.tests if self._finds(fault, run)), None)
+
+    def _finds(self, fault: Fault, run: str) -> bool:
+        """Whether a run that passes without the fault fails, or hangs, with it."""
+        failed = self._with(fault, run, RUN_S_MAX)
+        if failed is not False and run not in self.sound_s:
+            began = time.monotonic()
+            if self.fails(run, SOUND_S_MAX) is not False:
+                raise FailsAnyway(f"{run} fails without any fault")
+            self.sound_s[run] = time.monotonic() - began
+        if failed is None and (limit_s := SLOWER_MAX * self.sound_s[run]) > RUN_S_MAX:
+            failed = self._with(fault, run, limit_s)
+        return failed is not False
+
+    def _with(self, fault: Fault, run: str, limit_s: float) -> bool | None:
         file = self.root / fault.file
         before = file.read_text()
         file.write_text(before.replace(fault.old, fault.new))
         try:
-            found = next((run for run in fault.tests if self.fails(run)), None)
+            return self.fails(run, limit_s)
         finally:
             file.write_text(before)
-        if found is not None and found not in self._sound:
-            if self.fails(found):
-                raise FailsAnyway(f"{found} fails without any fault")
-            self._sound.add(found)
-        return found
 
-    def fails(self, run: str) -> bool:
-        """Whether a run of tests fails, or hangs."""
+    def fails(self, run: str, limit_s: float) -> bool | None:
+        """Whether a run of tests fails; None: it takes longer."""
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *run.split()]
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
         quiet = subprocess.DEVNULL
@@ -68,7 +83,8 @@ class Tree:
             command, cwd=self.root, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
         ) as process:
             try:
-                return process.wait(RUN_S_MAX) != 0
+                return process.wait(limit_s) != 0
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, 9)
-                return True
+                process.wait()
+                return None
