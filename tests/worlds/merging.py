@@ -83,8 +83,10 @@ class Merging:
     def _begin(self) -> Merger:
         merger = self.memory.restore(self.limits, self._now_ms, self.lines)
         for lane, queue in self._queues.items():
-            reach = merger.claims.reach.get(lane, -1)
-            recent = [copy for copy in queue.copies[: queue.done] if (copy.deltas.exchange_ms >= reach).any()]
+            # As `proven_until`: the slowest of the lane's slices may not have come to claim what it brought.
+            proven = [slice_.horizon_ms for key, slice_ in merger.claims.slices.items() if key[:2] == lane]
+            since = min(proven, default=-1)
+            recent = [copy for copy in queue.copies[: queue.done] if (copy.deltas.exchange_ms >= since).any()]
             self.memory.prepare(merger, recent)
             merger.remember(copy for copy in recent if not copy.dropped)
         return merger
