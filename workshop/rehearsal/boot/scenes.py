@@ -15,7 +15,7 @@ from typing import Final
 import asyncpg
 
 from common.errors import FleetError
-from common.numbers import ms_of_datetime
+from common.numbers import datetime_of_ms, ms_of_datetime
 from fleet.truth import Truth
 from fleet.verdict import compare, sealed_past
 from workshop.rehearsal.boot.host import PROJECT
@@ -284,15 +284,30 @@ def blocks(page: Path) -> list[str]:
 
 
 async def _without_what_was_before(stage: Stage, truth: Truth) -> None:
-    """The exchange traded before anybody listened, and nobody claims anything of that."""
-    connection = await asyncpg.connect(stage.production_dsn)
-    started = ms_of_datetime(await connection.fetchval("SELECT fleet_started_at FROM store.lease"))
-    await connection.close()
-    truth.deltas = {key: change for key, change in truth.deltas.items() if key[1] >= started}
-    truth.trades = {number: trade for number, trade in truth.trades.items() if trade[1] >= started}
-    for key, moments in truth.lifecycle_ms.items():
-        truth.lifecycle_ms[key] = [moment for moment in moments if moment >= started]
-        truth.lifecycle[key] = len(truth.lifecycle_ms[key])
+    """The exchange traded before anybody listened: what production lacks of that is claimed by nobody. What it has of
+    that must be true all the same."""
+    connection = await asyncpg.connect(stage.production_dsn, server_settings={"timezone": "UTC"})
+    try:
+        seen = await connection.fetch("SELECT ticker, channel, min(first_seen) AS at FROM coverage GROUP BY 1, 2")
+        first = {(row["ticker"], row["channel"]): ms_of_datetime(row["at"]) for row in seen if row["at"] is not None}
+        latest = datetime_of_ms(max(first.values()))
+        early = "SELECT ticker, exchange_ts, ordinal FROM orderbook_deltas WHERE exchange_ts < $1"
+        deltas = await connection.fetch(early, latest)
+        trades = await connection.fetch("SELECT trade_id FROM trades WHERE exchange_ts < $1", latest)
+    finally:
+        await connection.close()
+    there = {(row["ticker"], ms_of_datetime(row["exchange_ts"]), row["ordinal"]) for row in deltas}
+    known = {str(row["trade_id"]) for row in trades}
+    never = 1 << 62
+    unheard = {key for key in truth.deltas if key[1] < first.get((key[0], "orderbook_delta"), never)} - there
+    for key in unheard:
+        del truth.deltas[key]
+    for number in [
+        number
+        for number, trade in truth.trades.items()
+        if trade[1] < first.get((trade[0], "trade"), never) and number not in known
+    ]:
+        del truth.trades[number]
 
 
 @scene
