@@ -422,6 +422,16 @@ def test_late_frames_of_a_subscription_that_is_over_claim_nothing(end: str) -> N
     assert tape.claiming() == [T] and places(tape.take()) == [(700, 0)]
 
 
+def test_a_late_book_claims_nothing_where_no_command_names_markets() -> None:
+    """Then whatever has a book is held, but for what is over."""
+    tape = Tape()
+    tape.snapshot()
+    assert tape.claiming() == [T]
+    tape.frame("error", {"code": 25})
+    tape.snapshot()
+    assert not tape.claiming()
+
+
 def test_late_trades_of_a_subscription_that_is_over_claim_nothing() -> None:
     """The channel of all markets has one run, and that ends as well."""
     tape = Tape()
@@ -736,6 +746,23 @@ def test_a_book_that_came_later_in_a_quiet_run_is_placed_where_it_came(change: b
     tape.frame("ok", {})
     (row,) = tape.take().snapshots
     assert (row.kind, row.exchange_ms - START_MS, row.yes) == ("base", taken + 1 + BOUNDS.clock, [])
+
+
+def test_a_book_that_came_after_a_change_ahead_of_the_clock_is_placed_after_it() -> None:
+    """A run that began without a book has counted a change: the book that comes then has it."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.snapshot()
+    tape.delta(5)
+    tape.frame("ok", {}, skip=1)
+    change = {"market_ticker": T, "price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": tape.now + 15}
+    tape.frame("orderbook_delta", change)
+    tape.snapshot(yes="1.00")
+    tape.now += 5000
+    tape.frame("ok", {})
+    rows = tape.take()
+    assert places(rows)[-1] == (20, 0)
+    assert [(s.kind, s.exchange_ms - START_MS) for s in rows.snapshots if s.yes] == [("base", 21)]
 
 
 def test_an_empty_book_after_a_close_says_nothing_of_the_runs_beginning() -> None:

@@ -188,6 +188,33 @@ def test_what_lies_between_two_batches_of_a_run_contradicts_it() -> None:
     assert contradictions(store, rows, united) == {(1, START_MS + 4): 1}
 
 
+def test_new_rows_before_the_last_row_of_a_run_are_no_distance() -> None:
+    """Another copy brings what is older than where a run goes on from, which was stored before."""
+    store = store_of((1, 3, 0))
+    last = int(key_of(store, 1, 3)[0])
+    rows = placed_rows(
+        store,
+        [a_copy(1, [(7, 0, 1)]), a_copy(2, [(1, 0, 1), (2, 0, 1)])],
+        [1, 2],
+        [np.ones(1, np.bool_), np.ones(2, np.bool_)],
+    )
+    united = unite(store, rows, np.array([last, 0], np.uint64))
+    assert united.linked.tolist() == [0, 2, 1]
+    assert contradictions(store, rows, united) == {}
+
+
+def test_a_run_that_goes_on_in_another_page_has_no_neighbour_before_it() -> None:
+    """Its last row is in another slot, between which rows of others lie."""
+    merger, stored = begun()
+    merger.claims.begin_line(2, BOOK, START_MS, None)
+    stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None)], 0))
+    other = a_copy(2, [(1, 0, 5)], horizon=None)
+    other.deltas.market, other.runs = np.array([2]), [RunStart(1, 1, 2, START_MS)]
+    stored.take(merger.step([other], 1))
+    stored.take(merger.step([a_copy(1, [(1, 8192, 6)], batch=2, horizon=None)], 2))
+    assert not stored.conflicts and not stored.alarms
+
+
 def test_two_runs_of_a_market_in_one_batch_are_two_copies() -> None:
     """They overlap: neither has what the other has between its own, and nothing lies between the two."""
     copy = a_copy(1, [(1, 0, 5), (2, 0, 6), (2, 0, 6), (3, 0, 7)])
@@ -486,6 +513,41 @@ def test_rows_that_their_gatherer_comes_to_claim_are_not_forgotten() -> None:
     assert [row.holders for row in merger.store.group(1, START_MS)] == [1]
 
 
+def test_rows_that_were_not_used_are_passed_over_by_nobody() -> None:
+    """A run that is readmitted does not say that it has nothing where its rows lost."""
+    merger, stored = begun()
+    stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None)], 0))
+    stored.take(merger.step([a_copy(2, [(1, 0, 5), (2, 0, 7)], horizon=3)], 1))
+    stored.take(merger.step([a_copy(1, [(2, 0, 99), (4, 0, 1)], batch=2, horizon=5)], 2))
+    right = a_copy(1, [], batch=3, horizon=None)
+    right.snapshots = [Snapshot(1, 1, "audit", START_MS + 5, 0, 1, START_MS * 1000, (), ())]
+    stored.take(merger.step([right], 3))
+    stored.take(merger.step([a_copy(1, [(7, 0, 3)], batch=4, horizon=8)], 4))
+    assert (1, START_MS + 7, 0) in stored.deltas
+    assert stored.alarms["conflict"] == 1
+
+
+def test_a_run_goes_on_from_the_last_of_its_rows_whichever_page_they_are_in() -> None:
+    """Slots have no order in time."""
+    merger, stored = begun()
+    stored.take(merger.step([a_copy(1, [(1, 0, 1), (1, 8192, 4), (5, 0, 5)], horizon=None)], 0))
+    stored.take(merger.step([a_copy(2, [(6, 0, 6)], start=6, horizon=None)], 1))
+    stored.take(merger.step([a_copy(1, [(7, 0, 7)], batch=2, horizon=None)], 2))
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [6]  # type: ignore[attr-defined]
+
+
+def test_new_rows_are_looked_at_when_the_others_have_gone_past_them() -> None:
+    """Rule 14 among gatherers that have all been here before."""
+    merger, stored = begun()
+    stored.take(merger.step([a_copy(n, [(1, 0, 5)], horizon=2) for n in (1, 2, 3)], 0))
+    stored.take(merger.step([a_copy(3, [(5, 0, 1)], batch=2, horizon=6)], 1))
+    stored.take(merger.step([a_copy(n, [], batch=2, horizon=8) for n in (1, 2)], 2))
+    for now in range(20):
+        stored.take(merger.step([], 10 + now))
+    assert merger.claims.excluded_from((3, 0, 1)) == START_MS + 5
+    assert merger.claims.excluded_from((1, 0, 1)) == NEVER_MS
+
+
 # -- claims and ranges -------------------------------------------------------------------------------------------------
 
 
@@ -559,6 +621,12 @@ def test_claims_grow_and_are_said_of_stored_runs_alone() -> None:
     claims.begin(copy, changes)
     claims.exclude(1, {1}, START_MS + 7, changes)
     assert not changes.runs, "its slice is not stored yet"
+    claims = Claims()
+    claims.begin(copy, changes)
+    claims.exclude(1, {1}, START_MS + 7, changes)
+    copy.run_events = [RunEvent(1, "covers", START_MS + 4, 0, "")]
+    claims.apply(copy, changes)
+    assert claims.runs[(1, 0, 1)].cover_from_ms == START_MS + 5, "nothing that an excluded run says widens its claim"
     claims = Claims()
     claims.begin(copy, changes)
     for since in (3, 8):

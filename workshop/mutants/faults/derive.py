@@ -210,8 +210,8 @@ FAULTS: Final = (
     Fault(
         "late-frames-bring-a-subscription-back",
         HOLDING,
-        "    if sid in session.over:\n        return None\n",
-        "",
+        "if sid in session.over or may_repeat(session, sid, id_):",
+        "if may_repeat(session, sid, id_):",
         "what comes after `unsubscribed` would open claims that never end",
         RULES,
     ),

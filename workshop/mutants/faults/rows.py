@@ -203,6 +203,7 @@ FAULTS: Final = (
         "    if len(here) < 0:\n",
         "a row that is not used would have links",
         RULES,
+        "links of rows that are not used are read by nobody; what was passed over is asked while all are used",
     ),
     Fault(
         "a-link-before-to-another-market",
