@@ -1,9 +1,9 @@
 """What is over is forgotten: markets born and settled at 100 a second for half an hour, in compressed time.
 
-Each lives for a minute: it is added to a subscription, its book is empty, nobody trades, it is deleted, and REST calls
-it finalized. A gatherer's derivation reads the frames; what it makes of them comes as the copies of three gatherers to
-a merge and a real production, whose retention's round is made every few minutes. All in one process, as fast as it
-goes: the number of markets is that of half an hour, their time is the frames' own.
+Each lives for a minute: it is added to a subscription, its book is empty, nobody trades, REST calls it finalized, and
+three minutes later it is deleted. A gatherer's derivation reads the frames; what it makes of them comes as the copies
+of three gatherers to a merge and a real production, whose retention's round is made every few minutes. All in one
+process, as fast as it goes: the number of markets is that of half an hour, their time is the frames' own.
 
 `births_memory`: by how much the process has grown since the first five of the thirty minutes. `births_rows`: bytes of
 production's tables and indexes for each market born after them, without its metadata (series, events, markets,
@@ -29,7 +29,7 @@ from common.config.schema import ProductionRetention
 from common.numbers import datetime_of_ms
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
-from deduplicator.merge.merger import Limits, Merger
+from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.retention import Retention
@@ -43,6 +43,8 @@ from gatherer.journal.format import Kind, Record, SessionOpened
 A_SECOND: Final = int(os.environ.get("BIRTHS_A_SECOND", "100"))
 SECONDS: Final = int(os.environ.get("BIRTHS_SECONDS", "1800"))
 LIFE_S: Final = 60
+GRACE_S: Final = 180
+"""As `protocol.settled_grace`: its time line is over by then."""
 STEP_S: Final = 10
 FIRST: Final = 6
 """The first sixth is left out: five minutes of thirty."""
@@ -77,6 +79,9 @@ class Exchange:
         self.records: list[Record] = []
         opened = SessionOpened("orderbook", 1, "ws://bench", clock_proven=True)
         self._record(Kind.OPENED, {name: getattr(opened, name) for name in SessionOpened.__struct_fields__})
+        params = {"channels": [ORDERBOOK], "market_tickers": []}
+        self._record(Kind.COMMAND, {"id": 0, "cmd": "subscribe", "params": params})
+        self._record(Kind.FRAME, {"type": "subscribed", "id": 0, "msg": {"channel": ORDERBOOK, "sid": SID}})
 
     def second(self, ms: int, born: list[str], over: list[str]) -> None:
         """Markets are added, with empty books; others are deleted."""
@@ -114,7 +119,7 @@ class Trial:
     async def step(self, second: int, gatherers: list[int]) -> None:
         """Ten seconds of the exchange."""
         for at in range(second, second + STEP_S):
-            self._exchange.second(self._first_ms + at * 1000, _named(at), _named(at - LIFE_S))
+            self._exchange.second(self._first_ms + at * 1000, _named(at), _named(at - LIFE_S - GRACE_S))
         for record in self._exchange.records:
             self._derivation.apply(record)
         self._exchange.records.clear()
@@ -126,11 +131,13 @@ class Trial:
         copies = [copy_of(rows, who, 0, self._batch, numbers) for who in gatherers]
         await self._list(second)
         await self._lines.follow(now_ms)
+        await self._production.prepare(self._merger, copies)
         changes = self._merger.step(copies, now_ms)
         await self._production.store(changes, [Batches(copy, numbers) for copy in copies])
+        self._merger.give_back(changes.over)
 
     async def _list(self, second: int) -> None:
-        """REST has the markets that were deleted: their beginnings and ends."""
+        """REST has the markets that were settled: their beginnings and ends."""
         for at in range(second - LIFE_S, second - LIFE_S + STEP_S):
             born = self._first_ms + at * 1000
             if at >= 0:
@@ -170,7 +177,7 @@ async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, 
     merger = await production.restore(Limits(WAIT_MS, 120_000, 2_000_000, WAIT_MS), first_ms)
     trial = Trial(production, Retention(dsn, ProductionRetention(), production.lease, archived=False), merger, first_ms)
     memory, size, markets = 0, 0, 0
-    end = SECONDS + LIFE_S + 4 * WAIT_MS // 1000
+    end = SECONDS + LIFE_S + GRACE_S + 4 * WAIT_MS // 1000
     for n, second in enumerate(range(0, end, STEP_S)):
         await trial.step(second, gatherers)
         if n % COMPACT_STEPS == COMPACT_STEPS - 1:

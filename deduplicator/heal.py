@@ -35,6 +35,7 @@ from deduplicator.merge.copies import (
     RunStart,
     SliceStart,
 )
+from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
@@ -101,10 +102,13 @@ async def heal(
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
         await _rows(production, market, merged.new, start, end, result)
+        beginning = await production.fetchrow(SQL["heal_beginning"], market)
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, start, ends, result)
         await _between(production, market, merger, merged, start, end, result)
         await _gaps(production, market, start, end, result)
+        if beginning is not None:
+            await _beginning(production, market, beginning, result)
         placed = [(*row[:4], row.run) for row in merged.placed]
         if placed:
             gone = await production.execute(SQL["remove_unplaced"], *map(list, zip(*placed, strict=True)))
@@ -246,6 +250,24 @@ async def _between(
         for stretch in found:
             await production.execute(SQL["add_part"], *key, market, ORDERBOOK, *map(datetime_of_ms, stretch))
         result.runs_restored += bool(found)
+
+
+async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.Record, result: Healed) -> None:
+    """The first gap has no row. What lies in it after the first claim that there is now needs one."""
+    claims = [
+        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
+        for row in await production.fetch(SQL["heal_claims"], market)
+    ]
+    gap = (ms_of_datetime(was["started_at"]), ms_of_datetime(was["ended_at"]))
+    left = intervals.minus([gap], intervals.union(claims))
+    if left == [gap]:
+        return
+    result.gaps_healed.append(f"{was['started_at']} to {was['ended_at']}: {BEFORE_SUBSCRIPTION}")
+    for part in left:
+        if part[0] > gap[0]:
+            values = (market, ORDERBOOK, datetime_of_ms(part[0]), datetime_of_ms(part[1]), NOT_RECORDED, "{}")
+            await production.execute(SQL["add_gaps"], *([value] for value in values))
+            result.gaps_left.append(f"{values[2]} to {values[3]}: {NOT_RECORDED}")
 
 
 async def _gaps(production: asyncpg.Connection, market: int, start: datetime, end: datetime, result: Healed) -> None:

@@ -89,6 +89,7 @@ async def load_lines(db: asyncpg.Connection, merger: Merger, markets: Sequence[i
         stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
         had = {int(who): why for who, why in json.loads(row["had"]).items()}
         claims.restore_gap(row["market"], sys.intern(row["channel"]), stretch, row["reason"], had)
+    claims.restored(markets)
     for row in await db.fetch(SQL["restore_unplaced"], markets):
         merger.restore_unplaced(_unplaced(row), followed=row["followed"])
 

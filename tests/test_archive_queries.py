@@ -84,7 +84,8 @@ async def site(
             )  # fmt: skip
         await running.db.execute("UPDATE store.markets SET first_seen = $1", START)
         await running.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('a', gen_random_uuid())")
-        await running.db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)", START)
+        await running.db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)",
+            START + timedelta(minutes=50))  # fmt: skip
         await running.db.execute("INSERT INTO store.runs VALUES (1, 0, 1, 1, $1, $2)", numbers["KXB-0"], START)
         await running.db.execute(
             "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"

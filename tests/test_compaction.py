@@ -182,3 +182,12 @@ async def test_a_first_stretch_before_the_first_book_follows_from_the_line_and_t
     assert {row["hour"] for row in touched} == {claimed.replace(minute=0, second=0)}, "and its hour is exported again"
     await db.execute(insert, 4, market, until + timedelta(days=1))
     assert await db.fetchval("SELECT max(step) FROM store.hours_touched") == step + 1, "a later run changes no gap"
+    await db.execute("UPDATE store.runs SET cover_from = $1 WHERE run = 1", claimed - 2 * SECOND)
+    assert (await db.fetch(gaps))[0]["ended_at"] == claimed - 2 * SECOND, "a run came to claim more"
+    assert await db.fetchval("SELECT max(step) FROM store.hours_touched") == step + 2
+    await db.execute("UPDATE store.markets SET first_seen = $1", first - timedelta(hours=1))
+    assert (await db.fetch(gaps))[0]["started_at"] == first - timedelta(hours=1)
+    touched = await db.fetch("SELECT hour FROM store.hours_touched WHERE step > $1", step + 2)
+    assert first.replace(minute=0, second=0) - timedelta(hours=1) in {row["hour"] for row in touched}, (
+        "its line is longer"
+    )

@@ -12,7 +12,7 @@ from deduplicator.merge import coverage, disputes, heads, identity, intervals
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
 from deduplicator.merge.merger import Limits, Merger
-from tests.world import START_MS, Stored
+from tests.world import START_MS, Stored, gaps
 
 LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000, reset_slack_ms=1000)
 Row = tuple[int, int, int]
@@ -167,6 +167,60 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     assert not merger.step([filling], 950).gaps
     assert not merger.step([], 5000).gaps
     assert merger.claims.line(1, "orderbook_delta").sealed_ms == START_MS + 30
+
+
+def test_the_first_stretch_before_the_first_claim_is_no_row() -> None:
+    """Rule 21: it follows from the line and the claim. An earlier copy makes it shorter, and no seal falls."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    head = a_copy(2, [(12, -1, 5), (13, 0, 6)], start=20, horizon=30)
+    stored.take(merger.step([head], 0))
+    assert gaps(merger, stored) == {(1, (START_MS, START_MS + 20)): "before_subscription"} and not stored.gaps
+    assert merger.claims.sealed_ms(1) == START_MS + 30
+    stored.take(merger.step([], 1))
+    assert not merger._open_heads, "what is listed is not looked at in every step"
+    early = a_copy(1, [(6, 0, 1)], start=5, horizon=8)
+    early.run_events = [RunEvent(1, "ended", START_MS + 5, START_MS + 8, "gap")]
+    stored.take(merger.step([early], 2))
+    assert merger.claims.sealed_ms(1) == START_MS + 30, "what was sealed stays so"
+    assert stored.gaps == {(1, (START_MS + 8, START_MS + 20)): "not_recorded"}
+    assert gaps(merger, stored) == {**stored.gaps, (1, (START_MS, START_MS + 5)): "before_subscription"}
+    stored.take(merger.step([a_copy(3, [(6, 0, 1), (12, 0, 5), (13, 0, 6)], start=2, horizon=30)], 3))
+    stored.take(merger.step([], 4))
+    assert gaps(merger, stored) == {(1, (START_MS, START_MS + 2)): "before_subscription"} and not stored.gaps
+    assert not stored.unplaced, "head rows that an earlier copy covers find their place"
+
+
+def test_head_rows_before_the_first_claim_are_looked_at_again_when_an_earlier_copy_comes() -> None:
+    """Rule 4: also when it joins the first claim, and no gap row is healed."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    for now, copies in enumerate(([a_copy(2, [(12, -1, 5), (13, 0, 6)], start=20, horizon=30)], [])):
+        stored.take(merger.step(copies, now))
+    assert stored.unplaced
+    stored.take(merger.step([a_copy(3, [(12, 0, 5), (13, 0, 6)], start=2, horizon=30)], 2))
+    stored.take(merger.step([], 3))
+    assert not stored.unplaced and not stored.gaps
+
+
+def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
+    """The first gap is a row meanwhile; a market that nobody ever held keeps its own."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    stored.take(merger.step([a_copy(1, [], start=20, horizon=30)], 0))
+    stored.take(merger.step([a_copy(2, [], start=5, horizon=8)], 1))
+    assert stored.gaps == {(1, (START_MS, START_MS + 20)): "before_subscription"}
+    assert merger.claims.sealed_ms(1) == START_MS + 30
+    stored.take(merger.step([a_copy(2, [], batch=2, horizon=25)], 2))
+    assert not stored.gaps and gaps(merger, stored) == {(1, (START_MS, START_MS + 5)): "before_subscription"}
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, START_MS + 50)
+    for now in (START_MS + 100, START_MS + 5000):
+        stored.take(merger.step([], now))
+    assert stored.gaps == {(1, (START_MS, START_MS + 50)): "before_subscription"}
+    stored.take(merger.step([a_copy(1, [], start=20, horizon=30)], START_MS + 6000))
+    stored.take(merger.step([a_copy(1, [], batch=2, horizon=60)], START_MS + 6001))
+    assert not stored.gaps and merger.claims.sealed_ms(1) == START_MS + 60
 
 
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:

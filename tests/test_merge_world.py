@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deduplicator.merge import intervals
+from deduplicator.merge import coverage, intervals
 from deduplicator.merge.dropped import hollow
-from tests.world import START_MS, Event, Shape, Station, Stored, derive, held, make_events, merge
+from tests.world import START_MS, Event, Shape, Station, Stored, derive, gaps, held, make_events, merge
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 TURN = int(os.environ.get("FLEET_SEED", datetime.now(UTC).toordinal() * 10_000))
@@ -107,10 +107,12 @@ def test_nothing_is_lost_doubled_misplaced_or_falsely_covered(block: int) -> Non
                 if identity[0] == market and intervals.covers(covered, identity[1]):
                     assert identity in stored.deltas, f"seed {seed}: {identity} is covered but missing"
             line = merger.claims.line(market, "orderbook_delta")
-            tiles = intervals.union([*covered, *line.gaps])
+            tiles = intervals.union([*covered, *(stretch for m, stretch in gaps(merger, stored) if m == market)])
             assert line.sealed_ms is not None
             whole = line.sealed_ms == START_MS or any(a <= START_MS and b >= line.sealed_ms for a, b in tiles)
             assert whole, f"seed {seed}: not tiled up to where it is sealed"
+            beginning = coverage.beginning("orderbook_delta", line, merger.claims.slices)
+            assert beginning is None or not intervals.within(covered, *beginning), f"seed {seed}: covered and listed"
             listed = {i for (m, i) in stored.gaps if m == market}
             assert listed == set(line.gaps), f"seed {seed}: gap rows differ from the state"
             for gap in line.gaps:
@@ -142,8 +144,7 @@ def test_the_result_does_not_depend_on_batches_or_order(seed: int) -> None:
         rng.shuffle(copies)
         merger, stored = merge(copies, rng)
         coverage_of = {m: held(merger, m) for m in {k[0] for k in stored.deltas}}
-        gaps = {(m, part) for (m, part) in stored.gaps}
-        return stored.deltas, coverage_of, gaps, sorted(stored.unplaced.values())
+        return stored.deltas, coverage_of, set(gaps(merger, stored)), sorted(stored.unplaced.values())
 
     first = result(0)
     for trial in range(1, 4):
@@ -169,11 +170,13 @@ def test_a_station_that_comes_late_fills_what_the_others_missed() -> None:
     after.take(merger.step([], 20_000))
     truth = truth_of(events)
     assert after.deltas.items() <= truth.items()
-    assert set(after.gaps.values()) == {"before_subscription"}, after.gaps
+    assert not after.gaps, "a beginning is no row"
+    listed = gaps(merger, after)
+    assert set(listed.values()) == {"before_subscription"}, listed
     for market, ms, _ in truth.keys() - after.deltas.keys():
-        assert any(m == market and a <= ms < b for (m, (a, b)) in after.gaps), "missing and not listed"
+        assert any(m == market and a <= ms < b for (m, (a, b)) in listed), "missing and not listed"
     for market, ms in after.unplaced.values():
-        assert any(m == market and a <= ms < b for (m, (a, b)) in after.gaps), "unplaced outside a gap"
+        assert any(m == market and a <= ms < b for (m, (a, b)) in listed), "unplaced outside a gap"
 
 
 def test_stored_is_a_strict_judge() -> None:

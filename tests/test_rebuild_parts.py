@@ -22,7 +22,7 @@ from gatherer.derive.deltas import Deltas
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 from tests.test_merge_world import live
-from tests.world import BOUNDS, RESET_SLACK_MS, START_MS, batches, copy_of, held, merge, number_of
+from tests.world import BOUNDS, RESET_SLACK_MS, START_MS, batches, copy_of, gaps, held, merge, number_of
 
 NOW_MS = START_MS + 86_400_000
 RESETS_AT_THE_BOUNDS = (395, 1064, 1595)
@@ -85,7 +85,7 @@ def test_parts_together_are_the_whole(seed: int) -> None:
     content = {key: int(pack_content(*(np.array([v]) for v in row))[0]) for key, row in stored.deltas.items()}
     assert whole["deltas"] == {(names[m], ms, ordinal): packed for (m, ms, ordinal), packed in content.items()}
     assert {key[1:] for key in whole["unplaced"]} == set(stored.unplaced)
-    assert whole["gaps"] == {(names[m], ORDERBOOK, stretch): why for (m, stretch), why in stored.gaps.items()}
+    assert whole["gaps"] == {(names[m], ORDERBOOK, stretch): why for (m, stretch), why in gaps(merger, stored).items()}
     for number, name in names.items():
         assert whole["held"][name, ORDERBOOK] == held(merger, number)
     for parts, step_rows in ((2, 40), (5, 1)):

@@ -317,9 +317,9 @@ class Stored:
         for gap in changes.gaps:
             self.gaps[(gap.market, gap.interval)] = gap.reason
         for heal in changes.heals:
-            reason = self.gaps.pop((heal.market, heal.interval))
+            del self.gaps[(heal.market, heal.interval)]
             for part in heal.left:
-                self.gaps[(heal.market, part)] = reason
+                self.gaps[(heal.market, part)] = heal.reason
         self.books += [tuple(book) for book in changes.books]  # type: ignore[misc]
         self.conflicts += changes.conflicts
         for account in changes.accounts:
@@ -360,6 +360,16 @@ def merge(
         stored.take(changes)
         quiet = 0 if changes.gaps or changes.books else quiet + 1
     return merger, stored
+
+
+def gaps(merger: Merger, stored: Stored) -> dict[tuple[int, intervals.Interval], str]:
+    """What production lists: the rows, and each market's first gap, which has none."""
+    found = dict(stored.gaps)
+    for (market, channel), line in merger.claims.lines.items():
+        first = coverage.beginning(channel, line, merger.claims.slices)
+        if first is not None:
+            found[market, first] = coverage.BEFORE_SUBSCRIPTION
+    return found
 
 
 def held(merger: Merger, market: int) -> list[intervals.Interval]:

@@ -45,6 +45,8 @@ class Claims:
         """Runs that ended: their slice is over, or nothing of them is open."""
         self.just_excluded: set[RunKey] = set()
         """Runs that were excluded in this step."""
+        self.earlier: set[int] = set()
+        """Markets whose first tile began earlier with this step."""
         self.reach: dict[tuple[int, int], int] = {}
         """By gatherer and lane: the greatest horizon of its open order-book slices."""
         self.reach_ms = 0
@@ -118,6 +120,13 @@ class Claims:
     def resident(self, markets: Iterable[int]) -> None:
         """Of these markets everything is here that production has of their time lines."""
         self._resident.update(markets)
+
+    def restored(self, markets: Iterable[int]) -> None:
+        """All that production has of these markets' time lines is here now."""
+        for market in markets:
+            line = self.lines.get((market, ORDERBOOK))
+            if line is not None:
+                line.begin_ms = coverage.begins(ORDERBOOK, line, self.slices)
 
     def missing_lines(self, markets: Iterable[int]) -> list[int]:
         """Markets of which nothing is known here: production may know something of them."""
@@ -279,6 +288,7 @@ class Claims:
         self.ended.clear()
         self.forgotten.clear()
         self.just_excluded.clear()
+        self.earlier.clear()
 
     def _reached(self, key: RunKey, slice_: SliceState) -> None:
         self.reach_ms = max(self.reach_ms, slice_.horizon_ms)
@@ -478,14 +488,16 @@ class Claims:
         return {key[0] for key in self.slices}
 
     def listed(self, market: int, ms: int) -> bool:
-        """Whether a market's millisecond lies in a gap row."""
+        """Whether a market's millisecond lies in a gap row, or before all that is held."""
         line = self.lines.get((market, ORDERBOOK))
-        return line is not None and intervals.covers(list(line.gaps), ms)
+        if line is None:
+            return False
+        return (line.begin_ms is not None and ms < line.begin_ms) or intervals.covers(list(line.gaps), ms)
 
     def sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed by what is known now."""
         line = self.lines.get((market, ORDERBOOK))
-        return None if line is None else coverage.sealed(line, self.slices)
+        return None if line is None else coverage.sealed(ORDERBOOK, line, self.slices)
 
     def speakers(self, market: int, ms: int) -> tuple[set[int], set[int]]:
         """Gatherers whose open runs of a market contain a millisecond, and those whose runs may still come to."""
@@ -504,9 +516,12 @@ class Claims:
         again: set[tuple[int, str]] = set()
         for market, channel in self._watched:
             line = self.line(market, channel)
+            before = line.begin_ms
             written, heals, waiting = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
             changes.gaps += written
             changes.heals += heals
+            if before is not None and line.begin_ms is not None and line.begin_ms < before:
+                self.earlier.add(market)
             if waiting:
                 again.add((market, channel))
             elif channel == ORDERBOOK and coverage.is_over(line):

@@ -2,8 +2,12 @@
 
 A run claims [cover_from, horizon of its slice) while it is open, [cover_from, cover_to) after. A market's time
 line is tiled by the union of the claims of all runs of all gatherers, and by gap rows. It is sealed up to the end
-of the tile that contains its beginning. A hole is written as a gap when it has stayed for `hole_wait`, so that a
+of the first tile. A hole is written as a gap when it has stayed for `hole_wait`, so that a
 slower gatherer can still fill it; a copy that comes later heals the gap.
+
+What lies between the beginning of a market's line and its first tile is its first gap, and no row: it follows from the
+two. A line of a channel that carries all markets, and one of which nobody ever held anything, is tiled from its
+beginning on.
 
 What is retracted is claimed no longer: by one gatherer (a contradiction that was found after its run ended), or by all
 (a stretch in which exchange time stepped back stays a gap for all copies).
@@ -22,6 +26,8 @@ from deduplicator.merge.intervals import Interval
 
 _EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
 ALL_MARKETS_CHANNELS: Final = frozenset({"trade", "market_lifecycle_v2", "multivariate_market_lifecycle"})
+BEFORE_SUBSCRIPTION: Final = "before_subscription"
+NOT_RECORDED: Final = "not_recorded"
 
 
 def _empty() -> Mapping[Any, Any]:
@@ -67,6 +73,8 @@ class TimeLine:
     first_ms: int | None = None
     end_ms: int | None = None
     sealed_ms: int | None = None
+    begin_ms: int | None = None
+    """Where its first tile begins, if it is tiled from there on."""
     open: tuple[RunState, ...] = ()
     done: Mapping[int, Sequence[Interval]] = field(default_factory=_empty)
     """By gatherer: what runs that have ended hold."""
@@ -136,16 +144,35 @@ def is_over(line: TimeLine) -> bool:
     return ends and not line.open
 
 
-def sealed_in(tiles: list[Interval], first_ms: int) -> int:
-    """Up to where tiles are unbroken from the beginning of a line."""
-    return next((end for start, end in tiles if start <= first_ms < end), first_ms)
+def first_tile(tiles: list[Interval], first_ms: int, channel: str) -> Interval | None:
+    """The tile that a line is sealed to the end of: a market's own line need not begin with it."""
+    own = channel not in ALL_MARKETS_CHANNELS
+    return next((tile for tile in tiles if tile[1] > first_ms and (own or tile[0] <= first_ms)), None)
 
 
-def sealed(line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
+def _first(line: TimeLine, channel: str, held: list[Interval]) -> Interval | None:
+    return None if line.first_ms is None else first_tile(intervals.union([*held, *line.gaps]), line.first_ms, channel)
+
+
+def sealed(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
     """Up to where a line is sealed by what is known now; None while nobody knows where it begins."""
-    if line.first_ms is None:
+    tile = _first(line, channel, covered(line, slices))
+    return line.first_ms if tile is None else tile[1]
+
+
+def begins(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
+    """Where a line's first tile begins by what is known now."""
+    tile = _first(line, channel, covered(line, slices))
+    return None if tile is None else tile[0]
+
+
+def beginning(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> Interval | None:
+    """The first gap of a line that has no row, as production's views derive it."""
+    begin_ms = begins(channel, line, slices)
+    if begin_ms is None or line.first_ms is None:
         return None
-    return sealed_in(intervals.union([*covered(line, slices), *line.gaps]), line.first_ms)
+    gap = (line.first_ms, begin_ms if line.end_ms is None else min(begin_ms, line.end_ms))
+    return gap if gap[0] < gap[1] else None
 
 
 def settle(
@@ -154,14 +181,21 @@ def settle(
     """Advance a time line: gaps to write, gaps healed, and whether it must be looked at again soon."""
     held = covered(line, slices)
     advancing = [claim(run, slices[(*run.key[:2], run.slice)])[1] for run in line.open]
+    written = _still_listed(market, channel, line, held)
     heals = _heal(market, channel, line, held, advancing)
-    written: list[GapWritten] = []
+    for heal in [heal for heal in heals if any(gap.interval == heal.interval for gap in written)]:
+        heals.remove(heal)
+        written = [gap for gap in written if gap.interval != heal.interval]
+        written += [GapWritten(market, channel, part, heal.reason, heal.had) for part in heal.left]
     if line.first_ms is None:
         return written, heals, True
     waiting = False
     tiles = intervals.union([*held, *line.gaps])
+    tile = first_tile(tiles, line.first_ms, channel)
+    line.begin_ms = None if tile is None else tile[0]
     while True:
-        sealed = line.sealed_ms = sealed_in(tiles, line.first_ms)
+        tile = first_tile(tiles, line.first_ms, channel)
+        sealed = line.sealed_ms = line.first_ms if tile is None else tile[1]
         following = next((start for start, _ in tiles if start > sealed), None)
         end = following
         if line.end_ms is not None:
@@ -195,15 +229,33 @@ def settle(
     return written, heals, waiting or late
 
 
+def _still_listed(market: int, channel: str, line: TimeLine, held: list[Interval]) -> list[GapWritten]:
+    """An earlier copy comes, and has a hole before what was the first tile: the first gap becomes a row, which it heals
+    as it heals any other. So a seal never falls."""
+    before, tile = line.begin_ms, _first(line, channel, held)
+    if before is None or line.first_ms is None or tile is None or tile[1] >= before or channel in ALL_MARKETS_CHANNELS:
+        return []
+    written = []
+    for gap in intervals.minus([(line.first_ms, before)], list(line.gaps)):
+        line.add_gap(gap, BEFORE_SUBSCRIPTION, dict(line.last_end))
+        written.append(GapWritten(market, channel, gap, BEFORE_SUBSCRIPTION, dict(line.last_end)))
+    return written
+
+
 def _heal(market: int, channel: str, line: TimeLine, held: list[Interval], advancing: list[int]) -> list[GapHealed]:
     heals = []
-    for gap, (reason, had) in list(line.gaps.items()):
+    for gap, (why, had) in list(line.gaps.items()):
+        reason = why
         if not intervals.within(held, *gap):
             continue
         left = intervals.minus([gap], held)
         if left and any(gap[0] < end < gap[1] for end in advancing):
             continue  # a late copy is on its way through the gap: heal once, when it is through or ends
         line.gaps = {listed: why for listed, why in line.gaps.items() if listed != gap}
+        if why == BEFORE_SUBSCRIPTION and channel not in ALL_MARKETS_CHANNELS:
+            tile = _first(line, channel, held)
+            left = [part for part in left if tile is None or part[1] > tile[0]]  # what is before it needs no row
+            reason = _reason(line, left[0][0]) if left else why
         for part in left:
             line.add_gap(part, reason, had)
         heals.append(GapHealed(market, channel, gap, left, reason, had))
@@ -212,11 +264,11 @@ def _heal(market: int, channel: str, line: TimeLine, held: list[Interval], advan
 
 def _reason(line: TimeLine, start_ms: int) -> str:
     if start_ms == line.first_ms:
-        return "before_subscription"
+        return BEFORE_SUBSCRIPTION
     for reason in ("conflict", "quarantined", "step_back", "dropped_unread"):
         if reason in line.last_end.values():
             return reason
-    return "not_recorded"
+    return NOT_RECORDED
 
 
 def end_run(line: TimeLine, run: RunState, slice_: SliceState) -> None:

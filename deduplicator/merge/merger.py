@@ -61,7 +61,8 @@ class Merger:
         self._heads: dict[tuple[RunKey, int], _Heads] = {}
         self._heads_of: defaultdict[RunKey, set[int]] = defaultdict(set)
         self._parked: defaultdict[int, list[tuple[RunKey, int]]] = defaultdict(list)
-        """Head groups inside a listed gap, by market: looked at again when a gap of the market is healed."""
+        """Head groups that are listed as not recorded, by market: looked at again when a gap of the market is healed,
+        or the first shrinks."""
         self._open_heads: set[tuple[RunKey, int]] = set()
         self._loaded_heads: set[tuple[RunKey, int]] = set()
         """Head groups below the floor of which production was asked what it has."""
@@ -164,8 +165,8 @@ class Merger:
         self._place_heads(changes)
         self._resets(changes, now_ms)
         self.claims.settle(changes, now_ms, self.limits.hole_wait_ms)
-        for heal in changes.heals:
-            self._open_heads.update(key for key in self._parked.pop(heal.market, ()) if key in self._heads)
+        for market in {*(heal.market for heal in changes.heals), *self.claims.earlier}:
+            self._open_heads.update(key for key in self._parked.pop(market, ()) if key in self._heads)
         if changes.over:  # not while something of a market has no place, and may find one
             unsettled = {self._heads[key].rows[0].market for key in self._open_heads}
             self.claims.look_again(unsettled.intersection(changes.over))

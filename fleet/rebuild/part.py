@@ -82,7 +82,7 @@ class Part:
         self._new: list[Deltas] = []
         self.unplaced: dict[tuple[int, ...], Unplaced] = {}
         self.conflicts: list[tuple[str, int, int, Any]] = []
-        self.gaps: dict[tuple[int, str, Interval], str] = {}
+        self._listed: dict[tuple[int, str, Interval], str] = {}
         self.books: dict[Book, BookRow] = {}
         self.rest_books: list[RestBookRow] = []
         self.trades: dict[str, TradeRow] = {}
@@ -161,8 +161,10 @@ class Part:
         for row in changes.placed:
             self.unplaced.pop(_key(row), None)
         self.conflicts += [(c.kind, c.market, c.exchange_ms, c.versions) for c in changes.conflicts]
-        assert not changes.heals, "no gap is written before everything is read: none can be healed"
-        self.gaps.update({(gap.market, gap.channel, gap.interval): gap.reason for gap in changes.gaps})
+        self._listed.update({(gap.market, gap.channel, gap.interval): gap.reason for gap in changes.gaps})
+        for heal in changes.heals:
+            del self._listed[heal.market, heal.channel, heal.interval]
+            self._listed.update({(heal.market, heal.channel, part): heal.reason for part in heal.left})
         for book in changes.books:
             place = (book.market, book.exchange_ms, book.after_ordinal, book.is_reset)
             given = BookRow(book.taken_us, book.yes, book.no, book.verified)
@@ -202,6 +204,16 @@ class Part:
         return {t.trade_id: place for t, place in zip(made, found.tolist(), strict=True) if place != NO_TWIN}
 
     @property
+    def gaps(self) -> dict[tuple[int, str, Interval], str]:
+        """What nobody provably recorded: market, channel and stretch, with the reason."""
+        found, claims = dict(self._listed), self._merger.claims
+        for (market, channel), line in claims.lines.items():
+            first = coverage.beginning(channel, line, claims.slices)
+            if first is not None:
+                found[market, channel, first] = coverage.BEFORE_SUBSCRIPTION
+        return found
+
+    @property
     def lifecycle(self) -> list[LifecycleRow]:
         """All lifecycle events."""
         return [event for events in self._lifecycle.values() for event in events]
@@ -210,7 +222,7 @@ class Part:
         """Market, channel, where its line begins, is sealed until and ends, and what is provably held of it."""
         claims = self._merger.claims
         for (market, channel), line in claims.lines.items():
-            sealed = coverage.sealed(line, claims.slices)
+            sealed = coverage.sealed(channel, line, claims.slices)
             if sealed is not None and line.end_ms is not None:
                 sealed = min(sealed, line.end_ms)
             yield market, channel, line.first_ms, sealed, line.end_ms, coverage.covered(line, claims.slices)

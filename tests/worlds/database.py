@@ -19,6 +19,9 @@ from tests.worlds.judges import Wrong
 from tests.worlds.memory import Line, Memory
 from tests.worlds.shape import GATHERERS
 
+SEALED: Final = """
+SELECT m.market, c.sealed_until FROM coverage c JOIN store.markets m USING (ticker) WHERE c.channel = $1
+"""
 HELD: Final = """
 SELECT market, lower(r) AS from_ts, upper(r) AS to_ts FROM store.covered, unnest(held) r WHERE channel = $1
  ORDER BY market, from_ts
@@ -91,13 +94,20 @@ class Database(Memory):
 
     # -- both the same -----------------------------------------------------------------------------------------
 
-    def compare(self, held: dict[int, list[tuple[int, int]]]) -> None:
-        """What people read in production is what the merge decided. `held`: by market, what the merge claims."""
+    def compare(
+        self, held: dict[int, list[tuple[int, int]]], sealed: dict[int, int | None], begun: set[tuple[int, int, int]]
+    ) -> None:
+        """What people read in production is what the merge decided: by market, what it claims and where it is sealed,
+        and the first gaps, which are no rows."""
         self._open()
         deltas = self._rows("SELECT market, exchange_ts, ordinal, side, price, delta FROM store.deltas")
         self._same("changes", {(m, ms, n): (s, p, d) for m, ms, n, s, p, d in deltas}, self.deltas)
         gaps = self._rows("SELECT market, channel, started_at, ended_at FROM store.gaps WHERE healed_at IS NULL")
         self._same("gaps", {(m, c, (a, b)) for m, c, a, b in gaps}, set(self.gaps))
+        first = self._rows("SELECT market, started_at, ended_at FROM store.beginnings")
+        self._same("first gaps", {tuple(row) for row in first}, begun)
+        lines = self._rows(SEALED, ORDERBOOK)
+        self._same("seals", {line[0]: line[1] for line in lines}, {line[0]: sealed[line[0]] for line in lines})
         unplaced = self._rows("SELECT gatherer, session, sid, seq, run FROM store.unplaced")
         self._same("unplaced rows", {tuple(row) for row in unplaced}, set(self.unplaced))
         books = self._rows(

@@ -159,15 +159,16 @@ def tiled(merger: Merger, memory: Memory, lines: list[Line]) -> None:
         listed = {interval for (m, channel, interval) in memory.gaps if m == market and channel == ORDERBOOK}
         if listed != set(line.gaps):
             raise Wrong(f"market {market}: gap rows {sorted(listed)} are not those of the state {sorted(line.gaps)}")
-        for gap in listed:
+        beginning = coverage.beginning(ORDERBOOK, line, merger.claims.slices)
+        for gap in (*listed, *([beginning] if beginning else ())):
             if intervals.within(covered, *gap):
                 raise Wrong(f"market {market}: {gap} is covered and listed")
             if ends_ms is not None and gap[1] > max(ends_ms, first_ms):
                 raise Wrong(f"market {market}: the gap {gap} goes beyond the market's end {ends_ms}")
-        sealed = coverage.sealed(line, merger.claims.slices)
+        sealed = coverage.sealed(ORDERBOOK, line, merger.claims.slices)
         if sealed is None:
             raise Wrong(f"market {market} has no time line")
-        tiles = intervals.union([*covered, *listed])
+        tiles = intervals.union([*covered, *listed, *([beginning] if beginning else ())])
         if sealed != first_ms and not any(a <= first_ms and b >= sealed for a, b in tiles):
             raise Wrong(f"market {market} is not tiled from {first_ms} to {sealed}")
         whole_ms = max((end for _, end in covered), default=first_ms)

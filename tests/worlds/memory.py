@@ -210,6 +210,7 @@ class Memory:
         for (market, channel, interval), (reason, had) in self.gaps.items():
             if market in wanted:
                 claims.restore_gap(market, channel, interval, reason, dict(had))
+        claims.restored(wanted)
         for key, row in self.unplaced.items():
             if row.market in wanted and key not in self.judged:
                 run_ = self.runs.get((row.gatherer, row.lane, row.run))

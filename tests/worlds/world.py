@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from typing import Any, Final
 
+from deduplicator.merge import coverage
+from deduplicator.merge.intervals import Interval
+from deduplicator.merge.merger import ORDERBOOK, Merger
 from tests.worlds import judges
 from tests.worlds.deriving import copies
 from tests.worlds.exchange import Exchange
 from tests.worlds.judges import Truth, Witness, World, held
 from tests.worlds.memory import Memory
-from tests.worlds.merging import LaneKey, Merging, drop_some
+from tests.worlds.merging import LaneKey, Line, Merging, drop_some
 from tests.worlds.shape import GATHERERS, SETTLE_MS, START_MS, shape_of
 from tests.worlds.station import Station
 from tests.worlds.timeline import Timeline
@@ -121,6 +125,14 @@ def judge(seed: int, kinds: list[str] | None = None, memory: Memory | None = Non
     return merging
 
 
+def beginnings(merger: Merger, lines: list[Line]) -> Iterator[tuple[int, str, Interval]]:
+    """The first gaps of markets, which are no rows."""
+    for market, *_ in lines:
+        first = coverage.beginning(ORDERBOOK, merger.claims.line(market, ORDERBOOK), merger.claims.slices)
+        if first is not None:
+            yield market, ORDERBOOK, first
+
+
 def result(seed: int, trial: int, kinds: list[str] | None = None) -> tuple[object, ...]:
     """What must be the same for every trial: other batches, another order, other restarts."""
     world = live(seed, kinds)
@@ -131,6 +143,6 @@ def result(seed: int, trial: int, kinds: list[str] | None = None) -> tuple[objec
     return (
         memory.deltas,
         {market: held(merging.merger, market) for market, *_ in world.lines},
-        sorted(key for key in memory.gaps),
+        sorted([*memory.gaps, *beginnings(merging.merger, world.lines)]),
         sorted((row.market, row.exchange_ms) for row in memory.unplaced.values()),
     )

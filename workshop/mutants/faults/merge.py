@@ -64,8 +64,8 @@ FAULTS: Final = (
     Fault(
         "sealed-beyond-a-hole",
         COVERAGE,
-        "next((end for start, end in tiles if start <= first_ms < end), first_ms)",
-        "max((end for _, end in tiles), default=first_ms)",
+        "sealed = line.sealed_ms = line.first_ms if tile is None else tile[1]",
+        "sealed = line.sealed_ms = line.first_ms if tile is None else tiles[-1][1]",
         "an hour would be exported as whole with a hole in it",
         RULES,
     ),

@@ -23,35 +23,25 @@ SELECT p.gatherer, (-1)::smallint, 0::bigint, h.market, 'orderbook_delta',
 COMMENT ON VIEW store.parts IS 'Stretches that were held by runs that claim something else now, or are no longer kept one by one (lane -1).';
 
 -- What is claimed, less what is claimed no longer.
-DO $$
-DECLARE
-    claimed text := 'SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
+CREATE OR REPLACE VIEW store.claims AS
+SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) AS to_ts
+  FROM (SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
                CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END AS to_ts
           FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice)
          WHERE r.cover_from < CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END
         UNION ALL
-        SELECT gatherer, market, channel, from_ts, to_ts FROM store.parts';
+        SELECT gatherer, market, channel, from_ts, to_ts FROM store.parts) c,
+       LATERAL unnest(tstzmultirange(tstzrange(c.from_ts, c.to_ts)) - coalesce(
+           (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
+             WHERE t.market = c.market AND t.channel = c.channel AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
+           '{}')) x (held);
+CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF to_regclass('store.retractions') IS NULL THEN
-        EXECUTE 'CREATE OR REPLACE VIEW store.claims AS ' || claimed;
-    ELSE
-        EXECUTE format('CREATE OR REPLACE VIEW store.claims AS
-            SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) AS to_ts
-              FROM (%s) c,
-                   LATERAL unnest(tstzmultirange(tstzrange(c.from_ts, c.to_ts)) - coalesce(
-                       (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
-                         WHERE t.market = c.market AND t.channel = c.channel
-                           AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
-                       ''{}'')) x (held)', claimed);
-        CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $t$
-        BEGIN
-            PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
-            RETURN NULL;
-        END $t$;
-        CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
-            FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
-    END IF;
+    PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
+    RETURN NULL;
 END $$;
+CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
 
 CREATE OR REPLACE VIEW store.time_lines AS
 SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first_seen, m.ended_at,
@@ -78,6 +68,20 @@ SELECT t.ticker, t.channel, t.first_seen,
   FROM store.time_lines t LEFT JOIN store.tiled x ON x.market = t.line AND x.channel = t.channel;
 COMMENT ON VIEW coverage IS 'Up to sealed_until, every stretch of the market''s time line is covered or listed in coverage_gaps.';
 
+CREATE VIEW store.beginnings AS
+SELECT t.market, t.ticker, t.first_seen AS started_at, least(tile.begin, t.ended_at) AS ended_at
+  FROM store.time_lines t
+ CROSS JOIN LATERAL (
+        SELECT min(x.begin) AS begin
+          FROM (SELECT c.from_ts FROM store.claims c
+                 WHERE c.market = t.market AND c.channel = t.channel AND c.to_ts > t.first_seen
+                UNION ALL
+                SELECT g.started_at FROM store.gaps g
+                 WHERE g.market = t.market AND g.channel = t.channel AND g.healed_at IS NULL AND g.ended_at > t.first_seen
+               ) x (begin)) tile
+ WHERE t.channel = 'orderbook_delta' AND tile.begin > t.first_seen AND t.first_seen < coalesce(t.ended_at, 'infinity');
+COMMENT ON VIEW store.beginnings IS 'The first gaps of markets'' order books, before anything is held: they are no rows, and follow from the time line and its first claim or gap.';
+
 CREATE OR REPLACE VIEW coverage_gaps AS
 SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
        least(g.ended_at, coalesce(t.ended_at, g.ended_at)) AS ended_at, g.reason,
@@ -88,36 +92,73 @@ SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
   FROM store.gaps g JOIN store.time_lines t ON t.line = g.market AND t.channel = g.channel
  WHERE g.ended_at > t.first_seen AND g.started_at < coalesce(t.ended_at, 'infinity')
 UNION ALL
-SELECT t.ticker, t.channel, t.first_seen, least(tile.begin, t.ended_at), 'before_subscription', NULL, NULL, '{}', NULL
-  FROM store.time_lines t
- CROSS JOIN LATERAL (
-        SELECT min(x.begin) AS begin
-          FROM (SELECT c.from_ts FROM store.claims c
-                 WHERE c.market = t.line AND c.channel = t.channel AND c.to_ts > t.first_seen
-                UNION ALL
-                SELECT g.started_at FROM store.gaps g
-                 WHERE g.market = t.line AND g.channel = t.channel AND g.healed_at IS NULL AND g.ended_at > t.first_seen
-               ) x (begin)) tile
- WHERE t.channel = 'orderbook_delta' AND tile.begin > t.first_seen AND t.first_seen < coalesce(t.ended_at, 'infinity');
+SELECT ticker, 'orderbook_delta', started_at, ended_at, 'before_subscription', NULL, NULL, '{}', NULL FROM store.beginnings;
 COMMENT ON VIEW coverage_gaps IS 'Stretches of exchange time that no copy provably recorded. healed_at: a late copy covered it after all, or REST listed its trades (healed_by). A market''s first stretch before its first book (before_subscription) follows from coverage, and shrinks if an earlier copy comes.';
 
--- The first claim of a line ends its first gap: a new run that begins before all others touches the hours between.
+-- The first claim of a line ends its first gap: a run that claims from before all others touches the hours between, when
+-- it begins and when it comes to claim more.
+CREATE FUNCTION store.hours_begun(markets bigint[], begun timestamptz[]) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT h
+      FROM unnest(markets, begun) r (market, cover_from) JOIN store.markets m USING (market),
+           store.hours_within(m.first_seen, r.cover_from + interval '1 millisecond') h
+     WHERE r.cover_from > m.first_seen AND m.ticker <> ''
+       AND NOT EXISTS (SELECT FROM store.runs o
+                        WHERE o.market = r.market AND o.cover_from < r.cover_from
+                          AND (NOT o.ended OR o.cover_to > greatest(o.cover_from, m.first_seen)))
+       AND NOT EXISTS (SELECT FROM store.parts p
+                        WHERE p.market = r.market AND p.from_ts < r.cover_from AND p.to_ts > m.first_seen)
+$$;
 CREATE FUNCTION store.touch_by_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    markets bigint[];
+    begun   timestamptz[];
 BEGIN
-    PERFORM store.touch(ARRAY(
-        SELECT DISTINCT h
-          FROM touched_rows r JOIN store.markets m USING (market),
-               store.hours_within(m.first_seen, r.cover_from + interval '1 millisecond') h
-         WHERE r.cover_from > m.first_seen AND m.ticker <> ''
-           AND NOT EXISTS (SELECT FROM store.runs o
-                            WHERE o.market = r.market AND o.cover_from < r.cover_from
-                              AND (NOT o.ended OR o.cover_to > greatest(o.cover_from, m.first_seen)))
-           AND NOT EXISTS (SELECT FROM store.parts p
-                            WHERE p.market = r.market AND p.from_ts < r.cover_from AND p.to_ts > m.first_seen)));
+    IF TG_OP = 'INSERT' THEN
+        SELECT array_agg(market), array_agg(cover_from) INTO markets, begun FROM touched_rows WHERE cover_from IS NOT NULL;
+    ELSE
+        SELECT array_agg(n.market), array_agg(n.cover_from) INTO markets, begun
+          FROM old_rows o JOIN touched_rows n USING (gatherer, lane, run)
+         WHERE n.cover_from < coalesce(o.cover_from, 'infinity');
+    END IF;
+    IF markets IS NOT NULL THEN
+        PERFORM store.touch(ARRAY(SELECT store.hours_begun(markets, begun)));
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER touch_insert_new AFTER INSERT ON store.runs REFERENCING NEW TABLE AS touched_rows
     FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
+CREATE TRIGGER touch_update_new AFTER UPDATE ON store.runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
+
+-- A time line's ends cut its first gap as they cut the others.
+CREATE OR REPLACE FUNCTION store.touch_by_markets() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(
+        WITH changed AS MATERIALIZED (
+            SELECT o.market, coalesce(o.first_seen, o.seen_at) AS old_first, coalesce(n.first_seen, n.seen_at) AS new_first,
+                   coalesce(o.ended_at, 'infinity') AS old_end, coalesce(n.ended_at, 'infinity') AS new_end
+              FROM old_rows o JOIN new_rows n USING (market)
+             WHERE (o.first_seen, o.ended_at) IS DISTINCT FROM (n.first_seen, n.ended_at)
+        ), stretches AS (
+            SELECT market, least(old_first, new_first) AS cut, greatest(old_first, new_first) AS whole FROM changed
+            UNION ALL
+            SELECT market, least(old_end, new_end), greatest(old_end, new_end) FROM changed
+        )
+        SELECT h FROM stretches s, store.gaps g, store.hours_within(greatest(g.started_at, s.cut), least(g.ended_at, s.whole)) h
+         WHERE g.ended_at > s.cut AND g.started_at < s.whole
+           AND g.market IN (s.market, (SELECT market FROM store.markets WHERE ticker = ''))
+        UNION
+        SELECT h FROM stretches s
+         CROSS JOIN LATERAL (SELECT min(c.from_ts) FROM store.claims c
+                              WHERE c.market = s.market AND c.channel = 'orderbook_delta' AND c.to_ts > s.cut) tile (begin)
+         CROSS JOIN LATERAL store.hours_within(s.cut, least(tile.begin, s.whole)) h
+         WHERE tile.begin > s.cut AND s.whole > s.cut
+        UNION
+        SELECT t.hour FROM changed JOIN store.hours_touched t ON t.hour >= least(old_end, new_end) AND t.hour < greatest(old_end, new_end)
+         WHERE t.hour < clock_timestamp() - interval '50 minutes'
+    ));
+    RETURN NULL;
+END $$;
 
 -- Markets that ended so long ago, and whose runs have all ended: what was claimed of them becomes one row each. Those of
 -- which something is not settled (a contradiction, an unplaced row) stay as they are. Returns how many.
