@@ -131,7 +131,7 @@ async def in_production(dsn: str, raw: Path, work: Path) -> None:
             "deduplicator_id": "d",
             "gatherers": [{"id": "g1", "dsn": "postgresql://x/x"}],
             "production": {"dsn": dsn},
-            "kalshi": {"rest_url": "http://x", "key_id": "k", "private_key_file": "/dev/null"},
+            "kalshi": {"rest_url": "http://127.0.0.1:9", "key_id": "k", "private_key_file": "/dev/null"},
             "archive": {"bucket": "archive"},
             "http": {"port": 1},
         }
