@@ -14,7 +14,7 @@ from fleet.verdict import Check, compare, compare_archive, refills_tried, sealed
 from fleet.view import View
 
 T = TypeVar("T")
-SEAL_WAIT_S: Final = 60.0
+SEAL_WAIT_S: Final = 180.0
 REFILL_WAIT_S: Final = 600.0
 
 

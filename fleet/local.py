@@ -32,7 +32,7 @@ from common.process import end_with_parent_of
 
 GATHERERS: Final = ("gatherer-a", "gatherer-b", "gatherer-c")
 BUCKET: Final = "kalshi-archive"
-WAIT_S: Final = 90.0
+WAIT_S: Final = 200.0
 _ports_left: list[int] = []  # of this process, to be given yet
 
 FAST: Final[dict[str, dict[str, Any]]] = {
