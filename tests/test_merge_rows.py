@@ -513,6 +513,59 @@ def test_rows_that_their_gatherer_comes_to_claim_are_not_forgotten() -> None:
     assert [row.holders for row in merger.store.group(1, START_MS)] == [1]
 
 
+def test_a_version_that_was_not_used_has_its_voice_still_when_its_run_is_over() -> None:
+    """It has said that something happened: the row that it goes on with does not take that back."""
+    merger, stored = begun()
+    stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None), a_copy(2, [(1, 0, 5)], horizon=4)], 0))
+    stored.take(merger.step([a_copy(3, [(1, 0, 5)], horizon=4)], 1))
+    stored.take(merger.step([a_copy(1, [(2, 0, 99)], batch=2, horizon=4)], 2))
+    assert merger.claims.excluded_from((1, 0, 1)) == START_MS + 2
+    right = a_copy(1, [], batch=3, horizon=None)
+    right.snapshots = [Snapshot(1, 1, "audit", START_MS + 5, 0, 1, START_MS * 1000, (), ())]
+    stored.take(merger.step([right], 3))
+    stored.take(merger.step([a_copy(1, [(7, 0, 3)], batch=4, horizon=8)], 4))
+    over = a_copy(1, [], batch=5, horizon=None)
+    over.horizons = [Horizon(1, START_MS + 8, True, "cut")]
+    stored.take(merger.step([over], 5))
+    stored.take(merger.step([a_copy(4, [(1, 0, 5), (2, 0, 99)], horizon=3)], 6))
+    assert [merger.claims.excluded_from((who, 0, 1)) for who in (2, 3, 4)] == [START_MS + 2] * 3, "two against two"
+
+
+def test_who_holds_all_of_a_group_has_a_say_before_it_claims_anything() -> None:
+    """Rule 3 asks for versions, not for claims."""
+    merger, stored = begun()
+    right: list[Row] = [(1, 0, 5), (2, 0, 7)]
+    stored.take(merger.step([a_copy(n, right, horizon=None) for n in (1, 2)], 0))
+    stored.take(merger.step([a_copy(3, [(1, 0, 5), (2, 0, 99), (3, 0, 1)], horizon=4)], 1))
+    assert [merger.claims.excluded_from((who, 0, 1)) for who in (1, 2, 3)] == [NEVER_MS, NEVER_MS, START_MS + 2]
+
+
+def test_a_newcomer_with_another_ones_bit_holds_nothing_of_it() -> None:
+    """There are sixteen at a time, and any number one after the other."""
+    merger, stored = begun()
+    stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=2)], 0))
+    over = a_copy(1, [], batch=2, horizon=None)
+    over.horizons = [Horizon(1, START_MS + 2, True, "cut")]
+    stored.take(merger.step([over], 1))
+    for gatherer in range(2, 18):
+        stored.take(merger.step([a_copy(gatherer, [], start=5000, horizon=None)], gatherer))
+    assert [row.holders for row in merger.store.group(1, START_MS + 1)] == [0]
+
+
+def test_a_line_with_heads_that_wait_for_production_is_looked_at_again() -> None:
+    """It is over one step later, when they have their places."""
+    merger = Merger(LIMITS, START_MS + 50)
+    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    covering, head = a_copy(1, [], horizon=10), a_copy(2, [(2, -1, 7)], start=3, horizon=None)
+    for copy, to_ms in ((covering, START_MS + 10), (head, -1)):
+        copy.run_events = [RunEvent(1, "ended", START_MS, to_ms, "cut")]
+    assert not merger.step([covering, head], 0).over
+    assert merger.heads_below_floor() == [([1], START_MS + 2, START_MS + 3)]
+    merger.load_identities(*(np.array([n]) for n in (1, START_MS + 2, 0, pack_of(7))))
+    changes = merger.step([], 1)
+    assert len(changes.placed) == 1 and changes.over == [1]
+
+
 def test_rows_that_were_not_used_are_passed_over_by_nobody() -> None:
     """A run that is readmitted does not say that it has nothing where its rows lost."""
     merger, stored = begun()

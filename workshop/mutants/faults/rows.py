@@ -508,6 +508,7 @@ FAULTS: Final = (
         "if reach >= chunk.high_ms and lane not in chunk.done]",
         "rows that are still to come would be called absent",
         RULES,
+        "what a lane does not cover yet waits by itself when its chunk was looked at, and is asked for at each step",
     ),
     Fault(
         "a-chunk-is-done-for-lanes-that-are-not-due",
