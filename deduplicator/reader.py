@@ -35,6 +35,8 @@ DELTA_LAYOUT: Final = (
     ("received_us", "i8"),
 )
 HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
+NUMBERS_KEPT: Final = 200_000
+"""Markets: of so many that were named last, and at most of twice as many, the numbers are kept."""
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
 Known = Callable[[int], Awaitable[list[Cursor]]]
 """What production remembers of a lane's batches."""
@@ -94,6 +96,7 @@ class Reader:
         self._dsn, self._limits, self._allot = source.dsn.get_secret_value(), limits, allot
         self._connection: asyncpg.Connection | None = None
         self._numbers: dict[int, int] = {}
+        self._former: dict[int, int] = {}
         self.instance = ""
         self.gatherer = 0
         self.behind_batches = 0
@@ -106,7 +109,7 @@ class Reader:
         await self._connection.execute("SET enable_seqscan = off; SET max_parallel_workers_per_gather = 0")
         before, self.instance = self.instance, str(await self._connection.fetchval(SQL["read_instance"]))
         if self.instance != before:
-            self._numbers = {}  # a machine rebuilt under the same name has its own numbers of markets
+            self._forget_numbers()  # a machine rebuilt under the same name has its own numbers of markets
         return self.instance
 
     async def close(self) -> None:
@@ -147,7 +150,7 @@ class Reader:
                 found[lane] = rows
             if reason:
                 found.pop(lane, None)
-                self._numbers = {}
+                self._forget_numbers()
                 again = await self._db().fetchrow(SQL["read_common"], lane, *as_columns(await known(lane)))
                 back = Cursor(again["batch"], again["digest"])
                 news.put_back.append(PutBack(lane, place, last.batch, back, reason))
@@ -218,9 +221,7 @@ class Reader:
         copy = Copy(self.gatherer, lane, first, last)
         copy.delta_frames = sum(row["delta_frames"] for row in rows)
         copy.quarantined = sum(row["delta_poisoned"] for row in rows)
-        result = Batches(
-            copy, self._numbers, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows)
-        )
+        result = Batches(copy, {}, received_us=rows[-1]["received_us"], frames=sum(row["frames"] for row in rows))
         result.unknown_fields = [name.partition(":")[2] for row in rows for name in row["unknown_fields"]]
         times = [row["loaded_at"] for row in rows]
         stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
@@ -246,7 +247,7 @@ class Reader:
         wanted = set(np.unique(copy.deltas.market).tolist())
         for table in ("runs", "snapshots", "trades", "tickers", "lifecycle", "rest_books"):
             wanted.update(row["market"] for row in fetched[table])
-        numbers = await self._translate(wanted)
+        numbers = result.numbers = await self._translate(wanted)
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
         copy.slices = [SliceStart(r["slice"], r["session"], r["sid"], r["channel"]) for r in fetched["slices"]]
         copy.runs = [RunStart(r["run"], r["slice"], numbers[r["market"]], r["cover_from_ms"]) for r in fetched["runs"]]
@@ -281,12 +282,20 @@ class Reader:
         return Deltas(**await binary.read(self._db(), DELTA_LAYOUT, query, lane, first, last, stored_from, stored_to))
 
     async def _translate(self, wanted: set[int]) -> dict[int, int]:
-        new = sorted(wanted - self._numbers.keys())
+        """Production's numbers of these markets, among others; those that nothing named for long leave."""
+        if len(self._numbers) >= NUMBERS_KEPT:
+            self._former, self._numbers = self._numbers, {}
+        missing = wanted - self._numbers.keys()
+        self._numbers.update({number: self._former[number] for number in missing & self._former.keys()})
+        new = sorted(missing - self._former.keys())
         if new:
             rows = await self._db().fetch(SQL["read_tickers_of"], new)
             allotted = await self._allot([row["ticker"] for row in rows])
             self._numbers.update({row["market"]: allotted[row["ticker"]] for row in rows})
         return self._numbers
+
+    def _forget_numbers(self) -> None:
+        self._numbers, self._former = {}, {}
 
     def _db(self) -> Any:
         if self._connection is None:

@@ -232,8 +232,8 @@ FAULTS: Final = (
     Fault(
         "parked-heads-stay-parked",
         MERGER,
-        "self._open_heads.update(key for key in self._parked.pop(heal.market, ()) if key in self._heads)",
-        "self._parked.pop(heal.market, ())",
+        "self._open_heads.update(key for key in self._parked.pop(market, ()) if key in self._heads)",
+        "self._parked.pop(market, ())",
         "head rows in a gap that is healed would stay unplaced",
         RULES,
     ),
