@@ -388,3 +388,60 @@ def test_intervals() -> None:
     assert intervals.minus([(0, 10)], [(2, 3), (5, 5), (8, 20)]) == [(0, 2), (3, 8)]
     assert intervals.within([(0, 4), (6, 9)], 3, 7) == [(3, 4), (6, 7)]
     assert intervals.covers([(0, 4)], 3) and not intervals.covers([(0, 4)], 4)
+
+
+def test_what_is_looked_for_in_vain_leaves_with_the_rows() -> None:
+    """Rule 21: a market that goes on keeps its slot; its old rows are awaited of nobody all the same."""
+    merger = Merger(Limits(1000, 2000, 1_000_000, 1000), START_MS)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    waiting = []
+    for batch in range(1, 200):
+        at = batch * 200
+        for gatherer in (1, 2):
+            rows = [(at + n, 0, 5) for n in range(20)]
+            merger.step([a_copy(gatherer, rows, batch=batch, horizon=at - 100)], at)
+        waiting.append(merger._joining.absences.rows)
+    assert max(waiting[100:]) <= max(waiting[:100])
+
+
+def test_machines_may_be_replaced_for_ever() -> None:
+    """Of gatherers that have nothing open any more there may be any number; who comes back is not contradicted."""
+    merger = Merger(LIMITS, START_MS)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    conflicts = []
+    for gatherer in range(1, 40):
+        at = gatherer * 100
+        last = a_copy(gatherer, [(at, 0, 5)], start=at, horizon=at + 100)
+        last.horizons = [last.horizons[0]._replace(ended=True)]
+        conflicts += merger.step([a_copy(40, [(at, 0, 5)], batch=gatherer, horizon=at + 100), last], at).conflicts
+    back = a_copy(1, [(4500, 0, 5)], start=4400, horizon=5000)
+    back.slices, back.runs = [SliceStart(2, 8, 1, "orderbook_delta")], [RunStart(2, 2, 1, START_MS + 4400)]
+    back.horizons = [Horizon(2, START_MS + 5000, False, "")]
+    back.deltas.run[:] = 2
+    for copies in ([back], [a_copy(40, [(4500, 0, 5)], batch=40, horizon=5000)], []):
+        conflicts += merger.step(copies, 5000).conflicts
+    assert not conflicts
+    restored = Merger(LIMITS, START_MS)
+    for gatherer in range(1, 40):
+        restored.claims.restore_held(1, "orderbook_delta", gatherer, (START_MS, START_MS + 10))
+    restored.load_identities(*(np.array([n], np.int64) for n in (1, START_MS + 5, 0, 5)))
+    assert len(restored.store) == 1
+
+
+def test_a_run_that_has_ended_is_not_begun_again_by_a_batch_that_is_read_again() -> None:
+    """Rule 13: a lane that was put back is read again; what ended does not claim up to where its slice has come."""
+    merger, _ = merged([a_copy(1, [(100, 0, 5)], horizon=500)])
+    ends = a_copy(1, [], batch=2, horizon=600)
+    ends.run_events = [RunEvent(1, "ended", 0, START_MS + 500, "deleted")]
+    merger.step([ends], 5000)
+    after = a_copy(1, [], batch=3, horizon=6000)
+    after.runs = [RunStart(2, 1, 1, START_MS + 5000)]
+    assert len(merger.step([after], 6000).gaps) == 0
+    assert [gap.interval for gap in merger.step([], 8000).gaps] == [(START_MS + 500, START_MS + 5000)]
+    again = a_copy(1, [(100, 0, 5)], horizon=500)
+    assert merger.missing_runs([again]) == [(1, 0, 1)]
+    ended = coverage.RunState((1, 0, 1), 1, 1, "orderbook_delta", START_MS, START_MS + 500, reason="deleted")
+    merger.claims.restore_guest(ended, 7, 1, ended=True)
+    changes = merger.step([again], 9000)
+    assert not changes.heals and not changes.runs and not changes.conflicts
+    assert not merger.claims.covered(1, START_MS + 1000)

@@ -56,6 +56,11 @@ class Absences:
         self.unchecked = 0
         """Moments that were given up on, as there were too many."""
 
+    @property
+    def rows(self) -> int:
+        """How many rows wait, or have been looked at and are remembered still."""
+        return sum(chunk.rows for chunk in self._chunks)
+
     def add(self, keys: U64) -> None:
         """Rows were stored."""
         if not len(keys):
@@ -100,8 +105,10 @@ class Absences:
         kept = []
         for chunk, columns in zip(self._chunks, places, strict=True):
             here = self._store.has_slots(*columns)
-            if here.any():
-                chunk.parts = [np.sort(self._store.keys(*(column[here] for column in columns)))]
+            keys = np.sort(self._store.keys(*(column[here] for column in columns)))
+            keys = keys[self._store.locate(keys).stored]  # a market's slot outlives its rows
+            if len(keys):
+                chunk.parts, chunk.rows = [keys], len(keys)
                 kept.append(chunk)
         self._chunks = kept
 

@@ -138,7 +138,7 @@ class Claims:
         for copy in copies:
             named = {*np.unique(copy.deltas.run).tolist(), *(event.run for event in copy.run_events)}
             named |= {snapshot.run for snapshot in copy.snapshots}
-            named -= {start.run for start in copy.runs}
+            named |= {start.run for start in copy.runs}  # of a batch that is read again: it may have ended long ago
             missing |= {(copy.gatherer, copy.lane, run) for run in named}
         return sorted(missing - self.runs.keys())
 
@@ -172,16 +172,16 @@ class Claims:
     # -- what batches say --------------------------------------------------------------------------------------
 
     def begin(self, copy: Copy, changes: Changes) -> None:
-        """Know the slices and runs that a copy begins; doing so twice changes nothing."""
+        """Know the slices and runs that a copy begins; doing so twice changes nothing, nor after they have ended."""
         self.gatherers.add(copy.gatherer)
         for new in copy.slices:
             key = (copy.gatherer, copy.lane, new.slice)
-            if key not in self.slices:
+            if key not in self.slices and key not in self._guest_slices:
                 self.slices[key] = SliceState(new.session, new.sid, new.channel)
                 self._reached(key, self.slices[key])
         for begun in copy.runs:
             run_key = (copy.gatherer, copy.lane, begun.run)
-            if run_key not in self.runs:
+            if self.find(run_key) is None:
                 slice_ = self.slices.get((copy.gatherer, copy.lane, begun.slice))
                 if slice_ is None:
                     changes.alarms["run_of_unknown_slice"] += 1
@@ -220,11 +220,12 @@ class Claims:
         """What the batches said of slices and runs, in order: begun, better claims, ended, horizons."""
         who = (copy.gatherer, copy.lane)
         for start in copy.slices:
-            self._slice_changed(who, start.slice, changes)
+            if (*who, start.slice) in self.slices:
+                self._slice_changed(who, start.slice, changes)
         for begun in copy.runs:
             run = self.runs.get((*who, begun.run))
             if run is None:
-                continue  # of an unknown slice
+                continue  # of an unknown slice, or it has ended: it is read again
             run.stored = True
             if run.cover_from_ms < NEVER_MS:
                 self._claim(run)
@@ -250,7 +251,8 @@ class Claims:
         for horizon in copy.horizons:
             slice_ = self.slices.get((*who, horizon.slice))
             if slice_ is None:
-                changes.alarms["horizon_of_unknown_slice"] += 1
+                if (*who, horizon.slice) not in self._guest_slices:
+                    changes.alarms["horizon_of_unknown_slice"] += 1
                 continue
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
             self._reached((*who, horizon.slice), slice_)

@@ -154,23 +154,31 @@ class Joining:
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Rows that production has. Who covers one holds it: a claim is of what is stored."""
-        for gatherer in sorted(self._claims.gatherers - self._bits.keys()):
-            if gatherer in self._claims.live() or len(self._bits) < GATHERERS_MAX:
-                self._bit(gatherer)
-        holders = self._claims.holders(market, ms, self._bits)
+        holders = self._claims.holders(market, ms, self._bits_of_holders())
         keys = self.store.load(market, ms, ordinal, content, holders)
         self.absences.add(keys)
 
     # -- who is who --------------------------------------------------------------------------------------------
 
-    def _bit(self, gatherer: int) -> int:
-        """The gatherer's bit in holders and voices; one that has nothing open gives its own to a newer one."""
+    def _bits_of_holders(self) -> dict[int, int]:
+        """Bits of all that claim anything; if there are too many, the newest of those that have nothing open."""
+        live = self._claims.live()
+        for gatherer in sorted(self._claims.gatherers, key=lambda who: (who not in live, -who)):
+            if gatherer in live or len(self._bits) < GATHERERS_MAX:
+                self._bit(gatherer, live)
+        return self._bits
+
+    def _bit(self, gatherer: int, needed: set[int]) -> int:
+        """The gatherer's bit in holders and voices; the oldest one that is not needed gives its own to a newer one.
+
+        What ended runs of an old one hold is not asked any more then: machines are replaced for ever, and bits are few.
+        """
         bit = self._bits.get(gatherer)
         if bit is not None:
             return bit
         free = [1 << n for n in range(GATHERERS_MAX) if 1 << n not in self._bits.values()]
         if not free:
-            over = next((who for who in self._bits if who not in self._claims.live()), None)
+            over = min(self._bits.keys() - needed, default=None)
             if over is None:
                 raise StoreFull(f"more than {GATHERERS_MAX} gatherers are read at the same time")
             free = [self._bits.pop(over)]
@@ -179,7 +187,12 @@ class Joining:
                 dispute.excluded &= ~free[0]
                 dispute.voices = {version: bits & ~free[0] for version, bits in dispute.voices.items()}
         self._bits[gatherer] = free[0]
-        self.absences.add(self.store.all_keys())  # it may come to cover what is here, which others hold already
+        keys = np.sort(self.store.all_keys())
+        if len(keys):
+            market, ms, _ = self.store.places(keys)
+            covered = self._claims.holders(market, ms, {gatherer: free[0]})  # it may have had a bit before
+            self.store.mark(self.store.locate(keys), covered, np.zeros(len(keys), np.uint16))
+            self.absences.add(keys[covered == 0])  # it may come to cover what is here, which others hold already
         return free[0]
 
     def _of_bits(self, bits: int) -> set[int]:
@@ -189,7 +202,8 @@ class Joining:
 
     def _gather(self, copies: list[Copy]) -> _Step:
         masks = [self._usable(copy) for copy in copies]
-        rows = placed_rows(self.store, copies, [self._bit(copy.gatherer) for copy in copies], masks)
+        needed = self._claims.live() | {copy.gatherer for copy in copies}
+        rows = placed_rows(self.store, copies, [self._bit(copy.gatherer, needed) for copy in copies], masks)
         before = self._before(rows)
         return _Step(copies, masks, rows, before, unite(self.store, rows, before))
 
@@ -313,6 +327,13 @@ class Joining:
         """Settle every suspicious group; returns the mask of rows that are not used."""
         dropped = np.zeros(len(rows.key), np.bool_)
         all_ms = self.store.milliseconds(rows.key)
+        runs_of: defaultdict[int, set[RunKey]] = defaultdict(set)
+        rows_of: defaultdict[RunKey, list[slice]] = defaultdict(list)
+        ends = [*rows.begins[1:].tolist(), len(rows.key)]
+        markets = self.store.places(rows.key[rows.begins])[0].tolist()
+        for run, start, end, market in zip(rows.runs, rows.begins.tolist(), ends, markets, strict=True):
+            runs_of[market].add(run)
+            rows_of[run].append(slice(start, end))
         for group in sorted(suspicious, key=lambda group: group[1]):
             market, ms = group
             inside = self._inside(rows, market, ms, all_ms)
@@ -342,12 +363,12 @@ class Joining:
                     dropped[mine] = [standing.get(ordinal) != content for ordinal, content in places]
             if verdict is not None and verdict.kind == "order_disputed":
                 agreed += [(group, bit) for bit, version in said.items() if version != base]
-            for run_key in {key for key in self._claims.just_excluded if key in rows.runs}:
-                chains = [n for n, name in enumerate(rows.runs) if name == run_key]
+            for run_key in self._claims.just_excluded & runs_of[market]:
                 from_ms = self._claims.excluded_from(run_key)
-                without = np.isin(rows.chain, chains) & (all_ms >= from_ms)
-                self._pass_over(run_key, all_ms[without])
-                dropped |= without & (all_ms > from_ms)
+                for mine in rows_of[run_key]:
+                    without = all_ms[mine] >= from_ms
+                    self._pass_over(run_key, all_ms[mine][without])
+                    dropped[mine] |= all_ms[mine] > from_ms
         return dropped
 
     def _brought(self, rows: Placed, mine: I64, stored: list[Stored]) -> Version:
