@@ -445,3 +445,47 @@ def test_a_run_that_has_ended_is_not_begun_again_by_a_batch_that_is_read_again()
     changes = merger.step([again], 9000)
     assert not changes.heals and not changes.runs and not changes.conflicts
     assert not merger.claims.covered(1, START_MS + 1000)
+
+
+def test_a_lane_that_waits_is_not_waited_for_row_by_row() -> None:
+    """Rule 14: what another lane of a gatherer may come to cover is looked at when that lane goes past it."""
+    merger = Merger(LIMITS, START_MS)
+    for market in (1, 2):
+        merger.claims.begin_line(market, "orderbook_delta", START_MS, None)
+
+    def second(made: Copy, run: int) -> Copy:
+        made.deltas.market[:], made.deltas.run[:] = 2, run
+        made.runs = [RunStart(run, 1, 2, START_MS)] if made.slices else []
+        return made
+
+    waits = second(a_copy(1, [], horizon=1), 1)
+    waits.lane = 1
+    both = a_copy(2, [], horizon=1)
+    both.runs.append(RunStart(2, 1, 2, START_MS))
+    merger.step([a_copy(1, [], horizon=1), waits, both], 0)
+    for batch in range(2, 40):
+        at = batch * 1000
+        rows = [(at + n, 0, 5) for n in range(10)]
+        other = second(a_copy(2, rows, batch=batch, horizon=at - 1), 2)
+        merger.step([a_copy(1, [], batch=batch, horizon=at - 1), other], at)
+    assert merger._joining.absences.waiting == 0
+    goes_on = second(a_copy(1, [(2000, 0, 5)], batch=2, horizon=50_000), 1)
+    goes_on.lane = 1
+    assert [(c.market, c.exchange_ms) for c in merger.step([goes_on], 50_000).conflicts][:1] == [(2, START_MS + 2001)]
+
+
+def test_a_wrong_copy_of_many_markets_is_judged_in_time() -> None:
+    """Rule 3 costs what is contradicted, not that times all that was excluded before."""
+    many = 400
+    merger = Merger(LIMITS, START_MS)
+    copies = []
+    for gatherer in (1, 2):
+        made = a_copy(gatherer, [(n, 0, gatherer) for n in range(1, many + 1)])
+        made.deltas.run[:] = made.deltas.market[:] = np.arange(1, many + 1)
+        made.runs = [RunStart(n, 1, n, START_MS) for n in range(1, many + 1)]
+        copies.append(made)
+    looked: list[int] = []
+    excluded_from = merger.claims.excluded_from
+    merger.claims.excluded_from = lambda key: (looked.append(1), excluded_from(key))[1]  # type: ignore[method-assign]
+    assert len(merger.step(copies, 0).conflicts) == many
+    assert len(looked) <= 2 * many

@@ -61,6 +61,11 @@ class Absences:
         """How many rows wait, or have been looked at and are remembered still."""
         return sum(chunk.rows for chunk in self._chunks)
 
+    @property
+    def waiting(self) -> int:
+        """How many moments an open run of a looked at lane may still come to cover."""
+        return self._pending_count
+
     def add(self, keys: U64) -> None:
         """Rows were stored."""
         if not len(keys):
@@ -94,7 +99,7 @@ class Absences:
                 continue
             chunk.waited = 0
             chunk.done.update(due)
-            found += self._look(chunk, {lane[0] for lane in due}, bits)
+            found += self._look(chunk, due, bits)
         return found
 
     @contextmanager
@@ -112,7 +117,8 @@ class Absences:
                 kept.append(chunk)
         self._chunks = kept
 
-    def _look(self, chunk: _Chunk, gatherers: set[int], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+    def _look(self, chunk: _Chunk, due: list[Lane], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+        gatherers = {gatherer for gatherer, _ in due}
         places = self._store.locate(chunk.keys())
         holders = self._store.holders(places)
         wanted = sum(bits[who] for who in gatherers if who in bits)
@@ -122,10 +128,12 @@ class Absences:
         market, ms, _ = self._store.places(places.keys[lacking])
         found = []
         for gatherer in sorted(gatherers):
+            lanes = {lane for who, lane in due if who == gatherer}
             without = (holders[lacking] & bits.get(gatherer, 0)) == 0
             for number in np.unique(market[without]).tolist():
                 times = np.unique(ms[without & (market == number)])
-                covered, coming = self._claims.reaches(gatherer, number, times)
+                # what another lane may come to cover is looked at when that lane has gone past it
+                covered, coming = self._claims.reaches(gatherer, number, times, lanes)
                 found += [(gatherer, number, at) for at in times[covered].tolist()]
                 self._wait(gatherer, number, times[coming & ~covered].tolist())
         return found

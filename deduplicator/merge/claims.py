@@ -37,6 +37,8 @@ class Claims:
         self.lines: dict[tuple[int, str], TimeLine] = {}
         self.excluded: dict[RunKey, list[intervals.Interval]] = {}
         """By run: the stretches in which it gives nothing (rule 3); the last one may be without an end."""
+        self._excluded_of: defaultdict[int, set[RunKey]] = defaultdict(set)
+        """The same runs by market."""
         self.passed_over: dict[RunKey, int] = {}
         """The greatest millisecond of the rows of an excluded run that were not used."""
         self.ended: list[tuple[RunKey, int]] = []
@@ -92,6 +94,7 @@ class Claims:
         assert run.excluded_from_ms is not None
         self.restore_run(run)
         self.excluded[run.key] = [(run.excluded_from_ms, NEVER_MS)]
+        self._excluded_of[run.market].add(run.key)
 
     def restore_guest(self, run: RunState, session: int, sid: int, *, ended: bool) -> None:
         """A run of which a copy says something more: for one step, unless it may still come to claim something."""
@@ -104,6 +107,7 @@ class Claims:
         self._guest_slices[slice_key] = SliceState(session, sid, run.channel, ended=True)
         if run.excluded_from_ms is not None:
             self.excluded.setdefault(run.key, [(run.excluded_from_ms, NEVER_MS)])
+            self._excluded_of[run.market].add(run.key)
 
     def restore_retraction(self, market: int, channel: str, gatherer: int, stretch: intervals.Interval) -> None:
         """What is claimed no longer; `EVERYBODY`: by nobody. After what is held."""
@@ -279,7 +283,7 @@ class Claims:
                 self._of_slice[(*key[:2], run.slice)].discard(key)
                 self._forget(run)
         for key in self._guests.keys() & self.excluded.keys():
-            del self.excluded[key]
+            self._included(self._guests[key])
         if self._over_slices:
             self.reach = {}
             for slice_key, slice_ in self.slices.items():
@@ -318,10 +322,17 @@ class Claims:
     def _forget(self, run: RunState) -> None:
         """A run that says nothing more; its head rows keep what they need."""
         if self.runs.pop(run.key, None) is not None:
-            self.excluded.pop(run.key, None)
+            self._included(run)
             self.passed_over.pop(run.key, None)
             self._spoke(run)
             self.forgotten.append(run.key)
+
+    def _included(self, run: RunState) -> None:
+        """A run that says nothing more is not excluded from anything."""
+        if self.excluded.pop(run.key, None) is not None:
+            self._excluded_of[run.market].discard(run.key)
+            if not self._excluded_of[run.market]:
+                del self._excluded_of[run.market]
 
     def _step_back(self, line: TimeLine, run: RunState, stretch: intervals.Interval, changes: Changes) -> None:
         listed = intervals.minus([stretch], [*line.retracted_of(EVERYBODY), *line.gaps])
@@ -363,6 +374,7 @@ class Claims:
                 run.excluded_from_ms = ms
                 self.just_excluded.add(run.key)
                 stretches = self.excluded.setdefault(run.key, [])
+                self._excluded_of[market].add(run.key)
                 if before is not None and stretches:
                     stretches.pop()
                 stretches.append((ms, NEVER_MS))
@@ -425,9 +437,8 @@ class Claims:
 
     def is_excluded(self, gatherer: int, market: int, ms: int) -> bool:
         """Whether a gatherer's word about a market's millisecond does not count."""
-        for key, stretches in self.excluded.items():
-            run = self.find(key)
-            if key[0] == gatherer and run is not None and run.market == market and intervals.covers(stretches, ms):
+        for key in self._excluded_of.get(market, ()):
+            if key[0] == gatherer and intervals.covers(self.excluded[key], ms):
                 return True
         line = self.lines.get((market, ORDERBOOK))
         return line is not None and intervals.covers(list(line.retracted_of(gatherer)), ms)
@@ -464,15 +475,16 @@ class Claims:
                 result[at[held]] |= np.uint16(bits[who])
         return result
 
-    def reaches(self, gatherer: int, market: int, ms: I64) -> tuple[Bool, Bool]:
-        """Which of a market's milliseconds a gatherer covers, and which it may still come to cover with an open run."""
+    def reaches(self, gatherer: int, market: int, ms: I64, lanes: set[int] | None = None) -> tuple[Bool, Bool]:
+        """Which of a market's milliseconds a gatherer covers, and which it may still come to cover with an open run (of
+        these lanes; None: of any)."""
         coming = np.zeros(len(ms), np.bool_)
         line = self.lines.get((market, ORDERBOOK))
         if line is None:
             return coming, coming
         for run in line.open:
             if run.key[0] == gatherer and run.excluded_from_ms is None and run.cover_to_ms is None:
-                slice_ = self.slice_of(run)
+                slice_ = self.slice_of(run) if lanes is None or run.key[1] in lanes else None
                 if slice_ is not None:
                     coming |= ms >= slice_.horizon_ms
         return _inside(coverage.covered_by(line, gatherer, self.slices), ms), coming

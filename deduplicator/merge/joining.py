@@ -365,10 +365,9 @@ class Joining:
                 agreed += [(group, bit) for bit, version in said.items() if version != base]
             for run_key in self._claims.just_excluded & runs_of[market]:
                 from_ms = self._claims.excluded_from(run_key)
-                for mine in rows_of[run_key]:
-                    without = all_ms[mine] >= from_ms
-                    self._pass_over(run_key, all_ms[mine][without])
-                    dropped[mine] |= all_ms[mine] > from_ms
+                for chain in rows_of[run_key]:
+                    self._pass_over(run_key, all_ms[chain][all_ms[chain] >= from_ms])
+                    dropped[chain] |= all_ms[chain] > from_ms
         return dropped
 
     def _brought(self, rows: Placed, mine: I64, stored: list[Stored]) -> Version:
