@@ -502,11 +502,12 @@ class Claims:
         return {key[0] for key in self.slices}
 
     def listed(self, market: int, ms: int) -> bool:
-        """Whether a market's millisecond lies in a gap row, or before all that is held."""
+        """Whether a market's millisecond lies in a gap row, or in the first gap, which has none."""
         line = self.lines.get((market, ORDERBOOK))
         if line is None:
             return False
-        return (line.begin_ms is not None and ms < line.begin_ms) or intervals.covers(list(line.gaps), ms)
+        before = line.begin_ms is not None and line.first_ms is not None and line.first_ms <= ms < line.begin_ms
+        return before or intervals.covers(list(line.gaps), ms)
 
     def sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed by what is known now."""
