@@ -68,6 +68,21 @@ def test_a_late_copy_cannot_bring_a_row_into_what_a_run_that_ended_covers() -> N
     assert stored.received == stored.accounted
 
 
+def test_a_copy_whose_lane_has_ended_says_what_it_covers_though_later_rows_follow_at_once() -> None:
+    """Rows are looked at in chunks; a lane that has nothing open never goes past the last of one."""
+    merger, stored = fresh(), Stored()
+    stored.take(
+        merger.step([a_copy(1, [(1, 0, 5), (5, 0, 6), (20, 0, 7)], horizon=30), a_copy(2, [(1, 0, 5)], horizon=3)], 0)
+    )
+    stored.take(merger.step([cut_at(a_copy(2, [], batch=2), 10)], 1))
+    for later in range(2, 20):
+        stored.take(merger.step([], later))
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]  # type: ignore[attr-defined]
+    stored.take(merger.step([cut_at(a_copy(1, [], batch=2), 40)], 20))
+    stored.take(merger.step([], 21))
+    assert len(stored.conflicts) == 1  # type: ignore[attr-defined]
+
+
 def restored(stored: Stored, floor_ms: int, *, done: dict[int, intervals.Interval]) -> Merger:
     """A state made from production: identities, and what runs that are over hold."""
     merger = Merger(LIMITS, floor_ms)

@@ -28,13 +28,15 @@ Lane = tuple[int, int]
 
 @dataclass
 class _Chunk:
-    """Rows that were stored at about the same time. `done`: the lanes that have gone past them."""
+    """Rows that were stored at about the same time. `done`: the lanes that have gone past them; `over`: those that
+    have nothing open now, and were asked."""
 
     parts: list[U64]
     rows: int
     low_ms: int
     high_ms: int
     done: set[Lane] = field(default_factory=set)
+    over: set[Lane] = field(default_factory=set)
     waited: int = 0
 
     def keys(self) -> U64:
@@ -75,7 +77,7 @@ class Absences:
         last = self._chunks[-1] if self._chunks else None
         if (
             last is not None
-            and not last.done
+            and not (last.done or last.over)
             and last.rows + len(keys) <= CHUNK_ROWS
             and max(high, last.high_ms) - min(low, last.low_ms) <= CHUNK_MS
         ):
@@ -89,9 +91,13 @@ class Absences:
         """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers."""
         found = self._waited_for()
         lanes = self._claims.reach
+        over = {lane for lane in self._claims.lanes - lanes.keys() if lane[0] in bits}
         for chunk in self._chunks:
             due = [lane for lane, reach in lanes.items() if reach > chunk.high_ms and lane not in chunk.done]
-            if not due:
+            # A lane whose slices have all ended goes past nothing, and has brought all of what it claims so far.
+            chunk.over &= over
+            asked = over - chunk.over - chunk.done
+            if not due and not asked:
                 continue
             chunk.waited += 1
             patient = chunk.waited < PATIENCE_STEPS and chunk.low_ms >= self._store.floor_ms
@@ -99,7 +105,8 @@ class Absences:
                 continue
             chunk.waited = 0
             chunk.done.update(due)
-            found += self._look(chunk, due, bits)
+            chunk.over |= asked
+            found += self._look(chunk, [*due, *asked], bits)
         return found
 
     @contextmanager

@@ -51,6 +51,8 @@ class Claims:
         """Markets whose first tile began earlier with this step."""
         self.reach: dict[tuple[int, int], int] = {}
         """By gatherer and lane: the greatest horizon of its open order-book slices."""
+        self.lanes: set[tuple[int, int]] = set()
+        """By gatherer and lane: those that had an order-book slice here."""
         self.reach_ms = 0
         """No claim is beyond."""
         self.gatherers: set[int] = set()
@@ -300,6 +302,7 @@ class Claims:
         self.reach_ms = max(self.reach_ms, slice_.horizon_ms)
         if slice_.channel == ORDERBOOK and not slice_.ended:
             lane = key[:2]
+            self.lanes.add(lane)
             self.reach[lane] = max(self.reach.get(lane, -1), slice_.horizon_ms)
 
     def _drop(self, who: tuple[int, int], changes: Changes) -> None:
