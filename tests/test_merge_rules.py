@@ -489,3 +489,13 @@ def test_a_wrong_copy_of_many_markets_is_judged_in_time() -> None:
     merger.claims.excluded_from = lambda key: (looked.append(1), excluded_from(key))[1]  # type: ignore[method-assign]
     assert len(merger.step(copies, 0).conflicts) == many
     assert len(looked) <= 2 * many
+
+
+def test_what_two_copies_bring_at_once_is_not_lost_to_a_faster_one_that_dropped_it() -> None:
+    """Rule 14: the majority claims the moment, so its row is stored."""
+    merger = Merger(LIMITS, START_MS)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.step([a_copy(3, [(1, 0, 5)])], 0)
+    changes = merger.step([a_copy(1, GOOD[:1] + GOOD[2:]), a_copy(2, GOOD[:1] + GOOD[2:])], 1)
+    assert changes.new.exchange_ms.tolist() == [START_MS + 2, START_MS + 3]
+    assert merger.claims.covering(1, START_MS + 2) == {1, 2}

@@ -67,6 +67,12 @@ def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict
     return Verdict("order_disputed" if other_order else "conflict", losers, readmitted, shown)
 
 
+def majority(said: dict[int, Version]) -> Version | None:
+    """What more than half of the gatherers say."""
+    versions = list(said.values())
+    return next((version for version in versions if 2 * versions.count(version) > len(versions)), None)
+
+
 def _count(voices: dict[Version, int]) -> tuple[int, int]:
     """The bits of those without a majority, and of those with one."""
     most = max(bits.bit_count() for bits in voices.values())

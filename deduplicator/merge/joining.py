@@ -347,7 +347,10 @@ class Joining:
                 of_run[run_key] = (mine, version)
                 brought[int(rows.bit[mine[0]])] = version
             said = self._said(group, stored, suspicious[group]) | brought
-            if stored or not all(said.values()):
+            most = disputes.majority(said)
+            if not stored and most:
+                base = most  # nobody wrote that nothing happened: who says so alone takes nothing from the others
+            elif stored or not all(said.values()):
                 base = tuple(row.content for row in stored)
             elif said:
                 base = next(iter(brought.values()))
