@@ -601,6 +601,25 @@ def test_new_rows_are_looked_at_when_the_others_have_gone_past_them() -> None:
     assert merger.claims.excluded_from((1, 0, 1)) == NEVER_MS
 
 
+def test_a_claim_that_is_lowered_over_rows_is_asked_about_them() -> None:
+    """Rule 14: they were looked at when the run did not claim them yet."""
+    merger, stored = begun()
+    stored.take(
+        merger.step([*(a_copy(n, [(1, 0, 5)], horizon=2) for n in (2, 3)), a_copy(1, [], start=50, horizon=2)], 0)
+    )
+    stored.take(merger.step([a_copy(3, [(5, 0, 1)], batch=2, horizon=60)], 1))
+    stored.take(merger.step([a_copy(1, [], batch=2, horizon=60)], 2))
+    for now in range(20):
+        stored.take(merger.step([], 3 + now))
+    assert not stored.conflicts
+    late = a_copy(1, [], batch=3, horizon=70)
+    late.run_events = [RunEvent(1, "covers", START_MS + 3, 0, "")]
+    stored.take(merger.step([late], 30))
+    for now in range(20):
+        stored.take(merger.step([], 31 + now))
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]  # type: ignore[attr-defined]
+
+
 # -- claims and ranges -------------------------------------------------------------------------------------------------
 
 

@@ -45,6 +45,8 @@ class Claims:
         """Runs that ended in this step, and where; whoever keeps something of a run looks here."""
         self.forgotten: list[RunKey] = []
         """Runs that ended: their slice is over, or nothing of them is open."""
+        self.lowered: list[tuple[int, int, int]] = []
+        """Markets and stretches into which a claim was lowered in this step: what is there was looked at without it."""
         self.just_excluded: set[RunKey] = set()
         """Runs that were excluded in this step."""
         self.earlier: set[int] = set()
@@ -249,6 +251,10 @@ class Claims:
                 continue  # it has ended, or never claimed: nothing that is said of its claim changes that
             elif event.event == "covers":
                 if found.cover_to_ms is None and found.key not in self.excluded:
+                    if found.channel == ORDERBOOK and event.from_ms < (
+                        to_ms := min(found.cover_from_ms, self.reach_ms)
+                    ):
+                        self.lowered.append((found.market, event.from_ms, to_ms))
                     found.cover_from_ms = min(found.cover_from_ms, event.from_ms)
                     self._claim(found)
             else:
@@ -296,6 +302,7 @@ class Claims:
         self.ended.clear()
         self.forgotten.clear()
         self.just_excluded.clear()
+        self.lowered.clear()
         self.earlier.clear()
 
     def _reached(self, key: RunKey, slice_: SliceState) -> None:

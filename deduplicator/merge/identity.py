@@ -225,6 +225,22 @@ class IdentityStore:
             parts.append(part.key[start:end])
         return np.concatenate(parts)
 
+    def of_market(self, market: int, from_ms: int, to_ms: int) -> U64:
+        """The stored keys of a market in a stretch of time."""
+        parts = [np.empty(0, np.uint64)]
+        for window in range(from_ms >> MS_BITS, (to_ms >> MS_BITS) + 1):
+            begin_ms = window << MS_BITS
+            start, end = max(from_ms - begin_ms, 0), min(to_ms - begin_ms, 1 << MS_BITS)
+            for page in self._slots.pages(window):
+                slot = self._slots.find(market, window, page)
+                if slot is None:
+                    continue
+                bounds = np.array([(slot << MS_BITS) + start, (slot << MS_BITS) + end], np.uint64)
+                for part in (self._old, self._young):
+                    low, high = np.searchsorted(part.key, bounds << np.uint64(ORDINAL_BITS)).tolist()
+                    parts.append(part.key[low:high])
+        return np.concatenate(parts)
+
     def all_keys(self) -> U64:
         """All stored keys."""
         return np.concatenate((self._old.key, self._young.key))

@@ -103,6 +103,8 @@ class Joining:
 
         After the claims of the step were applied.
         """
+        for market, from_ms, to_ms in self._claims.lowered:
+            self.absences.add(self.store.of_market(market, from_ms, to_ms))
         asked: dict[Group, int] = defaultdict(int)
         for gatherer, market, ms in self.absences.found(self._bits):
             asked[(market, ms)] |= self._bits[gatherer]

@@ -47,7 +47,7 @@ FAULTS: Final = (
     Fault(
         "numbers-of-another-instance",
         READER,
-        "self._numbers = {}  # a machine",
+        "self._forget_numbers()  # a machine",
         "pass  # a machine",
         "a gatherer that was rebuilt would write into other markets",
         READ,
