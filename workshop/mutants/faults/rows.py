@@ -521,8 +521,8 @@ FAULTS: Final = (
     Fault(
         "a-chunk-goes-on-after-it-was-looked-at",
         ABSENCE,
-        "            and not last.done\n",
-        "",
+        "and not (last.done or last.over)",
+        "and True",
         "later rows would not be looked at by faster gatherers",
         RULES,
     ),
