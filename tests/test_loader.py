@@ -25,7 +25,7 @@ class Recorder:
     """A journal with one session, to which changes are written."""
 
     def __init__(self, folder: Path) -> None:
-        exchange = Exchange(rest_url="http://x", key_id="x", private_key_file=folder / "x")
+        exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
         self.config = GathererConfig(
             gatherer_id="g",
             kalshi=exchange,

@@ -60,7 +60,12 @@ def config(combos: str = "include", series: tuple[str, ...] = ()) -> Any:
     return GathererConfig.model_validate(
         {
             "gatherer_id": "g",
-            "kalshi": {"rest_url": "http://x", "ws_url": "ws://x", "key_id": "k", "private_key_file": "k.pem"},
+            "kalshi": {
+                "rest_url": "http://127.0.0.1:9",
+                "ws_url": "ws://127.0.0.1:9",
+                "key_id": "k",
+                "private_key_file": "k.pem",
+            },
             "database": {"dsn": "postgresql://x/y"},
             "journal": {"dir": "/nowhere"},
             "markets": {"combos": combos, "series": series},

@@ -222,7 +222,9 @@ async def test_whatever_changes_an_hour_makes_it_stale_and_it_is_exported_once_m
 async def test_what_changes_no_hour_makes_none_stale(site: Site) -> None:
     """Checkpoints, runs, accounts, an export's own notes; a change that was rolled back."""
     key = (1, 0, 1)
-    await write(site, Changes(runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, "")}))
+    await write(
+        site, Changes(runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, False, "")})
+    )
     await site.db.fetchval("SELECT store.checkpoint($1, now())", site.market)
     await site.db.execute("DELETE FROM store.snapshots WHERE source = 'checkpoint'")
     transaction = site.db.transaction()
@@ -236,7 +238,9 @@ async def test_what_changes_no_hour_makes_none_stale(site: Site) -> None:
 async def test_a_gap_that_is_found_after_the_export_reaches_the_archive(site: Site) -> None:
     """The archive lists it, also in an hour in which nothing else happened."""
     key = (1, 0, 1)
-    await write(site, Changes(runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, "")}))
+    await write(
+        site, Changes(runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, False, "")})
+    )
     await site.production.put_time_lines([(site.market, OLD, None)])
     await write(site, Changes(gaps=[_gap(site, AT - MINUTE, AT + 2 * HOUR)]))
     assert await site.exporter.export_due() == [AT - HOUR, AT, AT + HOUR]
