@@ -106,8 +106,11 @@ class Joining:
         for market, from_ms, to_ms in self._claims.lowered:
             self.absences.add(self.store.of_market(market, from_ms, to_ms))
         asked: dict[Group, int] = defaultdict(int)
+        before = self.absences.unchecked
         for gatherer, market, ms in self.absences.found(self._bits):
             asked[(market, ms)] |= self._bits[gatherer]
+        if self.absences.unchecked > before:
+            changes.alarms["absence_unchecked"] += self.absences.unchecked - before
         for group, dispute in self._disputes.items():
             if dispute.tied:
                 asked[group] |= 0
