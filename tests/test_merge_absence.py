@@ -222,3 +222,35 @@ def test_what_is_over_leaves_nothing() -> None:
         kept = [claims.runs, claims.lines, claims._of_slice[(1, 0, 1)], claims._resident, claims._unclaiming]
         sizes.append(sum(map(len, kept)))
     assert max(sizes[10:]) <= max(sizes[:10])
+
+
+def test_what_stands_against_the_majority_is_claimed_by_nobody() -> None:
+    """A fast copy dropped a row; the rows first written stand, and the moment is a gap, not covered and missing."""
+    short = [row for row in GOOD if row[:2] != (1, 1)]
+    merger, stored = fresh(), Stored()
+    stored.take(merger.step([a_copy(1, short, horizon=4)], 0))
+    stored.take(merger.step([a_copy(2, GOOD, horizon=4), a_copy(3, GOOD, horizon=4)], 1))
+    for later in (2000, 4000, 6000):
+        stored.take(merger.step([], later))
+    assert (1, START_MS + 1, 1) not in stored.deltas
+    assert merger.claims.covering(1, START_MS + 1) == set() and merger.claims.covering(1, START_MS + 3) == {2, 3}
+    assert stored.gaps == {(1, (START_MS + 1, START_MS + 2)): "conflict"}
+
+
+def test_a_contradiction_in_a_run_that_is_over_leaves_the_next_one_alone() -> None:
+    """Each speaks for itself."""
+    merger, stored = fresh(), Stored()
+    wrong: list[Row] = [*GOOD, (4, 0, 1)]
+    stored.take(merger.step([cut_at(a_copy(1, wrong), 10)], 0))
+    after = a_copy(1, [(20, 0, 3)], start=15, horizon=30)
+    after.slices, after.runs = [SliceStart(2, 8, 1, ORDERBOOK)], [RunStart(2, 2, 1, START_MS + 15)]
+    after.deltas.run[:] = 2
+    after.horizons = [Horizon(2, START_MS + 30, False, "")]
+    after.from_batch = after.to_batch = 2
+    stored.take(merger.step([after], 1))
+    late = [cut_at(a_copy(g, GOOD), 10) for g in (2, 3)]
+    for now in range(2, 20):
+        stored.take(merger.step(late if now == 2 else [], now))
+    assert merger.claims.covering(1, START_MS + 20) == {1}
+    assert merger.claims.covering(1, START_MS + 3) == {1, 2, 3}
+    assert 1 not in merger.claims.covering(1, START_MS + 5)

@@ -379,6 +379,8 @@ class Claims:
             return
         line = self.line(market, ORDERBOOK)
         for run in self._open_runs(market, gatherers):
+            if run.cover_from_ms > ms and intervals.covers(line.held_by(run.key[0]), ms):
+                continue  # a run that is over said it; this one speaks for itself
             if run.excluded_from_ms is None or ms < run.excluded_from_ms:
                 before = run.excluded_from_ms
                 run.excluded_from_ms = ms
@@ -399,6 +401,15 @@ class Claims:
                     key = (gatherer, 0, 0)
                     changes.retractions.append(Retraction(key, gatherer, market, ORDERBOOK, (ms, end), "conflict"))
         self._watched.add((market, ORDERBOOK))
+
+    def disown(self, market: int, ms: int, changes: Changes) -> None:
+        """What stands of a millisecond is not what the majority says: nobody claims it."""
+        line = self.line(market, ORDERBOOK)
+        stretch = (ms, ms + 1)
+        if not intervals.covers(list(line.retracted_of(EVERYBODY)), ms):
+            line.retract(EVERYBODY, stretch)
+            changes.retractions.append(Retraction((0, 0, 0), EVERYBODY, market, ORDERBOOK, stretch, "conflict"))
+            self._watched.add((market, ORDERBOOK))
 
     def readmit(self, market: int, gatherers: set[int], ms: int, changes: Changes) -> None:
         """A further voice has decided for these, which were excluded at this millisecond as nobody had a majority."""

@@ -41,6 +41,8 @@ class Verdict:
     """Their runs are excluded from this group on."""
     readmitted: int = 0
     """They were excluded for this group, and are right after all."""
+    outvoted: bool = False
+    """The version that stands is not that of the majority."""
     versions: list[dict[str, object]] = field(default_factory=list)
 
 
@@ -64,7 +66,8 @@ def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict
         return None
     dispute.excluded = losers
     shown = [_shown(version, bits) for version, bits in dispute.voices.items() if bits or version == base]
-    return Verdict("order_disputed" if other_order else "conflict", losers, readmitted, shown)
+    outvoted = not other_order and right != 0 and dispute.voices[base] != right
+    return Verdict("order_disputed" if other_order else "conflict", losers, readmitted, outvoted, shown)
 
 
 def majority(said: dict[int, Version]) -> Version | None:

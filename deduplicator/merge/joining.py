@@ -412,6 +412,8 @@ class Joining:
         changes.conflicts.append(Conflict(verdict.kind, market, ms, verdict.versions))
         self._claims.exclude(market, self._of_bits(verdict.excluded), ms, changes)
         self._claims.readmit(market, self._of_bits(verdict.readmitted), ms, changes)
+        if verdict.outvoted:
+            self._claims.disown(market, ms, changes)
         return verdict
 
     def _hold(self, stored: list[Stored], bits: int) -> None:

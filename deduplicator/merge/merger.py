@@ -249,6 +249,9 @@ class Merger:
             del self._heads[(run_key, ms)]
             self._open_heads.discard((run_key, ms))
             self._loaded_heads.discard((run_key, ms))
+            self._heads_of[run_key].discard(ms)
+            if not self._heads_of[run_key]:
+                del self._heads_of[run_key]
         for run_key in self.claims.forgotten:
             self._joining.forget_run(run_key)
             self._heads_of.pop(run_key, None)

@@ -280,8 +280,8 @@ FAULTS: Final = (
     Fault(
         "retractions-are-not-kept",
         CLAIMS,
-        "        line.retract(EVERYBODY, stretch)\n",
-        "",
+        '["step_back"] += 1\n        line.retract(EVERYBODY, stretch)\n',
+        '["step_back"] += 1\n',
         "a stretch where time stepped back would be claimed",
         RULES,
     ),
