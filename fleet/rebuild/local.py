@@ -144,6 +144,7 @@ class Rebuild:
                 if time.monotonic() - lined > LINES_S:
                     lined = time.monotonic()
                     await lines.follow(now_ms)
+                await self._remember(production, merger, group, whose)
                 batches = await self._taken(production, group, whose)
                 try:
                     await self._step(production, merger, batches, now_ms)
@@ -179,6 +180,17 @@ class Rebuild:
             number, cursors = await production.gatherer(name, instance(mine, self._bounds, self._batch_records))
             whose.update({lane: (number, cursors[lane.lane].batch if lane.lane in cursors else 0) for lane in mine})
         return whose
+
+    async def _remember(
+        self, production: Production, merger: Merger, group: list[Derived], whose: dict[Lane, tuple[int, int]]
+    ) -> None:
+        """Batches that production has from an interrupted rebuild: their gatherers hold rows that no claim covers yet."""
+        seen = [d for d in group if d.number <= whose[d.lane][1] and d.rows.delta_frames]
+        numbers = await production.allot(sorted(set().union(*(tickers(derived.rows) for derived in seen)) | {""}))
+        copies = [copy_of(d.rows, whose[d.lane][0], d.lane.lane, d.number, numbers) for d in seen]
+        if copies:
+            await production.prepare(merger, copies)
+            merger.remember(copies)
 
     async def _taken(
         self, production: Production, group: list[Derived], whose: dict[Lane, tuple[int, int]]
