@@ -184,7 +184,7 @@ class Rebuild:
     async def _remember(
         self, production: Production, merger: Merger, group: list[Derived], whose: dict[Lane, tuple[int, int]]
     ) -> None:
-        """Batches that production has from an interrupted rebuild: their gatherers hold rows that no claim covers yet."""
+        """Batches of an interrupted rebuild: their gatherers hold rows that no claim covers yet."""
         seen = [d for d in group if d.number <= whose[d.lane][1] and d.rows.delta_frames]
         numbers = await production.allot(sorted(set().union(*(tickers(derived.rows) for derived in seen)) | {""}))
         copies = [copy_of(d.rows, whose[d.lane][0], d.lane.lane, d.number, numbers) for d in seen]
