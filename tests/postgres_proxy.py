@@ -109,7 +109,7 @@ class Proxy:
             body = await reader.readexactly(struct.unpack("!i", head[1:])[0] - 4)
             kind = head[:1]
             if kind == QUERY:
-                link.copying_deltas = body.startswith(b'COPY "store"."deltas"')
+                link.copying_deltas = body.startswith(b'COPY "store"."deltas')  # a day of them
                 link.wrote_deltas |= link.copying_deltas
             held = self.hook is not None and await self.hook(link, kind, body)
             await self._loud.wait()
