@@ -222,7 +222,7 @@ class Sources:
                 "connected": reader.connected and name not in self._slow,
                 "behind_batches": reader.behind_batches,
                 "received_us": self._received_us.get(name, 0),
-                "error": self._failures.get(name, ""),
+                "error": self._failures.get(name, "") or _lanes(self.waiting(name)),
                 "put_back": self._put_backs[name],
             }
             for name, reader in self._readers.items()
@@ -293,3 +293,7 @@ class Sources:
         self._unforeseen[reader.id] += not foreseen
         wait_s = min(RETRY_S * 2 ** min(self._unforeseen[reader.id], 10), RETRY_MOST_S)
         self._retry_at[reader.id] = time.monotonic() + wait_s
+
+
+def _lanes(waiting: dict[int, str]) -> str:
+    return "; ".join(f"lane {lane} {why}" for lane, why in waiting.items())
