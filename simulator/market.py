@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from simulator.prices import BANDS
+
 Levels = dict[int, int]  # price in 1e-4 dollar -> size in 1e-2 contract
 
 
@@ -61,7 +63,7 @@ class Market:
     last_price: int = 0
     volume: int = 0
     market_id: str = ""
-    step: int = 100
+    structure: str = "linear_cent"
     extra: dict[str, Any] = field(default_factory=dict)
     updated_us: int = 0
 
@@ -121,8 +123,11 @@ class Market:
             "can_close_early": True,
             "rules_primary": "",
             "rules_secondary": "",
-            "price_level_structure": "linear_cent" if self.step == 100 else "center_deci_edge_centi_cent",
-            "price_ranges": [{"start": "0.0000", "end": "1.0000", "step": dollars(self.step)}],
+            "price_level_structure": self.structure,
+            "price_ranges": [
+                {"start": dollars(start), "end": dollars(end), "step": dollars(step)}
+                for start, end, step in BANDS[self.structure]
+            ],
             "exchange_index": 0,
             **({"settlement_ts": rfc3339_us(self.settled_us)} if self.settled_us else {}),
         }

@@ -1,8 +1,9 @@
 """Replay of recordings: real frames of one market a file, played again as if they happened now.
 
 Each file is shifted by a constant so that all start together; elapsed time is divided by the speed; order is kept
-and equal times stay equal. The shifted times are what the frames say, and what the truth log says. A late replay
-holds the exchange's clock at the event that is due (`Exchange.overdue_us`): stamps never run ahead of it.
+and equal times stay equal, and what shared a millisecond shares one again: a book may be crossed within a millisecond,
+never at its end. The shifted times are what the frames say, and what the truth log says. A late replay holds the
+exchange's clock at the event that is due (`Exchange.overdue_us`): stamps never run ahead of it.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ class Recorded:
     """One event of a file: microseconds since the file's first event, and the frame's type and msg.
 
     `stamp_us`: what a trade's own time is made from, if not from when it is played: that of its change of the book.
+    `instant_us`: the offset of the first event of its millisecond; None: it is alone.
     """
 
     offset_us: int
     type: str
     msg: dict[str, Any]
     stamp_us: int | None = None
+    instant_us: int | None = None
 
 
 def _levels(msg: dict[str, Any], side: str) -> dict[int, int]:
@@ -70,7 +73,21 @@ def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
             first = first or at
             last = max(last, at)  # a trade may carry the time of a change that came before it
             events.append(Recorded(last - first, event["type"], msg))
-    return ticker, opening, with_twins(events)
+    return ticker, opening, with_twins(in_instants(events))
+
+
+def in_instants(events: list[Recorded]) -> list[Recorded]:
+    """Each change with the offset of the first change of its millisecond."""
+    ms, began = -1, 0
+    placed = []
+    for event in events:
+        if event.type != "orderbook_delta":
+            placed.append(event)
+            continue
+        if (at := _us(event.msg) // 1000) != ms:
+            ms, began = at, event.offset_us
+        placed.append(replace(event, instant_us=began))
+    return placed
 
 
 def with_twins(events: list[Recorded]) -> list[Recorded]:
@@ -92,7 +109,8 @@ def with_twins(events: list[Recorded]) -> list[Recorded]:
             continue
         twin = found.pop(0)
         at = events[twin].offset_us
-        before[max(twin, number)].append(replace(event, offset_us=max(at, event.offset_us), stamp_us=at))
+        moved = replace(event, offset_us=max(at, event.offset_us), stamp_us=at, instant_us=events[twin].instant_us)
+        before[max(twin, number)].append(moved)
     return [event for number in range(len(events)) for event in _in_order(before[number])]
 
 
@@ -115,7 +133,7 @@ def recorded(history: History) -> list[Recorded]:
     for us, type_, msg in history.events:
         last = max(last, us - history.began_us)
         events.append(Recorded(last, type_, msg))
-    return with_twins(events)
+    return with_twins(in_instants(events))
 
 
 class Replay:
@@ -173,6 +191,9 @@ class Replay:
                 since_yield = 0
                 await asyncio.sleep(max(0.0, wait_s))
             stamp = due if event.stamp_us is None else start + int(event.stamp_us / self.speed)
+            if event.instant_us is not None:
+                end = (start + int(event.instant_us / self.speed)) // 1000 * 1000 + 999
+                due, stamp = min(due, end), min(stamp, end)
             self._play(market, event, due, stamp)
         exchange.overdue_us = None
         self.finished.set()

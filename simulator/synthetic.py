@@ -1,7 +1,8 @@
 """Synthetic markets, calibrated on real recordings: bursts, 25 % equal neighbouring times, a few busy books.
 
-Some markets are there to be awkward: prices of 0.0001, counts of 0.01, a book with one side only, a level that
-flickers (+q, -q, +q ... at one price), one that closes during the run and one that is created during it.
+Books are never crossed (`orders.py`). Some markets are there to be awkward: prices of 0.0001, counts of 0.01, a book
+with one side only, a level that flickers (+q, -q, +q ... at one price), one that closes during the run and one that is
+created during it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ from typing import Final
 
 from simulator.exchange import Exchange
 from simulator.market import Market
+from simulator.orders import Orders
+from simulator.prices import ONE
 
 TICK_S: Final = 0.01
 EQUAL_NEIGHBOUR: Final = 0.25
 TRADE_SHARE: Final = 0.03
 TICKER_SHARE: Final = 0.1
-TWIN_SHARE: Final = 0.2
-LEVELS_MAX: Final = 60
+DELTA_FIRST_SHARE: Final = 0.94
+STRUCTURES: Final = ("linear_cent", "linear_cent", "deci_cent", "tapered_deci_cent")
 DAY_US: Final = 86_400_000_000
 OPENS_AFTER_US: Final = 1_500_000
 
@@ -37,29 +40,18 @@ class Plan:
 
 def _market(exchange: Exchange, number: int, seed: int, close_s: float = 0.0) -> Market:
     now = exchange.now_us()
-    rng = random.Random(f"{seed}/{number}")
     fine = number % 5 == 1  # centi-cent prices at the edges
     combo = number % 7 == 6
     event = f"KXMVESIM-S{seed}" if combo else f"KXSIM-{number // 4}"
-    market = Market(
+    return Market(
         ticker=f"{event}-T{number}.{number % 100:02d}",
         event_ticker=event,
         series_ticker="KXMVESIM" if combo else "KXSIM",
         created_us=now - 3600_000_000 - number * 1_000_000,
         open_us=now - 1800_000_000,
         close_us=now + (int(close_s * 1e6) if close_s else DAY_US),
-        step=1 if fine else 100,
+        structure="center_deci_edge_centi_cent" if fine or combo else STRUCTURES[number % len(STRUCTURES)],
     )
-    for side in ("yes", "no"):
-        if number % 6 == 3 and side == "no":
-            continue  # an absent side
-        for _ in range(rng.randrange(3, 25)):
-            market.side(side)[_price(rng, fine)] = rng.randrange(1, 500_000)
-    return market
-
-
-def _price(rng: random.Random, fine: bool) -> int:
-    return rng.choice((1, 2, 3, 99, 9_901, 9_999)) if fine and rng.random() < 0.3 else rng.randrange(1, 100) * 100
 
 
 class Synthetic:
@@ -69,6 +61,7 @@ class Synthetic:
         """List the markets of the plan, with opening books."""
         self.exchange, self.plan = exchange, plan
         self._markets: list[Market] = []  # its own: a replay's books follow their recordings alone
+        self._orders: dict[str, Orders] = {}
         for number in range(plan.markets):
             self._list(number, plan.close_after_s if number == plan.markets - 1 else 0.0, announce=False)
         self._rng = random.Random(plan.seed)
@@ -103,6 +96,8 @@ class Synthetic:
             market.created_us, market.open_us = self.exchange.now_us(), self.exchange.now_us() + OPENS_AFTER_US
             market.status, market.updated_us = "initialized", market.created_us
         self._markets.append(market)
+        rng = random.Random(f"{self.plan.seed}/{number}")
+        self._orders[market.ticker] = Orders(market, rng, one_sided=number % 6 == 3)
         self.exchange.add_market(market, announce=announce)
 
     def _event(self, market: Market) -> None:
@@ -111,36 +106,30 @@ class Synthetic:
         if market.last_us and us - market.last_us < 50_000 and rng.random() < EQUAL_NEIGHBOUR:
             us = market.last_us
         us = max(us, market.last_us)
-        side = "yes" if not market.no and rng.random() < 0.9 else rng.choice(("yes", "no"))
-        levels = market.side(side)
+        orders = self._orders[market.ticker]
+        side = orders.side()
         if market.ticker.endswith(".02"):  # flicker: one level on and off, identical changes in one instant
             for _ in range(2):
                 exchange.delta(market, side, 4200, 1_00, us)
                 exchange.delta(market, side, 4200, -1_00, us)
             return
-        if levels and rng.random() < TRADE_SHARE:
-            price = max(levels)
-            count = rng.randrange(1, levels[price] + 1)
-            taker = "no" if side == "yes" else "yes"
-            yes_price = price if side == "yes" else 10_000 - price
-            if count > 1 and rng.random() < TWIN_SHARE:  # several trades with an identical microsecond
-                exchange.delta(market, side, price, -1, us)
-                exchange.trade(market, taker, yes_price, 1, us)
-                count -= 1
-            if rng.random() < 0.94:
-                exchange.delta(market, side, price, -count, us)
-                exchange.trade(market, taker, yes_price, count, us)
-            else:
-                exchange.trade(market, taker, yes_price, count, us)
-                exchange.delta(market, side, price, -count, us)
-        elif levels and (len(levels) > LEVELS_MAX or rng.random() < 0.5):
-            price = rng.choice(list(levels))
-            exchange.delta(market, side, price, -rng.choice((levels[price], rng.randrange(1, levels[price] + 1))), us)
-        else:
-            size = rng.choice((1, rng.randrange(1, 100), rng.randrange(100, 500_000)))
-            exchange.delta(market, side, _price(rng, market.step == 1), size, us)
+        if market.side(side) and rng.random() < TRADE_SHARE:
+            for fill in orders.sweep(side):
+                self._fill(market, *fill, us)
+        elif order := orders.change(side):
+            exchange.delta(market, side, *order, us)
         if rng.random() < TICKER_SHARE:
             exchange.ticker(market, us)
+
+    def _fill(self, market: Market, maker: str, price: int, count: int, us: int) -> None:
+        """A trade and its twin among the changes, in one instant; seldom is the trade's message the first."""
+        taker, yes_price = ("no", price) if maker == "yes" else ("yes", ONE - price)
+        first = self._rng.random() < DELTA_FIRST_SHARE
+        if first:
+            self.exchange.delta(market, maker, price, -count, us)
+        self.exchange.trade(market, taker, yes_price, count, us)
+        if not first:
+            self.exchange.delta(market, maker, price, -count, us)
 
     def _open_and_close_due(self) -> None:
         now = self.exchange.now_us()
