@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from common.config.schema import Merge
 from deduplicator.catch_up import CatchUp
+from deduplicator.chain import Cursor
 from deduplicator.merge.copies import Copy
 from deduplicator.narrowing import Narrowing
 from deduplicator.reader import Batches, News
@@ -75,6 +76,33 @@ async def test_a_backlog_is_read_to_its_end_while_others_always_have_something_n
     alone = [step for step in steps if 3 in step][1:]  # the first was read before anybody was known to be newer
     assert all(step == [3] for step in alone)
     assert sum(1 in step and 2 in step for step in steps) >= 10, "the live ones have their turns"
+
+
+async def test_what_was_not_used_is_read_again(monkeypatch: Any) -> None:
+    """A gatherer that waits with what it brought is read from the batch that is stored, not from where it was read."""
+
+    class Lane:
+        """Batch after batch, after the one that is asked for."""
+
+        gatherer, connected = 1, True
+
+        async def read(self) -> News:
+            """The next batch."""
+            batch = sources._ahead["a"].get(0, Cursor()).batch + 1
+            return News([Batches(Copy(1, 0, batch, batch), {})])
+
+    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=Merge())
+    sources = Sources(cast(Any, config), cast(Any, None), Narrowing(600), Counter())
+    monkeypatch.setattr(sources, "_readers", {"a": Lane()})
+    monkeypatch.setattr(sources, "_one", lambda reader: reader.read())
+    sources._cursors["a"], sources._ahead["a"], sources._id_of[1] = {}, {}, "a"
+    read: list[int] = []
+    for stalls in (False, True, True, False, False):
+        batches = await sources.read()
+        read += [one.copy.to_batch for one in batches]
+        await sources.stored([] if stalls else batches, {1} if stalls else set())
+    await sources_closed(sources)
+    assert read == [1, 2, 2, 2, 3]
 
 
 async def sources_closed(sources: Sources) -> None:

@@ -24,7 +24,9 @@ from tests.databases import Database
 def test_what_is_seen_by_the_last_batch_alone() -> None:
     """Fewer batches, or another one at the place; more say nothing yet, nor does a digest that nobody knows."""
     place = Cursor(28, b"x")
-    assert why_put_back(place, Cursor(10, b"y")) and why_put_back(place, Cursor(28, b"y"))
+    for less in (10, 27):
+        assert why_put_back(place, Cursor(less, b"y")) and why_put_back(place, Cursor(less, b"x"))
+    assert why_put_back(place, Cursor(28, b"y"))
     for fine in (Cursor(28, b"x"), Cursor(28, b""), Cursor(29, b"y")):
         assert not why_put_back(place, fine)
     assert not why_put_back(Cursor(28, b""), Cursor(28, b"y")) and why_put_back(Cursor(28), Cursor(0))

@@ -107,6 +107,20 @@ def test_a_search_ends_whatever_happens() -> None:
     assert set(narrowing.waiting) == set(EVERYBODY) and failures <= SAME_FAILURES_MAX + TRIES_MAX
 
 
+def test_a_search_among_many_ends_after_so_many_tries() -> None:
+    """Where every try of 128 lanes fails, the last try lets all that are left wait."""
+    narrowing = Narrowing(600.0)
+    many = [Suspect(f"gatherer-{name}", lane) for name, lane in itertools.product("abcdefgh", range(16))]
+    for n in range(SAME_FAILURES_MAX):
+        narrowing.failed("same", {suspect: Stretch(1, 5) for suspect in many}, n)
+    tries = 0
+    while narrowing.searching:
+        step = {s: Stretch(1, 5) for s in many if narrowing.reads(s.gatherer) and narrowing.takes(s)}
+        narrowing.failed("same", step, SAME_FAILURES_MAX + tries)
+        tries += 1
+    assert tries == TRIES_MAX and set(narrowing.waiting) == set(many)
+
+
 async def lanes(made: Site, folder: Path, numbers: range, *names: str) -> None:
     """Two lanes of every gatherer write these changes of markets of their own, and of one that all have."""
     for zone in made.zones.values():

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
@@ -14,19 +16,33 @@ from workshop.mutants.fault import Fault
 
 ROOT: Final = Path(__file__).parent.parent.parent
 LEFT_OUT: Final = (".git", ".venv*", "build", "*.egg-info", "__pycache__", ".*_cache", ".hypothesis", ".ci")
-RUN_S_MAX: Final = 420
+HANGS_S_MIN: Final = 60.0
 """A run that takes longer hangs, which finds the fault as well: unless it takes nearly as long without the fault."""
-SOUND_S_MAX: Final = 3600
 SLOWER_MAX: Final = 4
-"""By so much a fault may slow a run down on a machine where it is slow by itself."""
+"""By so much a fault may slow a run down, or the machine while it runs."""
+SOUND_S_MAX: Final = 3600
 
 
-class FailsAnyway(Exception):
+FAILED: Final = re.compile(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", re.MULTILINE)
+PASSED_RC: Final = 0
+FAILED_RC: Final = 1
+"""Any other: pytest could not run them, which finds nothing."""
+
+
+class Unusable(Exception):
+    """A fault of which nothing can be learned: the table is to be mended."""
+
+
+class FailsAnyway(Unusable):
     """A run of tests fails without any fault: it would find every one."""
 
 
-class NotPlanted(Exception):
+class NotPlanted(Unusable):
     """The fault's text is not in its file, or not once."""
+
+
+class NotRun(Unusable):
+    """With the fault, the tests cannot even be collected: it is no fault of what the code does."""
 
 
 def check(fault: Fault, root: Path = ROOT) -> None:
@@ -49,23 +65,33 @@ class Tree:
         shutil.copytree(ROOT, self.root, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
 
     def found_by(self, fault: Fault) -> str | None:
-        """The run that fails with the fault planted, if one does. Raises `FailsAnyway`."""
+        """The test that fails with the fault planted, if one does. Raises `Unusable`."""
         check(fault, self.root)
-        return next((run for run in fault.tests if self._finds(fault, run)), None)
+        found = (self._finds(fault, run) for run in fault.tests)
+        return next((test for test in found if test is not None), None)
 
-    def _finds(self, fault: Fault, run: str) -> bool:
-        """Whether a run that passes without the fault fails, or hangs, with it."""
-        failed = self._with(fault, run, RUN_S_MAX)
-        if failed is not False and run not in self.sound_s:
+    def _finds(self, fault: Fault, run: str) -> str | None:
+        """The test of a run that passes without the fault and fails with it, or the run itself if it hangs."""
+        limit_s = self._limit_s(run)
+        failed = self._with(fault, run, limit_s)
+        if failed is None:
+            del self.sound_s[run]  # the machine may be slower now
+            if (later_s := self._limit_s(run)) > limit_s:
+                failed = self._with(fault, run, later_s)
+        return f"{run} hangs" if failed is None else failed or None
+
+    def _limit_s(self, run: str) -> float:
+        """A run that takes longer than this hangs. Raises `FailsAnyway`."""
+        if run not in self.sound_s:
             began = time.monotonic()
-            if self.fails(run, SOUND_S_MAX) is not False:
-                raise FailsAnyway(f"{run} fails without any fault")
+            if failed := self.fails(run, SOUND_S_MAX):
+                raise FailsAnyway(f"{failed} fails without any fault")
+            if failed is None:
+                raise FailsAnyway(f"{run} does not end, without any fault")
             self.sound_s[run] = time.monotonic() - began
-        if failed is None and (limit_s := SLOWER_MAX * self.sound_s[run]) > RUN_S_MAX:
-            failed = self._with(fault, run, limit_s)
-        return failed is not False
+        return max(HANGS_S_MIN, SLOWER_MAX * self.sound_s[run])
 
-    def _with(self, fault: Fault, run: str, limit_s: float) -> bool | None:
+    def _with(self, fault: Fault, run: str, limit_s: float) -> str | None:
         file = self.root / fault.file
         before = file.read_text()
         file.write_text(before.replace(fault.old, fault.new))
@@ -74,17 +100,37 @@ class Tree:
         finally:
             file.write_text(before)
 
-    def fails(self, run: str, limit_s: float) -> bool | None:
-        """Whether a run of tests fails; None: it takes longer."""
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *run.split()]
+    def fails(self, run: str, limit_s: float) -> str | None:
+        """The first test that fails; empty: all pass; None: they take longer. Raises `NotRun`."""
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-x",
+            "-q",
+            "--tb=no",
+            "-rfE",
+            "-p",
+            "no:cacheprovider",
+            *run.split(),
+        ]
         environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
-        quiet = subprocess.DEVNULL
-        with subprocess.Popen(
-            command, cwd=self.root, env=environment, stdout=quiet, stderr=quiet, start_new_session=True
-        ) as process:
+        with (
+            tempfile.TemporaryFile("w+", errors="replace") as output,
+            subprocess.Popen(
+                command, cwd=self.root, env=environment, stdout=output, stderr=output, start_new_session=True
+            ) as process,
+        ):
             try:
-                return process.wait(limit_s) != 0
+                code = process.wait(limit_s)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, 9)
                 process.wait()
                 return None
+            output.seek(0)
+            text = output.read()
+        if code == PASSED_RC:
+            return ""
+        if code != FAILED_RC:
+            raise NotRun(f"{run} cannot be run: {text[-400:]}")
+        return str(FAILED.findall(text)[0]) if FAILED.search(text) else run

@@ -1,19 +1,23 @@
-"""The table of planted faults, by the part that is broken."""
+"""The table of planted faults, by area: the part of the code that is broken."""
 
 from __future__ import annotations
 
 from typing import Final
 
 from workshop.mutants.fault import Fault
-from workshop.mutants.faults import archive, conversation, derive, journal, merge, rows, store
+from workshop.mutants.faults import archive, derive, journal, loader, merge, production, reader, rows, subscription
 
-FAULTS: Final[tuple[Fault, ...]] = (
-    *derive.FAULTS,
-    *conversation.FAULTS,
-    *merge.FAULTS,
-    *rows.FAULTS,
-    *journal.FAULTS,
-    *store.FAULTS,
-    *archive.FAULTS,
-)
+AREAS: Final[dict[str, tuple[Fault, ...]]] = {
+    "subscription": subscription.FAULTS,
+    "journal": journal.FAULTS,
+    "loader": loader.FAULTS,
+    "derive": derive.FAULTS,
+    "reader": reader.FAULTS,
+    "merge": merge.FAULTS,
+    "rows of the merge": rows.FAULTS,
+    "production": production.FAULTS,
+    "archive": archive.FAULTS,
+}
+"""In the order of the data."""
+FAULTS: Final[tuple[Fault, ...]] = tuple(fault for faults in AREAS.values() for fault in faults)
 """All of them; a name is used once."""

@@ -1,4 +1,4 @@
-"""Faults of the reader and of production."""
+"""Faults of production: what a transaction stores, who may write, what a restart reads again."""
 
 from __future__ import annotations
 
@@ -6,60 +6,11 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-READER: Final = "deduplicator/reader.py"
 PRODUCTION: Final = "deduplicator/production.py"
-STORE: Final = ("tests/test_storage.py tests/test_steps.py", "tests/test_worlds_database.py")
-READ: Final = ("tests/test_storage.py", "tests/test_worlds_process.py")
+STORE: Final = ("tests/test_restoring.py", "tests/test_storage.py tests/test_steps.py", "tests/test_worlds_database.py")
+RESTORE: Final = ("tests/test_restoring.py", "tests/test_worlds_database.py")
 
 FAULTS: Final = (
-    Fault(
-        "a-missing-batch-is-passed-over",
-        READER,
-        'if row["batch"] != done + len(taken) + 1:',
-        "if False:",
-        "a batch that is gone would be skipped without a word",
-        READ,
-    ),
-    Fault(
-        "missing-rows-are-passed-over",
-        READER,
-        'if not dropped and len(copy.deltas) != sum(row["delta_rows"] for row in rows):',
-        "if False:",
-        "rows that are gone would be claimed",
-        READ,
-    ),
-    Fault(
-        "dropped-batches-are-read-as-whole",
-        READER,
-        "            hollow(copy)\n",
-        "            pass\n",
-        "what was dropped unread would be claimed",
-        READ,
-    ),
-    Fault(
-        "dropped-and-whole-are-read-together",
-        READER,
-        "total > self._limits.read_rows_max or not same",
-        "total > self._limits.read_rows_max",
-        "whole batches would be thrown away with dropped ones, or the other way round",
-        READ,
-    ),
-    Fault(
-        "numbers-of-another-instance",
-        READER,
-        "self._forget_numbers()  # a machine",
-        "pass  # a machine",
-        "a gatherer that was rebuilt would write into other markets",
-        READ,
-    ),
-    Fault(
-        "a-dropped-stretch-seen-from-inside",
-        "deduplicator/sql/read_dropped.sql",
-        "AND to_batch > $2",
-        "AND from_batch > $2",
-        "the rest of a dropped stretch would be read as whole",
-        READ,
-    ),
     Fault(
         "the-cursor-moves-from-anywhere",
         "deduplicator/sql/move_cursor.sql",
@@ -90,7 +41,7 @@ FAULTS: Final = (
         'if await db.fetchval(SQL["lock_lease"], self.epoch) is None:',
         'if await db.fetchval(SQL["lock_lease"], self.epoch) == 0:',
         "two deduplicators would write at once",
-        ("tests/test_steps.py tests/test_storage.py", "tests/test_checkpoints.py"),
+        ("tests/test_storage.py -k fences", "tests/test_steps.py"),
     ),
     Fault(
         "open-runs-are-forgotten",
@@ -106,7 +57,7 @@ FAULTS: Final = (
         "UNION ALL SELECT market, exchange_ts, ordinal, side, price, delta FROM store.late_deltas) d",
         ") d",
         "late rows of a day that left production would be stored twice",
-        ("tests/test_retention.py", "tests/test_storage.py"),
+        ("tests/test_restoring.py", "tests/test_retention.py"),
     ),
     Fault(
         "a-checkpoint-survives-a-heal-at-its-place",
@@ -122,7 +73,7 @@ FAULTS: Final = (
         "if step.heals != self._heals:",
         "if step.heals < 0:",
         "the merge would go on with a state from before `fleet heal`",
-        ("tests/test_heal.py", "tests/test_steps.py"),
+        ("tests/test_restoring.py", "tests/test_heal.py"),
     ),
     Fault(
         "placed-rows-stay-unplaced",
@@ -138,7 +89,7 @@ FAULTS: Final = (
         " WHERE g.healed_at IS NULL",
         " WHERE g.healed_at IS NULL OR true",
         "after a restart a healed gap would be listed in the state and not in production",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "what-ended-runs-hold-is-forgotten",
@@ -146,7 +97,7 @@ FAULTS: Final = (
         "WHERE r.ended AND NOT r.excluded AND r.cover_from < r.cover_to",
         "WHERE NOT r.ended AND r.cover_from < r.cover_to",
         "after a restart all that was claimed would be a gap",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "parts-are-forgotten",
@@ -154,7 +105,7 @@ FAULTS: Final = (
         "JOIN store.parts p USING (market)) x",
         "JOIN store.parts p USING (market) WHERE false) x",
         "after a restart what compacted or readmitted runs held would be a gap",
-        ("tests/test_compaction.py", "tests/test_worlds_database.py"),
+        RESTORE,
     ),
     Fault(
         "retractions-are-not-restored",
@@ -162,7 +113,7 @@ FAULTS: Final = (
         "JOIN store.retractions t USING (market)",
         "JOIN store.retractions t USING (market) WHERE false",
         "after a restart what was retracted would be claimed",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "judged-heads-are-judged-again",
@@ -170,7 +121,7 @@ FAULTS: Final = (
         " WHERE NOT u.judged",
         "",
         "after a restart a conflict would be listed twice",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "a-head-at-the-end-was-followed-after-a-restart",
@@ -178,7 +129,7 @@ FAULTS: Final = (
         "AND r.cover_to > u.exchange_ts",
         "AND r.cover_to >= u.exchange_ts",
         "a head of a run that was cut inside its group would be a conflict",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "identities-of-the-floor-are-not-loaded",
@@ -186,7 +137,7 @@ FAULTS: Final = (
         "([], floor_ms, ms_of_datetime(newest) + 1)",
         "([], floor_ms + 1, ms_of_datetime(newest) + 1)",
         "after a restart the changes of one millisecond would be stored twice",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "identities-of-the-newest-are-not-loaded",
@@ -194,7 +145,7 @@ FAULTS: Final = (
         "([], floor_ms, ms_of_datetime(newest) + 1)",
         "([], floor_ms, ms_of_datetime(newest))",
         "after a restart the newest changes would be stored twice",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "excluded-runs-are-restored-as-open",
@@ -202,7 +153,7 @@ FAULTS: Final = (
         "merger.claims.restore_excluded(excluded)",
         "merger.claims.restore_run(excluded)",
         "after a restart they would give rows again",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "guests-have-never-ended",
@@ -210,7 +161,7 @@ FAULTS: Final = (
         'ended=row["ended"])',
         "ended=False)",
         "after a restart a run that is over would claim on",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "guests-are-never-excluded",
@@ -218,7 +169,7 @@ FAULTS: Final = (
         'run.excluded_from_ms = run.cover_to_ms if row["reason"] == "conflict" else None',
         "run.excluded_from_ms = None",
         "late rows of a run that contradicted would be used",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "lines-of-loaded-rows-are-not-known",
@@ -226,7 +177,7 @@ FAULTS: Final = (
         "    if missing:\n        await load_lines",
         "    if missing and not missing:\n        await load_lines",
         "rows of a market that is over would be held by nobody",
-        ("tests/test_worlds_database.py",),
+        RESTORE,
     ),
     Fault(
         "the-re-read-begins-a-batch-late",
@@ -253,60 +204,12 @@ FAULTS: Final = (
         ("tests/test_remembering.py",),
     ),
     Fault(
-        "a-chain-of-the-same-length-is-the-same",
-        "deduplicator/chain.py",
-        "if last.batch == place.batch and differ(last.digest, place.digest):",
-        "if last.batch == place.batch and not differ(last.digest, place.digest) and False:",
-        "a database that was put back and grew to the same number would go unnoticed",
-        ("tests/test_chain.py",),
-    ),
-    Fault(
-        "a-shorter-chain-is-a-chain",
-        "deduplicator/chain.py",
-        "if last.batch < place.batch:",
-        "if last.batch < place.batch - 1:",
-        "one batch of a database that was put back would never be read",
-        ("tests/test_chain.py",),
-    ),
-    Fault(
-        "a-chain-that-differs-is-read-on",
-        READER,
-        'if rows and differ(rows[0]["previous"], place.digest):',
-        'if rows and differ(b"", place.digest):',
-        "batches of another history would be skipped",
-        ("tests/test_chain.py",),
-    ),
-    Fault(
-        "any-failures-are-alike",
-        "deduplicator/narrowing.py",
-        "times + 1 if how == before else 1",
-        "times + 1",
-        "a bad network would begin a search for a culprit",
-        ("tests/test_narrowing.py",),
-    ),
-    Fault(
-        "a-suspect-is-cleared-too-early",
-        "deduplicator/narrowing.py",
-        "suspect in group and stretch.last >= group[suspect].last",
-        "suspect in group",
-        "a culprit would be let go before its batch was tried",
-        ("tests/test_narrowing.py",),
-    ),
-    Fault(
-        "a-search-without-an-end",
-        "deduplicator/narrowing.py",
-        "if self._tries >= TRIES_MAX:",
-        "if self._tries < 0:",
-        "the merge would search for ever",
-        ("tests/test_narrowing.py",),
-    ),
-    Fault(
         "a-step-of-nobodys-epoch",
         "deduplicator/lease.py",
         "            if row is None:\n                raise self._fenced()\n            yield Step",
         '            if row is None:\n                row = {"step": 0, "heals": 0}\n            yield Step',
         "two deduplicators would write at once",
-        ("tests/test_steps.py tests/test_storage.py",),
+        ("tests/test_steps.py", "tests/test_storage.py"),
     ),
     Fault(
         "late-changes-say-nothing-to-the-archive",
@@ -323,13 +226,5 @@ FAULTS: Final = (
         "last[1:] = (market[1:] != market[:-1])",
         "the archive's books would lack late changes",
         ("tests/test_stale_hours.py", "tests/test_worlds_archive.py"),
-    ),
-    Fault(
-        "what-was-not-used-is-not-read-again",
-        "deduplicator/sources.py",
-        "        self._ahead[name] = dict(self._cursors[name])\n\n    async def _forget",
-        "        pass\n\n    async def _forget",
-        "a batch that was stalled would be skipped",
-        ("tests/test_catch_up.py", "tests/test_worlds_process.py"),
     ),
 )

@@ -1,0 +1,74 @@
+"""Faults of the loader: places, batches, what is refused."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from workshop.mutants.fault import Fault
+
+LOADER: Final = "gatherer/loader.py"
+WRITER: Final = "gatherer/load_writer.py"
+LOAD: Final = (
+    "tests/test_loader.py",
+    "tests/test_local_storage.py tests/test_reload.py",
+    "tests/test_gatherer_restart.py",
+)
+
+FAULTS: Final = (
+    Fault(
+        "a-cut-ends-nothing",
+        LOADER,
+        "            derivation.cut(chunk.cut, chunk.wall_us(now_us))\n",
+        "            pass\n",
+        "a journal that was cut off would be claimed as unbroken",
+        ("tests/test_loader.py", "tests/test_gatherer_restart.py", "tests/test_gatherer_faults.py"),
+    ),
+    Fault(
+        "batches-overtake-each-other",
+        LOADER,
+        "            await before  # if it fails, this one must not be written\n",
+        "            pass\n",
+        "a batch would be written though the one before it failed",
+        LOAD,
+    ),
+    Fault(
+        "the-state-is-not-brought-up-to-the-place",
+        LOADER,
+        "            if chunk.end > place:\n                reader.back_to(place)\n",
+        "",
+        "after a restart records would be skipped",
+        (*LOAD, "tests/test_gatherer_endurance.py"),
+    ),
+    Fault(
+        "another-journals-place-is-taken",
+        WRITER,
+        'if row and str(row["journal"]) == self._journal else None',
+        "if row else None",
+        "a new journal would be read from the middle",
+        LOAD,
+    ),
+    Fault(
+        "the-search-begins-too-late",
+        "gatherer/suspicion.py",
+        "if self._failures >= ALIKE and self.limit > 1:",
+        "if self._failures > ALIKE and self.limit > 1:",
+        "a batch that is refused would hold up the lane for longer",
+        ("tests/test_suspicion.py",),
+    ),
+    Fault(
+        "the-culprit-is-guessed",
+        "gatherer/suspicion.py",
+        "return self._reason if known and records == 1 else None",
+        "return self._reason if known else None",
+        "good records would be set aside with the bad one",
+        ("tests/test_suspicion.py",),
+    ),
+    Fault(
+        "an-hours-partition-comes-too-late",
+        WRITER,
+        "for at_us in (stored_us, stored_us + HOUR_US // 2):",
+        "for at_us in (stored_us - HOUR_US,):",
+        "nothing could be written at the turn of the hour",
+        LOAD,
+    ),
+)
