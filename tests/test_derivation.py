@@ -13,7 +13,7 @@ from gatherer.derive import state
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
-from gatherer.derive.rows import Rows
+from gatherer.derive.rows import NO, YES, Rows
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 from tests.world import START_MS, Shape, Station, make_events
 
@@ -24,11 +24,12 @@ T = "KXA-1"
 class Tape:
     """Feeds a derivation by hand: one session, one sid."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, clock_proven: bool = True) -> None:
         self.derivation = Derivation(BOUNDS, state.fresh(5))
         self.seq, self.sid = 0, 1
         self.now = START_MS
-        self.record(Kind.OPENED, msgspec.json.encode(SessionOpened("orderbook", 1, "ws://x", clock_proven=True)))
+        opened = SessionOpened("orderbook", 1, "ws://x", clock_proven=clock_proven)
+        self.record(Kind.OPENED, msgspec.json.encode(opened))
 
     def record(self, kind: Kind, payload: bytes) -> None:
         self.derivation.apply(Record(kind, 1, self.now * 1000, self.now * 1000, payload))
@@ -37,6 +38,16 @@ class Tape:
         self.seq += 1 + skip
         frame = {"type": type_, "sid": self.sid, "seq": self.seq, "msg": msg, **extra}
         frame["sending_ts_ms"] = self.now if sending is None else sending
+        self.record(Kind.FRAME, json.dumps(frame).encode())
+
+    def unstamped(self, type_: str, ticker: str, at: int | None = None, **extra: Any) -> None:
+        """A numbered frame without a sending time: a snapshot, or a change at a time."""
+        self.seq += 1
+        msg: dict[str, Any] = {"market_ticker": ticker}
+        if at is not None:
+            self.now = max(self.now, START_MS + at)
+            msg |= {"price_dollars": "0.4200", "delta_fp": "1.00", "side": "yes", "ts_ms": START_MS + at}
+        frame = {"type": type_, "sid": self.sid, "seq": self.seq, "msg": msg, **extra}
         self.record(Kind.FRAME, json.dumps(frame).encode())
 
     def snapshot(self, ticker: str = T, *, skip: int = 0, id_: int | None = None, **levels: str) -> None:
@@ -125,6 +136,52 @@ def test_a_time_ahead_of_the_clock_proves_nothing() -> None:
     rows = tape.take()
     assert rows.alarms["exchange_time_ahead_of_clock"] == 1
     assert all(horizon.horizon_ms <= START_MS + BOUNDS.clock for horizon in rows.horizons)
+
+
+def test_a_sending_time_ahead_of_the_clock_proves_nothing() -> None:
+    """Nothing is complete beyond the moment at which the frame was received."""
+    tape = Tape()
+    tape.snapshot()
+    tape.now += 1000
+    tape.frame("ok", {}, sending=tape.now + 3_600_000)
+    assert tape.take().horizons[0].horizon_ms == tape.now + BOUNDS.clock - BOUNDS.sender - BOUNDS.lag
+
+
+@pytest.mark.parametrize("proven", [True, False])
+def test_a_clock_that_is_not_proven_begins_no_claim_and_proves_no_horizon(proven: bool) -> None:
+    """Neither the receive time of a first book, nor the time at which a question was sent."""
+    tape = Tape(clock_proven=proven)
+    tape.unstamped("orderbook_snapshot", T)
+    (run,) = tape.take().runs
+    assert run.cover_from_ms == (START_MS + 1 + BOUNDS.clock if proven else state.NEVER)
+    tape.now += 1000
+    tape.send("get_snapshot", T, id_=9)
+    sent = tape.now
+    tape.now += 50
+    tape.unstamped("orderbook_snapshot", T, id=9)
+    reached = [horizon.horizon_ms for horizon in tape.take().horizons]
+    assert reached == ([sent - BOUNDS.clock - BOUNDS.lag] if proven else [])
+
+
+def test_without_sending_times_the_disorder_between_markets_is_allowed_for() -> None:
+    """Rule 1c, and the horizon: the changes of another market may be published later by so much."""
+    tape = Tape(clock_proven=False)
+    tape.unstamped("orderbook_snapshot", T)
+    tape.unstamped("orderbook_delta", "KXB-1", 1000)
+    rows = tape.take()
+    covers = [(event.event, event.from_ms - START_MS) for event in rows.run_events if event.run == rows.runs[0].run]
+    assert covers == [("covers", 1000 + BOUNDS.disorder + 1)]
+    assert [horizon.horizon_ms - START_MS for horizon in rows.horizons] == [1000 - BOUNDS.disorder]
+
+
+def test_a_change_has_the_side_of_its_message() -> None:
+    """YES or NO, with the price and size of that side."""
+    tape = Tape()
+    tape.snapshot()
+    tape.delta(500)
+    tape.delta(501, side="no", price_dollars="0.5700", delta_fp="-3.00")
+    rows = tape.take()
+    assert [rows.deltas.list(name) for name in ("side", "price", "delta")] == [[YES, NO], [4200, 5700], [100, -300]]
 
 
 def test_a_change_at_or_after_the_start_moment_is_known_at_once() -> None:

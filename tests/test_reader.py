@@ -13,7 +13,8 @@ from common.config.schema import GathererSource, Merge
 from deduplicator import reader
 from deduplicator.chain import Cursor
 from deduplicator.reader import News, Reader
-from tests.chain_case import BASE_MS, Lane, Zone, site
+from tests.chain_case import BASE_MS, Lane, Zone
+from tests.databases import new_database
 
 
 class Asked:
@@ -65,12 +66,12 @@ async def written(folder: Path) -> AsyncIterator[tuple[Zone, Reader, list[int]]]
         asked.extend(ord(ticker) for ticker in tickers)
         return {ticker: ord(ticker) for ticker in tickers}
 
-    async with site(folder, "gatherer-a") as made:
-        zone = made.zones["gatherer-a"]
+    async with new_database("gatherer") as made:
+        zone = Zone("gatherer-a", made.dsn, made.dsn)
         async with Lane(zone, 0, folder / "journal") as lane:
             for n in range(6):
                 await lane.changes("A", n)
-        read = Reader(made.config.gatherers[0], made.config.merge, numbers)
+        read = Reader(GathererSource(id="gatherer-a", dsn=made.dsn), Merge(), numbers)
         await read.open()
         try:
             yield zone, read, asked
