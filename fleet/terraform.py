@@ -58,5 +58,5 @@ def initialise(folder: Path) -> None:
 
 def copied(to: Path) -> Path:
     """The whole tree, without what former runs left in it."""
-    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".terraform*", "*.tfstate*"))
+    shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*"))
     return to

@@ -23,10 +23,16 @@ from gatherer.load_writer import NUMBERS_USED, SQL
 
 LOCK_WAIT: Final = "2s"
 KIND: Final = "retention"
-COMPRESS_AFTER: Final = timedelta(hours=1)  # and once every consumer has passed
+HOUR: Final = timedelta(hours=1)
 FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=1)
 """A market's number that was last asked for so long before the oldest row is in none."""
 SMALL_TABLES: Final = ("runs", "sessions", "breaks", "quarantine", "batches")  # by batch, in this order
+
+
+async def prepare(connection: asyncpg.Connection, config: GathererConfig) -> None:
+    """Make TimescaleDB's chunks from now on as long as configured; plain PostgreSQL's partitions are hours."""
+    if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
+        await connection.execute(SQL["set_chunk"], timedelta(milliseconds=config.retention.chunk))
 
 
 class Retention:
@@ -58,14 +64,18 @@ class Retention:
         """Drop what may go now."""
         await connection.execute("SELECT set_config('lock_timeout', $1, false)", LOCK_WAIT)
         self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
-        keep = timedelta(milliseconds=self._config.retention.keep_after_ack)
-        limit = await connection.fetchval(SQL["retention_limit"], keep)
+        chunks = await connection.fetchval(SQL["storage_engine"]) == "timescaledb"
+        settings = self._config.retention
+        together = timedelta(milliseconds=settings.chunk) if chunks else HOUR
+        keep = timedelta(milliseconds=settings.keep_after_ack)
+        limit = await connection.fetchval(SQL["retention_limit"], keep, together)
         if limit is not None:
             await self._drop(connection, limit)
             with self._aside.one(KIND, "market numbers"):
                 await connection.execute(SQL["forget_markets"], limit - FORGET_AFTER)
-        if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
-            stored = await connection.fetchval(SQL["retention_limit"], COMPRESS_AFTER)
+        if chunks:
+            compress = timedelta(milliseconds=settings.compress_after)
+            stored = await connection.fetchval(SQL["retention_limit"], compress, together)
             with self._aside.one(KIND, "compression"):
                 await connection.execute(SQL["compress_chunks"], stored)
         usage = await asyncio.to_thread(shutil.disk_usage, self._config.journal.dir)

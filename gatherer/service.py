@@ -27,7 +27,7 @@ from gatherer.load_writer import SQL, was_loaded
 from gatherer.metrics import GathererCollector, registry
 from gatherer.registry import Registry
 from gatherer.rest_books import RestBooks
-from gatherer.retention import Retention
+from gatherer.retention import Retention, prepare
 from gatherer.sharding import Sharding
 
 WATCH_S: Final = 0.5
@@ -150,6 +150,7 @@ class Gatherer:
         try:
             await migrate.check(connection, "gatherer", f"fleet migrate --config {self._config_file}")
             await connection.execute(SQL["name_instance"], self.config.gatherer_id)
+            await prepare(connection, self.config)
         finally:
             await connection.close()
 

@@ -97,7 +97,7 @@ def test_the_image_is_of_two_stages_and_runs_as_nobody_in_particular() -> None:
             for source in rest.split()[:-1]:
                 assert (ROOT / source).exists(), source
     assert any(step == "RUN" and "--require-hashes -r requirements-run.lock" in rest for step, rest in steps)
-    assert next(rest for step, rest in reversed(steps) if step == "USER") == "10001:10001"
+    assert next(rest for step, rest in reversed(steps) if step == "USER") == "59001:59001"
     ignored = (ROOT / ".dockerignore").read_text().split()
     copied = {source for step, rest in steps if step == "COPY" for source in rest.split()[:-1]}
     assert not copied & set(ignored) and {".git", ".venv"} <= set(ignored)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import configparser
+import re
 import shutil
 import socket
 import subprocess
@@ -38,6 +39,18 @@ def test_there_is_a_unit_for_each_service() -> None:
         assert service["User"] == "kalshi" and service["Restart"] == "always"
         assert "2" in service["RestartPreventExitStatus"].split()
         assert service["NoNewPrivileges"] == "yes" and service["ProtectSystem"] == "strict" and service["MemoryMax"]
+
+
+def test_the_services_user_has_one_number_wherever_it_is_made() -> None:
+    """Files on a disk belong to numbers: one that goes from a machine, or a container, to another stays writable."""
+    found = {}
+    deploy = FOLDER.parent
+    for file in (FOLDER / "README.md", deploy / "container/Dockerfile", *deploy.rglob("scripts/bootstrap")):
+        text = file.read_text()
+        assert "useradd" in text and "groupadd" in text, file
+        made = re.findall(r"--[ug]id (\d+)|kalshi:(\d+)|USER (\d+):(\d+)", text)
+        found[file.name] = {number for numbers in made for number in numbers if number}
+    assert len(found) == 3 and set.union(*found.values()) == {"59001"}, found
 
 
 @NEEDS_SYSTEMD

@@ -26,7 +26,7 @@ from deduplicator.statements import SQL as DEDUPLICATOR_SQL
 from gatherer.derive import rows
 from gatherer.journal.format import Place
 from gatherer.load_writer import BatchWriter
-from gatherer.retention import Retention
+from gatherer.retention import Retention, prepare
 from tests.databases import Database, new_database
 from tests.keys import write_key
 from tests.test_config import GATHERER, written
@@ -186,6 +186,53 @@ async def test_old_rows_stay_readable_after_the_upgrade(server: Database) -> Non
     await connection.execute("SELECT ensure_partition(now() + interval '1 hour')")
     names = {r["partition"] for r in await connection.fetch("SELECT partition FROM hours WHERE name = 'deltas'")}
     assert "deltas_before" in names and len(names) == 2
+    await connection.close()
+
+
+@pytest.mark.parametrize("when", ["before, and without compression", "after"])
+async def test_hours_are_kept_by_what_the_tables_are(server: Database, tmp_path: Path, when: str) -> None:
+    """Whatever else is installed: TimescaleDB without compression (the Apache licence), or one that came later."""
+    connection = await asyncpg.connect(server.dsn)
+    # As far as the schema can see, the extension is there.
+    extension = "INSERT INTO pg_extension VALUES (999999, 'timescaledb', 10, 2200, false, '2.0', NULL, NULL)"
+    if when != "after":
+        name = await connection.fetchval("SELECT current_database()")
+        await connection.execute(f"{extension}; ALTER DATABASE {name} SET timescaledb.license = 'apache'")
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    if when == "after":
+        await connection.execute(extension)
+    assert await connection.fetchval("SELECT storage_engine()") == "partitions"
+    assert await fill(connection, tmp_path, hours=5) == await count(connection, "deltas")
+    await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 10)")
+    retention = Retention(config(tmp_path), server.dsn)
+    await retention.look(connection)
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5 and not retention.last_error
+    await connection.execute("DELETE FROM pg_extension WHERE oid = 999999")
+    await connection.close()
+
+
+async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_them(dsn: str, tmp_path: Path) -> None:
+    """Minutes instead of hours; what nobody acknowledged stays as it was, and a compressed batch reads the same."""
+    connection = await asyncpg.connect(dsn)
+    if await connection.fetchval("SELECT storage_engine()") != "timescaledb":
+        await connection.close()
+        pytest.skip("TimescaleDB's alone")
+    settings = config(tmp_path, chunk="1m", compress_after="2m")
+    await prepare(connection, settings)
+    at_us = [time.time_ns() // 1000 - 10 * 60_000_000]
+    writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])
+    await writer.resume()
+    for n in range(10):
+        await writer.write(batch(n + 1), Place(1, n + 1), at_us[0])
+        at_us[0] += 60_000_000
+    before = await connection.fetch("SELECT * FROM deltas ORDER BY batch")
+    await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 6)")
+    await Retention(settings, dsn).look(connection)
+    compressed = (
+        "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'deltas' ORDER BY range_start"
+    )
+    assert [r["is_compressed"] for r in await connection.fetch(compressed)] == [True] * 6 + [False] * 4
+    assert await connection.fetch("SELECT * FROM deltas ORDER BY batch") == before
     await connection.close()
 
 

@@ -28,6 +28,7 @@ from tests.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
 
 MODULES = sorted(path for path in (ROOT / "modules").iterdir() if path.is_dir())
 CONFIGURATION = ROOT / "modules" / "configuration"
+LOCK = ".terraform.lock.hcl"
 USER_DATA_MOST = 16 * 1024
 SECRETS = {
     "KALSHI_KEY_ID": "key",
@@ -45,12 +46,22 @@ def test_it_is_formatted() -> None:
 @NEEDS_PROVIDER
 @pytest.mark.parametrize("place", ["examples/complete", "environments/dev", "environments/prod"])
 def test_it_is_valid(tmp_path: Path, place: str) -> None:
-    """As Terraform and the real provider see it."""
+    """As Terraform and the real provider see it; the provider is the one whose digest is locked."""
     if place.endswith("dev") and not LONG:
         pytest.skip("with make test-long: prod differs by its values only")
     folder = copied(tmp_path / "tree") / place
+    locked = (folder / LOCK).read_text()
     initialise(folder)
+    assert (folder / LOCK).read_text() == locked
     assert json.loads(terraform(folder, "validate", "-json").stdout)["valid"]
+
+
+def test_every_place_to_apply_locks_one_provider_for_every_platform() -> None:
+    """By the digests of the vendor's signed archives (zh), and of the unpacked one for Linux on amd64 (h1)."""
+    places = (*(ROOT / "environments").iterdir(), *(ROOT / "examples").iterdir())
+    (text,) = {(folder / LOCK).read_text() for folder in places}
+    assert text.count('provider "') == 1 and 'version     = "5.100.0"' in text
+    assert len(set(re.findall(r'"zh:[0-9a-f]{64}"', text))) == 15 and len(re.findall(r'"h1:\S{43}="', text)) == 1
 
 
 @NEEDS_PROVIDER

@@ -125,6 +125,8 @@ class Retention(Section):
     keep_after_ack: DurationMs = 72 * HOUR
     max_disk: Percent = 80
     look: DurationMs = MINUTE
+    chunk: DurationMs = Field(default=HOUR, ge=10 * SECOND, le=DAY)
+    compress_after: DurationMs = HOUR
 
 
 class Page(Section):

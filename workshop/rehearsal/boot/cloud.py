@@ -29,6 +29,7 @@ PRODUCTION_IP: Final = "10.42.0.2"
 METADATA_IP: Final = "169.254.169.254"
 TIME_IP: Final = "169.254.169.123"
 EXCHANGE: Final = ("external-api.kalshi.com", "external-api-ws.kalshi.com")
+STOP_S: Final = 5.0
 PACKAGES: Final = ("deb.debian.org", "apt.postgresql.org", "packagecloud.io", "www.postgresql.org")
 PYPI: Final = ("pypi.org", "files.pythonhosted.org")
 AWS: Final = tuple(
@@ -105,12 +106,16 @@ class Cloud:
     def stop(self) -> None:
         """Answer no more."""
 
-        def close() -> None:
+        async def close() -> None:
             for server in self._servers:
                 server.close()
-            self._loop.stop()
+            answering = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in answering:
+                task.cancel()
+            await asyncio.wait(answering, timeout=STOP_S) if answering else None
 
-        self._loop.call_soon_threadsafe(close)
+        asyncio.run_coroutine_threadsafe(close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _guarded(self, answer: Any) -> Any:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
