@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -121,6 +121,24 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
     await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
     await site.exporter.export_due()
     assert (await checks(site))["books"] == await verified(site) == (2, 1), "sealed, and still another book"
+
+    for sealed_until, unsealed in ((AT + HOUR - ONE_MS, ["KXA-1"]), (AT + HOUR, [])):
+        await site.db.execute("UPDATE store.slices SET horizon = $1", sealed_until)
+        await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
+        await site.exporter.export_due()
+        assert manifest(site)["unsealed"] == unsealed, "an hour is sealed when its markets are up to its end"
+
+
+async def test_an_hour_that_is_not_over_is_exported_and_not_done_with(site: Site) -> None:
+    """Its manifest says so; production does not, so that it is exported again when it is over."""
+    connection = await connect(site.dsn)
+    (present,) = await site.exporter.export_now(0)
+    hour = datetime.fromisoformat(present["hour"])
+    assert not present["finished"]
+    assert not await connection.fetchval("SELECT count(*) FROM store.exports WHERE hour = $1", hour)
+    assert (await site.exporter.export_hour(connection, AT))["finished"]
+    assert await connection.fetchval("SELECT count(*) FROM store.exports WHERE hour = $1", AT) == 1
+    await connection.close()
 
 
 class ShortList:

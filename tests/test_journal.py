@@ -220,6 +220,7 @@ def test_blocks_of_frames_are_read_one_by_one_and_from_any_place(tmp_path: Path,
     while (chunk := reader.read(limit)) is not None:
         records += chunk.records
         assert limit == 5000 or chunk.count <= limit
+        assert len(records) <= 2 * len(names), "it comes to an end"
         places += [Place(chunk.segment, r.end) for r in chunk.records]
     assert frames(records) == names
     told = [(r.session, r.wall_us) for r in records if r.kind == Kind.FRAME]

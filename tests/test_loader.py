@@ -13,7 +13,8 @@ import pytest
 
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
 from common.storage import migrate
-from gatherer.journal.format import Kind, SessionOpened
+from gatherer.derive.rows import Rows
+from gatherer.journal.format import Kind, Place, SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.load_writer import BatchWriter
 from gatherer.loader import AHEAD, Loader
@@ -114,3 +115,48 @@ async def test_batches_that_wait_behind_one_that_fails_are_not_written_before_it
     await connection.close()
     gc.collect()
     assert "never retrieved" not in caplog.text
+
+
+async def test_what_a_process_that_died_had_open_ends_where_the_next_one_begins(server: Shared, tmp_path: Path) -> None:
+    """Nothing says what was missed meanwhile: the journal is cut there, and nothing is claimed over it."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    for _ in range(2):  # the first is not closed
+        recorder = Recorder(tmp_path)
+        recorder.write(20)
+    loader = Loader(recorder.config, server.dsn, 0, drain=True, tell=lambda report: None)
+    assert await asyncio.wait_for(loader.run(asyncio.Event()), 60)
+    connection = await asyncpg.connect(server.dsn)
+    ended = await connection.fetch("SELECT slice, reason FROM horizons WHERE ended ORDER BY slice")
+    assert [row["reason"] for row in ended] == ["torn_tail", "lane_closed"]
+    assert await connection.fetchval("SELECT count(DISTINCT run) FROM deltas") == 2
+    await connection.close()
+
+
+async def test_a_place_is_a_place_of_its_own_journal(server: Shared, tmp_path: Path) -> None:
+    """Another journal of the lane is read from its beginning; batches are numbered on."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    connection = await asyncpg.connect(server.dsn)
+    ours, other = (f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))
+    writer = BatchWriter(connection, 0, tmp_path, ours)
+    assert (await writer.resume()).place is None
+    await writer.write(Rows(), Place(5, 700), 1)
+    assert (await BatchWriter(connection, 0, tmp_path, ours).resume()).place == Place(5, 700)
+    another = BatchWriter(connection, 0, tmp_path / "another", other)
+    assert (await another.resume()).place is None and another.batch == 1
+    await connection.close()
+
+
+@pytest.mark.parametrize("minute", [10, 45])
+async def test_the_next_hours_partitions_are_made_in_good_time(server: Shared, tmp_path: Path, minute: int) -> None:
+    """The present hour's before its first batch, the next one's half an hour before it."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    connection = await asyncpg.connect(server.dsn)
+    day_us = 1_795_737_600_000_000
+    journal = "00000000-0000-0000-0000-000000000001"
+    writer = BatchWriter(connection, 0, tmp_path, journal, lambda: day_us + (5 * 60 + minute) * 60_000_000)
+    await writer.resume()
+    await writer.write(Rows(), Place(5, 700), 1)
+    made = "SELECT relname FROM pg_class WHERE relname LIKE 'deltas_%' AND relkind = 'r' AND relispartition"
+    hours = sorted(row["relname"][-2:] for row in await connection.fetch(made))
+    assert hours == ["05", "06"][: 1 + (minute == 45)]
+    await connection.close()

@@ -216,3 +216,19 @@ async def test_a_heal_that_was_written_meanwhile_makes_the_state_stale(productio
     assert not await production._db.fetchval("SELECT count(*) FROM store.deltas")
     await production.resume_lease()
     await production.store(rows((500, 0)), [])
+
+
+async def test_checkpoints_that_lack_what_a_heal_brings_are_dropped(production: Production) -> None:
+    """Those in the gap's first millisecond and after it; not the one before it."""
+    for at in (199, 200, 250, 400):
+        await production._db.execute(
+            "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
+            " VALUES ($1, $2, 0, false, $2, 'checkpoint', '{}', '{}')",
+            MARKET,
+            datetime_of_ms(DAY_MS + at),
+        )
+    gap = (DAY_MS + 200, DAY_MS + 300)
+    await production.store(Changes(gaps=[GapWritten(MARKET, ORDERBOOK, gap, "not_recorded", {})]), [])
+    await production.store(Changes(heals=[GapHealed(MARKET, ORDERBOOK, gap, [], "not_recorded", {})]), [])
+    left = await production._db.fetch("SELECT exchange_ts FROM store.snapshots")
+    assert [row["exchange_ts"] for row in left] == [datetime_of_ms(DAY_MS + 199)]

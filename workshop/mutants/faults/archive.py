@@ -42,7 +42,7 @@ FAULTS: Final = (
         "        self._new[at[hit]] = False\n",
         "",
         "a row that came late again would be twice in the archive",
-        ("tests/test_retention.py",),
+        ("tests/test_retention.py -k united", "tests/test_retention.py"),
     ),
     Fault(
         "late-contradictions-are-not-counted",
@@ -74,7 +74,7 @@ FAULTS: Final = (
         "AND (e.complete IS NOT TRUE OR e.step IS NULL OR t.step > e.step)",
         "AND (e.complete IS NOT TRUE OR e.step IS NULL)",
         "what comes later would never reach the archive",
-        ("tests/test_stale_hours.py", "tests/test_export.py"),
+        ("tests/test_stale_hours.py -k found_after_the_export", "tests/test_stale_hours.py"),
     ),
     Fault(
         "an-unfinished-hour-is-done-with",
@@ -82,7 +82,7 @@ FAULTS: Final = (
         "        if finished:\n            await",
         "        if True:\n            await",
         "an hour that was exported before its end would stay as it was",
-        EXPORT,
+        ("tests/test_export.py -k not_over", *EXPORT),
     ),
     Fault(
         "objects-are-replaced-whatever-they-are",
@@ -90,7 +90,7 @@ FAULTS: Final = (
         'return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}',
         "return {}",
         "an older export could replace a newer one",
-        EXPORT,
+        ("tests/test_archive.py -k lost_a_race", *EXPORT),
     ),
     Fault(
         "a-sealed-market-is-called-unsealed",
@@ -98,7 +98,7 @@ FAULTS: Final = (
         "AND c.sealed_until < $1\n",
         "AND c.sealed_until <= $1\n",
         "manifests would list markets that are whole",
-        EXPORT,
+        ("tests/test_export.py -k up_to_the_seal", *EXPORT),
     ),
     Fault(
         "trades-are-not-checked",
@@ -106,7 +106,7 @@ FAULTS: Final = (
         'if row["changes"] < row["trades"]:',
         'if row["changes"] < 0:',
         "a trade without its change would not be noticed",
-        EXPORT,
+        ("tests/test_export.py -k is_checked", *EXPORT),
     ),
     Fault(
         "a-day-that-is-dropped-is-an-empty-hour",
@@ -114,6 +114,6 @@ FAULTS: Final = (
         '            await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")\n',
         "",
         "an hour whose day leaves meanwhile would be archived empty",
-        ("tests/test_retention.py", "tests/test_export_faults.py"),
+        ("tests/test_export.py -k dropped_while", *EXPORT),
     ),
 )

@@ -21,7 +21,7 @@ FAULTS: Final = (
         "            derivation.cut(chunk.cut, chunk.wall_us(now_us))\n",
         "            pass\n",
         "a journal that was cut off would be claimed as unbroken",
-        ("tests/test_loader.py", "tests/test_gatherer_restart.py", "tests/test_gatherer_faults.py"),
+        ("tests/test_loader.py -k died", *LOAD),
     ),
     Fault(
         "batches-overtake-each-other",
@@ -29,7 +29,7 @@ FAULTS: Final = (
         "            await before  # if it fails, this one must not be written\n",
         "            pass\n",
         "a batch would be written though the one before it failed",
-        LOAD,
+        ("tests/test_loader.py -k before_it", *LOAD),
     ),
     Fault(
         "the-state-is-not-brought-up-to-the-place",
@@ -37,7 +37,7 @@ FAULTS: Final = (
         "            if chunk.end > place:\n                reader.back_to(place)\n",
         "",
         "after a restart records would be skipped",
-        (*LOAD, "tests/test_gatherer_endurance.py"),
+        ("tests/test_loader.py -k before_it", *LOAD),
     ),
     Fault(
         "another-journals-place-is-taken",
@@ -45,7 +45,7 @@ FAULTS: Final = (
         'if row and str(row["journal"]) == self._journal else None',
         "if row else None",
         "a new journal would be read from the middle",
-        LOAD,
+        ("tests/test_loader.py -k own_journal", *LOAD),
     ),
     Fault(
         "the-search-begins-too-late",
@@ -69,6 +69,6 @@ FAULTS: Final = (
         "for at_us in (stored_us, stored_us + HOUR_US // 2):",
         "for at_us in (stored_us - HOUR_US,):",
         "nothing could be written at the turn of the hour",
-        LOAD,
+        ("tests/test_loader.py -k partitions", *LOAD),
     ),
 )

@@ -8,6 +8,7 @@ from workshop.mutants.fault import Fault
 
 PRODUCTION: Final = "deduplicator/production.py"
 STORE: Final = ("tests/test_restoring.py", "tests/test_storage.py tests/test_steps.py", "tests/test_worlds_database.py")
+LATE: Final = ("tests/test_days.py", "tests/test_stale_hours.py", "tests/test_worlds_archive.py")
 RESTORE: Final = ("tests/test_restoring.py", "tests/test_worlds_database.py")
 
 FAULTS: Final = (
@@ -63,9 +64,9 @@ FAULTS: Final = (
         "a-checkpoint-survives-a-heal-at-its-place",
         "deduplicator/sql/drop_checkpoints.sql",
         "AND c.exchange_ts >= x.from_ts",
-        "AND c.exchange_ts > x.from_ts + interval '1 hour'",
+        "AND c.exchange_ts > x.from_ts",
         "book_at would fold from a book that lacks healed changes",
-        ("tests/test_checkpoints.py", "tests/test_heal.py"),
+        ("tests/test_restoring.py", "tests/test_checkpoints.py"),
     ),
     Fault(
         "a-heal-goes-unnoticed",
@@ -217,7 +218,7 @@ FAULTS: Final = (
         "late = np.nonzero((new.exchange_ms < now_ms - LATE_MS) & ~gone)[0]",
         "late = np.nonzero((new.exchange_ms < now_ms - DAY_MS) & ~gone)[0]",
         "the archive's books would lack late changes",
-        ("tests/test_stale_hours.py", "tests/test_worlds_archive.py"),
+        LATE,
     ),
     Fault(
         "only-the-first-late-change-is-noted",
@@ -225,6 +226,6 @@ FAULTS: Final = (
         "last[:-1] = (market[1:] != market[:-1])",
         "last[1:] = (market[1:] != market[:-1])",
         "the archive's books would lack late changes",
-        ("tests/test_stale_hours.py", "tests/test_worlds_archive.py"),
+        LATE,
     ),
 )
