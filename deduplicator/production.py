@@ -25,6 +25,7 @@ from deduplicator.chain import Cursor, PutBack, as_columns
 from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
+from deduplicator.merge import intervals
 from deduplicator.merge.copies import Account, Changes, Copy, SliceStart
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.reader import Batches
@@ -268,6 +269,9 @@ class Production:
         ]
         if gaps:
             await db.execute(SQL["add_gaps"], *_columns(gaps, 6))
+        if changes.begun:
+            stretches = intervals.union(changes.begun)
+            await db.execute(SQL["touch_stretches"], *_columns([tuple(map(datetime_of_ms, s)) for s in stretches], 2))
         if changes.over:
             await db.execute(SQL["put_over"], changes.over)
         if changes.books:

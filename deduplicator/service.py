@@ -396,6 +396,7 @@ def _anything(changes: Changes) -> bool:
         or changes.conflicts
         or changes.votes_done
         or changes.over
+        or changes.begun
     )
 
 

@@ -203,6 +203,18 @@ def test_head_rows_before_the_first_claim_are_looked_at_again_when_an_earlier_co
     assert not stored.unplaced and not stored.gaps
 
 
+def test_a_first_stretch_that_changes_is_said_whatever_changes_it() -> None:
+    """Rule 22: its hours are stale then, also when a horizon alone moves, long after its run came."""
+    merger = Merger(LIMITS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    assert merger.step([a_copy(1, [], start=20, horizon=30)], 0).begun == [(START_MS, START_MS + 20)]
+    assert not merger.step([a_copy(2, [], start=5, horizon=3)], 1).begun
+    for now in (2, 3):
+        assert not merger.step([], now).begun
+    assert merger.step([a_copy(2, [], batch=2, horizon=25)], 4).begun == [(START_MS, START_MS + 20)]
+    assert not merger.step([a_copy(2, [], batch=3, horizon=35)], 5).begun
+
+
 def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
     """The first gap is a row meanwhile; a market that nobody ever held keeps its own."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()

@@ -20,6 +20,7 @@ from tests.archive_case import OLD, Site, running_site
 AT = OLD + timedelta(hours=5)
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
+DAY = timedelta(days=1)
 BEFORE, LATER = AT - 3 * HOUR, OLD + timedelta(days=2, hours=5)
 """Another hour that holds something, before and after."""
 TABLES = {
@@ -255,6 +256,22 @@ async def test_a_gap_of_a_hundred_years_touches_the_hours_that_the_fleet_has_liv
     """One statement, and few rows."""
     await write(site, Changes(gaps=[_gap(site, OLD - timedelta(days=36500), OLD + timedelta(days=9))]))
     assert len(await stale(site)) <= 24 * 5 + 1
+
+
+async def test_gaps_of_records_older_than_the_fleet_are_archived(site: Site) -> None:
+    """Gatherers had recorded for days when production began: a gap between their records lies in hours of its own."""
+    first, last = OLD - timedelta(days=9), OLD - timedelta(days=5)
+    run = RunChange((1, 0, 1), 1, site.market, ms_of_datetime(first), None, False, "")
+    await write(site, Changes(runs={run.key: run}))
+    await site.store(first, range(1))
+    await write(site, Changes(gaps=[_gap(site, first + MINUTE, last)]))
+    assert {hour for hour in await stale(site) if hour < OLD - DAY} == {first + n * HOUR for n in range(4 * 24)}
+    earlier = first - timedelta(days=2)
+    await site.production.put_time_lines([(site.market, earlier - DAY, None)])
+    await write(site, Changes(gaps=[_gap(site, earlier, first - 3 * HOUR)]))
+    assert min(await stale(site)) == first  # the archive begins there
+    await site.store(earlier, range(1))
+    assert {hour for hour in await stale(site) if hour < first} == {earlier + n * HOUR for n in range(2 * 24 - 3)}
 
 
 async def test_a_change_that_is_committed_while_its_hour_is_read_is_exported_afterwards(

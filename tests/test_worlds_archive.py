@@ -93,15 +93,7 @@ def archived(url: str) -> dict[str, list[Any]]:
     return {key: pq.read_table(io.BytesIO(b)).to_pylist() for key, b in bodies.items() if key.endswith(".parquet")}
 
 
-OPEN = pytest.mark.xfail(
-    strict=True,
-    reason="rule 22: a gap that is left of a market's beginning when an earlier copy comes (not_recorded) does not make"
-    " its hour stale",
-)
-SEEDS = [pytest.param(seed, marks=OPEN) if seed == 2 else seed for seed in range(30 if LONG else 3)]
-
-
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", range(30 if LONG else 3))
 def test_what_comes_after_an_hours_export_reaches_the_archive(seed: int, endpoint: str, tmp_path: Path) -> None:
     """Whatever it is: the archive's hours are those of production."""
     loop = asyncio.new_event_loop()

@@ -556,13 +556,21 @@ class Claims:
             written, heals, waiting = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
             changes.gaps += written
             changes.heals += heals
-            if before is not None and line.begin_ms is not None and line.begin_ms < before:
-                self.earlier.add(market)
+            if channel == ORDERBOOK and line.begin_ms != before:
+                self._begun(market, line, before, changes)
             if waiting:
                 again.add((market, channel))
             elif channel == ORDERBOOK and coverage.is_over(line):
                 changes.over.append(market)
         self._watched = again
+
+    def _begun(self, market: int, line: TimeLine, before: int | None, changes: Changes) -> None:
+        """A line's first tile begins elsewhere: its first gap is another one."""
+        if before is not None and line.begin_ms is not None and line.begin_ms < before:
+            self.earlier.add(market)
+        until = max(ms for ms in (before, line.begin_ms, line.first_ms) if ms is not None)
+        if line.first_ms is not None and line.first_ms < until:
+            changes.begun.append((line.first_ms, until))
 
     def look_again(self, markets: Iterable[int]) -> None:
         """Time lines that are to be settled in the next step, too."""

@@ -262,6 +262,8 @@ class Changes:
     retractions: list[Retraction] = field(default_factory=list)
     over: list[int] = field(default_factory=list)
     """Markets whose time line is settled up to its end."""
+    begun: list[tuple[int, int]] = field(default_factory=list)
+    """Stretches (from, to) in which the first gap of a market, which has no row, changed."""
     judged: list[Unplaced] = field(default_factory=list)
     """Unplaced rows that were found to contradict the copy that covers them: they are not looked at again."""
     gaps: list[GapWritten] = field(default_factory=list)

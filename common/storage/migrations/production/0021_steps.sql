@@ -39,20 +39,38 @@ $$;
 CREATE FUNCTION store.touch(hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     number bigint;
+    before timestamptz;
+    oldest timestamptz;
 BEGIN
     IF cardinality(hours) > 0 THEN
         number := store.this_step();
+        before := store.oldest_hour();
         INSERT INTO store.hours_touched AS t (hour, step) SELECT DISTINCT h, number FROM unnest(hours) h
         ON CONFLICT (hour) DO UPDATE SET step = excluded.step WHERE t.step < excluded.step;
+        oldest := store.oldest_hour();
+        IF oldest < before THEN  -- records older than all others: gaps that reach back into hours between are shown now
+            INSERT INTO store.hours_touched (hour, step)
+            SELECT h, number FROM generate_series(oldest, before - interval '1 hour', interval '1 hour') h
+             WHERE EXISTS (SELECT FROM coverage_gaps g WHERE g.started_at < h + interval '1 hour' AND g.ended_at > h)
+            ON CONFLICT (hour) DO NOTHING;
+        END IF;
     END IF;
 END $$;
 COMMENT ON FUNCTION store.touch IS 'This transaction changes what these hours of the archive hold.';
 
--- There are as many as the fleet has lived, however long a stretch claims to be.
+-- The archive begins a day before the fleet did, or with the oldest record: gatherers may have recorded for long when
+-- production begins, and a copy may come late. A time that is years off is no record's.
+CREATE FUNCTION store.oldest_hour() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least(store.hour_of(l.fleet_started_at - interval '1 day'),
+                 (SELECT min(t.hour) FROM store.hours_touched t WHERE t.hour > l.fleet_started_at - interval '400 days'))
+      FROM store.lease l
+$$;
+COMMENT ON FUNCTION store.oldest_hour IS 'The hour with which the archive begins.';
+
+-- There are as many as the archive has, however long a stretch claims to be.
 CREATE FUNCTION store.hours_within(from_ts timestamptz, to_ts timestamptz) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
-    SELECT generate_series(store.hour_of(greatest(from_ts, fleet_started_at - interval '1 day')),
+    SELECT generate_series(greatest(store.hour_of(from_ts), store.oldest_hour()),
                            least(to_ts, clock_timestamp() + interval '1 hour') - interval '1 microsecond', interval '1 hour')
-      FROM store.lease
 $$;
 COMMENT ON FUNCTION store.hours_within IS 'The hours that a stretch (its end exclusive) lies in.';
 
