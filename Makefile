@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long mutants spark recipes chaos soak apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
+.PHONY: help install demo test test-long mutants spark recipes clients chaos soak apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,7 +38,14 @@ $(VENV)/.recipes: $(STAMP) requirements-recipes.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-recipes.lock
 	@touch $@
 
-test-long: $(STAMP) spark recipes ## run the tests with the large counts
+clients: .venv-clients/.installed ## install other people's clients of the exchange, against which the simulator is held (their own environment)
+
+.venv-clients/.installed: requirements-clients.lock
+	$$($(PYTHON) tests/clients/interpreter.py) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
+	@touch $@
+
+test-long: $(STAMP) spark recipes clients ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
 
 mutants: $(STAMP) ## plant faults one at a time and show which test finds each (SAMPLE=10: so many, others each day)
@@ -84,7 +91,7 @@ format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
+lock: $(STAMP) clients ## compile requirements.lock anew from pyproject.toml
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
@@ -95,8 +102,11 @@ lock: $(STAMP) ## compile requirements.lock anew from pyproject.toml
 	rm requirements-spark.all
 	echo checkov | $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-checkov.lock -
+	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check pip-tools  # a lock of a newer Python
+	.venv-clients/bin/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-clients.lock requirements-clients.in
 	$(BIN)/pip-compile --quiet --extra recipes --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-recipes.lock pyproject.toml
 
 clean: ## remove the virtual environment and caches
-	rm -rf $(VENV) .venv-checkov build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-checkov .venv-clients build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from simulator import lives
 from simulator.auth import Accounts
 from simulator.exchange import Exchange
 from simulator.journals import fetch, is_segment
@@ -56,6 +57,11 @@ def replayed(sources: tuple[str, ...], folder: Path) -> list[Path]:
 @click.option("--seed", default=1, show_default=True)
 @click.option("--close-after", default=0.0, help="seconds after which the last synthetic market closes")
 @click.option("--create-after", default=0.0, help="seconds after which a market is created")
+@click.option("--not-open", default=0, help="markets of every other status, some of them archived")
+@click.option("--births", default=0.0, help="combos born, and settled, per second")
+@click.option("--life", default=60.0, show_default=True, help="seconds from a combo's birth to its settlement")
+@click.option("--forget-after", default=0.0, help="seconds from a combo's settlement until no list has it (0: never)")
+@click.option("--history", default=0, help="past events that the unfiltered lists of events go on with")
 @click.option("--ping", default=10.0, show_default=True, help="seconds between pings")
 @click.option("--coarse-ts", multiple=True, help="key id whose frames carry `ts` cut to milliseconds")
 @click.option("--no-sending-ts", is_flag=True, help="leave out sending_ts_ms")
@@ -75,6 +81,11 @@ def serve(
     seed: int,
     close_after: float,
     create_after: float,
+    not_open: int,
+    births: float,
+    life: float,
+    forget_after: float,
+    history: int,
     ping: float,
     coarse_ts: tuple[str, ...],
     no_sending_ts: bool,
@@ -84,14 +95,16 @@ def serve(
 
     KEYS is a folder with one public key per account, named KEY_ID.pem.
     """
-    if not markets and not replay:
-        raise click.UsageError("nothing to simulate: give --markets or --replay")
+    if not markets and not replay and not births:
+        raise click.UsageError("nothing to simulate: give --markets, --births or --replay")
 
     async def run() -> None:
         stopped = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         exchange = Exchange(TruthLog(truth))
+        exchange.history = history
+        lives.not_open(exchange, not_open)
         server = Server(
             exchange,
             Accounts.of_folder(keys),
@@ -106,6 +119,8 @@ def serve(
                 server.drivers.append(Replay(exchange, replayed(replay, Path(folder)), speed))
         if markets:
             server.drivers.append(Synthetic(exchange, Plan(markets, rate, seed, close_after, create_after)))
+        if births:
+            server.drivers.append(lives.Combos(exchange, births, life, seed, forget_after))
         ports = await server.start(host, port, control_port)
         print(json.dumps({"port": ports[0], "control_port": ports[1]}), flush=True)
         if not paused:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import random
 import time
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from simulator.listing import Listing
 from simulator.market import Market, contracts, dollars, rfc3339_us
+from simulator.prices import ONE
+from simulator.records import COMBOS, index_of, quotes
 from simulator.truth import TruthLog
 
 
@@ -45,9 +49,12 @@ class Exchange:
     def __init__(self, truth: TruthLog) -> None:
         self.truth = truth
         self.markets: dict[str, Market] = {}
+        self.listing = Listing(self.markets)
+        self._of_event: defaultdict[str, list[str]] = defaultdict(list)
         self.archived: set[str] = set()  # markets whose candles are only in the historical list
         self.trades: list[dict[str, Any]] = []
-        self.trades_cutoff_us = 0
+        self.trades_cutoff_us = self.markets_cutoff_us = 0
+        self.history = 0  # events that ended before the start: as many as are asked for, none is kept
         self.short_until = 0.0
         self.book_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.channel_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
@@ -66,20 +73,16 @@ class Exchange:
     def add_market(self, market: Market, *, announce: bool = True) -> None:
         """List a market with the book it has."""
         self.markets[market.ticker] = market
-        self.series.setdefault(
-            market.series_ticker,
-            {"ticker": market.series_ticker, "title": market.series_ticker, "category": "Simulated", "tags": None},
-        )
+        self.listing.add(market)
+        self._of_event[market.event_ticker].append(market.ticker)
+        self.series.setdefault(market.series_ticker, {"ticker": market.series_ticker})
         self.events.setdefault(
             market.event_ticker,
             {
                 "event_ticker": market.event_ticker,
                 "series_ticker": market.series_ticker,
-                "title": market.event_ticker,
-                "sub_title": "",
-                "mutually_exclusive": False,
-                "strike_date": rfc3339_us(market.close_us),
-                "strike_period": "",
+                "close_time": rfc3339_us(market.close_us),
+                "updated_us": market.created_us,
             },
         )
         self.truth.write(
@@ -93,12 +96,36 @@ class Exchange:
             self.lifecycle(
                 market,
                 "created",
-                exchange_index=0,
+                exchange_index=index_of(market.series_ticker),
                 open_ts=market.open_us // 1_000_000,
                 close_ts=market.close_us // 1_000_000,
-                price_level_structure="linear_cent",
-                additional_metadata={"title": market.ticker, "event_ticker": market.event_ticker},
+                price_level_structure=market.structure,
+                additional_metadata={
+                    "name": market.ticker,
+                    "title": market.ticker,
+                    "yes_sub_title": "Yes",
+                    "no_sub_title": "No",
+                    "rules_primary": "",
+                    "rules_secondary": "",
+                    "can_close_early": True,
+                    "event_ticker": market.event_ticker,
+                    "expected_expiration_ts": market.close_us // 1_000_000,
+                },
             )
+
+    def of_event(self, event_ticker: str) -> list[Market]:
+        """The markets of an event."""
+        return [self.markets[t] for t in self._of_event.get(event_ticker, ()) if t in self.markets]
+
+    def forget(self, tickers: list[str]) -> None:
+        """Markets that ended long ago leave the exchange's lists, as provisional combos do."""
+        for ticker in tickers:
+            market = self.markets.pop(ticker)
+            self.book_listeners.pop(ticker, None)
+            if not self.of_event(market.event_ticker):
+                self._of_event.pop(market.event_ticker, None)
+                self.events.pop(market.event_ticker, None)
+        self.listing.compact()
 
     def delta(self, market: Market, side: str, price: int, delta: int, us: int) -> None:
         """One order-book change at an exchange time in microseconds."""
@@ -134,8 +161,8 @@ class Exchange:
         self, market: Market, taker_side: str, yes_price: int, count: int, us: int, trade_id: str | None = None
     ) -> None:
         """One trade; its order-book change is a call of its own, before or after."""
-        trade_id = trade_id or str(uuid.uuid4())
-        market.last_price, market.volume = yes_price, market.volume + count
+        trade_id = trade_id or str(uuid.UUID(int=random.getrandbits(128)))  # shaped so, but of no version
+        market.last_price, market.last_count, market.volume = yes_price, count, market.volume + count
         fields = {
             "trade_id": trade_id,
             "yes_price_dollars": dollars(yes_price),
@@ -168,29 +195,41 @@ class Exchange:
         )
         self._publish("trade", "trade", market.ticker, body)
 
+    def fill(self, market: Market, maker: str, price: int, count: int, us: int, *, delta_first: bool = True) -> None:
+        """A trade and its twin among the changes, in one instant; seldom is the trade's message the first."""
+        taker, yes_price = ("no", price) if maker == "yes" else ("yes", ONE - price)
+        if delta_first:
+            self.delta(market, maker, price, -count, us)
+        self.trade(market, taker, yes_price, count, us)
+        if not delta_first:
+            self.delta(market, maker, price, -count, us)
+
     def ticker(self, market: Market, us: int) -> None:
         """The top of the book changed: an unnumbered ticker message."""
-        record = market.record()
-        body = compact(
+        self._publish("ticker", "ticker", market.ticker, self.ticker_body(market, us))
+
+    def ticker_body(self, market: Market, us: int) -> bytes:
+        """What the ticker channel says of a market."""
+        best = quotes(market)
+        return compact(
             {
                 "market_id": market.market_id,
                 "market_ticker": market.ticker,
-                "price_dollars": record["last_price_dollars"],
-                "yes_bid_dollars": record["yes_bid_dollars"],
-                "yes_ask_dollars": record["yes_ask_dollars"],
-                "volume_fp": record["volume_fp"],
-                "open_interest_fp": record["open_interest_fp"],
+                "price_dollars": dollars(market.last_price),
+                "yes_bid_dollars": best["yes_bid_dollars"],
+                "yes_ask_dollars": best["yes_ask_dollars"],
+                "volume_fp": contracts(market.volume),
+                "open_interest_fp": contracts(market.volume),
                 "dollar_volume": market.volume // 100,
                 "dollar_open_interest": market.volume // 100,
-                "yes_bid_size_fp": record["yes_bid_size_fp"],
-                "yes_ask_size_fp": record["yes_ask_size_fp"],
-                "last_trade_size_fp": "0.00",
+                "yes_bid_size_fp": best["yes_bid_size_fp"],
+                "yes_ask_size_fp": best["yes_ask_size_fp"],
+                "last_trade_size_fp": contracts(market.last_count),
                 "ts": us // 1_000_000,
                 "ts_ms": us // 1000,
                 "time": rfc3339_us(us),
             }
         )
-        self._publish("ticker", "ticker", market.ticker, body)
 
     def reset(self, market: Market, yes: dict[int, int], no: dict[int, int], us: int) -> None:
         """Replace a book without changes and send the unsolicited snapshot that says so."""
@@ -223,7 +262,7 @@ class Exchange:
         """A lifecycle message of a market; combos have a channel of their own."""
         market.updated_us = self.now_us()
         self.truth.write("lifecycle", ticker=market.ticker, event_type=event_type, ts_ms=self.now_us() // 1000)
-        combo = market.ticker.startswith("KXMVE")
+        combo = market.ticker.startswith(COMBOS)
         name = "multivariate_market_lifecycle" if combo else "market_lifecycle_v2"
         body = compact({"market_ticker": market.ticker, **fields, "event_type": event_type})
         if self.delay_ms:

@@ -1,4 +1,4 @@
-"""One market of the simulated exchange: its book and its REST record."""
+"""One market of the simulated exchange: its times, its status and its book."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
-
-from simulator.prices import BANDS
 
 Levels = dict[int, int]  # price in 1e-4 dollar -> size in 1e-2 contract
 
@@ -44,7 +42,7 @@ def rfc3339_us(us: int, places: int = 6) -> str:
     return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{fraction}" if fraction else "") + "Z"
 
 
-@dataclass
+@dataclass(slots=True)
 class Market:
     """A market: identity, times (microseconds of the exchange clock), book (YES and NO bids)."""
 
@@ -61,11 +59,14 @@ class Market:
     no: Levels = field(default_factory=dict)
     last_us: int = 0
     last_price: int = 0
+    last_count: int = 0
     volume: int = 0
     market_id: str = ""
     structure: str = "linear_cent"
     extra: dict[str, Any] = field(default_factory=dict)
     updated_us: int = 0
+    previous_price: int = 0
+    legs: list[dict[str, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.market_id = self.market_id or str(uuid.uuid5(uuid.NAMESPACE_URL, self.ticker))
@@ -89,45 +90,3 @@ class Market:
     def wire_levels(self, side: str) -> list[list[str]]:
         """Ascending price, as on the wire."""
         return [[dollars(p), contracts(q)] for p, q in sorted(self.side(side).items())]
-
-    def record(self) -> dict[str, Any]:
-        """The REST market object."""
-        best_yes, best_no = max(self.yes, default=0), max(self.no, default=0)
-        initialized = self.status == "initialized"
-        return {
-            **self.extra,
-            "ticker": self.ticker,
-            "event_ticker": self.event_ticker,
-            "market_type": "binary",
-            "title": self.extra.get("title", self.ticker),
-            "yes_sub_title": self.extra.get("yes_sub_title", ""),
-            "no_sub_title": self.extra.get("no_sub_title", ""),
-            "created_time": rfc3339_us(self.created_us),
-            "updated_time": rfc3339_us(self.updated_us),
-            "open_time": rfc3339_us(self.open_us),
-            "close_time": rfc3339_us(self.close_us),
-            "latest_expiration_time": rfc3339_us(self.close_us),
-            "status": self.status,
-            "result": self.result,
-            "notional_value_dollars": "1.0000",
-            "yes_bid_dollars": dollars(best_yes),
-            "yes_bid_size_fp": contracts(self.yes.get(best_yes, 0)),
-            "yes_ask_dollars": "0.0000" if initialized else dollars(10000 - best_no),
-            "yes_ask_size_fp": contracts(self.no.get(best_no, 0)),
-            "no_bid_dollars": dollars(best_no),
-            "no_ask_dollars": "0.0000" if initialized else dollars(10000 - best_yes),
-            "last_price_dollars": dollars(self.last_price),
-            "volume_fp": contracts(self.volume),
-            "volume_24h_fp": contracts(self.volume),
-            "open_interest_fp": contracts(self.volume),
-            "can_close_early": True,
-            "rules_primary": "",
-            "rules_secondary": "",
-            "price_level_structure": self.structure,
-            "price_ranges": [
-                {"start": dollars(start), "end": dollars(end), "step": dollars(step)}
-                for start, end, step in BANDS[self.structure]
-            ],
-            "exchange_index": 0,
-            **({"settlement_ts": rfc3339_us(self.settled_us)} if self.settled_us else {}),
-        }

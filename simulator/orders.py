@@ -33,13 +33,13 @@ Fill = tuple[str, int, int]
 class Orders:
     """What traders do to one market."""
 
-    def __init__(self, market: Market, rng: random.Random, *, one_sided: bool = False) -> None:
-        """`one_sided`: nobody bids for NO at first, and few do later."""
+    def __init__(self, market: Market, rng: random.Random, *, one_sided: bool = False, opening: bool = True) -> None:
+        """`one_sided`: nobody bids for NO at first, and few do later; `opening`: there is a book to begin with."""
         self.market, self._rng, self._one_sided = market, rng, one_sided
         self._ticks = ticks(market.structure)
         self._fair = rng.choice((rng.randrange(len(self._ticks)), len(self._ticks) // 2))
         self._half_spread = rng.choice(HALF_SPREADS)
-        for side in ("yes",) if one_sided else ("yes", "no"):
+        for side in () if not opening else ("yes",) if one_sided else ("yes", "no"):
             for _ in range(rng.randrange(3, 25)):
                 if price := self.price(side):
                     market.side(side)[price] = rng.randrange(1, SIZE_MAX)

@@ -20,6 +20,7 @@ from aiohttp import WSMsgType, web
 from simulator.auth import Accounts, Refused
 from simulator.exchange import Exchange
 from simulator.faults import FaultDesk, UnknownFault
+from simulator.lives import Combos
 from simulator.replay import Replay
 from simulator.rest import API, Rest
 from simulator.session import Session
@@ -27,11 +28,14 @@ from simulator.synthetic import Synthetic
 from simulator.truth import DeliveredLog
 
 WS_PATH: Final = "/trade-api/ws/v2"
-PUBLIC: Final = ("/markets", "/events", "/series", "/exchange")
+PUBLIC: Final = ("/markets", "/events", "/series", "/exchange", "/historical", "/incentive_programs")
 CONNECTIONS_PER_KEY_MAX: Final = 200
 CACHE_S: Final = 15
 DIALS_REMEMBERED: Final = 10_000
 KEY_ID: Final = web.RequestKey("key_id", str)
+
+
+Driver = Synthetic | Replay | Combos
 
 
 class Server:
@@ -54,10 +58,10 @@ class Server:
         self._cached: dict[str, tuple[float, int, bytes]] = {}
         self.sessions: set[Session] = set()
         self.faults = FaultDesk(exchange, self.sessions)
-        self.drivers: list[Synthetic | Replay] = []
+        self.drivers: list[Driver] = []
         self._dials: deque[dict[str, Any]] = deque(maxlen=DIALS_REMEMBERED)
         self._numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
-        self._tasks: dict[Synthetic | Replay, asyncio.Task[None]] = {}
+        self._tasks: dict[Driver, asyncio.Task[None]] = {}
         self._runners: list[web.AppRunner] = []
 
     async def start(self, host: str, port: int, control_port: int) -> tuple[int, int]:
@@ -110,7 +114,7 @@ class Server:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stopped.wait(), 0.2)
 
-    async def _halt(self, driver: Synthetic | Replay) -> None:
+    async def _halt(self, driver: Driver) -> None:
         task = self._tasks.pop(driver, None)
         if task:
             task.cancel()
@@ -207,7 +211,7 @@ class Server:
 
     async def _pause(self, _: web.Request) -> web.Response:
         for driver in self.drivers:
-            if isinstance(driver, Synthetic):
+            if not isinstance(driver, Replay):
                 await self._halt(driver)
         return web.json_response({})
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from simulator.exchange import Exchange
+from simulator.lives import close_market
 from simulator.market import Market
 from simulator.orders import Orders
-from simulator.prices import ONE
 
 TICK_S: Final = 0.01
 EQUAL_NEIGHBOUR: Final = 0.25
@@ -115,21 +115,11 @@ class Synthetic:
             return
         if market.side(side) and rng.random() < TRADE_SHARE:
             for fill in orders.sweep(side):
-                self._fill(market, *fill, us)
+                exchange.fill(market, *fill, us, delta_first=rng.random() < DELTA_FIRST_SHARE)
         elif order := orders.change(side):
             exchange.delta(market, side, *order, us)
         if rng.random() < TICKER_SHARE:
             exchange.ticker(market, us)
-
-    def _fill(self, market: Market, maker: str, price: int, count: int, us: int) -> None:
-        """A trade and its twin among the changes, in one instant; seldom is the trade's message the first."""
-        taker, yes_price = ("no", price) if maker == "yes" else ("yes", ONE - price)
-        first = self._rng.random() < DELTA_FIRST_SHARE
-        if first:
-            self.exchange.delta(market, maker, price, -count, us)
-        self.exchange.trade(market, taker, yes_price, count, us)
-        if not first:
-            self.exchange.delta(market, maker, price, -count, us)
 
     def _open_and_close_due(self) -> None:
         now = self.exchange.now_us()
@@ -137,25 +127,4 @@ class Synthetic:
             if market.status == "initialized" and now >= market.open_us:
                 market.status = "active"
             if market.status == "active" and now >= market.close_us:
-                close_market(self.exchange, market)
-
-
-def close_market(exchange: Exchange, market: Market) -> None:
-    """The close passes silently; one or two empty snapshots follow, later `determined` and `settled`."""
-    loop = asyncio.get_running_loop()
-    market.status = "closed"
-
-    def empty() -> None:
-        exchange.reset(market, {}, {}, max(exchange.now_us(), market.last_us))
-
-    def determined() -> None:
-        market.status, market.result = "determined", "yes"
-        seconds = exchange.now_us() // 1_000_000
-        exchange.lifecycle(market, "determined", determination_ts=seconds, result="yes", settlement_value="1.0000")
-
-    def settled() -> None:
-        market.status, market.settled_us = "finalized", exchange.now_us()
-        exchange.lifecycle(market, "settled", settled_ts=market.settled_us // 1_000_000)
-
-    for delay, step in ((0.15, empty), (0.4, empty), (1.0, determined), (2.0, settled)):
-        loop.call_later(delay, step)
+                close_market(self.exchange, market, self._rng)
