@@ -289,6 +289,30 @@ async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: Embedd
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("way", "told"),
+    [
+        ("ALTER DATABASE kalshi SET default_transaction_read_only = on", "takes no changes"),
+        ("GRANT CREATE ON SCHEMA public TO other", "belongs to another account: migrate as postgres"),
+    ],
+)
+async def test_where_no_migration_can_go_through_the_cause_is_told(
+    own_server: EmbeddedServer, way: str, told: str
+) -> None:
+    """Not what then fails of the migrations' own tables."""
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("CREATE ROLE other LOGIN")
+    user = "other" if "other" in way else "postgres"
+    if user == "other":
+        await asyncio.to_thread(migrate.migrate, own_server.dsn, "gatherer")
+    await owner.execute(way)
+    await owner.close()
+    dsn = f"postgresql://{user}@/kalshi?host={socket_dir(own_server.folder)}"
+    with pytest.raises(StorageError, match=told) as caught:
+        await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
+    assert "\n" not in str(caught.value)
+
+
 CHANGES = re.compile(
     r"(?is)\b(?P<update>UPDATE)\s+(?P<u>store\.\w+)|\b(?P<delete>DELETE)\s+FROM\s+(?P<d>store\.\w+)"
     r"|INSERT\s+INTO\s+(?P<i>store\.\w+)(?P<rest>[^;]*?)(?=;|\Z|INSERT\s+INTO)"

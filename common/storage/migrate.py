@@ -19,6 +19,11 @@ from common.storage.address import without_password
 Schema = Literal["gatherer", "production"]
 LOCK: Final = 0x6B616C73  # any number that nobody else locks
 LOCK_WAIT_MS: Final = 60_000
+MAY_CHANGE: Final = """
+SELECT has_schema_privilege('public', 'CREATE'), current_setting('transaction_read_only')::boolean,
+       (SELECT pg_get_userbyid(relowner) FROM pg_class
+         WHERE oid = to_regclass('public._yoyo_migration') AND NOT pg_has_role(relowner, 'USAGE'))
+"""
 AGAIN: Final = ("08", "40", "55", "57")
 """Classes of the server's errors behind which another try may go through: it took leave, or somebody was in the way."""
 
@@ -57,10 +62,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         raise kind(f"the database cannot be reached: {_told(dsn, error)}") from None
     try:
         migrations = read_migrations(str(folder(schema))).filter(lambda migration: post or not is_post(migration.id))
-        if not backend.execute("SELECT has_schema_privilege('public', 'CREATE')").fetchone()[0]:
-            raise StorageError(
-                "this account may make nothing in the database: migrate as its owner (permission denied)"
-            )
+        _may_change(backend)
         _lock(backend)
         pending = backend.to_apply(migrations)
         applied = [migration.id for migration in pending]
@@ -77,6 +79,17 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     finally:
         backend.connection.close()
     return applied
+
+
+def _may_change(backend: Any) -> None:
+    """Raise `StorageError` where no migration can go through, before one is begun: what fails within says less."""
+    may_make, takes_none, other = backend.execute(MAY_CHANGE).fetchone()
+    if takes_none:
+        raise StorageError("the database takes no changes: it is a standby, or read-only")
+    if other is not None:
+        raise StorageError(f"the schema belongs to another account: migrate as {other} (permission denied)")
+    if not may_make:
+        raise StorageError("this account may make nothing in the database: migrate as its owner (permission denied)")
 
 
 def _update_extension(dsn: str) -> None:
