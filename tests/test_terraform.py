@@ -283,3 +283,28 @@ def test_secrets_reach_memory_and_nothing_else(aws: dict[str, str], tmp_path: Pa
         assert done.returncode == 1 and said in done.stderr and "slash" not in done.stderr
         assert (run / "private_key.pem").read_text() == f"{pem}\n", "all or nothing: the new key without its number"
         assert "LettersAnd7" in (run / "secrets.env").read_text() and len(list(run.iterdir())) == 2
+
+
+def test_the_service_is_started_again_whichever_run_of_the_boot_brought_something_new(tmp_path: Path) -> None:
+    """A run that failed after it had fetched a secret, or a person who fetched it first, leaves no old one in use."""
+    text = (CONFIGURATION / "scripts" / "bootstrap").read_text()
+    function = re.search(r"(?ms)^start\(\) \{.*?^\}", text)
+    assert function is not None
+    (tmp_path / "kalshi").mkdir()
+    (tmp_path / "bin").mkdir()
+    systemctl = tmp_path / "bin" / "systemctl"
+    systemctl.write_text(f'#!/bin/sh\necho "$1" >> {tmp_path}/asked\n')
+    systemctl.chmod(0o755)
+    script = f"set -euo pipefail\nstep() {{ :; }}\nROLE=gatherer\nfleet={tmp_path}\n{function[0]}\nstart\n"
+    script = script.replace("/run/", f"{tmp_path}/")
+
+    def boot(secret: str, release: str = "1") -> str:
+        (tmp_path / "kalshi" / "secrets.env").write_text(secret)
+        (tmp_path / "released").write_text(release)
+        environment = {"PATH": f"{systemctl.parent}:{os.environ['PATH']}"}
+        subprocess.run(["bash", "-c", script], check=True, env=environment)
+        return (tmp_path / "asked").read_text().split()[-1]
+
+    assert [boot("a"), boot("a"), boot("b"), boot("b"), boot("b", "2"), boot("b", "2")] == [
+        "restart", "start", "restart", "start", "restart", "start",
+    ]  # fmt: skip

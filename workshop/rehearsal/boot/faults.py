@@ -28,6 +28,8 @@ class Fault:
     what: str
     found_by: str
     scenes: tuple[str, ...]
+    seen: str = ""
+    """What the failure must speak of, so that nothing else counts as finding it."""
     in_the_document: Callable[[str], str] = lambda text: text
     in_the_tree: Callable[[Path], None] = lambda tree: None
 
@@ -50,6 +52,7 @@ FAULTS: Final = {
         "the migration reads a setting that only a superuser may read",
         "first-boot",
         FIRST,
+        seen=r"to examine",
         in_the_tree=_file(
             "common/storage/migrations/gatherer/0003_time_partitions.sql",
             (r"current_setting\('timescaledb.disable_load', true\) IS NOT NULL",
@@ -60,7 +63,8 @@ FAULTS: Final = {
         "the cluster is made on the volume, which works once",
         "replaced-while-held",
         ("first-boot", "replaced-while-held"),
-        _document(
+        seen=r"(?m)^Error: ",
+        in_the_document=_document(
             (r"pg_createcluster", "pg_createcluster -d /srv/kalshi-data/postgresql"),
             (r'if \[ ! -e "\$data/PG_VERSION" \]; then # moved', "if false; then # moved"),
             (r'    rm -rf "/var/lib/postgresql/\$POSTGRESQL/main" # empty, or moved\n', ""),
@@ -70,7 +74,8 @@ FAULTS: Final = {
         "the database is started by Debian's own unit, which does not wait for the volume",
         "reboot",
         ("first-boot", "reboot"),
-        _document(
+        seen=r"postgresql@15-main inactive",
+        in_the_document=_document(
             (r"--start-conf manual", "--start-conf auto"),
             (r'^( +)systemctl start "\$cluster"$', r'\1[ -e /once ] || systemctl start "$cluster"; touch /once'),
         ),
@@ -79,28 +84,39 @@ FAULTS: Final = {
         "a momentary failure of Secrets Manager leaves the gatherer dead",
         "secrets-away",
         ("first-boot", "secrets-away"),
-        _document((r"ExecStart=/opt/kalshi-machine/bootstrap\n( +)TimeoutStartSec=infinity\n +Restart=on-failure",
-                   r"ExecStart=/opt/kalshi-machine/bootstrap\n\1TimeoutStartSec=infinity")),
+        seen=r"kalshi-boot failed",
+        in_the_document=_document(
+            (r"ExecStart=/opt/kalshi-machine/bootstrap\n( +)TimeoutStartSec=infinity\n +Restart=on-failure",
+             r"ExecStart=/opt/kalshi-machine/bootstrap\n\1TimeoutStartSec=infinity"),
+        ),
     ),
     "nobody-can-come-in": Fault(
-        "nothing installs the session agent", "first-boot", FIRST, _document((r'- "kalshi-session.service"\n', "\n"))
+        "nothing installs the session agent", "first-boot", FIRST,
+        seen=r"a person can come in",
+        in_the_document=_document((r'- "kalshi-session.service"\n', "\n"))
     ),
     "another-log-stream": Fault(
         "lines go to a stream that the role may not write", "first-boot", FIRST,
-        _document((r'LOG_STREAM="kalshi-fleet-', 'LOG_STREAM="')),
+        seen=r"in the log stream",
+        in_the_document=_document((r'LOG_STREAM="kalshi-fleet-', 'LOG_STREAM="')),
     ),
     "units-that-fail-are-not-shipped": Fault(
         "only the service's own lines are shipped", "first-boot", FIRST,
-        _document((r'OWN = \("kalshi-", ', 'OWN = ("kalshi-gatherer", ')),
+        seen=r"in the log stream",
+        in_the_document=_document((r'OWN = \("kalshi-", ', 'OWN = ("kalshi-gatherer", ')),
     ),
     "newer-extension-on-the-machine": Fault(
         "the package is newer than the volume's database, which is not updated first",
         "next-release",
         ("first-boot", "next-release"),
-        _document((r"^ +as_postgres -d kalshi -c .ALTER EXTENSION timescaledb UPDATE.*\n +\|\| ", "    ")),
+        seen=r"TimescaleDB is older|another version|could not access file",
+        in_the_document=_document(
+            (r"^ +as_postgres -d kalshi -c .ALTER EXTENSION timescaledb UPDATE.*\n +\|\| ", "    "),
+        ),
     ),
     "old-password-set-again": Fault(
         "bootstrap does not fetch the secrets again", "rotated-secrets", ("first-boot", "rotated-secrets"),
-        _document((r"systemctl restart kalshi-secrets", "systemctl start kalshi-secrets")),
+        seen=r"password authentication failed",
+        in_the_document=_document((r"systemctl restart kalshi-secrets", "systemctl start kalshi-secrets")),
     ),
 }  # fmt: skip

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import hmac
 import re
 import shutil
 import textwrap
@@ -99,22 +102,55 @@ async def bootstrap_again(world: World) -> str:
 
 @scene
 async def rotated_secrets(world: World) -> str:
-    """A new password for the reader and a new key for the exchange; the old password is refused afterwards."""
+    """Every password and key is replaced, as docs/runbooks/rotate-a-key.md says; the old ones are in use nowhere."""
     stage, old = world.stage, world.stage.passwords[f"{GATHERER}/reader"]
     stage.put_secret(f"{GATHERER}/reader", {"password": "readerpassword2"})
     stage.put_key(GATHERER, "second")
-    for name in (GATHERER, DEDUPLICATOR):  # as docs/runbooks/rotate-a-key.md says
-        if name in stage.machines:
-            stage.machines[name].run("systemctl", "restart", "kalshi-boot")
+    world.gatherer.run("systemctl", "restart", "kalshi-boot")
+    await _runs_with(stage, world.gatherer, "KALSHI_KEY_ID=second")
+    if DEDUPLICATOR in stage.machines:
+        machine = stage.machines[DEDUPLICATOR]
+        stage.put_secret("production/deduplicator", {"password": "productionpassword2"})
+        stage.put_key(DEDUPLICATOR, "third")
+        machine.run("systemctl", "restart", "kalshi-secrets")
+        machine.run("bash", "-c", ACCOUNTS, stdin="of-the-owner\nof-the-owner\n")
+        machine.run("systemctl", "restart", "kalshi-boot")
+        await _runs_with(stage, machine, "KALSHI_KEY_ID=third", "=productionpassword2", "=readerpassword2")
+        await _is_the_accounts(stage, "productionpassword2")
+        await stage.ready(machine)
     well = await _well(world)
     try:
         await (await stage.connect(old)).close()
     except asyncpg.InvalidPasswordError:
-        secrets = world.gatherer.run("cat", "/run/kalshi/secrets.env")
-        if "KALSHI_KEY_ID=second" not in secrets:
-            raise FleetError("the old key is still in use") from None
         return well
     raise FleetError("the old password still opens the database")
+
+
+async def _runs_with(stage: Stage, machine: Machine, *words: str) -> None:
+    """The service's process was started with these secrets."""
+    unit = f"kalshi-{'deduplicator' if machine.name == DEDUPLICATOR else 'gatherer'}"
+
+    async def so() -> bool:
+        pid = machine.run("systemctl", "show", "-P", "MainPID", unit).strip()
+        environment = machine.run("cat", f"/proc/{pid}/environ", check=False)
+        return pid != "0" and all(f"{word}\0" in f"{environment}\0" for word in words)
+
+    await stage.until("the service runs with the new secrets", so, 120, machine)
+
+
+async def _is_the_accounts(stage: Stage, password: str) -> None:
+    """Production has the password's hash. (Its stand-in asks for none.)"""
+    connection = await asyncpg.connect(stage.production_dsn)
+    try:
+        stored = await connection.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'deduplicator'")
+    finally:
+        await connection.close()
+    _, rounds, keys = stored.split("$")
+    count, salt = rounds.split(":")
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), base64.b64decode(salt), int(count))
+    key = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    if base64.b64encode(key).decode() != keys.split(":")[0]:
+        raise FleetError("production's account has another password")
 
 
 @scene
