@@ -105,11 +105,18 @@ class Production:
         async with self._using:
             return {row["lane"]: row["proven_ms"] for row in await self._db.fetch(SQL["proven_until"], gatherer)}
 
-    async def open_slices(self, gatherer: int) -> list[tuple[int, int]]:
-        """Lane and number of slices that go on, of the gatherer's lanes that were put back."""
+    async def replaced(self, gatherer_id: str, gatherer: int) -> list[int]:
+        """Numbers of a gatherer's former instances of which slices go on."""
+        async with self._using:
+            rows = await self._db.fetch(SQL["replaced_instances"], gatherer_id, gatherer)
+        return [row["gatherer"] for row in rows]
+
+    async def open_slices(self, gatherer: int) -> list[tuple[int, int, int]]:
+        """Of the gatherer's lanes that were put back the slices that go on: lane, number, and until when (µs) was
+        received what had been read of the lane before."""
         async with self._using:
             rows = await self._db.fetch(SQL["open_slices"], gatherer)
-        return [(row["lane"], row["slice"]) for row in rows]
+        return [(row["lane"], row["slice"], row["again_until_us"]) for row in rows]
 
     async def other_slices(self, gatherer: int, lane: int, slices: list[SliceStart]) -> list[int]:
         """Which of these slices have the number of another one."""

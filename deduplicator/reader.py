@@ -80,6 +80,12 @@ class News:
     """By lane: why it cannot be read; the others were."""
     remembered: list[Copy] = field(default_factory=list)
     """Changes of batches that were stored before the merge's state was made."""
+    lost: list[tuple[int, int]] = field(default_factory=list)
+    """Lane and number of slices that go on in production, and are lost with the state that was put back."""
+    lost_known: bool = True
+    """Whether no more may come to be lost."""
+    replaced: list[int] = field(default_factory=list)
+    """Former instances of the gatherer of which slices go on in production."""
     there: set[int] = field(default_factory=set)
     """Lanes that are there and whose chain goes through the place: it may be acknowledged."""
 
@@ -203,10 +209,11 @@ class Reader:
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
         return copy
 
-    async def missing_slices(self, slices: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """Which of these (lane, slice) the gatherer does not have."""
+    async def missing_slices(self, slices: list[tuple[int, int, int]]) -> list[tuple[int, int, bool]]:
+        """Which of these (lane, slice, until when its lane was read in µs) the gatherer does not have; whether they are
+        lost, or may still be loaded from the journal."""
         rows = await self._db().fetch(SQL["read_missing_slices"], *(map(list, zip(*slices, strict=True))))
-        return [(row["lane"], row["slice"]) for row in rows]
+        return [(row["lane"], row["slice"], row["lost"]) for row in rows]
 
     async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
         """Tell the gatherer what is stored in production."""

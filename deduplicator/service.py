@@ -26,7 +26,7 @@ from deduplicator.archive.exporter import Exporter
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.lags import PRODUCTION, Lags
 from deduplicator.lease import Lease
-from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
@@ -257,7 +257,7 @@ class Deduplicator:
     async def _step(self, production: Production, merger: Merger, batches: list[Batches], sources: Sources) -> None:
         step = sources.stretches(batches)
         try:
-            changes, used = await self._merged(production, merger, batches, sources.remembered())
+            changes, used = await self._merged(production, merger, batches, sources)
         except OF_ROWS as error:
             raise StepFailed(error, step) from error
         except (StoreFull, StorageError, *CLIENT_ERRORS):
@@ -269,15 +269,15 @@ class Deduplicator:
             log.get().info("lane_goes_on", gatherer=suspect.gatherer, lane=suspect.lane)
 
     async def _merged(
-        self, production: Production, merger: Merger, batches: list[Batches], remembered: list[Copy]
+        self, production: Production, merger: Merger, batches: list[Batches], sources: Sources
     ) -> tuple[Changes, list[Batches]]:
         """Merge and store; what was decided, and the batches that were used."""
         copies = [batch.copy for batch in batches]
-        if remembered:
+        if remembered := sources.remembered():
             await production.prepare(merger, remembered)
             merger.remember(remembered)
         await production.prepare(merger, copies)
-        changes = merger.step(copies, _now_ms())
+        changes = merger.step(copies, _now_ms(), sources.replaced())
         self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):

@@ -54,7 +54,11 @@ class Sources:
         """The last batch that was read."""
         self._lost: dict[str, dict[int, list[int]]] = {}
         """By gatherer and lane: slices that go on in production and are gone from a database that was put back."""
+        self._given_up: set[tuple[int, int, int]] = set()
+        """By gatherer's number, lane and slice: those that were ended for it."""
         self._look_for_lost: set[str] = set()
+        self._replaced: set[int] = set()
+        """Instances whose machine was replaced, and of which something goes on in production."""
         self._waiting: dict[str, dict[int, str]] = {}
         """By gatherer and lane: why it cannot be read."""
         self._unforeseen: Counter[str] = Counter()
@@ -112,6 +116,15 @@ class Sources:
         """Note what was read. All that was read before it is stored by now, so that a cursor may go back."""
         self._unforeseen.pop(name, None)
         self._waiting[name] = news.waiting
+        self._replaced.update(news.replaced)
+        number = self._readers[name].gatherer
+        lost: dict[int, list[int]] = {}
+        for lane, slice_ in news.lost:
+            if (number, lane, slice_) not in self._given_up:
+                lost.setdefault(lane, []).append(slice_)
+        self._lost[name] = {**self._lost.get(name, {}), **lost}
+        if news.lost_known:
+            self._look_for_lost.discard(name)
         for found in news.put_back:
             log.get().error(
                 "log_put_back",
@@ -129,8 +142,8 @@ class Sources:
         self._remembered.add(name)
         for one in news.batches:
             self._ahead[name][one.copy.lane] = one.end
-            lost = self._lost.get(name, {}).get(one.copy.lane, ())
-            one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in lost), *one.copy.horizons]
+            ended = self._lost[name].get(one.copy.lane, ())
+            one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in ended), *one.copy.horizons]
             self._catch_up.saw(one.received_us)
             self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
 
@@ -138,6 +151,10 @@ class Sources:
         """Changes that were stored before the merge's state was made, and that it is to know of: each once."""
         copies, self._to_remember = self._to_remember, []
         return copies
+
+    def replaced(self) -> set[int]:
+        """Instances whose machine was replaced since they were read: what goes on of them is to be ended."""
+        return self._replaced
 
     def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, Stretch]:
         """Where these batches are of."""
@@ -157,7 +174,9 @@ class Sources:
                 self._reading[name] = asyncio.create_task(self._one(self._readers[name]))
 
     async def stored(self, used: list[Batches], stalled: set[int]) -> None:
-        """These batches are in production now. What was read of the stalled ones was not used, and is read again."""
+        """These batches are in production now, and the ends of replaced instances. The stalled ones are read again:
+        what was read of them was not used."""
+        self._replaced.clear()
         if self._late_since is not None:
             now = time.monotonic()
             self._catch_up.took(now - self._late_since, now)
@@ -166,8 +185,9 @@ class Sources:
             copy, name = one.copy, self._id_of[one.copy.gatherer]
             if self._readers[name].gatherer == copy.gatherer:  # not that of a machine that was replaced meanwhile
                 self._cursors[name][copy.lane] = one.end
-            if any(horizon.reason == PUT_BACK for horizon in copy.horizons):
-                self._lost.get(name, {}).pop(copy.lane, None)
+            if any(horizon.reason == PUT_BACK and horizon.horizon_ms < 0 for horizon in copy.horizons):
+                lost = self._lost.get(name, {}).pop(copy.lane, ())
+                self._given_up.update((copy.gatherer, copy.lane, slice_) for slice_ in lost)
         for gatherer in stalled:
             await self._read_over(self._id_of[gatherer])
 
@@ -229,6 +249,7 @@ class Sources:
         }
 
     async def _one(self, reader: Reader) -> News:
+        replaced: list[int] = []
         if not reader.connected:
             await reader.open()
             number, cursors = await self._production.gatherer(reader.id, reader.instance)
@@ -237,20 +258,21 @@ class Sources:
             reader.gatherer = number
             self._failures.pop(reader.id, None)
             self._look_for_lost.add(reader.id)
+            replaced = await self._production.replaced(reader.id, number)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
         remembered: list[Copy] = []
         if reader.id not in self._remembered:
             remembered = await self._recent(reader)
-        if reader.id in self._look_for_lost:
-            self._lost[reader.id] = await self._find_lost(reader)
-            self._look_for_lost.discard(reader.id)
+        lost = await self._find_lost(reader) if reader.id in self._look_for_lost else []
         news = await reader.read(
             self._ahead[reader.id],
             lambda lane: self._production.digests(reader.gatherer, lane),
             lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
             self._narrowing.batches_max,
         )
-        news.remembered = remembered
+        news.remembered, news.replaced = remembered, replaced
+        news.lost = [(lane, slice_) for lane, slice_, is_lost in lost if is_lost]
+        news.lost_known = all(is_lost for _, _, is_lost in lost)
         for one in list(news.batches):
             copy = one.copy
             if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):
@@ -275,13 +297,11 @@ class Sources:
             found += [] if copy is None else [copy]
         return found
 
-    async def _find_lost(self, reader: Reader) -> dict[int, list[int]]:
-        """Slices that go on in production, and that the gatherer's database lost when it was put back."""
+    async def _find_lost(self, reader: Reader) -> list[tuple[int, int, bool]]:
+        """Slices that go on in production and are not in the gatherer's database, which was put back: lane, number, and
+        whether they are lost. What its journal still has is loaded again, and may come later than this looks."""
         going_on = await self._production.open_slices(reader.gatherer)
-        lost: dict[int, list[int]] = {}
-        for lane, slice_ in await reader.missing_slices(going_on) if going_on else ():
-            lost.setdefault(lane, []).append(slice_)
-        return lost
+        return await reader.missing_slices(going_on) if going_on else []
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()

@@ -69,6 +69,11 @@ class Zone:
         await self._owner(f"DROP DATABASE {self._database} WITH (FORCE)")
         await self._copy(backup, self._database)
 
+    async def replace(self) -> None:
+        """A new machine under the same name, with an empty database of its own."""
+        await self._owner(f"DROP DATABASE {self._database} WITH (FORCE)", f"CREATE DATABASE {self._database}")
+        await asyncio.to_thread(migrate.migrate, self.dsn, "gatherer")
+
     async def remove_backups(self) -> None:
         """They are not needed any more."""
         await self._owner(*(f"DROP DATABASE {backup} WITH (FORCE)" for backup in self.backups))
@@ -85,10 +90,15 @@ class Zone:
 class Lane:
     """A loader's hands: each market is a run of the one slice that is open."""
 
-    def __init__(self, zone: Zone, number: int, folder: Path, slice_: int | None = None) -> None:
+    def __init__(
+        self, zone: Zone, number: int, folder: Path, slice_: int | None = None, again: Lane | None = None
+    ) -> None:
+        """`again`: what this other one wrote is loaded again from the journal, with the same numbers and times."""
         self._zone, self._number, self._folder = zone, number, folder
+        self._again = again
         folder.mkdir(parents=True, exist_ok=True)
-        self._runs: dict[str, int] = {}
+        self.runs: dict[str, int] = {}
+        self._begun: set[str] = set()
         self._written = 0
         self._given = slice_
 
@@ -101,9 +111,10 @@ class Lane:
         out.horizons = [
             rows.HorizonRow(s, horizon, True, "state_lost") for s, _, horizon in await self.writer.open_slices()
         ]
-        session = time.time_ns() // 1000
-        self.slice = self._given or session
-        out.slices = [rows.SliceRow(self.slice, session, 1, "orderbook_delta", 1, session)]
+        self.session = time.time_ns() // 1000 if self._again is None else self._again.session
+        self.slice = self._given or self.session
+        self.runs = {} if self._again is None else dict(self._again.runs)
+        out.slices = [rows.SliceRow(self.slice, self.session, 1, "orderbook_delta", 1, self.session)]
         await self._write(out)
         return self
 
@@ -112,17 +123,19 @@ class Lane:
 
     async def _write(self, out: rows.Rows) -> None:
         self._written += 1
-        await self.writer.write(out, Place(1, self._written), time.time_ns() // 1000)
+        received_us = time.time_ns() // 1000 if self._again is None else self.session
+        await self.writer.write(out, Place(1, self._written), received_us)
 
     async def changes(self, ticker: str, *numbers: int) -> None:
         """A batch with these changes of a market, and a frame that nobody could read."""
         out = rows.Rows(delta_frames=len(numbers), frames=len(numbers) + 1)
-        if ticker not in self._runs:
-            self._runs[ticker] = time.time_ns() // 1000
-            out.runs = [rows.RunRow(self._runs[ticker], self.slice, ticker, 1, BASE_MS + numbers[0])]
+        if ticker not in self._begun:
+            self._begun.add(ticker)
+            run = self.runs.setdefault(ticker, time.time_ns() // 1000)
+            out.runs = [rows.RunRow(run, self.slice, ticker, 1, BASE_MS + numbers[0])]
         for n in numbers:
             received_us = (BASE_MS + n) * 1000 + 500
-            out.deltas.append(ticker, self._runs[ticker], n + 1, BASE_MS + n, 0, -1, 0, 1000 + n, 100 + n, received_us)
+            out.deltas.append(ticker, self.runs[ticker], n + 1, BASE_MS + n, 0, -1, 0, 1000 + n, 100 + n, received_us)
         out.quarantine = [rows.QuarantineRow(7, 1, numbers[0], "odd", (BASE_MS + numbers[0]) * 1000, ticker.encode())]
         out.horizons = [rows.HorizonRow(self.slice, BASE_MS + numbers[-1] + 1, False, "")]
         await self._write(out)

@@ -12,6 +12,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
+from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.chain import Cursor, PutBack, why_put_back
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy
@@ -107,6 +108,58 @@ async def test_a_database_put_back_with_its_journal(open_folder: Path) -> None:
         await made.acknowledged(zone)
         assert len(await put_backs(made)) == 1
         assert not await made.fetch("SELECT FROM store.conflicts")
+
+
+async def test_what_a_loader_has_not_loaded_again_yet_is_not_lost(open_folder: Path) -> None:
+    """The reader may be faster than the loader: only what does not come again though all of its time came has ended."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10))
+        backup = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "journal") as second:
+            await write(second, "A", range(10, 20))
+        async with Lane(zone, 0, open_folder / "journal") as third:
+            await write(third, "A", range(20, 30))
+        await made.until(A=range(30))
+        await zone.put_back(backup)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        async with Lane(zone, 0, open_folder / "journal", again=second) as lane:
+            await write(lane, "A", range(10, 20))
+        await made.acknowledged(zone)
+        ended = "SELECT FROM store.slices WHERE reason = 'database_put_back'"
+        assert not await made.fetch(ended), "the third comes again"
+        async with Lane(zone, 0, open_folder / "journal", again=third) as lane:
+            await write(lane, "A", range(20, 30))
+        await made.acknowledged(zone)
+        await zone.put_back(backup)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 2)
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(40, 42))
+        await made.until(A=[*range(30), 40, 41])
+        assert len(await made.fetch(ended)) == 1, "the third, which nobody has any more"
+        assert not await made.fetch("SELECT FROM store.conflicts")
+
+
+async def test_a_replaced_machines_slices_end_where_they_are_proven(open_folder: Path) -> None:
+    """Under the same name comes another database: nobody would ever end what the former one had begun."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "journal") as lane:
+            await write(lane, "A", range(10))
+        await made.until(A=range(10))
+        await zone.replace()
+        async with Lane(zone, 0, open_folder / "another-journal") as lane:
+            await write(lane, "A", range(20, 30))
+        await made.until(A=[*range(10), *range(20, 30)])
+        await made.acknowledged(zone)
+        slices = await made.fetch("SELECT ended, reason FROM store.slices ORDER BY gatherer")
+        assert [tuple(row) for row in slices] == [(True, "replaced"), (False, "")]
+        runs = await made.fetch("SELECT ended, cover_to FROM store.runs ORDER BY gatherer")
+        assert [row["ended"] for row in runs] == [True, False]
+        assert ms_of_datetime(runs[0]["cover_to"]) == BASE_MS + 10
 
 
 async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:

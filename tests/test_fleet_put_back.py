@@ -17,12 +17,8 @@ from fleet.local import Plan
 from tests.fleet_case import assert_equal, judge, running
 from tests.gatherer_case import NAME
 
-RACE = pytest.mark.xfail(
-    reason="a reader that is faster than the put-back loader ends slices that come again: a wider gap than is needed",
-)
 
-
-@pytest.mark.parametrize("journal", [pytest.param("kept", marks=RACE), "lost"])
+@pytest.mark.parametrize("journal", ["kept", "lost"])
 async def test_a_database_put_back_under_a_running_deduplicator(journal: str) -> None:
     """What only the lost journal had is a gap; everything else is equal to the exchange's own log."""
     plan = Plan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "200"))

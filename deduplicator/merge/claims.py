@@ -24,6 +24,7 @@ from deduplicator.merge.identity import I64, U16, Bool
 NEVER_MS: Final = 1 << 61
 ORDERBOOK: Final = "orderbook_delta"
 DROPPED_UNREAD: Final = "dropped_unread"
+REPLACED: Final = "replaced"
 EVERYBODY: Final = 0
 """In retractions: of all gatherers. Their numbers begin with 1."""
 
@@ -269,17 +270,27 @@ class Claims:
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
             self._reached((*who, horizon.slice), slice_)
             if horizon.ended:
-                slice_.ended, slice_.reason = True, horizon.reason
-                self._over_slices.append((*who, horizon.slice))
-                for run_key in sorted(self._of_slice.pop((*who, horizon.slice), ())):
-                    run = self.runs[run_key]
-                    if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
-                        self._end(run, slice_.horizon_ms, horizon.reason)
-                        self._changed(run, changes)
-                    self._forget(run)
+                self._end_slice((*who, horizon.slice), horizon.reason, changes)
             self._slice_changed(who, horizon.slice, changes)
         if copy.dropped:
             self._drop(who, changes)
+
+    def retire(self, gatherer: int, changes: Changes) -> None:
+        """A gatherer's instance was replaced by another: what goes on of it ends where it is proven (design B.1)."""
+        for key in sorted(key for key, slice_ in self.slices.items() if key[0] == gatherer and not slice_.ended):
+            self._end_slice(key, REPLACED, changes)
+            self._slice_changed(key[:2], key[2], changes)
+
+    def _end_slice(self, key: RunKey, reason: str, changes: Changes) -> None:
+        slice_ = self.slices[key]
+        slice_.ended, slice_.reason = True, reason
+        self._over_slices.append(key)
+        for run_key in sorted(self._of_slice.pop(key, ())):
+            run = self.runs[run_key]
+            if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
+                self._end(run, slice_.horizon_ms, reason)
+                self._changed(run, changes)
+            self._forget(run)
 
     def finish(self) -> None:
         """The step is over: what ended is forgotten, and guests leave."""

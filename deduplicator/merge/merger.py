@@ -149,8 +149,11 @@ class Merger:
 
     # -- the step ----------------------------------------------------------------------------------------------
 
-    def step(self, copies: list[Copy], now_ms: int) -> Changes:
-        """Merge what was read. Copies in `Changes.stalled` were not used: read them again, further, next time."""
+    def step(self, copies: list[Copy], now_ms: int, replaced: Iterable[int] = ()) -> Changes:
+        """Merge what was read. Copies in `Changes.stalled` were not used: read them again, further, next time.
+
+        `replaced`: gatherers' instances whose machine was replaced; what goes on of them ends where it is proven.
+        """
         changes = Changes()
         copies = self._joining.unite(copies, changes, now_ms)
         for copy in copies:
@@ -159,6 +162,8 @@ class Merger:
                 self._abandon_heads((copy.gatherer, copy.lane))
             self._unplaced(copy, changes)
             self.claims.apply(copy, changes)
+        for gatherer in replaced:
+            self.claims.retire(gatherer, changes)
         self._joining.silent(changes)
         for copy in copies:
             self._snapshots(copy, changes, now_ms)
