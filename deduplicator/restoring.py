@@ -16,6 +16,7 @@ import numpy as np
 
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
+from deduplicator.merge.claims import READMITTED
 from deduplicator.merge.copies import ResetVote, RunKey, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
@@ -30,7 +31,9 @@ IDENTITY_LAYOUT: Final = (
     ("price", "i4"),
     ("delta", "i8"),
 )
-OPEN_LAYOUT: Final = tuple((name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel"))
+OPEN_LAYOUT: Final = tuple(
+    (name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel", "again")
+)
 HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "gatherer", "from_ms", "to_ms"))
 LINES_AT_ONCE: Final = 50_000
 
@@ -45,8 +48,10 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
     channels = await _channels(db)
     for (gatherer,) in await db.fetch("SELECT gatherer FROM store.gatherers"):
         columns = await binary.read(db, OPEN_LAYOUT, SQL["restore_open"], channels[1:], gatherer)
-        for lane, run, slice_, market, cover_from, channel in binary.rows(columns):
-            merger.claims.restore_run(RunState((gatherer, lane, run), slice_, market, channels[channel], cover_from))
+        for lane, run, slice_, market, cover_from, channel, again in binary.rows(columns):
+            open_ = RunState((gatherer, lane, run), slice_, market, channels[channel], cover_from)
+            open_.reason = READMITTED if again else ""
+            merger.claims.restore_run(open_)
     for row in await db.fetch(SQL["restore_excluded"]):
         excluded = RunState(
             (row["gatherer"], row["lane"], row["run"]),

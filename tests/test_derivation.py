@@ -325,6 +325,23 @@ def test_frames_of_a_session_whose_beginning_is_unknown_are_rows_all_the_same() 
     assert not rows.quarantine
 
 
+def test_a_slice_whose_channel_is_named_later_ends_and_another_goes_on() -> None:
+    """What readers know of a slice never changes: a claim under no channel would be nobody's as long as it lives."""
+    tape = Tape()
+    tape.derivation.state.sessions.clear()
+    tape.frame("ok", {"market_tickers": [T]})
+    tape.frame("ok", {"market_tickers": [T]})
+    tape.delta(500)
+    tape.send("get_snapshot", T, id_=4)
+    tape.snapshot(id_=4)
+    tape.delta(700)
+    rows = tape.take()
+    assert [s.channel for s in rows.slices] == ["", "orderbook_delta"]
+    assert places(rows) == [(500, -1), (700, 0)] and tape.claiming() == [T]
+    assert {run.slice for run in rows.runs} == {rows.slices[1].slice}
+    assert [(h.slice, h.reason) for h in rows.horizons if h.ended] == [(rows.slices[0].slice, "channel_named")]
+
+
 def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
     """Coverage ends when the command is sent; rows count until the ok; no snapshot revives it without a new add."""
     tape = Tape()

@@ -755,22 +755,32 @@ def test_a_restored_head_that_was_followed_is_the_end_of_its_group() -> None:
         assert bool(changes.placed) != followed
 
 
-def test_a_line_is_over_when_its_heads_have_places_and_its_runs_have_ended() -> None:
-    """Then it is given back, and not before."""
-    merger = Merger(LIMITS, START_MS - 86_400_000)
+def test_a_line_is_over_when_its_runs_have_ended_and_a_head_after_its_end_finds_its_place_later() -> None:
+    """Then it is given back, and not before; a head that nobody covers does not keep it, and is loaded with it."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
     merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
     head = a_copy(2, [(9, -1, 5)], start=20, horizon=None)
     first = a_copy(1, GOOD, horizon=8)
-    assert not merger.step([first, head], 0).over
+    stored.take(begins := merger.step([first, head], 0))
+    assert not begins.over, "its runs go on"
     first = a_copy(1, [], batch=2, horizon=None)
     first.run_events = [RunEvent(1, "ended", START_MS, START_MS + 8, "cut")]
     second = a_copy(2, [], batch=2, horizon=None)
     second.run_events = [RunEvent(1, "ended", START_MS, -1, "cut")]
-    assert not merger.step([first, second], 1).over, "a head has no place yet"
-    merger.step([a_copy(3, [(8, 0, 1), (9, 0, 5)], start=8, horizon=12)], 2)
+    stored.take(changes := merger.step([first, second], 1))
+    assert changes.over == [1] and stored.unplaced
+    merger.give_back(changes.over)
+    third = a_copy(3, [(8, 0, 1), (9, 0, 5)], start=8, horizon=12)
+    assert merger.missing_lines([third]) == [1]
+    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    merger.claims.restore_held(1, BOOK, 1, (START_MS, START_MS + 8))
+    for row in begins.unplaced:
+        merger.restore_unplaced(row, followed=True)
+    stored.take(merger.step([third], 3))
+    assert not stored.unplaced
     third = a_copy(3, [], batch=2, horizon=None)
     third.run_events = [RunEvent(1, "ended", START_MS, START_MS + 12, "cut")]
-    overs = [*merger.step([third], 3).over, *merger.step([], 5000).over, *merger.step([], 9000).over]
+    overs = [*merger.step([third], 4).over, *merger.step([], 5000).over, *merger.step([], 9000).over]
     assert overs == [1]
 
 

@@ -11,7 +11,7 @@ import pytest
 from deduplicator.merge import coverage, disputes, heads, identity, intervals
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
-from deduplicator.merge.merger import Limits, Merger
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from tests.world import START_MS, Stored, gaps
 
 LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000, reset_slack_ms=1000)
@@ -360,6 +360,50 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
     assert held_of(merger) == [(START_MS, START_MS + 2), (START_MS + 9, START_MS + 20)]
     assert {gap: why for gap, (why, _) in line.gaps.items()} == {(START_MS + 2, START_MS + 9): "conflict"}
     assert stored.alarms["conflict"] == 1 and stored.received == stored.accounted
+
+
+@pytest.mark.parametrize("claims", [True, False])
+def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(claims: bool) -> None:
+    """Whatever its gatherer says of it later: rows were passed over. One that claims nothing goes on to do so."""
+    merger = Merger(LIMITS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    first, second = a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, [*GOOD[:2], (2, 0, 99), (4, 0, 1)], horizon=5)
+    if not claims:
+        first.runs = [first.runs[0]._replace(cover_from_ms=NEVER_MS)]
+    merger.step([first, second], 0)
+    run = merger.claims.runs[(1, 0, 1)]
+    assert run.excluded_from_ms == START_MS + 2
+    right = a_copy(1, [], batch=2, horizon=10)
+    right.snapshots = [Snapshot(1, 1, "audit", START_MS + 8, 0, 1, START_MS * 1000, (), ())]
+    changes = merger.step([right], 1)
+    assert changes.alarms["run_readmitted"] == 1 and changes.runs[run.key].reason == "readmitted"
+    later = a_copy(1, [], batch=3, horizon=20)
+    later.run_events = [RunEvent(1, "covers", START_MS + 1, START_MS + 1, "")]
+    merger.step([later], 2)
+    mine = coverage.covered_by(merger.claims.line(1, "orderbook_delta"), 1, merger.claims.slices)
+    stored = changes.runs[run.key]
+    if claims:
+        assert mine == [(START_MS, START_MS + 2), (START_MS + 9, START_MS + 20)]
+        assert stored.cover_from_ms == START_MS + 9
+    else:
+        assert mine == [] and stored.cover_from_ms == NEVER_MS
+
+
+@pytest.mark.parametrize("at", [-5, 60])
+def test_a_head_outside_of_a_line_that_is_over_keeps_nothing_open(at: int) -> None:
+    """Nothing will ever cover it: the row stays listed as unplaced, and the market is over."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, START_MS + 50)
+    first = a_copy(1, [], start=0, horizon=60)
+    first.run_events = [RunEvent(1, "ended", START_MS, START_MS + 55, "deleted")]
+    head = a_copy(2, [(at, -1, 5)], horizon=60)
+    head.runs = [head.runs[0]._replace(cover_from_ms=NEVER_MS)]
+    over = []
+    for now, copies in enumerate(([first, head], [], [])):
+        changes = merger.step(copies, START_MS + 5000 + now)
+        stored.take(changes)
+        over += changes.over
+    assert over and stored.unplaced and not merger._open_heads
 
 
 def test_a_snapshot_from_before_a_contradiction_proves_nothing() -> None:

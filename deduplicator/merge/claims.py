@@ -25,6 +25,8 @@ NEVER_MS: Final = 1 << 61
 ORDERBOOK: Final = "orderbook_delta"
 DROPPED_UNREAD: Final = "dropped_unread"
 REPLACED: Final = "replaced"
+READMITTED: Final = "readmitted"
+"""Why an open run claims no more than from a place on: no event of its gatherer lets it claim what was passed over."""
 EVERYBODY: Final = 0
 """In retractions: of all gatherers. Their numbers begin with 1."""
 
@@ -251,7 +253,7 @@ class Claims:
             elif found.key in self._guests:
                 continue  # it has ended, or never claimed: nothing that is said of its claim changes that
             elif event.event == "covers":
-                if found.cover_to_ms is None and found.key not in self.excluded:
+                if found.cover_to_ms is None and found.key not in self.excluded and found.reason != READMITTED:
                     if found.channel == ORDERBOOK and event.from_ms < (
                         to_ms := min(found.cover_from_ms, self.reach_ms)
                     ):
@@ -448,7 +450,9 @@ class Claims:
             line.hold(run.key[0], held)
             changes.parts.append(PartHeld(run.key, run.market, run.channel, held))
         self.excluded[run.key][-1] = (run.excluded_from_ms, from_ms)
-        run.cover_from_ms, run.excluded_from_ms, run.reason = from_ms, None, ""
+        if run.cover_from_ms < NEVER_MS:
+            run.cover_from_ms = from_ms
+        run.excluded_from_ms, run.reason = None, READMITTED
         self.just_excluded.discard(run.key)
         changes.alarms["run_readmitted"] += 1
         self._watched.add((run.market, run.channel))
@@ -534,12 +538,14 @@ class Claims:
         return {key[0] for key in self.slices}
 
     def listed(self, market: int, ms: int) -> bool:
-        """Whether a market's millisecond lies in a gap row, or in the first gap, which has none."""
+        """Whether a market's millisecond lies in a gap row, or where none is needed: before the first tile, or after
+        the end of what is over."""
         line = self.lines.get((market, ORDERBOOK))
         if line is None:
             return False
-        before = line.begin_ms is not None and line.first_ms is not None and line.first_ms <= ms < line.begin_ms
-        return before or intervals.covers(list(line.gaps), ms)
+        before = line.begin_ms is not None and ms < line.begin_ms
+        after = line.end_ms is not None and line.end_ms <= ms and coverage.is_over(line)
+        return before or after or intervals.covers(list(line.gaps), ms)
 
     def sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed by what is known now."""

@@ -145,9 +145,12 @@ class Derivation:
             slice_ = self._open_slice(session, record, head, ())
         elif head.seq != slice_.next_seq:
             slice_ = self._broken(session, slice_, record, head)
+        elif not slice_.channel and _channel_of(session, head):
+            # What its readers know of a slice never changes: it ends, and one of the channel goes on.
+            held = [run for run in slice_.runs.values() if run.claiming]
+            self._end_slice(session, slice_, "channel_named")
+            slice_ = self._open_slice(session, record, head, held)
         slice_.next_seq = head.seq + 1
-        if not slice_.channel:
-            self._name_channel(session, slice_, record, head)
         asked = session.asked.get(head.id) if head.id is not None else None
         exchange_ms = self.content(session, slice_, record, head)
         if session.slices.get(head.sid) is slice_:
@@ -401,9 +404,11 @@ class Derivation:
     def _open_slice(self, session: SessionState, record: Record, head: frames.Head, held: Iterable[Run]) -> Slice:
         """A slice that begins at this frame. `held`: runs of the one before it whose markets are held all the same."""
         assert head.sid is not None and head.seq is not None
-        slice_ = Slice(self.state.next_number(), head.sid, "", head.seq, record.wall_us)
+        channel = _channel_of(session, head)
+        slice_ = Slice(self.state.next_number(), head.sid, channel, head.seq, record.wall_us)
         session.slices[head.sid] = slice_
-        self._name_channel(session, slice_, record, head)
+        if channel and channel != frames.ORDERBOOK:
+            self._open_run(session, slice_, ALL_MARKETS, record, head, claiming=head.sid not in session.over)
         self.out.slices.append(
             rows.SliceRow(slice_.slice, session.session, head.sid, slice_.channel, head.seq, record.wall_us)
         )
@@ -411,18 +416,6 @@ class Derivation:
             if run.ticker not in slice_.runs:
                 self._open_run(session, slice_, run.ticker, record, head, claiming=True, after=run)
         return slice_
-
-    def _name_channel(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
-        """Data may come before the `subscribed` that names the channel: the type tells it as well."""
-        channel = session.channels.get(slice_.sid, "")
-        if not channel:
-            if head.type.startswith("orderbook_"):
-                channel = frames.ORDERBOOK
-            elif head.type in (frames.TRADE, frames.COMBO_LIFECYCLE, frames.LIFECYCLE):
-                channel = head.type
-        slice_.channel = channel
-        if channel and channel != frames.ORDERBOOK and ALL_MARKETS not in slice_.runs:
-            self._open_run(session, slice_, ALL_MARKETS, record, head, claiming=slice_.sid not in session.over)
 
     def _open_run(
         self,
@@ -526,3 +519,12 @@ class Derivation:
 
     def _event(self, run: Run, event: str, from_ms: int, to_ms: int, reason: str) -> None:
         self.out.run_events.append(rows.RunEvent(len(self.out.run_events), run.run, event, from_ms, to_ms, reason))
+
+
+def _channel_of(session: SessionState, head: frames.Head) -> str:
+    """The channel of a frame's sid. Data may come before the `subscribed` that names it: the type tells it as well."""
+    if channel := session.channels.get(head.sid or 0, ""):
+        return channel
+    if head.type.startswith("orderbook_"):
+        return frames.ORDERBOOK
+    return head.type if head.type in (frames.TRADE, frames.COMBO_LIFECYCLE, frames.LIFECYCLE) else ""
