@@ -65,53 +65,6 @@ SELECT g.gatherer_id, q.session, q.sid, q.seq, q.reason, q.received_at, q.frame
   FROM store.quarantine q JOIN store.gatherers g USING (gatherer);
 COMMENT ON VIEW quarantine IS 'Frames that could not become rows, as received.';
 
--- Coverage: what each run provably holds, their union, and the complement.
-CREATE VIEW store.claims AS
-SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
-       CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END AS to_ts
-  FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice)
- WHERE r.cover_from < CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END;
-
-CREATE VIEW store.covered AS
-SELECT market, channel, range_agg(tstzrange(from_ts, to_ts)) AS held FROM store.claims GROUP BY market, channel;
-
-CREATE VIEW store.tiled AS
-SELECT market, channel, range_agg(tiles) AS tiles
-  FROM (SELECT market, channel, tstzrange(from_ts, to_ts) AS tiles FROM store.claims
-        UNION ALL
-        SELECT market, channel, tstzrange(started_at, ended_at) FROM store.gaps WHERE healed_at IS NULL) t
- GROUP BY market, channel;
-
--- Channels that carry all markets have one time line; every market shows it as its own.
-CREATE VIEW store.time_lines AS
-SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first_seen, m.ended_at,
-       CASE WHEN c.shared THEN everything.market ELSE m.market END AS line
-  FROM store.markets m
- CROSS JOIN (VALUES ('orderbook_delta', false), ('trade', true), ('market_lifecycle_v2', true),
-                    ('multivariate_market_lifecycle', true)) c (channel, shared)
-  LEFT JOIN store.markets everything ON everything.ticker = ''
- WHERE m.ticker <> ''
-   AND CASE c.channel WHEN 'market_lifecycle_v2' THEN m.ticker NOT LIKE 'KXMVE%'
-                      WHEN 'multivariate_market_lifecycle' THEN m.ticker LIKE 'KXMVE%'
-                      WHEN 'orderbook_delta' THEN EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
-                      ELSE true END
-   AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market));
-
-CREATE VIEW coverage AS
-SELECT t.ticker, t.channel, t.first_seen,
-       coalesce((SELECT least(upper(r), t.ended_at) FROM unnest(x.tiles) r WHERE r @> t.first_seen), t.first_seen) AS sealed_until,
-       t.ended_at
-  FROM store.time_lines t LEFT JOIN store.tiled x ON x.market = t.line AND x.channel = t.channel;
-COMMENT ON VIEW coverage IS 'Up to sealed_until, every stretch of the market''s time line is covered or listed in coverage_gaps.';
-
-CREATE VIEW coverage_by_gatherer AS
-SELECT t.ticker, t.channel, g.gatherer_id, range_agg(tstzrange(c.from_ts, c.to_ts)) AS held
-  FROM store.claims c
-  JOIN store.time_lines t ON t.line = c.market AND t.channel = c.channel
-  JOIN store.gatherers g USING (gatherer)
- GROUP BY t.ticker, t.channel, g.gatherer_id;
-COMMENT ON VIEW coverage_by_gatherer IS 'The exchange time in which each gatherer provably holds everything.';
-
 -- A book at a place: the newest usable snapshot at or before it, and the changes after that.
 CREATE FUNCTION store.fold(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
 RETURNS TABLE (side smallint, price int, size bigint) LANGUAGE sql STABLE AS $$
@@ -171,13 +124,3 @@ LANGUAGE sql STABLE AS $$
     SELECT CASE WHEN EXISTS (SELECT FROM after) THEN
         NOT EXISTS ((TABLE known EXCEPT TABLE folded) UNION ALL (TABLE folded EXCEPT TABLE known)) END
 $$;
-
-CREATE VIEW coverage_gaps AS
-SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
-       least(g.ended_at, coalesce(t.ended_at, g.ended_at)) AS ended_at, g.reason,
-       CASE WHEN g.channel = 'orderbook_delta' AND g.reason <> 'before_subscription'
-            THEN store.book_equal(g.market, g.started_at, g.ended_at) END AS book_equal,
-       g.healed_at, g.had
-  FROM store.gaps g JOIN store.time_lines t ON t.line = g.market AND t.channel = g.channel
- WHERE g.ended_at > t.first_seen AND g.started_at < coalesce(t.ended_at, 'infinity');
-COMMENT ON VIEW coverage_gaps IS 'Stretches of exchange time that no copy provably recorded. healed_at: a late copy covered it after all.';

@@ -22,14 +22,4 @@ COMMENT ON COLUMN store.refills.inserted IS 'Trades that no gatherer had, over a
 COMMENT ON COLUMN store.refills.outside IS 'Of the inserted, those outside every gap: contradictions of coverage.';
 COMMENT ON COLUMN store.refills.not_listed IS 'Recorded trades of the window that REST did not list; while there is one, the gap is not refilled.';
 
-CREATE OR REPLACE VIEW coverage_gaps AS
-SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
-       least(g.ended_at, coalesce(t.ended_at, g.ended_at)) AS ended_at, g.reason,
-       CASE WHEN g.channel = 'orderbook_delta' AND g.reason <> 'before_subscription'
-            THEN store.book_equal(g.market, g.started_at, g.ended_at) END AS book_equal,
-       coalesce(g.healed_at, g.refilled_at) AS healed_at, g.had,
-       CASE WHEN g.healed_at IS NOT NULL THEN 'copy' WHEN g.refilled_at IS NOT NULL THEN 'rest' END AS healed_by
-  FROM store.gaps g JOIN store.time_lines t ON t.line = g.market AND t.channel = g.channel
- WHERE g.ended_at > t.first_seen AND g.started_at < coalesce(t.ended_at, 'infinity');
-COMMENT ON VIEW coverage_gaps IS 'Stretches of exchange time that no copy provably recorded. healed_at: a late copy covered it after all, or REST listed its trades (healed_by).';
 COMMENT ON COLUMN trades.source IS 'ws: a gatherer received it. rest: nobody did; it is from the exchange''s list (received_at: when it was read).';

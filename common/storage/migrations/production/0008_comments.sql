@@ -8,27 +8,6 @@ COMMENT ON COLUMN candlesticks.low IS 'Least price.';
 COMMENT ON COLUMN candlesticks.close IS 'Last price.';
 COMMENT ON COLUMN candlesticks.volume IS 'Contracts traded in the period.';
 
-COMMENT ON COLUMN coverage.ticker IS 'The market''s ticker, as the exchange writes it.';
-COMMENT ON COLUMN coverage.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
-COMMENT ON COLUMN coverage.first_seen IS 'Begin of the market''s time line: the later of its opening and the fleet''s first moment.';
-COMMENT ON COLUMN coverage.sealed_until IS 'Up to here every stretch is covered, or listed in coverage_gaps.';
-COMMENT ON COLUMN coverage.ended_at IS 'End of the time line, once the market is settled; null: it goes on.';
-
-COMMENT ON COLUMN coverage_by_gatherer.ticker IS 'The market''s ticker, as the exchange writes it.';
-COMMENT ON COLUMN coverage_by_gatherer.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
-COMMENT ON COLUMN coverage_by_gatherer.gatherer_id IS 'The gatherer''s name.';
-COMMENT ON COLUMN coverage_by_gatherer.held IS 'Stretches of exchange time in which this gatherer provably holds everything.';
-
-COMMENT ON COLUMN coverage_gaps.ticker IS 'The market''s ticker, as the exchange writes it.';
-COMMENT ON COLUMN coverage_gaps.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
-COMMENT ON COLUMN coverage_gaps.started_at IS 'Begin, exchange time, inclusive.';
-COMMENT ON COLUMN coverage_gaps.ended_at IS 'End, exclusive.';
-COMMENT ON COLUMN coverage_gaps.reason IS 'before_subscription, not_recorded, conflict, quarantined, step_back or dropped_unread.';
-COMMENT ON COLUMN coverage_gaps.book_equal IS 'Whether the books before and after are equal, which proves nothing of what was between; null: not known.';
-COMMENT ON COLUMN coverage_gaps.healed_at IS 'When a late copy or the exchange''s own list filled it; null: open.';
-COMMENT ON COLUMN coverage_gaps.had IS 'Why each gatherer''s last run before it ended, by production''s number of the gatherer.';
-COMMENT ON COLUMN coverage_gaps.healed_by IS 'copy: a gatherer had it after all. rest: the exchange''s list of trades.';
-
 COMMENT ON COLUMN event_leader_latest.event_ticker IS 'The event that the market is an outcome of.';
 COMMENT ON COLUMN event_leader_latest.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
 COMMENT ON COLUMN event_leader_latest.strike_date IS 'Of the event: the date that it is about.';

@@ -25,16 +25,3 @@ CREATE TABLE store.retractions (
 CREATE INDEX ON store.retractions (market);
 COMMENT ON TABLE store.retractions IS 'What is claimed no longer: by one gatherer (a contradiction found after its run ended), or by all (no gatherer: exchange time stepped back).';
 COMMENT ON COLUMN store.retractions.run IS 'The run that says so of itself; 0: another copy did.';
-
-CREATE OR REPLACE VIEW store.claims AS
-SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) AS to_ts
-  FROM (SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
-               CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END AS to_ts
-          FROM store.runs r JOIN store.slices s USING (gatherer, lane, slice)
-         WHERE r.cover_from < CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END
-        UNION ALL
-        SELECT gatherer, market, channel, from_ts, to_ts FROM store.parts) c,
-       LATERAL unnest(tstzmultirange(tstzrange(c.from_ts, c.to_ts)) - coalesce(
-           (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
-             WHERE t.market = c.market AND t.channel = c.channel AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
-           '{}')) x (held);

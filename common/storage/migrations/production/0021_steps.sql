@@ -155,8 +155,8 @@ BEGIN
     END LOOP;
 END $$;
 
--- A time line's ends cut the gaps that a market shows, its own and those of the channels that carry all; after its end
--- there is no opening book.
+-- A time line's ends cut the gaps that a market shows, its first one, its own and those of the channels that carry all;
+-- after its end there is no opening book.
 CREATE FUNCTION store.touch_by_markets() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM store.touch(ARRAY(
@@ -173,6 +173,12 @@ BEGIN
         SELECT h FROM stretches s, store.gaps g, store.hours_within(greatest(g.started_at, s.cut), least(g.ended_at, s.whole)) h
          WHERE g.ended_at > s.cut AND g.started_at < s.whole
            AND g.market IN (s.market, (SELECT market FROM store.markets WHERE ticker = ''))
+        UNION
+        SELECT h FROM stretches s
+         CROSS JOIN LATERAL (SELECT min(c.from_ts) FROM store.claims c
+                              WHERE c.market = s.market AND c.channel = 'orderbook_delta' AND c.to_ts > s.cut) tile (begin)
+         CROSS JOIN LATERAL store.hours_within(s.cut, least(tile.begin, s.whole)) h
+         WHERE tile.begin > s.cut AND s.whole > s.cut
         UNION
         SELECT t.hour FROM changed JOIN store.hours_touched t ON t.hour >= least(old_end, new_end) AND t.hour < greatest(old_end, new_end)
          WHERE t.hour < clock_timestamp() - interval '50 minutes'

@@ -1,6 +1,6 @@
--- Rule 21 in tables: what is over is kept in a small form. A market that ended long ago keeps one row of what each gatherer
--- held of its book; its runs, and slices that no run is left of, go. And a market's first stretch before its first book is
--- no row: it follows from its time line and its first claim.
+-- Coverage: what each run provably holds, their union, and the complement. A market that ended long ago keeps one row of
+-- what each gatherer held of its book (0027). A market's first stretch before its first book is no row: it follows from
+-- its time line and its first claim.
 CREATE TABLE store.held (
     market    bigint PRIMARY KEY,
     gatherers smallint[] NOT NULL,
@@ -9,10 +9,6 @@ CREATE TABLE store.held (
 );
 COMMENT ON TABLE store.held IS 'What was claimed of the order books of markets that ended long ago: a gatherer and a stretch (milliseconds) at each place of the arrays.';
 
--- A market's row is written when it is first seen, and again when its line begins, ends, and is over: in its page.
-ALTER TABLE store.markets SET (fillfactor = 70);
-
-ALTER TABLE store.parts RENAME TO run_parts;
 CREATE VIEW store.parts AS
 SELECT gatherer, lane, run, market, channel, from_ts, to_ts FROM store.run_parts
 UNION ALL
@@ -23,7 +19,7 @@ SELECT p.gatherer, (-1)::smallint, 0::bigint, h.market, 'orderbook_delta',
 COMMENT ON VIEW store.parts IS 'Stretches that were held by runs that claim something else now, or are no longer kept one by one (lane -1).';
 
 -- What is claimed, less what is claimed no longer.
-CREATE OR REPLACE VIEW store.claims AS
+CREATE VIEW store.claims AS
 SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) AS to_ts
   FROM (SELECT r.gatherer, r.market, s.channel, r.cover_from AS from_ts,
                CASE WHEN r.ended THEN r.cover_to ELSE s.horizon END AS to_ts
@@ -35,15 +31,18 @@ SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) 
            (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
              WHERE t.market = c.market AND t.channel = c.channel AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
            '{}')) x (held);
-CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
-    RETURN NULL;
-END $$;
-CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
+CREATE VIEW store.covered AS
+SELECT market, channel, range_agg(tstzrange(from_ts, to_ts)) AS held FROM store.claims GROUP BY market, channel;
 
-CREATE OR REPLACE VIEW store.time_lines AS
+CREATE VIEW store.tiled AS
+SELECT market, channel, range_agg(tiles) AS tiles
+  FROM (SELECT market, channel, tstzrange(from_ts, to_ts) AS tiles FROM store.claims
+        UNION ALL
+        SELECT market, channel, tstzrange(started_at, ended_at) FROM store.gaps WHERE healed_at IS NULL) t
+ GROUP BY market, channel;
+
+-- Channels that carry all markets have one time line; every market shows it as its own.
+CREATE VIEW store.time_lines AS
 SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first_seen, m.ended_at,
        CASE WHEN c.shared THEN everything.market ELSE m.market END AS line
   FROM store.markets m
@@ -59,7 +58,7 @@ SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first
    AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
                                  OR EXISTS (SELECT FROM store.held h WHERE h.market = m.market));
 
-CREATE OR REPLACE VIEW coverage AS
+CREATE VIEW coverage AS
 SELECT t.ticker, t.channel, t.first_seen,
        coalesce((SELECT least(upper(r), t.ended_at) FROM unnest(x.tiles) r
                   WHERE upper(r) > t.first_seen AND (lower(r) <= t.first_seen OR t.channel = 'orderbook_delta')
@@ -67,6 +66,14 @@ SELECT t.ticker, t.channel, t.first_seen,
        t.ended_at
   FROM store.time_lines t LEFT JOIN store.tiled x ON x.market = t.line AND x.channel = t.channel;
 COMMENT ON VIEW coverage IS 'Up to sealed_until, every stretch of the market''s time line is covered or listed in coverage_gaps.';
+
+CREATE VIEW coverage_by_gatherer AS
+SELECT t.ticker, t.channel, g.gatherer_id, range_agg(tstzrange(c.from_ts, c.to_ts)) AS held
+  FROM store.claims c
+  JOIN store.time_lines t ON t.line = c.market AND t.channel = c.channel
+  JOIN store.gatherers g USING (gatherer)
+ GROUP BY t.ticker, t.channel, g.gatherer_id;
+COMMENT ON VIEW coverage_by_gatherer IS 'The exchange time in which each gatherer provably holds everything.';
 
 CREATE VIEW store.beginnings AS
 SELECT t.market, t.ticker, t.first_seen AS started_at, least(tile.begin, t.ended_at) AS ended_at
@@ -82,7 +89,7 @@ SELECT t.market, t.ticker, t.first_seen AS started_at, least(tile.begin, t.ended
  WHERE t.channel = 'orderbook_delta' AND tile.begin > t.first_seen AND t.first_seen < coalesce(t.ended_at, 'infinity');
 COMMENT ON VIEW store.beginnings IS 'The first gaps of markets'' order books, before anything is held: they are no rows, and follow from the time line and its first claim or gap.';
 
-CREATE OR REPLACE VIEW coverage_gaps AS
+CREATE VIEW coverage_gaps AS
 SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
        least(g.ended_at, coalesce(t.ended_at, g.ended_at)) AS ended_at, g.reason,
        CASE WHEN g.channel = 'orderbook_delta' AND g.reason <> 'before_subscription'
@@ -94,6 +101,35 @@ SELECT t.ticker, g.channel, greatest(g.started_at, t.first_seen) AS started_at,
 UNION ALL
 SELECT ticker, 'orderbook_delta', started_at, ended_at, 'before_subscription', NULL, NULL, '{}', NULL FROM store.beginnings;
 COMMENT ON VIEW coverage_gaps IS 'Stretches of exchange time that no copy provably recorded. healed_at: a late copy covered it after all, or REST listed its trades (healed_by). A market''s first stretch before its first book (before_subscription) follows from coverage, and shrinks if an earlier copy comes.';
+
+COMMENT ON COLUMN coverage.ticker IS 'The market''s ticker, as the exchange writes it.';
+COMMENT ON COLUMN coverage.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
+COMMENT ON COLUMN coverage.first_seen IS 'Begin of the market''s time line: the later of its opening and the fleet''s first moment.';
+COMMENT ON COLUMN coverage.sealed_until IS 'Up to here every stretch is covered, or listed in coverage_gaps.';
+COMMENT ON COLUMN coverage.ended_at IS 'End of the time line, once the market is settled; null: it goes on.';
+
+COMMENT ON COLUMN coverage_by_gatherer.ticker IS 'The market''s ticker, as the exchange writes it.';
+COMMENT ON COLUMN coverage_by_gatherer.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
+COMMENT ON COLUMN coverage_by_gatherer.gatherer_id IS 'The gatherer''s name.';
+COMMENT ON COLUMN coverage_by_gatherer.held IS 'Stretches of exchange time in which this gatherer provably holds everything.';
+
+COMMENT ON COLUMN coverage_gaps.ticker IS 'The market''s ticker, as the exchange writes it.';
+COMMENT ON COLUMN coverage_gaps.channel IS 'orderbook_delta, trade, market_lifecycle_v2 or multivariate_market_lifecycle.';
+COMMENT ON COLUMN coverage_gaps.started_at IS 'Begin, exchange time, inclusive.';
+COMMENT ON COLUMN coverage_gaps.ended_at IS 'End, exclusive.';
+COMMENT ON COLUMN coverage_gaps.reason IS 'before_subscription, not_recorded, conflict, quarantined, step_back or dropped_unread.';
+COMMENT ON COLUMN coverage_gaps.book_equal IS 'Whether the books before and after are equal, which proves nothing of what was between; null: not known.';
+COMMENT ON COLUMN coverage_gaps.healed_at IS 'When a late copy or the exchange''s own list filled it; null: open.';
+COMMENT ON COLUMN coverage_gaps.had IS 'Why each gatherer''s last run before it ended, by production''s number of the gatherer.';
+COMMENT ON COLUMN coverage_gaps.healed_by IS 'copy: a gatherer had it after all. rest: the exchange''s list of trades.';
+
+CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
 
 -- The first claim of a line ends its first gap: a run that claims from before all others touches the hours between, when
 -- it begins and when it comes to claim more.
@@ -129,77 +165,3 @@ CREATE TRIGGER touch_insert_new AFTER INSERT ON store.runs REFERENCING NEW TABLE
     FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
 CREATE TRIGGER touch_update_new AFTER UPDATE ON store.runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS touched_rows
     FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
-
--- A time line's ends cut its first gap as they cut the others.
-CREATE OR REPLACE FUNCTION store.touch_by_markets() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM store.touch(ARRAY(
-        WITH changed AS MATERIALIZED (
-            SELECT o.market, coalesce(o.first_seen, o.seen_at) AS old_first, coalesce(n.first_seen, n.seen_at) AS new_first,
-                   coalesce(o.ended_at, 'infinity') AS old_end, coalesce(n.ended_at, 'infinity') AS new_end
-              FROM old_rows o JOIN new_rows n USING (market)
-             WHERE (o.first_seen, o.ended_at) IS DISTINCT FROM (n.first_seen, n.ended_at)
-        ), stretches AS (
-            SELECT market, least(old_first, new_first) AS cut, greatest(old_first, new_first) AS whole FROM changed
-            UNION ALL
-            SELECT market, least(old_end, new_end), greatest(old_end, new_end) FROM changed
-        )
-        SELECT h FROM stretches s, store.gaps g, store.hours_within(greatest(g.started_at, s.cut), least(g.ended_at, s.whole)) h
-         WHERE g.ended_at > s.cut AND g.started_at < s.whole
-           AND g.market IN (s.market, (SELECT market FROM store.markets WHERE ticker = ''))
-        UNION
-        SELECT h FROM stretches s
-         CROSS JOIN LATERAL (SELECT min(c.from_ts) FROM store.claims c
-                              WHERE c.market = s.market AND c.channel = 'orderbook_delta' AND c.to_ts > s.cut) tile (begin)
-         CROSS JOIN LATERAL store.hours_within(s.cut, least(tile.begin, s.whole)) h
-         WHERE tile.begin > s.cut AND s.whole > s.cut
-        UNION
-        SELECT t.hour FROM changed JOIN store.hours_touched t ON t.hour >= least(old_end, new_end) AND t.hour < greatest(old_end, new_end)
-         WHERE t.hour < clock_timestamp() - interval '50 minutes'
-    ));
-    RETURN NULL;
-END $$;
-
--- Markets that ended so long ago, and whose runs have all ended: what was claimed of them becomes one row each. Those of
--- which something is not settled (a contradiction, an unplaced row) stay as they are. Returns how many.
-CREATE FUNCTION store.compact_markets(age interval, at_once bigint) RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    over bigint[];
-BEGIN
-    over := ARRAY(
-        SELECT m.market FROM store.markets m
-         WHERE m.market IN (SELECT market FROM store.runs) AND m.ticker <> '' AND m.ended_at < now() - age
-           AND NOT EXISTS (SELECT FROM store.runs r WHERE r.market = m.market AND (NOT r.ended OR r.reason = 'conflict'))
-           AND NOT EXISTS (SELECT FROM store.run_parts p WHERE p.market = m.market)
-           AND NOT EXISTS (SELECT FROM store.unplaced u WHERE u.market = m.market)
-         ORDER BY m.market LIMIT at_once);
-    INSERT INTO store.held (market, gatherers, from_ms, to_ms)
-    SELECT o.market, coalesce(array_agg(c.gatherer ORDER BY c.gatherer, c.part) FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
-           coalesce(array_agg((extract(epoch FROM lower(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
-                        FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
-           coalesce(array_agg((extract(epoch FROM upper(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
-                        FILTER (WHERE c.gatherer IS NOT NULL), '{}')
-      FROM unnest(over) o (market)
-      LEFT JOIN (SELECT market, gatherer, unnest(range_agg(tstzrange(from_ts, to_ts))) AS part
-                   FROM store.claims WHERE market = ANY (over) AND channel = 'orderbook_delta'
-                  GROUP BY market, gatherer) c USING (market)
-     GROUP BY o.market
-    ON CONFLICT (market) DO UPDATE
-       SET gatherers = excluded.gatherers, from_ms = excluded.from_ms, to_ms = excluded.to_ms;
-    DELETE FROM store.runs WHERE market = ANY (over);
-    RETURN cardinality(over);
-END $$;
-COMMENT ON FUNCTION store.compact_markets IS 'One row of what was claimed of each market that ended so long ago, instead of its runs. What people see stays the same.';
-
--- The last slice of each channel stays: it says that the channel was recorded.
-CREATE FUNCTION store.compact_slices(age interval) RETURNS bigint LANGUAGE sql AS $$
-    WITH gone AS (
-        DELETE FROM store.slices s
-         WHERE s.ended AND coalesce(s.horizon, '-infinity') < now() - age
-           AND NOT EXISTS (SELECT FROM store.runs r WHERE (r.gatherer, r.lane, r.slice) = (s.gatherer, s.lane, s.slice))
-           AND EXISTS (SELECT FROM store.slices l WHERE l.channel = s.channel AND (l.gatherer, l.lane, l.slice) > (s.gatherer, s.lane, s.slice))
-        RETURNING 1
-    )
-    SELECT count(*) FROM gone
-$$;
-COMMENT ON FUNCTION store.compact_slices IS 'Deletes slices that ended so long ago and that no run is left of.';
