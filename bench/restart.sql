@@ -1,7 +1,7 @@
 -- Production as a fleet of three gatherers leaves it with a million markets alive.
 INSERT INTO store.gatherers (gatherer_id, instance) SELECT 'gatherer-' || n, gen_random_uuid() FROM generate_series(0, 2) n;
-INSERT INTO store.markets (ticker, first_seen, seen_at)
-SELECT 'KXBENCH-26NOV' || n % 30 || '-T' || n, now() - interval '1 day', now() - interval '1 day' FROM generate_series(1, $markets) n;
+INSERT INTO store.markets (ticker) SELECT 'KXBENCH-26NOV' || n % 30 || '-T' || n FROM generate_series(1, $markets) n;
+UPDATE store.lines SET first_seen = now() - interval '1 day', seen_at = now() - interval '1 day';
 INSERT INTO store.markets (ticker) VALUES ('') ON CONFLICT DO NOTHING;
 INSERT INTO store.slices (gatherer, lane, slice, session, sid, channel, horizon, ended, reason)
 SELECT g.gatherer, 0, n, n, 1, 'orderbook_delta', date_trunc('milliseconds', now()), false, ''

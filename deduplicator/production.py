@@ -359,7 +359,9 @@ class Production:
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
         async with self._using, self.lease.step(self._db):
-            await self._db.execute(SQL["put_time_lines"], *_columns(lines, 3))
+            columns = _columns(lines, 3)
+            await self._db.execute(SQL["reopen_lines"], columns[0])
+            await self._db.execute(SQL["put_time_lines"], *columns)
 
 
 def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:

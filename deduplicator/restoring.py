@@ -67,7 +67,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
         await load_lines(db, merger, markets[at : at + LINES_AT_ONCE])
     for row in await db.fetch("TABLE store.reset_votes"):
         merger.restore_vote(_vote(row, row["gatherer"]), now_ms)
-    for row in await db.fetch("SELECT * FROM store.snapshots WHERE is_reset AND taken_at > now() - interval '1 day'"):
+    for row in await db.fetch(SQL["restore_resets"]):
         merger.restore_reset(_vote(row, 0))
     if newest is not None:
         await load_identities(db, merger, ([], floor_ms, ms_of_datetime(newest) + 1))

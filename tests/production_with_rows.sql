@@ -1,6 +1,6 @@
 -- Three days of two busy markets among a thousand quiet ones; the partitions are there.
-INSERT INTO store.markets (ticker, first_seen) SELECT 'KX' || chr(65 + n % 26) || '-' || n, '2026-11-20'
-  FROM generate_series(1, 1000) n;
+INSERT INTO store.markets (ticker) SELECT 'KX' || chr(65 + n % 26) || '-' || n FROM generate_series(1, 1000) n;
+UPDATE store.lines SET first_seen = '2026-11-20';
 UPDATE store.markets SET ticker = 'KXA-1' WHERE market = 1;
 INSERT INTO markets (ticker, open_time, updated_at, raw)
 SELECT ticker, '2026-11-20', now(), jsonb_build_object('ticker', ticker, 'event_ticker', split_part(ticker, '-', 1))

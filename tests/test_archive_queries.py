@@ -82,7 +82,7 @@ async def site(
                 "INSERT INTO store.trades VALUES (gen_random_uuid(), $1, $2, $3, $4, 0, false, $2, 'ws')",
                 numbers[f"KXB-{n % 3}"], at, 100 * (n % 90 + 1), 50 + n,
             )  # fmt: skip
-        await running.db.execute("UPDATE store.markets SET first_seen = $1", START)
+        await running.db.execute("UPDATE store.lines SET first_seen = $1", START)
         await running.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('a', gen_random_uuid())")
         await running.db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)",
             START + timedelta(minutes=50))  # fmt: skip
@@ -107,7 +107,7 @@ async def put(site: Site, market: int, exchange: Exchange) -> None:
         sides = [[v for (s, p), n in book.items() if s == side and n for v in (p, n)] for side in (0, 1)]
         await site.db.execute(
             "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
-            " VALUES ($1, $2, $3, $4, $5, 'ws', $6, $7)",
+            " VALUES ($1, $2, $3, $4, $5, 'ws', nullif($6::bigint[], '{}'), nullif($7::bigint[], '{}'))",
             market, datetime_of_ms(at), after, is_reset, datetime_of_ms(taken), *sides,
         )  # fmt: skip
 

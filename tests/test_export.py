@@ -49,7 +49,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         for at, ordinal, size in ((OLD, -1, 100), (AT, 1, 110), (LATER, 1, 111)):
             await db.execute(
                 "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
-                " VALUES ($1, $2, $3, false, $2, 'ws', $4, '{}')",
+                " VALUES ($1, $2, $3, false, $2, 'ws', $4, NULL)",
                 market, at, ordinal, [4200, size],
             )  # fmt: skip
         yield running
@@ -108,7 +108,7 @@ async def verified(site: Site) -> tuple[int, int]:
 async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> None:
     """Behind it changes, or a gap, may still come: neither an early export nor `fleet verify` may raise an alarm."""
     await site.db.execute("DELETE FROM store.deltas WHERE exchange_ts = $1 AND ordinal = 1", LATER)
-    await site.db.execute("UPDATE store.markets SET first_seen = $1", OLD)
+    await site.db.execute("UPDATE store.lines SET first_seen = $1", OLD)
     site.exporter._archive = site.exporter._archive.model_copy(update={"wait_unsealed": 0})
     for sealed_until, compared in ((AT, 0), (AT + ONE_MS, 1), (LATER, 1)):
         await site.db.execute("UPDATE store.slices SET horizon = $1", sealed_until)

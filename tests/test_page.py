@@ -122,7 +122,8 @@ async def pages(server: Database) -> AsyncIterator[Pages]:
     start = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
     end = start + timedelta(hours=1)
     for number, ticker in enumerate(("KXA-1", "KXB-1"), 1):
-        await connection.execute("INSERT INTO store.markets (ticker, first_seen) VALUES ($1, $2)", ticker, start)
+        await connection.execute("INSERT INTO store.markets (ticker) VALUES ($1)", ticker)
+        await connection.execute("UPDATE store.lines SET first_seen = $1", start)
         raw = {"ticker": ticker, "event_ticker": f"KX{ticker[2]}", "status": ("active", "settled")[number - 1]}
         text = f'{{"ticker": "{ticker}", "event_ticker": "{raw["event_ticker"]}", "status": "{raw["status"]}"}}'
         await connection.execute("INSERT INTO markets (ticker, updated_at, raw) VALUES ($1, now(), $2)", ticker, text)

@@ -40,7 +40,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
         for ticker, claims in CLAIMS.items():
             market = numbers[ticker]
             ends = (OLD, OLD + 8 * HOUR)
-            await db.execute("UPDATE store.markets SET first_seen = $2, ended_at = $3 WHERE market = $1", market, *ends)
+            await db.execute("UPDATE store.lines SET first_seen = $2, ended_at = $3 WHERE market = $1", market, *ends)
             for gatherer, start, end in claims or [(1, 0, 0)]:
                 run += 1
                 claim = (OLD + start * HOUR, OLD + end * HOUR)

@@ -316,4 +316,4 @@ async def test_every_table_of_an_archived_relation_has_its_triggers(site: Site) 
     every = ["touch_delete_old", "touch_insert_new", "touch_update_new", "touch_update_old"]
     for table in sorted({table for some in TABLES.values() for table in some}):
         assert found[table] == (every[1:] if table == "late_deltas" else every), table
-    assert found["markets"] == ["touch_update"]
+    assert found["lines"] == ["touch_update"]

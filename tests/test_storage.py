@@ -197,10 +197,13 @@ async def test_book_at_folds_from_the_newest_usable_snapshot(production: asyncpg
         await production.execute(
             "INSERT INTO store.deltas VALUES (1, $1, $2, -1, 0, $3, $4, now())", at[second], ordinal, price, delta
         )
-    snapshot = "INSERT INTO store.snapshots VALUES (1, $1, $2, $3, $4, 'ws', $5, '{}', $6)"
+    snapshot = (
+        "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, verified)"
+        " VALUES (1, $1, $2, $3, $4, 'ws', $5, $6)"
+    )
     await production.execute(snapshot, at[1], 0, False, at[1], [4200, 1000], True)
     await production.execute(snapshot, at[4], -1, False, at[4], [9, 9], False)
-    await production.execute(snapshot, at[5], 0, True, at[7], [], True)
+    await production.execute(snapshot, at[5], 0, True, at[7], None, True)
 
     async def book(moment: datetime) -> list[tuple[str, str, str]]:
         rows = await production.fetch("SELECT * FROM book_at('KXA-1', $1)", moment)

@@ -27,9 +27,8 @@ async def db(server: Database) -> AsyncIterator[asyncpg.Connection]:
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     await connection.execute("UPDATE store.lease SET fleet_started_at = $1", NOW - timedelta(hours=1))
-    await connection.execute(
-        "INSERT INTO store.markets (ticker, seen_at) VALUES ('KXA-1', $1)", NOW - timedelta(minutes=10)
-    )
+    await connection.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1')")
+    await connection.execute("UPDATE store.lines SET seen_at = $1", NOW - timedelta(minutes=10))
     yield connection
     await connection.close()
 
@@ -57,7 +56,7 @@ async def test_a_market_that_rest_does_not_list_begins_and_ends_all_the_same(db:
     await determined(db, NOW - timedelta(minutes=1))
     await lines.follow(NOW_MS)
     assert line.end_ms == NOW_MS - 60_000 + CLOSE_GRACE_MS
-    stored = await db.fetchrow("SELECT first_seen, ended_at FROM store.markets WHERE market = $1", number)
+    stored = await db.fetchrow("SELECT first_seen, ended_at FROM store.market_lines WHERE market = $1", number)
     assert tuple(map(ms_of_datetime, stored)) == (line.first_ms, line.end_ms)
 
     opened, closed = NOW - timedelta(minutes=30), NOW - timedelta(minutes=2)
@@ -73,14 +72,14 @@ async def test_a_market_that_rest_does_not_list_begins_and_ends_all_the_same(db:
 async def test_one_that_was_determined_before_it_was_waited_for_ends_too(db: asyncpg.Connection) -> None:
     """In the first look of a new process; a market that was seen a moment ago is still waited for."""
     await determined(db, NOW - timedelta(minutes=5))
-    await db.execute("INSERT INTO store.markets (ticker, seen_at) VALUES ('KXA-2', $1)", NOW)
+    await db.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-2')")
     production = Production(db, "test")
     await production.take_lease()
     merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
     await TimeLines(production, merger, PATIENCE_MS).follow(NOW_MS)
     ends = {
         row["ticker"]: row["ended_at"]
-        for row in await db.fetch("SELECT ticker, ended_at, first_seen FROM store.markets")
+        for row in await db.fetch("SELECT ticker, ended_at, first_seen FROM store.market_lines")
     }
     assert ends == {"KXA-1": NOW - timedelta(minutes=5) + timedelta(milliseconds=CLOSE_GRACE_MS), "KXA-2": None}
-    assert await db.fetchval("SELECT first_seen FROM store.markets WHERE ticker = 'KXA-2'") is None
+    assert await db.fetchval("SELECT first_seen FROM store.market_lines WHERE ticker = 'KXA-2'") is None

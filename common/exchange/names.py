@@ -7,7 +7,7 @@ import re
 from typing import Any, Final
 
 TICKER_CHARACTERS_MAX: Final = 200
-REMEMBERED_MAX: Final = 100_000
+REMEMBERED_MAX: Final = 10_000
 _TRADE_ID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}", re.ASCII)
 
 

@@ -1,1 +1,1 @@
-UPDATE store.markets SET over = true WHERE market = ANY ($1::bigint[]) AND NOT over
+UPDATE store.lines SET over = true WHERE market = ANY ($1::bigint[]) AND NOT over

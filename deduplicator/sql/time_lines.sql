@@ -1,7 +1,7 @@
 -- Numbered markets that are new or have changed since, with what REST, or the stream, says of their times: milliseconds,
 -- -1 where unknown. Of those that are over only the ones whose end is another one now.
 WITH changed AS (
-    SELECT n.market FROM store.markets n WHERE n.seen_at >= $1
+    SELECT market FROM store.lines WHERE seen_at >= $1
     UNION
     SELECT n.market FROM markets m JOIN store.markets n USING (ticker) WHERE m.updated_at >= $1
     UNION
@@ -13,7 +13,7 @@ WITH changed AS (
                 -- REST does not say so (yet): the stream's own word, so that a market ends while the lists cannot be read.
                 ELSE (SELECT max(coalesce(l.exchange_ts, l.received_at)) FROM store.lifecycle l
                        WHERE l.market = n.market AND l.event_type IN ('determined', 'settled')) END AS over_at
-      FROM changed JOIN store.markets n USING (market) LEFT JOIN markets m USING (ticker)
+      FROM changed JOIN store.market_lines n USING (market) LEFT JOIN markets m USING (ticker)
      WHERE n.ticker <> ''
 )
 SELECT market, floor(extract(epoch FROM seen_at) * 1000)::bigint,

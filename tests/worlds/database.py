@@ -111,7 +111,8 @@ class Database(Memory):
         unplaced = self._rows("SELECT gatherer, session, sid, seq, run FROM store.unplaced")
         self._same("unplaced rows", {tuple(row) for row in unplaced}, set(self.unplaced))
         books = self._rows(
-            "SELECT market, exchange_ts, after_ordinal, is_reset, yes, no, verified FROM store.snapshots"
+            "SELECT market, exchange_ts, after_ordinal, is_reset, coalesce(yes, '{}'), coalesce(no, '{}'), verified"
+            " FROM store.snapshots"
         )
         self._same(
             "books",

@@ -47,15 +47,34 @@ CREATE TABLE store.accounts (
 );
 COMMENT ON TABLE store.accounts IS 'What became of every delta frame of every batch; the five add up to received.';
 
+-- A market's number is written once, and stays.
 CREATE TABLE store.markets (
-    market     bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    ticker     text NOT NULL UNIQUE,
-    seen_at    timestamptz NOT NULL DEFAULT now(),
-    first_seen timestamptz,
-    ended_at   timestamptz
+    market bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY WITH (fillfactor = 100),
+    ticker text NOT NULL UNIQUE
 );
 COMMENT ON TABLE store.markets IS 'Numbers for tickers; the empty ticker stands for all markets of a channel that carries them all.';
-COMMENT ON COLUMN store.markets.first_seen IS 'Begin of the time line: the later of the market''s opening and the fleet''s first moment.';
+
+-- What changes in a market's life is in a row that leaves with it: a day after its end store.held has it (0027).
+CREATE TABLE store.lines (
+    market     bigint PRIMARY KEY,
+    seen_at    timestamptz NOT NULL DEFAULT now(),
+    first_seen timestamptz,
+    ended_at   timestamptz,
+    over       boolean NOT NULL DEFAULT false
+);
+CREATE INDEX ON store.lines (seen_at);
+CREATE INDEX lines_not_over ON store.lines (market) WHERE NOT over;
+COMMENT ON TABLE store.lines IS 'Time lines of markets that have not taken their small form (store.held): what is asked all the time is asked of these.';
+COMMENT ON COLUMN store.lines.seen_at IS 'When the market got its number.';
+COMMENT ON COLUMN store.lines.first_seen IS 'Begin of the time line: the later of the market''s opening and the fleet''s first moment.';
+COMMENT ON COLUMN store.lines.over IS 'The time line is settled up to its end and no run goes on.';
+CREATE FUNCTION store.begin_lines() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO store.lines (market) SELECT market FROM new_rows;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER begin_lines AFTER INSERT ON store.markets REFERENCING NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.begin_lines();
 
 CREATE TABLE store.slices (
     gatherer smallint NOT NULL REFERENCES store.gatherers,
@@ -139,16 +158,16 @@ CREATE INDEX ON store.lifecycle (content, received_at);
 CREATE TABLE store.snapshots (
     market        bigint NOT NULL,
     exchange_ts   timestamptz NOT NULL,
+    taken_at      timestamptz NOT NULL,
     after_ordinal int NOT NULL,
     is_reset      boolean NOT NULL,
-    taken_at      timestamptz NOT NULL,
-    source        text NOT NULL CHECK (source IN ('ws', 'rest', 'checkpoint')),
-    yes           bigint[] NOT NULL,
-    no            bigint[] NOT NULL,
     verified      boolean,
+    source        text NOT NULL CHECK (source IN ('ws', 'rest', 'checkpoint')),
+    yes           bigint[] CHECK (yes <> '{}'),
+    no            bigint[] CHECK (no <> '{}'),
     UNIQUE (market, exchange_ts, after_ordinal, is_reset)
 );
-COMMENT ON COLUMN store.snapshots.yes IS 'Price, size, price, size ...: units of 1e-4 dollar and 1e-2 contract, best bid first.';
+COMMENT ON COLUMN store.snapshots.yes IS 'Price, size, price, size ...: units of 1e-4 dollar and 1e-2 contract, best bid first. Null: no level, as of most books that there are.';
 
 CREATE TABLE store.reset_votes (
     market        bigint NOT NULL,

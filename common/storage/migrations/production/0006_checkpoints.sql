@@ -77,8 +77,8 @@ BEGIN
     END IF;
     INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no, verified)
     SELECT of_market, place.exchange_ts, place.ordinal, false, now(), 'checkpoint',
-           coalesce(array_agg(v ORDER BY price DESC, n) FILTER (WHERE side = 0), '{}'),
-           coalesce(array_agg(v ORDER BY price DESC, n) FILTER (WHERE side = 1), '{}'), NULL
+           array_agg(v ORDER BY price DESC, n) FILTER (WHERE side = 0),
+           array_agg(v ORDER BY price DESC, n) FILTER (WHERE side = 1), NULL
       FROM store.fold(of_market, place.exchange_ts) f
      CROSS JOIN LATERAL (VALUES (1, f.price::bigint), (2, f.size)) level (n, v);
     RETURN true;

@@ -1,9 +1,5 @@
 -- What a restart needs is what is open: a time line that is settled up to its end is read only when something of its
 -- market comes. And what is claimed no longer is kept where the claims are.
-ALTER TABLE store.markets ADD COLUMN over boolean NOT NULL DEFAULT false;
-COMMENT ON COLUMN store.markets.over IS 'The time line is settled up to its end and no run goes on.';
-CREATE INDEX markets_not_over ON store.markets (market) WHERE NOT over;
-
 ALTER TABLE store.runs ADD COLUMN excluded boolean NOT NULL DEFAULT false;
 COMMENT ON COLUMN store.runs.excluded IS 'It goes on, but gives neither rows nor coverage after cover_to, until it is readmitted.';
 CREATE INDEX runs_excluded ON store.runs (market) WHERE excluded;

@@ -157,7 +157,7 @@ END $$;
 
 -- A time line's ends cut the gaps that a market shows, its first one, its own and those of the channels that carry all;
 -- after its end there is no opening book.
-CREATE FUNCTION store.touch_by_markets() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION store.touch_by_lines() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM store.touch(ARRAY(
         WITH changed AS MATERIALIZED (
@@ -185,8 +185,8 @@ BEGIN
     ));
     RETURN NULL;
 END $$;
-CREATE TRIGGER touch_update AFTER UPDATE ON store.markets REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_markets();
+CREATE TRIGGER touch_update AFTER UPDATE ON store.lines REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_lines();
 
 -- Metadata is archived by day, as of the export: it takes a step, and touches no hour.
 CREATE FUNCTION store.number_change() RETURNS trigger LANGUAGE plpgsql AS $$

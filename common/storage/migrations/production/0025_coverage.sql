@@ -2,20 +2,50 @@
 -- what each gatherer held of its book (0027). A market's first stretch before its first book is no row: it follows from
 -- its time line and its first claim.
 CREATE TABLE store.held (
-    market    bigint PRIMARY KEY,
-    gatherers smallint[] NOT NULL,
-    from_ms   bigint[] NOT NULL,
-    to_ms     bigint[] NOT NULL
+    market     bigint PRIMARY KEY WITH (fillfactor = 100),
+    first_seen timestamptz NOT NULL,
+    ended_at   timestamptz NOT NULL,
+    claims     bytea
 );
-COMMENT ON TABLE store.held IS 'What was claimed of the order books of markets that ended long ago: a gatherer and a stretch (milliseconds) at each place of the arrays.';
+CREATE INDEX held_ends ON store.held USING brin (ended_at) WITH (autosummarize = on);
+COMMENT ON TABLE store.held IS 'Markets that ended long ago: their time lines, and what was claimed of their order books. A row of store.lines, if something came of one since, stands for its time line.';
+COMMENT ON COLUMN store.held.claims IS '14 bytes a stretch (store.pack_claims); null: no gatherer ever had a run of it.';
+
+CREATE FUNCTION store.ms_of(at timestamptz) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$
+    SELECT (extract(epoch FROM at) * 1000)::bigint
+$$;
+
+-- A stretch: the gatherer's number (2 bytes), from and to (6 each, milliseconds since 1970).
+CREATE FUNCTION store.pack_claims(gatherers smallint[], from_ts timestamptz[], to_ts timestamptz[]) RETURNS bytea
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(string_agg(int2send(gatherer) || substring(int8send(store.ms_of(from_ts)) FROM 3)
+                                                  || substring(int8send(store.ms_of(to_ts)) FROM 3), ''::bytea
+                               ORDER BY gatherer, from_ts), ''::bytea)
+      FROM unnest(gatherers, from_ts, to_ts) x (gatherer, from_ts, to_ts)
+$$;
+CREATE FUNCTION store.unpack_claims(claims bytea)
+RETURNS TABLE (gatherer smallint, from_ts timestamptz, to_ts timestamptz) LANGUAGE sql STABLE AS $$
+    SELECT ('x' || substring(hex FROM n FOR 4))::bit(16)::int::smallint,
+           timestamptz '1970-01-01 00:00:00+00' + ('x0000' || substring(hex FROM n + 4 FOR 12))::bit(64)::bigint * interval '1 millisecond',
+           timestamptz '1970-01-01 00:00:00+00' + ('x0000' || substring(hex FROM n + 16 FOR 12))::bit(64)::bigint * interval '1 millisecond'
+      FROM encode(claims, 'hex') hex, generate_series(1, length(hex), 28) n
+$$;
+
+-- All that is known of a market's time line, whichever form it has.
+CREATE VIEW store.market_lines AS
+SELECT m.market, m.ticker, coalesce(l.seen_at, h.first_seen) AS seen_at,
+       CASE WHEN l.market IS NULL THEN h.first_seen ELSE l.first_seen END AS first_seen,
+       CASE WHEN l.market IS NULL THEN h.ended_at ELSE l.ended_at END AS ended_at,
+       coalesce(l.over, true) AS over, h.claims IS NOT NULL AS held
+  FROM store.markets m LEFT JOIN store.lines l USING (market) LEFT JOIN store.held h USING (market);
+COMMENT ON VIEW store.market_lines IS 'Markets with their time lines; held: runs of it are kept in store.held.';
+COMMENT ON COLUMN store.market_lines.seen_at IS 'When the market got its number; of one that ended long ago this is forgotten.';
 
 CREATE VIEW store.parts AS
 SELECT gatherer, lane, run, market, channel, from_ts, to_ts FROM store.run_parts
 UNION ALL
-SELECT p.gatherer, (-1)::smallint, 0::bigint, h.market, 'orderbook_delta',
-       timestamptz '1970-01-01 00:00:00+00' + p.from_ms * interval '1 millisecond',
-       timestamptz '1970-01-01 00:00:00+00' + p.to_ms * interval '1 millisecond'
-  FROM store.held h, unnest(h.gatherers, h.from_ms, h.to_ms) p (gatherer, from_ms, to_ms);
+SELECT p.gatherer, (-1)::smallint, 0::bigint, h.market, 'orderbook_delta', p.from_ts, p.to_ts
+  FROM store.held h, store.unpack_claims(h.claims) p;
 COMMENT ON VIEW store.parts IS 'Stretches that were held by runs that claim something else now, or are no longer kept one by one (lane -1).';
 
 -- What is claimed, less what is claimed no longer.
@@ -45,18 +75,16 @@ SELECT market, channel, range_agg(tiles) AS tiles
 CREATE VIEW store.time_lines AS
 SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first_seen, m.ended_at,
        CASE WHEN c.shared THEN everything.market ELSE m.market END AS line
-  FROM store.markets m
+  FROM store.market_lines m
  CROSS JOIN (VALUES ('orderbook_delta', false), ('trade', true), ('market_lifecycle_v2', true),
                     ('multivariate_market_lifecycle', true)) c (channel, shared)
   LEFT JOIN store.markets everything ON everything.ticker = ''
  WHERE m.ticker <> ''
    AND CASE c.channel WHEN 'market_lifecycle_v2' THEN m.ticker NOT LIKE 'KXMVE%'
                       WHEN 'multivariate_market_lifecycle' THEN m.ticker LIKE 'KXMVE%'
-                      WHEN 'orderbook_delta' THEN EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
-                                               OR EXISTS (SELECT FROM store.held h WHERE h.market = m.market)
+                      WHEN 'orderbook_delta' THEN m.held OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
                       ELSE true END
-   AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
-                                 OR EXISTS (SELECT FROM store.held h WHERE h.market = m.market));
+   AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market));
 
 CREATE VIEW coverage AS
 SELECT t.ticker, t.channel, t.first_seen,
@@ -131,11 +159,19 @@ END $$;
 CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
     FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
 
+-- Of what has its small form something comes: its time line is open again, until it takes that form again.
+CREATE FUNCTION store.reopen_lines(markets bigint[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO store.lines (market, seen_at, first_seen, ended_at, over)
+    SELECT market, first_seen, first_seen, ended_at, true FROM store.held WHERE market = ANY (markets)
+    ON CONFLICT (market) DO NOTHING
+$$;
+COMMENT ON FUNCTION store.reopen_lines IS 'Time lines of these markets, as store.held has them, become rows of store.lines.';
+
 -- The first claim of a line ends its first gap: a run that claims from before all others touches the hours between, when
 -- it begins and when it comes to claim more.
 CREATE FUNCTION store.hours_begun(markets bigint[], begun timestamptz[]) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
     SELECT DISTINCT h
-      FROM unnest(markets, begun) r (market, cover_from) JOIN store.markets m USING (market),
+      FROM unnest(markets, begun) r (market, cover_from) JOIN store.market_lines m USING (market),
            store.hours_within(m.first_seen, r.cover_from + interval '1 millisecond') h
      WHERE r.cover_from > m.first_seen AND m.ticker <> ''
        AND NOT EXISTS (SELECT FROM store.runs o
@@ -150,6 +186,7 @@ DECLARE
     begun   timestamptz[];
 BEGIN
     IF TG_OP = 'INSERT' THEN
+        PERFORM store.reopen_lines(ARRAY(SELECT market FROM touched_rows));
         SELECT array_agg(market), array_agg(cover_from) INTO markets, begun FROM touched_rows WHERE cover_from IS NOT NULL;
     ELSE
         SELECT array_agg(n.market), array_agg(n.cover_from) INTO markets, begun

@@ -1,39 +1,38 @@
--- Rule 21 in tables: what is over is kept in a small form. Runs of a market that ended long ago go, and slices that no run
--- is left of.
+-- Rule 21 in tables: what is over takes a small form. Of a market that ended long ago one row stays: its time line, and what
+-- each gatherer held of its book. Its runs go, and slices that no run is left of.
 
--- A market's row is written when it is first seen, and again when its line begins, ends, and is over: in its page.
-ALTER TABLE store.markets SET (fillfactor = 70);
-
--- Markets that ended so long ago, and whose runs have all ended: what was claimed of them becomes one row each. Those of
--- which something is not settled (a contradiction, an unplaced row) stay as they are. Returns how many.
+-- Markets whose time lines ended so long ago, and are settled; their runs have all ended. Those of which something is not
+-- settled (a contradiction, an unplaced row) stay as they are. Returns how many.
 CREATE FUNCTION store.compact_markets(age interval, at_once bigint) RETURNS bigint LANGUAGE plpgsql AS $$
 DECLARE
-    over bigint[];
+    chosen bigint[];
 BEGIN
-    over := ARRAY(
-        SELECT m.market FROM store.markets m
-         WHERE m.market IN (SELECT market FROM store.runs) AND m.ticker <> '' AND m.ended_at < now() - age
-           AND NOT EXISTS (SELECT FROM store.runs r WHERE r.market = m.market AND (NOT r.ended OR r.reason = 'conflict'))
-           AND NOT EXISTS (SELECT FROM store.run_parts p WHERE p.market = m.market)
-           AND NOT EXISTS (SELECT FROM store.unplaced u WHERE u.market = m.market)
-         ORDER BY m.market LIMIT at_once);
-    INSERT INTO store.held (market, gatherers, from_ms, to_ms)
-    SELECT o.market, coalesce(array_agg(c.gatherer ORDER BY c.gatherer, c.part) FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
-           coalesce(array_agg((extract(epoch FROM lower(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
-                        FILTER (WHERE c.gatherer IS NOT NULL), '{}'),
-           coalesce(array_agg((extract(epoch FROM upper(c.part)) * 1000)::bigint ORDER BY c.gatherer, c.part)
-                        FILTER (WHERE c.gatherer IS NOT NULL), '{}')
-      FROM unnest(over) o (market)
-      LEFT JOIN (SELECT market, gatherer, unnest(range_agg(tstzrange(from_ts, to_ts))) AS part
-                   FROM store.claims WHERE market = ANY (over) AND channel = 'orderbook_delta'
-                  GROUP BY market, gatherer) c USING (market)
-     GROUP BY o.market
+    chosen := ARRAY(
+        SELECT l.market FROM store.lines l
+         WHERE l.over AND l.ended_at < now() - age AND l.first_seen IS NOT NULL
+           AND NOT EXISTS (SELECT FROM store.runs r WHERE r.market = l.market AND (NOT r.ended OR r.reason = 'conflict'))
+           AND NOT EXISTS (SELECT FROM store.run_parts p WHERE p.market = l.market)
+           AND NOT EXISTS (SELECT FROM store.unplaced u WHERE u.market = l.market)
+         ORDER BY l.market LIMIT at_once);
+    INSERT INTO store.held (market, first_seen, ended_at, claims)
+    SELECT l.market, l.first_seen, l.ended_at,
+           CASE WHEN h.claims IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = l.market)
+                THEN coalesce(c.packed, '') END
+      FROM store.lines l LEFT JOIN store.held h USING (market)
+      LEFT JOIN (SELECT market, store.pack_claims(array_agg(gatherer), array_agg(lower(part)), array_agg(upper(part))) AS packed
+                   FROM (SELECT market, gatherer, unnest(range_agg(tstzrange(from_ts, to_ts))) AS part
+                           FROM store.claims WHERE market = ANY (chosen) AND channel = 'orderbook_delta'
+                          GROUP BY market, gatherer) p
+                  GROUP BY market) c USING (market)
+     WHERE l.market = ANY (chosen)
+     ORDER BY l.market
     ON CONFLICT (market) DO UPDATE
-       SET gatherers = excluded.gatherers, from_ms = excluded.from_ms, to_ms = excluded.to_ms;
-    DELETE FROM store.runs WHERE market = ANY (over);
-    RETURN cardinality(over);
+       SET first_seen = excluded.first_seen, ended_at = excluded.ended_at, claims = excluded.claims;
+    DELETE FROM store.runs WHERE market = ANY (chosen);
+    DELETE FROM store.lines WHERE market = ANY (chosen);
+    RETURN cardinality(chosen);
 END $$;
-COMMENT ON FUNCTION store.compact_markets IS 'One row of what was claimed of each market that ended so long ago, instead of its runs. What people see stays the same.';
+COMMENT ON FUNCTION store.compact_markets IS 'One row of each market that ended so long ago, instead of its time line and its runs. What people see stays the same.';
 
 -- The last slice of each channel stays: it says that the channel was recorded.
 CREATE FUNCTION store.compact_slices(age interval) RETURNS bigint LANGUAGE sql AS $$

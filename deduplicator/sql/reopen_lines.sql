@@ -1,0 +1,1 @@
+SELECT store.reopen_lines($1::bigint[])
