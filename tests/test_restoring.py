@@ -222,8 +222,8 @@ async def test_checkpoints_that_lack_what_a_heal_brings_are_dropped(production: 
     """Those in the gap's first millisecond and after it; not the one before it."""
     for at in (199, 200, 250, 400):
         await production._db.execute(
-            "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no)"
-            " VALUES ($1, $2, 0, false, $2, 'checkpoint', '{}', '{}')",
+            "INSERT INTO store.snapshots (market, exchange_ts, after_ordinal, is_reset, taken_at, source)"
+            " VALUES ($1, $2, 0, false, $2, 'checkpoint')",
             MARKET,
             datetime_of_ms(DAY_MS + at),
         )
