@@ -76,8 +76,9 @@ class Retention:
         if chunks:
             compress = timedelta(milliseconds=settings.compress_after)
             stored = await connection.fetchval(SQL["retention_limit"], compress, together)
-            with self._aside.one(KIND, "compression"):
-                await connection.execute(SQL["compress_chunks"], stored)
+            for chunk in await connection.fetch(SQL["compressible_chunks"], stored):
+                with self._aside.one(KIND, chunk["chunk"]):
+                    await connection.execute(SQL["compress_chunk"], chunk["chunk"])
         usage = await asyncio.to_thread(shutil.disk_usage, self._config.journal.dir)
         self.disk_percent = 100 * usage.used / usage.total
         if self.disk_percent > self._config.retention.max_disk:

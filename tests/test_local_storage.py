@@ -227,10 +227,20 @@ async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_the
         at_us[0] += 60_000_000
     before = await connection.fetch("SELECT * FROM deltas ORDER BY batch")
     await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 6)")
-    await Retention(settings, dsn).look(connection)
+    held = await connection.fetchval(
+        "SELECT format('%I.%I', chunk_schema, chunk_name) FROM timescaledb_information.chunks"
+        " WHERE hypertable_name = 'deltas' ORDER BY range_start LIMIT 1"
+    )
+    other = await asyncpg.connect(dsn)
+    async with other.transaction():
+        await other.execute(f"LOCK TABLE {held} IN ACCESS EXCLUSIVE MODE")
+        await Retention(settings, dsn).look(connection)
+    await other.close()
     compressed = (
         "SELECT is_compressed FROM timescaledb_information.chunks WHERE hypertable_name = 'deltas' ORDER BY range_start"
     )
+    assert [r["is_compressed"] for r in await connection.fetch(compressed)] == [False] + [True] * 5 + [False] * 4
+    await Retention(settings, dsn).look(connection)
     assert [r["is_compressed"] for r in await connection.fetch(compressed)] == [True] * 6 + [False] * 4
     assert await connection.fetch("SELECT * FROM deltas ORDER BY batch") == before
     await connection.close()

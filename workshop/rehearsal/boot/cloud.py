@@ -33,7 +33,8 @@ STOP_S: Final = 5.0
 PACKAGES: Final = ("deb.debian.org", "apt.postgresql.org", "packagecloud.io", "www.postgresql.org")
 PYPI: Final = ("pypi.org", "files.pythonhosted.org")
 AWS: Final = tuple(
-    f"{service}.{REGION}.amazonaws.com" for service in ("ec2", "logs", "s3", "secretsmanager", "kalshi-archive.s3")
+    f"{service}.{REGION}.amazonaws.com"
+    for service in ("ec2", "logs", "s3", "secretsmanager", "kalshi-archive.s3", "your-state.s3")
 ) + ("route53.amazonaws.com", "truststore.pki.rds.amazonaws.com")
 NAMES: Final = (*EXCHANGE, *PACKAGES, *PYPI, *AWS)
 SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import hmac
+import json
 import re
 import shutil
 import textwrap
@@ -23,18 +24,16 @@ from fleet.truth import Truth
 from fleet.verdict import compare, sealed_past
 from workshop.rehearsal.boot.host import PROJECT
 from workshop.rehearsal.boot.machine import OWN, Machine
-from workshop.rehearsal.boot.rendered import DEDUPLICATOR, GATHERER, Told
+from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, REGION, Told
 from workshop.rehearsal.boot.stage import Stage
 
 AWAY_S: Final = 40
 HELD_S: Final = 25
 LATE_S: Final = 12
 SEAL_WAIT_S: Final = 240
-ACCOUNTS: Final = (
-    "set -a; . /run/kalshi/secrets.env; exec runuser -u kalshi -- /opt/kalshi-fleet/bin/fleet migrate "
-    "--config /etc/kalshi/deduplicator.yaml --owner postgres --account"
-)
-"""What deploy/terraform/README.md tells a person to do on the deduplicator's machine."""
+PAGE: Final = PROJECT / "deploy/terraform/README.md"
+RELEASE: Final = "kalshi-fleet-0.1.0.tar.gz"
+OWNER: Final = "of-the-owner\nof-the-owner\n"
 
 
 @dataclass
@@ -113,7 +112,7 @@ async def rotated_secrets(world: World) -> str:
         stage.put_secret("production/deduplicator", {"password": "productionpassword2"})
         stage.put_key(DEDUPLICATOR, "third")
         machine.run("systemctl", "restart", "kalshi-secrets")
-        machine.run("bash", "-c", ACCOUNTS, stdin="of-the-owner\nof-the-owner\n")
+        machine.run("bash", "-ec", typed("fleet migrate"), stdin=OWNER)
         machine.run("systemctl", "restart", "kalshi-boot")
         await _runs_with(stage, machine, "KALSHI_KEY_ID=third", "=productionpassword2", "=readerpassword2")
         await _is_the_accounts(stage, "productionpassword2")
@@ -274,14 +273,60 @@ async def deduplicator(world: World) -> str:
     await stage.seen_from_outside(machine, "step: start", 600)
     stage.cloud.away.remove("production")
     await stage.until("its service is asked for", lambda: _asked_for(machine), 120, machine)
-    machine.run("bash", "-c", ACCOUNTS, stdin="of-the-owner\nof-the-owner\n")
+    machine.run("bash", "-ec", typed("fleet migrate"), stdin=OWNER)
     await stage.ready(machine, 300)
     stage.cloud.away.add("secretsmanager")
     machine.reboot()
     await asyncio.sleep(AWAY_S / 2)
     stage.cloud.away.remove("secretsmanager")
     await stage.ready(machine, 300)
+    machine.run("bash", "-ec", typed("fleet gaps"))
+    machine.run("bash", "-ec", typed("fleet status"))
     return "ready"
+
+
+def typed(word: str) -> str:
+    """The lines of the machines' README that have these words, as they stand there: but for the terminal, which nobody
+    has here, and the owner's name in the stand-in for RDS."""
+    lines = [line.strip() for line in PAGE.read_text().splitlines() if line.startswith("    ") and word in line]
+    text = "\n".join(line.removeprefix("sudo ") for line in lines)
+    return text.replace("--pty", "--pipe --wait --quiet").replace("--owner owner", "--owner postgres")
+
+
+@scene
+async def typed_at_aws(world: World) -> str:
+    """What the machines' README tells one to type at AWS, on a machine with its tools: bucket, secrets, a release."""
+    stage, machine = world.stage, world.stage.machines[DEDUPLICATOR]
+    (machine.root / "root/key.pem").write_text((stage.folder / "private" / "first.pem").read_text())
+    release = machine.root / "root/build" / RELEASE
+    release.parent.mkdir()
+    shutil.copy(stage.release.file, release)
+    for short in ("gatherer-a/kalshi", "gatherer-a/reader"):  # Terraform makes the names
+        stage.aws("secretsmanager").create_secret(Name=f"typed/{short}")
+    text = "\n".join(typed(word) for word in ("aws s3api", "aws secretsmanager put", "aws s3 cp"))
+    for there, here in (
+        ("YOUR-STATE", "your-state"),
+        ("YOUR-ARCHIVE", BUCKET),
+        ("KEY-ID", "first"),
+        (f"{FLEET}/", "typed/"),
+    ):
+        text = text.replace(there, here)
+    machine.run("bash", "-ec", f"cd /root; export AWS_DEFAULT_REGION={REGION}; {text}")
+    kept = {
+        short: json.loads(
+            stage.aws("secretsmanager").get_secret_value(SecretId=f"typed/gatherer-a/{short}")["SecretString"]
+        )
+        for short in ("kalshi", "reader")
+    }
+    if kept["kalshi"]["key_id"] != "first" or "BEGIN" not in kept["kalshi"]["private_key"]:
+        raise FleetError("the key is not what was typed")
+    if re.fullmatch(r"[A-Za-z0-9]{40}", kept["reader"]["password"]) is None:
+        raise FleetError("the password is not of letters and digits")
+    versions = stage.aws("s3").get_bucket_versioning(Bucket="your-state")
+    if versions.get("Status") != "Enabled":
+        raise FleetError("the state's bucket keeps no versions")
+    stage.aws("s3").head_object(Bucket=BUCKET, Key=f"releases/{RELEASE}")
+    return f"{len(text.splitlines())} commands"
 
 
 @scene
