@@ -1,13 +1,13 @@
 """What the merge assumes of the exchange, judged by what two connections heard of the same markets. No I/O.
 
-Each assumption is counted: how often it was seen to hold, how often it was contradicted, and what is promised only as
-long as it holds. What was never seen is said to be so; it is no proof.
+Each assumption (`beliefs.py`) is counted: how often it was seen to hold, and how often it was contradicted. What was
+never seen is said to be so; it is no proof. What commands and REST answer is in `experiments.py`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Final
@@ -18,38 +18,18 @@ from common.config.schema import Bounds
 from common.errors import NumberError
 from common.exchange import frames
 from common.numbers import parse_price, parse_size
+from fleet.beliefs import Finding
 
-EXAMPLES_MAX: Final = 5
 COMPARED_MAX: Final = 20_000
 """Changes of one market that are aligned where the two connections differ; more would take long."""
+ONE: Final = 10_000
 EDGE_MS: Final = 1_000
 """Trades so close to the beginning or end of what was heard are not judged: their change may lie outside."""
 
+NUMBERED: Final = frozenset({frames.ORDERBOOK, "orderbook_snapshot", frames.TRADE, *frames.LIFECYCLE_TYPES})
+
 Content = tuple[str, int, int]
 Book = dict[tuple[str, int], int]
-
-
-@dataclass
-class Finding:
-    """One assumption."""
-
-    assumption: str
-    promise: str
-    seen: int = 0
-    contradicted: int = 0
-    note: str = ""
-    examples: list[str] = field(default_factory=list)
-
-    def wrong(self, example: str, count: int = 1) -> None:
-        """Count contradictions and keep the first few."""
-        self.contradicted += count
-        if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(example)
-
-    @property
-    def verdict(self) -> str:
-        """In one word."""
-        return "BROKEN" if self.contradicted else "holds" if self.seen else "not seen"
 
 
 @dataclass
@@ -58,6 +38,7 @@ class Stream:
 
     times_ms: list[int] = field(default_factory=list)
     contents: list[Content] = field(default_factory=list)
+    received_us: list[int] = field(default_factory=list)
     books: list[tuple[int, Book]] = field(default_factory=list)
 
 
@@ -69,7 +50,11 @@ class Heard:
     streams: dict[str, Stream] = field(default_factory=dict)
     trades: list[tuple[str, int, str, int, int]] = field(default_factory=list)
     """Ticker, millisecond, the maker's side, its price, the count."""
+    ids: dict[str, tuple[str, int, str, int, int]] = field(default_factory=dict)
+    """The same by the trade's id, block trades left out."""
     numbered: int = 0
+    unnumbered: list[str] = field(default_factory=list)
+    """Frames of channels that are numbered, without a number."""
     breaks: list[str] = field(default_factory=list)
     unreadable: list[str] = field(default_factory=list)
     lag_ms: int = 0
@@ -93,11 +78,13 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
                 if head.seq != due.get(head.sid, 1):
                     heard.breaks.append(f"sid {head.sid}: {head.seq} where {due.get(head.sid, 1)} was due")
                 due[head.sid] = head.seq + 1
+            elif head.type in NUMBERED:
+                heard.unnumbered.append(head.type)
             if head.sending_ts_ms is not None:
                 heard.transit_ms.append(wall_us // 1000 - head.sending_ts_ms)
             match head.type:
                 case "orderbook_delta":
-                    _delta(heard, head, greatest_ms)
+                    _delta(heard, head, greatest_ms, wall_us)
                 case "orderbook_snapshot":
                     snapshot = frames.SNAPSHOT.decode(head.msg)
                     stream = heard.streams.setdefault(snapshot.market_ticker, Stream())
@@ -109,10 +96,11 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
     return heard
 
 
-def _delta(heard: Heard, head: frames.Head, greatest_ms: dict[int, int]) -> None:
+def _delta(heard: Heard, head: frames.Head, greatest_ms: dict[int, int], wall_us: int) -> None:
     msg = frames.DELTA.decode(head.msg)
     stream = heard.streams.setdefault(msg.market_ticker, Stream())
     stream.times_ms.append(msg.ts_ms)
+    stream.received_us.append(wall_us)
     stream.contents.append((msg.side, parse_price(msg.price_dollars), parse_size(msg.delta_fp)))
     sid = head.sid or 0
     heard.disorder_ms = max(heard.disorder_ms, greatest_ms.get(sid, msg.ts_ms) - msg.ts_ms)
@@ -130,7 +118,9 @@ def _trade(heard: Heard, head: frames.Head) -> None:
         return  # made off the book
     price = parse_price(msg.yes_price_dollars)
     maker = ("no", 10_000 - price) if taker == "yes" else ("yes", price)
-    heard.trades.append((msg.market_ticker, msg.ts_ms, *maker, parse_size(msg.count_fp)))
+    trade = (msg.market_ticker, msg.ts_ms, *maker, parse_size(msg.count_fp))
+    heard.trades.append(trade)
+    heard.ids[msg.trade_id] = trade
 
 
 def _book(snapshot: frames.SnapshotMsg) -> Book:
@@ -138,61 +128,67 @@ def _book(snapshot: frames.SnapshotMsg) -> Book:
     return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
-def judge(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:
-    """Every assumption of the merge's page."""
-    order = Finding(
-        "every connection delivers a market's changes in the same order", "changes are stored in the exchange's order"
-    )
-    times = Finding("a change has the same time on every connection", "each change is stored once")
-    dense = Finding("numbers without a hole mean that nothing is missing", "what is not listed as a gap is complete")
+def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Finding]:
+    """What two connections heard of the same markets, and what `others` heard of anything."""
+    order, times, dense = Finding("order"), Finding("times"), Finding("dense")
     for heard in (first, second):
         for one in heard.breaks:
             dense.note = f"numbers broke on a connection ({one}): what follows a break is not compared"
     if not dense.note:
         for ticker in sorted(first.streams.keys() & second.streams.keys()):
             _compare(ticker, first.streams[ticker], second.streams[ticker], order, times, dense)
-    back = Finding("a market's time never decreases", "changes of one millisecond are told apart by their ordinal")
-    books = Finding(
-        "a snapshot in the stream contains what came before it, and nothing else", "books are right after a snapshot"
-    )
-    twins = Finding("every trade takes its size from the book", "trades and changes of the book check each other")
-    readable = Finding("every message can be read", "nothing waits in quarantine")
-    for heard in (first, second):
+    back, books, twins = Finding("back"), Finding("books"), Finding("twins")
+    readable, uncrossed, numbered = Finding("readable"), Finding("uncrossed"), Finding("numbered")
+    for heard in (first, second, *others):
         readable.seen += heard.numbered
+        numbered.seen += heard.numbered
         for example in heard.unreadable:
             readable.wrong(f"{heard.name}: {example}")
+        for type_ in heard.unnumbered:
+            numbered.wrong(f"{heard.name}: {type_}")
+    for heard in (first, second):
         for ticker, stream in heard.streams.items():
             _never_back(heard.name, ticker, stream, back)
             if not heard.breaks:
                 _folds(heard.name, ticker, stream, books)
+                _crossed(heard.name, ticker, stream, uncrossed)
         _twins(heard, twins)
-    return [order, times, dense, back, books, twins, readable, *_bounds(first, second, bounds)]
+    streams = [order, times, dense, back, books, twins, readable, uncrossed, numbered, _trades(first, second)]
+    return [*streams, *_bounds(first, second, bounds)]
 
 
 def _compare(ticker: str, a: Stream, b: Stream, order: Finding, times: Finding, dense: Finding) -> None:
-    """Align what both connections heard of a market; what one has before or behind the other proves nothing."""
+    """Align what both connections heard of a market; what one has before or after the other proves nothing.
+
+    By time and content first: contents alone may repeat so evenly that many alignments fit. Where times differ, by
+    content.
+    """
     one, other = a.contents[:COMPARED_MAX], b.contents[:COMPARED_MAX]
-    if not one or not other:
-        return
-    codes = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    same = [code for code in codes if code[0] == "equal"]
-    if not same:
-        return
-    first, last = codes.index(same[0]), codes.index(same[-1])
+    stamped = [list(zip(s.times_ms, s.contents, strict=True))[:COMPARED_MAX] for s in (a, b)]
+    codes = _aligned(*stamped)
+    if sum(j - i for kind, i, j, _, _ in codes if kind == "equal") * 2 < min(len(one), len(other)):
+        codes = _aligned(one, other)
     only_one: Counter[Content] = Counter()
     only_other: Counter[Content] = Counter()
-    for kind, i, j, k, m in codes[first : last + 1]:
-        if kind == "equal":
-            matched = j - i
-            for finding in (order, times, dense):
-                finding.seen += matched
-            wrong = [n for n in range(matched) if a.times_ms[i + n] != b.times_ms[k + n]]
-            if wrong:
-                at = wrong[0]
-                times.wrong(f"{ticker}: {a.times_ms[i + at]} and {b.times_ms[k + at]}: {one[i + at]}", len(wrong))
-        else:
+    for kind, i, j, k, m in codes:
+        if kind != "equal" and not (i < j and k < m):
             only_one.update(one[i:j])
             only_other.update(other[k:m])
+            continue
+        inner = [("equal", 0, j - i, 0, m - k)]
+        if kind != "equal":
+            inner = list(SequenceMatcher(None, one[i:j], other[k:m], autojunk=False).get_opcodes())
+        for same, p, q, r, s in inner:
+            if same != "equal":
+                only_one.update(one[i + p : i + q])
+                only_other.update(other[k + r : k + s])
+                continue
+            for finding in (order, times, dense):
+                finding.seen += q - p
+            wrong = [n for n in range(q - p) if a.times_ms[i + p + n] != b.times_ms[k + r + n]]
+            if wrong:
+                at, to = i + p + wrong[0], k + r + wrong[0]
+                times.wrong(f"{ticker}: {a.times_ms[at]} and {b.times_ms[to]}: {one[at]}", len(wrong))
     moved = (only_one & only_other).total()
     if moved:
         order.wrong(f"{ticker}: {moved} changes at another place: {next(iter(only_one & only_other))}", moved)
@@ -200,6 +196,50 @@ def _compare(ticker: str, a: Stream, b: Stream, order: Finding, times: Finding, 
     if missing:
         example = next(iter((only_one - only_other) + (only_other - only_one)))
         dense.wrong(f"{ticker}: {missing} changes on one connection only: {example}", missing)
+
+
+def _aligned(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
+    """The stretches between the first and the last that both have."""
+    codes = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    equal = [n for n, code in enumerate(codes) if code[0] == "equal"]
+    return list(codes[equal[0] : equal[-1] + 1]) if equal else []
+
+
+def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Finding) -> None:
+    """Fold the book, and look at it after the last change of each millisecond."""
+    if not stream.books:
+        return
+    at, first = stream.books[0]
+    book = dict(first)
+    for n in range(at, len(stream.contents)):
+        side, price, delta = stream.contents[n]
+        book[(side, price)] = book.get((side, price), 0) + delta
+        if not book[(side, price)]:
+            del book[(side, price)]
+        if n + 1 == len(stream.contents) or stream.times_ms[n + 1] == stream.times_ms[n]:
+            continue  # the last millisecond may go on
+        best = {s: max((p for which, p in book if which == s), default=None) for s in ("yes", "no")}
+        if best["yes"] is None or best["no"] is None:
+            continue
+        uncrossed.seen += 1
+        if best["yes"] + best["no"] >= ONE:
+            uncrossed.wrong(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
+
+
+def _trades(first: Heard, second: Heard) -> Finding:
+    """Trades that both connections heard, and those that only one did though the other heard earlier and later ones."""
+    trades = Finding("trades")
+    for heard, other in ((first, second), (second, first)):
+        times = [trade[1] for trade in other.ids.values()]
+        for id_, trade in heard.ids.items():
+            theirs = other.ids.get(id_)
+            within = bool(times) and min(times) + EDGE_MS <= trade[1] < max(times) - EDGE_MS
+            trades.seen += theirs is not None
+            if theirs is not None and theirs != trade:
+                trades.wrong(f"{id_}: {trade} and {theirs}")
+            elif theirs is None and within and not (first.breaks or second.breaks):
+                trades.wrong(f"{id_}: {trade} on one connection only")
+    return trades
 
 
 def _never_back(name: str, ticker: str, stream: Stream, back: Finding) -> None:
@@ -246,24 +286,12 @@ def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:
     """What is measured against a bound is contradicted from a quarter of it on, as in production."""
     changes = sum(len(s.times_ms) for heard in (first, second) for s in heard.streams.values())
     stamped = first.stamped + second.stamped
-    disorder = Finding(
-        "markets of one subscription are out of order by less than a quarter of bounds.disorder",
-        "coverage begins where it says",
-        changes,
-        note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms",
-    )
-    lag = Finding(
-        "changes wait in the exchange's queue for less than a quarter of bounds.lag",
-        "coverage ends where it says",
-        stamped,
-        note=f"at most {max(first.lag_ms, second.lag_ms)} ms",
-    )
-    sender = Finding(
-        "no frame is sent before the time that it gives its change",
-        "coverage begins and ends where it says",
-        stamped,
-        note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms",
-    )
+    disorder = Finding("disorder", changes, note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms")
+    lag = Finding("lag", stamped, note=f"at most {max(first.lag_ms, second.lag_ms)} ms")
+    sender = Finding("sender", stamped, note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms")
+    said = Finding("stamped", stamped)
+    if changes > stamped:
+        said.wrong(f"{changes - stamped} of {changes} changes", changes - stamped)
     for heard in (first, second):
         if heard.disorder_ms * 4 > bounds.disorder:
             disorder.wrong(f"{heard.name}: {heard.disorder_ms} ms")
@@ -274,11 +302,8 @@ def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:
     if not stamped:
         sender.note = lag.note = "frames do not say when they were sent: receive times take their place"
     transit = [*first.transit_ms, *second.transit_ms]
-    clock = Finding(
-        "frames arrive after they were sent, by this machine's clock", "receive times may stand for sending times",
-        len(transit),
-        note=f"from {min(transit)} to {max(transit)} ms later" if transit else "",
-    )  # fmt: skip
+    note = f"from {min(transit)} to {max(transit)} ms later" if transit else ""
+    clock = Finding("clock", len(transit), note=note)
     if transit and min(transit) < -bounds.clock:
         clock.wrong(f"{-min(transit)} ms before they were sent: this machine's clock is wrong, or the exchange's")
-    return [disorder, lag, sender, clock]
+    return [disorder, lag, sender, said, clock]

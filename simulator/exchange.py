@@ -61,6 +61,7 @@ class Exchange:
         self.overdue_us: int | None = None
         self.inactive_until = self.lying_until = self.nonsense_until = 0.0
         self.hide_ms = self.delay_ms = 0
+        self.inactive_indexes: frozenset[int] = frozenset()
         self.series: dict[str, dict[str, Any]] = {}
         self.events: dict[str, dict[str, Any]] = {}
         self.deltas = 0

@@ -25,6 +25,7 @@ key, from 1), `channel` and `ticker`:
     clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
+    status         GET /exchange/status: `inactive` lists the indexes that are not active
     raw            `text` is sent as a frame
     odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
     restart        everything is cut and refused for `for_ms`
@@ -136,6 +137,8 @@ class FaultDesk:
                 self._exchange.trades_cutoff_us = time.time_ns() // 1000
             case "archive":
                 self._exchange.archived.add(fault["ticker"])
+            case "status":
+                self._exchange.inactive_indexes = frozenset(fault["inactive"])
             case "ghost":
                 self._exchange.announce_ghost(fault["ticker"])
             case "mute":

@@ -20,6 +20,7 @@ from simulator.records import market_record
 
 API: Final = "/trade-api/v2"
 OVERLAP_US: Final = 500_000
+EXCHANGE_INDEXES: Final = {0: "Default", 1: "Combos", 2: "Crypto and commodities", 3: "Tennis, baseball, basketball"}
 DEPTH_MAX: Final = 100
 ORDERBOOKS_MAX: Final = 100
 HISTORY_S: Final = 60 * 86_400
@@ -59,7 +60,14 @@ class Rest:
     async def status(self, _: web.Request) -> web.Response:
         """GET /exchange/status."""
         active = self.exchange.active
-        body = {"exchange_active": active, "trading_active": active, "exchange_index_statuses": []}
+        indexes = {number: active and number not in self.exchange.inactive_indexes for number in EXCHANGE_INDEXES}
+        body = {
+            **_flags(indexes[0]),  # those of index 0 alone (facts, section 10)
+            "exchange_index_statuses": [
+                {"exchange_index": number, "description": EXCHANGE_INDEXES[number], **_flags(on)}
+                for number, on in indexes.items()
+            ],
+        }
         if not active:
             body["exchange_estimated_resume_time"] = "2026-11-26T10:00:00Z"
         return web.json_response(body, status=200 if active else 503)
@@ -274,6 +282,10 @@ class Rest:
         page = rows[:limit]
         trades = [{k: v for k, v in t.items() if k != "_us"} for _, t in page]
         return web.json_response({"trades": trades, "cursor": str(page[-1][0]) if len(rows) > limit else ""})
+
+
+def _flags(active: bool) -> dict[str, Any]:
+    return dict.fromkeys(("exchange_active", "trading_active", "intra_exchange_transfers_active"), active)
 
 
 def _book(market: Market, depth: int = 0) -> dict[str, Any]:

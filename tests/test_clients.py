@@ -29,7 +29,8 @@ PROGRAMS = {"official": "kalshi_python_sync", "sdk": "kalshi", "pyk": "pykalshi"
 CALLS = {"official": 41, "sdk": 42, "pyk": 26}
 FLAGS = ("--markets", "41", "--rate", "300", "--not-open", "12", "--close-after", "2", "--ping", "1")
 KEY = "client"
-BOOKS = 10
+BOOKS = 8
+LEVELS_MIN = 8
 FOLLOWED_S = 6.0
 TIMEOUT_S = 180.0
 WITHIN_S = 30.0
@@ -87,6 +88,7 @@ class Exchange:
             two_sided = [m for m in markets if m["status"] == "active" and m["yes_bid_dollars"] > "0.0"]
             two_sided = [m for m in two_sided if "0.0" < m["no_bid_dollars"] < "1.0"]
             ordinary = [m for m in two_sided if not m["ticker"].startswith("KXMVE")]
+            deep = [m["ticker"] for m in ordinary if await self.is_deep(m["ticker"])]
             if any(m["status"] == "finalized" and m["ticker"].startswith("KXSIM") for m in markets):
                 break
             await asyncio.sleep(0.2)
@@ -107,8 +109,12 @@ class Exchange:
             "archived": (await self.get("/historical/markets"))["markets"][0]["ticker"],
             "start": now - 600,
             "end": now,
-            "books": [m["ticker"] for m in ordinary][-BOOKS:],
+            "books": deep[:BOOKS],
         }
+
+    async def is_deep(self, ticker: str) -> bool:
+        """Whether no side of a book will be empty soon: a client refuses a snapshot without one of its sides."""
+        return min(map(len, (await self.book(ticker)).values())) >= LEVELS_MIN
 
     async def book(self, ticker: str) -> dict[str, dict[str, Decimal]]:
         """A book as the simulator has it."""

@@ -97,9 +97,10 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
 @click.option("--markets", default=50, show_default=True, help="how many of the busiest markets")
 @JSON
 def probe(config_file: Path, seconds: float, markets: int, as_json: bool) -> None:
-    """Measure on the exchange what the merge assumes of it, with two connections on the same busy markets.
+    """Measure on the exchange what the fleet believes of it, with four connections and a key that may read.
 
-    CONFIG is a gatherer's file. Exits 1 if an assumption was contradicted.
+    CONFIG is a gatherer's file. Prints each belief with its verdict: holds, does not hold, not seen. Exits 1 if
+    one does not hold. What the fleet then does is in docs/assumptions.md.
     """
     from fleet.probe import probe as work
 
@@ -113,14 +114,23 @@ def probe(config_file: Path, seconds: float, markets: int, as_json: bool) -> Non
             print(line, flush=True)
 
     findings, _ = to_end(work(config, seconds, markets, tell))
-    rows = [{"verdict": f.verdict, **asdict(f)} for f in findings]
+    counted = [{name: getattr(f, name) for name in ("verdict", "seen", "contradicted", "note")} for f in findings]
     if as_json:
+        rows = [
+            {"key": f.key, "assumption": f.belief.text, **row, "promise": f.belief.promise,
+             "otherwise": f.belief.otherwise, "examples": f.examples}
+            for f, row in zip(findings, counted, strict=True)
+        ]  # fmt: skip
         print(json.dumps(rows))
     else:
-        show([{k: r[k] for k in ("assumption", "verdict", "seen", "contradicted", "note")} for r in rows], False, "")
+        show([{"assumption": f.belief.text, **row} for f, row in zip(findings, counted, strict=True)], False, "")
         for f in findings:
+            if f.contradicted:
+                print(f"\n{f.belief.text}: {f.verdict}")
+                print(f"  at stake: {f.belief.promise}")
+                print(f"  the fleet: {f.belief.otherwise}")
             for example in f.examples:
-                print(f"{f.assumption}: {example}")
-        broken = [f"not promised here: {f.promise}" for f in findings if f.contradicted]
-        print("\n".join(broken) or "nothing contradicts the merge's assumptions")
+                print(f"  seen: {example}")
+        if not any(f.contradicted for f in findings):
+            print("nothing contradicts what the fleet believes of the exchange")
     sys.exit(1 if any(f.contradicted for f in findings) else 0)
