@@ -25,6 +25,9 @@ key, from 1), `channel` and `ticker`:
     clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
     maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
+    unheld         get_snapshot of a market that the subscription does not hold is `answered`, or not (`silence`), or by
+                   an `error`: `how`; nobody knows what the exchange does
+    full           an account's connection too many is answered with HTTP `status`, or, with 0, accepted and closed
     status         GET /exchange/status: `inactive` lists the indexes that are not active
     raw            `text` is sent as a frame
     odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
@@ -71,6 +74,7 @@ class FaultDesk:
         self._dial_refusals: list[Refusal] = []
         self._http_refusals: list[Refusal] = []
         self.clock_ahead_ms = 0
+        self.full_status = 429
         self.limits: dict[str, int] = {}  # for sessions to come
 
     def dial_status(self, key: str | None) -> int | None:
@@ -137,6 +141,11 @@ class FaultDesk:
                 self._exchange.trades_cutoff_us = time.time_ns() // 1000
             case "archive":
                 self._exchange.archived.add(fault["ticker"])
+            case "unheld":
+                for session in targets:
+                    session.faults.unheld = fault["how"]
+            case "full":
+                self.full_status = fault["status"]
             case "status":
                 self._exchange.inactive_indexes = frozenset(fault["inactive"])
             case "ghost":

@@ -165,7 +165,12 @@ class Server:
     async def _websocket(self, request: web.Request) -> web.StreamResponse:
         key_id = request[KEY_ID]
         if sum(s.key_id == key_id for s in self.sessions) >= self._connections_max:
-            return web.json_response({"error": "too many connections"}, status=429)
+            if self.faults.full_status:
+                return web.json_response({"error": "too many connections"}, status=self.faults.full_status)
+            unwanted = web.WebSocketResponse()
+            await unwanted.prepare(request)
+            await unwanted.close(code=1008, message=b"too many connections")
+            return unwanted
         socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None)
         await socket.prepare(request)
         transport = request.transport

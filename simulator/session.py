@@ -18,6 +18,8 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from simulator.exchange import Exchange, Message, compact
+from simulator.market import dollars, price_units
+from simulator.prices import ONE
 from simulator.truth import DeliveredLog
 
 CHANNELS: Final = ("orderbook_delta", "trade", "ticker", "market_lifecycle_v2", "multivariate_market_lifecycle")
@@ -34,6 +36,7 @@ class Subscription:
     tickers: dict[str, None] | None
     seq: int = 0
     skip_ack: bool = False
+    yes_prices: bool = False
 
 
 @dataclass
@@ -55,6 +58,7 @@ class Faults:
     shift: int = 0
     shift_ms: int = 0
     stale: int = 0
+    unheld: str = "answered"
     held: tuple[str, Message] | None = None
 
 
@@ -79,6 +83,20 @@ def one_too_many(message: Message) -> Message:
         return message
     levels[0][1] = f"{float(levels[0][1]) + 1:.2f}"
     return Message(message.type, compact(fields), compact(fields))
+
+
+def in_yes_prices(message: Message) -> Message:
+    """The same book or change with the NO side's prices as YES prices (facts, section 3.4)."""
+
+    def turned(body: bytes) -> bytes:
+        fields = json.loads(body)
+        if fields.get("side") == "no":
+            fields["price_dollars"] = dollars(ONE - price_units(fields["price_dollars"]))
+        if levels := fields.get("no_dollars_fp"):
+            fields["no_dollars_fp"] = [[dollars(ONE - price_units(p)), q] for p, q in reversed(levels)]
+        return compact(fields)
+
+    return Message(message.type, turned(message.body), turned(message.coarse))
 
 
 def text_frame(payload: bytes) -> bytes:
@@ -133,6 +151,8 @@ class Session:
             and not self._is_late(channel, ticker)
         ):
             return
+        if subscription.yes_prices:
+            message = in_yes_prices(message)
         if message.type == "orderbook_delta":
             for bent in self._bent(ticker, message):
                 self._numbered(subscription, b"orderbook_delta", bent.coarse if self.coarse_ts else bent.body)
@@ -230,7 +250,9 @@ class Session:
     def _tickers(self, params: dict[str, Any]) -> list[str]:
         if "market_ticker" in params:
             return [params["market_ticker"]]
-        return list(params.get("market_tickers", []))
+        ids = {*params.get("market_ids", ()), *([params["market_id"]] if "market_id" in params else ())}
+        named = [m.ticker for m in self.exchange.markets.values() if m.market_id in ids] if ids else []
+        return [*params.get("market_tickers", ()), *named]
 
     def _subscribe(self, id_: int, params: dict[str, Any]) -> None:
         channels = params.get("channels")
@@ -252,11 +274,16 @@ class Session:
                 new = self._add(held, tickers)
                 self._ok(held, id_)
                 self._snapshots(held, new)
+                self._first_tickers(held, new, params)
                 continue
             self._sids += 1
             everything = channel.endswith("lifecycle_v2") or channel.endswith("lifecycle") or not tickers
             subscription = Subscription(
-                self._sids, channel, None if everything else {}, skip_ack=bool(params.get("skip_ticker_ack"))
+                self._sids,
+                channel,
+                None if everything else {},
+                skip_ack=bool(params.get("skip_ticker_ack")),
+                yes_prices=bool(params.get("use_yes_price")),
             )
             self.subscriptions[subscription.sid] = self.by_channel[channel] = subscription
             if channel != "orderbook_delta":
@@ -270,6 +297,18 @@ class Session:
                 % (id_, compact({"channel": channel, "sid": subscription.sid}))
             )
             self._snapshots(subscription, new)
+            self._first_tickers(subscription, new, params)
+
+    def _first_tickers(self, subscription: Subscription, new: list[str], params: dict[str, Any]) -> None:
+        """With `send_initial_snapshot` the ticker channel begins with what it would say of each market now."""
+        if subscription.channel != "ticker" or not params.get("send_initial_snapshot"):
+            return
+        markets = self.exchange.markets
+        tickers = new if subscription.tickers is not None else [t for t, m in markets.items() if m.status == "active"]
+        for ticker in tickers:
+            if ticker in markets:
+                body = self.exchange.ticker_body(markets[ticker], self.exchange.now_us())
+                self._send(b'{"type":"ticker","sid":%d,"msg":%b}\n' % (subscription.sid, body))
 
     def _add(self, subscription: Subscription, tickers: list[str]) -> list[str]:
         if subscription.tickers is None:
@@ -287,6 +326,8 @@ class Session:
         if subscription.channel == "orderbook_delta":
             for ticker in tickers:
                 message = self.exchange.snapshot_message(self.exchange.markets.get(ticker), ticker)
+                if subscription.yes_prices:
+                    message = in_yes_prices(message)
                 if self.faults.stale and id_ is not None:
                     self.faults.stale -= 1
                     message = one_too_many(message)
@@ -316,13 +357,18 @@ class Session:
             if subscription.channel != "orderbook_delta":
                 self._error(id_, 13, "Unsupported action", subscription)
             else:
-                self._snapshots(subscription, tickers, id_)
+                held = subscription.tickers or {}
+                answered = [t for t in tickers if t in held or self.faults.unheld == "answered"]
+                if len(answered) < len(tickers) and self.faults.unheld == "error":
+                    self._error(id_, 11, "Invalid parameter", subscription)
+                self._snapshots(subscription, answered, id_)
         elif action == "add_markets":
             if self._too_many_markets(id_, tickers, subscription):
                 return
             new = self._add(subscription, tickers)
             self._ok(subscription, id_)
             self._snapshots(subscription, new)
+            self._first_tickers(subscription, new, params)
         else:
             for ticker in tickers:
                 if subscription.tickers is not None and ticker in subscription.tickers:

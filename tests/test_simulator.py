@@ -192,6 +192,61 @@ async def test_an_unknown_ticker_gets_an_empty_book_without_id() -> None:
         await c.socket.close()
 
 
+async def test_parameters_of_commands_and_requests_are_honoured() -> None:
+    """`use_yes_price`, `send_initial_snapshot`, `market_ids`, `depth`, `mve_filter` (facts 2.2, 3.4 and 5)."""
+    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
+        exchange, market = w.server.exchange, w.server.exchange.markets[A]
+        c = await w.client()
+        await c.say("subscribe", channels=["orderbook_delta"], market_tickers=[A], use_yes_price=True)
+        _, book = await c.hear(2)
+        assert book["msg"]["yes_dollars_fp"] == [["0.4700", "3.00"]] and book["msg"]["no_dollars_fp"] == [
+            ["0.5200", "2.00"]
+        ]
+        exchange.delta(market, "no", 4600, 100, exchange.now_us())
+        (change,) = await c.hear(1)
+        assert (change["msg"]["side"], change["msg"]["price_dollars"]) == ("no", "0.5400")
+        await c.say("update_subscription", sids=[1], action="get_snapshot", market_tickers=[A])
+        assert (await c.hear(1))[0]["msg"]["no_dollars_fp"] == [["0.5200", "2.00"], ["0.5400", "1.00"]], "ascending"
+        await c.say("subscribe", channels=["ticker"], market_ids=[market.market_id], send_initial_snapshot=True)
+        subscribed, ticker = await c.hear(2)
+        assert subscribed["msg"]["channel"] == "ticker" and ticker["msg"]["market_ticker"] == A
+        assert ticker["msg"]["yes_ask_dollars"] == "0.5200" and "seq" not in ticker
+        await c.socket.close()
+        for depth, levels in ((1, [["0.4800", "2.00"]]), (0, [["0.4600", "1.00"], ["0.4800", "2.00"]])):
+            best = await rest.get(f"/markets/{A}/orderbook", depth=depth)
+            assert best["orderbook_fp"]["no_dollars"] == levels, "the best, ascending"
+        combo = Market("KXMVES-1-A", "KXMVES-1", "KXMVES", market.created_us, market.open_us, market.close_us)
+        exchange.add_market(combo)
+        for wanted, found in (("only", ["KXMVES-1-A"]), ("exclude", [B, A])):
+            assert [m["ticker"] for m in (await rest.get("/markets", mve_filter=wanted))["markets"]] == found
+
+
+@pytest.mark.parametrize(
+    ("how", "heard"), [("answered", ["orderbook_snapshot"]), ("error", ["error"]), ("silence", [])]
+)
+async def test_what_nobody_knows_of_the_exchange_can_be_chosen(how: str, heard: list[str]) -> None:
+    """The book of a market that is not held; an account's connection too many."""
+    async with world() as w, aiohttp.ClientSession() as http:
+        c = await w.client()
+        await c.say("subscribe", channels=["orderbook_delta"], market_tickers=[A])
+        await c.hear(2)
+        async with http.post(f"{w.control}/faults", json={"kind": "unheld", "how": how}) as answer:
+            assert (await answer.json())["hit"] == 1
+        await c.say("update_subscription", sids=[1], action="get_snapshot", market_tickers=[B])
+        await c.say("list_subscriptions")
+        assert [f["type"] for f in await c.hear(len(heard) + 1)] == [*heard, "ok"]
+        w.server._connections_max = 1
+        with pytest.raises(DialRefused) as refused:
+            await w.client()
+        assert refused.value.status == 429
+        async with http.post(f"{w.control}/faults", json={"kind": "full", "status": 0}) as answer:
+            assert answer.status == 200
+        unwanted = await w.client()
+        with pytest.raises(SocketClosed):
+            await asyncio.wait_for(unwanted.receive(), 5)
+        await c.socket.close()
+
+
 async def test_faults_hit_what_they_are_aimed_at() -> None:
     """A dropped frame uses its number up; a cut has no handshake; a muted socket does not ping; dials answer 502."""
     async with world() as w, aiohttp.ClientSession() as http:
