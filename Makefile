@@ -48,8 +48,8 @@ clients: .venv-clients/.installed ## install other people's clients of the excha
 test-long: $(STAMP) spark recipes clients ## run the tests with the large counts
 	FLEET_TEST_LONG=1 $(BIN)/python -m pytest -n 2 --dist worksteal --timeout=3600
 
-mutants: $(STAMP) ## plant faults one at a time and show which test finds each (SAMPLE=10: so many, others each day)
-	$(BIN)/python -m workshop.mutants $(if $(SAMPLE),--sample $(SAMPLE))
+mutants: $(STAMP) ## plant faults one at a time and show which test finds each (SAMPLE=10: so many, others each day; AREA=reader)
+	$(BIN)/python -m workshop.mutants $(AREA) $(if $(SAMPLE),--sample $(SAMPLE))
 
 chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then the verdict (SEED=, SECONDS=, RATE=)
 	$(BIN)/python -m fleet.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))

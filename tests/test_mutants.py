@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import py_compile
 import re
+import subprocess
+import sys
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -81,6 +85,18 @@ def test_a_run_that_is_slow_by_itself_hangs_with_no_fault(tmp_path: Path, monkey
     assert tree.found_by(fault) == "run hangs"
     seconds = iter((201.0, 51.0, 205.0))
     assert tree.found_by(fault) == "run hangs"
+
+
+def test_what_was_compiled_of_a_file_is_not_used_when_a_fault_is_planted_in_it(tmp_path: Path) -> None:
+    """Two texts of the same length within one tick of the clock are the same file to Python's cache."""
+    file = tmp_path / "mod.py"
+    file.write_text("X = 1\n")
+    py_compile.compile(str(file))
+    before = file.stat()
+    planting._write(file, "X = 2\n")
+    os.utime(file, (before.st_atime, before.st_mtime))
+    printing = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import mod; print(mod.X)"
+    assert subprocess.run([sys.executable, "-c", printing], capture_output=True, check=True).stdout.split() == [b"2"]
 
 
 def test_the_sample_is_the_same_all_day_and_another_one_tomorrow() -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import cache_from_source
 from pathlib import Path
 from typing import Final
 
@@ -94,11 +95,11 @@ class Tree:
     def _with(self, fault: Fault, run: str, limit_s: float) -> str | None:
         file = self.root / fault.file
         before = file.read_text()
-        file.write_text(before.replace(fault.old, fault.new))
+        _write(file, before.replace(fault.old, fault.new))
         try:
             return self.fails(run, limit_s)
         finally:
-            file.write_text(before)
+            _write(file, before)
 
     def fails(self, run: str, limit_s: float) -> str | None:
         """The first test that fails; empty: all pass; None: they take longer. Raises `NotRun`."""
@@ -114,7 +115,7 @@ class Tree:
             "no:cacheprovider",
             *run.split(),
         ]
-        environment = {**os.environ, "PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = {**os.environ, "PYTHONPATH": str(self.root)}
         with (
             tempfile.TemporaryFile("w+", errors="replace") as output,
             subprocess.Popen(
@@ -134,3 +135,10 @@ class Tree:
         if code != FAILED_RC:
             raise NotRun(f"{run} cannot be run: {text[-400:]}")
         return str(FAILED.findall(text)[0]) if FAILED.search(text) else run
+
+
+def _write(file: Path, text: str) -> None:
+    """A source, without what Python had compiled of it: that it is stale cannot be told within a second. Of all other
+    files it is kept, which is most of what a short run takes."""
+    file.write_text(text)
+    Path(cache_from_source(file)).unlink(missing_ok=True)

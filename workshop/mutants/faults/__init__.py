@@ -14,7 +14,7 @@ AREAS: Final[dict[str, tuple[Fault, ...]]] = {
     "derive": derive.FAULTS,
     "reader": reader.FAULTS,
     "merge": merge.FAULTS,
-    "rows of the merge": rows.FAULTS,
+    "rows": rows.FAULTS,
     "production": production.FAULTS,
     "archive": archive.FAULTS,
 }
