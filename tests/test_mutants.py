@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from workshop.mutants import planting
-from workshop.mutants.__main__ import chosen, exit_code
+from workshop.mutants.__main__ import exit_code, sampled
 from workshop.mutants.fault import Fault
 from workshop.mutants.faults import AREAS, FAULTS
 from workshop.mutants.planting import FailsAnyway, NotPlanted, NotRun, Tree, check
@@ -102,11 +102,11 @@ def test_what_was_compiled_of_a_file_is_not_used_when_a_fault_is_planted_in_it(t
 def test_the_sample_is_the_same_all_day_and_another_one_tomorrow() -> None:
     """And all of the table comes up in its turn; what nothing can find is not in it."""
     day = date(2026, 11, 27)
-    one = chosen([], 10, day)
-    assert one == chosen([], 10, day) and len({fault.name for fault in one}) == 10
+    one = sampled(10, day)
+    assert one == sampled(10, day) and len({fault.name for fault in one}) == 10
     assert not any(fault.equivalent for fault in one)
-    assert {fault.name for fault in one} != {fault.name for fault in chosen([], 10, day + timedelta(days=1))}
-    seen = {fault.name for n in range(400) for fault in chosen([], 10, day + timedelta(days=n))}
+    assert {fault.name for fault in one} != {fault.name for fault in sampled(10, day + timedelta(days=1))}
+    seen = {fault.name for n in range(400) for fault in sampled(10, day + timedelta(days=n))}
     assert seen == {fault.name for fault in FAULTS if not fault.equivalent}
 
 

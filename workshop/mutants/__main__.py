@@ -36,9 +36,12 @@ def chosen(names: list[str], sample: int, day: date) -> list[Fault]:
     if names:
         areas = {fault.name for area in names for fault in AREAS.get(area, ())}
         return [fault for fault in FAULTS if fault.name in names or fault.name in areas]
-    possible = [fault for fault in FAULTS if not (sample and fault.equivalent)]
-    if not sample:
-        return possible
+    return sampled(sample, day) if sample else list(FAULTS)
+
+
+def sampled(sample: int, day: date) -> list[Fault]:
+    """So many faults that a test can find, the same all day."""
+    possible = [fault for fault in FAULTS if not fault.equivalent]
     return random.Random(day.toordinal()).sample(possible, min(sample, len(possible)))
 
 
