@@ -392,9 +392,17 @@ FAULTS: Final = (
     Fault(
         "an-excluded-run-covers",
         CLAIMS,
-        "if found.cover_to_ms is None and found.key not in self.excluded:",
-        "if found.cover_to_ms is None:",
+        "if found.cover_to_ms is None and found.key not in self.excluded and found.reason != READMITTED:",
+        "if found.cover_to_ms is None and found.reason != READMITTED:",
         "a claim would begin inside an exclusion",
+        RULES,
+    ),
+    Fault(
+        "a-readmitted-run-claims-what-was-passed-over",
+        CLAIMS,
+        "found.key not in self.excluded and found.reason != READMITTED:",
+        "found.key not in self.excluded:",
+        "after a restart rows that were not used would be claimed",
         RULES,
     ),
     Fault(
