@@ -146,6 +146,26 @@ async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_said_of_it(p
     assert merger.claims.excluded_from((1, 0, OPEN)) == DAY_MS + 350
 
 
+@pytest.mark.parametrize(
+    ("end", "excluded", "why", "claimed"),
+    [
+        (None, False, "", (100, 500)),
+        (None, False, "readmitted", (300, 500)),
+        (350, True, "conflict", (300, 350)),
+    ],
+)
+async def test_no_event_lets_a_run_claim_what_was_passed_over_after_a_restart(
+    production: Production, end: int | None, excluded: bool, why: str, claimed: tuple[int, int]
+) -> None:
+    """Neither one that was readmitted nor one that is excluded; any other may come to claim more."""
+    await production.store(run(OPEN, 300, end, excluded=excluded, why=why), [])
+    copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])
+    merger = await restored(production)
+    await production.prepare(merger, [copy])
+    merger.step([copy], 0)
+    assert covered(merger) == [claimed]
+
+
 async def test_heads_that_were_judged_are_done_with_and_others_know_whether_they_were_followed(
     production: Production,
 ) -> None:

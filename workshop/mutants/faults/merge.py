@@ -395,7 +395,7 @@ FAULTS: Final = (
         "if found.cover_to_ms is None and found.key not in self.excluded and found.reason != READMITTED:",
         "if found.cover_to_ms is None and found.reason != READMITTED:",
         "a claim would begin inside an exclusion",
-        RULES,
+        ("tests/test_restoring.py -k lets_a_run", *RULES),
     ),
     Fault(
         "a-readmitted-run-claims-what-was-passed-over",
@@ -403,7 +403,7 @@ FAULTS: Final = (
         "found.key not in self.excluded and found.reason != READMITTED:",
         "found.key not in self.excluded:",
         "after a restart rows that were not used would be claimed",
-        RULES,
+        ("tests/test_restoring.py -k lets_a_run", *RULES),
     ),
     Fault(
         "a-later-begin-is-believed",
