@@ -161,7 +161,7 @@ async def test_a_client_accepts_every_answer_and_follows_the_books(tmp_path: Pat
         assert len(calls) == CALLS[program]
         for row in rows:
             if row["call"] == "follow":
-                assert row["counts"]["orderbook_delta"] > 100 and row["counts"]["trade"] and row["counts"]["ticker"]
+                assert row["counts"]["orderbook_delta"] > BOOKS and row["counts"]["trade"] and row["counts"]["ticker"]
                 books = json.loads(row["books"])
                 assert books.keys() == set(asked["books"])
                 for ticker, sides in books.items():

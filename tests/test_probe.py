@@ -78,7 +78,7 @@ async def test_numbers_that_break_are_no_contradiction_of_the_exchange(fleet: Lo
 async def test_what_cannot_be_read_is_counted(fleet: LocalFleet) -> None:
     """A frame of another form."""
     findings = await probed(fleet, {"kind": "raw", "text": '{"type":"orderbook_delta","sid":1,"msg":{"price":1}}'})
-    assert broken(findings) == {"readable"}
+    assert broken(findings) == {"readable", "numbered"}, "it has no number, either"
 
 
 def test_a_clock_that_is_wrong_is_noticed() -> None:
