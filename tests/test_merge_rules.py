@@ -13,6 +13,7 @@ from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart,
 from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from tests.world import START_MS, Stored, gaps
+from tests.worlds.memory import Memory
 
 LIMITS = Limits(hole_wait_ms=1000, recent_ms=10_000_000, recent_rows_max=1_000_000, reset_slack_ms=1000)
 Row = tuple[int, int, int]
@@ -482,6 +483,25 @@ def test_machines_may_be_replaced_for_ever() -> None:
         restored.claims.restore_held(1, "orderbook_delta", gatherer, (START_MS, START_MS + 10))
     restored.load_identities(*(np.array([n], np.int64) for n in (1, START_MS + 5, 0, 5)))
     assert len(restored.store) == 1
+
+
+def test_a_run_that_never_claimed_is_over_with_its_slice_after_a_restart_too() -> None:
+    """Rule 21: production has nothing of it open, so that neither its slice nor its gatherer is restored for ever."""
+    merger, memory = Merger(LIMITS, START_MS - 86_400_000), Memory()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    for gatherer in range(1, identity.GATHERERS_MAX + 2):
+        first = a_copy(gatherer, [(1, 0, 5)], horizon=50)
+        first.runs.append(RunStart(2, 1, 1, NEVER_MS))
+        last = a_copy(gatherer, [], batch=2, horizon=60)
+        last.horizons = [last.horizons[0]._replace(ended=True, reason="closed")]
+        for copies in ([first], [last]):
+            memory.prepare(merger, copies)
+            memory.take(merger.step(copies, gatherer), copies)
+    assert not any(run.cover_to_ms is None for run in memory.runs.values())
+    restored = memory.restore(LIMITS, 100, [(1, START_MS, None)])
+    assert not restored.claims.slices and not restored.claims.runs
+    line = restored.claims.line(1, "orderbook_delta")
+    assert line.last_end == merger.claims.line(1, "orderbook_delta").last_end
 
 
 def test_a_run_that_has_ended_is_not_begun_again_by_a_batch_that_is_read_again() -> None:

@@ -292,6 +292,10 @@ class Claims:
             if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
                 self._end(run, slice_.horizon_ms, reason)
                 self._changed(run, changes)
+            elif run.cover_to_ms is None and run.excluded_from_ms is None:
+                # It held nothing, on no line: production knows that it is over, or would keep it open for ever.
+                run.cover_to_ms, run.reason = -1, reason
+                self._changed(run, changes)
             self._forget(run)
 
     def finish(self) -> None:

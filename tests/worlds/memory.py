@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from deduplicator.merge.claims import READMITTED
 from deduplicator.merge.copies import (
     Changes,
     Conflict,
@@ -144,6 +145,7 @@ class Memory:
         for run in self.runs.values():
             slice_ = self.slices[(*run.key[:2], run.slice)]
             state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
+            state.reason = READMITTED if run.reason == READMITTED else ""
             if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
                 claims.restore_run(state)
             elif run.excluded and not slice_.ended:
@@ -194,6 +196,8 @@ class Memory:
                 continue
             if run.cover_from_ms < run.cover_to_ms and not run.excluded:
                 claims.restore_held(run.market, channel, run.key[0], (run.cover_from_ms, run.cover_to_ms))
+            if run.cover_from_ms >= NEVER_MS:
+                continue  # it says nothing of why a gap is
             if who not in last_end or (last_end[who].cover_to_ms or 0) < run.cover_to_ms:
                 last_end[who] = run
         for part in self.parts:
