@@ -249,7 +249,6 @@ class Sources:
         }
 
     async def _one(self, reader: Reader) -> News:
-        replaced: list[int] = []
         if not reader.connected:
             await reader.open()
             number, cursors = await self._production.gatherer(reader.id, reader.instance)
@@ -258,19 +257,25 @@ class Sources:
             reader.gatherer = number
             self._failures.pop(reader.id, None)
             self._look_for_lost.add(reader.id)
-            replaced = await self._production.replaced(reader.id, number)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
         remembered: list[Copy] = []
         if reader.id not in self._remembered:
             remembered = await self._recent(reader)
-        lost = await self._find_lost(reader) if reader.id in self._look_for_lost else []
+        lost: list[tuple[int, int, bool]] = []
+        replaced: set[int] = set()
+        if reader.id in self._look_for_lost:
+            lost = await self._find_lost(reader)
+            # What another gatherer reads now is no former instance: two addresses may have been exchanged.
+            replaced = {*await self._production.replaced(reader.id, reader.gatherer)} - {
+                r.gatherer for r in self._readers.values()
+            }
         news = await reader.read(
             self._ahead[reader.id],
             lambda lane: self._production.digests(reader.gatherer, lane),
             lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
             self._narrowing.batches_max,
         )
-        news.remembered, news.replaced = remembered, replaced
+        news.remembered, news.replaced = remembered, sorted(replaced)
         news.lost = [(lane, slice_) for lane, slice_, is_lost in lost if is_lost]
         news.lost_known = all(is_lost for _, _, is_lost in lost)
         for one in list(news.batches):

@@ -390,6 +390,25 @@ def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(cla
         assert mine == [] and stored.cover_from_ms == NEVER_MS
 
 
+def test_a_head_before_its_line_is_placed_by_a_copy_that_comes_late_as_after_a_restart() -> None:
+    """It is looked at again when a claim from before the line comes, and as long as that has not come to it."""
+    merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    stored.take(merger.step([a_copy(1, [(-100, -1, 5), (-99, 0, 6)], start=-99, horizon=-80)], 0))
+    ends = a_copy(1, [], batch=2, horizon=None)
+    ends.horizons = [Horizon(1, START_MS - 80, True, "cut")]
+    again = a_copy(3, [], start=-10, horizon=30)
+    for now, copies in enumerate(([ends, again], [], [])):
+        stored.take(merger.step(copies, now + 1))
+    assert stored.unplaced and not merger._open_heads
+    stored.take(merger.step([a_copy(2, [(-100, 0, 5), (-99, 0, 6)], start=-120, horizon=-110)], 5))
+    assert stored.unplaced
+    for batch, horizon in enumerate((-108, -105, -90), 2):
+        stored.take(merger.step([a_copy(2, [], batch=batch, horizon=horizon)], 4 + batch))
+    stored.take(merger.step([], 9))
+    assert not stored.unplaced
+
+
 @pytest.mark.parametrize("at", [-5, 60])
 def test_a_head_outside_of_a_line_that_is_over_keeps_nothing_open(at: int) -> None:
     """Nothing will ever cover it: the row stays listed as unplaced, and the market is over."""

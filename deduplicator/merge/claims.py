@@ -53,7 +53,7 @@ class Claims:
         self.just_excluded: set[RunKey] = set()
         """Runs that were excluded in this step."""
         self.earlier: set[int] = set()
-        """Markets whose first tile began earlier with this step."""
+        """Markets of which something earlier than before is, or may come to be, covered with this step."""
         self.reach: dict[tuple[int, int], int] = {}
         """By gatherer and lane: the greatest horizon of its open order-book slices."""
         self.lanes: set[tuple[int, int]] = set()
@@ -217,7 +217,10 @@ class Claims:
         self._unclaiming[run.market].add(run.key)
 
     def _claim(self, run: RunState) -> None:
-        self.line(run.market, run.channel).begin(run)
+        line = self.line(run.market, run.channel)
+        line.begin(run)
+        if line.first_ms is not None and run.cover_from_ms < line.first_ms:
+            self.earlier.add(run.market)  # it may cover what lies before the line
         self._watched.add((run.market, run.channel))
         self._spoke(run)
 
@@ -547,9 +550,16 @@ class Claims:
         line = self.lines.get((market, ORDERBOOK))
         if line is None:
             return False
-        before = line.begin_ms is not None and ms < line.begin_ms
+        before = line.begin_ms is not None and ms < line.begin_ms and not self._coming(line, ms)
         after = line.end_ms is not None and line.end_ms <= ms and coverage.is_over(line)
         return before or after or intervals.covers(list(line.gaps), ms)
+
+    def _coming(self, line: TimeLine, ms: int) -> bool:
+        """Whether a run that began before a millisecond outside of a line has not come to it yet."""
+        if line.first_ms is None or line.first_ms <= ms:
+            return False
+        earlier = [run for run in line.open if run.cover_from_ms <= ms and run.excluded_from_ms is None]
+        return any(coverage.claim(run, self.slices[(*run.key[:2], run.slice)])[1] <= ms for run in earlier)
 
     def sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed by what is known now."""

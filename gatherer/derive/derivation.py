@@ -147,9 +147,8 @@ class Derivation:
             slice_ = self._broken(session, slice_, record, head)
         elif not slice_.channel and _channel_of(session, head):
             # What its readers know of a slice never changes: it ends, and one of the channel goes on.
-            held = [run for run in slice_.runs.values() if run.claiming]
             self._end_slice(session, slice_, "channel_named")
-            slice_ = self._open_slice(session, record, head, held)
+            slice_ = self._open_slice(session, record, head, ())
         slice_.next_seq = head.seq + 1
         asked = session.asked.get(head.id) if head.id is not None else None
         exchange_ms = self.content(session, slice_, record, head)

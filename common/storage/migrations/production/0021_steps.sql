@@ -50,8 +50,11 @@ BEGIN
         oldest := store.oldest_hour();
         IF oldest < before THEN  -- records older than all others: gaps that reach back into hours between are shown now
             INSERT INTO store.hours_touched (hour, step)
-            SELECT h, number FROM generate_series(oldest, before - interval '1 hour', interval '1 hour') h
-             WHERE EXISTS (SELECT FROM coverage_gaps g WHERE g.started_at < h + interval '1 hour' AND g.ended_at > h)
+            SELECT DISTINCT h, number
+              FROM coverage_gaps g,
+                   generate_series(greatest(store.hour_of(g.started_at), oldest),
+                                   least(g.ended_at, before) - interval '1 microsecond', interval '1 hour') h
+             WHERE g.started_at < before AND g.ended_at > oldest
             ON CONFLICT (hour) DO NOTHING;
         END IF;
     END IF;
