@@ -233,7 +233,7 @@ def test_the_reference_of_metrics_is_current() -> None:
 def commands() -> list[tuple[str, str]]:
     """Every command of the project in its pages: (page, line)."""
     found = []
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]:
         text = page.read_text().replace("\\\n", " ")
         lines = re.findall(r"^ {4}(fleet .*|gatherer .*|deduplicator .*)$", text, re.M)
         lines += re.findall(r"`(fleet [a-z-]+ [^`]*--config[^`]+)`", text)
@@ -267,7 +267,7 @@ def test_every_command_in_the_pages_parses() -> None:
 
 def test_links_between_pages_lead_somewhere() -> None:
     """Relative links of all pages."""
-    for page in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md")]:
         for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
             assert (page.parent / target).exists(), f"{page}: {target}"
 
