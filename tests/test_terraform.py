@@ -21,7 +21,7 @@ from common.config.load import load_any
 from common.config.schema import GathererConfig
 from common.errors import FleetError
 from fleet import athena, terraform_page
-from fleet.commands.base import main
+from fleet.__main__ import main
 from fleet.terraform import ROOT, copied, initialise, terraform
 from tests.conftest import LONG
 from tests.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
