@@ -262,6 +262,7 @@ async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.R
     left = intervals.minus([gap], intervals.union(claims))
     if left == [gap]:
         return
+    await production.execute(SQL["touch_stretches"], [was["started_at"]], [was["ended_at"]])  # it was archived whole
     result.gaps_healed.append(f"{was['started_at']} to {was['ended_at']}: {BEFORE_SUBSCRIPTION}")
     for part in left:
         if part[0] > gap[0]:

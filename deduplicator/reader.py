@@ -18,7 +18,7 @@ from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
 from deduplicator.chain import Cursor, PutBack, as_columns, differ, why_put_back
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
-from deduplicator.merge.dropped import hollow
+from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
 
@@ -82,8 +82,8 @@ class News:
     """Changes of batches that were stored before the merge's state was made."""
     lost: list[tuple[int, int]] = field(default_factory=list)
     """Lane and number of slices that go on in production, and are lost with the state that was put back."""
-    lost_known: bool = True
-    """Whether no more may come to be lost."""
+    lost_known: bool = False
+    """Whether it was looked for, and no more may come to be lost."""
     replaced: list[int] = field(default_factory=list)
     """Former instances of the gatherer of which slices go on in production."""
     there: set[int] = field(default_factory=set)
@@ -277,7 +277,7 @@ class Reader:
             for r in fetched["snapshots"]
         ]
         if dropped:
-            hollow(copy)
+            strip_dropped_rows(copy)
             log.get().error("dropped_unread", gatherer=self.id, lane=lane, from_batch=first, to_batch=last)
         result.trades, result.tickers = fetched["trades"], fetched["tickers"]
         result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]

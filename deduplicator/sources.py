@@ -33,6 +33,8 @@ RETRY_S: Final = 0.4
 RETRY_MOST_S: Final = 10.0
 """Between tries of a gatherer of which nothing is read for a reason that nobody foresaw."""
 ACKNOWLEDGE_S: Final = 1.0
+LOOK_S: Final = 1.0
+"""Between looks for what a database that was put back has lost, while its loader may still load it again."""
 PATIENCE_S: Final = 0.5
 """How long a step waits for the slower ones, once."""
 
@@ -57,6 +59,8 @@ class Sources:
         self._given_up: set[tuple[int, int, int]] = set()
         """By gatherer's number, lane and slice: those that were ended for it."""
         self._look_for_lost: set[str] = set()
+        self._look_at: dict[str, float] = {}
+        """By gatherer: when it is looked for again."""
         self._replaced: set[int] = set()
         """Instances whose machine was replaced, and of which something goes on in production."""
         self._waiting: dict[str, dict[int, str]] = {}
@@ -261,9 +265,11 @@ class Sources:
         remembered: list[Copy] = []
         if reader.id not in self._remembered:
             remembered = await self._recent(reader)
-        lost: list[tuple[int, int, bool]] = []
+        looked, lost = False, list[tuple[int, int, bool]]()
         replaced: set[int] = set()
-        if reader.id in self._look_for_lost:
+        if reader.id in self._look_for_lost and time.monotonic() >= self._look_at.get(reader.id, 0.0):
+            looked = True
+            self._look_at[reader.id] = time.monotonic() + LOOK_S
             lost = await self._find_lost(reader)
             # What another gatherer reads now is no former instance: two addresses may have been exchanged.
             replaced = {*await self._production.replaced(reader.id, reader.gatherer)} - {
@@ -277,7 +283,7 @@ class Sources:
         )
         news.remembered, news.replaced = remembered, sorted(replaced)
         news.lost = [(lane, slice_) for lane, slice_, is_lost in lost if is_lost]
-        news.lost_known = all(is_lost for _, _, is_lost in lost)
+        news.lost_known = looked and all(is_lost for _, _, is_lost in lost)
         for one in list(news.batches):
             copy = one.copy
             if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):

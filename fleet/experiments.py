@@ -124,7 +124,7 @@ async def _repeat(line: Line, wait_s: float) -> Finding:
 
 
 async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Finding]:
-    """Subscribe to some books, add one, ask for one, delete one, and subscribe anew."""
+    """Subscribe to some books, add one, ask for one, delete one, and subscribe again."""
     ok, add, snapshot, late, again = (Finding(key) for key in ("ok", "add", "snapshot", "late", "again"))
     findings = [ok, add, snapshot, late, again]
     held, added = tickers[:-1] or tickers, tickers[-1]

@@ -10,7 +10,7 @@ from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import NEVER_MS, Claims
 from deduplicator.merge.copies import Changes, Copy, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.coverage import RunState, SliceState
-from deduplicator.merge.dropped import hollow
+from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64, U16, Bool, IdentityStore, pack_content
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import Limits, Merger, _ranges
@@ -837,7 +837,7 @@ def test_of_what_was_dropped_unread_only_what_is_certain_stays() -> None:
     back = RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")
     copy.run_events = [RunEvent(1, "covers", START_MS, 0, ""), back]
     copy.snapshots = [Snapshot(1, 1, "audit", START_MS + 4, 0, 1, START_MS * 1000, (), ())]
-    hollow(copy)
+    strip_dropped_rows(copy)
     assert copy.dropped and copy.run_events == [back] and copy.slices and copy.runs
     assert not copy.horizons and not copy.snapshots and not len(copy.deltas) and copy.delta_frames == 2
 

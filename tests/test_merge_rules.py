@@ -212,6 +212,9 @@ def test_a_first_stretch_that_changes_is_said_whatever_changes_it() -> None:
     assert not merger.step([a_copy(2, [], start=5, horizon=3)], 1).begun
     for now in (2, 3):
         assert not merger.step([], now).begun
+        assert not merger.claims._watched, (
+            "a gatherer may be away for hours: its markets are not looked at in each step"
+        )
     assert merger.step([a_copy(2, [], batch=2, horizon=25)], 4).begun == [(START_MS, START_MS + 20)]
     assert not merger.step([a_copy(2, [], batch=3, horizon=35)], 5).begun
 

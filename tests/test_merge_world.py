@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.dropped import hollow
+from deduplicator.merge.dropped import strip_dropped_rows
 from tests.world import START_MS, Event, Shape, Station, Stored, derive, gaps, held, make_events, merge
 
 LONG = bool(os.environ.get("FLEET_TEST_LONG"))
@@ -204,7 +204,7 @@ def test_batches_that_were_dropped_unread_leave_gaps_and_nothing_false(seed: int
     for first, behind in zip(cuts[::2], cuts[1::2], strict=True):
         for copy in copies[victim][first:behind]:
             lost |= set(zip(copy.deltas.market.tolist(), copy.deltas.exchange_ms.tolist(), strict=True))
-            hollow(copy)
+            strip_dropped_rows(copy)
     merger, stored = merge(copies, rng)
     assert stored.received == stored.accounted
     assert stored.alarms["dropped_unread"] == sum(c.to_batch - c.from_batch + 1 for c in copies[victim] if c.dropped)

@@ -12,9 +12,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.numbers import ONE_MS, ms_of_datetime
+from deduplicator import heal
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive import tables
-from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, RunChange, Unplaced
+from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, RunChange, SliceChange, Unplaced
+from deduplicator.statements import SQL
 from tests.archive_case import OLD, Site, running_site
 
 AT = OLD + timedelta(hours=5)
@@ -250,6 +252,23 @@ async def test_a_gap_that_is_found_after_the_export_reaches_the_archive(site: Si
         found = pq.read_table(io.BytesIO(site.s3.get_object(Bucket="archive", Key=name)["Body"].read())).to_pylist()
         lost = [row["started_at"] for row in found if row["reason"] != "before_subscription"]
         assert lost == [AT - MINUTE]
+
+
+async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> None:
+    """`fleet heal` finds that a run held more: the gap has no row of which the change would tell."""
+    key, horizon = (1, 0, 1), ms_of_datetime(LATER + 2 * HOUR)
+    begun = Changes(
+        slices={key: SliceChange(*key, 7, 1, "orderbook_delta", horizon, False, "")},
+        runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, False, "")},
+    )
+    await write(site, begun)
+    await site.production.put_time_lines([(site.market, AT, None)])
+    await site.exporter.export_due()
+    gap = await site.db.fetchrow(SQL["heal_beginning"], site.market)
+    assert (gap["started_at"], gap["ended_at"]) == (AT, LATER + HOUR) and await stale(site) == set()
+    await site.db.execute(SQL["add_part"], *key, site.market, "orderbook_delta", AT, LATER + HOUR)
+    await heal._beginning(site.db, site.market, gap, heal.Healed("KXA-1"))
+    assert await stale(site) == {AT + n * HOUR for n in range(int((LATER - AT) / HOUR) + 1)}
 
 
 async def test_a_gap_of_a_hundred_years_touches_the_hours_that_the_fleet_has_lived(site: Site) -> None:

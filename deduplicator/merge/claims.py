@@ -67,6 +67,9 @@ class Claims:
         self._unclaiming: defaultdict[int, set[RunKey]] = defaultdict(set)
         """By market: open runs that claim nothing yet."""
         self._watched: set[tuple[int, str]] = set()
+        self._awaited: defaultdict[RunKey, set[int]] = defaultdict(set)
+        """By slice: markets whose line its next horizon may let begin earlier. Looked at then, not in every step: the
+        gatherer may be away for hours."""
         self._of_slice: defaultdict[RunKey, set[RunKey]] = defaultdict(set)
         self._over_slices: list[RunKey] = []
         self._resident: set[int] = set()
@@ -274,6 +277,7 @@ class Claims:
                 continue
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
             self._reached((*who, horizon.slice), slice_)
+            self.look_again(self._awaited.pop((*who, horizon.slice), ()))
             if horizon.ended:
                 self._end_slice((*who, horizon.slice), horizon.reason, changes)
             self._slice_changed(who, horizon.slice, changes)
@@ -289,6 +293,7 @@ class Claims:
     def _end_slice(self, key: RunKey, reason: str, changes: Changes) -> None:
         slice_ = self.slices[key]
         slice_.ended, slice_.reason = True, reason
+        self._awaited.pop(key, None)
         self._over_slices.append(key)
         for run_key in sorted(self._of_slice.pop(key, ())):
             run = self.runs[run_key]
@@ -587,8 +592,11 @@ class Claims:
             written, heals, waiting = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
             changes.gaps += written
             changes.heals += heals
-            if channel == ORDERBOOK and line.begin_ms != before:
-                self._begun(market, line, before, changes)
+            if channel == ORDERBOOK:
+                if line.begin_ms != before:
+                    self._begun(market, line, before, changes)
+                for key in coverage.may_begin_earlier(line, self.slices):
+                    self._awaited[key].add(market)
             if waiting:
                 again.add((market, channel))
             elif channel == ORDERBOOK and coverage.is_over(line):

@@ -226,16 +226,17 @@ def settle(
     late = latest_gap is not None and any(
         claim(run, slices[(*run.key[:2], run.slice)])[1] < latest_gap for run in line.open
     )
-    return written, heals, waiting or late or _may_begin_earlier(line, slices)
+    return written, heals, waiting or late
 
 
-def _may_begin_earlier(line: TimeLine, slices: dict[RunKey, SliceState]) -> bool:
-    """Whether an open run holds nothing of a line yet, and would begin it earlier with the next horizon."""
+def may_begin_earlier(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[RunKey]:
+    """Slices with whose next horizon a line may begin earlier: an open run of theirs holds nothing of it yet."""
     begin_ms, first_ms = line.begin_ms, line.first_ms
     if begin_ms is None or first_ms is None or begin_ms <= first_ms:
-        return False
+        return []
     earlier = [run for run in line.open if run.cover_from_ms < begin_ms and run.excluded_from_ms is None]
-    return any(claim(run, slices[(*run.key[:2], run.slice)])[1] <= max(run.cover_from_ms, first_ms) for run in earlier)
+    named = [((*run.key[:2], run.slice), run) for run in earlier]
+    return [key for key, run in named if claim(run, slices[key])[1] <= max(run.cover_from_ms, first_ms)]
 
 
 def _still_listed(market: int, channel: str, line: TimeLine, held: list[Interval]) -> list[GapWritten]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from deduplicator.merge.copies import Copy, Deltas
 
 
-def hollow(copy: Copy) -> None:
+def strip_dropped_rows(copy: Copy) -> None:
     """Leave of such a copy what is certain: what began, what was quarantined, where time stepped back."""
     copy.dropped = True
     copy.deltas = Deltas()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from deduplicator.merge.copies import Changes, Copy
-from deduplicator.merge.dropped import hollow
+from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import joined
@@ -148,5 +148,5 @@ def drop_some(lanes: dict[LaneKey, list[Copy]], rng: random.Random) -> set[tuple
     gone: set[tuple[int, int]] = set()
     for copy in copies[first:end]:
         gone.update(zip(copy.deltas.market.tolist(), copy.deltas.exchange_ms.tolist(), strict=True))
-        hollow(copy)
+        strip_dropped_rows(copy)
     return gone

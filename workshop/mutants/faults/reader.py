@@ -36,7 +36,7 @@ FAULTS: Final = (
     Fault(
         "dropped-batches-are-read-as-whole",
         READER,
-        "            hollow(copy)\n",
+        "            strip_dropped_rows(copy)\n",
         "            pass\n",
         "what was dropped unread would be claimed",
         READ,
