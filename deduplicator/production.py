@@ -26,7 +26,7 @@ from deduplicator.days import DAY, DAY_MS
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
 from deduplicator.merge import intervals
-from deduplicator.merge.copies import Account, Changes, Copy, SliceStart
+from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.reader import Batches
 from deduplicator.statements import SQL
@@ -105,11 +105,11 @@ class Production:
         async with self._using:
             return {row["lane"]: row["proven_ms"] for row in await self._db.fetch(SQL["proven_until"], gatherer)}
 
-    async def replaced(self, gatherer_id: str, gatherer: int) -> list[int]:
-        """Numbers of a gatherer's former instances of which slices go on."""
+    async def replaced(self, gatherer_id: str, gatherer: int) -> list[RunKey]:
+        """Slices that go on of a gatherer's former instances: number of the instance, lane, slice."""
         async with self._using:
-            rows = await self._db.fetch(SQL["replaced_instances"], gatherer_id, gatherer)
-        return [row["gatherer"] for row in rows]
+            rows = await self._db.fetch(SQL["replaced_slices"], gatherer_id, gatherer)
+        return [(row["gatherer"], row["lane"], row["slice"]) for row in rows]
 
     async def open_slices(self, gatherer: int) -> list[tuple[int, int, int]]:
         """Of the gatherer's lanes that were put back the slices that go on: lane, number, and until when (µs) was

@@ -17,7 +17,7 @@ from common.storage import copy as binary
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
 from deduplicator.chain import Cursor, PutBack, as_columns, differ, why_put_back
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart, Snapshot
+from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunKey, RunStart, SliceStart, Snapshot
 from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
@@ -80,12 +80,10 @@ class News:
     """By lane: why it cannot be read; the others were."""
     remembered: list[Copy] = field(default_factory=list)
     """Changes of batches that were stored before the merge's state was made."""
-    lost: list[tuple[int, int]] = field(default_factory=list)
-    """Lane and number of slices that go on in production, and are lost with the state that was put back."""
-    lost_known: bool = False
-    """Whether it was looked for, and no more may come to be lost."""
-    replaced: list[int] = field(default_factory=list)
-    """Former instances of the gatherer of which slices go on in production."""
+    over: dict[RunKey, str] = field(default_factory=dict)
+    """Slices that go on in production and of which nothing will come any more, each with the reason."""
+    over_known: bool = False
+    """Whether it was looked for, and no more may come to be over."""
     there: set[int] = field(default_factory=set)
     """Lanes that are there and whose chain goes through the place: it may be acknowledged."""
 

@@ -277,7 +277,7 @@ class Deduplicator:
             await production.prepare(merger, remembered)
             merger.remember(remembered)
         await production.prepare(merger, copies)
-        changes = merger.step(copies, _now_ms(), sources.replaced())
+        changes = merger.step(copies, _now_ms(), sources.over())
         self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):

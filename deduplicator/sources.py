@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from common import log
@@ -21,12 +21,13 @@ from common.errors import StorageError
 from common.storage.database import CLIENT_ERRORS
 from deduplicator.catch_up import CatchUp
 from deduplicator.chain import Cursor
-from deduplicator.merge.copies import Copy, Horizon
+from deduplicator.merge.copies import Copy, RunKey
 from deduplicator.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.production import Production
 from deduplicator.reader import Batches, News, Reader
 
 PUT_BACK: Final = "database_put_back"
+REPLACED: Final = "replaced"
 AHEAD_MS: Final = 60_000
 """An exchange time may be so far ahead of when its frame was received."""
 RETRY_S: Final = 0.4
@@ -54,15 +55,12 @@ class Sources:
         """By gatherer and lane: the last batch that is in production."""
         self._ahead: dict[str, dict[int, Cursor]] = {}
         """The last batch that was read."""
-        self._lost: dict[str, dict[int, list[int]]] = {}
-        """By gatherer and lane: slices that go on in production and are gone from a database that was put back."""
-        self._given_up: set[tuple[int, int, int]] = set()
-        """By gatherer's number, lane and slice: those that were ended for it."""
-        self._look_for_lost: set[str] = set()
+        self._over: dict[RunKey, str] = {}
+        """Slices that are to be ended, as nobody will report their end: each with the reason."""
+        self._look_for_over: set[str] = set()
+        """Gatherers of which such may be in production."""
         self._look_at: dict[str, float] = {}
         """By gatherer: when it is looked for again."""
-        self._replaced: set[int] = set()
-        """Instances whose machine was replaced, and of which something goes on in production."""
         self._waiting: dict[str, dict[int, str]] = {}
         """By gatherer and lane: why it cannot be read."""
         self._unforeseen: Counter[str] = Counter()
@@ -120,15 +118,9 @@ class Sources:
         """Note what was read. All that was read before it is stored by now, so that a cursor may go back."""
         self._unforeseen.pop(name, None)
         self._waiting[name] = news.waiting
-        self._replaced.update(news.replaced)
-        number = self._readers[name].gatherer
-        lost: dict[int, list[int]] = {}
-        for lane, slice_ in news.lost:
-            if (number, lane, slice_) not in self._given_up:
-                lost.setdefault(lane, []).append(slice_)
-        self._lost[name] = {**self._lost.get(name, {}), **lost}
-        if news.lost_known:
-            self._look_for_lost.discard(name)
+        self._over.update(news.over)
+        if news.over_known:
+            self._look_for_over.discard(name)
         for found in news.put_back:
             log.get().error(
                 "log_put_back",
@@ -141,13 +133,11 @@ class Sources:
             cursor = await self._production.put_back(self._readers[name].gatherer, found)
             self._cursors[name][found.lane] = self._ahead[name][found.lane] = cursor
             self._put_backs[name] += 1
-            self._look_for_lost.add(name)
+            self._look_for_over.add(name)
         self._to_remember += news.remembered
         self._remembered.add(name)
         for one in news.batches:
             self._ahead[name][one.copy.lane] = one.end
-            ended = self._lost[name].get(one.copy.lane, ())
-            one.copy.horizons = [*(Horizon(slice_, -1, True, PUT_BACK) for slice_ in ended), *one.copy.horizons]
             self._catch_up.saw(one.received_us)
             self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
 
@@ -156,9 +146,9 @@ class Sources:
         copies, self._to_remember = self._to_remember, []
         return copies
 
-    def replaced(self) -> set[int]:
-        """Instances whose machine was replaced since they were read: what goes on of them is to be ended."""
-        return self._replaced
+    def over(self) -> Mapping[RunKey, str]:
+        """Slices that are to be ended, as nobody will report their end: each with the reason."""
+        return self._over
 
     def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, Stretch]:
         """Where these batches are of."""
@@ -178,9 +168,9 @@ class Sources:
                 self._reading[name] = asyncio.create_task(self._one(self._readers[name]))
 
     async def stored(self, used: list[Batches], stalled: set[int]) -> None:
-        """These batches are in production now, and the ends of replaced instances. The stalled ones are read again:
-        what was read of them was not used."""
-        self._replaced.clear()
+        """These batches are in production now, and the ends of what is over. The stalled ones are read again: what was
+        read of them was not used."""
+        self._over.clear()
         if self._late_since is not None:
             now = time.monotonic()
             self._catch_up.took(now - self._late_since, now)
@@ -189,9 +179,6 @@ class Sources:
             copy, name = one.copy, self._id_of[one.copy.gatherer]
             if self._readers[name].gatherer == copy.gatherer:  # not that of a machine that was replaced meanwhile
                 self._cursors[name][copy.lane] = one.end
-            if any(horizon.reason == PUT_BACK and horizon.horizon_ms < 0 for horizon in copy.horizons):
-                lost = self._lost.get(name, {}).pop(copy.lane, ())
-                self._given_up.update((copy.gatherer, copy.lane, slice_) for slice_ in lost)
         for gatherer in stalled:
             await self._read_over(self._id_of[gatherer])
 
@@ -260,30 +247,22 @@ class Sources:
             self._id_of[number] = reader.id
             reader.gatherer = number
             self._failures.pop(reader.id, None)
-            self._look_for_lost.add(reader.id)
+            self._look_for_over.add(reader.id)
             log.get().info("gatherer_reached", gatherer=reader.id, instance=reader.instance)
         remembered: list[Copy] = []
         if reader.id not in self._remembered:
             remembered = await self._recent(reader)
-        looked, lost = False, list[tuple[int, int, bool]]()
-        replaced: set[int] = set()
-        if reader.id in self._look_for_lost and time.monotonic() >= self._look_at.get(reader.id, 0.0):
-            looked = True
+        over, over_known = dict[RunKey, str](), False
+        if reader.id in self._look_for_over and time.monotonic() >= self._look_at.get(reader.id, 0.0):
             self._look_at[reader.id] = time.monotonic() + LOOK_S
-            lost = await self._find_lost(reader)
-            # What another gatherer reads now is no former instance: two addresses may have been exchanged.
-            replaced = {*await self._production.replaced(reader.id, reader.gatherer)} - {
-                r.gatherer for r in self._readers.values()
-            }
+            over, over_known = await self._find_over(reader)
         news = await reader.read(
             self._ahead[reader.id],
             lambda lane: self._production.digests(reader.gatherer, lane),
             lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
             self._narrowing.batches_max,
         )
-        news.remembered, news.replaced = remembered, sorted(replaced)
-        news.lost = [(lane, slice_) for lane, slice_, is_lost in lost if is_lost]
-        news.lost_known = looked and all(is_lost for _, _, is_lost in lost)
+        news.remembered, news.over, news.over_known = remembered, over, over_known
         for one in list(news.batches):
             copy = one.copy
             if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):
@@ -308,11 +287,18 @@ class Sources:
             found += [] if copy is None else [copy]
         return found
 
-    async def _find_lost(self, reader: Reader) -> list[tuple[int, int, bool]]:
-        """Slices that go on in production and are not in the gatherer's database, which was put back: lane, number, and
-        whether they are lost. What its journal still has is loaded again, and may come later than this looks."""
+    async def _find_over(self, reader: Reader) -> tuple[dict[RunKey, str], bool]:
+        """Slices that go on in production and are lost with the state of a database that was put back, or with a
+        machine that was replaced; and whether these are all. What the journal still has is loaded again, and may come
+        later than this looks."""
         going_on = await self._production.open_slices(reader.gatherer)
-        return await reader.missing_slices(going_on) if going_on else []
+        missing = await reader.missing_slices(going_on) if going_on else []
+        over = {(reader.gatherer, lane, slice_): PUT_BACK for lane, slice_, lost in missing if lost}
+        # What another gatherer reads now is no former instance: two addresses may have been exchanged.
+        present = {other.gatherer for other in self._readers.values()}
+        replaced = await self._production.replaced(reader.id, reader.gatherer)
+        over |= {key: REPLACED for key in replaced if key[0] not in present}
+        return over, all(lost for _, _, lost in missing)
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()

@@ -202,6 +202,15 @@ class Site:
                 await asyncio.sleep(0.05)
         return self.deduplicator.status()
 
+    async def until_rows(self, statement: str, wanted: int) -> None:
+        """Wait until production has exactly so many rows of this."""
+        rows: list[asyncpg.Record] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(WAIT_S):
+                while len(rows := await self.fetch(statement)) != wanted:
+                    await asyncio.sleep(0.05)
+        assert len(rows) == wanted, [dict(row) for row in rows]
+
     async def until(self, **wanted: Iterable[int]) -> None:
         """Wait until production has exactly these changes of these markets, and look whether all adds up."""
         expected = {(ticker, n) for ticker, numbers in wanted.items() for n in numbers}

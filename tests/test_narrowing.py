@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import asyncpg
 import pytest
 
 from deduplicator.checkpoints import Checkpoints
-from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.copies import Changes, Copy, RunKey
 from deduplicator.merge.merger import Merger
 from deduplicator.narrowing import SAME_FAILURES_MAX, TRIES_MAX, TRY_S, Narrowing, Stretch, Suspect
 from deduplicator.reader import Reader
@@ -201,11 +201,11 @@ async def test_two_poisons_and_a_merge_that_raises(open_folder: Path, monkeypatc
     step = Merger.step
     bad = True
 
-    def raises(self: Merger, copies: list[Copy], now_ms: int, replaced: Iterable[int]) -> Changes:
+    def raises(self: Merger, copies: list[Copy], now_ms: int, over: Mapping[RunKey, str]) -> Changes:
         for copy in copies:
             if bad and copy.gatherer > 1 and copy.lane == 0 and (copy.deltas.price == 1000 + POISON).any():
                 raise KeyError((copy.gatherer, copy.lane))
-        return step(self, copies, now_ms, replaced)
+        return step(self, copies, now_ms, over)
 
     monkeypatch.setattr(Merger, "step", raises)
     async with site(open_folder, "gatherer-a", "gatherer-b", "gatherer-c") as made:

@@ -24,7 +24,6 @@ from deduplicator.merge.identity import I64, U16, Bool
 NEVER_MS: Final = 1 << 61
 ORDERBOOK: Final = "orderbook_delta"
 DROPPED_UNREAD: Final = "dropped_unread"
-REPLACED: Final = "replaced"
 READMITTED: Final = "readmitted"
 """Why an open run claims no more than from a place on: no event of its gatherer lets it claim what was passed over."""
 EVERYBODY: Final = 0
@@ -284,11 +283,12 @@ class Claims:
         if copy.dropped:
             self._drop(who, changes)
 
-    def retire(self, gatherer: int, changes: Changes) -> None:
-        """A gatherer's instance was replaced by another: what goes on of it ends where it is proven (design B.1)."""
-        for key in sorted(key for key, slice_ in self.slices.items() if key[0] == gatherer and not slice_.ended):
-            self._end_slice(key, REPLACED, changes)
-            self._slice_changed(key[:2], key[2], changes)
+    def retire(self, over: Mapping[RunKey, str], changes: Changes) -> None:
+        """Slices that nobody will report the end of: each ends where it is proven (design B.1), for its reason."""
+        for key, reason in sorted(over.items()):
+            if (slice_ := self.slices.get(key)) is not None and not slice_.ended:
+                self._end_slice(key, reason, changes)
+                self._slice_changed(key[:2], key[2], changes)
 
     def _end_slice(self, key: RunKey, reason: str, changes: Changes) -> None:
         slice_ = self.slices[key]

@@ -8,7 +8,7 @@ failure the state is thrown away and made anew from production (`restore_*`).
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -149,10 +149,10 @@ class Merger:
 
     # -- the step ----------------------------------------------------------------------------------------------
 
-    def step(self, copies: list[Copy], now_ms: int, replaced: Iterable[int] = ()) -> Changes:
+    def step(self, copies: list[Copy], now_ms: int, over: Mapping[RunKey, str] | None = None) -> Changes:
         """Merge what was read. Copies in `Changes.stalled` were not used: read them again, further, next time.
 
-        `replaced`: gatherers' instances whose machine was replaced; what goes on of them ends where it is proven.
+        `over`: slices that nobody will report the end of, each with the reason; they end where they are proven.
         """
         changes = Changes()
         copies = self._joining.unite(copies, changes, now_ms)
@@ -162,8 +162,7 @@ class Merger:
                 self._abandon_heads((copy.gatherer, copy.lane))
             self._unplaced(copy, changes)
             self.claims.apply(copy, changes)
-        for gatherer in replaced:
-            self.claims.retire(gatherer, changes)
+        self.claims.retire(over or {}, changes)
         self._joining.silent(changes)
         for copy in copies:
             self._snapshots(copy, changes, now_ms)
