@@ -2,13 +2,14 @@
 
 The same pure merge, over the rows of one market. What is mended: changes that production lacks; runs that lost their
 say in a contradiction and are now in the right (a third copy came later); gaps that those cover; unplaced rows that
-have found their place. What production has otherwise than the gatherers is reported, and never overwritten. A
-deduplicator that runs notices (`store.lease.heals`) and makes its state anew.
+have found their place. What production has otherwise than the gatherers is reported, and never overwritten: nobody
+claims such a millisecond, and it is listed as a gap. A deduplicator that runs notices (`store.lease.heals`) and makes
+its state anew.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -46,6 +47,7 @@ MARGIN: Final = timedelta(hours=1)
 """A gatherer takes part if it still has everything from so long before the stretch."""
 ANSWER_MS: Final = 20_000
 """The deduplicator waits meanwhile: a gatherer that does not answer takes no part."""
+CONFLICT: Final = "conflict"
 ALL: Final = 1 << 60
 THEIR_LAYOUT: Final = tuple(("lane" if name == "market" else name, kind) for name, kind in READ_LAYOUT)
 """Of one market: its number is known, its lane is not."""
@@ -101,11 +103,12 @@ async def heal(
         merger = Merger(Limits(0, ALL, ALL, reset_slack_ms), 0)
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
-        await _rows(production, market, merged.new, start, end, result)
+        wrong = await _rows(production, market, merged.new, start, end, result)
         beginning = await production.fetchrow(SQL["heal_beginning"], market)
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, start, ends, result)
         await _between(production, market, merger, merged, start, end, result)
+        await _nobodys(production, market, [ms for ms in wrong if merger.claims.covered(market, ms)], result)
         await _gaps(production, market, start, end, result)
         if beginning is not None:
             await _beginning(production, market, beginning, result)
@@ -181,8 +184,9 @@ def _copy(number: int, lane: int, market: int, rows: dict[str, I64], runs: list[
 
 async def _rows(
     production: asyncpg.Connection, market: int, merged: Deltas, start: datetime, end: datetime, result: Healed
-) -> None:
-    """Insert what production lacks; count what it has, and what it has otherwise."""
+) -> list[int]:
+    """Insert what production lacks; count what it has, and what it has otherwise. The milliseconds of which it has
+    other changes then, in whatever order."""
     known = await binary.read(production, IDENTITY_LAYOUT, SQL["heal_known"], market, start, end)
     content = pack_content(known["side"], known["price"], known["delta"]).tolist()
     places = zip(known["exchange_ms"].tolist(), known["ordinal"].tolist(), strict=True)
@@ -196,6 +200,30 @@ async def _rows(
     if result.inserted:
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
         await days.write(production, missing)
+    stands, said = defaultdict[int, Counter[int]](Counter), defaultdict[int, Counter[int]](Counter)
+    for place, there in stored.items():
+        stands[place[0]][there] += 1
+    for ms, mine, is_new in zip(merged.exchange_ms.tolist(), wanted, new.tolist(), strict=True):
+        said[ms][mine] += 1
+        stands[ms][mine] += is_new
+    return sorted(ms for ms in stands.keys() | said.keys() if +stands[ms] != said[ms])
+
+
+async def _nobodys(production: asyncpg.Connection, market: int, wrong: list[int], result: Healed) -> None:
+    """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is in a gap."""
+    claimed = [
+        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
+        for row in await production.fetch(SQL["heal_claims"], market)
+    ]
+    for ms in wrong:
+        if not intervals.covers(intervals.union(claimed), ms):
+            continue
+        stretch = datetime_of_ms(ms), datetime_of_ms(ms + 1)
+        await production.execute(SQL["add_retraction"], market, ORDERBOOK, 0, 0, 0, *stretch, CONFLICT)
+        if not await production.fetch(SQL["heal_gaps"], market, *stretch):
+            values = (market, ORDERBOOK, *stretch, CONFLICT, "{}")
+            await production.execute(SQL["add_gaps"], *([value] for value in values))
+            result.gaps_left.append(f"{stretch[0]} to {stretch[1]}: {CONFLICT}")
 
 
 def _end_behind(merger: Merger, run: RunChange, end: datetime) -> int:
@@ -216,9 +244,9 @@ async def _runs(
     """Give runs their say back that lost it in a contradiction which is none any more: wholly, or up to `ends`."""
     for row in await production.fetch(SQL["heal_conflicting"], market):
         run = merged.runs.get((row["gatherer"], row["lane"], row["run"]))
-        if run is None or run.reason == "conflict" or row["cover_to"] is None or row["cover_to"] < start:
+        if run is None or run.reason == CONFLICT or row["cover_to"] is None or row["cover_to"] < start:
             continue  # its gatherer takes no part, it still contradicts, or what lies between was not looked at
-        until, reason = (ends[run.key], "conflict") if run.key in ends else (run.cover_to_ms, run.reason)
+        until, reason = (ends[run.key], CONFLICT) if run.key in ends else (run.cover_to_ms, run.reason)
         at = None if until is None else max(datetime_of_ms(until), row["cover_to"])
         changed = await production.execute(SQL["heal_run"], *run.key, at, reason)
         result.runs_restored += int(changed.rsplit(" ", 1)[-1])
@@ -242,7 +270,7 @@ async def _between(
         again[key] = ms_of_datetime(row["cover_from"])
     for key, parts in held.items():
         run = merged.runs.get(key)
-        if run is None or run.reason == "conflict":
+        if run is None or run.reason == CONFLICT:
             continue  # its gatherer takes no part, or it still contradicts
         first = max(run.cover_from_ms, ms_of_datetime(start))
         between = intervals.minus([(parts[0][0], again[key])], parts)

@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 
+from common.numbers import ONE_MS
 from common.storage.database import connect
 from fleet.local import LocalFleet, Plan
 from tests.fleet_case import assert_equal, judge
@@ -93,16 +94,6 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         assert code == 0 and done == planned and len(done["gaps_healed"]) == 1
         assert await rows_of(db) == before
 
-        await db.execute(
-            "UPDATE store.deltas SET delta = delta + 1 WHERE market = $1 AND exchange_ts = $2", market, low
-        )
-        changed = await rows_of(db)
-        code, other = await heal(fleet, since)
-        assert code == 1 and other["otherwise"] >= 1 and other["inserted"] == 0
-        assert await rows_of(db) == changed, "what production has otherwise is told, not overwritten"
-        await db.execute(
-            "UPDATE store.deltas SET delta = delta - 1 WHERE market = $1 AND exchange_ts = $2", market, low
-        )
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         await fleet.control("/pause", {})
@@ -115,4 +106,38 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         await asyncio.sleep(3)
         assert_equal(await judge(fleet, strict=True))
         assert "production_failed" not in fleet.log_tail("deduplicator", 1000), "no row was tried twice"
+        await what_it_has_otherwise_is_claimed_by_nobody(fleet, db, since, market, low)
         await db.close()
+
+
+async def what_it_has_otherwise_is_claimed_by_nobody(
+    fleet: LocalFleet, db: asyncpg.Connection, since: datetime, market: int, at: datetime
+) -> None:
+    """A change with another content, and one that nobody has: told and left alone, and in a gap from then on."""
+    await fleet.control("/pause", {})
+    await asyncio.sleep(2)
+    change = "UPDATE store.deltas SET delta = delta + 1 WHERE (market, exchange_ts, ordinal) = ($1, $2, 0)"
+    assert await db.execute(change, market, at) == "UPDATE 1"
+    more = (
+        "INSERT INTO store.deltas (market, exchange_ts, ordinal, exchange_us, side, price, delta, received_at)"
+        " SELECT market, $3, 0, exchange_us, side, price, 700, received_at FROM store.deltas"
+        " WHERE (market, exchange_ts, ordinal) = ($1, $2, 0)"
+    )
+    silent = at + ONE_MS
+    while await db.fetch("SELECT FROM store.deltas WHERE market = $1 AND exchange_ts = $2", market, silent):
+        silent += ONE_MS
+    assert await db.execute(more, market, at, silent) == "INSERT 0 1"
+    changed = await rows_of(db)
+    for _ in range(2):  # the second finds what the first has said
+        code, other = await heal(fleet, since)
+        assert code == 1 and other["otherwise"] == 1 and other["inserted"] == 0
+        now = await rows_of(db)
+        assert [row for row in now if len(row) == 5] == [row for row in changed if len(row) == 5], "not overwritten"
+        gaps = {
+            (row["started_at"], row["ended_at"], row["reason"])
+            for row in now
+            if len(row) == 4 and row["reason"] == "conflict"
+        }
+        assert gaps == {(ms, ms + ONE_MS, "conflict") for ms in (at, silent)}
+    claims = "SELECT FROM store.claims WHERE market = $1 AND from_ts <= $2 AND to_ts > $2"
+    assert not await db.fetch(claims, market, at) and not await db.fetch(claims, market, silent)
