@@ -15,6 +15,7 @@ from common.errors import NumberError
 
 PRICE_PLACES: Final = 4
 SIZE_PLACES: Final = 2
+DOLLAR: Final = 10_000
 PRICE_UNITS_MAX: Final = 1_000_000  # 100 dollars; today's contracts pay at most one
 SIZE_UNITS_MAX: Final = 1 << 42  # 4.4e10 contracts; fits the merge's packed content
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

@@ -80,7 +80,7 @@ BELIEFS: Final = {
     "uncrossed": Belief(
         "a book of two sides is never crossed at the end of a millisecond",
         "the cheapest check of a book",
-        "nothing else looks for it yet; books are compared with snapshots and between copies",
+        "the check is counted as failed; nothing is lost",
     ),
     "stamped": Belief(
         "frames say when they were sent",
@@ -100,7 +100,7 @@ BELIEFS: Final = {
     "repeat": Belief(
         "a repeated subscribe of an all-market channel is answered by a numbered ok",
         "a quiet channel is known to be complete",
-        "not borne well yet: asked without end, or dialled again at each quiet stretch; gaps",
+        "quiet stretches of that channel are listed as gaps; recording goes on",
     ),
     "ok": Belief(
         "answers of a subscription take the next number",
@@ -130,12 +130,12 @@ BELIEFS: Final = {
     "pings": Belief(
         "a socket hears a ping within protocol.silence",
         "a dead socket is noticed soon",
-        "a socket that is silent for `protocol.silence` is given up and dialled again: gaps, if it was alive",
+        "the fleet pings before it gives a silent socket up",
     ),
     "status": Belief(
         "the exchange's status names every exchange index",
         "maintenance of one index is shown as that",
-        "not borne well yet: `exchange_active` false on the whole answer stops new connections until it is true again",
+        "the status is shown as far as it goes; nothing else follows from it",
     ),
     "lists": Belief(
         "the list of open markets ends, and names each market once",

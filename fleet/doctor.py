@@ -22,6 +22,7 @@ from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig
 from common.errors import AuthenticationError, ExchangeError, FleetError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
+from common.exchange.status import active_indexes, inactive_text
 from common.storage import embedded, migrate
 from common.storage.address import is_verified_or_local
 from common.storage.database import connect
@@ -125,10 +126,9 @@ async def _exchange(exchange: Exchange, signer: Signer) -> AsyncIterator[Finding
         except ExchangeError as error:
             yield Finding("account", False, str(error), "try again; if it stays, check kalshi.rest_url")
         try:
-            active = (await rest.exchange_status()).get("exchange_active") is not False
-            yield Finding(
-                "exchange", True, "active" if active else "not active now (maintenance): it will be waited for"
-            )
+            status = await rest.exchange_status()
+            inactive = inactive_text(active_indexes(status), status.get("exchange_estimated_resume_time"))
+            yield Finding("exchange", True, inactive or "active")
         except ExchangeError as error:
             yield Finding("exchange", False, str(error), "try again; if it stays, check kalshi.rest_url")
 

@@ -44,6 +44,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
         "idle_probe": "500ms",
         "snapshot_wait": "1s",
         "reply_wait": "5s",
+        "commands_per_minute": 2400,
         "reconnect_max": "1500ms",
         "away_probe": "100ms",
         "registry_poll": "3s",

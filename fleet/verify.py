@@ -7,7 +7,7 @@ look at says so; it is no proof.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -16,7 +16,7 @@ import asyncpg
 
 from common.config.schema import DeduplicatorConfig, GathererSource
 from common.errors import StorageError
-from common.numbers import ONE_MS, datetime_of_ms
+from common.numbers import DOLLAR, ONE_MS, datetime_of_ms
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
@@ -56,7 +56,9 @@ async def verify(
         yield await _coverage(connection, since)
         yield await _accounts(connection)
         yield await _ordinals(connection, since, until)
-        yield await _books(connection, since, until, markets)
+        books, uncrossed = await _books(connection, since, until, markets)
+        yield books
+        yield uncrossed
         yield await _twins(connection, since, until)
         yield await _exported(connection, since, until)
         for source in config.gatherers:
@@ -97,9 +99,12 @@ async def _ordinals(connection: asyncpg.Connection, since: datetime, until: date
     return finding
 
 
-async def _books(connection: asyncpg.Connection, since: datetime, until: datetime, markets: int) -> Finding:
+async def _books(
+    connection: asyncpg.Connection, since: datetime, until: datetime, markets: int
+) -> tuple[Finding, Finding]:
     """Each market up to its seal: behind it changes, or a gap, may still come. A seal only rises."""
     finding = Finding("books: changes folded from one snapshot give the next")
+    uncrossed = Finding("uncrossed: no book is crossed at the end of a millisecond")
     for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
         window = (market, since, until)
         # As of one moment: a heal between two of them would bring changes, or take a gap away, that the other has not.
@@ -111,40 +116,78 @@ async def _books(connection: asyncpg.Connection, since: datetime, until: datetim
             gaps.append((sealed_until - ONE_MS, until))
         for at in compare_books(snapshots, changes, gaps, finding):
             finding.fail(f"{ticker} {at}: the folded book is another")
-    return finding
+        for book, follow, snapshot in between(snapshots, changes, gaps):
+            for at, crossed in crossings(book, follow, snapshot["exchange_ts"]):
+                uncrossed.compared += crossed is not None
+                if crossed:
+                    uncrossed.fail(f"{ticker} {at}: best bids of YES and NO are a dollar or more together")
+    return finding, uncrossed
+
+
+Book = dict[tuple[int, int], int]
+
+
+def between(
+    snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]]
+) -> Iterator[tuple[Book, list[Any], Any]]:
+    """From each snapshot of a market to the next: the book, the changes up to the next one's place, the next one.
+
+    Not across an open gap, and not near a reset.
+    """
+    resets = [s["exchange_ts"] for s in snapshots if s["is_reset"]]
+    book: Book = {}
+    known_at: datetime | None = None
+    at = 0
+    for snapshot in snapshots:
+        place = (snapshot["exchange_ts"], snapshot["after_ordinal"])
+        behind = at
+        while behind < len(changes) and (changes[behind]["exchange_ts"], changes[behind]["ordinal"]) <= place:
+            behind += 1
+        cut = known_at is None or any(start < place[0] and known_at < end for start, end in gaps)
+        near = any(abs(place[0] - reset) <= NEAR_RESET for reset in resets)
+        if not (cut or near or snapshot["is_reset"]):
+            yield book, changes[at:behind], snapshot
+        book, known_at, at = _book(snapshot), place[0], behind
 
 
 def compare_books(
     snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]], finding: Finding
 ) -> list[datetime]:
-    """Fold the changes of a market from each snapshot to the next; where they differ. Counts what was compared.
-
-    Not compared: across an open gap, and near a reset.
-    """
-    resets = [s["exchange_ts"] for s in snapshots if s["is_reset"]]
-    book: dict[tuple[int, int], int] = {}
-    known_at: datetime | None = None
+    """Fold the changes of a market from each snapshot to the next; where they differ. Counts what was compared."""
     wrong: list[datetime] = []
-    at = 0
-    for snapshot in snapshots:
-        place = (snapshot["exchange_ts"], snapshot["after_ordinal"])
-        while at < len(changes) and (changes[at]["exchange_ts"], changes[at]["ordinal"]) <= place:
-            change = changes[at]
-            level = (change["side"], change["price"])
-            book[level] = book.get(level, 0) + change["delta"]
-            at += 1
-        given = {**_levels(0, snapshot["yes"]), **_levels(1, snapshot["no"])}
-        cut = known_at is None or any(start < place[0] and known_at < end for start, end in gaps)
-        near = any(abs(place[0] - reset) <= NEAR_RESET for reset in resets)
-        if not (cut or near or snapshot["is_reset"]):
-            finding.compared += 1
-            if {level: size for level, size in book.items() if size} != given:
-                wrong.append(place[0])
-        book, known_at = given, place[0]
+    for known, follow, snapshot in between(snapshots, changes, gaps):
+        book = dict(known)
+        for change in follow:
+            _apply(book, change)
+        finding.compared += 1
+        if {level: size for level, size in book.items() if size} != _book(snapshot):
+            wrong.append(snapshot["exchange_ts"])
     return wrong
 
 
-def _levels(side: int, flat: list[int]) -> dict[tuple[int, int], int]:
+def crossings(book: Book, changes: list[Any], until: datetime) -> Iterator[tuple[datetime, bool | None]]:
+    """At the end of each millisecond before `until` of a market's changes: when, and whether its book is crossed (None:
+    one-sided)."""
+    book = dict(book)
+    for number, change in enumerate(changes):
+        _apply(book, change)
+        at = change["exchange_ts"]
+        if at == (changes[number + 1]["exchange_ts"] if number + 1 < len(changes) else until):
+            continue
+        best = [max((p for (s, p), size in book.items() if s == side and size > 0), default=0) for side in (0, 1)]
+        yield at, sum(best) >= DOLLAR if all(best) else None
+
+
+def _apply(book: Book, change: Any) -> None:
+    level = (change["side"], change["price"])
+    book[level] = book.get(level, 0) + change["delta"]
+
+
+def _book(snapshot: Any) -> Book:
+    return {**_levels(0, snapshot["yes"]), **_levels(1, snapshot["no"])}
+
+
+def _levels(side: int, flat: list[int]) -> Book:
     return {(side, flat[n]): flat[n + 1] for n in range(0, len(flat), 2)}
 
 

@@ -48,6 +48,7 @@ class Capture:
             protocol.silence / 1000,
             config.snapshots.audit / 1000,
             protocol.snapshot_wait / 1000 * REPAIR_WINDOW_WAITS,
+            protocol.commands_per_minute / 60,
         )
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         self._clock_was_proven = True
@@ -59,7 +60,7 @@ class Capture:
             for number, role in layout(config.connections.model_dump())
             if lane_of(number, lanes) == lane
         }
-        self._full = self._inactive = False
+        self._full = False
 
     async def run(self, stopped: asyncio.Event) -> None:
         """Record until `stopped`; a clean stop loses nothing and says so in the journal."""
@@ -106,9 +107,7 @@ class Capture:
             if self._full:
                 for connection in self._connections.values():
                     connection.give_up("journal_full")
-        if order.dial is not None:
-            self._inactive = not order.dial
-        self._dialing.allow(not self._full and not self._inactive)
+        self._dialing.allow(not self._full)
 
     async def _speak(self) -> None:
         while True:

@@ -64,6 +64,7 @@ class Connection:
         self._count()
         counters.up = session is not None and session.conversation.healthy
         counters.session = session.number if session is not None else 0
+        counters.unproven = session.conversation.unproven(time.monotonic()) if session is not None else []
         counters.rejected = session.conversation.rejected if session is not None else []
         counters.markets = len(self.markets)
         return counters

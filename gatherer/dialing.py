@@ -3,7 +3,7 @@
 One capture's connections share one `Dialing`. While the exchange is away (a dial is refused, or not answered) one of
 them dials now and then for all, often at first and more seldom the longer it lasts; when one is accepted, all others
 are called at once, within the budget. A key that is refused again and again is tried by one connection at a time; while
-the exchange says that it is inactive, or the journal is full, nobody dials.
+the journal is full nobody dials. What the exchange says of its own state keeps nobody from dialling.
 """
 
 from __future__ import annotations

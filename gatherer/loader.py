@@ -47,6 +47,7 @@ from gatherer.suspicion import Suspicion
 RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
+CROSSED_LOGGED_MAX: Final = 5  # of a batch
 AHEAD: Final = 2  # batches written, or waiting for it, while the next is derived: a long commit is made up for
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
 
@@ -307,6 +308,8 @@ def _until(items: list[Record | Block], offset: int) -> Iterator[Record | Block]
 
 
 def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> LoaderReport:
+    for ticker, ms in taken.crossed[:CROSSED_LOGGED_MAX]:
+        log.get().error("book_crossed", ticker=ticker, exchange_ms=ms)
     return LoaderReport(
         batch=writer.batch,
         segment=place.segment,

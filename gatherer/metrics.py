@@ -30,7 +30,14 @@ FAMILIES: Final = {
     "gatherer_repair_escalations": Family("counter", "Repairs that needed a new subscription or connection.", ROLE),
     "gatherer_dials": Family("counter", "Attempts to connect.", ROLE),
     "gatherer_key_refused": Family("gauge", "1 while the exchange refuses the key."),
-    "gatherer_exchange_active": Family("gauge", "1 if the exchange says that it is active."),
+    "gatherer_exchange_active": Family("gauge", "0 if the exchange says of all its indexes that they are not active."),
+    "gatherer_exchange_index_active": Family("gauge", "1 if the exchange says that this index is active.", ("index",)),
+    "gatherer_connections_unproven": Family(
+        "gauge", "Connections of which something can no longer be proven: /status says what.", ROLE
+    ),
+    "gatherer_conversation_failures": Family(
+        "counter", "Frames at which the conversation failed; they are recorded.", ROLE
+    ),
     "gatherer_clock_proven": Family("gauge", "1 if the clock is proven to be right: receive times are evidence."),
     "gatherer_markets": Family("gauge", "Markets that are recorded."),
     "gatherer_markets_without_connection": Family("gauge", "Markets that found no room on any connection (error 26)."),
@@ -76,6 +83,7 @@ COUNTED: Final = {
     "gatherer_repairs": "repairs",
     "gatherer_repair_escalations": "escalations",
     "gatherer_dials": "dials",
+    "gatherer_conversation_failures": "surprises",
 }
 """By metric, the counter of a connection's report."""
 
@@ -109,7 +117,10 @@ class GathererCollector(Collector):
         capturing = self._crew.capturing
         scrape.add("gatherer_ready", self._ready())
         scrape.add("gatherer_key_refused", self._key_refused())
-        scrape.add("gatherer_exchange_active", not self._markets.inactive)
+        indexes = self._markets.indexes
+        scrape.add("gatherer_exchange_active", not indexes or any(indexes.values()))
+        for index, active in sorted(indexes.items()):
+            scrape.add("gatherer_exchange_index_active", active, str(index))
         scrape.add("gatherer_clock_proven", all(lane.report.clock_proven for lane in capturing))
         scrape.add("gatherer_markets", len(self._markets.listing.markets))
         scrape.add("gatherer_markets_without_connection", len(self._sharding.homeless))
@@ -136,6 +147,7 @@ class GathererCollector(Collector):
             mine = [c for c in connections if c.role == role]
             scrape.add("gatherer_connections_up", sum(c.up for c in mine), role)
             scrape.add("gatherer_connections_configured", len(mine), role)
+            scrape.add("gatherer_connections_unproven", sum(bool(c.unproven) for c in mine), role)
             for name, counter in COUNTED.items():
                 scrape.add(name, sum(getattr(c, counter) for c in mine), role)
 

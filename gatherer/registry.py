@@ -19,8 +19,9 @@ from common.config.schema import GathererConfig
 from common.errors import ExchangeError, NumberError, StorageError
 from common.exchange.crawl import Crawl, List
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
+from common.exchange.status import active_indexes, inactive_text
 from common.numbers import datetime_of_ms, ms_of_datetime
-from common.process import away_pause_s, backoff_s
+from common.process import backoff_s
 from common.set_aside import NOT_FOUND, SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from gatherer.crew.crew import Crew
@@ -62,6 +63,8 @@ class Registry:
         self.listed = False
         self.crawls = 0
         self.inactive = ""
+        self.indexes: dict[int, bool] = {}
+        """By exchange index: whether it says that it is active; empty as long as it was not asked."""
         self.last_error = ""
         self.rebuilt = 0
         self._reading: list[Crawl] = []
@@ -273,16 +276,12 @@ class Registry:
     async def watch_exchange(self) -> None:
         """Ask for the exchange's status: often while connections are down, now and then otherwise.
 
-        Of one that has just become inactive it is asked sooner, so that a short absence costs little.
-
-        While it says that it is inactive (maintenance), nobody dials: one line in the log, not one a connection.
+        It is shown, by exchange index, and logged once when it changes; nothing else follows from it.
         """
         poll_s = self._protocol.status_poll / 1000
-        looks, inactive_since_s = 0, 0.0
+        looks = 0
         while True:
-            away_s = time.monotonic() - inactive_since_s
-            probe_s = min(self._protocol.away_probe / 1000, poll_s)
-            await asyncio.sleep(away_pause_s(away_s, probe_s, poll_s) if self.inactive else poll_s)
+            await asyncio.sleep(poll_s)
             looks += 1
             if not self.inactive and looks % ACTIVE_LOOKS and all(c.up for c in self._crew.connections):
                 continue
@@ -290,15 +289,13 @@ class Registry:
                 status = await self._rest.exchange_status()
             except ExchangeError:
                 continue  # not an answer: connections go on trying, each with its own patience
-            active = status.get("exchange_active") is not False
-            resume = status.get("exchange_estimated_resume_time") or "not told"
-            if not active and not self.inactive:
-                inactive_since_s = time.monotonic()
-                log.get().error("exchange_inactive", estimated_resume_time=resume)
-            elif active and self.inactive:
+            self.indexes = active_indexes(status)
+            inactive = inactive_text(self.indexes, status.get("exchange_estimated_resume_time"))
+            if inactive and not self.inactive:
+                log.get().error("exchange_inactive", state=inactive)
+            elif self.inactive and not inactive:
                 log.get().info("exchange_active_again")
-            self.inactive = "" if active else f"estimated resume time: {resume}"
-            self._crew.may_dial(active)
+            self.inactive = inactive
 
     # -- the local database ------------------------------------------------------------------------------------
 
@@ -372,5 +369,6 @@ class Registry:
             "markets": len(self.listing.markets),
             "rebuilt_from_database": self.rebuilt,
             "exchange": self.inactive or "active",
+            "exchange_indexes": {str(index): active for index, active in sorted(self.indexes.items())},
             "last_error": self.last_error,
         }

@@ -178,8 +178,6 @@ class Gatherer:
         crew = self._crew
         if not self._registry.listed:
             return f"the market list has not been read yet {self._registry.last_error}".strip()
-        if self._registry.inactive:
-            return f"the exchange is not active; {self._registry.inactive}"
         if self._keeper.full:
             return "the journal is full and the database does not take it in: nothing is recorded"
         dead = [lane.number for lane in crew.capturing if lane.capture.pid is None]
@@ -188,7 +186,7 @@ class Gatherer:
         connections = list(crew.connections)
         down = [c for c in connections if not c.up]
         if down or not connections:
-            why = down[0].last_error if down else ""
+            why = "; ".join(filter(None, (down[0].last_error if down else "", self._registry.inactive)))
             return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
         if self._sharding.homeless:
             return f"{len(self._sharding.homeless)} markets find no room: every connection is full (error 26)"
@@ -228,6 +226,9 @@ class Gatherer:
                 {"connection": c.number, "role": c.role, "escalations": c.escalations, "last_error": c.last_error}
                 for c in crew.connections
                 if not c.up or c.escalations
+            ][:20],
+            "unproven": [
+                {"connection": c.number, "role": c.role, "what": c.unproven} for c in crew.connections if c.unproven
             ][:20],
             "journal": self._keeper.status(),
             "retention": self._retention.status(),

@@ -7,6 +7,7 @@ never waits.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import Iterable
@@ -19,10 +20,13 @@ from common.exchange import frames
 from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import Break, Ended, Kind, SessionOpened
 from gatherer.journal.writer import JournalWriter
-from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
+from gatherer.liveness import Liveness, Look
+from gatherer.subscription import Action, Broken, Conversation, Send, Times
 from gatherer.transport import Socket, SocketClosed
 
 TICK_S_MOST: Final = 0.5
+PING_WAIT_S: Final = 1.0
+"""How long a ping may wait for room in the socket's buffer; one that finds none is unanswered."""
 INBOX_FRAMES_MAX: Final = 512  # then the journal is flushed: more would leave the processor's cache
 
 
@@ -40,6 +44,7 @@ class Session:
     ) -> None:
         self.number, self.conversation = number, conversation
         self._times, self._journal, self._counters = times, journal, counters
+        self._liveness = Liveness(times.silence)
         self._outbox: asyncio.Queue[list[Action]] = asyncio.Queue()
         self._over: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._beginning, self._due = conversation.due_change()
@@ -85,6 +90,11 @@ class Session:
             actions = self.conversation.frame(frames.HEAD.decode(data), mono_ns * 1e-9)
         except msgspec.MsgspecError:
             # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
+            return
+        except Exception as error:
+            # Whatever the exchange said, it is recorded, and what comes next is, too.
+            self._counters.surprises += 1
+            log.get().error("conversation_failed", connection=self._counters.number, error=repr(error)[:300])
             return
         self._beginning, self._due = self.conversation.due_change()
         self._prefix = b"%b%d," % (self._beginning, self._due)
@@ -151,8 +161,6 @@ class Session:
         for action in actions:
             if isinstance(action, Broken):
                 self._note(action)
-            elif isinstance(action, Reconnect):
-                self._end(action.reason)
             else:
                 sends.append(action)
         if sends:
@@ -176,10 +184,19 @@ class Session:
         while True:
             await asyncio.sleep(min(TICK_S_MOST, self._times.snapshot_wait / 4, self._times.idle_probe / 4))
             now_s = time.monotonic()
-            if now_s - socket.heard_s > self._times.silence:
-                self._end("silent")
-            self._tell_due()
-            self.ask(self.conversation.tick(now_s))
+            look = self.look(now_s, socket.heard_s)
+            if look is Look.PING:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(socket.ping(), PING_WAIT_S)
+
+    def look(self, now_s: float, heard_s: float) -> Look:
+        """Now and then: what is due; a socket that was silent is asked whether it lives, and given up if it is not."""
+        look = self._liveness.look(now_s, heard_s)
+        if look is Look.GIVE_UP:
+            self._end("dead: it answers no ping")
+        self._tell_due()
+        self.ask(self.conversation.tick(now_s))
+        return look
 
     async def _send_queued(self, socket: Socket) -> None:
         while True:

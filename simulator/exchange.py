@@ -59,7 +59,7 @@ class Exchange:
         self.book_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.channel_listeners: defaultdict[str, set[Listener]] = defaultdict(set)
         self.overdue_us: int | None = None
-        self.inactive_until = self.lying_until = self.nonsense_until = 0.0
+        self.inactive_until = self.lying_until = self.nonsense_until = self.empty_until = 0.0
         self.hide_ms = self.delay_ms = 0
         self.inactive_indexes: frozenset[int] = frozenset()
         self.series: dict[str, dict[str, Any]] = {}

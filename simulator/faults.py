@@ -16,6 +16,7 @@ key, from 1), `channel` and `ticker`:
     command_limit  more than `count` commands a second are error 27 (0: no limit)
     http           REST answers `status` for `for_ms`
     rest_nonsense  the list of markets in REST is no such list for `for_ms`
+    empty_lists    REST lists no market, with or without names, for `for_ms`
     hide           REST does not know markets for `for_ms` after they were created
     delay          lifecycle messages are sent `for_ms` late
     lie            REST books of all markets show a contract too many for `for_ms`
@@ -28,6 +29,10 @@ key, from 1), `channel` and `ticker`:
     unheld         get_snapshot of a market that the subscription does not hold is `answered`, or not (`silence`), or by
                    an `error`: `how`; nobody knows what the exchange does
     full           an account's connection too many is answered with HTTP `status`, or, with 0, accepted and closed
+    answer         the command `to` (probe: a repeated subscribe; subscribe, add_markets, delete_markets, get_snapshot,
+                   unsubscribe) is answered by `how`: subscribed, unnumbered, error, scoped error, another (the stream
+                   goes on under another sid), silence; or, without `how`, as always. Also on connections to come
+    pings          `on` false: no pings are sent; those of the client are answered
     status         GET /exchange/status: `inactive` lists the indexes that are not active
     raw            `text` is sent as a frame
     odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
@@ -39,6 +44,8 @@ and those that break what the merge assumes of the exchange, on the connections 
     swap           `count` times a change is sent behind the next one of its market
     shift          the next `count` changes have another time, by `by_ms`
     stale          the next `count` snapshots that are asked for have a contract too many
+    renamed        the levels of the next `count` snapshots have names that nobody knows
+    retyped        `ts` of the next `count` changes is a number
 """
 
 from __future__ import annotations
@@ -76,6 +83,12 @@ class FaultDesk:
         self.clock_ahead_ms = 0
         self.full_status = 429
         self.limits: dict[str, int] = {}  # for sessions to come
+        self._answers: dict[str | None, dict[str, str]] = {}
+        self.pings = True
+
+    def answers(self, key: str) -> dict[str, str]:
+        """How commands of a key are answered, where not as always."""
+        return {**self._answers.get(None, {}), **self._answers.get(key, {})}
 
     def dial_status(self, key: str | None) -> int | None:
         """The HTTP status with which a WebSocket dial is refused now, if it is."""
@@ -113,7 +126,7 @@ class FaultDesk:
                     self._exchange.inactive_until = until
                 for session in targets:
                     session.cut()
-            case "hollow" | "swap" | "stale" | "shift":
+            case "hollow" | "swap" | "stale" | "shift" | "renamed" | "retyped":
                 for session in targets:
                     setattr(session.faults, kind, fault.get("count", 1))
                     session.faults.shift_ms = fault.get("by_ms", 0)
@@ -133,6 +146,8 @@ class FaultDesk:
                 self.clock_ahead_ms = fault["ahead_ms"]
             case "rest_nonsense":
                 self._exchange.nonsense_until = until
+            case "empty_lists":
+                self._exchange.empty_until = until
             case "lie":
                 self._exchange.lying_until = until
             case "short_list":
@@ -146,6 +161,16 @@ class FaultDesk:
                     session.faults.unheld = fault["how"]
             case "full":
                 self.full_status = fault["status"]
+            case "answer":
+                mine = self._answers.setdefault(fault.get("key"), {})
+                if fault.get("how") is None:
+                    mine.pop(fault["to"], None)
+                else:
+                    mine[fault["to"]] = fault["how"]
+                for session in self._sessions:
+                    session.faults.answers = self.answers(session.key_id)
+            case "pings":
+                self.pings = fault["on"]
             case "status":
                 self._exchange.inactive_indexes = frozenset(fault["inactive"])
             case "ghost":

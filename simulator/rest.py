@@ -129,6 +129,8 @@ class Rest:
 
     async def markets(self, request: web.Request) -> web.Response:
         """GET /markets: newest created first, then ticker descending; keyset cursors."""
+        if asyncio.get_running_loop().time() < self.exchange.empty_until:
+            return web.json_response({"markets": [], "cursor": ""})
         if asyncio.get_running_loop().time() < self.exchange.nonsense_until:
             return web.json_response({"markets": [5, {"ticker": ["no", "text"]}], "cursor": ""})
         return self._listed(request, archived=False)

@@ -59,6 +59,8 @@ class Server:
         self.sessions: set[Session] = set()
         self.faults = FaultDesk(exchange, self.sessions)
         self.drivers: list[Driver] = []
+        self.commands: dict[str, int] = {}
+        """By key: commands since the start."""
         self._dials: deque[dict[str, Any]] = deque(maxlen=DIALS_REMEMBERED)
         self._numbers: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
         self._tasks: dict[Driver, asyncio.Task[None]] = {}
@@ -171,7 +173,7 @@ class Server:
             await unwanted.prepare(request)
             await unwanted.close(code=1008, message=b"too many connections")
             return unwanted
-        socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None)
+        socket = web.WebSocketResponse(max_msg_size=64 << 20, compress=False, heartbeat=None, autoping=False)
         await socket.prepare(request)
         transport = request.transport
         if transport is None:
@@ -187,12 +189,18 @@ class Server:
         )
         for name, count in self.faults.limits.items():
             setattr(session.faults, name, count)
+        session.faults.answers = self.faults.answers(key_id)
         self.sessions.add(session)
         pinger = asyncio.create_task(self._ping(socket, session))
         try:
             async for message in socket:
+                if session.muted:
+                    continue  # what is sent to a half-open socket arrives nowhere
                 if message.type is WSMsgType.TEXT:
+                    self.commands[key_id] = self.commands.get(key_id, 0) + 1
                     session.command(message.data)
+                elif message.type is WSMsgType.PING:
+                    await socket.pong(message.data)
         finally:
             pinger.cancel()
             self.sessions.discard(session)
@@ -203,7 +211,7 @@ class Server:
         with contextlib.suppress(ConnectionError):
             while not socket.closed:
                 await asyncio.sleep(self.ping_s)
-                if not session.muted:
+                if not session.muted and self.faults.pings:
                     await socket.ping(b"heartbeat")
 
     # -- control -----------------------------------------------------------------------------------------------
@@ -244,6 +252,7 @@ class Server:
         return web.json_response(
             {
                 "sessions": sessions,
+                "commands": self.commands,
                 "markets": len(self.exchange.markets),
                 "deltas": self.exchange.deltas,
                 "trades": len(self.exchange.trades),

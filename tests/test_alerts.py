@@ -97,6 +97,7 @@ CASES: dict[str, Case] = {
     ),
     "ExchangeInactive": gauge("gatherer_exchange_active", "0", "1", 30),
     "ClaimsStandStill": gauge('gatherer_claims_still_seconds{lane="0"}', "100", "1", 2),
+    "ProofsMissing": gauge('gatherer_connections_unproven{instance="a",role="trade"}', "1", "0", 15),
     "LoaderStalled": gauge('gatherer_loader_stalled_seconds{lane="0"}', "100", "1", 2),
     "JournalFilling": Case(
         {

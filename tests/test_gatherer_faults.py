@@ -32,7 +32,7 @@ FAULTS: dict[str, dict[str, Any]] = {
     "half-open": {"kind": "mute", "for_ms": 60_000, "connection": 1},
     "stall": {"kind": "stall", "for_ms": 2500, **BOOKS},
     "stall, then 25": {"kind": "stall", "for_ms": 1200, "code": 25, **BOOKS},
-    "stall for ever": {"kind": "stall", "for_ms": 60_000, "connection": 2},
+    "stall for long": {"kind": "stall", "for_ms": 12_000, "connection": 2},
     "terminal 10": {"kind": "terminal", "code": 10, **BOOKS},
     "terminal 25": {"kind": "terminal", "code": 25, "channel": "trade"},
     "quiet add": {"kind": "quiet_add", "for_ms": 3000},

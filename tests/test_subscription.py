@@ -7,7 +7,7 @@ from typing import Any
 
 from common.exchange import frames
 from gatherer.sharding import Sharding, lane_of, layout
-from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send, Times
+from gatherer.subscription import Action, Broken, Conversation, Send, Times
 
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10)
 
@@ -99,28 +99,37 @@ def test_after_a_repeat_only_books_that_were_asked_for_since_are_taken_for_news(
     assert talk.healthy
 
 
-def test_a_repair_that_does_not_converge_escalates_to_a_new_subscription_then_to_a_new_connection() -> None:
-    """Unsubscribe first and subscribe once that is confirmed; sooner it would merge into the old sid."""
+def test_a_repair_of_which_nothing_comes_escalates_to_a_new_subscription_and_no_further() -> None:
+    """Unsubscribe first and subscribe once that is confirmed; sooner it would merge into the old sid. The connection
+    stays: what comes of it is recorded, and its books are asked for at growing intervals."""
     talk = subscribed(["A"], idle_probe=1000)
     talk.frame(head("orderbook_delta", sid=1, seq=3, msg={}), 1.0)
     now = 1.0
     said: list[tuple[str, Any]] = []
-    for _ in range(100):
+    while ("unsubscribe", [1]) not in said and now < 100:
         now += 1
         said += sent(talk.tick(now))
-        if ("unsubscribe", [1]) in said:
-            break
     assert said == [("get_snapshot", ["A"])] * 2 + [("unsubscribe", [1])]
     again = talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=4), now)
     assert sent(again) == [("subscribe", ["A"])]
     talk.frame(head("subscribed", id=talk._ids, msg={"channel": "orderbook_delta", "sid": 2}), now)
-    for _ in range(40):
-        now += 1
-        actions = talk.tick(now)
-        if any(isinstance(a, Reconnect) for a in actions):
-            break
-    else:
-        raise AssertionError("the repair never gave up")
+    hour = [command for second in range(3600) for command in sent(talk.tick(now + second))]
+    assert hour.count(("unsubscribe", [2])) <= 60 and len(hour) < 120, hour
+
+
+def test_a_subscription_that_still_delivers_is_not_taken_down_for_a_book_that_does_not_come() -> None:
+    """A market whose book nobody sends costs the book, no row of the others; it is named."""
+    talk = subscribed(["A", "B"], idle_probe=1000)
+    (add,) = talk.add(["C"], 1)
+    assert isinstance(add, Send)
+    talk.frame(head("ok", id=add.command["id"], sid=1, seq=3), 1)
+    said = []
+    for second in range(2, 1802):
+        said += sent(talk.tick(float(second)))
+        if second % 5 == 0:
+            talk.frame(head("orderbook_delta", sid=1, seq=3 + second // 5, msg={}), float(second))
+    assert {name for name, _ in said} == {"get_snapshot"} and 5 <= len(said) <= 15
+    assert talk.healthy and talk.unproven(1802) == ["1 markets: their books do not come"]
 
 
 def test_terminal_errors_subscribe_again_and_leave_the_connection_alone() -> None:
@@ -212,11 +221,44 @@ def test_a_market_that_left_is_not_probed_in_its_turn() -> None:
     assert sent(talk.tick(20.7)) == [("get_snapshot", ["C"])]
 
 
-def test_a_command_without_reply_gives_the_connection_up() -> None:
-    """Never wait for ever."""
-    talk = Conversation("orderbook", TIMES, 5)
-    talk.start(["A"], 0)
-    assert [type(a) for a in talk.tick(11)] == [Reconnect]
+def test_a_command_without_reply_is_sent_again_at_growing_intervals() -> None:
+    """Never wait for ever, and never give up a socket that lives."""
+    for role, markets in (("orderbook", ["A"]), ("trade", []), ("ticker", []), ("lifecycle", [])):
+        talk = Conversation(role, TIMES, 5)
+        said = sent(talk.start(markets, 0))
+        said += [command for second in range(1, 3601) for command in sent(talk.tick(float(second)))]
+        assert {name for name, _ in said} == {"subscribe"} and 20 <= len(said) <= 60 and not talk.healthy
+
+
+def test_a_market_that_the_exchange_refuses_costs_no_other() -> None:
+    """Whatever the error: half as many are tried, down to the one; that one is tried again later and named."""
+    markets = [f"M{n}" for n in range(40)]
+    talk = Conversation("orderbook", Times(2, 10, 1000), 16)
+    queue, seq, held = talk.start(markets, 0.0), 0, 0
+    now = 0.0
+    while now < 300:
+        now += 0.5
+        for action in queue + talk.tick(now):
+            assert isinstance(action, Send)
+            params, id_ = action.command["params"], action.command["id"]
+            seq += 1
+            if "M7" in params["market_tickers"] and params.get("action") != "get_snapshot":
+                seq -= action.command["cmd"] == "subscribe"
+                scope = {} if action.command["cmd"] == "subscribe" else {"sid": 1, "seq": seq}
+                queue = talk.frame(head("error", id=id_, msg={"code": 77, "msg": "no such thing"}, **scope), now)
+                continue
+            if action.command["cmd"] == "subscribe":
+                seq -= 1
+                queue = talk.frame(head("subscribed", id=id_, msg={"channel": "orderbook_delta", "sid": 1}), now)
+            elif params.get("action") == "add_markets":
+                queue = talk.frame(head("ok", id=id_, sid=1, seq=seq), now)
+            else:
+                continue
+            for market in params["market_tickers"]:
+                seq, held = seq + 1, held + 1
+                talk.frame(head("orderbook_snapshot", sid=1, seq=seq, msg={"market_ticker": market}), now)
+    assert held == 39 and talk.healthy
+    assert talk.unproven(now) == ["1 markets: the exchange takes no command about them"]
 
 
 def test_markets_keep_their_connection_and_new_ones_go_to_the_least_loaded() -> None:
@@ -306,11 +348,16 @@ def test_an_unsubscribe_that_was_too_much_for_the_exchange_is_repeated() -> None
     talk = subscribed(["A"], idle_probe=1000)
     talk.frame(head("orderbook_delta", sid=1, seq=3, msg={}), 1.0)
     said = [action for second in range(2, 40) for action in talk.tick(float(second))]
-    (last,) = (a for a in said if isinstance(a, Send) and a.command["cmd"] == "unsubscribe")
-    talk.frame(head("error", id=last.command["id"], sid=1, seq=4, msg={"code": 27, "msg": "slow"}), 40.0)
-    assert not talk.healthy and not talk.snapshots(1, ["A"], 40.1)
-    assert sent(talk.tick(41.0)) == [("unsubscribe", [1])]
-    assert sent(talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=5), 41.1)) == [("subscribe", ["A"])]
+    last = next(a for a in said if isinstance(a, Send) and a.command["cmd"] == "unsubscribe")
+    talk = subscribed(["A"], idle_probe=1000)
+    talk.frame(head("orderbook_delta", sid=1, seq=3, msg={}), 1.0)
+    second = 1.0
+    while last not in talk.tick(second):
+        second += 1
+    talk.frame(head("error", id=last.command["id"], sid=1, seq=4, msg={"code": 27, "msg": "slow"}), second)
+    assert not talk.healthy and not talk.snapshots(1, ["A"], second + 0.1)
+    assert sent(talk.tick(second + 1)) == [("unsubscribe", [1])]
+    assert sent(talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=5), second + 1.1)) == [("subscribe", ["A"])]
 
 
 def test_late_frames_of_a_subscription_that_is_over_bring_nothing_back() -> None:
@@ -356,31 +403,81 @@ def test_a_subscribe_that_is_too_much_for_the_exchange_is_repeated() -> None:
     assert sent(talk.tick(0.7)) == [("subscribe", ["trade"])]
 
 
-def test_breaks_that_come_again_and_again_end_the_connection() -> None:
-    """Five repairs within the window; the sixth break gives the connection up. Spread out, they are all repaired."""
+def test_breaks_that_come_again_and_again_are_repaired_five_times_a_window() -> None:
+    """The next repair waits for the window's end; the connection stays. Spread out, they are all repaired."""
     talk = subscribed(["A"], idle_probe=1000)
-    seq = 2
-    for n in range(6):
+    seq, repairs = 2, []
+    for n in range(1200):  # ten a second for two minutes
         seq += 5
-        actions = talk.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 10.0 + n)
-        assert isinstance(actions[-1], Reconnect) == (n == 5)
-        talk.frame(head("orderbook_snapshot", id=9, sid=1, seq=(seq := seq + 1), msg={"market_ticker": "A"}), 10.0 + n)
-    assert talk.escalations == 1
+        now = 10.0 + n / 10
+        repairs += [now] * len(asked_for(talk.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), now)))
+        repairs += [now] * len(asked_for(talk.tick(now)))
+    assert all(sum(start <= at < start + 60 for at in repairs) <= 6 for start in repairs), repairs
+    assert len(repairs) >= 10 and talk.escalations > 0
     patient = subscribed(["A"], idle_probe=1000)
     seq = 2
     for n in range(20):
         seq += 5
-        actions = patient.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 100.0 * n)
-        assert not any(isinstance(action, Reconnect) for action in actions)
-        patient.frame(head("orderbook_snapshot", sid=1, seq=(seq := seq + 1), msg={"market_ticker": "A"}), 100.0 * n)
+        assert asked_for(patient.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 100.0 * n)) == ["A"]
+        patient.frame(
+            head("orderbook_snapshot", id=9, sid=1, seq=(seq := seq + 1), msg={"market_ticker": "A"}), 100.0 * n
+        )
+    assert not patient.escalations
 
 
-def test_a_subscription_that_answers_no_probe_is_given_up() -> None:
-    """Publication stalls while pings go on: the socket lives, the subscription does not."""
+def test_a_subscription_that_answers_no_probe_is_asked_at_growing_intervals() -> None:
+    """It costs the proof of that stretch, which is named; a number proves it all the same."""
     talk = subscribed(["A"])
-    assert sent(talk.tick(11)) == [("get_snapshot", ["A"])]
-    assert not talk.tick(20.9)
-    assert isinstance(talk.tick(21.1)[0], Reconnect)
+    said = [float(s) for s in range(1, 3601) if sent(talk.tick(float(s)))]
+    assert said[:4] == [11, 22, 43, 84] and len(said) < 60
+    assert talk.unproven(3600) == ["orderbook_delta: nothing is proven of its last 3600 s"] and talk.healthy
+    talk.frame(head("orderbook_delta", sid=1, seq=2, msg={}), 3601)
+    assert not talk.unproven(3602) and sent(talk.tick(3612)) == [("get_snapshot", ["A"])]
+
+
+def quiet(answer: Any, hours: int = 1, role: str = "trade") -> tuple[Conversation, list[float]]:
+    """A channel of which nothing comes; `answer` gives the frames that answer a command. When commands were sent."""
+    talk = Conversation(role, TIMES, 5)
+    queue, said, now = talk.start([], 0.0), [], 0.0
+    while now < 3600 * hours:
+        for action in queue:
+            assert isinstance(action, Send)
+            said.append(now)
+        answers = [frame for action in queue if isinstance(action, Send) for frame in answer(action.command)]
+        queue = [action for frame in answers for action in talk.frame(frame, now)]
+        now += 0 if queue else 0.5
+        queue = queue or talk.tick(now)
+    return talk, said
+
+
+def test_a_quiet_channel_survives_any_answer_to_its_probe() -> None:
+    """Facts, section 10: a repeated subscribe may be answered by `subscribed`, an `ok` without number, an error,
+    nothing, or another subscription. No more than six commands a minute, and fewer as long as they prove nothing."""
+
+    def standing(command: dict[str, Any], again: list[Any]) -> list[Any]:
+        if command["id"] == 1:
+            return [head("subscribed", id=1, msg={"channel": "trade", "sid": 1})]
+        return again
+
+    answers = {
+        "subscribed": lambda c: standing(c, [head("subscribed", id=c["id"], msg={"channel": "trade", "sid": 1})]),
+        "ok": lambda c: standing(c, [head("ok", id=c["id"], msg={})]),
+        "error": lambda c: standing(c, [head("error", id=c["id"], msg={"code": 6, "msg": "Already subscribed"})]),
+        "silence": lambda c: standing(c, []),
+        "another": lambda c: standing(c, [head("subscribed", id=c["id"], msg={"channel": "trade", "sid": c["id"]})]),
+    }
+    for name, answer in answers.items():
+        talk, said = quiet(answer)
+        assert len(said) <= (2 if name == "another" else 55) and talk.healthy, (name, len(said))
+        assert any("trade: nothing is proven" in line for line in talk.unproven(3600)), name
+    numbered = {"seq": 0}
+
+    def good(command: dict[str, Any]) -> list[Any]:
+        numbered["seq"] += 1
+        return standing(command, [head("ok", id=command["id"], sid=1, seq=numbered["seq"] - 1)])
+
+    talk, said = quiet(good)
+    assert 300 <= len(said) <= 362 and not talk.unproven(3600)
 
 
 def test_the_change_that_is_due_is_known_by_its_first_letters() -> None:
@@ -439,3 +536,28 @@ def test_released_markets_leave_room_for_new_ones() -> None:
     assert sharding.release([*before[:5], "unknown"]) == {2: before[:5]}
     placed = sharding.assign(f"N{n}" for n in range(5))
     assert sorted(placed) == [2] and len(sharding) == 30 and sharding.connection(placed[2][0]) == 2
+
+
+def test_markets_are_added_and_dropped_in_turn_however_many_of_each_there_are() -> None:
+    """A hundred combos are born and settled every second, within two commands a second: none waits for ever."""
+    talk = subscribed(["A"], batch=500, idle_probe=1000)
+    seq = 2
+    waited: list[float] = []
+    asked: dict[str, float] = {}
+    actions: list[Action] = []
+    for tick in range(1, 1200):
+        now = tick / 10
+        born = [f"M{tick}-{n}" for n in range(10)]
+        asked.update(dict.fromkeys(born, now))
+        actions += talk.add(born, now) + talk.remove([f"M{tick - 50}-{n}" for n in range(10)], now) + talk.tick(now)
+        for action in actions:
+            assert isinstance(action, Send)
+            if action.command["params"]["action"] == "add_markets":
+                waited += [now - asked[ticker] for ticker in action.command["params"]["market_tickers"]]
+            if action.command["params"]["action"] != "get_snapshot":
+                actions = talk.frame(head("ok", id=action.command["id"], sid=1, seq=seq), now)
+                seq += 1
+            break
+        else:
+            actions = []
+    assert len(waited) > 9000 and max(waited) < 10, (len(waited), max(waited))

@@ -180,6 +180,7 @@ class Protocol(Section):
     reconnect_max: DurationMs = 30 * SECOND
     away_probe: DurationMs = SECOND
     registry_poll: DurationMs = MINUTE
+    commands_per_minute: int = Field(default=120, ge=6, le=60_000)
     subscribe_batch: int = Field(default=500, ge=1, le=10_000)
     dials_per_second: int = Field(default=20, ge=1, le=1000)
     settled_grace: DurationMs = 3 * MINUTE

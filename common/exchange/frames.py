@@ -26,7 +26,7 @@ class Head(msgspec.Struct):
     """The envelope of any frame."""
 
     type: str
-    id: int | None = None
+    id: Any = None  # of the command that it answers; what is no number answers none
     sid: int | None = None
     seq: int | None = None
     sending_ts_ms: Any = None  # a number, or none: what else it may become proves nothing
@@ -35,6 +35,8 @@ class Head(msgspec.Struct):
     def __post_init__(self) -> None:
         if type(self.sending_ts_ms) is not int or not 0 <= self.sending_ts_ms <= NUMBER_MAX:
             self.sending_ts_ms = None
+        if type(self.id) is not int:
+            self.id = None
 
 
 class DeltaMsg(msgspec.Struct):

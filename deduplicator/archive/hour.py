@@ -25,6 +25,7 @@ from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.archive import tables
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
+from deduplicator.archive.crossed import Crossed
 from deduplicator.archive.late import Late
 from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
 from deduplicator.archive.reading import Connect, read_changes
@@ -102,7 +103,7 @@ class Hour:
             if await self._db.fetchval(SQL["is_detached"], self._start):
                 late = await self._unite()
             else:
-                checks = [await self._changes(unsealed), await self._check_trades()]
+                checks = [*await self._changes(unsealed), await self._check_trades()]
             for name in tables.SCHEMAS:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
@@ -131,8 +132,8 @@ class Hour:
 
     # -- order-book changes --------------------------------------------------------------------------------------
 
-    async def _changes(self, unsealed: list[Any]) -> Check:
-        """Changes and opening books, compared with the hour's snapshots.
+    async def _changes(self, unsealed: list[Any]) -> list[Check]:
+        """Changes and opening books, compared with the hour's snapshots; and whether a book is ever crossed.
 
         A book at or behind a market's seal is not: changes before it, or a gap, may still come.
         """
@@ -148,8 +149,9 @@ class Hour:
         await read_changes(
             self._db, self._connect, self._start, self._until, RUN_ROWS, lambda t: spool.add(_rows(t, order, numbers))
         )
-        checks = BookChecks(order, await self._openings(order, numbers, snapshots))
-        await self._write_changes(order, spool, checks)
+        crossed = Crossed(order)
+        checks = BookChecks(order, await self._openings(order, numbers, snapshots, crossed))
+        await self._write_changes(order, spool, checks, crossed)
         hour = (self._start - NEAR_RESET_MS * ONE_MS, self._until + NEAR_RESET_MS * ONE_MS, list(tickers))
         gaps = [tuple(row) for row in await self._db.fetch(SQL["check_gaps"], *hour)]
         resets = [(*row, row["exchange_ts"]) for row in await self._db.fetch(SQL["check_resets"], *hour)]
@@ -159,7 +161,16 @@ class Hour:
             {"ticker": order.names[code], "exchange_ts": str(datetime_of_ms(ms))}
             for code, ms in checked.wrong[:EXAMPLES_MAX]
         ]
-        return Check("books", checked.compared, len(checked.wrong), examples)
+        # A book is known from the changes alone where none is missing, and nothing but changes made it.
+        cut = [market for market, _, until in gaps if until > self._start]
+        excused = {market for market, _, _ in resets} | set(cut)
+        unknown = set(numbers.codes(np.array(sorted(excused & tickers.keys()), np.int64)).tolist())
+        failed, first = crossed.result(unknown | (set(range(len(order.names))) - crossed.opened))
+        shown = [{"ticker": order.names[code], "exchange_ts": str(datetime_of_ms(ms))} for code, ms in first]
+        return [
+            Check("books", checked.compared, len(checked.wrong), examples),
+            Check("uncrossed", crossed.compared, failed, shown[:EXAMPLES_MAX]),
+        ]
 
     async def _snapshots(self, tickers: dict[int, str]) -> list[tuple[int, int, int, bool, int]]:
         """Market, exchange millisecond, last ordinal, whether it is a reset, hash. Their markets join `tickers`."""
@@ -171,7 +182,7 @@ class Hour:
         return found
 
     async def _openings(
-        self, order: Order, numbers: Numbers, snapshots: list[tuple[int, int, int, bool, int]]
+        self, order: Order, numbers: Numbers, snapshots: list[tuple[int, int, int, bool, int]], crossed: Crossed
     ) -> Books:
         """Write the opening books; returns those that are known, and the snapshots."""
         name = "orderbook_openings"
@@ -181,9 +192,9 @@ class Hour:
         levels: list[Any] = []
         cursor = await self._db.cursor(SQL[f"export_{name}"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
-            await asyncio.to_thread(
-                _add_hashes, known, [row for row in rows if row["known"] and row["ticker"] in of_hour]
-            )
+            mine = [row for row in rows if row["known"] and row["ticker"] in of_hour]
+            await asyncio.to_thread(_add_hashes, known, mine)
+            await asyncio.to_thread(_open_books, crossed, order, mine)
             levels += [row for row in rows if row["side"] is not None]
             if len(levels) >= GROUP_ROWS:
                 await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
@@ -204,7 +215,9 @@ class Hour:
             np.concatenate((np.zeros(len(opened), bool), np.array(reset, bool))),
         )
 
-    async def _write_changes(self, order: Order, spool: Spool, checks: BookChecks | None) -> None:
+    async def _write_changes(
+        self, order: Order, spool: Spool, checks: BookChecks | None = None, crossed: Crossed | None = None
+    ) -> None:
         name = "orderbook_deltas"
         file = tables.ParquetFile(self.path(name), name)
 
@@ -212,6 +225,8 @@ class Hour:
             for block in spool.blocks(BLOCK_ROWS):
                 if checks is not None:
                     checks.add(block)
+                if crossed is not None:
+                    crossed.add(block)
                 yield tables.deltas_table(block, order)
 
         def write() -> None:
@@ -263,7 +278,7 @@ class Hour:
         twins.seen(new)
         spool.add(new)
         self._placed = twins.placed()
-        await self._write_changes(order, spool, None)
+        await self._write_changes(order, spool)
         if late.wrong:
             log.get().error("late_rows_contradict_the_archive", hour=self._start.isoformat(), rows=late.wrong)
         await self._old_openings()
@@ -324,6 +339,14 @@ def _add_hashes(known: dict[str, np.uint64], rows: list[Any]) -> None:
     with np.errstate(over="ignore"):
         for row, term in zip(levels, terms(values[:, 0], values[:, 1], values[:, 2]), strict=True):
             known[row["ticker"]] += term
+
+
+def _open_books(crossed: Crossed, order: Order, rows: list[Any]) -> None:
+    """The levels of opening books that are known; a book may have none."""
+    codes = order.codes(row["ticker"] for row in rows)
+    there = np.array([row["side"] is not None for row in rows], bool)
+    values = [(row["side"], row["price"], row["size"]) for row in rows if row["side"] is not None]
+    crossed.open(codes, there, *np.array(values, np.int64).reshape(-1, 3).T)
 
 
 def _stretches(rows: list[tuple[int, datetime, datetime]], numbers: Numbers) -> Stretches:

@@ -28,7 +28,7 @@ from deduplicator.merge.copies import (
 )
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.joining import Joining, Limits
-from deduplicator.merge.resets import Ballots
+from deduplicator.merge.resets import CLOSES_MS, Ballots, Emptied, Key
 
 __all__ = ["NEVER_MS", "ORDERBOOK", "Limits", "Merger"]
 
@@ -67,6 +67,7 @@ class Merger:
         self._loaded_heads: set[tuple[RunKey, int]] = set()
         """Head groups below the floor of which production was asked what it has."""
         self._ballots = Ballots()
+        self._emptied = Emptied()
 
     # -- restoring ---------------------------------------------------------------------------------------------
 
@@ -325,6 +326,16 @@ class Merger:
         versions: list[dict[str, object]] = [vote._asdict() for vote in votes]
         changes.conflicts.append(Conflict("reset_disputed", market, taken_ms, versions))
 
+    def _emptied_at_once(self, key: Key, taken_ms: int, changes: Changes) -> None:
+        """An accepted reset to nothing of a market that is not closing."""
+        market, levels = key
+        line = self.claims.lines.get((market, ORDERBOOK))
+        closes = line is not None and line.end_ms is not None and taken_ms >= line.end_ms - CLOSES_MS
+        if any(levels) or closes:
+            return
+        if self._emptied.note(market, taken_ms, len(self.claims.lines)):
+            changes.alarms["books_emptied"] += 1
+
     def _resets(self, changes: Changes, now_ms: int) -> None:
         for key, ballot in list(self._ballots.open.items()):
             market = key[0]
@@ -335,6 +346,7 @@ class Merger:
                 continue
             if decision:
                 self._ballots.accept(key)
+                self._emptied_at_once(key, taken_ms, changes)
             else:
                 self._ballots.close(key)
                 self._dispute(market, taken_ms, ballot.votes, changes)

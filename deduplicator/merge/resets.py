@@ -57,6 +57,37 @@ LATE_REPORT_US: Final = 3_600_000_000  # but a quiet market is sent its next sna
 ACCEPTED_MAX: Final = 100_000
 
 
+EMPTIED_WITHIN_MS: Final = 10_000
+EMPTIED_MIN: Final = 50
+EMPTIED_SHARE: Final = 20
+"""One in so many of the open markets: a busy hour closes many, but not all of them at once."""
+CLOSES_MS: Final = 60_000
+"""A time line ends so long after its market's close, which empties the book."""
+
+
+class Emptied:
+    """Open markets whose books were emptied lately. All at once is what a renamed field would look like, or a raised
+    floor, a pause of the exchange: people should look."""
+
+    def __init__(self) -> None:
+        self._markets: dict[int, int] = {}
+        self._said_ms = -EMPTIED_WITHIN_MS
+
+    def note(self, market: int, at_ms: int, open_markets: int) -> bool:
+        """One more; whether there are many at once now, which is said once."""
+        self._markets.pop(market, None)
+        self._markets[market] = at_ms
+        while self._markets and (oldest := next(iter(self._markets))) != market:
+            if abs(at_ms - self._markets[oldest]) <= EMPTIED_WITHIN_MS:
+                break
+            del self._markets[oldest]
+        many = len(self._markets) >= max(EMPTIED_MIN, open_markets // EMPTIED_SHARE)
+        if not many or abs(at_ms - self._said_ms) < EMPTIED_WITHIN_MS:
+            return False
+        self._said_ms = at_ms
+        return True
+
+
 class Ballots:
     """Open votes, by market and book, and the resets that were accepted lately."""
 

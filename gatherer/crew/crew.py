@@ -38,7 +38,6 @@ class Crew:
         self.workers = workers_of(config)
         self._sharding, self._on_lifecycle = sharding, on_lifecycle
         self._full = False
-        self._may_dial = True
         self._books = range(1, config.connections.orderbook + 1)
         left = [lane for lane in lanes_present(config.journal.dir) if lane >= self.workers]
         self.lanes = [
@@ -125,18 +124,11 @@ class Crew:
             for lane in self.capturing:
                 lane.order(Order(full=full))
 
-    def may_dial(self, allowed: bool) -> None:
-        """Whether connections that are down may be dialled."""
-        if allowed != self._may_dial:
-            self._may_dial = allowed
-            for lane in self.capturing:
-                lane.order(Order(dial=allowed))
-
     def _lane(self, connection: int) -> Lane:
         return self.lanes[lane_of(connection, self.workers)]
 
     def _first_orders(self, lane: int) -> Iterator[Order]:
-        yield Order(full=self._full, dial=self._may_dial)
+        yield Order(full=self._full)
         mine = [number for number in self._books if lane_of(number, self.workers) == lane]
         yield from _holds(self._sharding.held(mine))
 

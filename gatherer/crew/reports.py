@@ -21,8 +21,6 @@ class Order(msgspec.Struct, omit_defaults=True):
     """What REST answered."""
     full: bool | None = None
     """The journal's space is used up: record nothing until this is false again."""
-    dial: bool | None = None
-    """Whether connections that are down may be dialled (not while the exchange says that it is inactive)."""
 
 
 class ConnectionReport(msgspec.Struct):
@@ -40,7 +38,11 @@ class ConnectionReport(msgspec.Struct):
     breaks: int = 0
     repairs: int = 0
     escalations: int = 0
+    surprises: int = 0
+    """Frames at which the conversation failed; they are recorded."""
     last_error: str = ""
+    unproven: list[str] = []
+    """What can no longer be proven here, and why."""
     rejected: list[str] = []
     """Markets that the exchange does not take on this connection (error 26): it is full."""
 

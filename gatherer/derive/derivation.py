@@ -14,6 +14,7 @@ import msgspec
 from common.errors import NumberError
 from common.exchange import frames
 from gatherer.derive import books, holding, horizon, levels, messages, rest_books, rows
+from gatherer.derive.crossed import Crossed
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import Poison, named_market
 from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
@@ -32,6 +33,7 @@ class Derivation:
         self.bounds = bounds
         self.state = state
         self.out = Rows()
+        self.crossed = Crossed()
         self._refused: str | None = None
 
     def take(self) -> Rows:
@@ -43,6 +45,7 @@ class Derivation:
                 if slice_.horizon_ms > slice_.reported_ms:
                     slice_.reported_ms = slice_.horizon_ms
                     self.out.horizons.append(rows.HorizonRow(slice_.slice, slice_.horizon_ms, False, ""))
+        self.crossed.look(self.out)
         taken, self.out = self.out, Rows()
         return taken
 
@@ -300,6 +303,7 @@ class Derivation:
 
         key = 2 * change.price + change.side
         if run.book is not None:
+            self.crossed.touched[run.run] = run
             if levels.add(run.book, key, change.delta) < 0:
                 self.out.alarm("level_negative")
             if run.watched is not None:

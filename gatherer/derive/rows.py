@@ -187,6 +187,8 @@ class Rows:
     breaks: list[BreakRow] = field(default_factory=list)
     requests: list[SnapshotRequest] = field(default_factory=list)
     unknown_fields: list[str] = field(default_factory=list)
+    crossed: list[tuple[str, int]] = field(default_factory=list)
+    """Markets whose books were crossed at the end of a millisecond, and when."""
 
     claims_still_ms: int = 0
     """How long a subscription's changes have come that claim nothing: the longest of all."""

@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 
 NEVER: Final = 1 << 62  # a cover_from that no exchange time reaches: the run claims nothing
+LOOKED_NEVER: Final = 1 << 40
 ALL_MARKETS: Final = ""  # the one run of a channel that always carries every market
 Book = dict[int, int]  # 2 * price + (1 for side no) -> size
 
@@ -40,7 +41,7 @@ class Run(msgspec.Struct):
     `cover_from_ms`: from here on the run provably holds everything, and ordinals are known. `floor_ms`: it may never
     claim less: what a run before it has seen of the market lies below. `last_ms`, `count`: the present group and how
     many deltas it has had. `book` is the folded book, or None while unknown; it is the market's from `book_from_ms` on,
-    and nobody knows of before.
+    and nobody knows of before. `looked_ms`: its time when it was last looked at for being crossed.
     """
 
     run: int
@@ -57,6 +58,7 @@ class Run(msgspec.Struct):
     book_seq: int = 0
     book_us: int = 0
     watched: Watched | None = None
+    looked_ms: int = -LOOKED_NEVER
 
     @property
     def next_floor_ms(self) -> int:

@@ -251,8 +251,9 @@ class _Steady:
         first_known = self.firsts + np.add.reduceat(at < cover[self.of], self.firsts, dtype=np.int64)
         return np.where(known, cover, at[np.minimum(first_known, behind - 1)] + 1)
 
-    def fold(self, columns: Columns) -> int:
-        """Apply the changes to the books of steady runs; returns how often a level became negative."""
+    def fold(self, columns: Columns, touched: dict[int, Run]) -> int:
+        """Apply the changes to the books of steady runs, which join `touched`; returns how often a level became
+        negative."""
         steady = np.flatnonzero(self.steady)
         last = np.append(self.firsts[1:], len(self.of))[steady] - 1
         at, counts = columns.at_ms[self.index[last]].tolist(), (self.ordinal[last] + 1).tolist()
@@ -261,6 +262,7 @@ class _Steady:
             run = self.runs[market]
             assert run is not None and run.book is not None
             run.last_ms, run.count = ms, count
+            touched[run.run] = run
             books[market] = run.book
         rows = self.index[self.taken]
         return _fold(books, self.of[self.taken], 2 * columns.price[rows] + columns.side[rows], columns.delta[rows])
@@ -347,7 +349,7 @@ def _at_once(
     table = {name: _placed(value, back) for name, value in counted.items()}
     table |= read if every else {name: value[rows] for name, value in read.items()}
     out.alarm("lag_bound_exceeded", int(np.count_nonzero(columns.at_ms[rows] < before[rows])))
-    out.alarm("level_negative", steady.fold(columns))
+    out.alarm("level_negative", steady.fold(columns, derivation.crossed.touched))
     out.frames += len(taken)
     out.delta_frames += len(taken)
     parts = [table[name] for name in COLUMNS]

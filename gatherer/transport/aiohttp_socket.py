@@ -60,6 +60,13 @@ class AiohttpSocket:
         except (ConnectionError, aiohttp.ClientError) as error:
             raise SocketClosed(f"{type(error).__name__}: {error}") from error
 
+    async def ping(self) -> None:
+        """Send a ping; raises `SocketClosed`."""
+        try:
+            await self._socket.ping()
+        except (ConnectionError, aiohttp.ClientError) as error:
+            raise SocketClosed(f"{type(error).__name__}: {error}") from error
+
     async def close(self) -> None:
         """Close without waiting long for the other side."""
         if self._pump is not None:

@@ -94,6 +94,12 @@ class PicowsSocket:
             raise SocketClosed("connection lost")
         self._transport.send(TEXT, text.encode())
 
+    async def ping(self) -> None:
+        """Send a ping; raises `SocketClosed`."""
+        if self._listener.gone.is_set():
+            raise SocketClosed("connection lost")
+        self._transport.send_ping()
+
     async def close(self) -> None:
         """Close without waiting long for the other side."""
         if not self._listener.gone.is_set():

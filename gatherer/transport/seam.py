@@ -45,5 +45,8 @@ class Socket(Protocol):
     async def send(self, text: str) -> None:
         """Send a text frame; raises `SocketClosed`."""
 
+    async def ping(self) -> None:
+        """Send a ping, whose answer counts as heard; raises `SocketClosed`."""
+
     async def close(self) -> None:
         """Close without waiting long for the other side."""

@@ -75,6 +75,13 @@ class WebsocketsSocket:
         except websockets.ConnectionClosed as closed:
             raise SocketClosed(str(closed)) from closed
 
+    async def ping(self) -> None:
+        """Send a ping; raises `SocketClosed`."""
+        try:
+            await self._connection.ping()
+        except websockets.ConnectionClosed as closed:
+            raise SocketClosed(str(closed)) from closed
+
     async def close(self) -> None:
         """Close without waiting long for the other side."""
         if self._pump is not None:

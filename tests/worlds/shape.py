@@ -16,7 +16,9 @@ YEAR_MS: Final = 365 * 86_400_000
 BOUNDS: Final = BoundsMs(disorder=300, lag=400, sender=20, clock=10)
 RESET_SLACK_MS: Final = 1000
 HOLE_WAIT_MS: Final = 1000
-TIMES: Final = Times(snapshot_wait=0.08, reply_wait=0.3, idle_probe=0.15, audit=0.5, repair_window=0.5)
+TIMES: Final = Times(
+    snapshot_wait=0.08, reply_wait=0.3, idle_probe=0.15, audit=0.5, repair_window=0.5, commands_per_s=100
+)
 TICK_MS: Final = 20
 SETTLE_MS: Final = 1500
 """How long stations go on after the last change, so that horizons pass it."""

@@ -11,7 +11,7 @@ import msgspec
 
 from common.exchange import frames
 from gatherer.journal.format import Break, Ended, Kind, Record, SessionOpened
-from gatherer.subscription import Action, Broken, Conversation, Reconnect, Send
+from gatherer.subscription import Action, Broken, Conversation, Send
 from tests.worlds.exchange import Event, Exchange
 from tests.worlds.feed import Feed, Frame
 from tests.worlds.link import Link
@@ -129,8 +129,6 @@ class Connection:
                 self._record(Kind.BREAK, msgspec.json.encode(noted), session.number)
             elif isinstance(action, Send):
                 self._time.after(self._rng.randrange(3), lambda send=action: self._send(session, send))
-            elif isinstance(action, Reconnect):
-                self.end(action.reason)
 
     def _send(self, session: Session, action: Send) -> None:
         if self.session is session:

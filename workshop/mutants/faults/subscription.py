@@ -7,23 +7,63 @@ from typing import Final
 from workshop.mutants.fault import Fault
 
 FILE: Final = "gatherer/subscription.py"
-TALK: Final = ("tests/test_subscription.py", "tests/test_worlds.py")
+TALK: Final = ("tests/test_subscription.py tests/test_any_answer.py", "tests/test_worlds.py")
 
 FAULTS: Final = (
     Fault(
         "a-repeat-is-no-break",
         FILE,
-        "if held.next_seq is not None and head.seq != held.next_seq:",
-        "if held.next_seq is not None and head.seq > held.next_seq:",
+        "if held.next_seq is not None and seq != held.next_seq:",
+        "if held.next_seq is not None and seq > held.next_seq:",
         "numbers that begin again would go unnoticed, and no book would be asked for",
         TALK,
     ),
     Fault(
         "batches-are-not-halved",
         FILE,
-        "self.batch = max(BATCH_MARKETS_MIN, len(asked) // 2)",
+        "self.batch = max(1, len(asked) // 2)",
         "self.batch = len(asked)",
         "error 26 would come for ever",
+        TALK,
+    ),
+    Fault(
+        "waits-do-not-double",
+        "gatherer/budget.py",
+        "self._first_s * 2.0 ** min(doubled, 40)",
+        "self._first_s",
+        "what is refused would be asked for without end",
+        TALK,
+    ),
+    Fault(
+        "no-budget",
+        "gatherer/budget.py",
+        "if self._left < 1 + reserve:",
+        "if False:",
+        "an odd answer would be answered with a storm of commands",
+        TALK,
+    ),
+    Fault(
+        "a-late-frame-brings-its-sid-back",
+        FILE,
+        "if sid in self._over:",
+        "if False:",
+        "a subscription that has ended would be asked for books, and hold its channel's place",
+        TALK,
+    ),
+    Fault(
+        "a-probe-that-subscribes-is-sent-again",
+        FILE,
+        "elif held.channel in self._no_probe:",
+        "elif False:",
+        "each probe would add a copy of the whole stream",
+        TALK,
+    ),
+    Fault(
+        "silence-is-death",
+        "gatherer/liveness.py",
+        "            return Look.PING",
+        "            return Look.GIVE_UP",
+        "an exchange that has nothing to say, and sends no pings, would be hung up on",
         TALK,
     ),
     Fault(
@@ -37,8 +77,8 @@ FAULTS: Final = (
     Fault(
         "trades-are-not-probed",
         FILE,
-        "if held.channel != frames.TICKER and now_s",
-        "if held.channel == frames.ORDERBOOK and now_s",
+        "if held.channel in self._proven and held.probe_due(",
+        "if held.channel == frames.ORDERBOOK and held.probe_due(",
         "a quiet trade channel would prove nothing for ever",
         TALK,
     ),
@@ -61,16 +101,16 @@ FAULTS: Final = (
     Fault(
         "all-breaks-are-repaired-for-ever",
         FILE,
-        "full = len(self._repaired_s) == REPAIRS_MAX",
-        "full = False",
-        "a connection that breaks again and again would never be given up",
+        "if len(self._repaired_s) == REPAIRS_MAX:",
+        "if False:",
+        "a connection that breaks again and again would ask for all its books each time",
         TALK,
     ),
     Fault(
         "probes-one-market-only",
-        FILE,
-        "if ticker in self.tickers and ticker not in taken:",
-        "if ticker not in taken:",
+        "gatherer/held.py",
+        "            if ticker in self.tickers:\n",
+        "            if ticker:\n",
         "markets that are no longer held would be asked for",
         TALK,
     ),
