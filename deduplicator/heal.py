@@ -24,7 +24,6 @@ from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator import days
 from deduplicator.merge import intervals
-from deduplicator.merge.claims import ORDERBOOK
 from deduplicator.merge.copies import (
     Changes,
     Copy,
@@ -36,7 +35,7 @@ from deduplicator.merge.copies import (
     RunStart,
     SliceStart,
 )
-from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED
+from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED, ORDERBOOK
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
@@ -108,7 +107,7 @@ async def heal(
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, start, ends, result)
         await _between(production, market, merger, merged, start, end, result)
-        await _nobodys(production, market, [ms for ms in wrong if merger.claims.covered(market, ms)], result)
+        await _nobodys(production, market, [ms for ms in wrong if merger.claims.covered.anywhere(market, ms)], result)
         await _gaps(production, market, start, end, result)
         if beginning is not None:
             await _beginning(production, market, beginning, result)

@@ -295,7 +295,7 @@ class Deduplicator:
 
     def _sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed, if anything is known of it."""
-        return self._merger.claims.sealed_ms(market) if self._merger else None
+        return self._merger.claims.covered.sealed_ms(market) if self._merger else None
 
     # -- what others see ---------------------------------------------------------------------------------------
 

@@ -39,9 +39,9 @@ def test_a_row_that_two_copies_pass_over_takes_the_say_of_the_one_that_has_it(or
         stored.take(merger.step([copies[number]], now))
     assert {c.kind for c in stored.conflicts} == {"conflict"}  # type: ignore[attr-defined]
     stored.take(merger.step([a_copy(n, [(6, 0, 1)], batch=2, horizon=9) for n in (1, 2, 3)], 10))
-    assert merger.claims.covering(1, START_MS + 6) == {1, 2}, "who was excluded as nobody had a majority is back"
-    assert 3 not in merger.claims.covering(1, START_MS + 3) and merger.claims.covered(1, START_MS + 3)
-    assert merger.claims.covering(1, START_MS + 1) == {1, 2, 3}
+    assert merger.claims.covered.by(1, START_MS + 6) == {1, 2}, "who was excluded as nobody had a majority is back"
+    assert 3 not in merger.claims.covered.by(1, START_MS + 3) and merger.claims.covered.anywhere(1, START_MS + 3)
+    assert merger.claims.covered.by(1, START_MS + 1) == {1, 2, 3}
 
 
 def test_a_quiet_copy_says_that_nothing_happened_once_its_claim_is_past_it() -> None:
@@ -54,7 +54,7 @@ def test_a_quiet_copy_says_that_nothing_happened_once_its_claim_is_past_it() -> 
     for later in range(3, 20):
         stored.take(merger.step([], later))
     assert [c.exchange_ms - START_MS for c in stored.conflicts] == [9]  # type: ignore[attr-defined]
-    assert merger.claims.covering(1, START_MS + 9) == set()
+    assert merger.claims.covered.by(1, START_MS + 9) == set()
 
 
 def test_a_late_copy_cannot_bring_a_row_into_what_a_run_that_ended_covers() -> None:
@@ -64,7 +64,7 @@ def test_a_late_copy_cannot_bring_a_row_into_what_a_run_that_ended_covers() -> N
     stored.take(merger.step([a_copy(3, [*GOOD, (5, 0, 70)], horizon=10)], DAY_MS))
     assert (1, START_MS + 5, 0) not in stored.deltas
     assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
-    assert merger.claims.covering(1, START_MS + 5) == {1, 2}
+    assert merger.claims.covered.by(1, START_MS + 5) == {1, 2}
     assert stored.received == stored.accounted
 
 
@@ -105,7 +105,7 @@ def test_after_a_restart_coverage_speaks_for_those_who_are_gone() -> None:
     wrong: list[Row] = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8)]
     stored.take(merger.step([a_copy(3, wrong, horizon=10)], 0))
     assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
-    assert merger.claims.covering(1, START_MS + 2) == {1, 2}
+    assert merger.claims.covered.by(1, START_MS + 2) == {1, 2}
 
 
 def test_what_was_brought_before_a_restart_is_no_absence_after_it() -> None:
@@ -137,7 +137,7 @@ def test_a_run_that_nobody_knows_any_more_claims_nothing_and_kills_nothing() -> 
     stray.runs = [RunStart(9, 77, 1, START_MS)]
     stored.take(merger.step([stray, a_copy(2, GOOD, horizon=10)], 0))
     assert stored.received == stored.accounted == len(GOOD) + 2
-    assert merger.claims.covering(1, START_MS + 3) == {2}
+    assert merger.claims.covered.by(1, START_MS + 3) == {2}
     assert stored.alarms["event_of_unknown_run"] == 2 and stored.alarms["run_of_unknown_slice"] == 1
 
 
@@ -157,7 +157,7 @@ def test_a_copy_of_any_age_is_merged(monkeypatch: pytest.MonkeyPatch) -> None:
     stored.take(merger.step([a_copy(4, wrong, horizon=9000)], 3))
     for later in range(4, 20):
         stored.take(merger.step([], later))
-    assert stored.conflicts and 4 not in merger.claims.covering(1, START_MS + 4000)
+    assert stored.conflicts and 4 not in merger.claims.covered.by(1, START_MS + 4000)
 
 
 def test_an_instant_holds_any_number_of_changes() -> None:
@@ -167,7 +167,7 @@ def test_an_instant_holds_any_number_of_changes() -> None:
     for now, gatherer in enumerate((1, 2, 3)):
         stored.take(merger.step([a_copy(gatherer, rows, horizon=9)], now))
     assert len(stored.deltas) == 20_001 and not stored.conflicts
-    assert merger.claims.covering(1, START_MS + 5) == {1, 2, 3}
+    assert merger.claims.covered.by(1, START_MS + 5) == {1, 2, 3}
 
 
 def test_what_is_retracted_is_kept_where_the_claim_is() -> None:
@@ -197,8 +197,8 @@ def test_ten_instances_each_have_a_voice_of_their_own() -> None:
         made = a_copy(gatherer, GOOD if gatherer != 30 else [*GOOD[:3], (3, 0, 80)], horizon=4)
         stored.take(merger.step([made if last else cut_at(made, 4)], now := now + 1))
     assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
-    assert merger.claims.covering(1, START_MS + 3) >= {28, 29}
-    assert 30 not in merger.claims.covering(1, START_MS + 3)
+    assert merger.claims.covered.by(1, START_MS + 3) >= {28, 29}
+    assert 30 not in merger.claims.covered.by(1, START_MS + 3)
 
 
 def test_what_is_over_leaves_nothing() -> None:
@@ -233,7 +233,7 @@ def test_what_stands_against_the_majority_is_claimed_by_nobody() -> None:
     for later in (2000, 4000, 6000):
         stored.take(merger.step([], later))
     assert (1, START_MS + 1, 1) not in stored.deltas
-    assert merger.claims.covering(1, START_MS + 1) == set() and merger.claims.covering(1, START_MS + 3) == {2, 3}
+    assert merger.claims.covered.by(1, START_MS + 1) == set() and merger.claims.covered.by(1, START_MS + 3) == {2, 3}
     assert stored.gaps == {(1, (START_MS + 1, START_MS + 2)): "conflict"}
 
 
@@ -251,6 +251,6 @@ def test_a_contradiction_in_a_run_that_is_over_leaves_the_next_one_alone() -> No
     late = [cut_at(a_copy(g, GOOD), 10) for g in (2, 3)]
     for now in range(2, 20):
         stored.take(merger.step(late if now == 2 else [], now))
-    assert merger.claims.covering(1, START_MS + 20) == {1}
-    assert merger.claims.covering(1, START_MS + 3) == {1, 2, 3}
-    assert 1 not in merger.claims.covering(1, START_MS + 5)
+    assert merger.claims.covered.by(1, START_MS + 20) == {1}
+    assert merger.claims.covered.by(1, START_MS + 3) == {1, 2, 3}
+    assert 1 not in merger.claims.covered.by(1, START_MS + 5)

@@ -719,7 +719,7 @@ def test_who_covers_up_to_a_millisecond_does_not_cover_it() -> None:
     """Holders are by half-open claims, of many places at once."""
     _, claims, _ = waiting(5, 6)
     column = np.ones(2, np.int64)
-    assert claims.holders(column, START_MS + np.array([4, 5]), BITS).tolist() == [6, 4]
+    assert claims.covered.holders(column, START_MS + np.array([4, 5]), BITS).tolist() == [6, 4]
 
 
 # -- heads and time lines ----------------------------------------------------------------------------------------------

@@ -177,13 +177,13 @@ def test_the_first_stretch_before_the_first_claim_is_no_row() -> None:
     head = a_copy(2, [(12, -1, 5), (13, 0, 6)], start=20, horizon=30)
     stored.take(merger.step([head], 0))
     assert gaps(merger, stored) == {(1, (START_MS, START_MS + 20)): "before_subscription"} and not stored.gaps
-    assert merger.claims.sealed_ms(1) == START_MS + 30
+    assert merger.claims.covered.sealed_ms(1) == START_MS + 30
     stored.take(merger.step([], 1))
     assert not merger._open_heads, "what is listed is not looked at in every step"
     early = a_copy(1, [(6, 0, 1)], start=5, horizon=8)
     early.run_events = [RunEvent(1, "ended", START_MS + 5, START_MS + 8, "gap")]
     stored.take(merger.step([early], 2))
-    assert merger.claims.sealed_ms(1) == START_MS + 30, "what was sealed stays so"
+    assert merger.claims.covered.sealed_ms(1) == START_MS + 30, "what was sealed stays so"
     assert stored.gaps == {(1, (START_MS + 8, START_MS + 20)): "not_recorded"}
     assert gaps(merger, stored) == {**stored.gaps, (1, (START_MS, START_MS + 5)): "before_subscription"}
     stored.take(merger.step([a_copy(3, [(6, 0, 1), (12, 0, 5), (13, 0, 6)], start=2, horizon=30)], 3))
@@ -226,7 +226,7 @@ def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
     stored.take(merger.step([a_copy(1, [], start=20, horizon=30)], 0))
     stored.take(merger.step([a_copy(2, [], start=5, horizon=8)], 1))
     assert stored.gaps == {(1, (START_MS, START_MS + 20)): "before_subscription"}
-    assert merger.claims.sealed_ms(1) == START_MS + 30
+    assert merger.claims.covered.sealed_ms(1) == START_MS + 30
     stored.take(merger.step([a_copy(2, [], batch=2, horizon=25)], 2))
     assert not stored.gaps and gaps(merger, stored) == {(1, (START_MS, START_MS + 5)): "before_subscription"}
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
@@ -236,7 +236,7 @@ def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
     assert stored.gaps == {(1, (START_MS, START_MS + 50)): "before_subscription"}
     stored.take(merger.step([a_copy(1, [], start=20, horizon=30)], START_MS + 6000))
     stored.take(merger.step([a_copy(1, [], batch=2, horizon=60)], START_MS + 6001))
-    assert not stored.gaps and merger.claims.sealed_ms(1) == START_MS + 60
+    assert not stored.gaps and merger.claims.covered.sealed_ms(1) == START_MS + 60
 
 
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
@@ -542,7 +542,7 @@ def test_a_run_that_has_ended_is_not_begun_again_by_a_batch_that_is_read_again()
     merger.claims.restore_guest(ended, 7, 1, ended=True)
     changes = merger.step([again], 9000)
     assert not changes.heals and not changes.runs and not changes.conflicts
-    assert not merger.claims.covered(1, START_MS + 1000)
+    assert not merger.claims.covered.anywhere(1, START_MS + 1000)
 
 
 def test_a_lane_that_waits_is_not_waited_for_row_by_row() -> None:
@@ -596,4 +596,4 @@ def test_what_two_copies_bring_at_once_is_not_lost_to_a_faster_one_that_dropped_
     merger.step([a_copy(3, [(1, 0, 5)])], 0)
     changes = merger.step([a_copy(1, GOOD[:1] + GOOD[2:]), a_copy(2, GOOD[:1] + GOOD[2:])], 1)
     assert changes.new.exchange_ms.tolist() == [START_MS + 2, START_MS + 3]
-    assert merger.claims.covering(1, START_MS + 2) == {1, 2}
+    assert merger.claims.covered.by(1, START_MS + 2) == {1, 2}

@@ -209,7 +209,7 @@ async def test_the_line_of_a_market_that_is_over_comes_with_its_rows(production:
     await production.store(changes, [])
     merger = await restored(production)
     assert not merger.claims.missing_lines([OVER])
-    assert merger.claims.covering(OVER, DAY_MS + 150) == {1}
+    assert merger.claims.covered.by(OVER, DAY_MS + 150) == {1}
     held = merger.store.holders(merger.store.locate(merger.store.all_keys()))
     assert len(held) == 2 and held.all()
 

@@ -46,7 +46,7 @@ def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_ha
     lines = merging.lines
     claims = merging.merger.claims
     database.load_lines(merging.merger, claims.missing_lines(market for market, *_ in lines))
-    sealed = {market: claims.sealed_ms(market) for market, *_ in lines}
+    sealed = {market: claims.covered.sealed_ms(market) for market, *_ in lines}
     cut = {
         market: at if at is None or end is None else min(at, end)
         for (market, _, end), at in zip(lines, sealed.values(), strict=True)

@@ -140,7 +140,7 @@ class Absences:
             for number in np.unique(market[without]).tolist():
                 times = np.unique(ms[without & (market == number)])
                 # what another lane may come to cover is looked at when that lane has gone past it
-                covered, coming = self._claims.reaches(gatherer, number, times, lanes)
+                covered, coming = self._claims.covered.reaches(gatherer, number, times, lanes)
                 found += [(gatherer, number, at) for at in times[covered].tolist()]
                 self._wait(gatherer, number, times[coming & ~covered].tolist())
         return found
@@ -157,7 +157,7 @@ class Absences:
         found = []
         for (gatherer, market), waiting in list(self._pending.items()):
             times = np.array(sorted(waiting), np.int64)
-            covered, coming = self._claims.reaches(gatherer, market, times)
+            covered, coming = self._claims.covered.reaches(gatherer, market, times)
             found += [(gatherer, market, at) for at in times[covered].tolist()]
             left = set(times[coming & ~covered].tolist())
             self._pending_count -= len(waiting) - len(left)

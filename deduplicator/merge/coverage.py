@@ -25,6 +25,7 @@ from deduplicator.merge.copies import GapHealed, GapWritten, RunKey
 from deduplicator.merge.intervals import Interval
 
 _EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
+ORDERBOOK: Final = "orderbook_delta"
 ALL_MARKETS_CHANNELS: Final = frozenset({"trade", "market_lifecycle_v2", "multivariate_market_lifecycle"})
 BEFORE_SUBSCRIPTION: Final = "before_subscription"
 NOT_RECORDED: Final = "not_recorded"
@@ -124,7 +125,7 @@ def claim(run: RunState, slice_: SliceState) -> Interval:
     return (run.cover_from_ms, end)
 
 
-def covered(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[Interval]:
+def covered(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
     """The union of all claims, less what was retracted."""
     parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open]
     for gatherer in line.done:
@@ -132,7 +133,7 @@ def covered(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[Interval]:
     return intervals.minus(intervals.union(parts), line.retracted_of(0))
 
 
-def covered_by(line: TimeLine, gatherer: int, slices: dict[RunKey, SliceState]) -> list[Interval]:
+def covered_by(line: TimeLine, gatherer: int, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
     """The same of one gatherer."""
     parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open if run.key[0] == gatherer]
     return intervals.minus(intervals.union([*parts, *line.held_by(gatherer)]), line.retracted_of(0))
@@ -154,19 +155,19 @@ def _first(line: TimeLine, channel: str, held: list[Interval]) -> Interval | Non
     return None if line.first_ms is None else first_tile(intervals.union([*held, *line.gaps]), line.first_ms, channel)
 
 
-def sealed(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
+def sealed(channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState]) -> int | None:
     """Up to where a line is sealed by what is known now; None while nobody knows where it begins."""
     tile = _first(line, channel, covered(line, slices))
     return line.first_ms if tile is None else tile[1]
 
 
-def begins(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> int | None:
+def begins(channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState]) -> int | None:
     """Where a line's first tile begins by what is known now."""
     tile = _first(line, channel, covered(line, slices))
     return None if tile is None else tile[0]
 
 
-def beginning(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) -> Interval | None:
+def beginning(channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState]) -> Interval | None:
     """The first gap of a line that has no row, as production's views derive it."""
     begin_ms = begins(channel, line, slices)
     if begin_ms is None or line.first_ms is None:
@@ -176,7 +177,7 @@ def beginning(channel: str, line: TimeLine, slices: dict[RunKey, SliceState]) ->
 
 
 def settle(
-    market: int, channel: str, line: TimeLine, slices: dict[RunKey, SliceState], now_ms: int, hole_wait_ms: int
+    market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], now_ms: int, hole_wait_ms: int
 ) -> tuple[list[GapWritten], list[GapHealed], bool]:
     """Advance a time line: gaps to write, gaps healed, and whether it must be looked at again soon."""
     held = covered(line, slices)
@@ -229,7 +230,7 @@ def settle(
     return written, heals, waiting or late
 
 
-def may_begin_earlier(line: TimeLine, slices: dict[RunKey, SliceState]) -> list[RunKey]:
+def may_begin_earlier(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[RunKey]:
     """Slices with whose next horizon a line may begin earlier: an open run of theirs holds nothing of it yet."""
     begin_ms, first_ms = line.begin_ms, line.first_ms
     if begin_ms is None or first_ms is None or begin_ms <= first_ms:

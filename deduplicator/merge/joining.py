@@ -153,13 +153,13 @@ class Joining:
             at = np.nonzero((holders & self._bits.get(gatherer, 0) != 0) & (ms >= slowest_ms) & ~awaited)[0]
             for number in np.unique(market[at]).tolist():
                 mine = at[market[at] == number]
-                _, coming = self._claims.reaches(gatherer, number, ms[mine])
+                _, coming = self._claims.covered.reaches(gatherer, number, ms[mine])
                 awaited[mine] = coming
         return awaited
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Rows that production has. Who covers one holds it: a claim is of what is stored."""
-        holders = self._claims.holders(market, ms, self._bits_of_holders())
+        holders = self._claims.covered.holders(market, ms, self._bits_of_holders())
         keys = self.store.load(market, ms, ordinal, content, holders)
         self.absences.add(keys)
 
@@ -195,7 +195,7 @@ class Joining:
         keys = np.sort(self.store.all_keys())
         if len(keys):
             market, ms, _ = self.store.places(keys)
-            covered = self._claims.holders(market, ms, {gatherer: free[0]})  # it may have had a bit before
+            covered = self._claims.covered.holders(market, ms, {gatherer: free[0]})  # it may have had a bit before
             self.store.mark(self.store.locate(keys), covered, np.zeros(len(keys), np.uint16))
             self.absences.add(keys[covered == 0])  # it may come to cover what is here, which others hold already
         return free[0]
@@ -288,7 +288,7 @@ class Joining:
         if not len(new):
             return
         market, ms, _ = self.store.places(united.places.keys[new])
-        objecting = self._claims.holders(market, ms, self._bits) & ~united.holders[new]
+        objecting = self._claims.covered.holders(market, ms, self._bits) & ~united.holders[new]
         for n in np.nonzero(objecting)[0].tolist():
             group = (int(market[n]), int(ms[n]))
             suspicious[group] = suspicious.get(group, 0) | int(objecting[n])
@@ -392,7 +392,7 @@ class Joining:
         everything = 0xFFFF if stored else 0
         for row in stored:
             everything &= row.holders
-        covering = {self._bits[who] for who in self._claims.covering(*group) if who in self._bits}
+        covering = {self._bits[who] for who in self._claims.covered.by(*group) if who in self._bits}
         said = {}
         for gatherer, bit in self._bits.items():
             if bit & (bits | everything) or bit in covering:

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from deduplicator.merge import heads
-from deduplicator.merge.claims import NEVER_MS, ORDERBOOK, Claims
+from deduplicator.merge.claims import NEVER_MS, Claims
 from deduplicator.merge.copies import (
     BookWritten,
     Changes,
@@ -26,6 +26,7 @@ from deduplicator.merge.copies import (
     Snapshot,
     Unplaced,
 )
+from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.identity import I64, pack_content
 from deduplicator.merge.joining import Joining, Limits
 from deduplicator.merge.resets import CLOSES_MS, Ballots, Emptied, Key
@@ -142,7 +143,7 @@ class Merger:
         old: list[tuple[int, int]] = []
         for key in self._open_heads:
             market, ms = self._heads[key].rows[0].market, key[1]
-            if ms < self.store.floor_ms and self.claims.covered(market, ms):
+            if ms < self.store.floor_ms and self.claims.covered.anywhere(market, ms):
                 self._loaded_heads.add(key)
                 old.append((market, ms))
         columns = np.array(old, np.int64).reshape(-1, 2)
@@ -232,8 +233,8 @@ class Merger:
         for run_key, ms in sorted(self._open_heads):
             group = self._heads[(run_key, ms)]
             market = group.rows[0].market
-            if not self.claims.covered(market, ms):
-                if self.claims.listed(market, ms):
+            if not self.claims.covered.anywhere(market, ms):
+                if self.claims.covered.listed(market, ms):
                     self._open_heads.discard((run_key, ms))
                     self._parked[market].append((run_key, ms))
                 continue
@@ -340,7 +341,7 @@ class Merger:
         for key, ballot in list(self._ballots.open.items()):
             market = key[0]
             taken_ms = ballot.taken_us // 1000
-            through, undecided = self.claims.speakers(market, taken_ms)
+            through, undecided = self.claims.covered.speakers(market, taken_ms)
             decision = self._ballots.decide(key, through, undecided, now_ms, self.limits.hole_wait_ms)
             if decision is None:
                 continue

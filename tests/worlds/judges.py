@@ -207,7 +207,7 @@ def wrongness_is_said(world: World, truth: Truth, merger: Merger, memory: Memory
         market, ms, _ = identity
         if market in said or truth.content.get(identity) == content:
             continue
-        if merger.claims.covering(market, ms) & set(right):
+        if merger.claims.covered.by(market, ms) & set(right):
             raise Wrong(f"{identity} {content} is not the exchange's, and nobody says so")
 
 

@@ -13,6 +13,7 @@ RULES: Final = (
     "tests/test_worlds.py",
     "tests/test_merge_world.py",
 )
+COVERED: Final = "deduplicator/merge/covered.py"
 CLAIMS: Final = "deduplicator/merge/claims.py"
 COVERAGE: Final = "deduplicator/merge/coverage.py"
 INTERVALS: Final = "deduplicator/merge/intervals.py"
@@ -176,8 +177,8 @@ FAULTS: Final = (
     Fault(
         "heads-below-the-floor-never-loaded",
         MERGER,
-        "            if ms < self.store.floor_ms and self.claims.covered(market, ms):\n",
-        "            if ms < 0 and self.claims.covered(market, ms):\n",
+        "            if ms < self.store.floor_ms and self.claims.covered.anywhere(market, ms):\n",
+        "            if ms < 0 and self.claims.covered.anywhere(market, ms):\n",
         "head rows that are covered would stay unplaced for ever",
         RULES,
     ),
@@ -439,7 +440,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-horizon-itself-never-comes",
-        CLAIMS,
+        COVERED,
         "coming |= ms >= slice_.horizon_ms",
         "coming |= ms > slice_.horizon_ms",
         "a row at the horizon would not be awaited",
@@ -447,7 +448,7 @@ FAULTS: Final = (
     ),
     Fault(
         "holders-at-the-end-of-a-claim",
-        CLAIMS,
+        COVERED,
         "inside |= (ms >= start) & (ms < end)",
         "inside |= (ms >= start) & (ms <= end)",
         "who does not cover a millisecond would contradict it",

@@ -400,7 +400,7 @@ FAULTS: Final = (
     Fault(
         "holders-of-a-load-are-nobody",
         JOINING,
-        "holders = self._claims.holders(market, ms, self._bits_of_holders())",
+        "holders = self._claims.covered.holders(market, ms, self._bits_of_holders())",
         "holders = np.zeros(len(market), np.uint16)",
         "after a restart everybody would be said to lack what it covers",
         RULES,
