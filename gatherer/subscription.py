@@ -161,7 +161,8 @@ class Conversation:
 
     def remove(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """Markets that are over: they leave their subscription."""
-        for market in tuple(markets):
+        gone = dict.fromkeys(markets)
+        for market in gone:
             if market in self.rejected:
                 self.rejected.remove(market)
             self._refused.pop(market, None)
@@ -169,7 +170,6 @@ class Conversation:
                 self._wanted.pop(market, None)
                 self._to_drop.append(market)
                 self._budget.grant(1 / self.batch)
-        gone = set(self._to_drop)
         self._to_add = [m for m in self._to_add if m not in gone]
         return self._next(now_s)
 

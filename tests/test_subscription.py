@@ -284,6 +284,15 @@ def test_markets_that_are_over_leave_and_late_frames_still_count() -> None:
     assert sent(talk.add(["D"], 1)) == [("add_markets", ["D"])]
 
 
+def test_a_market_that_is_added_again_is_not_dropped_with_another() -> None:
+    """A removal takes back its own markets alone, whatever was removed before and is still to be said."""
+    talk = subscribed(["A", "B"])
+    assert sent(talk.add(["C"], 1)) == [("add_markets", ["C"])]
+    assert not talk.remove(["A"], 1) and not talk.add(["A"], 1) and not talk.remove(["B"], 1)
+    assert sent(talk.frame(head("ok", id=2, sid=1, seq=3), 1)) == [("delete_markets", ["A", "B"])]
+    assert sent(talk.frame(head("ok", id=3, sid=1, seq=4), 1)) == [("add_markets", ["A"])]
+
+
 def asked_for(actions: list[Action]) -> list[str]:
     """Markets whose books are asked for."""
     return [ticker for name, tickers in sent(actions) if name == "get_snapshot" for ticker in tickers]
