@@ -119,6 +119,17 @@ async def test_a_gap_that_is_healed_is_no_gap_after_a_restart(production: Produc
     assert set((await restored(production)).claims.line(MARKET, ORDERBOOK).gaps) == {left}
 
 
+async def test_why_a_hole_is_waited_for_is_known_after_a_restart(production: Production) -> None:
+    """Also if a run of the same gatherer goes on after it, as after a frame that could not be read."""
+    await production.store(run(ENDED, 100, 200, why="quarantined"), [])
+    await production.store(run(OPEN, 300, None), [])
+    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "quarantined"}
+    await production.store(run(OPEN, 300, None, why="readmitted"), [])
+    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])
+    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+
+
 async def test_an_excluded_run_is_excluded_after_a_restart(production: Production) -> None:
     """It gives neither rows nor coverage nor a voice, and says so of the stretch from the contradiction on."""
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])

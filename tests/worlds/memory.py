@@ -184,28 +184,27 @@ class Memory:
         claims.resident(wanted)
         for market in sorted(wanted & self.lines.keys()):
             claims.begin_line(market, ORDERBOOK, *self.lines[market][1:])
-        last_end: dict[tuple[int, str, int], RunChange] = {}
-        opened: set[tuple[int, str, int]] = set()
+        last_end: dict[tuple[int, str, int], tuple[int, str]] = {}
         for run in self.runs.values():
             if run.market not in wanted:
                 continue
             channel = self.slices[(*run.key[:2], run.slice)].channel
             who = (run.market, channel, run.key[0])
-            if run.cover_to_ms is None:
-                opened |= {who} if run.cover_from_ms < NEVER_MS else set()
+            end_ms, why = run.cover_to_ms, run.reason
+            if end_ms is None and run.reason == READMITTED:
+                end_ms, why = run.cover_from_ms, "conflict"
+            if end_ms is None:
                 continue
-            if run.cover_from_ms < run.cover_to_ms and not run.excluded:
+            if run.cover_to_ms is not None and run.cover_from_ms < run.cover_to_ms and not run.excluded:
                 claims.restore_held(run.market, channel, run.key[0], (run.cover_from_ms, run.cover_to_ms))
             if run.cover_from_ms >= NEVER_MS:
                 continue  # it says nothing of why a gap is
-            if who not in last_end or (last_end[who].cover_to_ms or 0) < run.cover_to_ms:
-                last_end[who] = run
+            last_end[who] = max(last_end.get(who, (-1, "")), (end_ms, why))
         for part in self.parts:
             if part.market in wanted:
                 claims.restore_held(part.market, part.channel, part.key[0], part.interval)
-        for who, run in last_end.items():
-            if who not in opened:
-                claims.restore_end(*who, run.reason)
+        for who, (_, why) in last_end.items():
+            claims.restore_end(*who, why)
         for retraction in self.retractions:
             if retraction.market in wanted:
                 claims.restore_retraction(
