@@ -84,8 +84,10 @@ class News:
     """Slices that go on in production and of which nothing will come any more, each with the reason."""
     over_known: bool = False
     """Whether it was looked for, and no more may come to be over."""
+    agreeing: set[int] = field(default_factory=set)
+    """Lanes that are read on from where they are: the chain goes through the place, or there is neither."""
     there: set[int] = field(default_factory=set)
-    """Lanes that are there and whose chain goes through the place: it may be acknowledged."""
+    """Those of them that the gatherer has: the place may be acknowledged."""
 
 
 class MissingBatch(StorageError):
@@ -158,8 +160,9 @@ class Reader:
                 again = await self._db().fetchrow(SQL["read_common"], lane, *as_columns(await known(lane)))
                 back = Cursor(again["batch"], again["digest"])
                 news.put_back.append(PutBack(lane, place, last.batch, back, reason))
-            elif lane in lasts:
-                news.there.add(lane)
+            else:
+                news.agreeing.add(lane)
+        news.there = news.agreeing & lasts.keys()
         for lane, rows in found.items():
             try:
                 if rows:

@@ -61,6 +61,8 @@ class Sources:
         """Gatherers of which such may be in production."""
         self._look_at: dict[str, float] = {}
         """By gatherer: when it is looked for again."""
+        self._storing = False
+        """Whether batches were handed on that may not be stored yet: what they begin is not in production."""
         self._waiting: dict[str, dict[int, str]] = {}
         """By gatherer and lane: why it cannot be read."""
         self._unforeseen: Counter[str] = Counter()
@@ -119,7 +121,7 @@ class Sources:
         self._unforeseen.pop(name, None)
         self._waiting[name] = news.waiting
         self._over.update(news.over)
-        if news.over_known:
+        if news.over_known and not news.over:
             self._look_for_over.discard(name)
         for found in news.put_back:
             log.get().error(
@@ -136,6 +138,7 @@ class Sources:
             self._look_for_over.add(name)
         self._to_remember += news.remembered
         self._remembered.add(name)
+        self._storing |= bool(news.batches)
         for one in news.batches:
             self._ahead[name][one.copy.lane] = one.end
             self._catch_up.saw(one.received_us)
@@ -171,6 +174,7 @@ class Sources:
         """These batches are in production now, and the ends of what is over. The stalled ones are read again: what was
         read of them was not used."""
         self._over.clear()
+        self._storing = False
         if self._late_since is not None:
             now = time.monotonic()
             self._catch_up.took(now - self._late_since, now)
@@ -252,17 +256,15 @@ class Sources:
         remembered: list[Copy] = []
         if reader.id not in self._remembered:
             remembered = await self._recent(reader)
-        over, over_known = dict[RunKey, str](), False
-        if reader.id in self._look_for_over and time.monotonic() >= self._look_at.get(reader.id, 0.0):
-            self._look_at[reader.id] = time.monotonic() + LOOK_S
-            over, over_known = await self._find_over(reader)
         news = await reader.read(
             self._ahead[reader.id],
             lambda lane: self._production.digests(reader.gatherer, lane),
             lambda lane: self._narrowing.takes(Suspect(reader.id, lane)),
             self._narrowing.batches_max,
         )
-        news.remembered, news.over, news.over_known = remembered, over, over_known
+        news.remembered = remembered
+        if reader.id in self._look_for_over and not news.put_back and self._is_due(reader.id):
+            news.over, news.over_known = await self._find_over(reader, news.agreeing)
         for one in list(news.batches):
             copy = one.copy
             if copy.slices and (other := await self._production.other_slices(copy.gatherer, copy.lane, copy.slices)):
@@ -287,18 +289,32 @@ class Sources:
             found += [] if copy is None else [copy]
         return found
 
-    async def _find_over(self, reader: Reader) -> tuple[dict[RunKey, str], bool]:
+    def _is_due(self, name: str) -> bool:
+        """Whether a gatherer is looked at now; then it is not again soon."""
+        now = time.monotonic()
+        due = now >= self._look_at.get(name, 0.0)
+        if due:
+            self._look_at[name] = now + LOOK_S
+        return due
+
+    async def _find_over(self, reader: Reader, agreeing: set[int]) -> tuple[dict[RunKey, str], bool]:
         """Slices that go on in production and are lost with the state of a database that was put back, or with a
         machine that was replaced; and whether these are all. What the journal still has is loaded again, and may come
-        later than this looks."""
+        later than this looks. `agreeing`: lanes that were just seen not to have been put back since."""
+        all_stored = not self._storing
         going_on = await self._production.open_slices(reader.gatherer)
-        missing = await reader.missing_slices(going_on) if going_on else []
+        looked_at = [one for one in going_on if one[0] in agreeing]
+        missing = await reader.missing_slices(looked_at) if looked_at else []
         over = {(reader.gatherer, lane, slice_): PUT_BACK for lane, slice_, lost in missing if lost}
-        # What another gatherer reads now is no former instance: two addresses may have been exchanged.
-        present = {other.gatherer for other in self._readers.values()}
+        known = all_stored and len(looked_at) == len(going_on) and all(lost for _, _, lost in missing)
+        # What another gatherer reads now is no former instance: two addresses may have been exchanged. Who that is, is
+        # known when each has answered since.
+        present = [other.gatherer for other in self._readers.values()]
+        if 0 in present or len(set(present)) < len(present):
+            return over, False
         replaced = await self._production.replaced(reader.id, reader.gatherer)
         over |= {key: REPLACED for key in replaced if key[0] not in present}
-        return over, all(lost for _, _, lost in missing)
+        return over, known
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()

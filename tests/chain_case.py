@@ -69,6 +69,15 @@ class Zone:
         await self._owner(f"DROP DATABASE {self._database} WITH (FORCE)")
         await self._copy(backup, self._database)
 
+    async def hide(self) -> None:
+        """It does not answer until `show`."""
+        away = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{self._database}'"
+        await self._owner(away, f"ALTER DATABASE {self._database} RENAME TO {self._database}_hidden")
+
+    async def show(self) -> None:
+        """It answers again."""
+        await self._owner(f"ALTER DATABASE {self._database}_hidden RENAME TO {self._database}")
+
     async def replace(self) -> None:
         """A new machine under the same name, with an empty database of its own."""
         await self._owner(f"DROP DATABASE {self._database} WITH (FORCE)", f"CREATE DATABASE {self._database}")
@@ -159,7 +168,7 @@ class Site:
                 "http": {"port": 0},
             }
         )
-        self._production_dsn = production_dsn
+        self.production_dsn = production_dsn
         self._running: asyncio.Task[None] | None = None
         self.deduplicator: Deduplicator
 
@@ -177,7 +186,7 @@ class Site:
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
         """Ask production."""
-        connection = await asyncpg.connect(self._production_dsn, server_settings={"timezone": "UTC"})
+        connection = await asyncpg.connect(self.production_dsn, server_settings={"timezone": "UTC"})
         try:
             return list(await connection.fetch(statement, *arguments))
         finally:

@@ -7,17 +7,22 @@ then goes to another market.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from common.config.schema import GathererSource
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.chain import Cursor, PutBack, why_put_back
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy
+from deduplicator.merge.merger import Limits, Merger
+from deduplicator.narrowing import Narrowing
 from deduplicator.production import Production
 from deduplicator.reader import Batches
+from deduplicator.sources import LOOK_S, Sources
 from tests.chain_case import BASE_MS, Lane, Site, site
 from tests.databases import Database
 
@@ -176,6 +181,108 @@ async def test_a_replaced_machines_slices_end_where_they_are_proven(open_folder:
         runs = await made.fetch("SELECT ended, cover_to FROM store.runs ORDER BY gatherer")
         assert [row["ended"] for row in runs] == [True, False]
         assert ms_of_datetime(runs[0]["cover_to"]) == BASE_MS + 10
+
+
+async def test_machines_that_exchange_their_addresses_go_on(open_folder: Path) -> None:
+    """Under each name the other one answers, one of them later: neither was replaced."""
+    async with site(open_folder, "gatherer-a", "gatherer-b") as made:
+        a, b = made.zones.values()
+        made.start()
+        for zone, ticker in ((a, "A"), (b, "B")):
+            async with Lane(zone, 0, open_folder / zone.id) as lane:
+                await write(lane, ticker, range(10))
+        await made.until(A=range(10), B=range(10))
+        await made.stop()
+        theirs = tuple(
+            GathererSource.model_validate({"id": one.id, "dsn": other.dsn}) for one, other in ((a, b), (b, a))
+        )
+        made.config = made.config.model_copy(update={"gatherers": theirs})
+        await a.hide()
+        made.start()
+        await made.until_status(lambda status: status["gatherers"].get("gatherer-a", {}).get("connected", False))
+        await asyncio.sleep(2 * LOOK_S)
+        await a.show()
+        await made.until_status(lambda status: status["gatherers"]["gatherer-b"]["connected"])
+        await asyncio.sleep(2 * LOOK_S)
+        assert not await made.fetch("SELECT FROM store.slices WHERE ended")
+
+
+async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder: Path) -> None:
+    """What was read before the first put-back is no measure for what was lost with the second."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10))
+        first = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10, 20))
+        await made.until(A=range(20))
+        await zone.put_back(first)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        async with Lane(zone, 0, open_folder / "1") as lane:
+            await write(lane, "B", range(5))
+        await made.until(A=range(20), B=range(5))
+        second = await zone.back_up()
+        async with Lane(zone, 0, open_folder / "1") as lost:
+            await write(lost, "C", range(5))
+        await made.until(A=range(20), B=range(5), C=range(5))
+        await asyncio.sleep(2 * LOOK_S)  # the next look is at once
+        await zone.put_back(second)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 2)
+        await asyncio.sleep(LOOK_S)
+        async with Lane(zone, 0, open_folder / "1", again=lost) as lane:
+            await write(lane, "C", range(8))
+        await made.until(A=range(20), B=range(5), C=range(8))
+        assert not await made.fetch("SELECT FROM store.slices WHERE slice = $1 AND ended", lost.slice)
+        ((cover_to,),) = await made.fetch("SELECT cover_to FROM store.runs WHERE run = $1", lost.runs["C"])
+        assert cover_to is None, "it goes on"
+
+
+async def test_a_lane_that_does_not_come_back_has_ended(open_folder: Path) -> None:
+    """The database is put back to before the lane began; others go on, and it has no journal any more."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        made.start()
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10))
+        backup = await zone.back_up()
+        async with Lane(zone, 1, open_folder / "1") as lane:
+            await write(lane, "B", range(10))
+        await made.until(A=range(10), B=range(10))
+        await zone.put_back(backup)
+        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        await asyncio.sleep(LOOK_S)
+        assert not await made.fetch("SELECT FROM store.slices WHERE ended"), "it may come yet"
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(10, 20))
+        await made.until_rows("SELECT FROM store.slices WHERE lane = 1 AND reason = 'database_put_back'", 1)
+
+
+async def test_what_is_begun_by_batches_that_are_being_stored_ends_too(open_folder: Path) -> None:
+    """The machine is replaced meanwhile: the look that finds nothing in production yet was not the last one."""
+    async with site(open_folder, "gatherer-a") as made:
+        zone = made.zones["gatherer-a"]
+        async with Lane(zone, 0, open_folder / "0") as lane:
+            await write(lane, "A", range(5))
+        production = Production(await asyncpg.connect(made.production_dsn, server_settings={"timezone": "UTC"}), "test")
+        await production.take_lease()
+        sources = Sources(made.config, production, Narrowing(1), Counter())
+        batches = await sources.read()
+        await sources._forget("gatherer-a")
+        await zone.replace()
+        reader = sources._readers["gatherer-a"]
+        await reader.close()
+        sources._look_at.clear()
+        news = await sources._one(reader)
+        assert not news.over and not news.over_known
+        merger = Merger(Limits(0, 1 << 60, 1 << 60, 1000), 0)
+        await production.store(merger.step([one.copy for one in batches], BASE_MS), batches)
+        await sources.stored(batches, set())
+        sources._look_at.clear()
+        news = await sources._one(reader)
+        assert list(news.over) == [(1, 0, lane.slice)] and news.over_known
+        await sources.close()
 
 
 async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
