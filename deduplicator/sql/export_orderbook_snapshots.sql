@@ -15,4 +15,4 @@ SELECT m.ticker, $1::timestamptz - interval '1 millisecond', 2147483647, r.taken
 UNION ALL
 SELECT ticker, exchange_ts, after_ordinal, taken_at, source, yes::text, no::text, verified, is_reset
   FROM store.rest_snapshots WHERE taken_at >= $1 AND taken_at < $2
- ORDER BY ticker, exchange_ts, after_ordinal, is_reset, taken_at
+ ORDER BY ticker, exchange_ts, after_ordinal, is_reset, taken_at, source, yes, no, verified
