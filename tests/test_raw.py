@@ -75,9 +75,12 @@ async def test_segments_go_to_s3_and_are_an_exchange_again(monkeypatch: pytest.M
 async def test_a_journal_folder_is_read_whatever_its_state(open_folder: Any) -> None:
     """Compressed or not, torn at its end."""
     async with gathering("--markets", "4", "--rate", "300", workers=1, overrides={"journal": SMALL}) as fleet:
-        await asyncio.sleep(3)
+        lane = fleet.folder / NAME / "journal" / "lane-0"
+        async with asyncio.timeout(60):  # a whole segment has some 500 frames, and one is compressed behind the others
+            while not list(lane.glob("*.zst")) or sorted(lane.glob("*.journal"))[-1].stat().st_size < 5000:
+                await asyncio.sleep(0.1)
         fleet.kill(NAME)
-        files = sorted((fleet.folder / NAME / "journal" / "lane-0").glob("*.journal*"))
+        files = sorted(lane.glob("*.journal*"))
         assert any(f.name.endswith(".zst") for f in files) and any(f.name.endswith(".journal") for f in files)
         os.truncate(files[-1], files[-1].stat().st_size - 5)
         histories = read_journals(files)
