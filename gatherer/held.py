@@ -1,4 +1,4 @@
-"""What a connection holds: its subscriptions, the markets of each, the books that were asked for. Pure."""
+"""What a connection holds: its subscriptions, and the markets of each. Pure."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ PROBE_WAITS_MAX: Final = 8
 
 @dataclass
 class Subscription:
-    """A sid. `tickers` are held; those that are `leaving` were deleted, which is not answered yet: by how many tries.
+    """A sid; `tickers` are held.
 
+    `named`: the exchange has said that it is ours, and since then nothing against it. `ending`: it is to be
+    unsubscribed, so many tries were made. `in_vain`: commands about it that were not answered since its last number.
     `again`: the last command's id when its numbers began again. Books that were sent before it may come once more.
     `numbered_s`: when its last number came, or when it began. `probes`: how often it was asked for one since, at
-    `probed_s` last; the answer may also be that of command `probe_id`, without a number.
+    `probed_s` last.
     """
 
     sid: int
@@ -33,11 +35,12 @@ class Subscription:
     numbered_s: float
     next_seq: int | None = None
     tickers: dict[str, None] = field(default_factory=dict)
-    leaving: dict[str, int] = field(default_factory=dict)
+    named: bool = False
+    ending: int | None = None
+    in_vain: int = 0
     rotation: deque[str] = field(default_factory=deque)
     probes: int = 0
     probed_s: float = 0.0
-    probe_id: int = 0
     audited_s: float = 0.0
     again: int | None = None
 
@@ -47,7 +50,7 @@ class Subscription:
 
     def numbered(self, next_seq: int, now_s: float) -> None:
         """A numbered frame came: nothing before it is missing, or a break was noted."""
-        self.next_seq, self.numbered_s, self.probes = next_seq, now_s, 0
+        self.next_seq, self.numbered_s, self.probes, self.in_vain = next_seq, now_s, 0, 0
 
     def probe_due(self, now_s: float, idle_s: float) -> bool:
         """Whether to ask for a number: it was quiet for so long, and what was asked has had its time."""
@@ -56,9 +59,9 @@ class Subscription:
         waits: int = min(1 << min(self.probes - 1, 30), PROBE_WAITS_MAX)
         return now_s - self.probed_s > idle_s * waits
 
-    def probed(self, id_: int, now_s: float) -> None:
+    def probed(self, now_s: float) -> None:
         """It is asked."""
-        self.probes, self.probed_s, self.probe_id = self.probes + 1, now_s, id_
+        self.probes, self.probed_s = self.probes + 1, now_s
 
     def turn(self, count: int) -> list[str]:
         """The next markets in turn, each once before any comes again."""
@@ -71,11 +74,6 @@ class Subscription:
                 taken[ticker] = None
         return list(taken)
 
-
-@dataclass
-class Wanted:
-    """A market whose book is to come: asked for `tries` times since `since_s`, again at `due_s`."""
-
-    since_s: float
-    due_s: float
-    tries: int = 0
+    def not_yet(self, tickers: list[str]) -> None:
+        """Their turn could not be used: they are the next again."""
+        self.rotation.extendleft(reversed(tickers))

@@ -21,7 +21,7 @@ from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import Break, Ended, Kind, SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.liveness import Liveness, Look
-from gatherer.subscription import Action, Broken, Conversation, Send, Times
+from gatherer.subscription import Action, Broken, Conversation, Send, Surprise, Times
 from gatherer.transport import Socket, SocketClosed
 
 TICK_S_MOST: Final = 0.5
@@ -87,15 +87,11 @@ class Session:
             return
         self._tell_due()
         try:
-            actions = self.conversation.frame(frames.HEAD.decode(data), mono_ns * 1e-9)
+            head = frames.HEAD.decode(data)
         except msgspec.MsgspecError:
             # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
             return
-        except Exception as error:
-            # Whatever the exchange said, it is recorded, and what comes next is, too.
-            self._counters.surprises += 1
-            log.get().error("conversation_failed", connection=self._counters.number, error=repr(error)[:300])
-            return
+        actions = self.conversation.frame(head, mono_ns * 1e-9)
         self._beginning, self._due = self.conversation.due_change()
         self._prefix = b"%b%d," % (self._beginning, self._due)
         if actions:
@@ -161,6 +157,10 @@ class Session:
         for action in actions:
             if isinstance(action, Broken):
                 self._note(action)
+            elif isinstance(action, Surprise):
+                # Whatever the exchange sent, it is recorded, and what comes next is, too.
+                self._counters.surprises += 1
+                log.get().error("conversation_failed", connection=self._counters.number, error=action.error)
             else:
                 sends.append(action)
         if sends:

@@ -5,48 +5,57 @@ order of how little it disturbs: books on the same sid, then, if nothing comes o
 
 What the exchange answers is not known for certain (kalshi-api facts, section 10). So every event only changes what is
 known, and one place (`_next`) says what follows, within a budget: a command that was not answered, or refused, is sent
-again after a wait that doubles. What cannot be proven is named (`unproven`). A connection is never given up for an
-answer, or for none: that is for the socket's own liveness to decide.
+again after a wait that doubles. An answer counts for the command that it fits, and for no other. What cannot be proven
+is named (`unproven`). A connection is never given up for an answer, or for none: that is for the socket's own liveness
+to decide.
 
-A market is held from the answer to its add until its delete is sent; only of what is held are books asked for. What
-comes of a subscription after its end is late, and brings nothing back.
+A market is held from the answer to its add until its delete is sent (`membership`); only of what is held are books
+asked for (`books_due`). What comes of a subscription after its end is late, and brings nothing back.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import msgspec
 
 from common.exchange import frames
+from gatherer.books_due import BooksDue
 from gatherer.budget import RESERVE, Budget, Patience
-from gatherer.held import CHANNELS, Subscription, Wanted
+from gatherer.held import CHANNELS, Subscription
+from gatherer.membership import Membership
 from gatherer.unread import Unread
 
-SNAPSHOT_TRIES_MAX: Final = 3
-"""Books that do not come after so many tries are no reason to call the connection broken; they are asked for on."""
-SNAPSHOT_WAIT_MOST_S: Final = 600.0
-DELETE_TRIES_MAX: Final = 3
 UNSUBSCRIBE_TRIES_MAX: Final = 3
-REPAIRS_MAX: Final = 5
-"""So many repairs of one connection within `repair_window`; the next one waits."""
+UNANSWERED_MAX: Final = 3
+"""An order-book subscription that leaves so many commands unanswered, and sends no number, is taken for lost."""
 QUIET_FIRST_S: Final = 0.5
 QUIET_MOST_S: Final = 8.0
 FAILED_WAITS_MAX: Final = 8
 """The longest wait after commands that had no effect, in waits for a reply."""
-RENEWALS_WAITS_MAX: Final = 64
-"""The longest wait between two new subscriptions, in windows of repairs."""
+RENEWED_FIRST_S: Final = 1.0
+RENEWED_MOST_S: Final = 5.0
+"""Waits before a subscription that the exchange ended is begun again: all that comes meanwhile is lost."""
+RENEWALS_WAITS_MAX: Final = 10
+"""The longest wait between two new subscriptions that nobody but us wants, in windows of repairs."""
 REFUSED_WAITS_MAX: Final = 60
 """The longest wait before a market that was refused is tried again, in waits for a reply."""
+IDLE_PROBES_MAX: Final = 2
+"""Nothing is proven of a subscription without a number for so many times the first wait for a probe."""
+COPY_WAIT_S: Final = 1200.0
+"""So long a channel is not probed after a probe made another subscription of it."""
+COPIES_MAX: Final = 3
+"""Subscriptions of such a channel; of more the most silent one is ended."""
 AUDIT_COMMAND_S: Final = 5.0
 AUDIT_SHARE: Final = 8
+UNKNOWN_SID: Final = 7
 TOO_MANY_MARKETS: Final = 26
 TOO_MANY_COMMANDS: Final = 27
-SIDS_MAX: Final = 1000
+SIDS_MAX: Final = 100
 SIDS_OVER_MAX: Final = 1000
+COMMANDS_MAX: Final = 1000
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 _ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
@@ -59,6 +68,7 @@ _CHANNEL_OF_TYPE: Final = {
     **dict.fromkeys(frames.LIFECYCLE_TYPES - {frames.COMBO_LIFECYCLE}, frames.LIFECYCLE),
 }
 ADD, DELETE, SUBSCRIBE, UNSUBSCRIBE = "add_markets", "delete_markets", "subscribe", "unsubscribe"
+SNAPSHOT, PROBE = "get_snapshot", "probe"
 
 
 @dataclass(frozen=True)
@@ -91,53 +101,73 @@ class Broken:
     received: int
 
 
-Action = Send | Broken
+@dataclass(frozen=True)
+class Surprise:
+    """Log that something was not expected here at all; what was known before it is kept."""
+
+    error: str
+
+
+Action = Send | Broken | Surprise
 
 
 @dataclass
-class _Pending:
-    """A command whose effect is awaited."""
+class _Command:
+    """A command that was sent. `late`: its effect is not awaited any more, but an answer would still be believed."""
 
     name: str
-    due_s: float
+    sid: int = 0
     tickers: list[str] = field(default_factory=list)
     channels: set[str] = field(default_factory=set)
-    sid: int = 0
+    sent_s: float = 0.0
+    late: bool = False
+
+    @property
+    def adds(self) -> bool:
+        """Whether markets are held when it has taken effect."""
+        return self.name in (SUBSCRIBE, ADD)
+
+    def answered_by(self, channel: str) -> bool:
+        """Whether `subscribed` to this channel says that it has taken effect."""
+        return self.adds and (channel in self.channels or (self.name == ADD and channel == frames.ORDERBOOK))
+
+    @property
+    def channel(self) -> str:
+        """The only one that it is about, or none."""
+        return next(iter(self.channels)) if len(self.channels) == 1 else ""
 
 
 class Conversation:
     """What was said on one connection, and what is to be said next."""
 
     def __init__(self, role: str, times: Times, batch: int) -> None:
-        self.role, self._times, self.batch = role, times, batch
-        self._batch_wanted = self._split = batch
+        self.role, self._times = role, times
         self._proven = frozenset(CHANNELS[role]) - {frames.TICKER}
         """Channels whose numbers prove something; what else comes was not asked for."""
-        self.rejected: list[str] = []  # the subscription is full: these are for another connection
         self._ids = 0
         self._sids: dict[int, Subscription] = {}
         self._over: dict[int, None] = {}
-        self._pending: dict[int, _Pending] = {}
-        self._markets: dict[str, None] = {}
-        self._to_add: list[str] = []
-        self._to_drop: list[str] = []
-        self._wanted: dict[str, Wanted] = {}
-        self._refused: dict[str, tuple[float, float]] = {}
-        """By market that the exchange took by no command: when to try again, and how long that wait was."""
+        self._commands: dict[int, _Command] = {}
+        """Those that were not answered, by id; the oldest are forgotten."""
+        self._awaited = 0
+        """The id of the one change whose effect is awaited; 0: of none."""
+        self._members = Membership(batch, times.reply_wait)
+        self._books = BooksDue(times.snapshot_wait, times.repair_window)
         self._unread = Unread()
-        self._unsubscribing = 0  # tries so far; 0: the book's subscription stays
-        self._no_probe: set[str] = set()  # channels of which a probe made another subscription
-        self._repaired_s: deque[float] = deque(maxlen=REPAIRS_MAX)
+        self._missing_s: dict[str, float] = {}
+        """Since when a channel is not subscribed."""
+        self._no_probe_till_s: dict[str, float] = {}
+        """Channels of which a probe made another subscription: each one is a copy of the whole stream."""
         self._dropped_last = False
-        self._books_due_s = float("inf")  # no book is due before
         self._first_proof: Subscription | None = None
         """A subscription that has just begun, and may prove from when on nothing is missing."""
         self._hot: Subscription | None = None
+        """The order-book subscription whose number came last."""
         self._quiet_till_s = 0.0
         self._quiet_s = QUIET_FIRST_S
         self._budget = Budget(times.commands_per_s)
         self._failed = Patience(times.reply_wait / 20, times.reply_wait * FAILED_WAITS_MAX)
-        self._renewed = Patience(1.0, times.repair_window, free=1)
+        self._renewed = Patience(RENEWED_FIRST_S, RENEWED_MOST_S, free=1)
         self._renewals = Patience(times.repair_window, times.repair_window * RENEWALS_WAITS_MAX)
         self.repairs = 0
         self.escalations = 0
@@ -146,92 +176,144 @@ class Conversation:
 
     def start(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """The first commands of a connection."""
-        self._markets = dict.fromkeys(markets)
-        self._to_add = list(self._markets)
-        self._budget.grant(len(self._to_add) / self.batch)
-        return self._next(now_s)
+        self._missing_s = dict.fromkeys(CHANNELS[self.role], now_s)
+        return self.add(markets, now_s)
 
     def add(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """Markets that this connection holds from now on."""
-        new = [m for m in markets if m not in self._markets]
-        self._markets.update(dict.fromkeys(new))
-        self._to_add.extend(new)
-        self._budget.grant(len(new) / self.batch)
-        return self._next(now_s)
+
+        def want(actions: list[Action]) -> None:
+            new = self._members.want(markets, now_s) if self.role == "orderbook" else 0
+            self._budget.grant(new / self.batch)
+            actions += self._next(now_s)
+
+        return self._whatever_happens(want)
 
     def remove(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """Markets that are over: they leave their subscription."""
-        gone = dict.fromkeys(markets)
-        for market in gone:
-            if market in self.rejected:
-                self.rejected.remove(market)
-            self._refused.pop(market, None)
-            if self._markets.pop(market, 0) is None:
-                self._wanted.pop(market, None)
-                self._to_drop.append(market)
-                self._budget.grant(1 / self.batch)
-        self._to_add = [m for m in self._to_add if m not in gone]
-        return self._next(now_s)
+
+        def unwant(actions: list[Action]) -> None:
+            gone = self._members.unwant(markets)
+            self._books.forget(gone)
+            self._budget.grant(len(gone) / self.batch)
+            actions += self._next(now_s)
+
+        return self._whatever_happens(unwant)
 
     def snapshots(self, sid: int, tickers: list[str], now_s: float) -> list[Action]:
         """Ask for fresh books (a frame of these markets could not be read), now or as soon as the budget allows."""
-        held = self._sids.get(sid)
-        if held is None:
-            return []
-        self._unread.add([ticker for ticker in tickers if ticker in held.tickers])
-        return self._next(now_s)
+
+        def ask(actions: list[Action]) -> None:
+            held = self._sids.get(sid)
+            if held is not None:
+                self._unread.add([ticker for ticker in tickers if ticker in held.tickers])
+                actions += self._next(now_s)
+
+        return self._whatever_happens(ask)
 
     # -- how it is ---------------------------------------------------------------------------------------------
 
     @property
+    def batch(self) -> int:
+        """Markets in one command."""
+        return self._members.batch
+
+    @property
+    def rejected(self) -> list[str]:
+        """The subscription is full: these are for another connection."""
+        return self._members.rejected
+
+    @property
     def healthy(self) -> bool:
         """Whether every subscription stands and every market's book has come, or was asked for in vain for long."""
-        if self.role == "orderbook" and not self._markets:
-            return True
-        if self.rejected or self._unsubscribing or self._to_add or self._missing():
-            return False
-        return all(wanted.tries > SNAPSHOT_TRIES_MAX for wanted in self._wanted.values())
+        if self.role != "orderbook":
+            return set(CHANNELS[self.role]) <= {held.channel for held in self._sids.values()}
+        if self.rejected or not self._members.wanted:
+            return not self.rejected
+        return self._book() is not None and self._members.whole and not self._books.awaited
 
     def unproven(self, now_s: float) -> list[str]:
         """What can no longer be proven on this connection, and why."""
+        wait_s = self._times.idle_probe * IDLE_PROBES_MAX
         found = []
         for held in self._sids.values():
-            if held.channel in self._no_probe or held.probes > 1:
-                since_s = now_s - held.numbered_s
-                if since_s > self._times.idle_probe:
-                    found.append(f"{held.channel}: nothing is proven of its last {since_s:.0f} s")
-        without = sum(wanted.tries > SNAPSHOT_TRIES_MAX for wanted in self._wanted.values())
-        if without:
-            found.append(f"{without} markets: their books do not come")
-        if self._refused:
-            found.append(f"{len(self._refused)} markets: the exchange takes no command about them")
+            since_s = now_s - held.numbered_s
+            counts = held.tickers if held.channel == frames.ORDERBOOK else held is self._best(held.channel)
+            if held.channel in self._proven and counts and since_s > wait_s:
+                found.append(f"{held.channel}: nothing is proven of its last {since_s:.0f} s")
+        for channel in self._missing(now_s) if self.role != "orderbook" or self._members.wanted else ():
+            since_s = now_s - self._missing_s.setdefault(channel, now_s)
+            if since_s > wait_s:
+                found.append(f"{channel}: not subscribed for {since_s:.0f} s")
+        count, since_s = self._members.late(now_s, wait_s)
+        if count:
+            found.append(f"{count} markets: not subscribed, the first for {since_s:.0f} s")
+        if self._books.without:
+            found.append(f"{self._books.without} markets: their books do not come")
+        if self._members.refused:
+            found.append(f"{self._members.refused} markets: the exchange takes no command about them")
         return found
 
-    def _missing(self) -> set[str]:
-        return set(CHANNELS[self.role]) - {s.channel for s in self._sids.values()}
+    def _missing(self, now_s: float) -> set[str]:
+        """Channels that no subscription stands for: one of which we only see frames has to go on sending them."""
+        recently_s = now_s - self._times.idle_probe * IDLE_PROBES_MAX
+        standing = {s.channel for s in self._sids.values() if s.named or s.numbered_s > recently_s}
+        return set(CHANNELS[self.role]) - standing
+
+    def _order_books(self) -> list[Subscription]:
+        return [s for s in self._sids.values() if s.channel == frames.ORDERBOOK and s.ending is None]
+
+    def _book(self) -> Subscription | None:
+        """The subscription that markets are added to: of those that were named the one that is alive."""
+        named = (s for s in self._order_books() if s.named)
+        return max(named, key=lambda s: s.numbered_s, default=None)
+
+    def _holding(self, ticker: str) -> Subscription | None:
+        return next((s for s in self._order_books() if ticker in s.tickers), None)
+
+    def _best(self, channel: str) -> Subscription | None:
+        same = (s for s in self._sids.values() if s.channel == channel)
+        return max(same, key=lambda s: s.numbered_s, default=None)
 
     # -- what the exchange says --------------------------------------------------------------------------------
 
     def frame(self, head: frames.Head, now_s: float) -> list[Action]:
         """One frame, already journalled."""
-        sid = head.sid
-        if sid in self._over:
-            return []
+
+        def hear(actions: list[Action]) -> None:
+            self._frame(head, actions, now_s)
+
+        return self._whatever_happens(hear)
+
+    def _whatever_happens(self, do: Callable[[list[Action]], None]) -> list[Action]:
+        """What was found before something failed is not lost with it: a break that is not noted would be none."""
         actions: list[Action] = []
+        try:
+            do(actions)
+        except Exception as error:
+            actions.append(Surprise(repr(error)[:300]))
+        return actions
+
+    def _frame(self, head: frames.Head, actions: list[Action], now_s: float) -> None:
+        sid = head.sid
+        if sid in self._over and not self._lives_on(head, now_s):
+            return
         held = None
         if sid is not None and 0 < sid <= SID_MAX:
             if head.seq is None:
-                if head.type == frames.TICKER and sid not in self._sids:
-                    self._subscription(sid, frames.TICKER, now_s)
+                if head.type == frames.TICKER:
+                    self._subscription(sid, frames.TICKER, now_s).numbered_s = now_s
             elif 0 < head.seq <= SEQ_MAX:
                 held = self._numbered(sid, head.seq, head.type, actions, now_s)
         if head.type == "orderbook_snapshot":
             if held is not None and held.is_new(head.id) and (ticker := _ticker(head)) in held.tickers:
-                self._wanted.pop(ticker, None)
+                self._books.came(ticker)
         elif head.type in _ANSWERS:
             self._answer(head, actions, now_s)
-            return actions + self._next(now_s)
-        return actions + self._next(now_s) if actions else actions
+            actions += self._next(now_s)
+            return
+        if actions:
+            actions += self._next(now_s)
 
     def due_change(self) -> tuple[bytes, int]:
         """How an order-book change begins on the wire up to its number, and the number that is due (facts, 2.3).
@@ -239,8 +321,7 @@ class Conversation:
         A short cut for who takes frames: what begins so and carries on with `<number>,` needs no decoding here. Without
         an order-book subscription the beginning is that of no frame.
         """
-        self._hot = next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK and s.next_seq), None)
-        if self._hot is None or self._hot.next_seq is None:
+        if self._hot is None or not self._hot.next_seq:
             return b"\n", 0
         return b'{"type":"orderbook_delta","sid":%d,"seq":' % self._hot.sid, self._hot.next_seq
 
@@ -251,19 +332,33 @@ class Conversation:
 
     def tick(self, now_s: float) -> list[Action]:
         """What is due now: overdue replies and books, proofs of idle subscriptions, audits."""
-        for id_, pending in list(self._pending.items()):
-            if now_s > pending.due_s:
-                del self._pending[id_]
-                self._without_effect(pending, now_s, refused=False)
-        actions = self._next(now_s)
+
+        def look(actions: list[Action]) -> None:
+            self._tick(actions, now_s)
+
+        return self._whatever_happens(look)
+
+    def _tick(self, actions: list[Action], now_s: float) -> None:
+        command = self._commands.get(self._awaited)
+        if command is not None and now_s > command.sent_s + self._times.reply_wait:
+            self._awaited = 0
+            self._without_effect(command, now_s, refused=False)
+            command.late = True
+        actions += self._next(now_s)
         if now_s < self._quiet_till_s:
-            return actions
+            return
+        self._forget_silent()
         for held in list(self._sids.values()):
-            if held.channel in self._proven and held.probe_due(now_s, self._times.idle_probe):
-                actions += self._probe(held, now_s)
-            elif held.channel == frames.ORDERBOOK and self._times.audit and not self._wanted:
+            if held.channel not in self._proven or held.ending is not None:
+                continue
+            if held.probe_due(now_s, self._times.idle_probe):
+                if self._is_lost(held, now_s):
+                    self._end(held, now_s)
+                    actions += self._next(now_s)
+                elif held.channel == frames.ORDERBOOK or held is self._best(held.channel):
+                    actions += self._probe(held, now_s)
+            elif held.channel == frames.ORDERBOOK and self._times.audit and not self._books.awaited:
                 actions += self._audit(held, now_s)
-        return actions
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
@@ -274,205 +369,264 @@ class Conversation:
         if held.next_seq is not None and seq != held.next_seq:
             actions.append(self._broken(held, held.next_seq, seq, now_s))
         held.numbered(seq + 1, now_s)
+        if held.channel == frames.ORDERBOOK:
+            self._hot = held
         return held
 
     def _subscription(self, sid: int, channel: str, now_s: float) -> Subscription:
         held = self._sids.get(sid)
         if held is None:
             if len(self._sids) >= SIDS_MAX:
-                del self._sids[next(reversed(self._sids))]
+                least = min(self._sids.values(), key=lambda s: (s.named, bool(s.tickers), s.numbered_s))
+                self._forget(least)
             held = self._sids[sid] = Subscription(sid, "", now_s)
         held.channel = held.channel or channel
         return held
+
+    def _forget(self, held: Subscription) -> None:
+        del self._sids[held.sid]
+        if self._hot is held:
+            self._hot = None
+
+    def _forget_silent(self) -> None:
+        """A sid of which nothing comes while another of its channel delivers is nothing to wait for."""
+        for held in list(self._sids.values()):
+            best = self._best(held.channel)
+            if best is None or held.tickers or held.ending is not None:
+                continue
+            if best.numbered_s - held.numbered_s > self._times.idle_probe * IDLE_PROBES_MAX:
+                self._forget(held)
+                best.named = best.named or held.named
+                self._no_probe_till_s.pop(held.channel, None)
 
     def _broken(self, held: Subscription, expected: int, received: int, now_s: float) -> Broken:
         """Every book of it is asked for, at once as long as it breaks seldom."""
         if received < expected:
             held.again = self._ids
         if held.channel == frames.ORDERBOOK and held.tickers:
-            due_s = now_s
-            if len(self._repaired_s) == REPAIRS_MAX:
-                due_s = max(now_s, self._repaired_s[0] + self._times.repair_window)
-            if due_s > now_s:
-                self.escalations += 1
-            else:
+            if self._books.broken(held.tickers, now_s):
                 self.repairs += 1
-                self._repaired_s.append(now_s)
-            # What was due before is not due sooner: the books that were asked for are of a time before the break.
-            self._wanted.update((ticker, Wanted(now_s, due_s)) for ticker in held.tickers)
-            self._books_due_s = min(self._books_due_s, due_s)
+            else:
+                self.escalations += 1
         return Broken(held.sid, "gap" if received > expected else "repeat_or_decrease", expected, received)
 
     # -- answers -----------------------------------------------------------------------------------------------
 
     def _answer(self, head: frames.Head, actions: list[Action], now_s: float) -> None:
-        pending = self._pending.get(head.id or 0)
+        command = self._commands.get(head.id or 0)
+        if command is not None and command.name not in (SNAPSHOT, PROBE):
+            self._answered(head.id or 0)
         if head.type == "subscribed":
-            self._subscribed(head, pending, now_s)
+            self._subscribed(head, command, now_s)
         elif head.type == "ok":
-            self._pending.pop(head.id or 0, None)
-            if pending is not None:
+            if command is not None:
                 self._quiet_s = QUIET_FIRST_S
-                self._took_effect(head, pending, now_s)
+                self._ok(head, command, now_s)
         elif head.type == "unsubscribed":
-            self._pending.pop(head.id or 0, None)
-            self._sid_over(head.sid or (pending.sid if pending is not None else 0), now_s)
+            self._unsubscribed(head, command, now_s)
         else:
-            self._error(head, pending, actions, now_s)
+            self._error(head, command, actions, now_s)
 
-    def _subscribed(self, head: frames.Head, pending: _Pending | None, now_s: float) -> None:
-        said = frames.SUBSCRIBED.decode(head.msg)
-        if not 0 < said.sid <= SID_MAX or (pending is None and said.sid in self._over):
-            return
-        standing = [s for s in self._sids.values() if s.channel == said.channel]
-        if standing and said.sid not in self._sids and any(s.probe_id == head.id for s in standing):
-            self._no_probe.add(said.channel)  # each further one would be another copy of the whole stream
-        self._over.pop(said.sid, None)
-        held = self._subscription(said.sid, said.channel, now_s)
-        if held.next_seq is None:
-            held.numbered_s = now_s
-        if pending is not None:
-            self._hold(held, pending.tickers, now_s)
-            pending.channels.discard(said.channel)
-            if not pending.channels:
-                del self._pending[head.id or 0]
-                self._went_well()
-        if not standing and said.channel in self._proven and said.channel != frames.ORDERBOOK:
-            # The numbered answer tells from when on nothing can be missing.
-            self._first_proof = held
+    def _answered(self, id_: int) -> None:
+        self._commands.pop(id_, None)
+        if id_ == self._awaited:
+            self._awaited = 0
 
-    def _took_effect(self, head: frames.Head, pending: _Pending, now_s: float) -> None:
-        """An `ok`, matched by its id alone if it has no sid."""
-        held = self._sids.get(head.sid or pending.sid) or self._book()
-        if pending.name == DELETE:
-            if held is not None:
-                for ticker in pending.tickers:
-                    held.leaving.pop(ticker, None)
-        elif pending.name == SUBSCRIBE and held is not None and not held.channel and len(pending.channels) == 1:
-            held.channel = next(iter(pending.channels))
-        if pending.name in (SUBSCRIBE, ADD) and self.role == "orderbook":
-            if held is None:
-                self._without_effect(pending, now_s, refused=False)
+    def _subscribed(self, head: frames.Head, command: _Command | None, now_s: float) -> None:
+        told = _decoded(frames.SUBSCRIBED, head.msg)
+        fits = told is not None and command is not None and command.answered_by(told.channel)
+        if told is None or not 0 < told.sid <= SID_MAX or (told.sid in self._over and not fits):
+            told, fits = None, False
+        if told is not None:
+            standing = [s for s in self._sids.values() if s.channel == told.channel]
+            if standing and told.sid not in self._sids and command is not None and command.name == PROBE:
+                self._no_probe_till_s[told.channel] = now_s + COPY_WAIT_S
+                if len(standing) >= COPIES_MAX:
+                    self._end(min(standing, key=lambda s: s.numbered_s), now_s)
+            self._over.pop(told.sid, None)
+            held = self._subscription(told.sid, told.channel, now_s)
+            if held.next_seq is None:
+                held.numbered_s = now_s
+            self._stands(held)
+            if not standing and told.channel in self._proven and told.channel != frames.ORDERBOOK:
+                # The numbered answer tells from when on nothing can be missing.
+                self._first_proof = held
+            if fits and command is not None:
+                self._take(held, command.tickers, now_s)
+                command.channels.discard(told.channel)
+                if not command.channels:
+                    self._failed.went_well()
+                elif not command.late:  # another one is to come
+                    self._commands[head.id or 0], self._awaited = command, head.id or 0
+        if not fits and command is not None:
+            self._without_effect(command, now_s, refused=True)
+
+    def _stands(self, held: Subscription) -> None:
+        """The exchange says that this subscription is ours."""
+        if not held.named and held.channel == frames.ORDERBOOK:
+            self._members.try_all()
+        held.named = True
+        self._missing_s.pop(held.channel, None)
+
+    def _ok(self, head: frames.Head, command: _Command, now_s: float) -> None:
+        """It took effect; an answer without a sid is about the one that the command named."""
+        if command.name == UNSUBSCRIBE:
+            self._sid_over(command.sid, now_s)
+            self._failed.went_well()
+        elif command.name == DELETE:
+            self._members.left(command.tickers)
+            self._failed.went_well()
+        elif command.adds and self.role == "orderbook":
+            held = self._sids.get(head.sid or command.sid) or self._book() or self._best(frames.ORDERBOOK)
+            if held is None or held.channel not in ("", frames.ORDERBOOK):
+                self._without_effect(command, now_s, refused=False)
                 return
-            self._hold(held, pending.tickers, now_s)
-        if self._missing():
-            self._failed.failed(now_s)
+            held.channel = frames.ORDERBOOK
+            self._stands(held)
+            self._take(held, command.tickers, now_s)
+            self._failed.went_well()
+        elif command.channels:
+            held = self._sids.get(head.sid or 0)
+            if held is not None:
+                held.channel = held.channel or command.channel
+            if command.name == PROBE:
+                return
+            for one in self._sids.values():
+                if one.channel in command.channels and (one is held or held is None):
+                    self._stands(one)
+            if self._missing(now_s):
+                self._failed.failed(now_s)
+            else:
+                self._failed.went_well()
+
+    def _take(self, held: Subscription, tickers: list[str], now_s: float) -> None:
+        """The exchange has taken them; their books are due from now on."""
+        taken = self._members.taken(tickers)
+        held.tickers.update(dict.fromkeys(taken))
+        self._books.taken(taken, now_s)
+
+    def _lives_on(self, head: frames.Head, now_s: float) -> bool:
+        """A sid that was over answers a subscribe of ours that was sent since: it has not ended. We end it, as readers
+        of the journal take it for over; if that was just tried, it is ours again."""
+        command = self._commands.get(head.id or 0)
+        if head.type != "ok" or command is None or not command.channels or not 0 < (head.sid or 0) <= SID_MAX:
+            return False
+        self._over.pop(head.sid or 0, None)
+        held = self._subscription(head.sid or 0, command.channel, now_s)
+        if self._renewals.over(now_s):
+            self._answered(head.id or 0)
+            self._members.postpone(command.tickers, now_s)
+            self._end(held, now_s)
+        return True
+
+    def _unsubscribed(self, head: frames.Head, command: _Command | None, now_s: float) -> None:
+        fits = command is not None and command.name == UNSUBSCRIBE
+        sid = head.sid or (command.sid if fits and command is not None else 0)
+        self._sid_over(sid, now_s)
+        if fits:
+            self._failed.went_well()
+        elif command is not None:
+            self._without_effect(command, now_s, refused=True)
+
+    def _error(self, head: frames.Head, command: _Command | None, actions: list[Action], now_s: float) -> None:
+        code = _code(head.msg)
+        if code in frames.TERMINAL_CODES and 0 < (head.sid or 0) <= SID_MAX:
+            sid, seq = head.sid or 0, head.seq or 0
+            actions.append(Broken(sid, f"error_{code}", 0, seq if 0 < seq <= SEQ_MAX else 0))
+            self._sid_over(sid, now_s)
+            if command is not None:
+                self._members.postpone(command.tickers, now_s)
+        elif code == TOO_MANY_COMMANDS:
+            self._be_quiet(command, now_s)
+        elif command is None:
+            return
+        elif code == UNKNOWN_SID and self._is_unknown(command, now_s):
+            self._members.postpone(command.tickers if command.adds else [], now_s)
+            self.escalations += 1
+            self._renewals.failed(now_s)
+            self._let_go(self._sids[command.sid], now_s)
+        elif code == TOO_MANY_MARKETS and command.adds and self.role == "orderbook" and not command.late:
+            self._members.too_many(command.tickers, now_s)
         else:
-            self._went_well()
+            self._without_effect(command, now_s, refused=True)
 
-    def _went_well(self) -> None:
-        self._failed.went_well()
-        self._split = min(self._split * 2, self._batch_wanted)
+    def _is_unknown(self, command: _Command, now_s: float) -> bool:
+        """Whether to believe that the exchange has lost a sid: it sent nothing of it since it was asked."""
+        held = self._sids.get(command.sid)
+        return held is not None and held.numbered_s <= command.sent_s and self._renewals.over(now_s)
 
-    def _error(self, head: frames.Head, pending: _Pending | None, actions: list[Action], now_s: float) -> None:
-        error = frames.ERROR.decode(head.msg)
-        self._pending.pop(head.id or 0, None)
-        if error.code in frames.TERMINAL_CODES and head.sid is not None:
-            actions.append(Broken(head.sid, f"error_{error.code}", 0, head.seq or 0))
-            self._sid_over(head.sid, now_s)
-        elif error.code == TOO_MANY_COMMANDS:
-            self._be_quiet(pending, now_s)
-        elif pending is not None and error.code == TOO_MANY_MARKETS:
-            self._too_many_markets(pending.tickers)
-        elif pending is not None:
-            self._without_effect(pending, now_s, refused=True)
-
-    def _without_effect(self, pending: _Pending, now_s: float, *, refused: bool) -> None:
-        """Not answered, or refused: it is sent again after a wait. Of many markets that are refused, half at a time."""
+    def _without_effect(self, command: _Command, now_s: float, *, refused: bool) -> None:
+        """Not answered, or refused: it is sent again after a wait."""
+        if command.late or command.name in (SNAPSHOT, PROBE):
+            return
         self._failed.failed(now_s)
-        if pending.name == DELETE:
-            self._deleted_in_vain(pending)
-        elif pending.name == UNSUBSCRIBE:
-            if self._unsubscribing > UNSUBSCRIBE_TRIES_MAX:  # it stays: its markets are added to it again
-                self._unsubscribing = 0
-                self._to_add = list(self._markets)
-        elif self.role == "orderbook":
-            self._take_back(pending.tickers)
-            if refused and len(pending.tickers) > 1:
-                self._split = max(1, len(pending.tickers) // 2)
-            elif refused:
-                for ticker in pending.tickers:
-                    self._refuse(ticker, now_s)
-
-    def _deleted_in_vain(self, pending: _Pending) -> None:
-        held = self._sids.get(pending.sid)
-        if held is None:
-            return
-        for ticker in pending.tickers:
-            if ticker in held.leaving:
-                held.leaving[ticker] += 1
-                if held.leaving[ticker] >= DELETE_TRIES_MAX:
-                    del held.leaving[ticker]  # what comes of it is late
-                else:
-                    self._to_drop.append(ticker)
-
-    def _refuse(self, ticker: str, now_s: float) -> None:
-        """The exchange takes no command about this market: the others go on, and it is tried again later."""
-        if ticker not in self._markets:
-            return
-        first_s, most_s = self._times.reply_wait, self._times.reply_wait * REFUSED_WAITS_MAX
-        _, wait_s = self._refused.get(ticker, (0.0, first_s / 2))
-        wait_s = min(wait_s * 2, most_s)
-        self._refused[ticker] = (now_s + wait_s, wait_s)
-        self._to_add = [t for t in self._to_add if t != ticker]
+        held = self._sids.get(command.sid)
+        for one in self._sids.values() if not refused else ():
+            # A subscribe merges into what the exchange still has, and nothing may come of that.
+            one.in_vain += one is held or (not one.named and one.channel in command.channels)
+        if command.name == DELETE:
+            self._members.not_deleted(command.tickers)
+        elif command.name == UNSUBSCRIBE:
+            if held is not None and (held.ending or 0) >= UNSUBSCRIBE_TRIES_MAX:
+                self._let_go(held, now_s)
+        else:
+            # Without a subscription it may be no market's fault: then none of them waits for long.
+            waits = REFUSED_WAITS_MAX if self._book() is not None else FAILED_WAITS_MAX
+            not_taken = self._members.refuse if refused else self._members.not_answered
+            not_taken(command.tickers, now_s, self._times.reply_wait * waits)
 
     def _sid_over(self, sid: int, now_s: float) -> None:
         """A subscription has ended, asked for or not: its channel is subscribed again."""
-        held = self._sids.pop(sid, None)
+        held = self._sids.get(sid)
         if held is None:
             return
+        self._let_go(held, now_s, over=True)
+        self._forget(held)
         self._over[sid] = None
         if len(self._over) > SIDS_OVER_MAX:
             del self._over[next(iter(self._over))]
-        self._pending = {n: p for n, p in self._pending.items() if p.sid != sid and held.channel not in p.channels}
-        if held.channel == frames.ORDERBOOK:
-            self._wanted.clear()
-            self._unread.clear()
-            self._unsubscribing = 0
-            self._pending.clear()  # whatever was asked of it will not be answered
-            self._to_add, self._to_drop = [m for m in self._markets if m not in self._refused], []
         self._renewed.failed(now_s)
 
-    def _hold(self, held: Subscription, tickers: list[str], now_s: float) -> None:
-        """The exchange has taken them; their books are due from now on."""
-        held.tickers.update(dict.fromkeys(tickers))
-        for ticker in tickers:
-            held.leaving.pop(ticker, None)
-            self._refused.pop(ticker, None)
-            if (wanted := self._wanted.get(ticker)) is not None:
-                wanted.due_s = now_s + self._times.snapshot_wait * wanted.tries
+    def _end(self, held: Subscription, now_s: float) -> None:
+        """A new subscription instead of this one. It is unsubscribed first: sooner the new one would merge into it."""
+        self.escalations += 1
+        self._renewals.failed(now_s)
+        self._let_go(held, now_s)
+        held.ending = 0
 
-    def _take_back(self, tickers: list[str]) -> None:
-        """These were not taken: what is still wanted of them is to be added yet."""
-        for ticker in tickers:
-            self._wanted.pop(ticker, None)
-        self._to_add = list(dict.fromkeys(t for t in (*tickers, *self._to_add) if t in self._markets))
-
-    def _book(self) -> Subscription | None:
-        return next((s for s in self._sids.values() if s.channel == frames.ORDERBOOK), None)
-
-    def _too_many_markets(self, asked: list[str]) -> None:
-        """Error 26: half as many, down to one; if not even one is taken the subscription is full."""
-        self._take_back(asked)
-        if len(asked) > 1:
-            self.batch = max(1, len(asked) // 2)
+    def _let_go(self, held: Subscription, now_s: float, *, over: bool = False) -> None:
+        """Nothing is held by it, and nothing awaited of it, any more. Whether it lives the next subscribe will show:
+        the exchange merges that into a subscription that does."""
+        held.named, held.ending, held.in_vain, held.probes = False, None, 0, 0
+        for id_, command in list(self._commands.items()):
+            if command.sid == held.sid or held.channel in command.channels:
+                self._answered(id_)
+                self._members.postpone(command.tickers if command.adds else [], now_s)
+        if not any(s.named and s.channel == held.channel for s in self._sids.values()):
+            self._missing_s.setdefault(held.channel, now_s)
+        if held.channel != frames.ORDERBOOK:
             return
-        self.rejected += self._to_add
-        for ticker in self._to_add:
-            self._markets.pop(ticker, None)
-        self._to_add, self.batch = [], self._batch_wanted
+        gone, held.tickers = held.tickers, {}
+        lost = [ticker for ticker in gone if self._holding(ticker) is None]
+        self._books.forget(lost)
+        self._members.lost(lost, now_s, perhaps=not over)
+        if self._book() is None:
+            self._members.all_lost(now_s, perhaps=not over)
+            self._unread.clear()
 
-    def _be_quiet(self, pending: _Pending | None, now_s: float) -> None:
+    def _be_quiet(self, command: _Command | None, now_s: float) -> None:
         """Error 27: say nothing for a while, then say it again; longer each time it comes back."""
         self._quiet_till_s = now_s + self._quiet_s
         self._quiet_s = min(self._quiet_s * 2, QUIET_MOST_S)
-        if pending is not None:
-            if pending.name == DELETE:
-                self._to_drop = [*pending.tickers, *self._to_drop]
-            elif pending.name in (SUBSCRIBE, ADD) and self.role == "orderbook":
-                self._take_back(pending.tickers)
-        for wanted in self._wanted.values():
-            wanted.due_s += self._quiet_s
+        self._books.postpone(self._quiet_till_s)
+        if command is None or command.late:
+            return
+        if command.name == DELETE:
+            self._members.not_deleted(command.tickers, counts=False)
+        elif command.adds:
+            self._members.postpone(command.tickers, now_s)
+        elif command.name == UNSUBSCRIBE and (held := self._sids.get(command.sid)) is not None and held.ending:
+            held.ending -= 1
 
     # -- what is said next -------------------------------------------------------------------------------------
 
@@ -480,146 +634,103 @@ class Conversation:
         """Everything that may be said now: what changes the subscriptions, one at a time; then books."""
         if now_s < self._quiet_till_s:
             return []
-        said: list[Action] = []
-        if not self._pending and self._failed.over(now_s) and self._renewed.over(now_s):
-            self._readmit(now_s)
-            said += self._change(now_s)
-        book = self._book()
-        if book is not None and not self._unsubscribing:
-            said += self._books(book, now_s)
-            said += self._change(now_s) if self._unsubscribing and not self._pending else []
+        said = self._change(now_s)
+        said += self._ask_for_books(now_s)
+        said += self._change(now_s)  # a subscription of which no book came may be over
         first, self._first_proof = self._first_proof, None
         if first is not None:
             said += self._probe(first, now_s)
         return said
 
-    def _readmit(self, now_s: float) -> None:
-        """Markets that were refused, and whose wait is over."""
-        if not self._refused:
-            return
-        asked = set(self._to_add)
-        for ticker, (due_s, _) in self._refused.items():
-            if now_s >= due_s and ticker in self._markets and ticker not in asked:
-                self._to_add.append(ticker)
-
     def _change(self, now_s: float) -> list[Action]:
-        """The next command that changes a subscription."""
+        """The next command that changes a subscription. What was never asked for does not wait for what was in vain."""
+        if self._awaited or not self._renewed.over(now_s):
+            return []
+        again = self._failed.over(now_s)
+        ending = next((s for s in self._sids.values() if s.ending is not None), None)
+        if ending is not None and again:
+            said = self._command(_Command(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
+            ending.ending = (ending.ending or 0) + bool(said)
+            return said
         if self.role != "orderbook":
-            missing = self._missing()
+            missing = self._missing(now_s) if again and ending is None else set()
             return self._subscribe([c for c in CHANNELS[self.role] if c in missing], [], now_s) if missing else []
         book = self._book()
+        if book is None and ending is not None:
+            return []
+        adds = self._members.next_adds(now_s, again=again)
         if book is None:
-            self._to_drop = []
-            return self._subscribe([frames.ORDERBOOK], self._batch(), now_s) if self._to_add else []
-        if self._unsubscribing:
-            self._unsubscribing += 1
-            return self._command(UNSUBSCRIBE, {"sids": [book.sid]}, now_s, _Pending(UNSUBSCRIBE, 0.0, sid=book.sid))
-        batch = self._batch() if self._to_add else []
-        # In turn, so that neither waits for the other for ever; but what is added again is deleted before.
-        adds = bool(batch) and self._dropped_last and not set(batch) & set(self._to_drop)
-        if self._to_drop and not adds:
-            dropped = self._drop(book, now_s)
-            if dropped or self._to_drop:
-                self._dropped_last = True
-                return dropped
-        self._dropped_last = False
-        return self._update(book, ADD, batch, now_s) if batch else []
-
-    def _batch(self) -> list[str]:
-        """The next markets to add: few at a time while some are refused, and one that was refused alone."""
-        if self._to_add[0] in self._refused:
-            return self._to_add[:1]
-        most = min(self.batch, self._split)
-        batch: list[str] = []
-        for ticker in self._to_add[:most]:
-            if ticker in self._refused:
-                break
-            batch.append(ticker)
-        return batch
+            return self._subscribe([frames.ORDERBOOK], adds, now_s) if adds else []
+        # In turn, so that neither waits for the other for ever.
+        self._dropped_last = again and self._members.has_drops and not (adds and self._dropped_last)
+        if self._dropped_last:
+            return self._drop(book, now_s)
+        return self._update(book, ADD, adds, now_s) if adds else []
 
     def _drop(self, book: Subscription, now_s: float) -> list[Action]:
-        held = [t for t in dict.fromkeys(self._to_drop) if t in book.tickers or t in book.leaving]
-        tickers, rest = held[: self.batch], held[self.batch :]
-        if not tickers:
-            self._to_drop = []
-            return []
-        said = self._update(book, DELETE, tickers, now_s)
+        """From the subscription that holds them; what may have been added without an answer, from the one that is."""
+        first, *more = self._members.next_drops()
+        held = self._holding(first) or book
+        tickers = [first, *(t for t in more if (self._holding(t) or book) is held)]
+        said = self._update(held, DELETE, tickers, now_s)
         if said:
-            self._to_drop = rest
+            self._members.deleted(tickers)
+            self._books.forget(tickers)
+            gone = set(tickers)
             for ticker in tickers:
-                book.tickers.pop(ticker, None)
-                book.leaving.setdefault(ticker, 0)
-                self._wanted.pop(ticker, None)
+                held.tickers.pop(ticker, None)
+            for command in self._commands.values():  # what is answered after this says nothing of these
+                if command.adds:
+                    command.tickers = [t for t in command.tickers if t not in gone]
         return said
 
     def _subscribe(self, channels: list[str], tickers: list[str], now_s: float) -> list[Action]:
         params: dict[str, Any] = {"channels": channels, "skip_ticker_ack": True}
         if tickers:
             params |= {"market_tickers": tickers, "use_yes_price": False}
-        said = self._command(SUBSCRIBE, params, now_s, _Pending(SUBSCRIBE, 0.0, tickers, set(channels)))
-        self._asked_to_add(tickers if said else [], now_s)
-        return said
+        return self._command(_Command(SUBSCRIBE, 0, tickers, set(channels)), params, now_s)
 
     def _update(self, held: Subscription, action: str, tickers: list[str], now_s: float) -> list[Action]:
         params = {"sids": [held.sid], "action": action, "market_tickers": tickers}
-        said = self._command("update_subscription", params, now_s, _Pending(action, 0.0, tickers, sid=held.sid))
-        self._asked_to_add(tickers if said and action == ADD else [], now_s)
-        return said
+        return self._command(_Command(action, held.sid, tickers), params, now_s)
 
-    def _asked_to_add(self, tickers: list[str], now_s: float) -> None:
-        self._to_add = self._to_add[len(tickers) :]
-        for ticker in tickers:
-            self._wanted[ticker] = Wanted(now_s, now_s + self._times.snapshot_wait, 1)
-        self._books_due_s = min(self._books_due_s, now_s + self._times.snapshot_wait)
-
-    def _books(self, book: Subscription, now_s: float) -> list[Action]:
+    def _ask_for_books(self, now_s: float) -> list[Action]:
         """Books that are due: after a break, of markets that got none, of those whose frame could not be read."""
-        due: list[str] = []
-        if now_s >= self._books_due_s:
-            due = [t for t, w in self._wanted.items() if now_s >= w.due_s and t in book.tickers]
         said: list[Action] = []
-        if due and self._is_stuck(book, due, now_s):
-            self.escalations += 1
-            self._renewals.failed(now_s)
-            self._unsubscribing = 1
-            self._wanted.clear()
-            book.tickers.clear()
-            return []
-        for first in range(0, len(due), self.batch):
-            tickers = due[first : first + self.batch]
-            asked = self._snapshot(book, tickers, now_s)
-            if not asked:
-                return said
-            said += asked
-            for ticker in tickers:
-                self._asked_for(self._wanted[ticker], now_s)
-        if now_s >= self._books_due_s:
-            # Of markets that are not held (yet) the wait begins with the answer to their add.
-            self._books_due_s = min((w.due_s for w in self._wanted.values()), default=float("inf"))
-        unread = [t for t in self._unread.due(now_s, self.batch) if t in book.tickers]
-        if unread:
-            asked = self._snapshot(book, unread, now_s)
+        for book in self._order_books():
+            due = self._books.due(book.tickers, now_s)
+            if due and self._books.in_vain(due, book.numbered_s) and self._renewals.over(now_s):
+                self._end(book, now_s)
+                continue
+            for first in range(0, len(due), self.batch):
+                tickers = due[first : first + self.batch]
+                asked = self._snapshot(book, tickers, now_s)
+                if not asked:
+                    return said
+                said += asked
+                self._books.asked(tickers, now_s)
+        self._books.looked(now_s)
+        unread = self._unread.due(now_s, self.batch)
+        while unread and (held := self._holding(unread[0])) is not None:
+            tickers = [ticker for ticker in unread if ticker in held.tickers]
+            asked = self._snapshot(held, tickers, now_s)
             if not asked:
                 self._unread.add(unread)
-            for ticker in unread if asked else ():
-                self._asked_for(self._wanted.setdefault(ticker, Wanted(now_s, now_s)), now_s)
+                return said
+            self._books.asked(tickers, now_s)
             said += asked
+            unread = [ticker for ticker in unread if ticker not in held.tickers]
         return said
 
-    def _asked_for(self, wanted: Wanted, now_s: float) -> None:
-        wanted.tries += 1
-        waits = wanted.tries if wanted.tries <= SNAPSHOT_TRIES_MAX else 2.0 ** min(wanted.tries - 1, 40)
-        wanted.due_s = now_s + min(self._times.snapshot_wait * waits, SNAPSHOT_WAIT_MOST_S)
-        self._books_due_s = min(self._books_due_s, wanted.due_s)
-
-    def _is_stuck(self, book: Subscription, due: list[str], now_s: float) -> bool:
-        """Whether nothing at all comes of a subscription that was asked again and again: a new one costs nothing."""
-        tried = [w for t in due if (w := self._wanted[t]).tries >= SNAPSHOT_TRIES_MAX]
-        return any(book.numbered_s <= w.since_s for w in tried) and self._renewals.over(now_s)
+    def _is_lost(self, held: Subscription, now_s: float) -> bool:
+        """Whether nothing at all comes of a subscription, whatever it is asked: a new one costs nothing."""
+        if (held.channel != frames.ORDERBOOK and held.named) or max(held.probes, held.in_vain) < UNANSWERED_MAX:
+            return False
+        return self._renewals.over(now_s)
 
     def _snapshot(self, held: Subscription, tickers: list[str], now_s: float, reserve: int = 0) -> list[Action]:
-        params = {"sids": [held.sid], "action": "get_snapshot", "market_tickers": tickers}
-        return self._command("update_subscription", params, now_s, None, reserve)
+        params = {"sids": [held.sid], "action": SNAPSHOT, "market_tickers": tickers}
+        return self._command(_Command(SNAPSHOT, held.sid), params, now_s, reserve)
 
     def _probe(self, held: Subscription, now_s: float) -> list[Action]:
         """Make an idle subscription send a numbered frame: it proves that nothing before it is missing.
@@ -629,15 +740,14 @@ class Conversation:
         the next frame of the stream.
         """
         if held.channel == frames.ORDERBOOK:
-            tickers = held.turn(1)
-            said = self._snapshot(held, tickers, now_s, RESERVE) if tickers else []
-        elif held.channel in self._no_probe:
+            said = self._ask_in_turn(held, 1, now_s)
+        elif now_s < self._no_probe_till_s.get(held.channel, 0.0):
             return []
         else:
             params = {"channels": [held.channel], "skip_ticker_ack": True}
-            said = self._command(SUBSCRIBE, params, now_s, None, RESERVE)
+            said = self._command(_Command(PROBE, channels={held.channel}), params, now_s, RESERVE)
         if said:
-            held.probed(self._ids, now_s)
+            held.probed(now_s)
         return said
 
     def _audit(self, held: Subscription, now_s: float) -> list[Action]:
@@ -647,23 +757,48 @@ class Conversation:
             return []
         each_s = self._times.audit / max(1, len(held.tickers))
         count = int((now_s - held.audited_s) / each_s)
-        if not count:
-            return []
-        held.audited_s += count * each_s
-        tickers = held.turn(min(count, self.batch))
-        return self._snapshot(held, tickers, now_s, RESERVE) if tickers else []
+        said = self._ask_in_turn(held, min(count, self.batch), now_s)
+        if said:
+            held.audited_s += count * each_s
+        return said
 
-    def _command(
-        self, cmd: str, params: dict[str, Any], now_s: float, pending: _Pending | None, reserve: int = 0
-    ) -> list[Action]:
-        """One command, if the budget allows it; `pending` if its effect is awaited."""
+    def _ask_in_turn(self, held: Subscription, count: int, now_s: float) -> list[Action]:
+        tickers = held.turn(count)
+        said = self._snapshot(held, tickers, now_s, RESERVE) if tickers else []
+        if not said:
+            held.not_yet(tickers)
+        return said
+
+    def _command(self, command: _Command, params: dict[str, Any], now_s: float, reserve: int = 0) -> list[Action]:
+        """One command, if the budget allows it; one that changes something is awaited."""
         if not self._budget.take(now_s, reserve):
             return []
         self._ids += 1
-        if pending is not None:
-            pending.due_s = now_s + self._times.reply_wait
-            self._pending[self._ids] = pending
-        return [Send({"id": self._ids, "cmd": cmd, "params": params})]
+        command.sent_s = now_s
+        self._commands[self._ids] = command
+        if len(self._commands) > COMMANDS_MAX:
+            del self._commands[next(iter(self._commands))]
+        if command.name not in (SNAPSHOT, PROBE):
+            self._awaited = self._ids
+        if command.adds:
+            self._members.asked(command.tickers, now_s)
+        cmd = command.name if command.name in (SUBSCRIBE, UNSUBSCRIBE) else "update_subscription"
+        return [Send({"id": self._ids, "cmd": SUBSCRIBE if command.name == PROBE else cmd, "params": params})]
+
+
+def _decoded(decoder: msgspec.json.Decoder[frames.SubscribedMsg], msg: msgspec.Raw) -> frames.SubscribedMsg | None:
+    try:
+        return decoder.decode(msg)
+    except msgspec.MsgspecError:
+        return None
+
+
+def _code(msg: msgspec.Raw) -> int:
+    """The code of an error, whatever else it says; 0: none that can be read."""
+    try:
+        return frames.ERROR.decode(msg).code
+    except msgspec.MsgspecError:
+        return 0
 
 
 def _ticker(head: frames.Head) -> str:

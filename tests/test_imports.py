@@ -31,6 +31,8 @@ CORE = (
     "gatherer/subscription.py",
     "gatherer/budget.py",
     "gatherer/held.py",
+    "gatherer/membership.py",
+    "gatherer/books_due.py",
     "gatherer/liveness.py",
     "gatherer/unread.py",
     "gatherer/journal/format.py",

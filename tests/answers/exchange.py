@@ -50,6 +50,11 @@ class Temper:
     books: float
     """How many of the books that are asked for are sent."""
 
+    def by_the_facts(self, every_s: float) -> Temper:
+        """The same exchange when it does all as the facts say; something happens every so many seconds."""
+        weights = {name: [1.0] + [0.0] * (len(HOWS) - 1) for name in self.weights}
+        return Temper(weights, 1.0, 0.0, 0.0, 0.0, True, self.sending_ts, every_s, 1.0)
+
     @classmethod
     def of(cls, rng: random.Random) -> Temper:
         """A random one; half of them do some things as the facts say."""
@@ -133,6 +138,26 @@ class Exchange:
             self._oddity()
         self.at(rng.expovariate(1 / self.temper.every_s) + 0.001, self._trading)
 
+    def behave(self, every_s: float) -> None:
+        """From now on all is as the facts say, whatever was done before."""
+        self.temper = self.temper.by_the_facts(every_s)
+        self._over = []
+        self.at(0.001, self._trading)
+
+    def held(self) -> set[str]:
+        """Markets of which changes are sent."""
+        return {ticker for sub in self._subs.values() for ticker in sub.tickers}
+
+    @property
+    def channels(self) -> set[str]:
+        """Those that are subscribed."""
+        return {sub.channel for sub in self._subs.values()}
+
+    @property
+    def copies(self) -> bool:
+        """Whether a channel has several subscriptions, which is not as the facts say."""
+        return len(self._subs) > len(self.channels)
+
     def _happens(self, market: str) -> None:
         at_ms = self._ms()
         ticker = market if self.role == "orderbook" else ""
@@ -169,7 +194,7 @@ class Exchange:
             case 3:
                 self._send({"type": "error", "msg": {"code": rng.choice(ERRORS), "msg": "about nothing"}})
             case 4:
-                self._send({"type": "ok", "id": rng.randrange(1, 50), "msg": []})
+                self._send({"type": "ok", "id": 1_000_000 + rng.randrange(50), "msg": []})
             case 5:
                 self._numbered(sub, "error", {"code": rng.choice((77, 16, 1)), "market_ticker": "KX-NEVER"})
             case 6:
@@ -200,9 +225,15 @@ class Exchange:
         sub = sub or next((s for s in self._subs.values() if s.channel in channels), None)
         known = dict(self._subs)
         # What is acknowledged has happened. Of anything else nobody knows.
+        odd = self._rng.choice(("ok", "error", "subscribed"))
         happens = (
-            how in ("numbered", "late", "unnumbered", "again", "another") or self._rng.random() < self.temper.effect
+            how in ("numbered", "late", "unnumbered", "again", "another")
+            or (how == "odd" and odd == "ok")
+            or self._rng.random() < self.temper.effect
         )
+        if sids and sub is None and how in ("numbered", "late"):
+            self._send({"type": "error", "id": id_, "msg": {"code": 7, "msg": "Unknown subscription ID"}})
+            return
         new: list[str] = []
         if happens:
             sub, new = self._effect(name, sub, channels, tickers)
@@ -239,7 +270,7 @@ class Exchange:
             case "text id" if sub is not None:
                 self._numbered(sub, "ok", {}, str(id_))
             case "odd":
-                self._send({"type": self._rng.choice(("ok", "error", "subscribed")), "id": id_, "msg": "yes"})
+                self._send({"type": odd, "id": id_, "msg": "yes"})
         if sub is not None:
             self._snapshots(sub, new, None)
 

@@ -22,13 +22,16 @@ from gatherer.journal.inbox import Inbox
 from gatherer.liveness import Look
 from gatherer.session import Session
 from gatherer.subscription import Conversation, Send, Times
-from tests.answers.exchange import START_MS, Exchange
+from tests.answers.exchange import CHANNELS, START_MS, Exchange
 
 TIMES: Final = Times(snapshot_wait=2.0, reply_wait=10.0, idle_probe=10.0, silence=25.0, audit=3600.0)
 BOUNDS: Final = BoundsMs(disorder=15_000, lag=30_000, sender=1000, clock=200)
 TICK_S: Final = 0.5
 SESSION: Final = 1
 BATCH: Final = 8
+AGAIN_S: Final = 600.0
+"""After so long a market that was rejected is offered again."""
+SETTLED_S: Final = 1800.0
 
 
 class Wrong(AssertionError):
@@ -92,6 +95,8 @@ class World:
         self.exchange = Exchange(self.role, rng, self._frame, self._ping)
         self.journal = Journal()
         self.given_up = ""
+        self.settled = False
+        self._elsewhere_s = float("inf")
         if self.exchange.temper.every_s < 10:
             self.hours /= 2  # a busy one
 
@@ -134,10 +139,52 @@ class World:
             if self.role == "orderbook" and self.rng.random() < 0.0005:
                 born += 1
                 self._birth(conversation, f"KXW-{born}")
+            self._elsewhere(conversation)
+        if not session._over.done() and self.dies_s == float("inf"):
+            self._by_the_facts(conversation)
         self.given_up = session._over.result() if session._over.done() else ""
         self.ended_s = self.now_s
         self.unproven = conversation.unproven(self.now_s)
         self.journal.flush()
+
+    def _elsewhere(self, conversation: Conversation) -> None:
+        """What a full subscription rejects is for other connections, and comes back when it is not full any more."""
+        if conversation.rejected:
+            rejected = conversation.rejected
+            self._want(2 * len(rejected))
+            self.session.ask(conversation.remove(rejected, self.now_s))
+            self._elsewhere_s = min(self._elsewhere_s, self.now_s + AGAIN_S)
+        if self.now_s >= self._elsewhere_s:
+            self._elsewhere_s = float("inf")
+            self.session.ask(conversation.add(self.markets, self.now_s))
+        self._sent()
+
+    def _by_the_facts(self, conversation: Conversation) -> None:
+        """Then half an hour of answers by the facts: whatever was before, all is well at its end."""
+        self.exchange.behave(self.rng.choice((1.0, 5.0)))
+        end_s = self.now_s + SETTLED_S
+        gone: set[str] = set()
+        while self.now_s < end_s and not self.session._over.done():
+            if self.role == "orderbook" and self.now_s < end_s - SETTLED_S / 2 and self.rng.random() < 0.002:
+                gone.add(self.markets[0])
+                self._birth(conversation, f"KXW-NEW-{self.now_s:.0f}")
+            self._pass(self.now_s + TICK_S)
+            if self.session.look(self.now_s, self.heard_s) is Look.PING:
+                self.exchange.at(0.02, self._ping)
+            self._sent()
+            self._elsewhere(conversation)
+        self.settled = True
+        if not conversation.healthy or conversation.unproven(self.now_s):
+            raise Wrong(f"after half an hour by the facts: {conversation.healthy}, {conversation.unproven(self.now_s)}")
+        if self.role != "orderbook":
+            if missing := set(CHANNELS[self.role]) - self.exchange.channels:
+                raise Wrong(f"after half an hour by the facts {missing} are not subscribed")
+            return
+        held, wanted = self.exchange.held(), set(self.markets)
+        if wanted - held:
+            raise Wrong(f"after half an hour by the facts {len(wanted - held)} of {len(wanted)} are not subscribed")
+        if gone & held and not self.exchange.copies:
+            raise Wrong(f"after half an hour by the facts {len(gone & held)} are subscribed that nobody wants")
 
     def _birth(self, conversation: Conversation, ticker: str) -> None:
         """One market more; an old one is over."""
@@ -192,7 +239,9 @@ class World:
             derivation.apply(record)
         rows = derivation.take()
         self._claims(rows, derivation)
-        return Result(self.seed, self.role, self.exchange, self.journal, self.hours, busiest, rows, self.unproven)
+        return Result(
+            self.seed, self.role, self.exchange, self.journal, self.ended_s / 3600, busiest, rows, self.unproven
+        )
 
     def _commands(self) -> int:
         """The most in one minute; no more than is stated (docs/architecture/gatherer.md)."""

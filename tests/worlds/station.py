@@ -127,7 +127,8 @@ class Connection:
             if isinstance(action, Broken):
                 noted = Break(action.sid, action.reason, action.expected, action.received)
                 self._record(Kind.BREAK, msgspec.json.encode(noted), session.number)
-            elif isinstance(action, Send):
+            else:
+                assert isinstance(action, Send), action
                 self._time.after(self._rng.randrange(3), lambda send=action: self._send(session, send))
 
     def _send(self, session: Session, action: Send) -> None:

@@ -20,9 +20,9 @@ FAULTS: Final = (
     ),
     Fault(
         "batches-are-not-halved",
-        FILE,
-        "self.batch = max(1, len(asked) // 2)",
-        "self.batch = len(asked)",
+        "gatherer/membership.py",
+        "self.batch = max(1, len(tickers) // 2)",
+        "self.batch = len(tickers)",
         "error 26 would come for ever",
         TALK,
     ),
@@ -45,7 +45,7 @@ FAULTS: Final = (
     Fault(
         "a-late-frame-brings-its-sid-back",
         FILE,
-        "if sid in self._over:",
+        "if sid in self._over and not self._lives_on(head, now_s):",
         "if False:",
         "a subscription that has ended would be asked for books, and hold its channel's place",
         TALK,
@@ -53,7 +53,7 @@ FAULTS: Final = (
     Fault(
         "a-probe-that-subscribes-is-sent-again",
         FILE,
-        "elif held.channel in self._no_probe:",
+        "elif now_s < self._no_probe_till_s.get(held.channel, 0.0):",
         "elif False:",
         "each probe would add a copy of the whole stream",
         TALK,
@@ -77,8 +77,8 @@ FAULTS: Final = (
     Fault(
         "trades-are-not-probed",
         FILE,
-        "if held.channel in self._proven and held.probe_due(",
-        "if held.channel == frames.ORDERBOOK and held.probe_due(",
+        "if held.channel not in self._proven or",
+        "if held.channel != frames.ORDERBOOK or",
         "a quiet trade channel would prove nothing for ever",
         TALK,
     ),
@@ -100,7 +100,7 @@ FAULTS: Final = (
     ),
     Fault(
         "all-breaks-are-repaired-for-ever",
-        FILE,
+        "gatherer/books_due.py",
         "if len(self._repaired_s) == REPAIRS_MAX:",
         "if False:",
         "a connection that breaks again and again would ask for all its books each time",
