@@ -170,6 +170,26 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     assert merger.claims.line(1, "orderbook_delta").sealed_ms == START_MS + 30
 
 
+def test_holes_are_waited_for_all_at_once() -> None:
+    """Rule 6: many short ones after each other hold the seal up once, not once each. A later one has its own wait."""
+    merger = Merger(LIMITS, START_MS - 86_400_000)
+    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    copies = []
+    for n in range(1, 9):
+        copy = a_copy(n, [], start=10 * n, horizon=10 * n + 5)
+        copy.run_events = [RunEvent(1, "ended", START_MS, START_MS + 10 * n + 5, "gap")]
+        copies.append(copy)
+    assert not merger.step([*copies[:6], a_copy(9, [], start=100, horizon=200)], 0).gaps
+    assert not merger.step(copies[6:], 900).gaps
+    written = [tuple(ms - START_MS for ms in gap.interval) for gap in merger.step([], 1000).gaps]
+    assert written == [(15, 20), (25, 30), (35, 40), (45, 50), (55, 60), (65, 70)]
+    written = [tuple(ms - START_MS for ms in gap.interval) for gap in merger.step([], 1900).gaps]
+    assert written == [(75, 80), (85, 100)]
+    assert (
+        merger.claims.covered.sealed_ms(1) == START_MS + 200 and not merger.claims.line(1, "orderbook_delta").hole_since
+    )
+
+
 def test_the_first_stretch_before_the_first_claim_is_no_row() -> None:
     """Rule 21: it follows from the line and the claim. An earlier copy makes it shorter, and no seal falls."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()

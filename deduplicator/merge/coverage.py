@@ -194,6 +194,10 @@ def settle(
     tiles = intervals.union([*held, *line.gaps])
     tile = first_tile(tiles, line.first_ms, channel)
     line.begin_ms = None if tile is None else tile[0]
+    # All are waited for from when they are seen, and not one after the other.
+    holes = dict.fromkeys((before for _, before in tiles[:-1] if before >= line.first_ms), now_ms)
+    if holes or line.hole_since:
+        line.hole_since = {**holes, **line.hole_since}
     while True:
         tile = first_tile(tiles, line.first_ms, channel)
         sealed = line.sealed_ms = line.first_ms if tile is None else tile[1]
