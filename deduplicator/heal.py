@@ -3,12 +3,14 @@
 The same pure merge, over the rows of one market. What is mended: changes that production lacks; runs that lost their
 say in a contradiction and are now in the right (a third copy came later); gaps that those cover; unplaced rows that
 have found their place. What production has otherwise than the gatherers is reported, and never overwritten: nobody
-claims such a millisecond, and it is listed as a gap. A deduplicator that runs notices (`store.lease.heals`) and makes
-its state anew.
+claims such a millisecond, and it is listed as a contradiction and as a gap. Where a gatherer that takes no part claims
+something, and of those who do nobody was heard before, nothing is decided: it may have outvoted them. A deduplicator
+that runs notices (`store.lease.heals`) and makes its state anew.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -24,6 +26,7 @@ from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator import days
 from deduplicator.merge import intervals
+from deduplicator.merge.claims import EVERYBODY
 from deduplicator.merge.copies import (
     Changes,
     Copy,
@@ -36,7 +39,7 @@ from deduplicator.merge.copies import (
     SliceStart,
 )
 from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED, ORDERBOOK
-from deduplicator.merge.identity import I64, pack_content
+from deduplicator.merge.identity import I64, pack_content, unpack_content
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
 from deduplicator.restoring import IDENTITY_LAYOUT
@@ -69,6 +72,14 @@ class Healed:
     unplaced_removed: int = 0
     gaps_healed: list[str] = field(default_factory=list)
     gaps_left: list[str] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+    """Milliseconds of which production has other changes than most gatherers, or others more: nobody claims them."""
+    undecided: list[str] = field(default_factory=list)
+    """Stretches that were left alone, as only gatherers that take no part were heard on them."""
+
+
+Contents = Counter[int]
+"""Changes of a millisecond, in whatever order."""
 
 
 async def heal(
@@ -80,9 +91,14 @@ async def heal(
     *,
     reset_slack_ms: int,
     dry_run: bool,
+    without: frozenset[str] = frozenset(),
 ) -> Healed:
-    """Merge [start, end) of a market again; `reset_slack_ms` as of `Limits`. Raises `StorageError`."""
+    """Merge [start, end) of a market again, both in whole milliseconds; `reset_slack_ms` as of `Limits`.
+
+    `without`: gatherers that were left out on purpose, so that they decide nothing. Raises `StorageError`.
+    """
     result = Healed(ticker)
+    start, end = (datetime_of_ms(ms_of_datetime(moment)) for moment in (start, end))
     production = await connect(dsn)
     try:
         market = await production.fetchval("SELECT market FROM store.markets WHERE ticker = $1", ticker)
@@ -102,12 +118,15 @@ async def heal(
         merger = Merger(Limits(0, ALL, ALL, reset_slack_ms), 0)
         merged = merger.step(copies, ms_of_datetime(end))
         result.conflicts = [f"{c.kind} at {datetime_of_ms(c.exchange_ms)}" for c in merged.conflicts]
-        wrong = await _rows(production, market, merged.new, start, end, result)
+        undecided = await _undecided(production, market, {copy.gatherer for copy in copies}, without)
+        left_alone = intervals.within(undecided, ms_of_datetime(start), ms_of_datetime(end))
+        result.undecided = [f"{datetime_of_ms(low)} to {datetime_of_ms(high)}" for low, high in left_alone]
+        wrong = await _rows(production, market, merger, merged, undecided, start, end, result)
         beginning = await production.fetchrow(SQL["heal_beginning"], market)
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
-        await _runs(production, market, merged, start, ends, result)
-        await _between(production, market, merger, merged, start, end, result)
-        await _nobodys(production, market, [ms for ms in wrong if merger.claims.covered.anywhere(market, ms)], result)
+        await _runs(production, market, merged, undecided, start, ends, result)
+        await _between(production, market, merger, merged, undecided, start, end, result)
+        await _nobodys(production, market, wrong)
         await _gaps(production, market, start, end, result)
         if beginning is not None:
             await _beginning(production, market, beginning, result)
@@ -181,48 +200,109 @@ def _copy(number: int, lane: int, market: int, rows: dict[str, I64], runs: list[
     return copy
 
 
+async def _undecided(
+    production: asyncpg.Connection, market: int, present: set[int], without: frozenset[str]
+) -> list[intervals.Interval]:
+    """What gatherers claim that take no part, though nobody left them out, and none that does was heard on."""
+    heard, absent = list[intervals.Interval](), list[intervals.Interval]()
+    for row in await production.fetch(SQL["heal_claims"], market):
+        if row["gatherer"] in present:
+            heard.append(_stretch(row))
+        elif row["gatherer_id"] not in without:
+            absent.append(_stretch(row))
+    return intervals.minus(intervals.union(absent), intervals.union(heard))
+
+
+def _stretch(claim: asyncpg.Record) -> intervals.Interval:
+    return ms_of_datetime(claim["from_ts"]), ms_of_datetime(claim["to_ts"])
+
+
+async def _claimed(production: asyncpg.Connection, market: int) -> list[intervals.Interval]:
+    """What production claims now."""
+    return intervals.union([_stretch(row) for row in await production.fetch(SQL["heal_claims"], market)])
+
+
+def _outvoted(merged: Changes) -> dict[int, Contents]:
+    """Milliseconds of which the merge took what most gatherers say was otherwise: what those say."""
+    disowned = {r.interval[0] for r in merged.retractions if r.gatherer == EVERYBODY and r.reason == CONFLICT}
+    found = {}
+    for conflict in merged.conflicts:
+        if conflict.kind == CONFLICT and conflict.exchange_ms in disowned:
+            most: Any = max(conflict.versions, key=lambda version: int(str(version["gatherer_bits"])).bit_count())
+            columns = np.array(most["rows"], np.int64).reshape(-1, 3).T
+            found[conflict.exchange_ms] = Counter(pack_content(*columns).tolist())
+    return found
+
+
 async def _rows(
-    production: asyncpg.Connection, market: int, merged: Deltas, start: datetime, end: datetime, result: Healed
-) -> list[int]:
+    production: asyncpg.Connection,
+    market: int,
+    merger: Merger,
+    changes: Changes,
+    undecided: list[intervals.Interval],
+    start: datetime,
+    end: datetime,
+    result: Healed,
+) -> dict[int, tuple[Contents, Contents]]:
     """Insert what production lacks; count what it has, and what it has otherwise. The milliseconds of which it has
-    other changes then, in whatever order."""
+    other changes then, in whatever order: what stands, and what the gatherers have.
+
+    The merge is of one step: a contradiction may be found when its rows have been taken. Where nobody is believed,
+    nothing is inserted.
+    """
+    merged, covered = changes.new, merger.claims.covered
     known = await binary.read(production, IDENTITY_LAYOUT, SQL["heal_known"], market, start, end)
     content = pack_content(known["side"], known["price"], known["delta"]).tolist()
     places = zip(known["exchange_ms"].tolist(), known["ordinal"].tolist(), strict=True)
     stored = dict(zip(places, content, strict=True))
+    times = merged.exchange_ms.tolist()
     wanted = pack_content(merged.side, merged.price, merged.delta).tolist()
-    found = [stored.get(p) for p in zip(merged.exchange_ms.tolist(), merged.ordinal.tolist(), strict=True)]
+    found = [stored.get(p) for p in zip(times, merged.ordinal.tolist(), strict=True)]
     result.known = sum(there == mine for there, mine in zip(found, wanted, strict=True))
     result.otherwise = sum(there is not None and there != mine for there, mine in zip(found, wanted, strict=True))
-    new = np.array([there is None for there in found], np.bool_)
+    contested = {conflict.exchange_ms for conflict in changes.conflicts if conflict.kind == CONFLICT}
+    nobodys = {ms for ms in contested if not covered.anywhere(market, ms)}
+    left_alone = nobodys | {ms for ms in set(times) if intervals.covers(undecided, ms)}
+    new = np.array([there is None and ms not in left_alone for there, ms in zip(found, times, strict=True)], np.bool_)
     result.inserted = int(new.sum())
     if result.inserted:
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
         await days.write(production, missing)
-    stands, said = defaultdict[int, Counter[int]](Counter), defaultdict[int, Counter[int]](Counter)
+    stands, said = defaultdict[int, Contents](Counter), defaultdict[int, Contents](Counter)
     for place, there in stored.items():
         stands[place[0]][there] += 1
-    for ms, mine, is_new in zip(merged.exchange_ms.tolist(), wanted, new.tolist(), strict=True):
+    for ms, mine, is_new in zip(times, wanted, new.tolist(), strict=True):
         said[ms][mine] += 1
         stands[ms][mine] += is_new
-    return sorted(ms for ms in stands.keys() | said.keys() if +stands[ms] != said[ms])
+    outvoted = _outvoted(changes)
+    said.update(outvoted)
+    wrong = {}
+    for ms in sorted(stands.keys() | said.keys()):
+        is_known = ms in outvoted or covered.anywhere(market, ms)
+        if +stands[ms] != +said[ms] and is_known and not intervals.covers(undecided, ms):
+            wrong[ms] = (+stands[ms], +said[ms])
+    result.contradictions = [f"{datetime_of_ms(ms)}" for ms in wrong]
+    return wrong
 
 
-async def _nobodys(production: asyncpg.Connection, market: int, wrong: list[int], result: Healed) -> None:
-    """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is in a gap."""
-    claimed = [
-        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
-        for row in await production.fetch(SQL["heal_claims"], market)
-    ]
-    for ms in wrong:
-        if not intervals.covers(intervals.union(claimed), ms):
-            continue
+async def _nobodys(production: asyncpg.Connection, market: int, wrong: dict[int, tuple[Contents, Contents]]) -> None:
+    """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is listed."""
+    claimed = await _claimed(production, market)
+    for ms, (stands, said) in wrong.items():
         stretch = datetime_of_ms(ms), datetime_of_ms(ms + 1)
+        versions = [{"stored": _shown(stands)}, {"gatherers": _shown(said)}]
+        await production.execute(SQL["add_conflict"], CONFLICT, market, stretch[0], json.dumps(versions))
+        if not intervals.covers(claimed, ms):
+            continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, 0, 0, 0, *stretch, CONFLICT)
         if not await production.fetch(SQL["heal_gaps"], market, *stretch):
             values = (market, ORDERBOOK, *stretch, CONFLICT, "{}")
             await production.execute(SQL["add_gaps"], *([value] for value in values))
-            result.gaps_left.append(f"{stretch[0]} to {stretch[1]}: {CONFLICT}")
+
+
+def _shown(contents: Contents) -> list[list[int]]:
+    columns = unpack_content(np.array(sorted(contents.elements()), np.int64))
+    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
 
 
 def _end_behind(merger: Merger, run: RunChange, end: datetime) -> int:
@@ -236,16 +316,24 @@ async def _runs(
     production: asyncpg.Connection,
     market: int,
     merged: Changes,
+    undecided: list[intervals.Interval],
     start: datetime,
     ends: dict[RunKey, int],
     result: Healed,
 ) -> None:
-    """Give runs their say back that lost it in a contradiction which is none any more: wholly, or up to `ends`."""
+    """Give runs their say back that lost it in a contradiction which is none any more: wholly, or up to `ends`, or to
+    where nothing is decided."""
     for row in await production.fetch(SQL["heal_conflicting"], market):
         run = merged.runs.get((row["gatherer"], row["lane"], row["run"]))
         if run is None or run.reason == CONFLICT or row["cover_to"] is None or row["cover_to"] < start:
             continue  # its gatherer takes no part, it still contradicts, or what lies between was not looked at
         until, reason = (ends[run.key], CONFLICT) if run.key in ends else (run.cover_to_ms, run.reason)
+        lost_at = ms_of_datetime(row["cover_to"])
+        stop = next((low for low, high in undecided if high > lost_at), None)
+        if stop is not None and stop <= lost_at:
+            continue
+        if stop is not None and (until is None or stop < until):
+            until, reason = stop, CONFLICT
         at = None if until is None else max(datetime_of_ms(until), row["cover_to"])
         changed = await production.execute(SQL["heal_run"], *run.key, at, reason)
         result.runs_restored += int(changed.rsplit(" ", 1)[-1])
@@ -256,6 +344,7 @@ async def _between(
     market: int,
     merger: Merger,
     merged: Changes,
+    undecided: list[intervals.Interval],
     start: datetime,
     end: datetime,
     result: Healed,
@@ -272,7 +361,7 @@ async def _between(
         if run is None or run.reason == CONFLICT:
             continue  # its gatherer takes no part, or it still contradicts
         first = max(run.cover_from_ms, ms_of_datetime(start))
-        between = intervals.minus([(parts[0][0], again[key])], parts)
+        between = intervals.minus([(parts[0][0], again[key])], [*parts, *undecided])
         found = intervals.within(between, first, _end_behind(merger, run, end))
         for stretch in found:
             await production.execute(SQL["add_part"], *key, market, ORDERBOOK, *map(datetime_of_ms, stretch))
@@ -281,12 +370,12 @@ async def _between(
 
 async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.Record, result: Healed) -> None:
     """The first gap has no row. What lies in it after the first claim that there is now needs one."""
-    claims = [
-        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
-        for row in await production.fetch(SQL["heal_claims"], market)
-    ]
     gap = (ms_of_datetime(was["started_at"]), ms_of_datetime(was["ended_at"]))
-    left = intervals.minus([gap], intervals.union(claims))
+    listed = [
+        (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
+        for row in await production.fetch(SQL["heal_gaps"], market, was["started_at"], was["ended_at"])
+    ]
+    left = intervals.minus([gap], [*await _claimed(production, market), *listed])
     if left == [gap]:
         return
     await production.execute(SQL["touch_stretches"], [was["started_at"]], [was["ended_at"]])  # it was archived whole
@@ -300,11 +389,7 @@ async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.R
 
 async def _gaps(production: asyncpg.Connection, market: int, start: datetime, end: datetime, result: Healed) -> None:
     """Heal or split the gaps of the stretch that production's claims cover now."""
-    claims = [
-        (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
-        for row in await production.fetch(SQL["heal_claims"], market)
-    ]
-    held = intervals.within(intervals.union(claims), ms_of_datetime(start), ms_of_datetime(end))
+    held = intervals.within(await _claimed(production, market), ms_of_datetime(start), ms_of_datetime(end))
     for row in await production.fetch(SQL["heal_gaps"], market, start, end):
         gap = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
         left = intervals.minus([gap], held)

@@ -113,22 +113,25 @@ def _listed(gaps: Gaps, ticker: str, channel: str, ms: int) -> bool:
     return any(start <= ms < end for start, end, _ in gaps.get((ticker, channel), ()))
 
 
-def _disputed(gaps: Gaps, ticker: str, ms: int) -> bool:
-    """Whether nobody claims what stands of this millisecond, as copies contradict each other."""
-    return any(start <= ms < end and why == "conflict" for start, end, why in gaps.get((ticker, "orderbook_delta"), ()))
+def _disputed(gaps: Gaps, conflicts: set[tuple[str, int]], ticker: str, ms: int) -> bool:
+    """Whether nobody claims what stands of this millisecond, as copies are listed as contradicting each other there."""
+    listed = gaps.get((ticker, "orderbook_delta"), ())
+    return (ticker, ms) in conflicts and any(start <= ms < end and why == "conflict" for start, end, why in listed)
 
 
 async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> tuple[Check, set[Identity]]:
     """And the true changes that are missing."""
     check = Check("orderbook_deltas (in order, ordinals included)")
     missing = dict(truth.deltas)
+    rows = await connection.fetch(SQL["conflicts"])
+    conflicts = {(row["ticker"], ms_of_datetime(row["exchange_ts"])) for row in rows}
     async with connection.transaction(readonly=True):
         async for row in connection.cursor(SQL["all_deltas"], prefetch=5000):
             check.compared += 1
             identity = (row["ticker"], ms_of_datetime(row["exchange_ts"]), row["ordinal"])
             true = missing.pop(identity, None)
             stored = (row["side"], row["price"], row["delta"])
-            if (true is None or stored != true[:3]) and _disputed(gaps, *identity[:2]):
+            if (true is None or stored != true[:3]) and _disputed(gaps, conflicts, *identity[:2]):
                 check.listed += 1
             elif true is None:
                 check.differ(f"{identity}: not on the exchange, or twice")

@@ -149,25 +149,38 @@ class Lane:
         out.horizons = [rows.HorizonRow(self.slice, BASE_MS + numbers[-1] + 1, False, "")]
         await self._write(out)
 
+    async def rows(self, ticker: str, found: Iterable[tuple[int, int]], until: int, begin: int = 0) -> None:
+        """A batch with a change at each of these milliseconds, by as many contracts; nothing else up to a horizon."""
+        found = list(found)
+        out = rows.Rows(delta_frames=len(found), frames=len(found))
+        if ticker not in self._begun:
+            self._begun.add(ticker)
+            run = self.runs.setdefault(ticker, time.time_ns() // 1000)
+            out.runs = [rows.RunRow(run, self.slice, ticker, 1, BASE_MS + begin)]
+        for ms, delta in found:
+            received_us = (BASE_MS + ms) * 1000 + 500
+            out.deltas.append(ticker, self.runs[ticker], ms + 1, BASE_MS + ms, 0, -1, 0, 1000, delta, received_us)
+        out.horizons = [rows.HorizonRow(self.slice, BASE_MS + until, False, "")]
+        await self._write(out)
+
 
 class Site:
     """Zones and production, with a deduplicator that can be started and stopped."""
 
     def __init__(self, zones: dict[str, Zone], production_dsn: str, folder: Path) -> None:
         self.zones, self.folder = zones, folder
-        self.config = DeduplicatorConfig.model_validate(
-            {
-                "gatherers": [{"id": name, "dsn": zone.dsn} for name, zone in zones.items()],
-                "production": {"dsn": production_dsn},
-                "kalshi": {
-                    "rest_url": "http://127.0.0.1:9/trade-api/v2",
-                    "key_id": "0f3c9a77-1111-4222-8333-444455556666",
-                    "private_key_file": str(write_key(folder / "key.pem")),
-                },
-                "merge": {"hole_wait": "1s", "poll": "10ms", "lane_retry": "1s", "metadata_poll": "1h"},
-                "http": {"port": 0},
-            }
-        )
+        self.given: dict[str, Any] = {
+            "gatherers": [{"id": name, "dsn": zone.dsn} for name, zone in zones.items()],
+            "production": {"dsn": production_dsn},
+            "kalshi": {
+                "rest_url": "http://127.0.0.1:9/trade-api/v2",
+                "key_id": "0f3c9a77-1111-4222-8333-444455556666",
+                "private_key_file": str(write_key(folder / "key.pem")),
+            },
+            "merge": {"hole_wait": "1s", "poll": "10ms", "lane_retry": "1s", "metadata_poll": "1h"},
+            "http": {"port": 0},
+        }
+        self.config = DeduplicatorConfig.model_validate(self.given)
         self.production_dsn = production_dsn
         self._running: asyncio.Task[None] | None = None
         self.deduplicator: Deduplicator

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -81,6 +83,18 @@ def test_a_copy_whose_lane_has_ended_says_what_it_covers_though_later_rows_follo
     stored.take(merger.step([cut_at(a_copy(1, [], batch=2), 40)], 20))
     stored.take(merger.step([], 21))
     assert len(stored.conflicts) == 1  # type: ignore[attr-defined]
+
+
+def test_where_nothing_more_will_come_nothing_is_waited_for() -> None:
+    """A heal merges in one step; a lane that was left early never goes past what came later."""
+    merger = Merger(replace(LIMITS, hole_wait_ms=0), 0)
+    left = a_copy(3, [], horizon=1)
+    left.lane, left.slices, left.runs = 1, [SliceStart(5, 3, 1, ORDERBOOK)], [RunStart(9, 5, 1, START_MS)]
+    left.horizons = [Horizon(5, START_MS + 1, True, "moved")]
+    copies = [a_copy(1, [*GOOD, (9, 0, 7)], horizon=20), a_copy(2, GOOD, horizon=20), a_copy(3, GOOD, horizon=20), left]
+    changes = merger.step(copies, 0)
+    assert [conflict.exchange_ms - START_MS for conflict in changes.conflicts] == [9]
+    assert not merger.claims.covered.anywhere(1, START_MS + 9) and merger.claims.covered.anywhere(1, START_MS + 8)
 
 
 def restored(stored: Stored, floor_ms: int, *, done: dict[int, intervals.Interval]) -> Merger:

@@ -87,9 +87,13 @@ class Absences:
         else:
             self._chunks.append(_Chunk([keys], len(keys), low, high))
 
-    def found(self, bits: dict[int, int]) -> list[tuple[int, int, int]]:
-        """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers."""
+    def found(self, bits: dict[int, int], *, at_once: bool = False) -> list[tuple[int, int, int]]:
+        """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers. `at_once`: all that is held is
+        looked at, without waiting for lanes that may say more."""
         found = self._waited_for()
+        if at_once:
+            everybody = sorted(self._claims.lanes)
+            return found + [one for chunk in self._chunks for one in self._look(chunk, everybody, bits)]
         lanes = self._claims.reach
         over = {lane for lane in self._claims.lanes - lanes.keys() if lane[0] in bits}
         for chunk in self._chunks:

@@ -22,8 +22,9 @@ DISPUTES_REMEMBERED: Final = 10_000
 
 @dataclass(frozen=True)
 class Limits:
-    """Waits and sizes, in milliseconds and rows. `reset_slack_ms`: nobody is judged about a reset by what was sent so
-    near to it; no less than the gatherers' bound of disorder, however short the waits are."""
+    """Waits and sizes, in milliseconds and rows. `hole_wait_ms`: 0 if all is there, and nothing more will come.
+    `reset_slack_ms`: nobody is judged about a reset by what was sent so near to it; no less than the gatherers' bound
+    of disorder, however short the waits are."""
 
     hole_wait_ms: int
     recent_ms: int
@@ -107,7 +108,7 @@ class Joining:
             self.absences.add(self.store.of_market(market, from_ms, to_ms))
         asked: dict[Group, int] = defaultdict(int)
         before = self.absences.unchecked
-        for gatherer, market, ms in self.absences.found(self._bits):
+        for gatherer, market, ms in self.absences.found(self._bits, at_once=not self._limits.hole_wait_ms):
             asked[(market, ms)] |= self._bits[gatherer]
         if self.absences.unchecked > before:
             changes.alarms["absence_unchecked"] += self.absences.unchecked - before

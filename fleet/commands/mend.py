@@ -79,13 +79,16 @@ def heal(
         raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
     sources = tuple(source for source in config.gatherers if source.id not in without)
     slack_ms = config.merge.hole_wait
-    healed = to_end(work(sources, dsn, ticker, since, until, reset_slack_ms=slack_ms, dry_run=dry_run))
+    left_out = frozenset(without)
+    healed = to_end(
+        work(sources, dsn, ticker, since, until, reset_slack_ms=slack_ms, dry_run=dry_run, without=left_out)
+    )
     if as_json:
         print(json.dumps(asdict(healed), default=str))
     else:
         rows = [{"what": name.replace("_", " "), "": told(value)} for name, value in asdict(healed).items()]
         show(rows, False, "Would be healed" if dry_run else "Healed")
-    sys.exit(1 if healed.otherwise else 0)
+    sys.exit(1 if healed.otherwise or healed.contradictions else 0)
 
 
 def told(value: Any) -> str:
