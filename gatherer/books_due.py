@@ -11,7 +11,9 @@ SNAPSHOT_TRIES_MAX: Final = 3
 """Books that do not come after so many tries are no reason to call the connection broken; they are asked for on."""
 SNAPSHOT_WAIT_MOST_S: Final = 600.0
 REPAIRS_MAX: Final = 5
-"""So many repairs of one connection within `repair_window`; the next one waits."""
+"""So many repairs of all books of one connection within `repair_window`; the next one waits ..."""
+REPAIRED_BOOKS_MAX: Final = 100
+"""... unless they are of few markets: so many books cost little, and each moment without them may be a gap."""
 _NEVER: Final = float("inf")
 
 
@@ -31,7 +33,8 @@ class BooksDue:
         self._wait_s, self._window_s = wait_s, repair_window_s
         self._wanted: dict[str, Wanted] = {}
         self._due_s = _NEVER  # no book is due before
-        self._repaired_s: deque[float] = deque(maxlen=REPAIRS_MAX)
+        self._repaired: deque[tuple[float, int]] = deque()
+        """When in the last window so many books were asked for at once after a break."""
 
     @property
     def without(self) -> int:
@@ -49,15 +52,26 @@ class BooksDue:
 
     def broken(self, tickers: Iterable[str], now_s: float) -> bool:
         """No book of these is known any more: all are due, at once as long as that is seldom; returns whether."""
-        due_s = now_s
-        if len(self._repaired_s) == REPAIRS_MAX:
-            due_s = max(now_s, self._repaired_s[0] + self._window_s)
+        wanted = dict.fromkeys(tickers)
+        due_s = self._repair_s(len(wanted), now_s)
         at_once = due_s <= now_s
         if at_once:
-            self._repaired_s.append(now_s)
+            self._repaired.append((now_s, len(wanted)))
         # What was due before is not due sooner: the books that were asked for are of a time before the break.
-        self._want({ticker: Wanted(now_s, due_s) for ticker in tickers})
+        self._want({ticker: Wanted(now_s, due_s) for ticker in wanted})
         return at_once
+
+    def _repair_s(self, count: int, now_s: float) -> float:
+        """When so many books may be asked for."""
+        while self._repaired and self._repaired[0][0] + self._window_s <= now_s:
+            self._repaired.popleft()
+        asked = sum(books for _, books in self._repaired)
+        most = max(REPAIRS_MAX * count, REPAIRED_BOOKS_MAX)
+        for at_s, books in self._repaired:
+            if asked + count <= most:
+                break
+            asked, now_s = asked - books, at_s + self._window_s
+        return now_s
 
     def _want(self, wanted: dict[str, Wanted]) -> None:
         self._wanted.update(wanted)

@@ -415,16 +415,23 @@ def test_a_subscribe_that_is_too_much_for_the_exchange_is_repeated() -> None:
 
 
 def test_breaks_that_come_again_and_again_are_repaired_five_times_a_window() -> None:
-    """The next repair waits for the window's end; the connection stays. Spread out, they are all repaired."""
-    talk = subscribed(["A"], idle_probe=1000)
-    seq, repairs = 2, []
+    """The next repair waits for the window's end; the connection stays. Spread out, they are all repaired. Of few
+    markets more are: a hundred books a window."""
+    markets = [f"M{n}" for n in range(25)]
+    talk = subscribed(markets, batch=25, idle_probe=1000)
+    seq, repairs = 1 + len(markets), []
     for n in range(1200):  # ten a second for two minutes
         seq += 5
         now = 10.0 + n / 10
-        repairs += [now] * len(asked_for(talk.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), now)))
-        repairs += [now] * len(asked_for(talk.tick(now)))
+        repairs += [now] * bool(asked_for(talk.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), now)))
+        repairs += [now] * bool(asked_for(talk.tick(now)))
     assert all(sum(start <= at < start + 60 for at in repairs) <= 6 for start in repairs), repairs
     assert len(repairs) >= 10 and talk.escalations > 0
+    few, seq = subscribed(["A", "B"], idle_probe=1000), 3
+    for n in range(60):  # one a second
+        seq += 5
+        asked = asked_for(few.frame(head("orderbook_delta", sid=1, seq=seq, msg={}), 10.0 + n))
+        assert bool(asked) == (n < 50), n
     patient = subscribed(["A"], idle_probe=1000)
     seq = 2
     for n in range(20):

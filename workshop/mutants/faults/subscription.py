@@ -101,8 +101,8 @@ FAULTS: Final = (
     Fault(
         "all-breaks-are-repaired-for-ever",
         "gatherer/books_due.py",
-        "if len(self._repaired_s) == REPAIRS_MAX:",
-        "if False:",
+        "most = max(REPAIRS_MAX * count, REPAIRED_BOOKS_MAX)",
+        "most = 1 << 40",
         "a connection that breaks again and again would ask for all its books each time",
         TALK,
     ),
