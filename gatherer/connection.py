@@ -134,7 +134,8 @@ class Connection:
         number = time.time_ns() // 1000 * CONNECTIONS_MAX + self.number
         session = self._session = Session(number, opened, conversation, self._times, self._journal, self._counters)
         try:
-            reason = await session.run(socket, self.markets)
+            with self._dialing.session():
+                reason = await session.run(socket, self.markets)
             log.get().warning("session_ended", connection=self.number, role=self.role, reason=reason)
             self._counters.last_error = reason
         finally:

@@ -2,7 +2,8 @@
 
 One capture's connections share one `Dialing`. While the exchange is away (a dial is refused, or not answered) one of
 them dials now and then for all, often at first and more seldom the longer it lasts; when one is accepted, all others
-are called at once, within the budget. A key that is refused again and again is tried by one connection at a time; while
+are called at once, within the budget. A dial that is refused while sessions of others stand is no sign of that: its
+connection waits for itself. A key that is refused again and again is tried by one connection at a time; while
 the journal is full nobody dials. What the exchange says of its own state keeps nobody from dialling.
 """
 
@@ -12,6 +13,7 @@ import asyncio
 import contextlib
 import random
 import time
+from collections.abc import Iterator
 from typing import Final
 
 from aiolimiter import AsyncLimiter
@@ -39,6 +41,7 @@ class Dialing:
         self._back.set()
         self._away_since_s = 0.0
         self._next_probe_s = 0.0
+        self._standing = 0
         self._probing = asyncio.Lock()
 
     def allow(self, allowed: bool) -> None:
@@ -83,6 +86,8 @@ class Dialing:
             self._refusals += 1
             self.key_refused = answer
             return False
+        if self._standing:
+            return False  # it is there for others: whatever this is, it is about this connection alone
         if self._back.is_set():
             now_s = time.monotonic()
             self._back.clear()
@@ -95,3 +100,12 @@ class Dialing:
         self._refusals = 0
         self.key_refused = ""
         self._back.set()
+
+    @contextlib.contextmanager
+    def session(self) -> Iterator[None]:
+        """While a session stands the exchange is there."""
+        self._standing += 1
+        try:
+            yield
+        finally:
+            self._standing -= 1

@@ -11,7 +11,11 @@ from __future__ import annotations
 import hashlib
 import heapq
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final
 
+FULL_FIRST_S: Final = 600.0
+FULL_MOST_S: Final = 86_400.0
 ROLES = ("orderbook", "trade", "ticker", "lifecycle")
 
 
@@ -26,6 +30,15 @@ def lane_of(connection: int, lanes: int) -> int:
     return (connection - 1) % lanes
 
 
+@dataclass
+class _Full:
+    """A connection that took no more than `most` markets; believed until `till_s`, for `wait_s`."""
+
+    most: int
+    till_s: float
+    wait_s: float
+
+
 class Sharding:
     """Assignment of markets to the order-book connections, numbered from 1."""
 
@@ -33,17 +46,33 @@ class Sharding:
         self._salt = salt
         self._loads = dict.fromkeys(range(1, connections + 1), 0)
         self._of: dict[str, int] = {}
-        self._most: dict[int, int] = {}
+        self._full: dict[int, _Full] = {}
         self.homeless: dict[str, None] = {}
         """Markets that no connection has room for."""
 
-    def full(self, connection: int, markets: Iterable[str]) -> list[str]:
-        """A connection takes no more than it has, without these; returns them, to be assigned anew."""
+    def full(self, connection: int, markets: Iterable[str], now_s: float = 0.0) -> list[str]:
+        """A connection takes no more than it has, without these; returns them, to be assigned to others.
+
+        That is believed for ten minutes, and twice as long each time: the exchange may have said so of that moment.
+        """
         mine = [market for market in markets if self._of.get(market) == connection]
         self.release(mine)
         if mine:
-            self._most[connection] = self._loads[connection]
+            before = self._full.get(connection)
+            wait_s = FULL_FIRST_S if before is None else min(before.wait_s * 2, FULL_MOST_S)
+            self._full[connection] = _Full(self._loads[connection], now_s + wait_s, wait_s)
         return mine
+
+    def _room(self, connection: int, now_s: float) -> float:
+        """How many more markets a connection takes."""
+        full = self._full.get(connection)
+        if full is None or now_s >= full.till_s:
+            return float("inf")
+        return full.most - self._loads[connection]
+
+    def has_room(self, now_s: float) -> bool:
+        """Whether any connection takes another market."""
+        return any(self._room(connection, now_s) > 0 for connection in self._loads)
 
     def connection(self, market: str) -> int | None:
         """The connection that records the market."""
@@ -69,11 +98,11 @@ class Sharding:
                 wanted[number].append(market)
         return wanted
 
-    def assign(self, markets: Iterable[str]) -> dict[int, list[str]]:
+    def assign(self, markets: Iterable[str], now_s: float = 0.0) -> dict[int, list[str]]:
         """Place markets that have no connection yet; returns the new ones by connection."""
         placed: dict[int, list[str]] = {}
         new = sorted((m for m in set(markets) if m not in self._of), key=self._hash)
-        heap = [(load, self._hash(f"{n}"), n) for n, load in self._loads.items() if load < self._most.get(n, load + 1)]
+        heap = [(load, self._hash(f"{n}"), n) for n, load in self._loads.items() if self._room(n, now_s) > 0]
         heapq.heapify(heap)
         for market in new:
             if not heap:
@@ -84,7 +113,7 @@ class Sharding:
             self._of[market] = number
             self._loads[number] = load + 1
             placed.setdefault(number, []).append(market)
-            if load + 1 < self._most.get(number, load + 2):
+            if self._room(number, now_s) > 0:
                 heapq.heappush(heap, (load + 1, tie, number))
         return placed
 

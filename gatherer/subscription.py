@@ -158,6 +158,7 @@ class Conversation:
         """Since when a channel is not subscribed."""
         self._no_probe_till_s: dict[str, float] = {}
         """Channels of which a probe made another subscription: each one is a copy of the whole stream."""
+        self._subscribes = 0  # of a channel without markets
         self._dropped_last = False
         self._first_proof: Subscription | None = None
         """A subscription that has just begun, and may prove from when on nothing is missing."""
@@ -653,8 +654,7 @@ class Conversation:
             ending.ending = (ending.ending or 0) + bool(said)
             return said
         if self.role != "orderbook":
-            missing = self._missing(now_s) if again and ending is None else set()
-            return self._subscribe([c for c in CHANNELS[self.role] if c in missing], [], now_s) if missing else []
+            return self._subscribe_missing(now_s) if again and ending is None else []
         book = self._book()
         if book is None and ending is not None:
             return []
@@ -666,6 +666,15 @@ class Conversation:
         if self._dropped_last:
             return self._drop(book, now_s)
         return self._update(book, ADD, adds, now_s) if adds else []
+
+    def _subscribe_missing(self, now_s: float) -> list[Action]:
+        """All channels at once; after that one by one, as an answer may leave open which of several it is about."""
+        missing = [channel for channel in CHANNELS[self.role] if channel in self._missing(now_s)]
+        if not missing:
+            return []
+        self._subscribes += 1
+        turn = self._subscribes % len(missing)
+        return self._subscribe(missing if self._subscribes == 1 else missing[turn : turn + 1], [], now_s)
 
     def _drop(self, book: Subscription, now_s: float) -> list[Action]:
         """From the subscription that holds them; what may have been added without an answer, from the one that is."""

@@ -131,3 +131,13 @@ def test_the_longer_it_is_away_the_more_seldom_it_is_looked_for() -> None:
         pauses = [away_pause_s(away_s, 1.0, 30.0) for _ in range(300)]
         assert least <= min(pauses) and max(pauses) <= most
         assert max(pauses) - min(pauses) > 0.3 * least, "jitter: gatherers do not dial in step"
+
+
+async def test_a_refusal_while_sessions_stand_is_about_one_connection() -> None:
+    """One above the account's limit is refused for ever; another one that drops dials at once."""
+    dialing = Dialing(1000, 30.0, 1.0)
+    with dialing.session():
+        assert not dialing.refused(429, "too many connections")
+        assert await turns(dialing, 20, 0.05) == 20
+    assert dialing.refused(429, "too many connections")
+    assert await turns(dialing, 20, 0.05) == 0

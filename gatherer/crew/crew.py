@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -77,7 +78,7 @@ class Crew:
 
     def hold(self, markets: Iterable[str]) -> None:
         """Markets to be recorded from now on."""
-        for number, placed in self._sharding.assign(markets).items():
+        for number, placed in self._sharding.assign(markets, time.monotonic()).items():
             for order in _holds({number: placed}):
                 self._lane(number).order(order)
 
@@ -92,11 +93,13 @@ class Crew:
         """Markets that a full connection did not take go to others."""
         for connection in list(self.connections):
             if connection.rejected:
-                moved = self._sharding.full(connection.number, connection.rejected)
+                moved = self._sharding.full(connection.number, connection.rejected, time.monotonic())
                 self._lane(connection.number).order(Order(drop={connection.number: connection.rejected}))
                 if moved:
                     log.get().warning("connection_full", connection=connection.number, moved=len(moved))
                     self.hold(moved)
+        if self._sharding.homeless and self._sharding.has_room(time.monotonic()):
+            self.hold(list(self._sharding.homeless))
 
     def watch(self, markets: Iterable[str]) -> None:
         """REST will be asked for these books."""

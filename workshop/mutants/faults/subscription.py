@@ -7,7 +7,11 @@ from typing import Final
 from workshop.mutants.fault import Fault
 
 FILE: Final = "gatherer/subscription.py"
-TALK: Final = ("tests/test_subscription.py tests/test_any_answer.py", "tests/test_worlds.py")
+TALK: Final = (
+    "tests/test_subscription.py tests/test_conversation.py",
+    "tests/test_any_answer.py",
+    "tests/test_worlds.py",
+)
 
 FAULTS: Final = (
     Fault(
