@@ -280,11 +280,12 @@ class Conversation:
 
     def frame(self, head: frames.Head, now_s: float) -> list[Action]:
         """One frame, already journalled."""
-
-        def hear(actions: list[Action]) -> None:
+        actions: list[Action] = []
+        try:  # as `_whatever_happens`, without a call more for each frame
             self._frame(head, actions, now_s)
-
-        return self._whatever_happens(hear)
+        except Exception as error:
+            actions.append(_surprise(error))
+        return actions
 
     def _whatever_happens(self, do: Callable[[list[Action]], None]) -> list[Action]:
         """What was found before something failed is not lost with it: a break that is not noted would be none."""
@@ -292,7 +293,7 @@ class Conversation:
         try:
             do(actions)
         except Exception as error:
-            actions.append(Surprise(repr(error)[:300]))
+            actions.append(_surprise(error))
         return actions
 
     def _frame(self, head: frames.Head, actions: list[Action], now_s: float) -> None:
@@ -793,6 +794,10 @@ class Conversation:
             self._members.asked(command.tickers, now_s)
         cmd = command.name if command.name in (SUBSCRIBE, UNSUBSCRIBE) else "update_subscription"
         return [Send({"id": self._ids, "cmd": SUBSCRIBE if command.name == PROBE else cmd, "params": params})]
+
+
+def _surprise(error: Exception) -> Surprise:
+    return Surprise(repr(error)[:300])
 
 
 def _decoded(decoder: msgspec.json.Decoder[frames.SubscribedMsg], msg: msgspec.Raw) -> frames.SubscribedMsg | None:
