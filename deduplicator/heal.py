@@ -25,7 +25,7 @@ from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator import days
-from deduplicator.merge import intervals
+from deduplicator.merge import coverage, intervals
 from deduplicator.merge.claims import EVERYBODY
 from deduplicator.merge.copies import (
     Changes,
@@ -69,6 +69,8 @@ class Healed:
     """Changes that production has with another content: left as they are."""
     conflicts: list[str] = field(default_factory=list)
     runs_restored: int = 0
+    retractions_undone: int = 0
+    """What a gatherer's ended runs had lost in contradictions, and claim again."""
     unplaced_removed: int = 0
     gaps_healed: list[str] = field(default_factory=list)
     gaps_left: list[str] = field(default_factory=list)
@@ -126,6 +128,7 @@ async def heal(
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, undecided, start, ends, result)
         await _between(production, market, merger, merged, undecided, start, end, result)
+        await _retracted(production, market, merger, undecided, start, end, result)
         await _nobodys(production, market, wrong)
         await _gaps(production, market, start, end, result)
         if beginning is not None:
@@ -366,6 +369,28 @@ async def _between(
         for stretch in found:
             await production.execute(SQL["add_part"], *key, market, ORDERBOOK, *map(datetime_of_ms, stretch))
         result.runs_restored += bool(found)
+
+
+async def _retracted(
+    production: asyncpg.Connection,
+    market: int,
+    merger: Merger,
+    undecided: list[intervals.Interval],
+    start: datetime,
+    end: datetime,
+    result: Healed,
+) -> None:
+    """Runs that were over when they lost their say, and are right: what was retracted, if all of it was looked at."""
+    line, slices = merger.claims.line(market, ORDERBOOK), merger.claims.slices
+    for row in await production.fetch(SQL["heal_retracted"], market, start, end):
+        stretch = _stretch(row)
+        held = coverage.covered_by(line, row["gatherer"], slices)
+        if intervals.minus([stretch], held) or intervals.within(undecided, *stretch):
+            continue  # its gatherer takes no part, it still contradicts, or others that take no part were heard
+        key = (market, row["gatherer"], row["from_ts"], row["to_ts"])
+        await production.execute(SQL["undo_retraction"], *key)
+        await production.execute(SQL["touch_stretches"], [row["from_ts"]], [row["to_ts"]])
+        result.retractions_undone += 1
 
 
 async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.Record, result: Healed) -> None:

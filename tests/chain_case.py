@@ -149,6 +149,10 @@ class Lane:
         out.horizons = [rows.HorizonRow(self.slice, BASE_MS + numbers[-1] + 1, False, "")]
         await self._write(out)
 
+    async def end(self, until: int) -> None:
+        """Its slice ends."""
+        await self._write(rows.Rows(horizons=[rows.HorizonRow(self.slice, BASE_MS + until, True, "cut")]))
+
     async def rows(self, ticker: str, found: Iterable[tuple[int, int]], until: int, begin: int = 0) -> None:
         """A batch with a change at each of these milliseconds, by as many contracts; nothing else up to a horizon."""
         found = list(found)

@@ -21,9 +21,15 @@ TRUE = [(10, 1), (20, 2), (60, 3)]
 
 @contextlib.asynccontextmanager
 async def merged(
-    folder: Path, begins: Mapping[str, int] = MappingProxyType({}), **batches: list[tuple[list[tuple[int, int]], int]]
+    folder: Path,
+    begins: Mapping[str, int] = MappingProxyType({}),
+    over: str = "",
+    **batches: list[tuple[list[tuple[int, int]], int]],
 ) -> AsyncIterator[Site]:
-    """Gatherers that wrote these batches (rows, horizon) of market M, one after the other; all of it was merged."""
+    """Gatherers that wrote these batches (rows, horizon) of market M, one after the other; all of it was merged.
+
+    `over`: those whose slices have ended then.
+    """
     async with site(folder, *batches) as made:
         await made.fetch("INSERT INTO store.markets (ticker) VALUES ('M')")
         await made.fetch("UPDATE store.lines SET first_seen = $1", datetime_of_ms(BASE_MS - 100))
@@ -32,6 +38,9 @@ async def merged(
             async with Lane(made.zones[name], 0, folder / name) as lane:
                 for found, until in brought:
                     await lane.rows("M", found, until, begins.get(name, 0))
+                    await made.acknowledged(made.zones[name])
+                if name in over:
+                    await lane.end(brought[-1][1])
                     await made.acknowledged(made.zones[name])
         await made.stop()
         yield made
@@ -111,6 +120,23 @@ async def test_a_say_is_given_back_up_to_where_nothing_is_decided(open_folder: P
         result = await healed(made, "a")
         assert result.runs_restored == 1 and len(result.undecided) == 1
         assert (await state(made))[1] == [("a", 0, 40), ("b", 40, 1000)]
+
+
+async def test_what_an_ended_run_had_lost_is_claimed_again(open_folder: Path) -> None:
+    """A third copy comes and shows that it was in the right; nobody readmits what is over."""
+    async with merged(
+        open_folder, over="a", a=[(TRUE, 1000)], b=[([*TRUE[:2], (60, 99)], 1000)], c=[(TRUE, 1000)]
+    ) as made:
+        rows, claims, *_ = await state(made)
+        assert rows == TRUE and claims == [("a", 0, 60), ("b", 0, 60), ("c", 0, 1000)]
+        part = await healed(made, "abc", high=500)
+        assert part.retractions_undone == 0, "not all of it was looked at"
+        assert (await healed(made, "bc")).retractions_undone == 0, "it takes no part"
+        step = await made.fetch("SELECT max(step) AS step FROM store.hours_touched")
+        result = await healed(made, "abc")
+        assert result.retractions_undone == 1
+        assert (await state(made))[1] == [("a", 0, 1000), ("b", 0, 60), ("c", 0, 1000)]
+        assert await made.fetch("SELECT max(step) AS step FROM store.hours_touched") > step, "its hours are stale"
 
 
 async def test_a_stretch_may_end_within_a_millisecond(open_folder: Path) -> None:

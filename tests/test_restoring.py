@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import StateRenewed, StorageError
-from common.numbers import datetime_of_ms
+from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import (
     Account,
@@ -108,6 +108,12 @@ async def test_what_is_open_and_what_has_ended_is_claimed(production: Production
     stretch = (DAY_MS + 120, DAY_MS + 130)
     await production.store(Changes(retractions=[Retraction((1, 0, 0), 1, MARKET, ORDERBOOK, stretch, "conflict")]), [])
     assert covered(await restored(production)) == [(20, 40), (100, 120), (130, 200), (300, 500)]
+    stretch = (DAY_MS + 320, DAY_MS + 330)
+    await production.store(Changes(retractions=[Retraction((1, 0, 0), 1, MARKET, ORDERBOOK, stretch, "conflict")]), [])
+    merger = await restored(production)
+    assert covered(merger) == [(20, 40), (100, 120), (130, 200), (300, 320), (330, 500)], "of an open run, too"
+    claims = await production._db.fetch("SELECT from_ts, to_ts FROM store.claims WHERE market = $1 ORDER BY 1", MARKET)
+    assert [(ms_of_datetime(f) - DAY_MS, ms_of_datetime(t) - DAY_MS) for f, t in claims] == covered(merger), "the same"
 
 
 async def test_a_gap_that_is_healed_is_no_gap_after_a_restart(production: Production) -> None:

@@ -127,16 +127,25 @@ def claim(run: RunState, slice_: SliceState) -> Interval:
 
 def covered(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
     """The union of all claims, less what was retracted."""
-    parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open]
-    for gatherer in line.done:
-        parts += line.held_by(gatherer)
+    parts = [part for gatherer in gatherers_of(line) for part in _claimed(line, gatherer, slices)]
     return intervals.minus(intervals.union(parts), line.retracted_of(0))
 
 
 def covered_by(line: TimeLine, gatherer: int, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
     """The same of one gatherer."""
+    return intervals.minus(_claimed(line, gatherer, slices), line.retracted_of(0))
+
+
+def gatherers_of(line: TimeLine) -> set[int]:
+    """Those that claim something of a line."""
+    return {*line.done, *(run.key[0] for run in line.open)}
+
+
+def _claimed(line: TimeLine, gatherer: int, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
+    """What one's runs hold. What it retracted it claims with none of them, as in production's views."""
     parts = [claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open if run.key[0] == gatherer]
-    return intervals.minus(intervals.union([*parts, *line.held_by(gatherer)]), line.retracted_of(0))
+    parts = intervals.minus(intervals.union(parts), line.retracted_of(gatherer))
+    return intervals.union([*parts, *line.held_by(gatherer)])
 
 
 def is_over(line: TimeLine) -> bool:

@@ -30,7 +30,7 @@ class Covered:
             return set()
         return {
             who
-            for who in {*line.done, *(run.key[0] for run in line.open)}
+            for who in coverage.gatherers_of(line)
             if intervals.covers(coverage.covered_by(line, who, self._slices), ms)
         }
 
@@ -43,7 +43,7 @@ class Covered:
             line = self._lines.get((int(market[at[0]]), ORDERBOOK))
             if line is None:
                 continue
-            for who in {*line.done, *(run.key[0] for run in line.open)} & bits.keys():
+            for who in coverage.gatherers_of(line) & bits.keys():
                 held = _inside(coverage.covered_by(line, who, self._slices), ms[at])
                 result[at[held]] |= np.uint16(bits[who])
         return result
