@@ -253,6 +253,7 @@ class Production:
                     None if r.cover_to_ms is None else datetime_of_ms(max(r.cover_to_ms, 0)),
                     r.excluded,
                     r.reason,
+                    r.fixed,
                 )
                 for r in changes.runs.values()
             ]

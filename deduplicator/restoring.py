@@ -16,7 +16,6 @@ import numpy as np
 
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator.merge.claims import READMITTED
 from deduplicator.merge.copies import ResetVote, RunKey, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
@@ -32,7 +31,7 @@ IDENTITY_LAYOUT: Final = (
     ("delta", "i8"),
 )
 OPEN_LAYOUT: Final = tuple(
-    (name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel", "again")
+    (name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel", "fixed")
 )
 HELD_LAYOUT: Final = tuple((name, "i8") for name in ("market", "channel", "gatherer", "from_ms", "to_ms"))
 LINES_AT_ONCE: Final = 50_000
@@ -48,9 +47,9 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
     channels = await _channels(db)
     for (gatherer,) in await db.fetch("SELECT gatherer FROM store.gatherers"):
         columns = await binary.read(db, OPEN_LAYOUT, SQL["restore_open"], channels[1:], gatherer)
-        for lane, run, slice_, market, cover_from, channel, again in binary.rows(columns):
+        for lane, run, slice_, market, cover_from, channel, fixed in binary.rows(columns):
             open_ = RunState((gatherer, lane, run), slice_, market, channels[channel], cover_from)
-            open_.reason = READMITTED if again else ""
+            open_.fixed = bool(fixed)
             merger.claims.restore_run(open_)
     for row in await db.fetch(SQL["restore_excluded"]):
         excluded = RunState(
@@ -61,6 +60,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
             NEVER_MS if row["cover_from"] is None else ms_of_datetime(row["cover_from"]),
         )
         excluded.excluded_from_ms, excluded.reason = ms_of_datetime(row["cover_to"]), "conflict"
+        excluded.fixed = row["fixed"]
         merger.claims.restore_excluded(excluded)
     markets = [row[0] for row in await db.fetch(SQL["markets_not_over"])]
     for at in range(0, len(markets), LINES_AT_ONCE):
@@ -105,6 +105,7 @@ async def load_guests(db: asyncpg.Connection, merger: Merger, keys: list[RunKey]
         key = (row["gatherer"], row["lane"], row["run"])
         start = NEVER_MS if row["cover_from"] is None else ms_of_datetime(row["cover_from"])
         run = RunState(key, row["slice"], row["market"], sys.intern(row["channel"]), start, reason=row["reason"])
+        run.fixed = row["fixed"]
         if row["cover_to"] is not None:
             run.cover_to_ms = ms_of_datetime(row["cover_to"])
             run.excluded_from_ms = run.cover_to_ms if row["reason"] == "conflict" else None

@@ -400,7 +400,7 @@ def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(cla
     right = a_copy(1, [], batch=2, horizon=10)
     right.snapshots = [Snapshot(1, 1, "audit", START_MS + 8, 0, 1, START_MS * 1000, (), ())]
     changes = merger.step([right], 1)
-    assert changes.alarms["run_readmitted"] == 1 and changes.runs[run.key].reason == "readmitted"
+    assert changes.alarms["run_readmitted"] == 1 and changes.runs[run.key].fixed
     later = a_copy(1, [], batch=3, horizon=20)
     later.run_events = [RunEvent(1, "covers", START_MS + 1, START_MS + 1, "")]
     merger.step([later], 2)

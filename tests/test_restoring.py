@@ -27,6 +27,7 @@ from deduplicator.merge.copies import (
 )
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
+from deduplicator.statements import SQL
 from tests.databases import new_database
 
 DAY_MS = 1_795_737_600_000
@@ -62,12 +63,19 @@ async def production() -> AsyncIterator[Production]:
 
 
 def run(
-    slice_: int, start: int, end: int | None, *, excluded: bool = False, why: str = "", market: int = MARKET
+    slice_: int,
+    start: int,
+    end: int | None,
+    *,
+    excluded: bool = False,
+    why: str = "",
+    market: int = MARKET,
+    fixed: bool = False,
 ) -> Changes:
     """The claim of the run of a slice."""
     end_ms = None if end is None else DAY_MS + end
     key = (1, 0, slice_)
-    return Changes(runs={key: RunChange(key, slice_, market, DAY_MS + start, end_ms, excluded, why)})
+    return Changes(runs={key: RunChange(key, slice_, market, DAY_MS + start, end_ms, excluded, why, fixed)})
 
 
 def rows(*rows: tuple[int, int], market: int = MARKET) -> Changes:
@@ -130,7 +138,7 @@ async def test_why_a_hole_is_waited_for_is_known_after_a_restart(production: Pro
     await production.store(run(ENDED, 100, 200, why="quarantined"), [])
     await production.store(run(OPEN, 300, None), [])
     assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "quarantined"}
-    await production.store(run(OPEN, 300, None, why="readmitted"), [])
+    await production.store(run(OPEN, 300, None, fixed=True), [])
     assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])
     assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
@@ -164,23 +172,37 @@ async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_said_of_it(p
 
 
 @pytest.mark.parametrize(
-    ("end", "excluded", "why", "claimed"),
+    ("end", "excluded", "fixed", "claimed"),
     [
-        (None, False, "", (100, 500)),
-        (None, False, "readmitted", (300, 500)),
-        (350, True, "conflict", (300, 350)),
+        (None, False, False, (100, 500)),
+        (None, False, True, (300, 500)),
+        (350, True, False, (300, 350)),
     ],
 )
 async def test_no_event_lets_a_run_claim_what_was_passed_over_after_a_restart(
-    production: Production, end: int | None, excluded: bool, why: str, claimed: tuple[int, int]
+    production: Production, end: int | None, excluded: bool, fixed: bool, claimed: tuple[int, int]
 ) -> None:
     """Neither one that was readmitted nor one that is excluded; any other may come to claim more."""
-    await production.store(run(OPEN, 300, end, excluded=excluded, why=why), [])
+    why = "conflict" if excluded else ""
+    await production.store(run(OPEN, 300, end, excluded=excluded, why=why, fixed=fixed), [])
     copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])
     merger = await restored(production)
     await production.prepare(merger, [copy])
     merger.step([copy], 0)
     assert covered(merger) == [claimed]
+
+
+async def test_a_run_that_was_readmitted_begins_there_whatever_happened_since(production: Production) -> None:
+    """It contradicts again, over a restart, and a heal gives it its say back: an old event claims nothing more."""
+    await production.store(run(OPEN, 300, 350, excluded=True, why="conflict", fixed=True), [])
+    merger = await restored(production)
+    assert merger.claims.excluded[(1, 0, OPEN)] and merger.claims.runs[(1, 0, OPEN)].fixed
+    await production._db.execute(SQL["heal_run"], 1, 0, OPEN, None, "")
+    copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])
+    merger = await restored(production)
+    await production.prepare(merger, [copy])
+    merger.step([copy], 0)
+    assert covered(merger) == [(300, 500)]
 
 
 async def test_heads_that_were_judged_are_done_with_and_others_know_whether_they_were_followed(

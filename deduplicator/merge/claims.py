@@ -23,7 +23,6 @@ from deduplicator.merge.covered import Covered
 
 NEVER_MS: Final = 1 << 61
 DROPPED_UNREAD: Final = "dropped_unread"
-READMITTED: Final = "readmitted"
 """Why an open run claims no more than from a place on: no event of its gatherer lets it claim what was passed over."""
 EVERYBODY: Final = 0
 """In retractions: of all gatherers. Their numbers begin with 1."""
@@ -258,7 +257,7 @@ class Claims:
             elif found.key in self._guests:
                 continue  # it has ended, or never claimed: nothing that is said of its claim changes that
             elif event.event == "covers":
-                if found.cover_to_ms is None and found.key not in self.excluded and found.reason != READMITTED:
+                if found.cover_to_ms is None and found.key not in self.excluded and not found.fixed:
                     if found.channel == ORDERBOOK and event.from_ms < (
                         to_ms := min(found.cover_from_ms, self.reach_ms)
                     ):
@@ -385,7 +384,9 @@ class Claims:
         if run.excluded_from_ms is not None:
             end = run.excluded_from_ms if end is None else min(end, run.excluded_from_ms)
         goes_on = run.excluded_from_ms is not None and run.cover_to_ms is None
-        changes.runs[run.key] = RunChange(run.key, run.slice, run.market, run.cover_from_ms, end, goes_on, run.reason)
+        changes.runs[run.key] = RunChange(
+            run.key, run.slice, run.market, run.cover_from_ms, end, goes_on, run.reason, run.fixed
+        )
 
     def _slice_changed(self, who: tuple[int, int], number: int, changes: Changes) -> None:
         slice_ = self.slices[(*who, number)]
@@ -464,7 +465,7 @@ class Claims:
         self.excluded[run.key][-1] = (run.excluded_from_ms, from_ms)
         if run.cover_from_ms < NEVER_MS:
             run.cover_from_ms = from_ms
-        run.excluded_from_ms, run.reason = None, READMITTED
+        run.excluded_from_ms, run.reason, run.fixed = None, "", True
         self.just_excluded.discard(run.key)
         changes.alarms["run_readmitted"] += 1
         self._watched.add((run.market, run.channel))

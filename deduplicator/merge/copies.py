@@ -156,7 +156,8 @@ class Conflict(NamedTuple):
 
 
 class RunChange(NamedTuple):
-    """A run's claim as it is now; None in `cover_to_ms`: open. `excluded`: it goes on, and may be readmitted."""
+    """A run's claim as it is now; None in `cover_to_ms`: open. `excluded`: it goes on, and may be readmitted. `fixed`:
+    it was, and never begins earlier."""
 
     key: RunKey
     slice: int
@@ -165,6 +166,7 @@ class RunChange(NamedTuple):
     cover_to_ms: int | None
     excluded: bool
     reason: str
+    fixed: bool = False
 
 
 class PartHeld(NamedTuple):

@@ -49,8 +49,8 @@ class SliceState:
 
 @dataclass(slots=True, eq=False)
 class RunState:
-    """A run's claim. `excluded_from_ms`: from here on it gives neither rows nor coverage (rule 3). `stored`: production
-    knows it, or does with this step."""
+    """A run's claim. `excluded_from_ms`: from here on it gives neither rows nor coverage (rule 3). `fixed`: it was
+    readmitted where it begins, and never begins earlier. `stored`: production knows it, or does with this step."""
 
     key: RunKey
     slice: int
@@ -60,6 +60,7 @@ class RunState:
     cover_to_ms: int | None = None
     excluded_from_ms: int | None = None
     reason: str = ""
+    fixed: bool = False
     stored: bool = False
 
 

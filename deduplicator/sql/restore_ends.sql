@@ -2,9 +2,9 @@
 -- a run that never claimed says nothing of it.
 SELECT DISTINCT ON (market, channel, gatherer) market, channel, gatherer, reason
   FROM (SELECT r.market, s.channel, r.gatherer,
-               CASE WHEN r.reason = 'readmitted' THEN 'conflict' ELSE r.reason END AS reason,
-               CASE WHEN r.reason = 'readmitted' THEN r.cover_from ELSE r.cover_to END AS at
+               CASE WHEN r.ended THEN r.reason ELSE 'conflict' END AS reason,
+               CASE WHEN r.ended THEN r.cover_to ELSE r.cover_from END AS at
           FROM unnest($1::bigint[]) w (market) JOIN store.runs r USING (market)
           JOIN store.slices s USING (gatherer, lane, slice)
-         WHERE (r.ended OR r.reason = 'readmitted') AND r.cover_from IS NOT NULL) e
+         WHERE (r.ended OR r.fixed) AND r.cover_from IS NOT NULL) e
  ORDER BY market, channel, gatherer, at DESC NULLS LAST

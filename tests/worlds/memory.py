@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deduplicator.merge.claims import READMITTED
 from deduplicator.merge.copies import (
     Changes,
     Conflict,
@@ -145,7 +144,7 @@ class Memory:
         for run in self.runs.values():
             slice_ = self.slices[(*run.key[:2], run.slice)]
             state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
-            state.reason = READMITTED if run.reason == READMITTED else ""
+            state.fixed = run.fixed
             if run.cover_to_ms is None and run.cover_from_ms < NEVER_MS:
                 claims.restore_run(state)
             elif run.excluded and not slice_.ended:
@@ -171,7 +170,7 @@ class Memory:
             if run is not None:
                 s = self.slices[(*key[:2], run.slice)]
                 state = RunState(key, run.slice, run.market, s.channel, run.cover_from_ms, reason=run.reason)
-                state.cover_to_ms = run.cover_to_ms
+                state.cover_to_ms, state.fixed = run.cover_to_ms, run.fixed
                 state.excluded_from_ms = run.cover_to_ms if run.reason == "conflict" else None
                 merger.claims.restore_guest(state, s.session, s.sid, ended=run.cover_to_ms is not None)
         for wanted in (*merger.late(copies), *merger.heads_below_floor()):
@@ -191,7 +190,7 @@ class Memory:
             channel = self.slices[(*run.key[:2], run.slice)].channel
             who = (run.market, channel, run.key[0])
             end_ms, why = run.cover_to_ms, run.reason
-            if end_ms is None and run.reason == READMITTED:
+            if end_ms is None and run.fixed:
                 end_ms, why = run.cover_from_ms, "conflict"
             if end_ms is None:
                 continue

@@ -393,15 +393,15 @@ FAULTS: Final = (
     Fault(
         "an-excluded-run-covers",
         CLAIMS,
-        "if found.cover_to_ms is None and found.key not in self.excluded and found.reason != READMITTED:",
-        "if found.cover_to_ms is None and found.reason != READMITTED:",
+        "if found.cover_to_ms is None and found.key not in self.excluded and not found.fixed:",
+        "if found.cover_to_ms is None and not found.fixed:",
         "a claim would begin inside an exclusion",
         ("tests/test_restoring.py -k lets_a_run", *RULES),
     ),
     Fault(
         "a-readmitted-run-claims-what-was-passed-over",
         CLAIMS,
-        "found.key not in self.excluded and found.reason != READMITTED:",
+        "found.key not in self.excluded and not found.fixed:",
         "found.key not in self.excluded:",
         "after a restart rows that were not used would be claimed",
         ("tests/test_restoring.py -k lets_a_run", *RULES),
