@@ -144,6 +144,19 @@ async def test_why_a_hole_is_waited_for_is_known_after_a_restart(production: Pro
     assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
 
 
+async def test_a_contradiction_that_was_found_after_a_run_ended_is_why_its_hole_is_waited_for(
+    production: Production,
+) -> None:
+    """What was retracted up to its end is the later news."""
+    await production.store(run(ENDED, 100, 200, why="quarantined"), [])
+    stretch = (DAY_MS + 150, DAY_MS + 200)
+    await production.store(Changes(retractions=[Retraction((1, 0, 0), 1, MARKET, ORDERBOOK, stretch, "conflict")]), [])
+    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    nobody = Retraction((1, 0, ENDED), 0, MARKET, ORDERBOOK, (DAY_MS + 300, DAY_MS + 310), "step_back")
+    await production.store(Changes(retractions=[nobody]), [])
+    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+
+
 async def test_an_excluded_run_is_excluded_after_a_restart(production: Production) -> None:
     """It gives neither rows nor coverage nor a voice, and says so of the stretch from the contradiction on."""
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])

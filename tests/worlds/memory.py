@@ -183,7 +183,7 @@ class Memory:
         claims.resident(wanted)
         for market in sorted(wanted & self.lines.keys()):
             claims.begin_line(market, ORDERBOOK, *self.lines[market][1:])
-        last_end: dict[tuple[int, str, int], tuple[int, str]] = {}
+        last_end: dict[tuple[int, str, int], tuple[int, bool, str]] = {}
         for run in self.runs.values():
             if run.market not in wanted:
                 continue
@@ -198,17 +198,20 @@ class Memory:
                 claims.restore_held(run.market, channel, run.key[0], (run.cover_from_ms, run.cover_to_ms))
             if run.cover_from_ms >= NEVER_MS:
                 continue  # it says nothing of why a gap is
-            last_end[who] = max(last_end.get(who, (-1, "")), (end_ms, why))
+            last_end[who] = max(last_end.get(who, (-1, False, "")), (end_ms, why == "conflict", why))
         for part in self.parts:
             if part.market in wanted:
                 claims.restore_held(part.market, part.channel, part.key[0], part.interval)
-        for who, (_, why) in last_end.items():
-            claims.restore_end(*who, why)
         for retraction in self.retractions:
             if retraction.market in wanted:
+                if retraction.gatherer:
+                    who, end_ms = (retraction.market, retraction.channel, retraction.gatherer), retraction.interval[1]
+                    last_end[who] = max(last_end.get(who, (-1, False, "")), (end_ms, True, retraction.reason))
                 claims.restore_retraction(
                     retraction.market, retraction.channel, retraction.gatherer, retraction.interval
                 )
+        for who, (*_, why) in last_end.items():
+            claims.restore_end(*who, why)
         for (market, channel, interval), (reason, had) in self.gaps.items():
             if market in wanted:
                 claims.restore_gap(market, channel, interval, reason, dict(had))
