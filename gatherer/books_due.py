@@ -87,7 +87,7 @@ class BooksDue:
             self._wanted.pop(ticker, None)
 
     def postpone(self, till_s: float) -> None:
-        """Nothing may be said until then."""
+        """Nothing may be sent until then."""
         for wanted in self._wanted.values():
             wanted.due_s = max(wanted.due_s, till_s)
 

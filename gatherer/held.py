@@ -23,7 +23,7 @@ PROBE_WAITS_MAX: Final = 8
 class Subscription:
     """A sid; `tickers` are held.
 
-    `named`: the exchange has said that it is ours, and since then nothing against it. `ending`: it is to be
+    `named`: an answer of the exchange named it as ours, and none since was against it. `ending`: it is to be
     unsubscribed, so many tries were made. `in_vain`: commands about it that were not answered since its last number.
     `again`: the last command's id when its numbers began again. Books that were sent before it may come once more.
     `numbered_s`: when its last number came, or when it began. `probes`: how often it was asked for one since, at

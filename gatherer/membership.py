@@ -282,7 +282,7 @@ class Membership:
     # -- the subscription ends ---------------------------------------------------------------------------------
 
     def lost(self, tickers: Iterable[str], now_s: float, *, perhaps: bool) -> None:
-        """No subscription holds these any more; `perhaps` one does, which cannot be told."""
+        """No subscription holds these any more; `perhaps` one does, which cannot be known."""
         for ticker in tickers:
             stage = self._stage.get(ticker)
             if stage in (Stage.HELD, Stage.ASKED):

@@ -128,7 +128,7 @@ class _Command:
         return self.name in (SUBSCRIBE, ADD)
 
     def answered_by(self, channel: str) -> bool:
-        """Whether `subscribed` to this channel says that it has taken effect."""
+        """Whether `subscribed` to this channel shows that it has taken effect."""
         return self.adds and (channel in self.channels or (self.name == ADD and channel == frames.ORDERBOOK))
 
     @property
@@ -435,27 +435,27 @@ class Conversation:
             self._awaited = 0
 
     def _subscribed(self, head: frames.Head, command: _Command | None, now_s: float) -> None:
-        told = _decoded(frames.SUBSCRIBED, head.msg)
-        fits = told is not None and command is not None and command.answered_by(told.channel)
-        if told is None or not 0 < told.sid <= SID_MAX or (told.sid in self._over and not fits):
-            told, fits = None, False
-        if told is not None:
-            standing = [s for s in self._sids.values() if s.channel == told.channel]
-            if standing and told.sid not in self._sids and command is not None and command.name == PROBE:
-                self._no_probe_till_s[told.channel] = now_s + COPY_WAIT_S
+        named = _decoded(frames.SUBSCRIBED, head.msg)
+        fits = named is not None and command is not None and command.answered_by(named.channel)
+        if named is None or not 0 < named.sid <= SID_MAX or (named.sid in self._over and not fits):
+            named, fits = None, False
+        if named is not None:
+            standing = [s for s in self._sids.values() if s.channel == named.channel]
+            if standing and named.sid not in self._sids and command is not None and command.name == PROBE:
+                self._no_probe_till_s[named.channel] = now_s + COPY_WAIT_S
                 if len(standing) >= COPIES_MAX:
                     self._end(min(standing, key=lambda s: s.numbered_s), now_s)
-            self._over.pop(told.sid, None)
-            held = self._subscription(told.sid, told.channel, now_s)
+            self._over.pop(named.sid, None)
+            held = self._subscription(named.sid, named.channel, now_s)
             if held.next_seq is None:
                 held.numbered_s = now_s
             self._stands(held)
-            if not standing and told.channel in self._proven and told.channel != frames.ORDERBOOK:
+            if not standing and named.channel in self._proven and named.channel != frames.ORDERBOOK:
                 # The numbered answer tells from when on nothing can be missing.
                 self._first_proof = held
             if fits and command is not None:
                 self._take(held, command.tickers, now_s)
-                command.channels.discard(told.channel)
+                command.channels.discard(named.channel)
                 if not command.channels:
                     self._failed.went_well()
                 elif not command.late:  # another one is to come
@@ -464,7 +464,7 @@ class Conversation:
             self._without_effect(command, now_s, refused=True)
 
     def _stands(self, held: Subscription) -> None:
-        """The exchange says that this subscription is ours."""
+        """An answer named this subscription as ours."""
         if not held.named and held.channel == frames.ORDERBOOK:
             self._members.try_all()
         held.named = True
@@ -689,7 +689,7 @@ class Conversation:
             gone = set(tickers)
             for ticker in tickers:
                 held.tickers.pop(ticker, None)
-            for command in self._commands.values():  # what is answered after this says nothing of these
+            for command in self._commands.values():  # a later answer does not bring these back
                 if command.adds:
                     command.tickers = [t for t in command.tickers if t not in gone]
         return said
@@ -808,7 +808,7 @@ def _decoded(decoder: msgspec.json.Decoder[frames.SubscribedMsg], msg: msgspec.R
 
 
 def _code(msg: msgspec.Raw) -> int:
-    """The code of an error, whatever else it says; 0: none that can be read."""
+    """The code of an error; 0: none that can be read."""
     try:
         return frames.ERROR.decode(msg).code
     except msgspec.MsgspecError:

@@ -30,14 +30,14 @@ class Sub:
 
 
 class Exchange:
-    """One connection to an exchange that does as the facts say, unless `fault` deals with a command."""
+    """One connection to an exchange that follows the facts, unless `fault` deals with a command."""
 
     def __init__(self, role: str = "orderbook", batch: int = 10, flow_s: float = 1.0, times: Times = TIMES) -> None:
         self.role, self.flow_s = role, flow_s
         self.talk = Conversation(role, times, batch)
         self.now_s = 0.0
         self.subs: dict[int, Sub] = {}
-        self.said: list[tuple[float, str, list[str]]] = []
+        self.sent: list[tuple[float, str, list[str]]] = []
         self.broken: list[Broken] = []
         self.fault: Callable[[str, dict[str, Any]], bool] = lambda name, command: False
         self._sids = self._count = 0
@@ -85,8 +85,8 @@ class Exchange:
             self.send(type_, sid=sub.sid, seq=sub.seq, **fields)
 
     def count(self, name: str, since_s: float = 60.0) -> int:
-        """How often something was said."""
-        return sum(said == name and at >= since_s for at, said, _ in self.said)
+        """How often a command was sent."""
+        return sum(sent == name and at >= since_s for at, sent, _ in self.sent)
 
     @property
     def streamed(self) -> set[str]:
@@ -98,8 +98,8 @@ class Exchange:
         """Whether all is as it should be."""
         return self.talk.healthy and not self.talk.unproven(self.now_s)
 
-    def answer(self, name: str, command: dict[str, Any], *, says: bool = True) -> None:
-        """As the facts say; without `says` it is done, and not answered."""
+    def answer(self, name: str, command: dict[str, Any], *, acknowledged: bool = True) -> None:
+        """By the facts; if not `acknowledged` it is done without an answer."""
         params, id_ = command["params"], command["id"]
         tickers = params.get("market_tickers", [])
         if name == "subscribe":
@@ -108,25 +108,25 @@ class Exchange:
                 if sub is None:
                     self._sids += 1
                     sub = self.subs[self._sids] = Sub(self._sids, channel)
-                    if says:
+                    if acknowledged:
                         self.send("subscribed", id=id_, msg={"channel": channel, "sid": sub.sid})
-                elif says:
+                elif acknowledged:
                     self.number(sub, "ok", id=id_, msg={})
                 self._added(sub, tickers)
             return
         sub = self.subs.get(params["sids"][0])
         if sub is None:
-            if says:
+            if acknowledged:
                 self.send("error", id=id_, msg={"code": 7, "msg": "Unknown subscription ID"})
         elif name == "get_snapshot":
             for ticker in tickers:
                 self.number(sub, "orderbook_snapshot", id=id_, msg={"market_ticker": ticker})
         elif name == "unsubscribe":
-            if says:
+            if acknowledged:
                 self.number(sub, "unsubscribed", id=id_)
             del self.subs[sub.sid]
         else:
-            if says:
+            if acknowledged:
                 self.number(sub, "ok", id=id_, msg={})
             if name == "add_markets":
                 self._added(sub, tickers)
@@ -148,7 +148,7 @@ class Exchange:
             assert isinstance(action, Send)
             command = action.command
             name = command["params"].get("action", command["cmd"])
-            self.said.append((self.now_s, name, command["params"].get("market_tickers", [])))
+            self.sent.append((self.now_s, name, command["params"].get("market_tickers", [])))
             self.at(0.02, lambda name=name, command=command: self._command(name, command))
 
     def _command(self, name: str, command: dict[str, Any]) -> None:
@@ -212,7 +212,7 @@ def test_an_unsubscribe_that_is_answered_otherwise_loses_no_market(how: str) -> 
         if name != "unsubscribe":
             return False
         if how in ("silent", "ok"):
-            exchange.answer(name, command, says=False)
+            exchange.answer(name, command, acknowledged=False)
         if how == "ok":
             exchange.send("ok", id=command["id"], msg={})
         elif how == "subscribed":
@@ -238,7 +238,7 @@ def test_a_stream_that_moved_to_another_sid_is_followed() -> None:
     def fault(name: str, command: dict[str, Any]) -> bool:
         if name != "add_markets" or 2 in exchange.subs:
             return False
-        exchange.answer(name, command, says=False)
+        exchange.answer(name, command, acknowledged=False)
         moved = exchange.subs[2] = Sub(2, BOOK)
         moved.tickers = exchange.subs.pop(1).tickers
         exchange.send("subscribed", id=command["id"], msg={"channel": BOOK, "sid": 2})
@@ -320,7 +320,7 @@ def test_adds_that_are_answered_late_or_illegibly_are_made_all_the_same(how: str
         elif how == "text id":
             exchange.answer(name, {**command, "id": str(command["id"])})
         else:
-            exchange.answer(name, command, says=False)
+            exchange.answer(name, command, acknowledged=False)
         return True
 
     exchange.fault = fault
@@ -342,7 +342,7 @@ def test_who_holds_what_is_known_by_the_answer_that_fits() -> None:
 
     def again(name: str, command: dict[str, Any]) -> bool:
         if name == "delete_markets":
-            exchange.answer(name, command, says=False)
+            exchange.answer(name, command, acknowledged=False)
             exchange.send("subscribed", id=command["id"], msg={"channel": BOOK, "sid": 1})
         return name == "delete_markets"
 
@@ -352,7 +352,7 @@ def test_who_holds_what_is_known_by_the_answer_that_fits() -> None:
     exchange.number(exchange.subs[1], BOOK, msg={"market_ticker": "M3"})
     exchange.subs[1].seq += 1
     exchange.number(exchange.subs[1], BOOK, msg={"market_ticker": "M3"})
-    asked = [ticker for at, name, tickers in exchange.said if name == "get_snapshot" and at > 100 for ticker in tickers]
+    asked = [ticker for at, name, tickers in exchange.sent if name == "get_snapshot" and at > 100 for ticker in tickers]
     assert "M3" in asked and not {"M1", "M2"} & set(asked)
 
     def other(name: str, command: dict[str, Any]) -> bool:
@@ -380,7 +380,7 @@ def test_a_market_that_may_have_been_added_leaves_by_a_delete() -> None:
 
         def fault(name: str, command: dict[str, Any], exchange: Exchange = exchange, error: int | None = error) -> bool:
             if name == "add_markets":
-                exchange.answer(name, command, says=False)
+                exchange.answer(name, command, acknowledged=False)
                 if error is not None:
                     exchange.send("error", id=command["id"], msg={"code": error})
             return name == "add_markets"
@@ -463,7 +463,7 @@ def test_two_channels_whose_one_answer_names_none_are_subscribed_one_by_one(how:
     exchange = Exchange("lifecycle", flow_s=0)
 
     def fault(name: str, command: dict[str, Any]) -> bool:
-        exchange.answer(name, command, says=False)
+        exchange.answer(name, command, acknowledged=False)
         sub = next(s for s in exchange.subs.values() if s.channel in command["params"]["channels"])
         if how == "ok":
             exchange.number(sub, "ok", id=command["id"], msg={})
@@ -513,7 +513,7 @@ def test_a_book_that_does_not_come_keeps_no_other_from_its_audit() -> None:
     exchange.subs[1].seq += 1
     exchange.run(3600)
     asked = {
-        ticker for at, name, tickers in exchange.said if name == "get_snapshot" and at > 3000 for ticker in tickers
+        ticker for at, name, tickers in exchange.sent if name == "get_snapshot" and at > 3000 for ticker in tickers
     }
     assert len(asked) == 100
     talk = exchange.talk

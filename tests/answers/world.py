@@ -95,7 +95,6 @@ class World:
         self.exchange = Exchange(self.role, rng, self._frame, self._ping)
         self.journal = Journal()
         self.given_up = ""
-        self.settled = False
         self._elsewhere_s = float("inf")
         if self.exchange.temper.every_s < 10:
             self.hours /= 2  # a busy one
@@ -173,7 +172,6 @@ class World:
                 self.exchange.at(0.02, self._ping)
             self._sent()
             self._elsewhere(conversation)
-        self.settled = True
         if not conversation.healthy or conversation.unproven(self.now_s):
             raise Wrong(f"after half an hour by the facts: {conversation.healthy}, {conversation.unproven(self.now_s)}")
         if self.role != "orderbook":
