@@ -113,7 +113,7 @@ async def _exported(dsn: str, connection: asyncpg.Connection, folder: Path) -> f
 
 async def run(rounds: int = 5) -> dict[str, dict[str, Any]]:
     """Both figures, and the memory. The process's first export is not timed; each other is between two ceilings."""
-    keep_freed_memory()  # as the deduplicator does; the ceiling's too
+    keep_freed_memory(arenas=1)  # as the deduplicator does; the ceiling's too
     with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:
         folder = Path(name)
         folder.chmod(0o711)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 KEPT_BYTES: Final = 128 << 20
 AWAY_SHARE: Final = 0.1
 MAPPED_FROM_BYTES: Final = 32 << 20  # glibc takes no more
@@ -48,16 +48,20 @@ def end_with_parent_of(parent: int) -> Callable[[], None]:
     return prepare
 
 
-def keep_freed_memory() -> None:
-    """Let the C library use freed memory again instead of giving it back.
+def keep_freed_memory(arenas: int = 0) -> None:
+    """Let the C library use freed memory again instead of giving it back; from so many arenas (0: as it likes).
 
     For a process that makes and drops columns of megabytes all the time: otherwise each is mapped anew, and the kernel
-    clears its pages one fault at a time, which costs more than to fill them. Without glibc nothing happens.
+    clears its pages one fault at a time, which costs more than to fill them. One arena is for a process whose threads
+    take turns: what one of them has freed is of no use to the others else, and the process grows for hours. Without
+    glibc nothing happens.
     """
     libc = ctypes.CDLL(None)
     if sys.platform == "linux" and hasattr(libc, "mallopt"):
         libc.mallopt(_M_MMAP_THRESHOLD, MAPPED_FROM_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, KEPT_BYTES)
+        if arenas:
+            libc.mallopt(_M_ARENA_MAX, arenas)
 
 
 def backoff_s(first_s: float, most_s: float, seed: random.Random | None = None) -> Iterator[float]:

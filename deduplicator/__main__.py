@@ -25,7 +25,7 @@ def main(config_file: Path) -> None:
         deduplicator = Deduplicator(config, config_file)
     except FleetError as error:
         cli.fail(error)
-    keep_freed_memory()
+    keep_freed_memory(arenas=1)
     cli.run(deduplicator.run())
 
 
