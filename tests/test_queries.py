@@ -87,3 +87,23 @@ async def test_the_plan_that_the_test_looks_for_is_one_that_can_be_missing(db: a
     plan = json.loads(await db.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}"))[0]["Plan"]
     assert any(node["Node Type"] == "Seq Scan" and LARGE.match(node["Relation Name"]) for node in scans(plan))
     assert DAYS[1] - DAYS[0] == timedelta(days=1)
+
+
+async def test_complete_is_said_of_nothing_that_was_not_recorded(db: asyncpg.Connection) -> None:
+    """Neither of a market that nobody knows, nor of a time before it was known, nor for ever of one that has ended."""
+    query = library.load()["complete"]
+
+    async def asked(ticker: str, since: datetime, until: datetime) -> list[str]:
+        statement, values = query.bound({"ticker": ticker, "from": since, "to": until})
+        return [row[2] for row in await db.fetch(statement, *values)]
+
+    first, sealed = await db.fetchrow(
+        "SELECT first_seen, sealed_until FROM coverage WHERE ticker = 'KXA-1' AND channel = 'orderbook_delta'"
+    )
+    day = timedelta(days=1)
+    assert await asked("KXA-1", DAYS[1], DAYS[2]) == []
+    assert await asked("NOSUCH", DAYS[1], DAYS[2]) == ["no such market is known"]
+    assert "before it was known" in await asked("KXA-1", first - day, DAYS[1])
+    assert await asked("KXA-1", DAYS[1], sealed + day) == ["not sealed yet"]
+    await db.execute("UPDATE store.lines SET ended_at = $1 WHERE market = 1", sealed)
+    assert await asked("KXA-1", DAYS[1], sealed + day) == []

@@ -8,3 +8,11 @@ UNION ALL
 SELECT c.sealed_until, :to::timestamptz, 'not sealed yet'
   FROM coverage c
  WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta' AND c.sealed_until < :to
+   AND (c.ended_at IS NULL OR c.sealed_until < c.ended_at)
+UNION ALL
+SELECT :from::timestamptz, least(c.first_seen, :to::timestamptz), 'before it was known'
+  FROM coverage c
+ WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta' AND c.first_seen > :from
+UNION ALL
+SELECT :from::timestamptz, :to::timestamptz, 'no such market is known'
+ WHERE NOT EXISTS (SELECT FROM coverage c WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta')
