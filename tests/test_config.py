@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import ConfigError
+from fleet.__main__ import main
 from tests.keys import write_key
 
 ROOT = Path(__file__).parent.parent
@@ -187,8 +189,9 @@ def test_a_drivers_message_never_shows_the_password() -> None:
     """Neither as written nor decoded."""
     from common.storage.address import without_password
 
-    dsn = "postgresql://user:pa%40ss@host/db"
-    assert without_password(dsn, "failed for pa@ss and pa%40ss at host") == "failed for *** and *** at host"
+    dsn = "postgresql://user:pa%40ssword@host/db"
+    assert without_password(dsn, "failed for pa@ssword and pa%40ssword at host") == "failed for *** and *** at host"
+    assert without_password("postgresql://user:o@host/db", "no host of that name") == "no host of that name"
 
 
 def test_two_gatherers_of_one_name_are_refused(tmp_path: Path) -> None:
@@ -199,3 +202,14 @@ def test_two_gatherers_of_one_name_are_refused(tmp_path: Path) -> None:
     environ = dict.fromkeys(("KALSHI_KEY_ID", "READER_PASSWORD", "PRODUCTION_PASSWORD"), "x")
     with pytest.raises(ConfigError, match="two gatherers have the same id"):
         load_deduplicator(file, environ)
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)
+def test_the_shipped_files_are_checked_without_their_secrets(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that has none of the variables; and a key that looks like a number is none."""
+    for name in ("KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    done = CliRunner().invoke(main, ["check-config", "--without-secrets", "--config", str(file)])
+    assert done.exit_code == 0, done.output
+    secrets = {"KALSHI_KEY_ID": "12345", "GATHERER_PASSWORD": "g", "READER_PASSWORD": "r", "PRODUCTION_PASSWORD": "p"}
+    assert load_any(file, secrets).kalshi.key_id.get_secret_value() == "12345"

@@ -269,11 +269,13 @@ def seen(folder: Path, one: str) -> list[str]:
 async def test_the_databases_owner_migrates_it_and_needs_no_more(own_server: EmbeddedServer) -> None:
     """As on a machine: no superuser, no right to make roles, none to read the server's settings."""
     owner = await asyncpg.connect(own_server.dsn)
-    await owner.execute("CREATE ROLE kalshi_reader NOLOGIN")
     await owner.execute("CREATE ROLE plain LOGIN")
     await owner.execute("CREATE DATABASE machines OWNER plain")
-    await owner.close()
     dsn = f"postgresql://plain@/machines?host={socket_dir(own_server.folder)}"
+    with pytest.raises(StorageError, match=r"as a superuser, CREATE ROLE kalshi_reader NOLOGIN;$"):
+        await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
+    await owner.execute("CREATE ROLE kalshi_reader NOLOGIN")
+    await owner.close()
     assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
     assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer") == []
 

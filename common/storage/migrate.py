@@ -24,6 +24,12 @@ SELECT has_schema_privilege('public', 'CREATE'), current_setting('transaction_re
        (SELECT pg_get_userbyid(relowner) FROM pg_class
          WHERE oid = to_regclass('public._yoyo_migration') AND NOT pg_has_role(relowner, 'USAGE'))
 """
+ROLES: Final[dict[Schema, tuple[str, ...]]] = {
+    "gatherer": ("kalshi_reader",),
+    "production": ("kalshi_reader", "kalshi_writer", "kalshi_analyst"),
+}
+"""Group roles that a schema's migrations make, or find."""
+MAY_MAKE_ROLES: Final = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
 AGAIN: Final = ("08", "40", "55", "57")
 """Classes of the server's errors behind which another try may go through: it took leave, or somebody was in the way."""
 
@@ -62,7 +68,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
         raise kind(f"the database cannot be reached: {_told(dsn, error)}") from None
     try:
         migrations = read_migrations(str(folder(schema))).filter(lambda migration: post or not is_post(migration.id))
-        _may_change(backend)
+        _may_change(backend, schema)
         _lock(backend)
         pending = backend.to_apply(migrations)
         applied = [migration.id for migration in pending]
@@ -81,7 +87,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     return applied
 
 
-def _may_change(backend: Any) -> None:
+def _may_change(backend: Any, schema: Schema) -> None:
     """Raise `StorageError` where no migration can go through, before one is begun: what fails within says less."""
     may_make, takes_none, other = backend.execute(MAY_CHANGE).fetchone()
     if takes_none:
@@ -90,6 +96,12 @@ def _may_change(backend: Any) -> None:
         raise StorageError(f"the schema belongs to another account: migrate as {other} (permission denied)")
     if not may_make:
         raise StorageError("this account may make nothing in the database: migrate as its owner (permission denied)")
+    missing = [role for role in ROLES[schema] if not backend.execute(f"SELECT to_regrole('{role}')").fetchone()[0]]
+    if missing and not backend.execute(MAY_MAKE_ROLES).fetchone()[0]:
+        cure = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing)
+        raise StorageError(
+            f"this account may make no roles, and {', '.join(missing)} must be there: as a superuser, {cure}"
+        )
 
 
 def _update_extension(dsn: str) -> None:
