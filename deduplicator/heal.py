@@ -293,8 +293,9 @@ async def _nobodys(production: asyncpg.Connection, market: int, wrong: dict[int,
     claimed = await _claimed(production, market)
     for ms, (stands, said) in wrong.items():
         stretch = datetime_of_ms(ms), datetime_of_ms(ms + 1)
-        versions = [{"stored": _shown(stands)}, {"gatherers": _shown(said)}]
-        await production.execute(SQL["add_conflict"], CONFLICT, market, stretch[0], json.dumps(versions))
+        if not await production.fetchval(SQL["heal_disputed"], CONFLICT, market, stretch[0]):
+            versions = [{"stored": _shown(stands)}, {"gatherers": _shown(said)}]
+            await production.execute(SQL["add_conflict"], CONFLICT, market, stretch[0], json.dumps(versions))
         if not intervals.covers(claimed, ms):
             continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, 0, 0, 0, *stretch, CONFLICT)
