@@ -5,7 +5,7 @@ say in a contradiction and are now in the right (a third copy came later); gaps 
 have found their place. What production has otherwise than the gatherers is reported, and never overwritten: nobody
 claims such a millisecond, and it is listed as a contradiction and as a gap. Where a gatherer that takes no part claims
 something, and of those who do nobody was heard before, nothing is decided: it may have outvoted them. A deduplicator
-that runs notices (`store.lease.heals`) and makes its state anew.
+that runs notices (`store.lease.heals`) and makes its state again.
 """
 
 from __future__ import annotations

@@ -123,7 +123,7 @@ class GathererCollector(Collector):
             scrape.add("gatherer_exchange_index_active", active, str(index))
         scrape.add("gatherer_clock_proven", all(lane.report.clock_proven for lane in capturing))
         scrape.add("gatherer_markets", len(self._markets.listing.markets))
-        scrape.add("gatherer_markets_without_connection", len(self._sharding.homeless))
+        scrape.add("gatherer_markets_without_connection", len(self._sharding.unassigned))
         scrape.add("gatherer_batches_dropped_unread", self._retention.dropped_unread)
         scrape.add("gatherer_disk_used_ratio", self._retention.disk_percent / 100)
         for kind, count in self._aside.counts().items():

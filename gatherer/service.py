@@ -188,8 +188,8 @@ class Gatherer:
         if down or not connections:
             why = "; ".join(filter(None, (down[0].last_error if down else "", self._registry.inactive)))
             return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
-        if self._sharding.homeless:
-            return f"{len(self._sharding.homeless)} markets find no room: every connection is full (error 26)"
+        if self._sharding.unassigned:
+            return f"{len(self._sharding.unassigned)} markets find no room: every connection is full (error 26)"
         if sum(c.markets for c in connections if c.role == "orderbook") < len(self._sharding):
             return "markets are being handed to their connections"
         sick = next((lane for lane in crew.lanes if not lane.healthy and not lane.drained and lane.captures), None)
@@ -217,7 +217,7 @@ class Gatherer:
             "uptime_s": round(time.monotonic() - self._started, 1),
             "ready": self._why_not_ready() or "ready",
             "markets": len(self._sharding),
-            "markets_without_connection": len(self._sharding.homeless),
+            "markets_without_connection": len(self._sharding.unassigned),
             "registry": self._registry.status(),
             "clock": "proven" if proven else "not proven: receive times are not used as evidence",
             "key": self._key_refused() or "accepted",

@@ -47,7 +47,7 @@ class Sharding:
         self._loads = dict.fromkeys(range(1, connections + 1), 0)
         self._of: dict[str, int] = {}
         self._full: dict[int, _Full] = {}
-        self.homeless: dict[str, None] = {}
+        self.unassigned: dict[str, None] = {}
         """Markets that no connection has room for."""
 
     def full(self, connection: int, markets: Iterable[str], now_s: float = 0.0) -> list[str]:
@@ -87,7 +87,7 @@ class Sharding:
                 self._loads[number] -= 1
                 gone.setdefault(number, []).append(market)
             else:
-                self.homeless.pop(market, None)
+                self.unassigned.pop(market, None)
         return gone
 
     def held(self, connections: Iterable[int]) -> dict[int, list[str]]:
@@ -106,9 +106,9 @@ class Sharding:
         heapq.heapify(heap)
         for market in new:
             if not heap:
-                self.homeless[market] = None
+                self.unassigned[market] = None
                 continue
-            self.homeless.pop(market, None)
+            self.unassigned.pop(market, None)
             load, tie, number = heapq.heappop(heap)
             self._of[market] = number
             self._loads[number] = load + 1

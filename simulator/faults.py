@@ -40,7 +40,7 @@ key, from 1), `channel` and `ticker`:
 
 and those that break what the merge assumes of the exchange, on the connections that they are aimed at:
 
-    hollow         the next `count` changes are not sent, and no number tells of them
+    omit           the next `count` changes are not sent, and no number tells of them
     swap           `count` times a change is sent behind the next one of its market
     shift          the next `count` changes have another time, by `by_ms`
     stale          the next `count` snapshots that are asked for have a contract too many
@@ -126,7 +126,7 @@ class FaultDesk:
                     self._exchange.inactive_until = until
                 for session in targets:
                     session.cut()
-            case "hollow" | "swap" | "stale" | "shift" | "renamed" | "retyped":
+            case "omit" | "swap" | "stale" | "shift" | "renamed" | "retyped":
                 for session in targets:
                     setattr(session.faults, kind, fault.get("count", 1))
                     session.faults.shift_ms = fault.get("by_ms", 0)

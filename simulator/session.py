@@ -54,7 +54,7 @@ class Faults:
     late_until: float = 0.0
     market_limit: int = 0
     command_limit: int = 0
-    hollow: int = 0
+    omit: int = 0
     swap: int = 0
     shift: int = 0
     shift_ms: int = 0
@@ -182,8 +182,8 @@ class Session:
     def _bent(self, ticker: str, message: Message) -> list[Message]:
         """A change as this session is to see it: as it is, unless an assumption is being broken on purpose."""
         faults = self.faults
-        if faults.hollow:
-            faults.hollow -= 1
+        if faults.omit:
+            faults.omit -= 1
             return []
         if faults.retyped:
             faults.retyped -= 1

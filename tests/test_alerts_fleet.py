@@ -146,7 +146,7 @@ async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
 
             async with monitor.during("CopiesContradict"):
                 for _ in range(20):
-                    await fleet.fault("hollow", key="gatherer-c", channel="orderbook_delta", count=1)
+                    await fleet.fault("omit", key="gatherer-c", channel="orderbook_delta", count=1)
                     await asyncio.sleep(1)
                     if await monitor.holds("CopiesContradict"):
                         break

@@ -412,8 +412,8 @@ def test_error_26_is_believed_of_an_add_alone() -> None:
     placed = sharding.assign(["A", "B", "C", "D"], 0.0)
     for number, markets in placed.items():
         sharding.full(number, markets[1:], 0.0)
-    assert not sharding.assign(["E"], 1.0) and sharding.homeless and not sharding.has_room(FULL_FIRST_S - 1)
-    assert sharding.has_room(FULL_FIRST_S) and sharding.assign(["E"], FULL_FIRST_S) and not sharding.homeless
+    assert not sharding.assign(["E"], 1.0) and sharding.unassigned and not sharding.has_room(FULL_FIRST_S - 1)
+    assert sharding.has_room(FULL_FIRST_S) and sharding.assign(["E"], FULL_FIRST_S) and not sharding.unassigned
     (number,) = {n for n in placed if sharding.connection("E") == n}
     sharding.full(number, ["E"], FULL_FIRST_S)
     assert sharding.assign(["F"], FULL_FIRST_S), "the other one"

@@ -359,6 +359,24 @@ def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
     assert [r.cover_from_ms == state.NEVER for r in rows.runs] == [False, True]
 
 
+@pytest.mark.parametrize("how", ["add_markets", "subscribe"])
+def test_what_is_added_while_its_delete_is_not_answered_goes_on_from_nothing(how: str) -> None:
+    """The delete may have been done, and the add, too, both without a word: changes between them are missing. What
+    comes before the add is sent still goes on: it is of the time before the delete."""
+    tape = Tape()
+    tape.subscribe(T)
+    tape.snapshot()
+    tape.delta(500)
+    tape.send("delete_markets", T, id_=3)
+    tape.delta(501)
+    tape.send(how, T, id_=4)
+    tape.snapshot()
+    tape.delta(502)
+    rows = tape.take()
+    assert places(rows) == [(500, 0), (501, 0), (502, -1)]
+    assert not tape.claiming() and len({run.run for run in rows.runs}) == 2
+
+
 @pytest.mark.parametrize("numbered", [True, False])
 def test_a_market_is_held_from_the_answer_to_its_add_and_no_sooner(numbered: bool) -> None:
     """Rule 16. Its first book, and any other that comes before the answer, begins nothing; an `ok` without a number is

@@ -60,7 +60,7 @@ async def test_an_honest_exchange_keeps_every_assumption(fleet: LocalFleet) -> N
 async def test_each_assumption_that_is_broken_is_noticed_alone(fleet: LocalFleet) -> None:
     """One fault after the other."""
     assert broken(await probed(fleet, {"kind": "swap", "count": 3})) >= {"order"}
-    assert broken(await probed(fleet, {"kind": "hollow", "count": 3})) >= {"dense", "books"}
+    assert broken(await probed(fleet, {"kind": "omit", "count": 3})) >= {"dense", "books"}
     assert broken(await probed(fleet, {"kind": "stale", "count": 1})) == {"books"}
     ahead = await probed(fleet, {"kind": "shift", "count": 100_000, "by_ms": 3000})
     assert broken(ahead) >= {"times", "sender", "twins"} and "dense" not in broken(ahead)

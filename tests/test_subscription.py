@@ -168,7 +168,7 @@ def test_a_full_subscription_gives_back_what_it_cannot_take() -> None:
 
 
 def test_a_full_connection_takes_no_more_and_its_markets_go_elsewhere() -> None:
-    """Until there is no room at all: then they are known to be homeless, and take the first place that is free."""
+    """Until there is no room at all: then they are known to be unassigned, and take the first place that is free."""
     sharding = Sharding(2, "x")
     placed = sharding.assign([f"M{n}" for n in range(10)])
     rejected = placed[1][3:]
@@ -177,9 +177,9 @@ def test_a_full_connection_takes_no_more_and_its_markets_go_elsewhere() -> None:
     extra = sharding.assign(["N1", "N2"])
     assert set(extra) == {2}
     sharding.full(2, extra[2])
-    assert not sharding.assign(extra[2]) and sorted(sharding.homeless) == ["N1", "N2"]
+    assert not sharding.assign(extra[2]) and sorted(sharding.unassigned) == ["N1", "N2"]
     sharding.release(placed[1][:1])
-    assert set(sharding.assign(["N1"])) == {1} and list(sharding.homeless) == ["N2"]
+    assert set(sharding.assign(["N1"])) == {1} and list(sharding.unassigned) == ["N2"]
 
 
 def test_markets_whose_snapshot_did_not_come_are_asked_for_one() -> None:

@@ -15,7 +15,7 @@ LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 TURN = int(os.environ.get("FLEET_SEED", datetime.now(UTC).toordinal() * 10_000))
 """Half of the seeds are the same every day, half are new ones each day; to have a day's again, set FLEET_SEED to it."""
 COUNT = 5000 if LONG else 300
-FOUND: tuple[int, ...] = ()
+FOUND: tuple[int, ...] = (431, 1252)
 """Of other days: seeds that found something."""
 SEEDS = [*FOUND, *range(COUNT // 2), *range(TURN, TURN + COUNT // 2)]
 IN_ONE = 50
@@ -39,14 +39,6 @@ def test_the_result_does_not_depend_on_batches_order_or_restarts(seed: int) -> N
     first = result(seed, 0)
     for trial in range(1, 3):
         assert result(seed, trial) == first, f"seed {seed}, trial {trial}"
-
-
-@pytest.mark.xfail(
-    strict=True, reason="two right copies are taken to contradict each other: not mended yet (docs/limits.md)"
-)
-def test_a_market_that_is_added_again_at_once_contradicts_nobody() -> None:
-    """One copy has a market deleted and added again within a lag, another was cut, the third is late."""
-    judge(431, ["cuts", "stalls", "stamps", "births", "answers", "quiet_adds", "poison"])
 
 
 def test_every_kind_of_trouble_happens_somewhere() -> None:

@@ -86,8 +86,8 @@ class Crew:
         """Markets that are over; others may take their places."""
         for number, gone in self._sharding.release(markets).items():
             self._lane(number).order(Order(drop={number: gone}))
-        if self._sharding.homeless:
-            self.hold(list(self._sharding.homeless))
+        if self._sharding.unassigned:
+            self.hold(list(self._sharding.unassigned))
 
     def move_rejected(self) -> None:
         """Markets that a full connection did not take go to others."""
@@ -98,8 +98,8 @@ class Crew:
                 if moved:
                     log.get().warning("connection_full", connection=connection.number, moved=len(moved))
                     self.hold(moved)
-        if self._sharding.homeless and self._sharding.has_room(time.monotonic()):
-            self.hold(list(self._sharding.homeless))
+        if self._sharding.unassigned and self._sharding.has_room(time.monotonic()):
+            self.hold(list(self._sharding.unassigned))
 
     def watch(self, markets: Iterable[str]) -> None:
         """REST will be asked for these books."""

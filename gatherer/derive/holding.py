@@ -37,6 +37,7 @@ def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[t
     if asked.action in (SUBSCRIBE, ADD):
         asked.tickers = params.market_tickers
         session.told = session.told or bool(asked.tickers)
+        _part(session, sids, asked.tickers)
     elif asked.action == SNAPSHOT:
         asked.left = len(params.market_tickers)
         asked.tickers = params.market_tickers if session.unread else []
@@ -158,6 +159,17 @@ def _release(session: SessionState, sid: int, tickers: list[str] | None) -> list
     if slice_ is None:
         return []
     return [(slice_, slice_.runs[ticker]) for ticker in tickers if ticker in slice_.runs]
+
+
+def _part(session: SessionState, sids: list[int], tickers: list[str]) -> None:
+    """Markets are added (to a sid, or to whichever has them) of which a delete may not be answered, and in effect all
+    the same: from now on what comes of them need not go on from what came before it."""
+    for sid in sids or session.slices:
+        if (slice_ := session.slices.get(sid)) is None:
+            continue
+        for ticker in tickers:
+            if (run := slice_.runs.get(ticker)) is not None and not run.claiming:
+                del slice_.runs[ticker]
 
 
 def _forget_asked(session: SessionState, tickers: set[str] | None) -> None:

@@ -16,6 +16,14 @@ HOLDING: Final = "gatherer/derive/holding.py"
 
 FAULTS: Final = (
     Fault(
+        "an-add-goes-on-from-before-a-delete",
+        HOLDING,
+        "        _part(session, sids, asked.tickers)\n",
+        "",
+        "after a delete that nobody answered changes would have ordinals, and a book a place, across what is missing",
+        RULES,
+    ),
+    Fault(
         "head-group-claimed",
         DERIVATION,
         "lowered = max(at + 1, run.floor_ms)",
