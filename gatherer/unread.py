@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Final
 
 COMMAND_S: Final = 1.0
-AGAIN_FIRST_S: Final = 10.0
+AGAIN_FIRST_S: Final = 2.0
 AGAIN_MOST_S: Final = 600.0
+REMEMBERED_S: Final = 60.0
+"""A market that is quiet for so long, or for its last wait if that is longer, begins anew with the first wait."""
 REMEMBERED_MAX: Final = 100_000
 
 
@@ -35,15 +37,19 @@ class Unread:
         if found:
             self._command_s = now_s
         if len(self._asked) + len(found) > REMEMBERED_MAX:
-            self._asked = {t: again for t, again in self._asked.items() if again[0] + again[1] > now_s}
+            self._asked = {t: again for t, again in self._asked.items() if _remembered(*again, now_s)}
         for ticker in found:
             del self._waiting[ticker]
             again_s, wait_s = self._asked.get(ticker, (float("-inf"), 0.0))
-            soon = now_s - again_s <= wait_s
-            wait_s = min(wait_s * 2, AGAIN_MOST_S) if soon else AGAIN_FIRST_S
+            again = _remembered(again_s, wait_s, now_s)
+            wait_s = min(wait_s * 2, AGAIN_MOST_S) if again else AGAIN_FIRST_S
             self._asked[ticker] = (now_s + wait_s, wait_s)
         return found
 
     def clear(self) -> None:
         """The subscription is over, and with it all that was not known of its books."""
         self._waiting.clear()
+
+
+def _remembered(again_s: float, wait_s: float, now_s: float) -> bool:
+    return now_s - again_s <= max(wait_s, REMEMBERED_S)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime
 
 from common.numbers import ms_of_datetime
 from common.storage.database import connect
@@ -53,6 +54,21 @@ async def test_an_outage_of_all_three_is_one_gap_row_per_market_and_channel() ->
                     assert gap["book_equal"] is not None
 
 
+async def base_book_since(fleet: LocalFleet, ticker: str, since: datetime) -> None:
+    """Wait until production has a book of the market that was received after a moment: from it on books are right."""
+    connection = await connect(fleet.production_dsn)
+    try:
+        async with asyncio.timeout(60):
+            while not await connection.fetchval(
+                "SELECT EXISTS (SELECT FROM orderbook_snapshots WHERE ticker = $1 AND source = 'ws' AND taken_at > $2)",
+                ticker,
+                since,
+            ):
+                await asyncio.sleep(0.1)
+    finally:
+        await connection.close()
+
+
 async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
     """Bad frames never stop anything; what they hide is listed; tiny prices, tiny counts and absent sides are rows."""
     plan = Plan(simulator=("--markets", "12", "--rate", "400", "--seed", "5"), hole_wait="3s")
@@ -68,11 +84,12 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
     async with running(plan) as fleet:
         await asyncio.sleep(2)
         for type_, msg in odd:
+            odd_at = datetime.now(UTC)
             await fleet.fault("odd", ticker="KXSIM-0-T0.00", type=type_, msg={**msg, "hint": 1})
             await asyncio.sleep(0.3)
         await fleet.fault("raw", key="gatherer-a", channel="orderbook_delta", text="this is no JSON {")
         await fleet.fault("raw", key="gatherer-b", channel="orderbook_delta", text='{"type":"brand_new","msg":{}}')
-        await asyncio.sleep(3)
+        await base_book_since(fleet, "KXSIM-0-T0.00", odd_at)
         assert_equal(await judge(fleet, strict=False, outages=True))
         connection = await connect(fleet.production_dsn)
         reasons = {
