@@ -324,6 +324,23 @@ def test_chunks_are_found_again_when_slots_are_numbered_again() -> None:
     assert absence.PATIENCE_STEPS < 12
 
 
+def test_what_contradicts_a_claim_is_not_forgotten_before_it_is_looked_at() -> None:
+    """A chunk that a claim has come to, and not gone past: a row that the claim's gatherer lacks stays until it has."""
+    store, claims = store_of((1, 5, 0), (1, 9, 0), (1, 90_000, 0)), Claims()
+    claims.begin_line(1, BOOK, START_MS, None)
+    claims.restore_slice((2, 0, 1), SliceState(1, 1, BOOK, START_MS + 7))
+    claims.restore_run(RunState((2, 0, 1), 1, 1, BOOK, START_MS))
+    joining = Joining(claims, Limits(1000, 10, 1000, 1000), START_MS - 1000)
+    joining.store, joining._bits = store, dict(BITS)
+    joining.absences = Absences(store, claims)
+    joining.absences.add(store.all_keys()[:2])
+    assert asked(joining.absences) == []
+    joining.forget()
+    assert [row.content for row in store.group(1, START_MS + 5)] and not store.group(1, START_MS + 9)
+    goes_to(claims, 2, 60)
+    assert asked(joining.absences) == [(2, 5)]
+
+
 # -- joining: who says what --------------------------------------------------------------------------------------------
 
 

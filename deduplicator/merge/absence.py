@@ -16,7 +16,7 @@ from typing import Final
 import numpy as np
 
 from deduplicator.merge.claims import Claims
-from deduplicator.merge.identity import U64, IdentityStore
+from deduplicator.merge.identity import I64, U64, Bool, IdentityStore
 
 CHUNK_ROWS: Final = 50_000
 CHUNK_MS: Final = 1000
@@ -112,6 +112,17 @@ class Absences:
             chunk.over |= asked
             found += self._look(chunk, [*due, *asked], bits)
         return found
+
+    def come_to(self, ms: I64, bits: dict[int, int]) -> Bool:
+        """Which milliseconds lie in a chunk that a lane's claims have come to, and that was not looked at for it."""
+        inside = np.zeros(len(ms), np.bool_)
+        reach = self._claims.reach
+        over = {lane for lane in self._claims.lanes - reach.keys() if lane[0] in bits}
+        for chunk in self._chunks:
+            reached = {lane for lane, to_ms in reach.items() if to_ms > chunk.low_ms}
+            if (reached | over) - chunk.done - chunk.over:
+                inside |= (ms >= chunk.low_ms) & (ms <= chunk.high_ms)
+        return inside
 
     @contextmanager
     def numbered_again(self) -> Iterator[None]:

@@ -148,8 +148,12 @@ class Joining:
         self._disputes = dict(list(kept.items())[-DISPUTES_REMEMBERED:])
 
     def _awaited(self, market: I64, ms: I64, holders: U16) -> Bool:
-        """Rows that an open run of a gatherer that holds them has not come to claim yet."""
+        """Rows that an open run of a gatherer that holds them has not come to claim yet, and those that contradict the
+        claim of another, while that was not looked at: loaded again, they would be taken to be held by it."""
         awaited = np.zeros(len(market), np.bool_)
+        due = np.nonzero((holders != sum(self._bits.values())) & self.absences.come_to(ms, self._bits))[0]
+        if len(due):
+            awaited[due] = self._claims.covered.holders(market[due], ms[due], self._bits) & ~holders[due] != 0
         for gatherer, slowest_ms in self._claims.slowest().items():
             at = np.nonzero((holders & self._bits.get(gatherer, 0) != 0) & (ms >= slowest_ms) & ~awaited)[0]
             for number in np.unique(market[at]).tolist():

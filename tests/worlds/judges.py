@@ -110,7 +110,7 @@ def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int
     if not gone:
         accounts(world.stations, memory, reread=shape.has("reread"))
     if world.wrong:
-        wrongness_is_said(world, truth, merging.merger, memory)
+        wrongness_is_said(world, truth, merging)
         return
     for conflict in memory.conflicts:
         if not truth.in_zone(conflict.market, conflict.exchange_ms):
@@ -198,16 +198,17 @@ def books(truth: Truth, memory: Memory) -> None:
             raise Wrong(f"{book} is true, and was judged false")
 
 
-def wrongness_is_said(world: World, truth: Truth, merger: Merger, memory: Memory) -> None:
+def wrongness_is_said(world: World, truth: Truth, merging: Merging) -> None:
     """With a wrong copy: a row that the exchange did not have, where a right copy covers, lies in a market of which a
-    conflict is listed. Where no right copy covers nobody can know."""
+    conflict is listed. Where no right copy covers nobody can know; nor where a restart came before the look."""
+    memory = merging.memory
     said = {conflict.market for conflict in memory.conflicts}
     right = [station.number for station in world.stations if not station.wrong_ms]
     for identity, content in memory.deltas.items():
         market, ms, _ = identity
-        if market in said or truth.content.get(identity) == content:
+        if market in said or truth.content.get(identity) == content or (market, ms) in merging.unlooked:
             continue
-        if merger.claims.covered.by(market, ms) & set(right):
+        if merging.merger.claims.covered.by(market, ms) & set(right):
             raise Wrong(f"{identity} {content} is not the exchange's, and nobody says so")
 
 

@@ -62,6 +62,8 @@ class Merging:
         self.limits = Limits(HOLE_WAIT_MS, shape.recent_ms, shape.recent_rows_max, RESET_SLACK_MS)
         self._now_ms = shape.start_ms
         self.restarts = 0
+        self.unlooked: set[tuple[int, int]] = set()
+        """Markets and milliseconds that a claim had gone past, and that were not looked at by rule 14, at a restart."""
         self.retracted = retractions(copy for copies in lanes.values() for copy in copies)
         self.memory = Memory() if memory is None else memory
         self.merger = self._begin()
@@ -98,6 +100,7 @@ class Merging:
             if not waiting:
                 return
             if self._shape.has("restores") and self._rng.random() < 0.08:
+                self.unlooked |= unlooked(self.merger)
                 self.merger = self._begin()
                 self.restarts += 1
             if self._shape.has("reread") and self._rng.random() < 0.02:
@@ -124,6 +127,16 @@ class Merging:
         self.merger.give_back(changes.over)
         self._after(self.merger, self.memory)
         return changes
+
+
+def unlooked(merger: Merger) -> set[tuple[int, int]]:
+    """What a process that is killed now takes the claims' word for (`docs/limits.md`, rule 14)."""
+    found: set[tuple[int, int]] = set()
+    for chunk in merger._joining.absences._chunks:
+        if merger.claims.lanes - chunk.done - chunk.over:
+            market, ms, _ = merger.store.places(chunk.keys())
+            found.update(zip(market.tolist(), ms.tolist(), strict=True))
+    return found
 
 
 def retractions(copies: Iterable[Copy]) -> dict[int, list[Interval]]:
