@@ -64,6 +64,16 @@ def keep_freed_memory(arenas: int = 0) -> None:
             libc.mallopt(_M_ARENA_MAX, arenas)
 
 
+def give_back_freed_memory() -> None:
+    """Give the C library's freed memory back to the system: now and then, after work that is seldom.
+
+    What a process keeps for the greatest moment of its life looks like growth else. Without glibc nothing happens.
+    """
+    libc = ctypes.CDLL(None)
+    if sys.platform == "linux" and hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+
+
 def backoff_s(first_s: float, most_s: float, seed: random.Random | None = None) -> Iterator[float]:
     """Delays between tries: none before the first, then exponential with full jitter, capped."""
     rng = seed or random.Random()

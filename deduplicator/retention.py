@@ -17,6 +17,7 @@ from common import log
 from common.config.schema import ProductionRetention
 from common.errors import Fenced, StorageError
 from common.numbers import ONE_MS
+from common.process import give_back_freed_memory
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.lease import Lease
@@ -101,6 +102,7 @@ class Retention:
             self.compacted += markets
             if markets < MARKETS_AT_ONCE:
                 break
+        give_back_freed_memory()
 
     async def _behind(self, connection: asyncpg.Connection) -> list[str]:
         gone: list[str] = []
