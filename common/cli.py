@@ -31,8 +31,8 @@ def fail(error: FleetError) -> None:
 
 
 def exit_code(error: FleetError) -> int:
-    """2 where a person must change something before another start can work, else 1."""
+    """2 where a person must change something before another start can work, else 1: units start it again."""
     from common.errors import AuthenticationError, EmbeddedServerError, JournalInUse, SchemaMismatch, StorageError
 
     person = ConfigError | AuthenticationError | SchemaMismatch | EmbeddedServerError | StorageError | JournalInUse
-    return EXIT_CONFIG if isinstance(error, person) else EXIT_FAILED
+    return EXIT_CONFIG if isinstance(error, person) and not error.retryable else EXIT_FAILED

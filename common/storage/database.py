@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ssl
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,11 +12,11 @@ from typing import Final
 import asyncpg
 
 from common import log
-from common.errors import DatabaseUnreachable, StorageError
+from common.errors import DatabaseUnreachable
 from common.process import backoff_s
 from common.storage import embedded
-from common.storage.address import without_password
 from common.storage.migrate import Schema, migrate
+from common.storage.unreached import check_address, unreached
 
 CONNECT_WAIT_S: Final = 10
 MIGRATE_S: Final = 60
@@ -29,14 +28,6 @@ CLIENT_ERRORS: Final = (
     asyncpg.InternalClientError,  # what a connection that dies in mid-COPY raises
     TimeoutError,
 )
-NOT_NOW: Final = (
-    OSError,
-    TimeoutError,
-    asyncpg.CannotConnectNowError,  # it is starting or stopping
-    asyncpg.TooManyConnectionsError,
-    asyncpg.ConnectionDoesNotExistError,
-)
-"""Why a connection was not made, if another try may make it."""
 REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What is wrong with a row, not with the database."""
 
@@ -77,6 +68,7 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
     connection that stands idle as long: a peer that vanished without a word holds no lock for ever, at either end.
     """
     address = embedded.attach_dsn(dsn)
+    check_address(address)
     settings = {"timezone": "UTC"}
     if timeout_ms is not None:
         settings |= {"idle_in_transaction_session_timeout": str(timeout_ms), **KEEPALIVES}
@@ -87,16 +79,8 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
             command_timeout=None if timeout_ms is None else timeout_ms / 1000,
             server_settings=settings,
         )
-    except ssl.SSLCertVerificationError as error:  # a ValueError as well
-        text = without_password(address, str(error))
-        cure = "give the authority's file as sslrootcert, and the host's name as the certificate has it"
-        raise StorageError(f"the database cannot be reached: its certificate is refused: {text}; {cure}") from error
-    except ValueError as error:
-        raise StorageError("the database cannot be reached: its dsn is not a PostgreSQL address") from error
-    except CLIENT_ERRORS as error:
-        text = without_password(address, f"{type(error).__name__}: {error}")
-        kind = DatabaseUnreachable if isinstance(error, NOT_NOW) else StorageError
-        raise kind(f"the database cannot be reached: {text}") from error
+    except (ValueError, OverflowError, *CLIENT_ERRORS) as error:
+        raise unreached(address, error) from error
     return connection
 
 

@@ -15,6 +15,7 @@ import asyncpg
 
 from common.errors import DatabaseUnreachable, SchemaMismatch, StorageError
 from common.storage.address import without_password
+from common.storage.unreached import check_address
 
 Schema = Literal["gatherer", "production"]
 LOCK: Final = 0x6B616C73  # any number that nobody else locks
@@ -59,6 +60,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     from psycopg import Error, OperationalError
     from yoyo import get_backend, read_migrations
 
+    check_address(dsn)
     parts = urlsplit(dsn)
     _update_extension(dsn)
     try:
