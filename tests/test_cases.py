@@ -13,12 +13,12 @@ import msgspec
 import pytest
 
 from common.exchange import frames
+from common.levels import NO, YES, flat
 from gatherer.derive import messages, state
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
-from gatherer.derive.levels import flat
-from gatherer.derive.rows import NO, YES, Rows
+from gatherer.derive.rows import Rows
 from gatherer.journal.format import Kind, Record, SessionOpened
 from gatherer.unread import AGAIN_MOST_S, Unread
 from tests.test_stretch import compare

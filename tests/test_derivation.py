@@ -9,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.levels import NO, YES
 from gatherer.derive import state
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
-from gatherer.derive.rows import NO, YES, Rows
+from gatherer.derive.rows import Rows
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 from tests.world import START_MS, Shape, Station, make_events
 

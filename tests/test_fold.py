@@ -7,8 +7,9 @@ import random
 import numpy as np
 import pytest
 
+from common import levels
 from common.numbers import PRICE_UNITS_MAX
-from gatherer.derive import levels, stretch
+from gatherer.derive import stretch
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -19,6 +19,7 @@ MAY_IMPORT = {
 }
 CORE = (
     "common/book_hash.py",
+    "common/levels.py",
     "common/numbers.py",
     "common/errors.py",
     "common/exchange/frames.py",

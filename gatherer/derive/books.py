@@ -11,10 +11,11 @@ follow, not even from the changes between: a close, a pause or a settlement empt
 
 from __future__ import annotations
 
+from common import levels
 from common.exchange import frames
-from gatherer.derive import levels
-from gatherer.derive.rows import NO, YES, Rows, SnapshotRow
-from gatherer.derive.state import Book, Run, Slice
+from common.levels import NO, YES, Book
+from gatherer.derive.rows import Rows, SnapshotRow
+from gatherer.derive.state import Run, Slice
 
 
 def group_begins(out: Rows, run: Run, at_ms: int) -> None:

@@ -10,9 +10,10 @@ from typing import Final
 
 import numpy as np
 
+from common.levels import Book
 from common.numbers import DOLLAR
 from gatherer.derive.rows import Rows
-from gatherer.derive.state import Book, Run
+from gatherer.derive.state import Run
 
 LOOK_MS: Final = 1000
 CHECK: Final = "uncrossed_book"

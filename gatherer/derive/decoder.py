@@ -9,8 +9,8 @@ import msgspec
 
 from common.errors import NumberError
 from common.exchange import frames as frames_
+from common.levels import NO, YES
 from common.numbers import parse_price, parse_size, sub_millisecond_us
-from gatherer.derive.rows import NO, YES
 
 NONE: Final = -1
 REMEMBERED_MAX: Final = 100_000

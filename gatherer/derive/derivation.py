@@ -11,9 +11,10 @@ from typing import Final
 
 import msgspec
 
+from common import levels
 from common.errors import NumberError
 from common.exchange import frames
-from gatherer.derive import books, holding, horizon, levels, messages, rest_books, rows
+from gatherer.derive import books, holding, horizon, messages, rest_books, rows
 from gatherer.derive.crossed import Crossed
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import Poison, named_market

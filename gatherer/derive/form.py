@@ -20,9 +20,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.levels import NO, YES
 from common.numbers import PRICE_UNITS_MAX
 from gatherer.derive.decoder import NONE
-from gatherer.derive.rows import NO, YES
 
 Array = npt.NDArray[Any]
 TEXT_BYTES_MAX: Final = 64

@@ -11,13 +11,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
+from common import levels
 from common.errors import NumberError
 from common.exchange import frames
 from common.exchange.names import TICKER_CHARACTERS_MAX, possible_ticker, possible_trade_id
+from common.levels import NO, YES, Book
 from common.numbers import parse_price, parse_size, sub_millisecond_us
-from gatherer.derive import levels
-from gatherer.derive.rows import NO, YES, LifecycleRow, TickerRow, TradeRow
-from gatherer.derive.state import Book
+from gatherer.derive.rows import LifecycleRow, TickerRow, TradeRow
 from gatherer.journal.format import Record
 
 PAST_MS_MAX: Final = 24 * 3600 * 1000

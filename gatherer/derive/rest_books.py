@@ -6,8 +6,9 @@ the stream, so that states are remembered from some time before it.
 
 from __future__ import annotations
 
-from gatherer.derive import levels
-from gatherer.derive.rows import NO, YES, RestBookRow, Rows
+from common import levels
+from common.levels import NO, YES
+from gatherer.derive.rows import RestBookRow, Rows
 from gatherer.derive.state import Run, Slice, Watched
 from gatherer.journal.format import RestBook
 

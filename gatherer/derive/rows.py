@@ -8,7 +8,6 @@ from typing import NamedTuple
 from gatherer.derive.deltas import Deltas
 
 UNKNOWN_ORDINAL = -1
-YES, NO = 0, 1
 
 
 class SessionRow(NamedTuple):

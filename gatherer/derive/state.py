@@ -11,10 +11,11 @@ from typing import Final
 
 import msgspec
 
+from common.levels import Book
+
 NEVER: Final = 1 << 62  # a cover_from that no exchange time reaches: the run claims nothing
 LOOKED_NEVER: Final = 1 << 40
 ALL_MARKETS: Final = ""  # the one run of a channel that always carries every market
-Book = dict[int, int]  # 2 * price + (1 for side no) -> size
 
 
 class Watched(msgspec.Struct):

@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from common.exchange import frames
 from common.exchange.names import possible_ticker
+from common.levels import Book
 from gatherer.derive import horizon, messages
 from gatherer.derive.columns import Columns
 from gatherer.derive.decoder import NONE
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
-from gatherer.derive.state import Book, Run, SessionState, Slice
+from gatherer.derive.state import Run, SessionState, Slice
 from gatherer.journal.format import Block, Record, flat
 
 Array = npt.NDArray[Any]

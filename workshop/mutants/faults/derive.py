@@ -241,7 +241,7 @@ FAULTS: Final = (
     ),
     Fault(
         "empty-level-stays",
-        "gatherer/derive/levels.py",
+        "common/levels.py",
         "        book.pop(key, None)",
         "        book[key] = 0",
         "books would have levels without size, and disagree with the exchange's",
@@ -257,7 +257,7 @@ FAULTS: Final = (
     ),
     Fault(
         "repeated-level-taken",
-        "gatherer/derive/levels.py",
+        "common/levels.py",
         "if units < 0 or key in book:",
         "if units < 0:",
         "a contradictory snapshot would become a book",

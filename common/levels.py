@@ -1,14 +1,18 @@
-"""Books as dictionaries: 2 * price + side -> size, without empty levels."""
+"""Books as dictionaries: 2 * price + side -> size, without empty levels. The one way in which changes become a book."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 from common.book_hash import MASK, mix64
 from common.errors import NumberError
 from common.numbers import parse_price, parse_size
-from gatherer.derive.rows import NO, YES
-from gatherer.derive.state import Book
+
+YES: Final = 0
+NO: Final = 1
+Book = dict[int, int]
+"""2 * price + side -> size."""
 
 
 def parse_levels(yes: Iterable[tuple[str, str]], no: Iterable[tuple[str, str]]) -> Book:
