@@ -6,6 +6,7 @@ and what mends it.
 
     FleetError
       ConfigError            a configuration file that cannot be used; exit code 2
+        ConfigErrors         several things wrong with it, a line each
       NumberError            text of the exchange that is no exact number of the expected scale
       ExchangeError          the exchange said no
         AuthenticationError  the exchange refused the key, the signature or the clock
@@ -24,6 +25,8 @@ and what mends it.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class FleetError(Exception):
@@ -46,6 +49,16 @@ class ConfigError(FleetError):
         self.file, self.line, self.key, self.problem = file, line, key, problem
         where = f"{file}:{line}" if line is not None else file
         super().__init__(f"{where}: {key}: {problem}" if key else f"{where}: {problem}")
+
+
+class ConfigErrors(ConfigError):
+    """All that is wrong with a configuration, a line each."""
+
+    def __init__(self, faults: Sequence[ConfigError]) -> None:
+        first = faults[0]
+        super().__init__(first.file, first.line, first.key, first.problem)
+        self.faults = tuple(faults)
+        self.args = ("\n".join(map(str, faults)),)
 
 
 class NumberError(FleetError, ValueError):

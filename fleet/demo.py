@@ -101,9 +101,9 @@ def print_verdict(checks: list[Check]) -> bool:
     """A table of all comparisons; returns whether nothing differs."""
     console = Console()
     table = Table(title="Verdict")
-    table.add_column("compared", no_wrap=True)
+    table.add_column("compared", overflow="fold")
     for column in ("rows", "listed as lost", "differences"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", overflow="fold")
     for check in checks:
         colour = "red" if check.differences else "green"
         table.add_row(check.name, str(check.compared), str(check.listed), f"[{colour}]{check.differences}[/{colour}]")

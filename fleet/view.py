@@ -23,6 +23,9 @@ class View:
         self._began = time.monotonic()
         self._last_line = 0.0
         self._before: tuple[float, int] | None = None
+        self._counts = {"inserted": 0, "confirmed": 0}
+        """What the deduplicator counted at the last look, and in `_earlier` what its former processes had."""
+        self._earlier = dict.fromkeys(self._counts, 0)
 
     def __enter__(self) -> View:
         if self._console.is_terminal:
@@ -44,27 +47,43 @@ class View:
     def show(self, gatherers: dict[str, dict[str, Any] | None], production: dict[str, Any] | None, sent: int) -> None:
         """The state now; `sent` is how many changes the exchange has made."""
         now = time.monotonic()
-        deltas = (production or {}).get("deltas", {})
-        inserted = deltas.get("inserted", 0)
+        if production is not None:
+            self._count(production["deltas"])
+        inserted, confirmed = (self._earlier[name] + count for name, count in self._counts.items())
         rate = 0.0
         if self._before and now > self._before[0]:
             rate = max(0, inserted - self._before[1]) / (now - self._before[0])
         self._before = (now, inserted)
         if self._live:
-            self._live.update(self._table(gatherers, production, sent, rate))
+            self._live.update(self._table(gatherers, production, (sent, inserted, confirmed), rate))
         elif now - self._last_line >= LINE_EVERY_S:
             self._last_line = now
             up = sum(status is not None for status in gatherers.values())
+            state = "deduplicator down"
+            if production is not None:
+                state = f"lag {production['lag_ms']} ms, gaps {production['gaps']}"
             print(
                 f"{now - self._began:5.1f} s  exchange {sent} changes; production {inserted} (+{rate:.0f}/s), "
-                f"{deltas.get('confirmed', 0)} copies confirmed, lag {(production or {}).get('lag_ms', '-')} ms, "
-                f"gaps {(production or {}).get('gaps', '-')}, gatherers up {up} of {len(gatherers)}",
+                f"{confirmed} copies confirmed, {state}, gatherers up {up} of {len(gatherers)}",
                 flush=True,
             )
 
+    def _count(self, deltas: dict[str, int]) -> None:
+        """A process counts from its own start on: what the one before it had counted stays counted."""
+        if deltas["inserted"] < self._counts["inserted"]:
+            for name, count in self._counts.items():
+                self._earlier[name] += count
+        self._counts = {name: deltas[name] for name in self._counts}
+
     def _table(
-        self, gatherers: dict[str, dict[str, Any] | None], production: dict[str, Any] | None, sent: int, rate: float
+        self,
+        gatherers: dict[str, dict[str, Any] | None],
+        production: dict[str, Any] | None,
+        changes: tuple[int, int, int],
+        rate: float,
     ) -> Table:
+        """`changes`: what the exchange sent, what production has of it, and how many further copies confirmed it."""
+        sent, inserted, confirmed = changes
         table = Table(title="Kalshi Fleet: demo", caption="\n".join(self._said[-6:]), caption_justify="left")
         for column in ("process", "state", "connections", "frames", "breaks", "rows", "lag ms"):
             table.add_column(column, justify="left" if column in ("process", "state") else "right")
@@ -86,16 +105,15 @@ class View:
         if production is None:
             table.add_row("deduplicator", "[red]down[/red]", "", "", "", "", "")
         else:
-            deltas = production["deltas"]
             state = "[green]ready[/green]" if production["ready"] == "ready" else "[yellow]waiting[/yellow]"
-            copies = (deltas["inserted"] + deltas["confirmed"]) / max(deltas["inserted"], 1)
+            copies = (inserted + confirmed) / max(inserted, 1)
             table.add_row(
                 "deduplicator",
                 state,
                 f"{copies:.2f} copies",
                 f"{rate:.0f}/s",
                 f"gaps {production['gaps']}",
-                f"{deltas['inserted']} of {sent}",
+                f"{inserted} of {sent}",
                 str(production["lag_ms"]),
             )
         return table

@@ -84,7 +84,7 @@ async def test_markets_that_were_never_recorded_get_the_exchanges_candles(tmp_pa
                 )
                 output, _ = await process.communicate()
                 assert process.returncode == 0, output
-                assert json.loads(output)[0]["markets"] == len(tickers) - 1
+                assert json.loads(output)["markets"] == len(tickers) - 1
             fetched = await db.fetch("SELECT * FROM candlesticks")
             rows = {(row["ticker"], int(row["end_ts"].timestamp())): row for row in fetched}
             wanted = {key: made for key, made in trades.items() if key[0] != tickers[1]}

@@ -32,6 +32,9 @@ journal:
 """
 
 
+VARIABLES = ("KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD")
+
+
 def written(folder: Path, text: str) -> Path:
     """A configuration file."""
     file = folder / "gatherer.yaml"
@@ -78,6 +81,30 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: tuple[str, st
     assert said in text and text.startswith(str(file)) and "\n" not in text
 
 
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """A line each, in the file's order; what follows from a fault is none of its own."""
+    text = GATHERER.replace("gatherer_id: gatherer-a", "gatherer_idd: ${NO_NAME}").replace(
+        "rest_url: https", "rest_url: http"
+    )
+    text += "load: {batch_records: many, no_such: 1}\nhttp:\n  port: ${NO_PORT}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_gatherer(file := written(tmp_path, text), {})
+    lines = str(caught.value).splitlines()
+    assert all(line.startswith(f"{file}:") for line in lines)
+    assert [line.removeprefix(f"{file}:").partition(": ")[2].partition(": ")[0] for line in lines] == [
+        "gatherer_idd", "kalshi.rest_url", "load.batch_records", "load.no_such", "http.port"
+    ]  # fmt: skip
+    assert "NO_NAME is not set" in lines[0] and "NO_PORT is not set" in lines[-1]
+
+
+@pytest.mark.parametrize("kind", ["gatherer-a", "deduplicator"])
+def test_the_other_processs_file_is_named_as_such(kind: str) -> None:
+    """Not by each of its keys."""
+    load = load_deduplicator if kind == "gatherer-a" else load_gatherer
+    with pytest.raises(ConfigError, match=rf"is a {kind.removesuffix('-a')}'s file, and a \w+'s is needed$"):
+        load(ROOT / "configs" / f"{kind}.yaml", dict.fromkeys(VARIABLES, "x"))
+
+
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
     """Neither in errors nor when a configuration is printed."""
     config = load_gatherer(written(tmp_path, GATHERER), {"KEY": "hidden-key"})
@@ -110,8 +137,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 def test_the_files_in_configs_are_correct_and_complete(name: str) -> None:
     """Every key of the schema stands in them, explained."""
     file = ROOT / "configs" / f"{name}.yaml"
-    environ = dict.fromkeys(("KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD"), "x")
-    config = load_any(file, environ)
+    config = load_any(file, dict.fromkeys(VARIABLES, "x"))
     given = yaml.safe_load(file.read_text())
 
     def keys(model: object, prefix: str = "") -> set[str]:
@@ -148,7 +174,9 @@ def test_bad_configuration_ends_with_exit_code_2_and_one_line(tmp_path: Path, mo
     for file in (tmp_path / "missing.yaml", wrong, no_key):
         ended = subprocess.run([*command, str(file)], capture_output=True, text=True, check=False, cwd=ROOT)
         assert ended.returncode == 2, ended.stderr
-        assert len(ended.stderr.strip().splitlines()) == 1 and str(file) in ended.stderr, ended.stderr
+        lines = ended.stderr.strip().splitlines()
+        assert all(line.startswith(str(file)) for line in lines), ended.stderr
+        assert len(lines) == 1 or (file == no_key and "is not set" in lines[0]), "several variables are not set"
 
 
 def test_a_database_that_is_not_there_yet_ends_the_first_start_with_1_and_shows_no_password(tmp_path: Path) -> None:

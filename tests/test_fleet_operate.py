@@ -52,7 +52,7 @@ async def reported(config: str, folder: Path) -> dict[str, Any]:
     for day in {f"{datetime.now(UTC) - timedelta(hours=n):%Y-%m-%d}" for n in (0, 1)}:
         code, made = await fleet_command("report", "--config", config, "--day", day, "--output", str(folder))
         assert code == 0, made
-        lags = max(lags, made[0]["lags"], key=len)
+        lags = max(lags, made["lags"], key=len)
     return lags
 
 

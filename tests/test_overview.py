@@ -11,7 +11,7 @@ from rich.console import Console
 
 from common import overview
 from fleet.__main__ import main
-from fleet.commands.base import table
+from fleet.output import table
 
 
 def gatherer(uptime_s: float, frames: int, **changes: Any) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def test_a_row_says_what_an_operator_looks_for() -> None:
     gone = overview.row("http://x", {"ready": "does not answer: [timeout]"}, None)
     assert list(gone) == list(row) and gone["process"] == "http://x"
     console = Console(record=True, width=200)
-    console.print(table([row, gone], "Fleet"))
+    console.print(table([row, gone], "Fleet", 200)[0])
     assert "does not answer: [timeout]" in console.export_text()
 
 

@@ -160,7 +160,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
         command = ("rebuild", "--config", str(fleet.config("deduplicator")), "--json")
         code, out, err = await fleet_command(*command, "--gatherer", str(fleet.config("gatherer-a")))
         assert code == 0, err
-        (done,) = json.loads(out)
+        done = json.loads(out)
         print(done)
         assert done["inserted"] + done["confirmed"] + done["unplaced"] == done["changes"] and not done["damaged"]
 
@@ -221,7 +221,7 @@ def _on_spark(fleet: LocalFleet, rebuilt: dict[str, Rows], truth: Truth) -> None
         fleet_command(*command, "--archive", f"s3://{BUCKET}", "--endpoint-url", fleet.s3_url, "--partitions", "3")
     )
     assert code == 0, err
-    (done,) = json.loads(out)
+    done = json.loads(out)
     assert done["rows"]["orderbook_deltas"] == len(rebuilt["orderbook_deltas"]) and not done["damaged"]
     assert written(folder, truth) == rebuilt
 

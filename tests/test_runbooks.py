@@ -68,7 +68,7 @@ class Page:
                 continue
             command = [sys.executable, "-m", program] if program == "fleet" else [program]
             assert program in ("fleet", "curl")
-            environment = {**os.environ, "COLUMNS": "250"}
+            environment = {**os.environ, "COLUMNS": "250", "FLEET_FORMAT": "table"}  # as at a terminal
             done = await asyncio.to_thread(
                 subprocess.run, [*command, *arguments], capture_output=True, text=True, check=False, env=environment
             )

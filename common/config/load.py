@@ -15,18 +15,24 @@ from pydantic import BaseModel, ValidationError
 
 from common import redact
 from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Section
-from common.errors import ConfigError
+from common.errors import ConfigError, ConfigErrors
 
 SectionT = TypeVar("SectionT", bound=Section)
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 Path_ = tuple[str | int, ...]
 CHARACTERS_MAX = 1 << 20
 DEPTH_MAX = 20
+KINDS: dict[type[Section], tuple[str, frozenset[str]]] = {
+    GathererConfig: ("gatherer", frozenset(("gatherer_id", "database", "journal"))),
+    DeduplicatorConfig: ("deduplicator", frozenset(("gatherers", "production"))),
+}
+"""The processes, and keys that only their files have."""
 SECRET_KEYS = ("dsn", "key_id", "password")
 
 
 def load_gatherer(file: Path, environ: Mapping[str, str] | None = None) -> GathererConfig:
-    """The gatherer's configuration in `file`; raises `ConfigError`, one line that names the cure."""
+    """The gatherer's configuration in `file`; raises `ConfigError`, a line for each thing that
+    is wrong, with its cure."""
     config = _load(file, GathererConfig, os.environ if environ is None else environ)
     if not config.kalshi.ws_url:
         raise ConfigError(str(file), None, "kalshi.ws_url", "is missing; a gatherer needs it")
@@ -94,30 +100,123 @@ def _check_shape(file: Path, text: str) -> None:
 
 def _load(file: Path, schema: type[SectionT], environ: Mapping[str, str]) -> SectionT:
     node, _ = _read(file)
-    lines: dict[Path_, int] = {}
-    substituted: set[Path_] = set()
-    data = _construct(file, node, (), lines, substituted, environ)
+    reading = _Reading(file, environ)
+    data = reading.construct(node, ())
     if not isinstance(data, dict):
         raise ConfigError(str(file), 1, "", "must be a mapping of keys to values")
+    _check_kind(file, schema, data)
     try:
         config = schema.model_validate(data)
-        redact.know(config)
-        return config
     except ValidationError as error:
-        first = sorted(error.errors(), key=lambda e: e["type"] != "extra_forbidden")[0]
-        loc = tuple(part for part in first["loc"] if part not in ("int", "literal['auto']"))
-        line = next((lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in lines), None)
-        key = ".".join(str(part) for part in loc)
-        shown = not any(loc == at[: len(loc)] for at in substituted)
-        raise ConfigError(str(file), line, key, _problem(schema, loc, first, shown)) from None
+        reading.refused(schema, error)
+    if reading.faults:
+        faults = sorted(reading.faults, key=lambda fault: (fault.line is None, fault.line))
+        raise faults[0] if len(faults) == 1 else ConfigErrors(faults)
+    redact.know(config)
+    return config
+
+
+def _check_kind(file: Path, schema: type[Section], data: Mapping[str, Any]) -> None:
+    """Say at once that a file is the other process's: every key of it would be wrong."""
+    own, (other, keys) = KINDS[schema], next(kind for of, kind in KINDS.items() if of is not schema)
+    if not own[1] & data.keys() and keys & data.keys():
+        raise ConfigError(str(file), None, "", f"is a {other}'s file, and a {own[0]}'s is needed")
+
+
+class _Reading:
+    """Makes values of a file's nodes; what is wrong is noted, and all of it is found before anything is said."""
+
+    def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
+        self._file, self._environ = str(file), environ
+        self._lines: dict[Path_, int] = {}
+        self._substituted: set[Path_] = set()
+        self._wrong: set[Path_] = set()
+        """Places that have a fault already: what the schema says of them is only its consequence."""
+        self.faults: list[ConfigError] = []
+
+    def construct(self, node: yaml.Node, loc: Path_) -> Any:
+        """The value at a place."""
+        self._lines[loc] = node.start_mark.line + 1
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(node, loc)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.construct(item, (*loc, n)) for n, item in enumerate(node.value)]
+        assert isinstance(node, yaml.ScalarNode)
+        return self._scalar(node, loc)
+
+    def refused(self, schema: type[Section], error: ValidationError) -> None:
+        """All that a schema refuses, each place once."""
+        found = [(_place(one), one) for one in error.errors()]
+        meant: set[Path_] = set()
+        """Keys that are missing as they were misspelt."""
+        for loc, one in found:
+            if one["type"] == "extra_forbidden" and (near := _near(schema, loc)) is not None:
+                meant.add((*loc[:-1], near))
+        for loc, one in found:
+            consequence = one["type"] == "missing" and loc in meant
+            if consequence or any(loc[:n] in self._wrong for n in range(len(loc) + 1)):
+                continue
+            line = next((self._lines[loc[:n]] for n in range(len(loc), 0, -1) if loc[:n] in self._lines), None)
+            shown = not any(loc == at[: len(loc)] for at in self._substituted)
+            self._note(line, loc, _problem(schema, loc, one, shown))
+
+    def _note(self, line: int | None, loc: Path_, problem: str) -> None:
+        self._wrong.add(loc)
+        self.faults.append(ConfigError(self._file, line, ".".join(map(str, loc)), problem))
+
+    def _mapping(self, node: yaml.MappingNode, loc: Path_) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            at, line = (*loc, key), key_node.start_mark.line + 1
+            if key in result:
+                self._note(line, at, "is given twice")
+                continue
+            result[key] = self.construct(value_node, at)
+            self._lines[at] = line
+        return result
+
+    def _scalar(self, node: yaml.ScalarNode, loc: Path_) -> Any:
+        text, replaced = self._substitute(node, loc)
+        if replaced:
+            self._substituted.add(loc)
+        if replaced and node.style is None:
+            # A plain scalar takes its type from the substituted text, as if it had been written there.
+            tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+            node = yaml.ScalarNode(tag, text)
+        elif replaced:
+            return text
+        return yaml.SafeLoader("").construct_object(node)
+
+    def _substitute(self, node: yaml.ScalarNode, loc: Path_) -> tuple[str, bool]:
+        def value_of(match: re.Match[str]) -> str:
+            name, default = match.group(1), match.group(2)
+            found = self._environ.get(name, default)
+            if found is None:
+                problem = f"the environment variable {name} is not set and has no default"
+                self._note(node.start_mark.line + 1, loc, problem)
+            return found or ""
+
+        text: str = node.value
+        return _VARIABLE.sub(value_of, text), bool(_VARIABLE.search(text))
+
+
+def _place(error: Any) -> Path_:
+    return tuple(part for part in error["loc"] if part not in ("int", "literal['auto']"))
+
+
+def _near(schema: type[Section], loc: Path_) -> str | None:
+    """The key that was probably meant by one that is none."""
+    near = difflib.get_close_matches(str(loc[-1]), list(_names_at(schema, loc[:-1])), n=1, cutoff=0.5)
+    return near[0] if near else None
 
 
 def _problem(schema: type[Section], loc: Path_, error: Any, shown: bool) -> str:
     """What is wrong. A value is shown only if it is one word of the file itself and no secret by its key or form."""
     if error["type"] == "extra_forbidden":
-        names = list(_names_at(schema, loc[:-1]))
-        near = difflib.get_close_matches(str(loc[-1]), names, n=1, cutoff=0.5)
-        return "unknown key; " + (f"did you mean {near[0]!r}?" if near else f"allowed are {', '.join(names)}")
+        near = _near(schema, loc)
+        allowed = f"allowed are {', '.join(_names_at(schema, loc[:-1]))}"
+        return f"unknown key; {allowed if near is None else f'did you mean {near!r}?'}"
     if error["type"] == "missing":
         return "is missing"
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -136,57 +235,3 @@ def _names_at(schema: type[Section], loc: Path_) -> Iterator[str]:
         candidates = [annotation, *get_args(annotation)]
         model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
     yield from model.model_fields
-
-
-def _construct(
-    file: Path,
-    node: yaml.Node,
-    loc: Path_,
-    lines: dict[Path_, int],
-    substituted: set[Path_],
-    environ: Mapping[str, str],
-) -> Any:
-    lines[loc] = node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        result: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            at = (*loc, key)
-            if key in result:
-                raise ConfigError(str(file), key_node.start_mark.line + 1, ".".join(map(str, at)), "is given twice")
-            result[key] = _construct(file, value_node, at, lines, substituted, environ)
-            lines[at] = key_node.start_mark.line + 1
-        return result
-    if isinstance(node, yaml.SequenceNode):
-        return [_construct(file, item, (*loc, n), lines, substituted, environ) for n, item in enumerate(node.value)]
-    assert isinstance(node, yaml.ScalarNode)
-    text, replaced = _substitute(file, node, loc, environ)
-    if replaced:
-        substituted.add(loc)
-    if replaced and node.style is None:
-        # A plain scalar takes its type from the substituted text, as if it had been written there.
-        tag = yaml.SafeLoader("").resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
-        node = yaml.ScalarNode(tag, text)
-    elif replaced:
-        return text
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node)
-
-
-def _substitute(file: Path, node: yaml.ScalarNode, loc: Path_, environ: Mapping[str, str]) -> tuple[str, bool]:
-    def value_of(match: re.Match[str]) -> str:
-        name, default = match.group(1), match.group(2)
-        found = environ.get(name, default)
-        if found is None:
-            key = ".".join(map(str, loc))
-            raise ConfigError(
-                str(file),
-                node.start_mark.line + 1,
-                key,
-                f"the environment variable {name} is not set and has no default",
-            )
-        return found
-
-    text: str = node.value
-    replaced = _VARIABLE.sub(value_of, text)
-    return replaced, bool(_VARIABLE.search(text))

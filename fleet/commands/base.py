@@ -1,4 +1,4 @@
-"""What the commands of `fleet` share: the group, options, and how rows and errors are shown.
+"""What the commands of `fleet` share: the group, options, and how errors are shown.
 
 Exit codes: 0 as it should be; 1 something differs, is not ready or failed; 2 wrong use or configuration.
 """
@@ -6,16 +6,13 @@ Exit codes: 0 as it should be; 1 something differs, is not ready or failed; 2 wr
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Coroutine
+import sys
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from common import cli
 from common.config.load import load_deduplicator, load_gatherer
@@ -23,11 +20,59 @@ from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage import embedded
 from common.storage.database import connect
+from fleet import moments, output
+from fleet.output import Format
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 CONFIG = click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
-MOMENT = click.DateTime(["%Y-%m-%dT%H:%M:%S.%f", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%dT%H:%M", "%Y-%m-%d"])
-JSON = click.option("--json", "as_json", is_flag=True, help="print JSON")
+
+
+class Moment(click.ParamType[datetime]):
+    """A moment, as a person writes it, or a command prints it."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Aware, in UTC."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return moments.moment(value, datetime.now(UTC))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+MOMENT = Moment()
+
+
+def _format(context: click.Context, _: click.Parameter, asked: str | None) -> Format:
+    form = output.format_of(asked)
+    if form == "parquet" and sys.stdout.isatty():
+        raise click.UsageError("Parquet is not for a terminal: send it into a file (... > rows.parquet)", context)
+    return form
+
+
+def OUTPUT(command: F) -> F:
+    """`--format`, and `--json` for the one that is used most."""
+    as_json = click.option("--json", "form", flag_value="json", callback=_format, help="as --format json")
+    default = "a table at a terminal, tab-separated text in a pipe"
+    choice = click.Choice(output.FORMATS)
+    as_asked = click.option(
+        "--format", "form", type=choice, callback=_format, show_default=default, envvar="FLEET_FORMAT", show_envvar=True
+    )
+    return as_asked(as_json(command))
+
+
+def stretch(
+    start: datetime, end: datetime | None, names: tuple[str, str] = ("--from", "--to")
+) -> tuple[datetime, datetime]:
+    """From when to when; now, if no end was given. Raises `UsageError` for one that is no stretch."""
+    until = end or datetime.now(UTC)
+    if start > until:
+        shown = moments.written(start), moments.written(until)
+        raise click.UsageError(f"{names[0]} {shown[0]} is after {names[1]} {shown[1]}")
+    return start, until
 
 
 def to_end(work: Coroutine[Any, Any, T]) -> T:
@@ -92,29 +137,6 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[dict[str, Any
         await connection.close()
 
 
-def show(rows: list[dict[str, Any]], as_json: bool, title: str) -> None:
-    """Rows as a table, or as JSON."""
-    if as_json:
-        print(json.dumps(rows, default=str))
-        return
-    Console().print(table(rows, title))
-
-
-def table(rows: list[dict[str, Any]], title: str) -> Table:
-    """Rows as a table; a process that is ready in green, one that is not in red."""
-    made = Table(title=title)
-    for column in rows[0] if rows else ("nothing",):
-        made.add_column(column)
-    for row in rows:
-        made.add_row(*(_cell(column, value) for column, value in row.items()))
-    return made
-
-
-def _cell(column: str, value: Any) -> str:
-    text = escape("" if value is None else str(value))
-    return text if column != "ready" else f"[{'green' if text == 'ready' else 'red'}]{text}[/]"
-
-
 def utc(at: datetime | None) -> datetime:
-    """A moment that was given, in UTC; now, if none was."""
-    return (at or datetime.now(UTC)).replace(tzinfo=UTC)
+    """A moment that was given; now, if none was."""
+    return at or datetime.now(UTC)

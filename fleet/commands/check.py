@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
@@ -16,7 +15,9 @@ from common import cli
 from common.config.load import load_gatherer
 from common.errors import FleetError
 from common.storage.database import connect
-from fleet.commands.base import CONFIG, JSON, MOMENT, main, production, show, to_end, utc
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, main, production, stretch, to_end, utc
+from fleet.moments import written
+from fleet.output import Format, record, show
 
 
 @main.command()
@@ -26,8 +27,8 @@ from fleet.commands.base import CONFIG, JSON, MOMENT, main, production, show, to
 @click.option(
     "--markets", default=200, show_default=True, help="of how many markets, chosen at random, books are folded"
 )
-@JSON
-def verify(config_file: Path, since: datetime | None, until: datetime | None, markets: int, as_json: bool) -> None:
+@OUTPUT
+def verify(config_file: Path, since: datetime | None, until: datetime | None, markets: int, form: Format) -> None:
     """Check what is promised of production: coverage, accounts, ordinals, books, trades, and a sample of each gatherer.
 
     CONFIG is the deduplicator's file. Exits 1 if anything contradicts the promise.
@@ -36,29 +37,29 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 
     config, dsn = production(config_file)
     end = utc(until)
-    start = since.replace(tzinfo=UTC) if since else end - timedelta(days=1)
+    start, end = stretch(since or end - timedelta(days=1), end, ("--since", "--until"))
 
     async def run() -> list[dict[str, Any]]:
         return [asdict(finding) async for finding in work(config, dsn, start, end, markets)]
 
     findings = to_end(run())
-    show(findings, as_json, f"{start} to {end}")
+    show(findings, form, f"{written(start)} to {written(end)}")
     failed = [finding["check"] for finding in findings if finding["failed"]]
-    if not as_json:
-        print(f"verdict: {'contradicted: ' + '; '.join(failed) if failed else 'nothing contradicts the promise'}")
+    verdict = f"contradicted: {'; '.join(failed)}" if failed else "nothing contradicts the promise"
+    click.echo(f"verdict: {verdict}", err=form != "table")
     sys.exit(1 if failed else 0)
 
 
 @main.command()
 @CONFIG
-@click.option("--day", type=click.DateTime(["%Y-%m-%d"]), help="UTC; yesterday if left out")
+@click.option("--day", type=MOMENT, help="UTC; yesterday if left out")
 @click.option("--output", type=click.Path(path_type=Path), default=Path(), show_default="here", help="a folder")
 @click.option("--publish", is_flag=True, help="also beside the data in the archive")
-@JSON
-def report(config_file: Path, day: datetime | None, output: Path, publish: bool, as_json: bool) -> None:
+@OUTPUT
+def report(config_file: Path, day: datetime | None, output: Path, publish: bool, form: Format) -> None:
     """Write the quality report of a day: what was recorded, how many times over, what was checked, and what is missing.
 
-    Three files named by the day: JSON, HTML, and Parquet with a row a market. CONFIG is the deduplicator's file.
+    Three files named by the day: HTML, and Parquet with a row a market. CONFIG is the deduplicator's file.
     """
     from deduplicator.archive.bucket import Bucket
     from fleet import quality, quality_files
@@ -82,11 +83,11 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
     made = to_end(run())
     files = quality_files.write(made, output)
     shown = made.shown()
-    if as_json:
-        show([shown], as_json, "")
+    if form != "table":
+        record(shown, form)
         return
     kept = ("day", "condition", "markets", "market_seconds_by_copies", "gap_reasons", "checks", "clock_offsets_ms")
-    show([{"": name, " ": shown[name]} for name in kept], as_json, "Quality")
+    record({name: shown[name] for name in kept}, form, "Quality")
     for file in files:
         print(file)
 
@@ -95,8 +96,8 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
 @CONFIG
 @click.option("--seconds", default=600.0, show_default=True, help="how long to listen")
 @click.option("--markets", default=50, show_default=True, help="how many of the busiest markets")
-@JSON
-def probe(config_file: Path, seconds: float, markets: int, as_json: bool) -> None:
+@OUTPUT
+def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None:
     """Measure on the exchange what the fleet believes of it, with four connections and a key that may read.
 
     CONFIG is a gatherer's file. Prints each belief with its verdict: holds, does not hold, not seen. Exits 1 if
@@ -110,20 +111,19 @@ def probe(config_file: Path, seconds: float, markets: int, as_json: bool) -> Non
         cli.fail(error)
 
     def tell(line: str) -> None:
-        if not as_json:
-            print(line, flush=True)
+        click.echo(line, err=True)
 
     findings, _ = to_end(work(config, seconds, markets, tell))
     counted = [{name: getattr(f, name) for name in ("verdict", "seen", "contradicted", "note")} for f in findings]
-    if as_json:
+    if form != "table":
         rows = [
             {"key": f.key, "assumption": f.belief.text, **row, "promise": f.belief.promise,
              "otherwise": f.belief.otherwise, "examples": f.examples}
             for f, row in zip(findings, counted, strict=True)
         ]  # fmt: skip
-        print(json.dumps(rows))
+        show(rows, form)
     else:
-        show([{"assumption": f.belief.text, **row} for f, row in zip(findings, counted, strict=True)], False, "")
+        show([{"assumption": f.belief.text, **row} for f, row in zip(findings, counted, strict=True)], form)
         for f in findings:
             if f.contradicted:
                 print(f"\n{f.belief.text}: {f.verdict}")

@@ -19,7 +19,9 @@ from rich.live import Live
 
 from common import cli, overview
 from common.errors import FleetError
-from fleet.commands.base import CONFIG, JSON, MOMENT, fetch, main, production, show, table, to_end, utc
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, production, stretch, to_end, utc
+from fleet.moments import written
+from fleet.output import Format, line, record, show, table
 from fleet.statements import SQL
 
 WATCH_S = 2.0
@@ -29,8 +31,8 @@ WATCH_S = 2.0
 @click.argument("urls", nargs=-1, required=True)
 @click.option("--watch", is_flag=True, help="again every two seconds, until interrupted")
 @click.option("--expect", type=click.IntRange(1), metavar="N", help="N gatherers must be among them, and be read")
-@JSON
-def status(urls: tuple[str, ...], watch: bool, expect: int | None, as_json: bool) -> None:
+@OUTPUT
+def status(urls: tuple[str, ...], watch: bool, expect: int | None, form: Format) -> None:
     """The state of processes, asked at their HTTP addresses; exits 1 unless all are ready.
 
     `--expect 3` also asks that three gatherers are there and that the deduplicator reads each, without delay: the check
@@ -48,16 +50,17 @@ def status(urls: tuple[str, ...], watch: bool, expect: int | None, as_json: bool
                 while True:
                     answers.update(await _asked(http, urls))
                     rows = [overview.row(url, answer, before.get(url)) for url, answer in answers.items()]
-                    live.update(table(rows, f"Fleet, {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC"), refresh=True)
+                    shown, _ = table(rows, f"Fleet, {written(datetime.now(UTC))}", live.console.width)
+                    live.update(shown, refresh=True)
                     before = dict(answers)
                     await asyncio.sleep(WATCH_S)
 
     with contextlib.suppress(KeyboardInterrupt):
         to_end(ask())
-    if as_json:
+    if form == "json":
         print(json.dumps(answers))
     elif not watch:
-        show([overview.row(url, answer, None) for url, answer in answers.items()], False, "Fleet")
+        show([overview.row(url, answer, None) for url, answer in answers.items()], form, "Fleet")
     why_not = overview.as_expected(answers, expect)
     if why_not is not None and expect is not None:
         click.echo(why_not, err=True)
@@ -78,11 +81,48 @@ async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str
 
 @main.command()
 @CONFIG
-@JSON
-def gaps(config_file: Path, as_json: bool) -> None:
-    """Stretches of exchange time that no gatherer provably recorded, newest first."""
+@click.option("--ticker", help="only of this market")
+@click.option("--channel", help="only of this channel, such as orderbook_delta or trade")
+@click.option("--reason", help="only for this reason; `before_subscription` also shows how markets began")
+@click.option("--since", type=MOMENT, help="UTC; only those that end later")
+@click.option("--open", "open_", is_flag=True, help="only those that were not healed")
+@click.option("--sum", "summed", is_flag=True, help="by channel and reason: how many, of how many markets, how long")
+@click.option("--limit", default=100, show_default=True, type=click.IntRange(0), help="so many of the newest; 0: all")
+@OUTPUT
+def gaps(
+    config_file: Path,
+    ticker: str | None,
+    channel: str | None,
+    reason: str | None,
+    since: datetime | None,
+    open_: bool,
+    summed: bool,
+    limit: int,
+    form: Format,
+) -> None:
+    """Stretches of exchange time that no gatherer provably recorded, newest first.
+
+    How a market began (`before_subscription`: it was there before it was subscribed) is nothing that was lost, and is
+    left out unless it is asked for. Exits 1 for a market that is not known.
+    """
     _, dsn = production(config_file)
-    show(to_end(fetch(dsn, SQL["gaps"])), as_json, "Coverage gaps")
+    wanted = (ticker, channel, reason, since, open_)
+    if summed:
+        rows = to_end(fetch(dsn, SQL["gap_sums"], *wanted))
+    else:
+        rows = to_end(fetch(dsn, SQL["gaps"], *wanted, limit or None))
+    show(rows, form, "Coverage gaps")
+    if limit and len(rows) == limit and not summed:
+        click.echo(f"the newest {limit}; --limit 0 shows all, --sum adds them up", err=True)
+    if not rows and ticker is not None:
+        _must_be_known(dsn, ticker)
+
+
+def _must_be_known(dsn: str, ticker: str) -> None:
+    """Exit with 1 for a market of which nothing was ever seen: else a wrong ticker looks like a quiet market."""
+    if not to_end(fetch(dsn, SQL["known"], ticker)):
+        click.echo(f"no market {ticker} is known", err=True)
+        sys.exit(1)
 
 
 @main.command()
@@ -90,9 +130,12 @@ def gaps(config_file: Path, as_json: bool) -> None:
 @click.option("--at", type=MOMENT, help="UTC; now if left out")
 @click.option("--watch", is_flag=True, help="the present book, again every two seconds, until interrupted")
 @CONFIG
-@JSON
-def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, as_json: bool) -> None:
-    """The order book of a market after all changes up to a time."""
+@OUTPUT
+def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form: Format) -> None:
+    """The order book of a market after all changes up to a time. Exits 1 for a market that is not known.
+
+    Where the record has a gap since the last book that the exchange sent, that is said: levels may be wrong there.
+    """
     if watch and at is not None:
         raise click.UsageError("a book of the past does not change: leave --watch or --at out")
     _, dsn = production(config_file)
@@ -100,9 +143,17 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, as_js
         while True:
             moment = utc(at)
             rows = to_end(fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment))
-            if watch and not as_json:
+            if not rows:
+                _must_be_known(dsn, ticker)
+            if watch and form == "table":
                 click.clear()
-            show(rows, as_json, f"{ticker} at {moment}")
+            show(rows, form, f"{ticker} at {written(moment)}")
+            for gap in to_end(fetch(dsn, SQL["gap_before_book"], ticker, moment)):
+                click.echo(
+                    f"levels may be wrong: nothing is proven of {written(gap['started_at'])} to "
+                    f"{written(gap['ended_at'])} ({gap['reason']}), and no book of the exchange is known since",
+                    err=True,
+                )
             if not watch:
                 return
             time.sleep(WATCH_S)
@@ -114,26 +165,24 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, as_js
 @click.option("--status", "state", help="only markets in this state, such as active")
 @click.option("--series", help="only markets of this series")
 @click.option("--limit", default=50, show_default=True)
-@JSON
-def markets(config_file: Path, sort: str, state: str | None, series: str | None, limit: int, as_json: bool) -> None:
+@OUTPUT
+def markets(config_file: Path, sort: str, state: str | None, series: str | None, limit: int, form: Format) -> None:
     """Markets, as REST lists them."""
     _, dsn = production(config_file)
-    show(to_end(fetch(dsn, SQL[f"markets_by_{sort}"], state, series, limit)), as_json, f"Markets by {sort}")
+    show(to_end(fetch(dsn, SQL[f"markets_by_{sort}"], state, series, limit)), form, f"Markets by {sort}")
 
 
 @main.command()
 @click.argument("ticker")
 @CONFIG
-@JSON
-def market(ticker: str, config_file: Path, as_json: bool) -> None:
+@OUTPUT
+def market(ticker: str, config_file: Path, form: Format) -> None:
     """One market: what it is, how completely it is recorded, what was checked of it. Exits 1 if it is not known."""
     _, dsn = production(config_file)
     found = to_end(fetch(dsn, SQL["market"], ticker))
-    if as_json:
-        print(json.dumps(found[0] if found else None, default=str))
-    else:
-        show([{"what": k.replace("_", " "), "": v} for row in found for k, v in row.items()], False, ticker)
-    sys.exit(0 if found else 1)
+    if not found:
+        _must_be_known(dsn, ticker)
+    record(found[0], form, ticker)
 
 
 @main.command()
@@ -141,8 +190,8 @@ def market(ticker: str, config_file: Path, as_json: bool) -> None:
 @click.argument("ticker", required=False)
 @CONFIG
 @click.option("--seconds", type=float, help="end after so long; without it, when interrupted")
-@JSON
-def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | None, as_json: bool) -> None:
+@OUTPUT
+def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | None, form: Format) -> None:
     """What production gets, as it gets it: of one market, or of all."""
     from fleet.tail import tail as work
 
@@ -150,8 +199,7 @@ def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | N
 
     async def follow() -> None:
         async for row in work(dsn, channel, ticker, datetime.now(UTC)):
-            text = json.dumps(row, default=str) if as_json else "  ".join(map(str, row.values()))
-            print(text, flush=True)
+            line(row, form)
 
     async def run() -> None:
         with contextlib.suppress(TimeoutError):
@@ -180,7 +228,7 @@ def _query_names(context: click.Context, _: click.Parameter, incomplete: str) ->
 @click.option("--at", type=MOMENT, help="UTC")
 @click.option("--from", "start", type=MOMENT, help="UTC")
 @click.option("--to", "end", type=MOMENT, help="UTC")
-@JSON
+@OUTPUT
 def query(
     name: str | None,
     config_file: Path | None,
@@ -188,7 +236,7 @@ def query(
     endpoint_url: str | None,
     start: datetime | None,
     end: datetime | None,
-    as_json: bool,
+    form: Format,
     **given: Any,
 ) -> None:
     """Run a query of the library, on production or on the archive; without NAME, list them with what each answers."""
@@ -199,12 +247,13 @@ def query(
     library = load() if location is None else load_archive()
     if name is None:
         rows = [{"name": q.name, "answers": q.title, "needs": " ".join(q.parameters)} for q in library.values()]
-        show(rows, as_json, "Queries")
+        show(rows, form, "Queries")
         return
     if name not in library:
         raise click.UsageError(f"there is no query {name!r}; `fleet query` lists them")
-    values = {**given, "from": start, "to": end}
-    values = {k: v.replace(tzinfo=UTC) if isinstance(v, datetime) else v for k, v in values.items() if v is not None}
+    if start is not None and end is not None:
+        stretch(start, end)
+    values = {name: value for name, value in {**given, "from": start, "to": end}.items() if value is not None}
     if missing := [f"--{parameter}" for parameter in library[name].parameters if parameter not in values]:
         raise click.UsageError(f"query {name} needs {' '.join(missing)}")
     if location is not None:
@@ -215,9 +264,12 @@ def query(
         except FleetError as error:
             cli.fail(error)
             raise
-        show(rows, as_json, library[name].title)
+        show(rows, form, library[name].title)
         return
     assert config_file is not None
     statement, arguments = library[name].bound(values)
     _, dsn = production(config_file)
-    show(to_end(fetch(dsn, statement, *arguments)), as_json, library[name].title)
+    rows = to_end(fetch(dsn, statement, *arguments))
+    if not rows and "ticker" in values:
+        _must_be_known(dsn, values["ticker"])
+    show(rows, form, library[name].title)

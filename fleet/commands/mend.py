@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import click
 
 from common.numbers import EPOCH, ONE_US
 from common.storage.database import connect
-from fleet.commands.base import CONFIG, JSON, MOMENT, gatherer, main, production, show, to_end, utc
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, gatherer, main, production, stretch, to_end
+from fleet.moments import written
+from fleet.output import Format, record, show
 
 
 @main.command()
 @CONFIG
 @click.option("--from", "start", type=MOMENT, required=True, help="UTC")
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
-@JSON
-def reload(config_file: Path, start: datetime, end: datetime | None, as_json: bool) -> None:
+@OUTPUT
+def reload(config_file: Path, start: datetime, end: datetime | None, form: Format) -> None:
     """Load a part of a gatherer's journal again, with today's code; CONFIG is the gatherer's file.
 
     The rows become new batches in a lane of their own: production confirms what it has and takes what it lacks.
@@ -30,20 +30,20 @@ def reload(config_file: Path, start: datetime, end: datetime | None, as_json: bo
     from gatherer.reload import reload as work
 
     config, dsn = gatherer(config_file)
-    until = utc(end)
+    since, until = stretch(start, end)
 
     async def report(so_far: Reloaded) -> None:
-        if not as_json:
-            print(f"lane {so_far.source_lane} into {so_far.lane}: {so_far.frames} frames, {so_far.delta_rows} changes")
+        text = f"lane {so_far.source_lane} into {so_far.lane}: {so_far.frames} frames, {so_far.delta_rows} changes"
+        click.echo(text, err=True)
 
     async def run() -> list[Reloaded]:
         connection = await connect(dsn)
         try:
-            return await work(config, connection, microseconds(utc(start)), microseconds(until), report)
+            return await work(config, connection, microseconds(since), microseconds(until), report)
         finally:
             await connection.close()
 
-    show([asdict(one) for one in to_end(run())], as_json, "Loaded again")
+    show([asdict(one) for one in to_end(run())], form, "Loaded again")
 
 
 def microseconds(at: datetime) -> int:
@@ -57,7 +57,7 @@ def microseconds(at: datetime) -> int:
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
 @click.option("--without", multiple=True, metavar="GATHERER", help="leave this one out: it is known to be wrong")
 @click.option("--dry-run", is_flag=True, help="only say what would be changed")
-@JSON
+@OUTPUT
 def heal(
     ticker: str,
     config_file: Path,
@@ -65,7 +65,7 @@ def heal(
     end: datetime | None,
     without: tuple[str, ...],
     dry_run: bool,
-    as_json: bool,
+    form: Format,
 ) -> None:
     """Merge a stretch of one market again from what the gatherers still have, and mend production by it.
 
@@ -74,7 +74,7 @@ def heal(
     from deduplicator.heal import heal as work
 
     config, dsn = production(config_file)
-    since, until = utc(start), utc(end)
+    since, until = stretch(start, end)
     if unknown := set(without) - {source.id for source in config.gatherers}:
         raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
     sources = tuple(source for source in config.gatherers if source.id not in without)
@@ -83,19 +83,8 @@ def heal(
     healed = to_end(
         work(sources, dsn, ticker, since, until, reset_slack_ms=slack_ms, dry_run=dry_run, without=left_out)
     )
-    if as_json:
-        print(json.dumps(asdict(healed), default=str))
-    else:
-        rows = [{"what": name.replace("_", " "), "": told(value)} for name, value in asdict(healed).items()]
-        show(rows, False, "Would be healed" if dry_run else "Healed")
+    record(asdict(healed), form, "Would be healed" if dry_run else "Healed")
     sys.exit(1 if healed.otherwise or healed.contradictions else 0)
-
-
-def told(value: Any) -> str:
-    """A value of a report in a table's cell."""
-    if isinstance(value, dict):
-        return "\n".join(f"{name}: {text}" for name, text in value.items())
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @main.command()
@@ -105,7 +94,7 @@ def told(value: Any) -> str:
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
 @click.option("--period", type=click.Choice(["1", "60", "1440"]), default="60", show_default=True, help="minutes")
 @click.option("--series", help="without TICKERS: only markets of this series")
-@JSON
+@OUTPUT
 def backfill(
     tickers: tuple[str, ...],
     config_file: Path,
@@ -113,7 +102,7 @@ def backfill(
     end: datetime | None,
     period: str,
     series: str | None,
-    as_json: bool,
+    form: Format,
 ) -> None:
     """Read the exchange's own candlesticks of markets into production: of TICKERS, or of all that were never recorded.
 
@@ -125,11 +114,10 @@ def backfill(
     from deduplicator.backfill import backfill as work
 
     config, dsn = production(config_file)
-    since, until = utc(start), utc(end)
+    since, until = stretch(start, end)
 
     def tell(so_far: Backfilled) -> None:
-        if not as_json:
-            print(f"{so_far.markets} markets, {so_far.candles} candlesticks", flush=True)
+        click.echo(f"{so_far.markets} markets, {so_far.candles} candlesticks", err=True)
 
     async def run() -> Backfilled:
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
@@ -141,15 +129,15 @@ def backfill(
         finally:
             await connection.close()
 
-    show([asdict(to_end(run()))], as_json, "Backfilled")
+    record(asdict(to_end(run())), form, "Backfilled")
 
 
 @main.command()
 @CONFIG
 @click.option("--now", is_flag=True, help="the present, unfinished hour as well")
 @click.option("--hours", default=1, show_default=True, help="with --now: how many hours before it")
-@JSON
-def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
+@OUTPUT
+def export(config_file: Path, now: bool, hours: int, form: Format) -> None:
     """Write hours of production to the archive: those that are due, or with --now the present one too."""
     from deduplicator.archive.exporter import Exporter
 
@@ -158,7 +146,7 @@ def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
         raise click.UsageError(f"{config_file} has no section `archive`")
 
     def tell(hour: datetime, relation: str, rows: int) -> None:
-        click.echo(f"{hour.isoformat()} {relation}: {rows} rows", err=True)
+        click.echo(f"{written(hour)} {relation}: {rows} rows", err=True)
 
     exporter = Exporter(config.archive, dsn, tell)
     if now:
@@ -172,5 +160,5 @@ def export(config_file: Path, now: bool, hours: int, as_json: bool) -> None:
             for m in manifests
         ]
     else:
-        rows = [{"hour": str(hour)} for hour in to_end(exporter.export_due())]
-    show(rows, as_json, "Exported")
+        rows = [{"hour": hour} for hour in to_end(exporter.export_due())]
+    show(rows, form, "Exported")

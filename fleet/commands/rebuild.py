@@ -17,7 +17,8 @@ from common import cli
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage.database import owned
-from fleet.commands.base import CONFIG, JSON, MOMENT, deduplicator_file, gatherer_file, main, show, to_end, utc
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, deduplicator_file, gatherer_file, main, stretch, to_end
+from fleet.output import Format, record
 from fleet.place import Place
 from gatherer.derive.horizon import BoundsMs
 
@@ -38,7 +39,7 @@ TOLD_S = 2.0
 @click.option("--archive", "archived", help="spark: the archive that says when markets opened and closed")
 @click.option("--master", help="spark: such as local[2]; on a cluster leave it out")
 @click.option("--partitions", type=click.IntRange(1), default=64, show_default=True, help="spark: parts of the markets")
-@JSON
+@OUTPUT
 def rebuild(
     config_file: Path,
     gatherer_config: Path | None,
@@ -52,7 +53,7 @@ def rebuild(
     archived: str | None,
     master: str | None,
     partitions: int,
-    as_json: bool,
+    form: Format,
 ) -> None:
     """Make history anew from the frames that all gatherers archived; CONFIG is the deduplicator's file.
 
@@ -69,16 +70,17 @@ def rebuild(
     limits = gatherer.bounds if gatherer else GathererConfig.model_fields["bounds"].default
     bounds = BoundsMs(limits.disorder, limits.lag, limits.sender, limits.clock)
     records = (gatherer.load if gatherer else GathererConfig.model_fields["load"].default).batch_records
+    if start is not None:
+        stretch(start, end)
     within = (_second(start, 0), _second(end, 1 << 40))
     if engine == "spark":
         if output is None:
             raise click.UsageError("--engine spark writes files: say where, with --output")
         done = _spark(place, config, output, archived, within, bounds, records, partitions, master)
     else:
-        done = _local(place, config, within, bounds, records, work, quiet=as_json)
-    damaged = done["damaged"]
-    show([done] if as_json else [{**done, "damaged": "\n".join(damaged)}], as_json, "Rebuilt")
-    sys.exit(1 if damaged else 0)
+        done = _local(place, config, within, bounds, records, work)
+    record(done, form, "Rebuilt")
+    sys.exit(1 if done["damaged"] else 0)
 
 
 def _local(
@@ -88,8 +90,6 @@ def _local(
     bounds: BoundsMs,
     records: int,
     work: Path | None,
-    *,
-    quiet: bool,
 ) -> dict[str, Any]:
     from fleet.rebuild.local import Rebuild, Rebuilt
 
@@ -97,7 +97,7 @@ def _local(
 
     def tell(so_far: Rebuilt) -> None:
         nonlocal told
-        if not quiet and time.monotonic() - told > TOLD_S:
+        if time.monotonic() - told > TOLD_S:
             told = time.monotonic()
             click.echo(f"{so_far.reached}: {so_far.changes} changes, {so_far.inserted} of them new", err=True)
 
@@ -151,7 +151,7 @@ def _spark(
 
 
 def _second(at: datetime | None, otherwise: int) -> int:
-    return otherwise if at is None else int(utc(at).timestamp())
+    return otherwise if at is None else int(at.timestamp())
 
 
 def _place(location: str | None, endpoint_url: str | None, gatherer: GathererConfig | None) -> Place:

@@ -20,7 +20,8 @@ from common.storage import embedded
 from common.storage.accounts import as_account, make_account
 from common.storage.migrate import Schema
 from common.storage.migrate import migrate as migrate_schema
-from fleet.commands.base import CONFIG, JSON, fetch, gatherer, main, show, to_end
+from fleet.commands.base import CONFIG, OUTPUT, fetch, gatherer, main, to_end
+from fleet.output import Format, show
 from fleet.statements import SQL
 
 
@@ -71,8 +72,8 @@ def check_config(config_file: Path, without_secrets: bool) -> None:
 @click.option(
     "--dial", is_flag=True, help="open as many connections as configured, at once (not beside a running gatherer)"
 )
-@JSON
-def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
+@OUTPUT
+def doctor(config_file: Path, dial: bool, form: Format) -> None:
     """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
     from fleet.doctor import examine
 
@@ -85,7 +86,7 @@ def doctor(config_file: Path, dial: bool, as_json: bool) -> None:
         return [asdict(finding) async for finding in examine(config_file, config, dials=dial)]
 
     findings = to_end(work())
-    show(findings, as_json, str(config_file))
+    show(findings, form, str(config_file))
     sys.exit(0 if all(finding["ok"] for finding in findings) else 1)
 
 
@@ -122,10 +123,10 @@ def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> 
 @main.command()
 @CONFIG
 @click.option("--retire", metavar="CONSUMER", help="forget a consumer: retention waits for it no longer")
-@JSON
-def consumers(config_file: Path, retire: str | None, as_json: bool) -> None:
+@OUTPUT
+def consumers(config_file: Path, retire: str | None, form: Format) -> None:
     """Who reads a gatherer's database, and how far each has stored it; CONFIG is the gatherer's file."""
     _, dsn = gatherer(config_file)
     if retire is not None and not to_end(fetch(dsn, SQL["retire_consumer"], retire)):
         raise click.UsageError(f"{retire!r} is no consumer of this gatherer")
-    show(to_end(fetch(dsn, SQL["consumers"])), as_json, "Consumers")
+    show(to_end(fetch(dsn, SQL["consumers"])), form, "Consumers")
