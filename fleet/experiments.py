@@ -89,12 +89,18 @@ def json_of(data: bytes) -> Frame:
     return frame if isinstance(frame, dict) else {}
 
 
+def _msg(frame: Frame) -> dict[str, Any]:
+    """Its body, or an empty one if it has none that could be read."""
+    msg = frame.get("msg")
+    return msg if isinstance(msg, dict) else {}
+
+
 def _shape(frame: Frame | None) -> str:
     """An answer in a few words."""
     if frame is None:
         return "silence"
     numbered = "a numbered" if "seq" in frame else "an unnumbered"
-    code = f" (code {(frame.get('msg') or {}).get('code')})" if frame.get("type") == "error" else ""
+    code = f" (code {_msg(frame).get('code')})" if frame.get("type") == "error" else ""
     return f"{numbered} {frame.get('type')}{code}"
 
 
@@ -186,18 +192,17 @@ async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | Non
     since = len(line.received)
     id_ = await line.say("subscribe", channels=[ORDERBOOK], market_tickers=tickers, use_yes_price=False)
     answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
-    sid = (answer or {}).get("msg", {}).get("sid")
+    sid = _msg(answer or {}).get("sid")
     return sid if isinstance(sid, int) else None
 
 
 def _is_book(frame: Frame, ticker: str) -> bool:
-    return frame.get("type") == "orderbook_snapshot" and frame["msg"].get("market_ticker") == ticker
+    return frame.get("type") == "orderbook_snapshot" and _msg(frame).get("market_ticker") == ticker
 
 
 def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
     """A change or a book of a market on a subscription."""
-    msg = frame.get("msg")
-    return frame.get("sid") == sid and isinstance(msg, dict) and msg.get("market_ticker") == ticker
+    return frame.get("sid") == sid and _msg(frame).get("market_ticker") == ticker
 
 
 async def heartbeat(line: Line, seconds: float, silence_s: float) -> Finding:
