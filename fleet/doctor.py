@@ -33,6 +33,7 @@ ACCOUNT_CONNECTIONS: Final = 200  # of the smallest tier (facts, section 2.5)
 CLOCK_S_WARN: Final = 2.0  # an HTTP date has whole seconds
 CLOCK_S_MAX: Final = 10.0  # the exchange refuses signatures beyond
 DIALS_AT_ONCE: Final = 10
+OWNS: Final = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('batches')"
 GIB: Final = 1 << 30
 
 
@@ -158,6 +159,11 @@ async def _database(name: str, dsn: str, schema: Schema, file: Path | None) -> A
     try:
         await migrate.check(connection, schema, command)
         told = "answers, with this code's schema"
+        if schema == "gatherer" and file is not None and not await connection.fetchval(OWNS):
+            user = await connection.fetchval("SELECT current_user")
+            cure = "ALTER DATABASE and its tables: OWNER TO that account, or migrate again as it (runbooks/accounts.md)"
+            yield Finding(name, False, f"{user} does not own the tables: it could make no partition", cure)
+            return
         if schema == "gatherer":
             told += f"; hours are kept by {await connection.fetchval('SELECT storage_engine()')}"
         yield Finding(name, True, told)

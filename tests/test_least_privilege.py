@@ -15,6 +15,7 @@ import pytest
 from common.errors import StorageError
 from common.storage import accounts, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
+from fleet import doctor
 from tests.test_roles import as_member
 
 FORBIDDEN = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)
@@ -278,6 +279,22 @@ async def test_the_databases_owner_migrates_it_and_needs_no_more(own_server: Emb
     await owner.close()
     assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
     assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer") == []
+
+
+async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
+    own_server: EmbeddedServer, tmp_path: Path
+) -> None:
+    """A reader's account reaches everything, and could make no partition; `--account` makes none at a gatherer."""
+    await asyncio.to_thread(migrate.migrate, own_server.dsn, "gatherer")
+    reader = f"postgresql://someone@/kalshi?host={socket_dir(own_server.folder)}"
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("CREATE ROLE someone LOGIN IN ROLE kalshi_reader")
+    await owner.close()
+    for dsn, owns in ((own_server.dsn, True), (reader, False)):
+        (found,) = [one async for one in doctor._database("database", dsn, "gatherer", tmp_path / "gatherer.yaml")]
+        assert found.ok is owns and owns is ("does not own the tables" not in found.told), found
+    (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", None)]
+    assert found.ok, "the deduplicator reads as one"
 
 
 async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: EmbeddedServer) -> None:

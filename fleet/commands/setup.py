@@ -94,7 +94,9 @@ def doctor(config_file: Path, dial: bool, form: Format) -> None:
 @CONFIG
 @click.option("--post", is_flag=True, help="also what the release before cannot work with: once nothing runs it")
 @click.option("--owner", help="as this account instead of the file's; its password is asked for")
-@click.option("--account", is_flag=True, help="then make the file's own account, or give it the file's password")
+@click.option(
+    "--account", is_flag=True, help="production: then make the file's own account, or give it the file's password"
+)
 def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> None:
     """Create or upgrade the database that the file names; the release before still works with it, but for --post."""
     try:
@@ -103,6 +105,11 @@ def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> 
         cli.fail(error)
 
     schema: Schema = "production" if isinstance(config, DeduplicatorConfig) else "gatherer"
+    if account and schema == "gatherer":
+        raise click.UsageError(
+            "--account is for production: a gatherer's account owns its database, and makes partitions there; "
+            "make it before (docs/runbooks/accounts.md), and migrate as it"
+        )
 
     async def work() -> list[str]:
         database = config.production if isinstance(config, DeduplicatorConfig) else config.database
@@ -113,7 +120,7 @@ def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> 
         own = dsn if owner is None else as_account(dsn, owner, click.prompt("Password of the owner", hide_input=True))
         done = await asyncio.to_thread(migrate_schema, own, schema, post=post)
         if account:
-            await make_account(own, dsn, "kalshi_writer" if schema == "production" else "kalshi_reader")
+            await make_account(own, dsn, "kalshi_writer")
         return done
 
     applied = to_end(work())
