@@ -92,6 +92,14 @@ def test_a_shell_completes(words: list[str], completed: set[str]) -> None:
     assert {line.split(",")[1] for line in done.output.splitlines()} == completed
 
 
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_the_help_cuts_nothing(width: int) -> None:
+    """What each command is for is folded."""
+    text = CliRunner().invoke(main, ["--help"], terminal_width=width).output
+    assert " ..." not in text and all(len(line) <= width for line in text.splitlines())
+    assert set(main.commands) <= set(text.split())
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_shells_script_is_a_script(shell: str) -> None:
     """Of the command's own name; bash accepts its own."""

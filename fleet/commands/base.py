@@ -84,7 +84,17 @@ def to_end(work: Coroutine[Any, Any, T]) -> T:
         raise
 
 
-@click.group()
+class Folded(click.Group):
+    """A group that folds what its commands are for, instead of cutting it."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """All of them, by name."""
+        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, one.get_short_help_str(1000)) for name, one in commands if one is not None])
+
+
+@click.group(cls=Folded)
 @click.version_option(package_name="kalshi-fleet")
 def main() -> None:
     """Operate a fleet that records every Kalshi market."""
