@@ -161,7 +161,7 @@ async def _database(name: str, dsn: str, schema: Schema, file: Path | None) -> A
         told = "answers, with this code's schema"
         if schema == "gatherer" and file is not None and not await connection.fetchval(OWNS):
             user = await connection.fetchval("SELECT current_user")
-            cure = "ALTER DATABASE and its tables: OWNER TO that account, or migrate again as it (runbooks/accounts.md)"
+            cure = "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)"
             yield Finding(name, False, f"{user} does not own the tables: it could make no partition", cure)
             return
         if schema == "gatherer":
