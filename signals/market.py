@@ -17,8 +17,8 @@ import msgspec
 from common.errors import FleetError
 from common.levels import NO, YES
 from common.numbers import DOLLAR
+from signals import composite, imbalance, lifecycle, ofi, oi, regime, state, trade_flow, volatility, vpin
 from signals import events as kinds
-from signals import imbalance, lifecycle, ofi, oi, regime, state, trade_flow, volatility, vpin
 from signals.book import CAME_OR_WENT, Folded, Top
 from signals.events import BOOKS, GAPS, LIFECYCLE, TICKS, Event
 from signals.outputs import Output, Watermark
@@ -30,6 +30,7 @@ from signals.view import (
     OFI_5,
     PRODUCTS,
     ROWS,
+    SHIFT,
     SQUARES,
     TRADE_TOTALS,
     LastTrade,
@@ -40,7 +41,7 @@ from signals.windows import NEVER, Sums, Totals
 
 OF_THE_FLOW: Final = (ofi, volatility)
 OF_THE_TRADES: Final = (trade_flow,)
-OF_ALL: Final = (state, imbalance, regime)
+OF_ALL: Final = (state, imbalance, regime, composite)
 """Signals by the second, by what they rest on: those of sums that did not change need not be computed again."""
 TOP: Final = "top"
 TOP_VERSION: Final = 1
@@ -402,6 +403,7 @@ class _Fold:
                 totals = held.flow.now
                 totals[SQUARES] += move * move
                 totals[MOVES] += 1
+                totals[SHIFT] += mid2 - held.mid2
                 if held.move_s == second - 1:
                     totals[PRODUCTS] += move * held.move
                 held.move, held.move_s = move, second

@@ -43,21 +43,21 @@ class Regime(msgspec.Struct, frozen=True):
 
 
 class Weights(msgspec.Struct, frozen=True):
-    """Of each part of the composite its weight, and by regime what its weight is multiplied by, in percent."""
+    """By regime the weights of the composite's parts: order flow, imbalance, trade flow, momentum."""
 
-    ofi: int = 30
-    imbalance: int = 25
-    trade_flow: int = 25
-    momentum: int = 20
-    quiet: int = 50
-    active: int = 100
-    informed: int = 150
-    pre_settle: int = 50
+    quiet: tuple[int, int, int, int] = (30, 40, 10, 20)
+    active: tuple[int, int, int, int] = (40, 30, 20, 10)
+    informed: tuple[int, int, int, int] = (30, 20, 40, 10)
+    pre_settle: tuple[int, int, int, int] = (40, 20, 30, 10)
 
     @property
     def name(self) -> str:
         """As it stands in an identity."""
         return _named(self)
+
+    def of(self, regime: int) -> tuple[int, int, int, int]:
+        """The weights in a regime that is not dead."""
+        return (self.quiet, self.active, self.informed, self.pre_settle)[regime - 1]
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -72,4 +72,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 @cache
 def _named(rule: msgspec.Struct) -> str:
-    return ",".join(f"{field}={getattr(rule, field)}" for field in rule.__struct_fields__)
+    values = {field: getattr(rule, field) for field in rule.__struct_fields__}
+    return ",".join(
+        f"{field}={'/'.join(map(str, value)) if isinstance(value, tuple) else value}" for field, value in values.items()
+    )

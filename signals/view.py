@@ -10,10 +10,11 @@ from signals.book import Top
 from signals.plan import Plan
 from signals.windows import Sums, Totals
 
-OFI, OFI_5, ROWS, SQUARES, PRODUCTS, MOVES = range(6)
+OFI, OFI_5, ROWS, SQUARES, PRODUCTS, MOVES, SHIFT = range(7)
 """Running totals of the book: order-flow imbalance of the best level and of five; states after a change; of the mid's
-moves by the second their squares, the products of neighbours' sizes, and their number."""
-BOOK_TOTALS: Final = 6
+moves by the second their squares, the products of neighbours' sizes, their number and
+their sum."""
+BOOK_TOTALS: Final = 7
 
 VOLUME, SIGNED, TRADES, ORDERS, SWEEPS, SWEPT, LARGE, LARGE_SIGNED = range(8)
 """Running totals of the trades: size, signed size, number; orders, sweeps and their signed size; unusually large orders

@@ -13,7 +13,7 @@ import pytest
 from common import levels
 from common.levels import NO, YES
 from common.numbers import DOLLAR
-from signals import events, market, regime
+from signals import composite, events, market, regime
 from signals.book import LEVELS, Folded
 from signals.events import Event
 from signals.market import LateEvent, State, begin, decode, encode, step
@@ -449,3 +449,21 @@ def test_a_state_is_its_bytes() -> None:
     assert isinstance(decode(encode(held)), State)
     assert decode(encode(held)) == held
     assert market.encode(held) == encode(held)
+
+
+def test_a_neutral_part_of_the_composite_has_no_weight() -> None:
+    """And the parts of a second are those of its windows."""
+    assert composite.score((5000, 0, -1000, 0), (40, 30, 20, 10)) == (180_000, 600_000)
+    assert composite.score((0, 0, 0, 0), (1, 1, 1, 1)) == (0, 0)
+    assert (composite.part(-1, 3), composite.part(1, 3), composite.part(1, 0)) == (-3333, 3333, 0)
+    found: list[Event] = [
+        events.book(START_MS, -1, [(2 * 4000, 500), (2 * 5000 + 1, 300)]),
+        events.change(START_MS + 100, 0, YES, 4000, 100),
+        events.change(START_MS + 200, 0, YES, 4000, 50),
+        events.change(START_MS + 1200, 0, YES, 4500, 50),
+        events.trade(START_MS + 1300, None, "a", 5000, 10, YES),
+        events.trade(START_MS + 1400, None, "b", 4000, 30, NO),
+    ]
+    values = [out.values for out in computed(found, START_MS + 2000) if out.signal == "composite"][-1]
+    parts = (100 * 10_000 // (100 + 350), 400 * 10_000 // 1000, -5000, 500 * 10_000 // 1500)
+    assert values == (sum(a * b for a, b in zip(parts, (30, 40, 10, 20), strict=True)), 1_000_000, *parts)
