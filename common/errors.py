@@ -19,6 +19,9 @@ and what mends it.
         EmbeddedServerError  the project's own PostgreSQL did not start
         Fenced               another deduplicator holds the lease
         StateRenewed         production was written by somebody who may: make the state anew from it
+      FeedError              the feed of production cannot be followed from where its reader is
+        FeedPassed           the reader's place is older than what is kept
+        FeedReplaced         production is not the one that was read
       JournalError
         JournalCorrupt       a sealed segment does not read
         JournalInUse         another gatherer has the journal's folder; exit code 2
@@ -115,6 +118,26 @@ class StateRenewed(StorageError):
     """Production was changed by somebody who may: the state must be made anew from it."""
 
     retryable = True
+
+
+class FeedError(FleetError):
+    """The feed cannot be followed from where its reader is."""
+
+
+class FeedPassed(FeedError):
+    """The reader's place is older than what is kept: it must begin again from an exact start."""
+
+    def __init__(self, place: int, oldest: int) -> None:
+        self.place, self.oldest = place, oldest
+        super().__init__(f"step {place + 1} is no longer in the feed; its oldest step is {oldest}: begin again")
+
+
+class FeedReplaced(FeedError):
+    """Production is not the one that was read: it was put back, or is another one."""
+
+    def __init__(self, place: int, problem: str) -> None:
+        self.place = place
+        super().__init__(f"the feed was read up to step {place}, and {problem}: begin again")
 
 
 class OddAnswer(ExchangeError):

@@ -87,6 +87,11 @@ def ms_of_datetime(at: datetime) -> int:
     return (at - EPOCH) // ONE_MS
 
 
+def us_of_datetime(at: datetime) -> int:
+    """Microseconds since 1970."""
+    return (at - EPOCH) // ONE_US
+
+
 def parse_time(text: str) -> datetime | None:
     """An RFC3339 time with zone as the exchange prints it (its fraction trimmed), or None if it is none."""
     try:

@@ -6,24 +6,30 @@ found by halves, and quarantined; the rest is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from common import log
-from common.numbers import datetime_of_ms, datetime_of_us
+from common.feed import tables
+from common.numbers import datetime_of_ms, datetime_of_us, ms_of_datetime, us_of_datetime
 from common.storage.database import REFUSALS
+from deduplicator.feed import Entry
+from deduplicator.merged_rows import conflicts
 from deduplicator.reader import Batches
 from deduplicator.statements import SQL
+from deduplicator.trade_order import placed
+
+Said = Callable[[Entry, Iterable[Any]], None]
 
 
 class Channel(NamedTuple):
-    """Where copies wait, and what merges them."""
+    """Where copies wait, and what merges them: statements, and how what each returns goes into the feed."""
 
     staging: str
-    statements: tuple[str, ...]
+    statements: tuple[tuple[str, Said], ...]
 
 
 class Row(NamedTuple):
@@ -33,14 +39,34 @@ class Row(NamedTuple):
     values: tuple[Any, ...]
 
 
-TRADES: Final = Channel("trade_copies", ("merge_trades", "dispute_trades", "place_trade_copies"))
-TICKERS: Final = Channel("ticker_copies", ("merge_tickers",))
-LIFECYCLE: Final = Channel("lifecycle_copies", ("merge_lifecycle",))
+def new_trades(entry: Entry, rows: Iterable[Any]) -> None:
+    """Trades that were stored, as `store.trades` has them."""
+    entry.add_rows(
+        tables.TRADES, [(r[0].bytes, r[1], ms_of_datetime(r[2]), *r[3:8], us_of_datetime(r[8]), r[9]) for r in rows]
+    )
+
+
+def _new_tickers(entry: Entry, rows: Iterable[Any]) -> None:
+    entry.add_rows(tables.TICKERS, [(r[0], ms_of_datetime(r[1]), *r[2:9], us_of_datetime(r[9])) for r in rows])
+
+
+def _new_lifecycle(entry: Entry, rows: Iterable[Any]) -> None:
+    entry.add_rows(
+        tables.LIFECYCLE,
+        [(r[0], r[1], None if r[2] is None else ms_of_datetime(r[2]), r[3], us_of_datetime(r[4])) for r in rows],
+    )
+
+
+TRADES: Final = Channel(
+    "trade_copies", (("merge_trades", new_trades), ("dispute_trades", conflicts), ("place_trade_copies", placed))
+)
+TICKERS: Final = Channel("ticker_copies", (("merge_tickers", _new_tickers),))
+LIFECYCLE: Final = Channel("lifecycle_copies", (("merge_lifecycle", _new_lifecycle),))
 TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume", "open_interest")
 
 
-async def store(db: asyncpg.Connection, batches: Iterable[Batches]) -> int:
-    """Store all channels of some batches, within a transaction of the caller's; returns how many rows were refused."""
+async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry) -> int:
+    """Store all channels of some batches, within the step of `entry`; returns how many rows were refused."""
     rows: dict[Channel, list[Row]] = {TRADES: [], TICKERS: [], LIFECYCLE: []}
     for batch in batches:
         who, numbers = batch.copy.gatherer, batch.numbers
@@ -53,7 +79,7 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches]) -> int:
         for r in batch.quarantine:
             at = datetime_of_us(r["received_us"])
             await db.execute(SQL["add_quarantine"], who, r["session"], r["sid"], r["seq"], r["reason"], at, r["frame"])
-    return sum([await _merge(db, channel, some) for channel, some in rows.items() if some])
+    return sum([await _merge(db, entry, channel, some) for channel, some in rows.items() if some])
 
 
 def _trade(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
@@ -74,20 +100,21 @@ def _ticker(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
     return (numbers[r["market"]], datetime_of_ms(r["exchange_ms"]), *fields, datetime_of_us(r["received_us"]))
 
 
-async def _merge(db: asyncpg.Connection, channel: Channel, rows: list[Row], *, part: bool = False) -> int:
+async def _merge(db: asyncpg.Connection, entry: Entry, channel: Channel, rows: list[Row], *, part: bool = False) -> int:
     try:
         async with db.transaction():  # a savepoint
             if part:
                 await db.execute(f"TRUNCATE pg_temp.{channel.staging}")
             await db.copy_records_to_table(channel.staging, records=[row.values for row in rows])
-            for statement in channel.statements:
-                await db.execute(SQL[statement])
+            stored = [(say, await db.fetch(SQL[statement])) for statement, say in channel.statements]
+        for say, new in stored:
+            say(entry, new)
         return 0
     except REFUSALS as error:
         if len(rows) > 1:
             half = len(rows) // 2
-            first = await _merge(db, channel, rows[:half], part=True)
-            return first + await _merge(db, channel, rows[half:], part=True)
+            first = await _merge(db, entry, channel, rows[:half], part=True)
+            return first + await _merge(db, entry, channel, rows[half:], part=True)
         reason = f"production refuses it: {type(error).__name__}: {error}"
         log.get().error("row_refused", table=channel.staging, gatherer=rows[0].gatherer, error=reason)
         received: datetime = rows[0].values[-1]

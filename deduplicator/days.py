@@ -13,9 +13,11 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from common.feed import tables
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import trade_order
+from deduplicator.feed import Entry
 from deduplicator.merge.copies import Deltas
 from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
@@ -38,8 +40,8 @@ LATE_MS: Final = 40 * 60_000
 """Younger changes lie in no hour whose next hour is over."""
 
 
-async def write(db: asyncpg.Connection, new: Deltas) -> None:
-    """Store changes, within a step; those of days that are gone wait for the next export."""
+async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
+    """Store changes, within the step of `entry`; those of days that are gone wait for the next export."""
     if not len(new):
         return
     gone = [_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
@@ -49,7 +51,8 @@ async def write(db: asyncpg.Connection, new: Deltas) -> None:
         order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
         await binary.write(db, "store", table, binary.Stream(DELTA_LAYOUT, _columns(new, order)))
-    await trade_order.place(db, new)
+        entry.add(tables.CHANGES, {name: getattr(new, name)[order] for name in tables.TABLES[tables.CHANGES].names})
+    await trade_order.place(db, new, entry)
     # A healed row may be ahead of the deduplicator, which then must know it before it comes to it.
     await db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
     now: int = ms_of_datetime(await db.fetchval("SELECT now()"))

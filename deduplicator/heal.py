@@ -24,7 +24,8 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
-from deduplicator import days
+from deduplicator import days, merged_rows
+from deduplicator.feed import HEAL, Entry
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.claims import EVERYBODY
 from deduplicator.merge.copies import (
@@ -110,6 +111,7 @@ async def heal(
         await transaction.start()
         # First of all, the lock: the gatherers must be found to have no less than the deduplicator has read of them.
         await production.fetchval("SELECT store.this_step()")
+        entry = Entry(HEAL)
         copies: list[Copy] = []
         beyond: set[RunKey] = set()
         for source in sources:
@@ -123,22 +125,21 @@ async def heal(
         undecided = await _undecided(production, market, {copy.gatherer for copy in copies}, without)
         left_alone = intervals.within(undecided, ms_of_datetime(start), ms_of_datetime(end))
         result.undecided = [f"{datetime_of_ms(low)} to {datetime_of_ms(high)}" for low, high in left_alone]
-        wrong = await _rows(production, market, merger, merged, undecided, start, end, result)
+        wrong = await _rows(production, entry, market, merger, merged, undecided, start, end, result)
         beginning = await production.fetchrow(SQL["heal_beginning"], market)
         ends = {key: _end_behind(merger, run, end) for key, run in merged.runs.items() if key in beyond}
         await _runs(production, market, merged, undecided, start, ends, result)
         await _between(production, market, merger, merged, undecided, start, end, result)
         await _retracted(production, market, merger, undecided, start, end, result)
-        await _nobodys(production, market, wrong)
-        await _gaps(production, market, start, end, result)
+        await _nobodys(production, entry, market, wrong)
+        await _gaps(production, entry, market, start, end, result)
         if beginning is not None:
-            await _beginning(production, market, beginning, result)
+            await _beginning(production, entry, market, beginning, result)
         placed = [(*row[:4], row.run) for row in merged.placed]
-        if placed:
-            gone = await production.execute(SQL["remove_unplaced"], *map(list, zip(*placed, strict=True)))
-            result.unplaced_removed = int(gone.rsplit(" ", 1)[-1])
+        result.unplaced_removed = await merged_rows.remove_unplaced(production, entry, placed)
         await production.execute(SQL["drop_checkpoints"], [market], [start], [end])
         await production.execute(SQL["note_heal"], result.inserted)
+        await entry.write(production)
         await (transaction.rollback() if dry_run else transaction.commit())
     finally:
         await production.close()
@@ -239,6 +240,7 @@ def _outvoted(merged: Changes) -> dict[int, Contents]:
 
 async def _rows(
     production: asyncpg.Connection,
+    entry: Entry,
     market: int,
     merger: Merger,
     changes: Changes,
@@ -270,7 +272,7 @@ async def _rows(
     result.inserted = int(new.sum())
     if result.inserted:
         missing = Deltas(**{name: getattr(merged, name)[new] for name in Deltas.__dataclass_fields__})
-        await days.write(production, missing)
+        await days.write(production, missing, entry)
     stands, said = defaultdict[int, Contents](Counter), defaultdict[int, Contents](Counter)
     for place, there in stored.items():
         stands[place[0]][there] += 1
@@ -288,20 +290,21 @@ async def _rows(
     return wrong
 
 
-async def _nobodys(production: asyncpg.Connection, market: int, wrong: dict[int, tuple[Contents, Contents]]) -> None:
+async def _nobodys(
+    production: asyncpg.Connection, entry: Entry, market: int, wrong: dict[int, tuple[Contents, Contents]]
+) -> None:
     """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is listed."""
     claimed = await _claimed(production, market)
     for ms, (stands, said) in wrong.items():
         stretch = datetime_of_ms(ms), datetime_of_ms(ms + 1)
         if not await production.fetchval(SQL["heal_disputed"], CONFLICT, market, stretch[0]):
             versions = [{"stored": _shown(stands)}, {"gatherers": _shown(said)}]
-            await production.execute(SQL["add_conflict"], CONFLICT, market, stretch[0], json.dumps(versions))
+            await merged_rows.add_conflict(production, entry, CONFLICT, market, stretch[0], json.dumps(versions))
         if not intervals.covers(claimed, ms):
             continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, 0, 0, 0, *stretch, CONFLICT)
         if not await production.fetch(SQL["heal_gaps"], market, *stretch):
-            values = (market, ORDERBOOK, *stretch, CONFLICT, "{}")
-            await production.execute(SQL["add_gaps"], *([value] for value in values))
+            await merged_rows.add_gaps(production, entry, [(market, ORDERBOOK, *stretch, CONFLICT, "{}")])
 
 
 def _shown(contents: Contents) -> list[list[int]]:
@@ -394,7 +397,9 @@ async def _retracted(
         result.retractions_undone += 1
 
 
-async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.Record, result: Healed) -> None:
+async def _beginning(
+    production: asyncpg.Connection, entry: Entry, market: int, was: asyncpg.Record, result: Healed
+) -> None:
     """The first gap has no row. What lies in it after the first claim that there is now needs one."""
     gap = (ms_of_datetime(was["started_at"]), ms_of_datetime(was["ended_at"]))
     listed = [
@@ -409,11 +414,13 @@ async def _beginning(production: asyncpg.Connection, market: int, was: asyncpg.R
     for part in left:
         if part[0] > gap[0]:
             values = (market, ORDERBOOK, datetime_of_ms(part[0]), datetime_of_ms(part[1]), NOT_RECORDED, "{}")
-            await production.execute(SQL["add_gaps"], *([value] for value in values))
+            await merged_rows.add_gaps(production, entry, [values])
             result.gaps_left.append(f"{values[2]} to {values[3]}: {NOT_RECORDED}")
 
 
-async def _gaps(production: asyncpg.Connection, market: int, start: datetime, end: datetime, result: Healed) -> None:
+async def _gaps(
+    production: asyncpg.Connection, entry: Entry, market: int, start: datetime, end: datetime, result: Healed
+) -> None:
     """Heal or split the gaps of the stretch that production's claims cover now."""
     held = intervals.within(await _claimed(production, market), ms_of_datetime(start), ms_of_datetime(end))
     for row in await production.fetch(SQL["heal_gaps"], market, start, end):
@@ -422,10 +429,10 @@ async def _gaps(production: asyncpg.Connection, market: int, start: datetime, en
         if left == [gap]:
             result.gaps_left.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")
             continue
-        await production.execute(SQL["mark_healed"], [market], [ORDERBOOK], [row["started_at"]], [row["ended_at"]])
+        await merged_rows.heal_gaps(production, entry, [(market, ORDERBOOK, row["started_at"], row["ended_at"])])
         for part in left:
             times = (datetime_of_ms(part[0]), datetime_of_ms(part[1]))
             values = (market, ORDERBOOK, *times, row["reason"], row["had"])
-            await production.execute(SQL["add_gaps"], *([value] for value in values))
+            await merged_rows.add_gaps(production, entry, [values], merged_rows.LEFT)
             result.gaps_left.append(f"{times[0]} to {times[1]}: {row['reason']}")
         result.gaps_healed.append(f"{row['started_at']} to {row['ended_at']}: {row['reason']}")

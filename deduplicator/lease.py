@@ -3,7 +3,8 @@
 `store.lease` is one row. Every transaction of a deduplicator begins by locking it: no row of its epoch, and another
 one has taken over. A transaction that changes merged data takes the next step number there. The lock is held until the
 commit, so steps are numbered in the order of their commits, and a transaction that is rolled back gives its number
-back: without holes, whatever fails. What a snapshot of the database shows is all up to the step that it shows.
+back: without holes, whatever fails. What a snapshot of the database shows is all up to the step that it shows. What a
+step changed is its row of the feed, written as the last of the transaction.
 
 Writers that hold no lease (`fleet heal`, metadata from REST, a person) take a number too: the triggers of the merged
 relations take one for any transaction that has none (`store.this_step`).
@@ -19,15 +20,18 @@ from dataclasses import dataclass
 import asyncpg
 
 from common.errors import Fenced
+from deduplicator.feed import Entry
 from deduplicator.statements import SQL
 
 
 @dataclass(frozen=True)
 class Step:
-    """A transaction that changes merged data; `heals`: how often `fleet heal` had written before it."""
+    """A transaction that changes merged data; `heals`: how often `fleet heal` had written before it. `entry`: what it
+    changes, for the feed."""
 
     number: int
     heals: int
+    entry: Entry
 
 
 class Lease:
@@ -58,13 +62,15 @@ class Lease:
             yield
 
     @contextlib.asynccontextmanager
-    async def step(self, db: asyncpg.Connection) -> AsyncIterator[Step]:
-        """A transaction that changes merged data, under the next step number. Raises `Fenced`."""
+    async def step(self, db: asyncpg.Connection, kind: str) -> AsyncIterator[Step]:
+        """A transaction that changes merged data, under the next step number; `kind`: its writer. Raises `Fenced`."""
         async with db.transaction():
             row = await db.fetchrow(SQL["take_step"], self.epoch)
             if row is None:
                 raise self._fenced()
-            yield Step(row["step"], row["heals"])
+            step = Step(row["step"], row["heals"], Entry(kind))
+            yield step
+            await step.entry.write(db)
 
     def _fenced(self) -> Fenced:
         return Fenced(f"another deduplicator has taken over from {self._holder} (epoch {self.epoch})")

@@ -26,6 +26,7 @@ from common.process import backoff_s
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
 from deduplicator.crawl import keep, restore
+from deduplicator.feed import put_metadata
 from deduplicator.statements import SQL
 
 LIST, ROW = "list", "metadata_row"
@@ -41,6 +42,7 @@ READ_ON_S: Final = 1.0
 SERIES: Final = "series"
 LIVE: Final = ("open", "unopened", "paused", "closed")
 OPEN: Final = "markets open"
+RELATIONS: Final = {"put_series": "series", "put_event": "events", "put_market": "markets"}
 COMBOS: Final = "KXMVE"
 YEARS_BEFORE: Final = 2200
 """A time later than that is none: with some added, no database and no library holds it."""
@@ -181,7 +183,7 @@ class Metadata:
         held = await self._put(connection, "put_market", "ticker", page, _market)
         combos = {name: raw for name, raw in held.items() if name.startswith(COMBOS)}
         if combos:
-            await connection.execute(SQL["put_combo_events"], list(combos), list(combos.values()))
+            await put_metadata(connection, "put_combo_events", "events", [list(combos), list(combos.values())])
 
     async def _put(
         self, connection: asyncpg.Connection, statement: str, key: str, rows: Page, check: Check
@@ -200,11 +202,11 @@ class Metadata:
         if not unique:
             return unique
         try:
-            await connection.execute(SQL[statement], list(unique), list(unique.values()))
+            await put_metadata(connection, statement, RELATIONS[statement], [list(unique), list(unique.values())])
         except REFUSALS:
             for name, raw in list(unique.items()):  # one of them cannot be held: the others can
                 try:
-                    await connection.execute(SQL[statement], [name], [raw])
+                    await put_metadata(connection, statement, RELATIONS[statement], [[name], [raw]])
                 except REFUSALS as error:
                     del unique[name]
                     self._refuse(repr(name), error)

@@ -18,17 +18,21 @@ import asyncpg
 import numpy as np
 
 from common.errors import StateRenewed, StorageError
+from common.feed import tables
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator import channels, days, rest_books, restoring
+from deduplicator import channels, days, feed, merged_rows, rest_books, restoring
 from deduplicator.chain import Cursor, PutBack, as_columns
 from deduplicator.days import DAY, DAY_MS
+from deduplicator.feed import Entry
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
+from deduplicator.merged_rows import as_columns as _columns
 from deduplicator.reader import Batches
+from deduplicator.seals import Sealed
 from deduplicator.statements import SQL
 
 LINES_LAYOUT: Final = tuple(
@@ -72,15 +76,15 @@ class Production:
 
     async def open_history(self, first_ms: int) -> None:
         """The fleet has records from here on, older than this database."""
-        async with self._using, self._step():
+        async with self._using, self._step(feed.HISTORY):
             self.fleet_started_ms = ms_of_datetime(
                 await self._db.fetchval(SQL["open_history"], datetime_of_ms(first_ms))
             )
 
     @contextlib.asynccontextmanager
-    async def _step(self) -> AsyncIterator[Step]:
+    async def _step(self, kind: str) -> AsyncIterator[Step]:
         """A step, with production as the state was made from it."""
-        async with self.lease.step(self._db) as step:
+        async with self.lease.step(self._db, kind) as step:
             if step.heals != self._heals:
                 raise StateRenewed("fleet heal has written to production")
             yield step
@@ -182,19 +186,22 @@ class Production:
         async with self._using, self.lease.locked(self._db):
             await self._db.executemany(SQL["note_lag"], rows)
 
-    async def store(self, changes: Changes, batches: list[Batches]) -> None:
-        """Store one step and move the cursors. `batches`: those that the step used."""
+    async def store(self, changes: Changes, batches: list[Batches], seal: Sequence[Sealed] = ()) -> None:
+        """Store one step and move the cursors. `batches`: those that the step used; `seal`: up to where is sealed what
+        is stored then."""
         async with self._using:
             await self._days_of(changes, batches)
-            await self._store(changes, batches)
+            await self._store(changes, batches, seal)
 
-    async def _store(self, changes: Changes, batches: list[Batches]) -> None:
+    async def _store(self, changes: Changes, batches: list[Batches], seal: Sequence[Sealed]) -> None:
         db = self._db
-        async with self._step():
-            await days.write(db, changes.new)
-            await self._coverage(changes)
-            await self._apart(changes)
-            self.refused += await channels.store(db, batches)
+        async with self._step(feed.MERGE) as step:
+            entry = step.entry
+            await days.write(db, changes.new, entry)
+            await self._coverage(changes, entry)
+            await self._apart(changes, entry)
+            self.refused += await channels.store(db, batches, entry)
+            entry.add_rows(tables.SEAL, seal)
             await rest_books.store(db, batches)
             for batch in batches:
                 for name in batch.unknown_fields:
@@ -225,7 +232,7 @@ class Production:
         if await self._db.fetchval(SQL["move_cursor"], *who, account.to_batch, account.from_batch - 1, *at) is None:
             raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
 
-    async def _coverage(self, changes: Changes) -> None:
+    async def _coverage(self, changes: Changes, entry: Entry) -> None:
         db = self._db
         if changes.slices:
             slices = [
@@ -260,7 +267,7 @@ class Production:
             await db.execute(SQL["put_runs"], *map(list, zip(*runs, strict=True)))
         healed = [(h.market, h.channel, *map(datetime_of_ms, h.interval)) for h in changes.heals]
         if healed:
-            await db.execute(SQL["mark_healed"], *_columns(healed, 4))
+            await merged_rows.heal_gaps(db, entry, healed)
             await self._drop_checkpoints([(market, *times) for market, _, *times in healed])
         for r in changes.retractions:
             stretch = map(datetime_of_ms, r.interval)
@@ -270,13 +277,13 @@ class Production:
         gaps = [
             (g.market, g.channel, *map(datetime_of_ms, g.interval), g.reason, json.dumps(g.had)) for g in changes.gaps
         ]
-        gaps += [
-            (h.market, h.channel, *map(datetime_of_ms, left), h.reason, json.dumps(h.had))
+        left = [
+            (h.market, h.channel, *map(datetime_of_ms, part), h.reason, json.dumps(h.had))
             for h in changes.heals
-            for left in h.left
+            for part in h.left
         ]
-        if gaps:
-            await db.execute(SQL["add_gaps"], *_columns(gaps, 6))
+        await merged_rows.add_gaps(db, entry, gaps)
+        await merged_rows.add_gaps(db, entry, left, merged_rows.LEFT)
         if changes.begun:
             stretches = intervals.union(changes.begun)
             await db.execute(SQL["touch_stretches"], *_columns([tuple(map(datetime_of_ms, s)) for s in stretches], 2))
@@ -296,12 +303,12 @@ class Production:
                 )
                 for b in changes.books
             ]
-            await db.execute(SQL["add_books"], *_columns(books, 8))
+            await merged_rows.add_books(db, entry, books)
             resets = [(b.market, datetime_of_ms(b.exchange_ms)) for b in changes.books if b.is_reset]
             await self._drop_checkpoints([(market, at, at + ONE_MS) for market, at in resets])
         for vote in changes.unverified:
             at = datetime_of_ms(vote.exchange_ms)
-            await db.execute(SQL["unverify_reset"], vote.market, at, vote.after_ordinal)
+            await merged_rows.unverify_reset(db, entry, vote.market, at, vote.after_ordinal)
             await self._drop_checkpoints([(vote.market, at, at + ONE_MS)])
 
     async def _drop_checkpoints(self, stretches: list[tuple[Any, ...]]) -> None:
@@ -309,29 +316,19 @@ class Production:
         if stretches:
             await self._db.execute(SQL["drop_checkpoints"], *_columns(stretches, 3))
 
-    async def _apart(self, changes: Changes) -> None:
+    async def _apart(self, changes: Changes, entry: Entry) -> None:
         """Rows and votes that are kept apart, and those that no longer are."""
         db = self._db
-        if changes.unplaced:
-            rows = [
-                (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
-                for row in changes.unplaced
-            ]
-            await db.execute(SQL["add_unplaced"], *_columns(rows, 13))
-        if changes.placed:
-            placed = [(*row[:4], row.run) for row in changes.placed]
-            await db.execute(SQL["remove_unplaced"], *_columns(placed, 5))
-        if changes.judged:
-            judged = [(*row[:4], row.run) for row in changes.judged]
-            await db.execute(SQL["judge_unplaced"], *_columns(judged, 5))
+        unplaced = [
+            (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
+            for row in changes.unplaced
+        ]
+        await merged_rows.add_unplaced(db, entry, unplaced)
+        await merged_rows.remove_unplaced(db, entry, [(*row[:4], row.run) for row in changes.placed])
+        await merged_rows.judge_unplaced(db, entry, [(*row[:4], row.run) for row in changes.judged])
         for conflict in changes.conflicts:
-            await db.execute(
-                SQL["add_conflict"],
-                conflict.kind,
-                conflict.market,
-                datetime_of_ms(conflict.exchange_ms),
-                json.dumps(conflict.versions),
-            )
+            at, versions = datetime_of_ms(conflict.exchange_ms), json.dumps(conflict.versions)
+            await merged_rows.add_conflict(db, entry, conflict.kind, conflict.market, at, versions)
         votes = [(v, SQL["add_vote"]) for v in changes.votes] + [(v, SQL["remove_vote"]) for v in changes.votes_done]
         for vote, statement in votes:
             key = (
@@ -359,15 +356,10 @@ class Production:
 
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
-        async with self._using, self.lease.step(self._db):
+        async with self._using, self.lease.step(self._db, feed.LINES) as step:
             columns = _columns(lines, 3)
             await self._db.execute(SQL["reopen_lines"], columns[0])
-            await self._db.execute(SQL["put_time_lines"], *columns)
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> list[list[Any]]:
-    """Rows as the arrays of one statement: triggers run once a statement."""
-    return [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(width)]
+            merged_rows.lines(step.entry, await self._db.fetch(SQL["put_time_lines"], *columns))
 
 
 def _array(levels: Iterable[int]) -> str:

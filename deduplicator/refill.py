@@ -24,8 +24,12 @@ from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime, parse_
 from common.process import backoff_s
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.channels import new_trades
+from deduplicator.feed import REFILL
 from deduplicator.lease import Lease
+from deduplicator.merged_rows import conflicts, refilled
 from deduplicator.statements import SQL
+from deduplicator.trade_order import placed
 
 LOOK_S: Final = 1.0
 ONE_S: Final = timedelta(seconds=1)
@@ -123,22 +127,25 @@ class Refill:
             await connection.copy_records_to_table("rest_trades", records=records)
         for day in sorted({at.date() for at in days}):
             await connection.execute("SELECT store.add_day('trades', $1)", day)
-        async with self._lease.step(connection):
+        async with self._lease.step(connection, REFILL) as step:
             found = await connection.fetchrow(SQL["refill_known"], first, behind, started, ended)
-            await connection.execute(SQL["refill_dispute"])
-            new = await connection.fetchrow(SQL["refill_trades"])
-            await connection.execute(SQL["place_refilled_trades"])
-            counts = (len(listed), found["known"], new["inserted"], new["outside"], found["not_listed"])
-            await connection.execute(SQL["note_refill"], gap, first, behind, *counts, found["unread"])
-        self.trades += new["inserted"]
-        self.outside += new["outside"]
+            conflicts(step.entry, await connection.fetch(SQL["refill_dispute"]))
+            new = await connection.fetch(SQL["refill_trades"])
+            new_trades(step.entry, new)
+            placed(step.entry, await connection.fetch(SQL["place_refilled_trades"]))
+            outside = sum(row["outside"] for row in new)
+            counts = (len(listed), found["known"], len(new), outside, found["not_listed"])
+            noted = await connection.fetch(SQL["note_refill"], gap, first, behind, *counts, found["unread"])
+            refilled(step.entry, noted)
+        self.trades += len(new)
+        self.outside += outside
         whole = not found["not_listed"] and not found["unread"]
         self.gaps += whole
         told = log.get().bind(gap=gap, listed=counts[0], known=counts[1], inserted=counts[2])
         lacks = (found["not_listed"], found["unread"])
         told.info("gap_refilled" if whole else "gap_not_refilled", not_listed=lacks[0], unread=lacks[1])
-        if new["outside"]:
-            told.error("trades_missing_within_coverage", trades=new["outside"])
+        if outside:
+            told.error("trades_missing_within_coverage", trades=outside)
         if found["unread"]:
             raise NumberError(f"{found['unread']} trades that may be missing in it cannot be read")
 

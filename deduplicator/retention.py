@@ -1,5 +1,5 @@
 """Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
-Accounts of earlier days are added up, and markets that ended take a small form.
+Accounts of earlier days are added up, markets that ended take a small form, and old parts of the feed are dropped.
 
 A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
 (`store.late_deltas`). Then its partition is dropped, with a short lock timeout: if somebody reads it for long, later.
@@ -20,12 +20,14 @@ from common.numbers import ONE_MS
 from common.process import give_back_freed_memory
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.feed import RETENTION
 from deduplicator.lease import Lease
 from deduplicator.production import PARTITIONED
 from deduplicator.statements import SQL
 
 FIRST_LOOK_S: Final = 5.0
 DAY: Final = timedelta(days=1)
+DAY_MS: Final = 86_400_000
 DAYS_AHEAD: Final = 2
 ACCOUNTS_KEPT: Final = timedelta(days=1)
 """Each account of a step is kept so long; then those that follow each other become one."""
@@ -40,7 +42,7 @@ CHECKPOINTS_AT_ONCE: Final = 100
 
 
 class Retention:
-    """Looks after partitions. `archived`: whether hours are exported at all."""
+    """Looks after partitions. `archived`: whether hours are exported at all; `feed_keep`: milliseconds of the feed."""
 
     def __init__(
         self,
@@ -49,10 +51,12 @@ class Retention:
         lease: Lease,
         *,
         archived: bool,
+        feed_keep: int = DAY_MS,
         aside: SetAside | None = None,
     ) -> None:
         self._dsn, self._config, self._lease, self._archived = dsn, config, lease, archived
         self._aside = aside or SetAside()
+        self._feed_keep = feed_keep * ONE_MS
         self.dropped = 0
         self.compacted = 0
         """Markets whose runs became one row each."""
@@ -89,6 +93,8 @@ class Retention:
                     await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
             with self._aside.one("retention", "markets that ended"):
                 await self.compact(connection, ENDED_KEPT)
+            with self._aside.one("retention", "feed"):
+                await connection.execute("SELECT store.drop_feed($1)", self._feed_keep)
             return await self._behind(connection) if self._archived else []
         finally:
             connection.terminate()
@@ -142,7 +148,7 @@ class Retention:
                 for (market,) in markets[:CHECKPOINTS_AT_ONCE]:
                     if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, start + DAY):
                         raise StorageError(f"market {market} has no book behind {start} and gets none")
-        async with self._lease.step(connection):
+        async with self._lease.step(connection, RETENTION):
             if await connection.fetch(SQL["hours_not_archived"], start, start + DAY):
                 return False
             await connection.execute(SQL["note_detached"], start.date())

@@ -38,6 +38,7 @@ from deduplicator.production import Production
 from deduplicator.reader import Batches
 from deduplicator.refill import Refill
 from deduplicator.retention import Retention
+from deduplicator.seals import Seals
 from deduplicator.set_aside import KeptSetAside
 from deduplicator.sources import Sources
 from deduplicator.supervision import Supervised
@@ -76,6 +77,7 @@ class Deduplicator:
         self._started = time.monotonic()
         self._lease = Lease(config.deduplicator_id)
         self._merger: Merger | None = None
+        self._seals: Seals
         self._sources: Sources | None = None
         self._failure = ""
         self._last_failed = ""
@@ -105,7 +107,12 @@ class Deduplicator:
                 dsn, config.production.checkpoints, timeout_ms, self._lease, self._sealed_ms, aside
             )
             self._retention = Retention(
-                dsn, config.production.retention, self._lease, archived=config.archive is not None, aside=aside
+                dsn,
+                config.production.retention,
+                self._lease,
+                archived=config.archive is not None,
+                feed_keep=config.production.feed.keep,
+                aside=aside,
             )
             self._kept_aside = KeptSetAside(aside, dsn, timeout_ms, self._lease)
             registry.register(
@@ -212,6 +219,7 @@ class Deduplicator:
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
             merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
+        self._seals = Seals(merger.claims, everything)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
         stepped = lined = 0.0
         noted = time.monotonic()
@@ -278,10 +286,11 @@ class Deduplicator:
             merger.remember(remembered)
         await production.prepare(merger, copies)
         changes = merger.step(copies, _now_ms(), sources.over())
+        self._seals.note(changes)
         self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
-            await production.store(changes, used)
+            await production.store(changes, used, self._seals.due(_now_ms()))
             merger.give_back(changes.over)
             now_ms = _now_ms()
             self.totals.add(changes, used, now_ms)

@@ -1,4 +1,4 @@
-"""The deduplicator's SQL, by name: `SQL["add_gaps"]` is the text of `sql/add_gaps.sql`."""
+"""The deduplicator's SQL, by name: `SQL["take_lease"]` is the text of `sql/take_lease.sql`."""
 
 from pathlib import Path
 from typing import Final

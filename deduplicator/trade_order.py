@@ -2,18 +2,21 @@
 
 In the transaction that stores a trade its millisecond is looked at (`place_trade_copies`, `place_refilled_trades`); in
 the one that stores a change, the milliseconds of trades that it could be the twin of (here). What a trade gets depends
-on what is stored alone: `store.place_trades`.
+on what is stored alone: `store.give_ordinals`.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Any, Final
 
 import asyncpg
 import numpy as np
 
-from common.numbers import datetime_of_ms
+from common.feed.tables import PLACED
+from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
+from deduplicator.feed import Entry
 from deduplicator.merge.copies import Deltas
 from deduplicator.merge.identity import I64
 from deduplicator.merge.twins import NO_TWIN, Takes, equal_content, takes_of_changes
@@ -32,7 +35,7 @@ APART_MS: Final = 10_000
 NEVER: Final = 1 << 40
 
 
-async def place(db: asyncpg.Connection, new: Deltas) -> None:
+async def place(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
     """Trades that were there before the changes that have just been stored, and may be theirs."""
     changes, ordinals = takes_of_changes(new)
     if not len(changes):
@@ -44,7 +47,13 @@ async def place(db: asyncpg.Connection, new: Deltas) -> None:
     at = _concerned(trades, found["ordinal"], changes, ordinals)
     if len(at):
         times = [datetime_of_ms(ms) for ms in exchange_ms[at].tolist()]
-        await db.execute("SELECT store.place_trades($1, $2)", found["market"][at].tolist(), times)
+        placed(entry, await db.fetch("SELECT * FROM store.give_ordinals($1, $2)", found["market"][at].tolist(), times))
+
+
+def placed(entry: Entry, trades: Iterable[tuple[Any, ...]]) -> None:
+    """Trades that were given an ordinal, or lost theirs: id, market, time, ordinal."""
+    rows = [(id_.bytes, market, ms_of_datetime(at), ordinal) for id_, market, at, ordinal in trades]
+    entry.add_rows(PLACED, rows)
 
 
 def _stretches(exchange_ms: I64) -> tuple[I64, I64]:

@@ -57,6 +57,9 @@ READERS = (
     "SELECT store.drop_day(current_date)",
     "SELECT store.checkpoint(1, now())",
     "DELETE FROM store.deltas",
+    "SELECT store.put_feed('x', 0, NULL, NULL, NULL)",
+    "SELECT store.drop_feed('0 s')",
+    "DELETE FROM store.feed",
 )
 WRITER = (
     "DELETE FROM store.deltas",
@@ -75,6 +78,10 @@ WRITER = (
     "DELETE FROM store.quarantine",
     "DELETE FROM store.exports",
     "DELETE FROM store.detached",
+    "INSERT INTO store.feed (step, kind, rows) VALUES (99, 'x', 0)",
+    "UPDATE store.feed SET block = NULL",
+    "DELETE FROM store.feed",
+    "SELECT store.write_feed(99, 'x', 0, NULL, NULL, NULL)",
     "CREATE TABLE store.mine (x int)",
     "ALTER FUNCTION store.drop_day RESET ALL",
     "GRANT kalshi_writer TO kalshi_analyst",

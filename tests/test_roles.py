@@ -77,6 +77,7 @@ async def test_those_who_read_change_nothing(production: EmbeddedServer, role: s
         "SELECT * FROM book_at('X', now())",
         "TABLE coverage",
         "TABLE coverage_gaps",
+        "TABLE store.feed",
     ):
         assert await connection.fetch(query) == []
     for statement in (

@@ -39,7 +39,7 @@ async def test_steps_are_numbered_in_the_order_of_their_commits_without_holes(se
     async def write(db: asyncpg.Connection, luck: random.Random) -> None:
         for _ in range(30):
             with contextlib.suppress(Changed):
-                async with lease.step(db) as step:
+                async with lease.step(db, "test") as step:
                     await db.execute("INSERT INTO written VALUES ($1)", step.number)
                     if luck.random() < 0.2:
                         raise Changed
@@ -76,7 +76,7 @@ async def test_a_writer_without_the_lease_takes_a_number_too_and_a_fenced_one_ge
     db = await asyncpg.connect(server.dsn)
     lease, other = Lease("test"), Lease("other")
     await lease.take(db)
-    async with lease.step(db) as first, lease.locked(db):
+    async with lease.step(db, "test") as first, lease.locked(db):
         pass
     async with db.transaction():
         assert await db.fetchval("SELECT store.this_step()") == first.number + 1
@@ -92,7 +92,7 @@ async def test_a_writer_without_the_lease_takes_a_number_too_and_a_fenced_one_ge
                 raise Changed
         assert await db.fetchval("SELECT store.this_step()") == first.number + 2
     await other.take(db)
-    for fenced in (lease.step(db), lease.locked(db), contextlib.aclosing(_resumed(lease, db))):
+    for fenced in (lease.step(db, "test"), lease.locked(db), contextlib.aclosing(_resumed(lease, db))):
         with pytest.raises(Fenced, match="taken over"):
             async with fenced as resumed:
                 await anext(resumed)

@@ -230,8 +230,15 @@ class Checkpoints(Section):
     interval: DurationMs = HOUR
 
 
+class Feed(Section):
+    """What each transaction changed, for those who follow production."""
+
+    keep: DurationMs = DAY
+
+
 class Production(Section):
     dsn: Dsn
+    feed: Feed = Feed()
     retention: ProductionRetention = ProductionRetention()
     checkpoints: Checkpoints = Checkpoints()
 

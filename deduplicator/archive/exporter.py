@@ -28,7 +28,9 @@ from deduplicator.archive import tables
 from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.archive.hour import HOUR, Hour, Written
 from deduplicator.archive.late import Late
+from deduplicator.feed import ARCHIVE, changing
 from deduplicator.statements import SQL
+from deduplicator.trade_order import placed
 
 UNSEALED_LISTED_MAX: Final = 1000
 TRIES_MAX: Final = 5
@@ -170,7 +172,7 @@ class Exporter:
     async def _note(self, connection: asyncpg.Connection, hour: datetime, written: Written) -> None:
         """Production knows what the archive has, and what was checked."""
         rows, unsealed = written.rows["orderbook_deltas"], len(written.unsealed)
-        async with connection.transaction():
+        async with changing(connection, ARCHIVE) as entry:
             for check in written.checks:
                 examples = json.dumps(check.examples)
                 values = (check.name, check.compared, check.failed, examples, written.at)
@@ -179,7 +181,8 @@ class Exporter:
             if written.late is not None:
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
             if written.placed:
-                await connection.execute(SQL["trades_placed"], *map(list, zip(*written.placed, strict=True)))
+                columns = map(list, zip(*written.placed, strict=True))
+                placed(entry, await connection.fetch(SQL["trades_placed"], *columns))
 
     def _sweep(self) -> None:
         """Remove what exports that were killed left behind: it is the size of an hour."""

@@ -508,6 +508,18 @@ class Claims:
 
     # -- rules 5 to 7 ------------------------------------------------------------------------------------------
 
+    def waiting(self) -> set[int]:
+        """Markets whose order-book lines are looked at in the next step: nothing else says how far they are sealed."""
+        return {market for market, channel in self._watched if channel == ORDERBOOK}
+
+    def excluded_markets(self) -> Iterable[int]:
+        """Markets of which a run is excluded."""
+        return self._excluded_of.keys()
+
+    def runs_of(self, key: RunKey) -> Iterator[RunState]:
+        """The open runs of a slice."""
+        return (self.runs[run] for run in self._of_slice.get(key, ()))
+
     def settle(self, changes: Changes, now_ms: int, hole_wait_ms: int) -> None:
         """Rules 5 to 7 on every time line that has something open."""
         again: set[tuple[int, str]] = set()

@@ -10,3 +10,4 @@ WINDOW same AS (PARTITION BY market, exchange_ts, after_ordinal, is_reset, yes, 
 ON CONFLICT (market, exchange_ts, after_ordinal, is_reset, (source = 'checkpoint')) DO UPDATE
    SET verified = true WHERE excluded.verified AND store.snapshots.verified IS NULL
                          AND (store.snapshots.yes, store.snapshots.no) IS NOT DISTINCT FROM (excluded.yes, excluded.no)
+RETURNING market, exchange_ts, after_ordinal, is_reset, taken_at, yes, no, verified

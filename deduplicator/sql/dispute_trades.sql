@@ -8,3 +8,4 @@ SELECT 'trade', t.market, t.exchange_ts, jsonb_build_array(to_jsonb(t), to_jsonb
    AND NOT EXISTS (SELECT FROM store.conflicts x
                     WHERE x.kind = 'trade' AND x.market = t.market AND x.exchange_ts = t.exchange_ts
                       AND x.versions -> 1 = to_jsonb(c))
+RETURNING kind, market, exchange_ts, versions::text

@@ -16,3 +16,4 @@ SELECT f.market, f.event_type,
    AND NOT EXISTS (SELECT FROM store.lifecycle l
                     WHERE l.content = f.content
                       AND l.received_at BETWEEN f.received_at - interval '30 seconds' AND f.received_at + interval '30 seconds')
+RETURNING market, event_type, exchange_ts, payload::text, received_at

@@ -8,3 +8,4 @@ SELECT market, exchange_ts,
        price, yes_bid, yes_ask, yes_bid_size, yes_ask_size, volume, open_interest, received_at
   FROM pg_temp.ticker_copies ORDER BY received_at
 ON CONFLICT (market, exchange_ts, content) DO NOTHING
+RETURNING market, exchange_ts, price, yes_bid, yes_ask, yes_bid_size, yes_ask_size, volume, open_interest, received_at

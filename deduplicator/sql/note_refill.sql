@@ -8,3 +8,4 @@ WITH noted AS (
            inserted_at = coalesce(excluded.inserted_at, refills.inserted_at)
 )
 UPDATE store.gaps SET refilled_at = now() WHERE gap = $1 AND $8 = 0 AND $9 = 0 AND healed_at IS NULL
+RETURNING market, channel, started_at, ended_at, reason

@@ -6,3 +6,4 @@ SELECT DISTINCT ON (event) event, now(),
   FROM (SELECT ticker, raw, raw ->> 'event_ticker' AS event FROM unnest($1::text[], $2::jsonb[]) x (ticker, raw)) m
  WHERE event LIKE 'KXMVE%'
 ON CONFLICT (ticker) DO NOTHING
+RETURNING ticker

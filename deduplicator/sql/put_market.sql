@@ -6,3 +6,4 @@ ON CONFLICT (ticker) DO UPDATE
    SET open_time = excluded.open_time, close_time = excluded.close_time, settlement_ts = excluded.settlement_ts,
        updated_at = excluded.updated_at, raw = excluded.raw
  WHERE markets.raw IS DISTINCT FROM excluded.raw
+RETURNING ticker

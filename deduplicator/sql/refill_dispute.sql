@@ -7,3 +7,4 @@ SELECT 'trade_rest', t.market, t.exchange_ts, jsonb_build_array(to_jsonb(t), to_
        IS DISTINCT FROM (r.market, r.exchange_ts, r.yes_price, r.count, r.taker_side, r.is_block)
    AND NOT EXISTS (SELECT FROM store.conflicts c WHERE c.kind = 'trade_rest' AND c.market = t.market
                       AND c.exchange_ts = t.exchange_ts AND c.versions -> 0 ->> 'trade_id' = t.trade_id::text)
+RETURNING kind, market, exchange_ts, versions::text

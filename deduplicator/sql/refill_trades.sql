@@ -6,11 +6,11 @@ WITH new AS (
      WHERE NOT EXISTS (SELECT FROM store.trades t
                         WHERE t.trade_id = r.trade_id
                           AND t.exchange_ts BETWEEN r.exchange_ts - interval '1 day' AND r.exchange_ts + interval '1 day')
-    RETURNING exchange_ts
+    RETURNING trade_id, market, exchange_ts, ordinal, yes_price, count, taker_side, is_block, received_at, source
 )
-SELECT count(*) AS inserted,
+SELECT new.*,
        -- Missing within coverage: a gatherer claims that moment of the trade channel. Before the first claim nobody does.
-       count(*) FILTER (WHERE EXISTS (
-           SELECT FROM store.claims c WHERE c.channel = 'trade' AND c.from_ts <= new.exchange_ts AND new.exchange_ts < c.to_ts
-              AND c.market = (SELECT market FROM store.markets WHERE ticker = ''))) AS outside
+       EXISTS (SELECT FROM store.claims c
+                WHERE c.channel = 'trade' AND c.from_ts <= new.exchange_ts AND new.exchange_ts < c.to_ts
+                  AND c.market = (SELECT market FROM store.markets WHERE ticker = '')) AS outside
   FROM new

@@ -15,6 +15,7 @@ from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
 from deduplicator.reader import Batches
+from tests.feed_case import feed_is_production
 from tests.worlds.judges import Wrong
 from tests.worlds.memory import Line, Memory
 from tests.worlds.shape import GATHERERS
@@ -123,6 +124,7 @@ class Database(Memory):
         for market, start, end in self._rows(HELD, ORDERBOOK):
             covered.setdefault(market, []).append((start, end))
         self._same("coverage", covered, {market: stretches for market, stretches in held.items() if stretches})
+        self.run(feed_is_production(self._dsn))
 
     def _rows(self, query: str, *values: Any) -> list[list[Any]]:
         rows = self.run(self._connection.fetch(query, *values)) if self._connection else []
