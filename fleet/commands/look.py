@@ -189,16 +189,33 @@ def market(ticker: str, config_file: Path, form: Format) -> None:
 @click.argument("channel", type=click.Choice(["trades", "deltas", "lifecycle"]))
 @click.argument("ticker", required=False)
 @CONFIG
+@click.option("--after", type=click.IntRange(0), metavar="STEP", help="go on after this step; without it, from now on")
+@click.option("--since", type=MOMENT, help="what was committed since then, UTC")
 @click.option("--seconds", type=float, help="end after so long; without it, when interrupted")
 @OUTPUT
-def tail(channel: str, ticker: str | None, config_file: Path, seconds: float | None, form: Format) -> None:
-    """What production gets, as it gets it: of one market, or of all."""
+def tail(
+    channel: str,
+    ticker: str | None,
+    config_file: Path,
+    after: int | None,
+    since: datetime | None,
+    seconds: float | None,
+    form: Format,
+) -> None:
+    """What production gets, as it gets it, late rows too: of one market, or of all.
+
+    Each row has its step: `--after` goes on where one has stopped, within the last production.feed.keep.
+    """
+    from fleet.tail import place_of
     from fleet.tail import tail as work
 
     _, dsn = production(config_file)
+    if after is not None and since is not None:
+        raise click.UsageError("--after and --since exclude each other")
 
     async def follow() -> None:
-        async for row in work(dsn, channel, ticker, datetime.now(UTC)):
+        place = await place_of(dsn, since) if after is None else after
+        async for row in work(dsn, channel, ticker, place):
             line(row, form)
 
     async def run() -> None:
