@@ -7,7 +7,7 @@ import asyncio
 import json
 from pathlib import Path
 
-from bench import archive, births, capture, deduplicator, gatherer, held, latency, loader, merge, million, restart
+from bench import archive, births, capture, deduplicator, feed, gatherer, held, latency, loader, merge, million, restart
 
 ALL = {
     "capture": capture.run,
@@ -16,6 +16,7 @@ ALL = {
     "held": held.run,
     "merge": merge.run,
     "deduplicator": deduplicator.run,
+    "feed": feed.run,
     "latency": latency.run,
     "archive": archive.run,
     "restart": restart.run,

@@ -17,10 +17,12 @@ from typing import Any
 
 import asyncpg
 
+from common.errors import FeedError, FeedPassed
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage.database import connect
 from deduplicator.archive import tables
 from deduplicator.statements import SQL as EXPORTS
+from fleet.feed_mirror import Mirror, differences, read_to
 from fleet.s3 import CREDENTIALS
 from fleet.statements import SQL
 from fleet.truth import Identity, Truth
@@ -90,10 +92,33 @@ async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False
             await _books(connection, truth),
             await _lifecycle(connection, truth, gaps if outages else {}),
             await _unplaced(connection, truth),
+            await _feed(connection, dsn),
             await _nothing_else(connection, truth, outages=outages),
         ]
     finally:
         await connection.close()
+
+
+async def _feed(connection: asyncpg.Connection, dsn: str) -> Check:
+    """What a reader of all steps holds, against the tables as of the last of them."""
+    check = Check("feed = production")
+    mirror = Mirror()
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        last = await connection.fetchval("SELECT step FROM store.lease")
+        try:
+            await read_to(dsn, mirror, last)
+        except FeedPassed as passed:
+            check.note = f"steps before {passed.oldest} are no longer kept"
+            return check
+        except FeedError as error:
+            check.differ(str(error))
+        if not mirror.whole:
+            check.note = "production was changed by hand, too: not compared"
+            return check
+        for difference in await differences(connection, mirror):
+            check.differ(difference)
+    check.compared = sum(rows.total() for rows in mirror.holds().values())
+    return check
 
 
 Gaps = dict[tuple[str, str], list[tuple[int, int, str]]]
