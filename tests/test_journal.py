@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,8 +15,9 @@ from hypothesis import strategies as st
 
 from common.config.schema import JournalConfig
 from common.errors import JournalCorrupt
+from gatherer.journal import reader as reading
 from gatherer.journal.format import Kind, Place, Record, decode, encode, flat
-from gatherer.journal.reader import JournalReader
+from gatherer.journal.reader import READ_BYTES, JournalReader
 from gatherer.journal.segments import compress, packed_file, remove, segment_file, segments
 from gatherer.journal.writer import JournalWriter
 
@@ -192,6 +196,85 @@ def test_a_lane_whose_next_segment_is_not_there_yet_is_waited_for(tmp_path: Path
     later = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(later, 1, 7)
     assert frames(read_all(reader)[0]) == ["frame 7"]
+
+
+class Disk:
+    """A disk that takes all while it has `room` (bytes); then what still fits, and an error."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.room: int | None = None
+        self._writev = os.writev
+        monkeypatch.setattr(os, "writev", self.writev)
+
+    def writev(self, fd: int, parts: Sequence[bytes]) -> int:
+        """As `os.writev`."""
+        if self.room is None:
+            return self._writev(fd, parts)
+        fits = b"".join(parts)[: self.room]
+        self.room -= len(fits)
+        if not fits:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return os.write(fd, fits)
+
+
+@pytest.mark.parametrize("room", [0, 5, 60])
+def test_a_start_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
+    """However often it is tried: a segment has its name once its head is on the disk."""
+    first = JournalWriter(config(tmp_path), 0)
+    write(first, 3)
+    disk = Disk(monkeypatch)
+    for _ in range(5):
+        disk.room = room
+        with pytest.raises(OSError, match="No space left"):
+            JournalWriter(config(tmp_path), 0)
+    assert [f.name for f in first.folder.iterdir() if f.name != "journal.uuid"] == [
+        f"{first.place.segment:012d}.journal"
+    ]
+    disk.room = None
+    write(JournalWriter(config(tmp_path), 0), 1, 3)
+    records, cuts = read_all(JournalReader(first.folder, None))
+    assert frames(records) == [f"frame {n}" for n in range(4)] and cuts == ["process_started", "torn_tail"]
+
+
+@pytest.mark.parametrize("size", [0, 5, 30])
+def test_any_number_of_segments_without_a_head_is_stepped_over(tmp_path: Path, size: int) -> None:
+    """They hold nothing, so nothing is cut off in them; who opens the lane removes them."""
+    first = JournalWriter(config(tmp_path), 0)
+    write(first, 3)
+    at = first.place.segment
+    first.close()
+    begun = segment_file(first.folder, at).read_bytes()[:size]
+    for number in range(at + 1, at + 700):
+        segment_file(first.folder, number).write_bytes(begun)
+    reader = JournalReader(first.folder, None)
+    records, cuts = read_all(reader)
+    assert frames(records) == ["frame 0", "frame 1", "frame 2"] and cuts == ["process_started"]
+    assert reader.place == Place(at + 699, 0), "it stands in the last of them when they go"
+    write(JournalWriter(config(tmp_path), 0), 1, 3)
+    assert len(segments(first.folder)) == 2
+    records, cuts = read_all(reader)
+    assert frames(records) == ["frame 3"] and cuts == ["process_started"]
+
+
+@pytest.mark.parametrize("size", [10, READ_BYTES + 1])
+def test_a_record_that_comes_with_the_roll_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """Whatever its size: it is finished, and so is its segment, between the reader's look at the segment and its look
+    for the next one."""
+    journal = JournalWriter(config(tmp_path, max_bytes=1 << 30), 0)
+    write(journal, 1)
+    reader = JournalReader(journal.folder, None)
+    assert frames(read_all(reader)[0]) == ["frame 0"]
+
+    def rolled(folder: Path) -> list[int]:
+        monkeypatch.setattr(reading, "segments", segments)
+        journal.append(Kind.FRAME, 7, bytes(size))
+        write(journal, 60, 1)
+        return segments(folder)
+
+    monkeypatch.setattr(reading, "segments", rolled)
+    records, cuts = read_all(reader)
+    sizes = [len(r.payload) for r in records if r.kind == Kind.FRAME]
+    assert sizes[0] == size and len(sizes) == 61 and not cuts
 
 
 def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:

@@ -93,8 +93,25 @@ class JournalReader:
 
     def read(self, limit: int) -> Chunk | None:
         """Up to `limit` records of one segment, or None if there is nothing new."""
-        if self._segment == 0 and not self._find_first():
-            return None
+        later: list[int] = []
+        while self._segment or self._find_first():
+            chunk = self._here(limit)
+            if chunk is not None:
+                return chunk
+            later = later or [n for n in segments(self.folder) if n > self._segment]
+            if not later:
+                return None
+            if not self._finished:
+                # All that the segment will ever have was written before the next one was made: it is looked at once
+                # more, as a roll may have come between the two looks.
+                chunk = self._here(limit)
+                if chunk is not None:
+                    return chunk
+            self._step(later.pop(0))
+        return None
+
+    def _here(self, limit: int) -> Chunk | None:
+        """Up to `limit` records of the present segment, or None if it has no more whole ones now."""
         source = self._source()
         at_head = self._offset == 0
         items: list[Record | Block] = []
@@ -102,11 +119,14 @@ class JournalReader:
         header: SegmentHeader | None = None
         want = READ_BYTES
         while True:
-            data = source.read(self._base, want)
+            try:
+                data = source.read(self._base, want)
+            except FileNotFoundError:
+                return None  # one that never held anything is removed when its lane is opened
             start = 0
             if at_head:
                 if len(data) < len(MAGIC):
-                    return self._next_segment(limit)
+                    return None
                 if data[: len(MAGIC)] != MAGIC:
                     raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
                 start = len(MAGIC)
@@ -121,7 +141,7 @@ class JournalReader:
                 break
             want *= 4  # one record larger than the read
         if not items:
-            return self._next_segment(limit)
+            return None
         last = items[-1]
         self._offset = last.end
         self._base = last.end if isinstance(last, Block) else last.resume
@@ -172,21 +192,10 @@ class JournalReader:
         self._segment, self._offset, self._base = present[0], 0, 0
         return True
 
-    def _next_segment(self, limit: int) -> Chunk | None:
-        """Step to the next segment, if this one is finished or was cut off (a later one exists)."""
-        later = [n for n in segments(self.folder) if n > self._segment]
-        if not later:
-            return None
-        if not self._finished and not self._grew():
-            self._cut = "torn_tail"
-        elif not self._finished:
-            return None
-        self._before = self._segment
-        self._segment, self._offset, self._base, self._finished = later[0], 0, 0, False
-        return self.read(limit)
-
-    def _grew(self) -> bool:
-        """Whether whole records were appended since the last look: a roll may have happened in between."""
-        data = self._source().read(self._base, READ_BYTES)
-        start = len(MAGIC) if self._base == 0 else 0
-        return any(item.end > self._offset for item in decode(data, start, self._base))
+    def _step(self, later: int) -> None:
+        """Go to the next segment: this one is finished, or was cut off. Of one without a record nothing was lost."""
+        if self._offset:
+            if not self._finished:
+                self._cut = "torn_tail"
+            self._before = self._segment
+        self._segment, self._offset, self._base, self._finished = later, 0, 0, False

@@ -1,12 +1,13 @@
-"""The files of a lane's journal: names, sizes, compression, removal.
+"""The files of a lane's journal: names, sizes, beginning, compression, removal.
 
-A segment is `NNN.journal` while it is written and `NNN.journal.zst` once it is compressed; offsets always count
-uncompressed bytes. Beside it lies the loader's state at its head, `NNN.state`, and, once it is in the archive, an
-empty `NNN.archived`.
+A segment is `NNN.journal` while it is written (from the moment when its head is on the disk) and `NNN.journal.zst` once
+it is compressed; offsets always count uncompressed bytes. Beside it lies the loader's state at its head, `NNN.state`,
+and, once it is in the archive, an empty `NNN.archived`.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 from pathlib import Path
@@ -21,6 +22,7 @@ SUFFIX: Final = ".journal"
 PACKED_SUFFIX: Final = ".journal.zst"
 STATE_SUFFIX: Final = ".state"
 ARCHIVED_SUFFIX: Final = ".archived"
+UNBEGUN_SUFFIX: Final = ".journal-new"
 ZSTD_LEVEL: Final = 3
 ZSTD_READ_BYTES_MAX: Final = 1 << 31
 
@@ -91,6 +93,38 @@ def journal_uuid(folder: Path) -> str:
         finally:
             half.unlink()
         return made
+
+
+def begin(folder: Path, segment: int, head: bytes) -> int:
+    """Make a segment and leave it open behind its head. Raises `OSError`; none has its name before it has its head."""
+    half = folder / f"{segment:012d}{UNBEGUN_SUFFIX}"
+    fd = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
+    try:
+        if os.writev(fd, [head]) < len(head):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(half))
+        os.fsync(fd)
+        os.link(half, segment_file(folder, segment))
+        sync_folder(folder)
+    except BaseException:
+        os.close(fd)
+        raise
+    finally:
+        half.unlink()
+    return fd
+
+
+def remove_unbegun(folder: Path, head_bytes: int) -> list[int]:
+    """Remove segments that have not even `head_bytes`, and what a start that failed left; returns their numbers.
+
+    For the one that opens the lane: no other process makes segments then.
+    """
+    for half in folder.glob(f"*{UNBEGUN_SUFFIX}"):
+        half.unlink()
+    files = [(number, segment_file(folder, number)) for number in segments(folder)]
+    unbegun = [number for number, file in files if file.exists() and file.stat().st_size < head_bytes]
+    for number in unbegun:
+        remove(folder, number)
+    return unbegun
 
 
 def compress(folder: Path, segment: int) -> int:

@@ -26,7 +26,7 @@ from gatherer.journal.format import (
     parts,
 )
 from gatherer.journal.inbox import Inbox, drain
-from gatherer.journal.segments import journal_uuid, lane_folder, segment_file, segments, sync_folder
+from gatherer.journal.segments import begin, journal_uuid, lane_folder, remove_unbegun, segments
 
 BUFFER_BYTES_MAX: Final = 1 << 20
 WRITE_PARTS_MAX: Final = 512  # the kernel takes 1024
@@ -49,6 +49,8 @@ class JournalWriter:
         self._synced = True
         self.records = 0
         self.bytes_written = 0
+        # A reader may stand in one that is removed: no later one has its number, or a lower one.
+        self._segment = max(remove_unbegun(self.folder, len(MAGIC) + HEAD_BYTES), default=0)
         self._open(continues=False)
 
     @property
@@ -152,13 +154,11 @@ class JournalWriter:
 
     def _open(self, *, continues: bool) -> None:
         before = self._segment
-        last = max(segments(self.folder), default=0)
+        last = max([before, *segments(self.folder)])
         self._segment = max(last + 1, int(time.time()))
-        self._fd = os.open(segment_file(self.folder, self._segment), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-        self._size = 0
-        self._roll_at_s = time.monotonic() + self._config.segment_age / 1000
         header = SegmentHeader(self._uuid, self._segment, self._lane, continues, follows=before if continues else 0)
         head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
-        self._write([MAGIC, head])
-        self._head_bytes = self._size
-        sync_folder(self.folder)
+        self._fd = begin(self.folder, self._segment, MAGIC + head)
+        self._size = self._head_bytes = len(MAGIC) + len(head)
+        self.bytes_written += self._size
+        self._roll_at_s = time.monotonic() + self._config.segment_age / 1000
