@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -33,6 +35,18 @@ DELTA_LAYOUT: Final = (
     ("price", "i4"),
     ("delta", "i8"),
     ("received_us", "i8"),
+)
+TABLES: Final = (
+    "slices",
+    "runs",
+    "run_events",
+    "horizons",
+    "snapshots",
+    "trades",
+    "tickers",
+    "lifecycle",
+    "quarantine",
+    "rest_books",
 )
 HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
 NUMBERS_KEPT: Final = 200_000
@@ -180,14 +194,14 @@ class Reader:
         """What these rows of `batches` stand for, or as much of it as is read at once."""
         done = place.batch
         dropped = await self._dropped(lane, done)
-        inside = any(done + 1 in stretch for stretch in dropped)
+        inside = _gone(rows[0], dropped)
         taken: list[asyncpg.Record] = []
         total = 0
         for row in rows:
             if row["batch"] != done + len(taken) + 1:
                 raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
             total += row["delta_rows"]
-            same = inside == any(row["batch"] in stretch for stretch in dropped)
+            same = inside == _gone(row, dropped)
             follows = not taken or not differ(row["previous"], taken[-1]["digest"])
             if taken and (total > self._limits.read_rows_max or not same or not follows):
                 break
@@ -235,23 +249,16 @@ class Reader:
         stored = (min(times), max(times))  # which hours the batches are in: a clock may have stepped between them
         if any(row["delta_rows"] for row in rows):
             copy.deltas = await self._deltas(lane, first, last, *stored)
-        if not dropped and len(copy.deltas) != sum(row["delta_rows"] for row in rows):
-            raise MissingBatch(f"{self.id}: rows of the batches {first} to {last} of lane {lane} are missing")
         fetched: dict[str, list[asyncpg.Record]] = {}
-        for table in (
-            "slices",
-            "runs",
-            "run_events",
-            "horizons",
-            "snapshots",
-            "trades",
-            "tickers",
-            "lifecycle",
-            "quarantine",
-            "rest_books",
-        ):
+        for table in TABLES:
             within = stored if table in HOURLY else ()
             fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last, *within)
+        # Each statement sees the tables as they are by then: rows that went since the first one are found missing here.
+        found = {"deltas": len(copy.deltas)} | {table: len(records) for table, records in fetched.items()}
+        if not dropped and (tables := _incomplete(rows, found)):
+            raise MissingBatch(
+                f"{self.id}: rows of the batches {first} to {last} of lane {lane} are missing in {', '.join(tables)}"
+            )
         wanted = set(np.unique(copy.deltas.market).tolist())
         for table in ("runs", "snapshots", "trades", "tickers", "lifecycle", "rest_books"):
             wanted.update(row["market"] for row in fetched[table])
@@ -309,6 +316,21 @@ class Reader:
         if self._connection is None:
             raise StorageError(f"{self.id} is not connected")
         return self._connection
+
+
+def _gone(batch: asyncpg.Record, dropped: Sequence[range]) -> bool:
+    """Whether the gatherer dropped a batch's rows."""
+    return batch["emptied"] or any(batch["batch"] in stretch for stretch in dropped)
+
+
+def _incomplete(batches: Sequence[asyncpg.Record], found: Mapping[str, int]) -> list[str]:
+    """Tables of which another number of rows was found than these batches were written with."""
+    written = Counter({"deltas": sum(batch["delta_rows"] for batch in batches)})
+    if any(batch["row_counts"] is None for batch in batches):
+        return ["deltas"] if found["deltas"] != written["deltas"] else []
+    for batch in batches:
+        written.update(json.loads(batch["row_counts"]))
+    return [table for table, count in found.items() if count != written[table]]
 
 
 def _mapped(local: I64, numbers: dict[int, int]) -> I64:

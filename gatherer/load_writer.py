@@ -229,6 +229,7 @@ class BatchWriter:
                 stored_at,
                 self._digest,
                 digest,
+                json.dumps({table: count for table in COLUMNS if (count := len(getattr(rows, table)))}),
             )
             await self._deltas(rows, batch, numbers, stored_us, stream)
             head, tail = (self._lane, batch), (stored_at,)

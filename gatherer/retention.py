@@ -105,6 +105,7 @@ class Retention:
     async def _drop(self, connection: asyncpg.Connection, limit: datetime) -> None:
         for row in await connection.fetch(SQL["old_batches"], limit):
             with self._aside.one(KIND, f"batches of lane {row['lane']}"):
+                await connection.execute(SQL["empty_old_batches"], row["lane"], row["batch"])
                 await connection.execute(SQL["delete_old_slices"], row["lane"], row["batch"], limit)
                 for table in SMALL_TABLES:
                     await connection.execute(SQL[f"delete_old_{table}"], row["lane"], row["batch"])
