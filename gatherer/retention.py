@@ -71,6 +71,7 @@ class Retention:
         limit = await connection.fetchval(SQL["retention_limit"], keep, together)
         if limit is not None:
             await self._drop(connection, limit)
+            self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
             with self._aside.one(KIND, "market numbers"):
                 await connection.execute(SQL["forget_markets"], limit - FORGET_AFTER)
         if chunks:
@@ -90,7 +91,20 @@ class Retention:
         oldest = await connection.fetchval(SQL["oldest_chunk" if engine == "timescaledb" else "oldest_hour"])
         if oldest is None:
             return
-        for row in await connection.fetch(SQL["note_dropped_unread"], oldest):
+        await self._drop(connection, oldest)
+        self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
+
+    async def _drop(self, connection: asyncpg.Connection, limit: datetime) -> None:
+        """What is older goes. What of it is unread is listed before, and after it what came meanwhile: nothing of which
+        rows are gone is unlisted, whatever moment the loader's clock gave it."""
+        await self._list_unread(connection, limit)
+        try:
+            await self._drop_older(connection, limit)
+        finally:
+            await self._list_unread(connection, limit)
+
+    async def _list_unread(self, connection: asyncpg.Connection, limit: datetime) -> None:
+        for row in await connection.fetch(SQL["note_dropped_unread"], limit):
             log.get().error(
                 "dropped_unread",
                 lane=row["lane"],
@@ -99,10 +113,8 @@ class Retention:
                 disk_percent=round(self.disk_percent, 1),
                 cure="let the deduplicator catch up; a larger disk, or a shorter retention.keep_after_ack",
             )
-        await self._drop(connection, oldest)
-        self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
 
-    async def _drop(self, connection: asyncpg.Connection, limit: datetime) -> None:
+    async def _drop_older(self, connection: asyncpg.Connection, limit: datetime) -> None:
         for row in await connection.fetch(SQL["old_batches"], limit):
             with self._aside.one(KIND, f"batches of lane {row['lane']}"):
                 await connection.execute(SQL["empty_old_batches"], row["lane"], row["batch"])

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pytest
 
 from common.config.schema import GathererSource, Merge
 from deduplicator.chain import Cursor
 from deduplicator.reader import TABLES, News, Reader
+from gatherer.journal.format import Place
+from gatherer.load_writer import BatchWriter
 from gatherer.retention import Retention
 from tests.databases import new_database
-from tests.test_local_storage import config, fill, nothing_known
+from tests.test_local_storage import HOUR_US, JOURNAL, batch, config, fill, nothing_known
 
 STATEMENTS = 2 + 1 + 1 + len(TABLES)
 """Of one look: lanes and batches, what was dropped, the changes, the other tables."""
@@ -107,3 +111,83 @@ async def test_the_batch_that_stays_as_a_lanes_place_says_that_it_is_empty(tmp_p
         assert news.batches[0].copy.dropped and news.batches[0].end.batch == last and not news.waiting
         await reader.close()
         await connection.close()
+
+
+async def written_at(connection: asyncpg.Connection, folder: Path, days: list[float]) -> None:
+    """A batch at each of these moments of the loader's clock: so many days from now, in the order of their numbers."""
+    now_us = time.time_ns() // 1000
+    moments = iter(now_us + int(day * 24 * HOUR_US) for day in days)
+    at_us = [now_us]
+    writer = BatchWriter(connection, 0, folder, JOURNAL, now_us=lambda: at_us[0])
+    await writer.resume()
+    for n, moment in enumerate(moments, 1):
+        at_us[0] = moment
+        await writer.write(batch(n), Place(1, n), now_us)
+
+
+async def test_a_clock_that_was_days_back_while_a_backlog_was_loaded_costs_nothing(tmp_path: Path) -> None:
+    """The first unread batch is of today, later ones look five days old: they stay until they are read."""
+    async with new_database("gatherer") as made:
+        connection = await asyncpg.connect(made.dsn)
+        await written_at(connection, tmp_path, [0, -5, -5, -5, 0])
+        retention = Retention(config(tmp_path), made.dsn)
+        reader = reader_of(made.dsn)
+        await reader.open()
+        for acknowledged in (0, 1, 3):
+            await connection.execute("SELECT acknowledge('one', 1, 0::smallint, $1)", acknowledged)
+            await retention.look(connection)
+            (one,) = (await reader.read({0: Cursor(acknowledged)}, nothing_known)).batches
+            assert len(one.copy.deltas) == len(one.trades) == 5 - acknowledged and not one.copy.dropped
+        await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 4)")
+        await retention.look(connection)
+        assert await connection.fetchval("SELECT array_agg(batch ORDER BY batch) FROM deltas") == [1, 5]
+        assert not await connection.fetchval("SELECT count(*) FROM dropped_unread")
+        await reader.close()
+        await connection.close()
+
+
+async def test_what_a_full_disk_drops_is_listed_whatever_its_clock_was(tmp_path: Path) -> None:
+    """Just the batches of the hours that went, in whatever order: those between them are read, and none is unlisted."""
+    async with new_database("gatherer") as made:
+        connection = await asyncpg.connect(made.dsn)
+        await written_at(connection, tmp_path, [-3, 0, -5, -3, 0, -5])
+        retention = Retention(config(tmp_path, max_disk="1%"), made.dsn)
+        reader = reader_of(made.dsn)
+        await reader.open()
+        for gone in ({3, 6}, {1, 3, 4, 6}):
+            while retention.dropped_unread < len(gone):  # an hour that was made ahead and has no rows goes, too
+                await retention.look(connection)
+            found: dict[int, bool] = {}
+            while len(found) < 6:
+                (one,) = (await reader.read({0: Cursor(len(found))}, nothing_known)).batches
+                for number in range(one.copy.from_batch, one.copy.to_batch + 1):
+                    found[number] = one.copy.dropped
+                assert one.copy.dropped or len(one.trades) == len(one.copy.deltas) > 0
+            assert {number for number, dropped in found.items() if dropped} == gone
+        assert retention.dropped_unread == 4
+        await reader.close()
+        await connection.close()
+
+
+async def test_what_is_stored_into_an_hour_that_is_being_dropped_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loader's clock is back in that hour just then: its batch goes with the hour, after the list was made."""
+    async with new_database("gatherer") as made:
+        connection, loading = await asyncpg.connect(made.dsn), await asyncpg.connect(made.dsn)
+        await written_at(connection, tmp_path, [-5, -5])
+        await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 2)")
+        retention = Retention(config(tmp_path), made.dsn)
+        older = retention._drop_older
+
+        async def after_a_batch(*arguments: Any) -> None:
+            await written_at(loading, tmp_path, [-5])
+            await older(*arguments)
+
+        monkeypatch.setattr(retention, "_drop_older", after_a_batch)
+        await retention.look(connection)
+        assert not await connection.fetchval("SELECT count(*) FROM deltas")
+        rows = await connection.fetch("SELECT from_batch, to_batch FROM dropped_unread")
+        assert [tuple(row) for row in rows] == [(3, 3)] and retention.dropped_unread == 1
+        await connection.close()
+        await loading.close()
