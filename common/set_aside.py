@@ -26,6 +26,7 @@ import asyncpg
 from common import log
 from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateRenewed, StorageError
 from common.storage.database import CLIENT_ERRORS, REFUSALS
+from common.text import storable
 
 FIRST_WAIT_S: Final = 2.0
 MOST_WAIT_S: Final = 6 * 3600.0
@@ -220,11 +221,6 @@ def is_own(error: Exception) -> bool:
     if isinstance(error, ExchangeError):
         return isinstance(error, OddAnswer) or error.status in NOT_FOUND
     return isinstance(error, REFUSALS) or not isinstance(error, (StorageError, *CLIENT_ERRORS))
-
-
-def storable(text: str, most: int) -> str:
-    """A text as any database can hold it: no NUL, no half of a pair, not too long."""
-    return text[:most].replace("\x00", "\\0").encode("utf-8", "backslashreplace").decode()[:most]
 
 
 def _text(at_s: float) -> str:

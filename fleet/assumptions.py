@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import Final
 
-import msgspec
-
 from common.config.schema import Bounds
 from common.errors import NumberError
 from common.exchange import frames
@@ -91,7 +89,7 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
                     stream.books.append((len(stream.contents), _book(snapshot)))
                 case "trade":
                     _trade(heard, head)
-        except (msgspec.MsgspecError, NumberError) as error:
+        except (*frames.UNREADABLE, NumberError) as error:
             heard.unreadable.append(f"{data[:120]!r}: {error}")
     return heard
 

@@ -30,11 +30,12 @@ from common.errors import StorageError
 from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
 from common.storage import copy
 from common.storage.database import CLIENT_ERRORS, connect
+from common.text import storable
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
 from gatherer.derive import rows, state, stretch
 from gatherer.derive.columns import Columns
-from gatherer.derive.derivation import Derivation
+from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Block, Place, Record, flat
@@ -49,6 +50,8 @@ RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
 CROSSED_LOGGED_MAX: Final = 5  # of a batch
 AHEAD: Final = 2  # batches written, or waiting for it, while the next is derived: a long commit is made up for
+NOT_THE_ROWS: Final = (MemoryError, StorageError, *CLIENT_ERRORS)
+"""What a machine or a database does to any record."""
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
 
 
@@ -73,6 +76,14 @@ class _Batch:
     received_us: int
     refused: Refused | None
     stream: copy.Stream | None  # of the changes among the rows
+
+
+class _NotDerived(Exception):
+    """The records from `begins` on could not be made rows, whatever the reason."""
+
+    def __init__(self, begins: Place) -> None:
+        self.begins = begins
+        super().__init__(begins)
 
 
 class Loader:
@@ -118,15 +129,25 @@ class Loader:
                 finally:
                     await connection.close(timeout=5)
             except ROW_ERRORS as error:
-                reason = f"{type(error).__name__}: {error}"
-                log.get().warning("batch_refused", segment=self._at.segment, offset=self._at.offset, error=reason[:500])
-                self._tell(LoaderReport(failed=f"the database refuses rows: {reason[:200]}"))
-                self._suspicion.failed(self._at, reason[:500])
+                self._not_stored(self._at, "the database refuses rows", error)
+                delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
+            except _NotDerived as failed:
+                assert isinstance(failed.__cause__, Exception)
+                self._not_stored(failed.begins, "frames cannot be made rows", failed.__cause__)
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except (StorageError, *CLIENT_ERRORS) as error:
                 log.get().warning("loader_database_failed", error=f"{type(error).__name__}: {error}")
                 self._tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
         return False
+
+    def _not_stored(self, begins: Place, what: str, error: Exception) -> None:
+        """The batch that begins there is searched for the record that is to blame."""
+        reason = storable(f"{type(error).__name__}: {error}", REASON_CHARACTERS_MAX)
+        log.get().warning(
+            "batch_refused", segment=begins.segment, offset=begins.offset, error=reason, exc_info=_unforeseen(error)
+        )
+        self._tell(LoaderReport(failed=f"{what}: {reason[:200]}"))
+        self._suspicion.failed(begins, reason)
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
         """Read, derive and write until `stopped`: a batch is derived in a thread while the ones before are written, in
@@ -143,7 +164,7 @@ class Loader:
                 reading = None
                 if read is not None and not self._suspicion.searching:
                     reading = asyncio.create_task(asyncio.to_thread(self._read, reader), name="read")
-                batch = None if read is None else await asyncio.to_thread(self._derive, read, derivation)
+                batch = None if read is None else await asyncio.to_thread(self._derived, read, derivation)
                 # Whether a batch is taken decides what the next one is, while a row is searched for that is not.
                 ahead = 0 if batch is None or self._suspicion.searching else AHEAD
                 if batch is not None:
@@ -172,7 +193,20 @@ class Loader:
         chunk = reader.read(self._suspicion.limit)
         if chunk is None:
             return None
-        return _Read(begins, chunk, list(stretch.prepare(chunk.items)), self._fields.look(chunk.items))
+        return _Read(begins, chunk, list(stretch.prepare(chunk.items, self._few)), self._fields.look(chunk.items))
+
+    @property
+    def _few(self) -> int:
+        """While a record is searched for that something fails at, one goes after another: that fails at none."""
+        return stretch.SINGLY if self._suspicion.searching else stretch.FEW
+
+    def _derived(self, read: _Read, derivation: Derivation) -> _Batch:
+        try:
+            return self._derive(read, derivation)
+        except NOT_THE_ROWS:
+            raise
+        except Exception as error:  # any: what it is that cannot be derived is found as what is refused
+            raise _NotDerived(read.begins) from error
 
     def _derive(self, read: _Read, derivation: Derivation) -> _Batch:
         """The rows of what was read. It touches neither the database nor the loop."""
@@ -222,7 +256,7 @@ class Loader:
             if any(first < end <= item.end for end in ends):
                 break
         else:
-            for part in stretch.prepare(items) if parts is None else parts:
+            for part in stretch.prepare(items, self._few) if parts is None else parts:
                 stretch.apply_part(derivation, part)
             return
         for record in flat(items):
@@ -257,7 +291,10 @@ class Loader:
                 # The disk lost a tail that the database had taken in, and with it what began there.
                 await self._end_open_slices(writer, "journal_shorter_than_place", place)
                 return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
-            self._apply(derivation, chunk.segment, list(_until(chunk.items, place.offset)))
+            try:
+                self._apply(derivation, chunk.segment, list(_until(chunk.items, place.offset)))
+            except Exception as error:  # any: next time one by one
+                raise _NotDerived(place) from error
             if chunk.end > place:
                 reader.back_to(place)
         derivation.take()
@@ -305,6 +342,11 @@ def _until(items: list[Record | Block], offset: int) -> Iterator[Record | Block]
             yield item
         elif isinstance(item, Block):
             yield from (record for record in item.records() if record.end <= offset)
+
+
+def _unforeseen(error: Exception) -> Exception | None:
+    """An error that only its traceback explains."""
+    return None if isinstance(error, ROW_ERRORS) else error
 
 
 def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> LoaderReport:

@@ -86,9 +86,8 @@ class Session:
             self._came_ns = mono_ns
             return
         self._tell_due()
-        try:
-            head = frames.HEAD.decode(data)
-        except msgspec.MsgspecError:
+        head = frames.head(data)
+        if head is None:
             # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
             return
         actions = self.conversation.frame(head, mono_ns * 1e-9)

@@ -803,7 +803,7 @@ def _surprise(error: Exception) -> Surprise:
 def _decoded(decoder: msgspec.json.Decoder[frames.SubscribedMsg], msg: msgspec.Raw) -> frames.SubscribedMsg | None:
     try:
         return decoder.decode(msg)
-    except msgspec.MsgspecError:
+    except frames.UNREADABLE:
         return None
 
 
@@ -811,12 +811,12 @@ def _code(msg: msgspec.Raw) -> int:
     """The code of an error; 0: none that can be read."""
     try:
         return frames.ERROR.decode(msg).code
-    except msgspec.MsgspecError:
+    except frames.UNREADABLE:
         return 0
 
 
 def _ticker(head: frames.Head) -> str:
     try:
         return frames.MARKET_ONLY.decode(head.msg).market_ticker or ""
-    except msgspec.MsgspecError:
+    except frames.UNREADABLE:
         return ""  # the frame is in the journal; the loader will say what is wrong with it

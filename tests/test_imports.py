@@ -23,6 +23,7 @@ CORE = (
     "common/levels.py",
     "common/numbers.py",
     "common/errors.py",
+    "common/text.py",
     "common/exchange/frames.py",
     "common/exchange/names.py",
     "common/exchange/status.py",

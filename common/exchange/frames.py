@@ -8,6 +8,8 @@ kalshi-api facts, sections 3 and 10.
 
 from __future__ import annotations
 
+import itertools
+import re
 from typing import Any, Final
 
 import msgspec
@@ -20,6 +22,11 @@ COMBO_LIFECYCLE: Final = "multivariate_market_lifecycle"
 LIFECYCLE_TYPES: Final = frozenset({LIFECYCLE, COMBO_LIFECYCLE, "event_lifecycle", "event_fee_update"})
 TERMINAL_CODES: Final = frozenset({10, 25})
 NUMBER_MAX: Final = 1 << 53
+DEPTH_MAX: Final = 500
+"""Arrays and objects within one another; the exchange's frames have five. What is deeper is no frame: how deep a
+decoder can look depends on its caller's stack, and two readings of a journal must read the same."""
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
+"""What a decoder raises at bytes that are not what it looks for. Text is checked for UTF-8 only where it is taken."""
 
 
 class Head(msgspec.Struct):
@@ -144,3 +151,27 @@ SUBSCRIBED: Final = msgspec.json.Decoder(SubscribedMsg)
 COMMAND: Final = msgspec.json.Decoder(Command)
 FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
+
+
+def head(data: bytes) -> Head | None:
+    """The envelope of a frame; None if there is none that can be read.
+
+    Whoever takes frames reads them by this: capture and loader then agree on which number was the last.
+    """
+    if len(data) > 2 * DEPTH_MAX and _depth(data) > DEPTH_MAX:
+        return None
+    try:
+        return HEAD.decode(data)
+    except UNREADABLE:
+        return None
+
+
+def _depth(data: bytes) -> int:
+    """How many arrays and objects lie within one another, at most; 0 if there are not `DEPTH_MAX`."""
+    if data.count(b"[") + data.count(b"{") <= DEPTH_MAX:
+        return 0
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
+    return max(itertools.accumulate(map(_STEPS.__getitem__, brackets)), default=0)

@@ -78,9 +78,15 @@ class Child:
         for data in self._first():
             self.send(data)
         assert process.stdout is not None
-        async for data in process.stdout:
+        while True:
+            try:
+                data = await process.stdout.readline()
+            except ValueError:  # a line beyond the limit: what it reports is in the database, and the next one is due
+                log.get().error("report_too_long", process=self.name, bytes_max=LINE_BYTES_MAX)
+                continue
+            if not data:
+                return await process.wait()
             self._heard(data)
-        return await process.wait()
 
     def send(self, data: bytes) -> None:
         """Tell it something; without a process nothing happens, a new one is told everything by `first`."""

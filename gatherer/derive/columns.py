@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.exchange.frames import DEPTH_MAX
 from common.exchange.names import possible_ticker
 from gatherer.derive import decoder
 from gatherer.derive.decoder import NONE
@@ -25,6 +26,8 @@ from gatherer.journal.format import Block, Kind, Record
 Array = npt.NDArray[Any]
 PIECE_FRAMES: Final = 1024  # one call holds the interpreter: the task that writes must get its turn
 PREFIX: Final = b'{"type":"orderbook_delta"'
+PLAIN_BYTES_MAX: Final = 2 * DEPTH_MAX
+"""A longer change goes by itself, so that nobody needs to look here how deep it is; they have 300 bytes."""
 OF_A_FRAME: Final = ("session", "wall_us", "mono_us", "plain")
 OF_A_PLAIN_ONE: Final = ("sid", "seq", "sending_ms", "at_ms", "us", "side", "price", "delta", "code")
 
@@ -110,7 +113,8 @@ class Columns:
     def _likely(self) -> Array:
         """Which frames look like changes: each begins with a brace and ends with a brace and a line feed."""
         data, starts, ends = self._text.bytes, self._text.starts, self._text.ends
-        long = ends - starts > len(PREFIX) + 2
+        size = ends - starts
+        long = (size > len(PREFIX) + 2) & (size <= PLAIN_BYTES_MAX)
         if not long.any():
             return np.zeros(self.count, bool)
         ends = np.where(long, ends, len(PREFIX) + 2)

@@ -73,7 +73,7 @@ def decode(lines: bytes | memoryview) -> list[Frame]:
     """The changes in lines of JSON; none if anything among them is no change."""
     try:
         return _DECODER.decode_lines(lines)
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except frames_.UNREADABLE:
         return []
 
 

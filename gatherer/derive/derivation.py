@@ -14,6 +14,7 @@ import msgspec
 from common import levels
 from common.errors import NumberError
 from common.exchange import frames
+from common.text import storable
 from gatherer.derive import books, holding, horizon, messages, rest_books, rows
 from gatherer.derive.crossed import Crossed
 from gatherer.derive.horizon import BoundsMs
@@ -25,6 +26,12 @@ from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 STRAYS_MAX: Final = 10_000
+ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
+REASON_CHARACTERS_MAX: Final = 500
+CHANNEL_CHARACTERS_MAX: Final = 100
+TRACEBACK_CALLS: Final = 4  # of the innermost
+FAILED: Final = "derivation_failed"
+"""The alarm when the handling of a record raised what nobody expected."""
 
 
 class Derivation:
@@ -74,7 +81,13 @@ class Derivation:
             self._end_session(session, reason, at_us)
 
     def apply(self, record: Record) -> None:
-        """One record."""
+        """One record, whatever it is: this raises nothing."""
+        try:
+            self._apply(record)
+        except Exception as error:  # any: what is wrong with one record must not keep all behind it
+            self._failed(record, error)
+
+    def _apply(self, record: Record) -> None:
         if record.kind == Kind.FRAME:
             session = self.state.sessions.get(record.session)
             if session is None:
@@ -133,9 +146,8 @@ class Derivation:
 
     def _frame(self, session: SessionState, record: Record) -> None:
         self.out.frames += 1
-        try:
-            head = frames.HEAD.decode(record.payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
+        head = frames.head(record.payload)
+        if head is None:
             self._quarantine(record, None, "not_a_frame")
             return
         if head.sid is None or head.seq is None:
@@ -155,7 +167,13 @@ class Derivation:
             slice_ = self._open_slice(session, record, head, ())
         slice_.next_seq = head.seq + 1
         asked = session.asked.get(head.id) if head.id is not None else None
-        exchange_ms = self.content(session, slice_, record, head)
+        try:
+            exchange_ms = self.content(session, slice_, record, head)
+        except Exception as error:  # any: as a frame that is known to be no row
+            self.out.alarm(FAILED)
+            self._poison(session, slice_, record, head, Poison(_unexpected(error), named_market(head)))
+            self._account()
+            exchange_ms = -1
         if session.slices.get(head.sid) is slice_:
             sent_us = asked.sent_us if asked is not None and session.clock_proven else None
             horizon.advance(self.out, self.bounds, slice_, record.wall_us, head, exchange_ms, sent_us)
@@ -180,7 +198,10 @@ class Derivation:
         return self._open_slice(session, record, head, held)
 
     def content(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
-        """What a numbered frame says, its number apart; returns its exchange time, or -1 if it has none."""
+        """What a numbered frame says, its number apart; returns its exchange time, or -1 if it has none.
+
+        Raises what nobody expects: only who goes record by record can go on after it.
+        """
         try:
             return self._numbered(session, slice_, record, head)
         except Poison as poison:
@@ -240,6 +261,11 @@ class Derivation:
                 self.out.delta_frames += 1
                 self.out.delta_frames_quarantined += 1
             self._quarantine(record, head, poison.reason)
+        except Exception as error:  # any: a row less, unless it changes what is held
+            if head.type in ANSWERS:
+                raise
+            self.out.alarm(FAILED)
+            self._quarantine(record, head, _unexpected(error))
 
     # -- answers -----------------------------------------------------------------------------------------------
 
@@ -255,7 +281,7 @@ class Derivation:
             if late is not None:
                 self._end_slice(session, late, "subscribed")
         if subscribed.sid not in session.over:
-            session.channels[subscribed.sid] = subscribed.channel
+            session.channels[subscribed.sid] = storable(subscribed.channel, CHANNEL_CHARACTERS_MAX)
 
     def _error(self, session: SessionState, sid: int, record: Record, head: frames.Head) -> None:
         if head.id is not None:
@@ -503,6 +529,25 @@ class Derivation:
         if slice_.channel == frames.ORDERBOOK and hit:
             self._request(session, slice_, hit)
 
+    def _failed(self, record: Record, error: Exception) -> None:
+        """Applying a record raised what nobody expected, and nobody knows how far it came: it is kept apart, and all
+        that its session claims ends. Each market begins again with a book of its own, as after a lower number."""
+        self.out.alarm(FAILED)
+        self._quarantine(record, None, _unexpected(error))
+        self._account()
+        session = self.state.sessions.get(record.session)
+        for slice_ in list(session.slices.values()) if session is not None else ():
+            assert session is not None
+            held = [run for run in slice_.runs.values() if run.claiming]
+            self._end_slice(session, slice_, "quarantined")
+            if slice_.channel == frames.ORDERBOOK and held:
+                holding.begin_again(session, slice_.sid, held)
+                self._request(session, slice_, [run.ticker for run in held])
+
+    def _account(self) -> None:
+        """Every change that came is a row or quarantined (the database checks it), wherever its handling ended."""
+        self.out.delta_frames_quarantined = self.out.delta_frames - len(self.out.deltas)
+
     def _request(self, session: SessionState, slice_: Slice, tickers: list[str]) -> None:
         """Ask for books: one request for all of a subscription that follow one another."""
         last = self.out.requests[-1] if self.out.requests else None
@@ -514,15 +559,24 @@ class Derivation:
     def _quarantine(self, record: Record, head: frames.Head | None, reason: str) -> None:
         sid = (head.sid if head else None) or 0
         seq = (head.seq if head else None) or 0
-        self.out.quarantine.append(
-            rows.QuarantineRow(record.session, sid, seq, reason[:500], record.wall_us, record.payload)
-        )
+        sid, seq = sid if 0 < sid <= SID_MAX else 0, seq if 0 < seq <= SEQ_MAX else 0
+        reason = storable(reason, REASON_CHARACTERS_MAX)
+        self.out.quarantine.append(rows.QuarantineRow(record.session, sid, seq, reason, record.wall_us, record.payload))
 
     def _break(self, session: SessionState, sid: int, reason: str, expected: int, received: int, at_us: int) -> None:
         self.out.breaks.append(rows.BreakRow(session.session, sid, reason, expected, received, at_us))
 
     def _event(self, run: Run, event: str, from_ms: int, to_ms: int, reason: str) -> None:
         self.out.run_events.append(rows.RunEvent(len(self.out.run_events), run.run, event, from_ms, to_ms, reason))
+
+
+def _unexpected(error: Exception) -> str:
+    """What a handling raised and where, as a reason: the same at every reading with this code."""
+    where, at = [], error.__traceback__
+    while at is not None:
+        where.append(f"{at.tb_frame.f_code.co_name}:{at.tb_lineno}")
+        at = at.tb_next
+    return f"unexpected {type(error).__name__}: {str(error)[:200]} ({' > '.join(where[-TRACEBACK_CALLS:])})"
 
 
 def _channel_of(session: SessionState, head: frames.Head) -> str:

@@ -11,10 +11,13 @@ from typing import Final
 
 import msgspec
 
+from common.exchange.frames import UNREADABLE
+from common.text import storable
 from gatherer.journal.format import Block, Record
 
 FRAMES_AT_ONCE: Final = 64  # of a chunk: what a field costs to find must not be felt
 NAMES_MAX: Final = 100
+NAME_CHARACTERS_MAX: Final = 100
 _HEAD: Final = frozenset(("type", "sid", "seq", "msg", "id", "sending_ts_ms"))
 _MARKET: Final = ("market_ticker", "market_id")
 KNOWN: Final = {
@@ -50,7 +53,7 @@ class FieldWatch:
         """Fields not told before, as `TYPE.FIELD`, in a few of these frames; other ones at each call."""
         found = []
         for frame in self._some([item for item in items if isinstance(item, Block)]):
-            for name in _unknown(frame):
+            for name in (storable(unknown, NAME_CHARACTERS_MAX) for unknown in _unknown(frame)):
                 if name not in self._told and len(self._told) < NAMES_MAX:
                     self._told.add(name)
                     found.append(name)
@@ -76,7 +79,7 @@ def _unknown(frame: bytes) -> list[str]:
         if type_ not in KNOWN:
             return []  # quarantined, or kept whole
         msg = _DECODER.decode(head.get("msg", b"{}"))
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except UNREADABLE:
         return []  # quarantined
     found = [f"{type_}.{name}" for name in (*(head.keys() - _HEAD), *(msg.keys() - KNOWN[type_]))]
     # A row does without them if they are something else than they were: that it does is told, once.

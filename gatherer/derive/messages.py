@@ -57,7 +57,7 @@ def decode(decoder: msgspec.json.Decoder[T], head: frames.Head) -> T:
     """The `msg` of a frame."""
     try:
         return decoder.decode(head.msg)
-    except msgspec.MsgspecError as error:
+    except frames.UNREADABLE as error:
         raise Poison(f"{head.type}: {error}", named_market(head)) from error
 
 
@@ -65,7 +65,7 @@ def named_market(head: frames.Head) -> str | None:
     """The market that a `msg` names, if that much of it can be read."""
     try:
         return frames.MARKET_ONLY.decode(head.msg).market_ticker
-    except msgspec.MsgspecError:
+    except frames.UNREADABLE:
         return None  # the rule then takes all of the sid's markets
 
 
@@ -108,7 +108,7 @@ def says_nothing(head: frames.Head) -> bool:
     """Whether a frame of a type that nobody knows is empty: then it can have changed no book."""
     try:
         return not bytes(head.msg) or not frames.ANY.decode(head.msg)
-    except msgspec.MsgspecError:
+    except frames.UNREADABLE:
         return False
 
 

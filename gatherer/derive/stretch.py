@@ -11,10 +11,10 @@ difference.
 from __future__ import annotations
 
 import itertools
+import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +31,7 @@ from gatherer.journal.format import Block, Record, flat
 
 Array = npt.NDArray[Any]
 FEW: Final = 200  # so few frames are not worth their columns
+SINGLY: Final = sys.maxsize  # as `few`: no frames are worth them
 ENOUGH: Final = 8192  # more would leave the processor's cache, fewer cost more calls than work
 UNKNOWN: Final = Run(0, "", 0)  # stands for the run of a market that has none
 LEVEL_BITS: Final = 21  # of 2 * price + side
@@ -44,7 +45,10 @@ def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FE
 
 
 def prepare(items: Iterable[Record | Block], few: int = FEW) -> Iterator[Record | Columns]:
-    """What `apply_part` takes, in order. It needs no state, so it can be done ahead of the derivation."""
+    """What `apply_part` takes, in order. It needs no state, so it can be done ahead of the derivation.
+
+    Whatever the frames are, this raises nothing.
+    """
     blocks: list[Block] = []
     count = 0
     for item in items:
@@ -64,7 +68,11 @@ def _prepared(blocks: list[Block], few: int) -> Iterator[Record | Columns]:
     if sum(map(len, blocks)) < max(few, 1):
         yield from flat(blocks)
         return
-    columns = Columns(blocks)
+    try:
+        columns = Columns(blocks)
+    except Exception:  # any: one by one each frame is handled or kept apart, and the rows are the same
+        yield from flat(blocks)
+        return
     if (first := columns.others_first()) >= few:
         # A session that begins here is not calm, and a market whose book comes here not steady: what is behind may be.
         yield from map(columns.record, range(first))
@@ -74,7 +82,8 @@ def _prepared(blocks: list[Block], few: int) -> Iterator[Record | Columns]:
 
 
 def apply_part(derivation: Derivation, part: Record | Columns) -> None:
-    """One record, or the frames of a stretch."""
+    """One record, which raises nothing, or the frames of a stretch. If those do (nobody expects it), the derivation is
+    spoilt: one that begins again where it was can apply them one by one."""
     if isinstance(part, Columns):
         _columns(derivation, part)
     else:
@@ -136,11 +145,8 @@ class _Session:
     def _harmless(self, columns: Columns, slice_: Slice, number: int) -> bool:
         """A frame that touches one market, or none; its number and sending time join the columns."""
         assert self.state is not None
-        try:
-            head = frames.HEAD.decode(columns.record(number).payload)
-        except (msgspec.MsgspecError, UnicodeDecodeError):
-            return False
-        if head.sid != slice_.sid or head.seq is None or head.sending_ts_ms is None:
+        head = frames.head(columns.record(number).payload)
+        if head is None or head.sid != slice_.sid or head.seq is None or head.sending_ts_ms is None:
             return False
         if not (0 < head.seq < 1 << 53 and 0 <= head.sending_ts_ms < 1 << 53):
             return False
