@@ -1,9 +1,10 @@
 """Trades that no gatherer received: asked of REST over every gap of the trade channel, and an hour on both sides.
 
 The exchange's list is believed where it can be checked: every trade of the window that was recorded must be in it. Then
-what is in it and was not recorded is stored (`source` rest), and the gap is refilled. A listed trade that cannot be
-read is set aside: the others are stored, and the gap stays open if it may be one of its trades. A gap that fails waits;
-the others are asked for. Source of what REST gives: kalshi-api facts, sections 5.3 and 5.8.
+what is in it and was not recorded is stored (`source` rest), and the gap is refilled, once the list was seen to go past
+it: a list that lags ends before the gap's trades, and looks like one that has none. A listed trade that cannot be read
+is set aside: the others are stored, and the gap stays open if it may be one of its trades. A gap that fails waits; the
+others are asked for. Source of what REST gives: kalshi-api facts, sections 5.3 and 5.8.
 """
 
 from __future__ import annotations
@@ -112,7 +113,12 @@ class Refill:
         """
         now: datetime = await connection.fetchval("SELECT now()")
         sealed: datetime = await connection.fetchval(SQL["refill_sealed"], started) or ended
-        first, behind = started - self._side, min(ended + self._side, now - self._lag, sealed)
+        listable = min(now - self._lag, sealed)
+        after = await connection.fetchval(SQL["refill_reach"], ended, listable)
+        first, behind = started - self._side, max(ended + self._side, after + ONE_MS if after else ended)
+        # Only a recorded trade after the gap that is listed, too, shows that the list has come past the gap.
+        past = after is not None and behind <= listable
+        behind = min(behind, listable)
         await connection.execute(SQL["stage_refill"])
         await connection.execute("TRUNCATE pg_temp.rest_trades, pg_temp.rest_unread")
         listed: set[str] = set()
@@ -135,15 +141,15 @@ class Refill:
             placed(step.entry, await connection.fetch(SQL["place_refilled_trades"]))
             outside = sum(row["outside"] for row in new)
             counts = (len(listed), found["known"], len(new), outside, found["not_listed"])
-            noted = await connection.fetch(SQL["note_refill"], gap, first, behind, *counts, found["unread"])
+            noted = await connection.fetch(SQL["note_refill"], gap, first, behind, *counts, found["unread"], past)
             refilled(step.entry, noted)
         self.trades += len(new)
         self.outside += outside
-        whole = not found["not_listed"] and not found["unread"]
+        whole = past and not found["not_listed"] and not found["unread"]
         self.gaps += whole
         told = log.get().bind(gap=gap, listed=counts[0], known=counts[1], inserted=counts[2])
         lacks = (found["not_listed"], found["unread"])
-        told.info("gap_refilled" if whole else "gap_not_refilled", not_listed=lacks[0], unread=lacks[1])
+        told.info("gap_refilled" if whole else "gap_not_refilled", not_listed=lacks[0], unread=lacks[1], past=past)
         if outside:
             told.error("trades_missing_within_coverage", trades=outside)
         if found["unread"]:

@@ -88,6 +88,26 @@ async def claim(db: asyncpg.Connection, start: datetime, end: datetime) -> None:
     )
 
 
+async def witness(db: asyncpg.Connection, n: int, end: datetime, until: datetime) -> dict[str, Any]:
+    """After a gap a gatherer goes on, and records a trade: a list that has it, too, has come past the gap."""
+    await claim(db, end, until)
+    return await record(db, n, end + timedelta(seconds=30))
+
+
+async def record(db: asyncpg.Connection, n: int, at: datetime) -> dict[str, Any]:
+    """A trade that a gatherer recorded, as REST lists it."""
+    market = "INSERT INTO store.markets (ticker) VALUES ('KXA-1') ON CONFLICT DO NOTHING"
+    await db.execute(market)
+    await db.execute("SELECT store.add_day('trades', $1)", at.date())
+    await db.execute(
+        "INSERT INTO store.trades (trade_id, market, exchange_ts, yes_price, count, taker_side, is_block, received_at,"
+        " source) SELECT $1, market, $2, 4000, 100, 0, false, now(), 'ws' FROM store.markets WHERE ticker = 'KXA-1'",
+        trade(n, at)["trade_id"],
+        at,
+    )
+    return trade(n, at)
+
+
 def refill(rest: Any, dsn: str, epoch: int, aside: SetAside) -> Refill:
     """As the deduplicator makes it; it asks soon."""
     config = Merge.model_validate({"refill_lag": "1s", "refill_side": "1m"})
@@ -134,12 +154,17 @@ async def test_a_trade_that_cannot_be_read_is_set_aside_and_costs_no_other_gap(
     times = [BEGAN + n * HOUR + timedelta(minutes=2) for n in (0, 0, 1)]
     trades = [trade(n, at) for n, at in enumerate(times)]
     trades[0] |= poison
+    seen = [
+        await witness(db, 8, BEGAN + HOUR * 0.1, BEGAN + HOUR),
+        await witness(db, 9, BEGAN + HOUR * 1.1, NOW),
+    ]
     aside = SetAside()
     async with stub(tmp_path) as (served, rest):
-        serve_trades(served, trades)
+        serve_trades(served, trades + seen)
         work = refill(rest, server.dsn, 1, aside)
         await work.round(db)
-        stored = {row[0] for row in await db.fetch("SELECT trade_id::text FROM store.trades")}
+        refilled_trades = "SELECT trade_id::text FROM store.trades WHERE source = 'rest'"
+        stored = {row[0] for row in await db.fetch(refilled_trades)}
         assert stored == {trades[1]["trade_id"], trades[2]["trade_id"]}
         refilled = {row[0] for row in await db.fetch("SELECT gap FROM store.gaps WHERE refilled_at IS NOT NULL")}
         assert refilled == {second} and aside.keys("trade_gap") == {str(first)} and len(aside.keys("rest_trade")) == 1
@@ -149,7 +174,7 @@ async def test_a_trade_that_cannot_be_read_is_set_aside_and_costs_no_other_gap(
         assert len(served.asked) == asked, "it waits"
 
         # Mended: the gap is asked for again, and is refilled.
-        serve_trades(served, [trade(n, at) for n, at in enumerate(times)])
+        serve_trades(served, [trade(n, at) for n, at in enumerate(times)] + seen)
         await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
         later = SetAside()
         await refill(rest, server.dsn, 1, later).round(db)
@@ -161,19 +186,59 @@ async def test_a_trade_that_cannot_be_read_and_was_recorded_is_not_missing(
 ) -> None:
     """Nor is one of another time than the gap's."""
     await gap(db, BEGAN, BEGAN + HOUR / 10)
-    await db.execute("SELECT store.add_day('trades', $1)", BEGAN.date())
-    recorded, outside = trade(1, BEGAN + HOUR / 20), trade(2, BEGAN + HOUR / 10 + timedelta(seconds=30))
-    await db.execute(
-        "INSERT INTO store.trades (trade_id, market, exchange_ts, yes_price, count, taker_side, is_block, received_at,"
-        " source) VALUES ($1, 1, $2, 4000, 100, 0, false, now(), 'ws')",
-        recorded["trade_id"],
-        BEGAN + HOUR / 20,
-    )
+    seen = await witness(db, 9, BEGAN + HOUR / 10, NOW)
+    recorded = await record(db, 1, BEGAN + HOUR / 20)
+    outside = trade(2, BEGAN + HOUR / 10 + timedelta(seconds=40))
     async with stub(tmp_path) as (served, rest):
-        serve_trades(served, [{**one, "count_fp": "many"} for one in (recorded, outside)])
+        serve_trades(served, [{**one, "count_fp": "many"} for one in (recorded, outside)] + [seen])
         await refill(rest, server.dsn, 1, SetAside()).round(db)
     row = await db.fetchrow("SELECT refilled_at, not_listed, unread FROM store.gaps JOIN store.refills USING (gap)")
     assert row["refilled_at"] is not None and row["not_listed"] == row["unread"] == 0
+
+
+async def test_a_list_that_lags_refills_nothing_until_it_was_seen_to_go_past_the_gap(
+    db: asyncpg.Connection, server: Database, tmp_path: Path
+) -> None:
+    """REST lists trades minutes late: it has all that was recorded before the gap, and none of the gap's own."""
+    end = NOW - timedelta(seconds=70)
+    start = end - timedelta(minutes=2)
+    await claim(db, BEGAN, start)
+    before = [await record(db, n, start - timedelta(seconds=10 * n)) for n in (1, 2)]
+    inside = trade(3, start + timedelta(minutes=1))
+    number = await gap(db, start, end)
+
+    async def look(*listed: Any) -> tuple[int, bool]:
+        """One try: of the gap's trades those that are stored, and whether it is called refilled."""
+        await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
+        async with stub(tmp_path) as (served, rest):
+            serve_trades(served, list(listed))
+            await refill(rest, server.dsn, 1, SetAside()).round(db)
+        stored = await db.fetchval("SELECT count(*) FROM store.trades WHERE source = 'rest'")
+        return stored, bool(await db.fetchval("SELECT refilled_at IS NOT NULL FROM store.gaps WHERE gap = $1", number))
+
+    assert await look(*before) == (0, False), "nobody recorded anything after the gap yet"
+    await claim(db, end, NOW)
+    assert await look(*before) == (0, False)
+    after = await record(db, 4, end + timedelta(seconds=20))
+    assert await look(*before) == (0, False), "the list lacks what was recorded after the gap"
+    assert await look(*before, inside, after) == (1, True)
+
+
+async def test_a_gap_before_a_long_silence_is_refilled_by_the_first_trade_after_it(
+    db: asyncpg.Connection, server: Database, tmp_path: Path
+) -> None:
+    """The exchange rests for longer than the window's side: the window goes on to the next trade that was recorded."""
+    number = await gap(db, BEGAN, BEGAN + HOUR / 10)
+    await claim(db, BEGAN + HOUR / 10, NOW)
+    after = await record(db, 4, BEGAN + 2 * HOUR)
+    async with stub(tmp_path) as (served, rest):
+        serve_trades(served, [trade(3, BEGAN + HOUR / 20)])
+        await refill(rest, server.dsn, 1, SetAside()).round(db)
+        assert await db.fetchval("SELECT refilled_at FROM store.gaps WHERE gap = $1", number) is None
+        await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
+        serve_trades(served, [trade(3, BEGAN + HOUR / 20), after])
+        await refill(rest, server.dsn, 1, SetAside()).round(db)
+        assert await db.fetchval("SELECT refilled_at FROM store.gaps WHERE gap = $1", number) is not None
 
 
 @pytest.mark.parametrize(
@@ -187,10 +252,11 @@ async def test_a_gap_whose_list_cannot_be_read_waits_and_the_others_are_refilled
     """Null is no empty list: nothing is refilled by it."""
     monkeypatch.setattr("common.exchange.rest.ATTEMPTS_MAX", 2)
     numbers = [await gap(db, BEGAN + n * HOUR, BEGAN + (n + 0.1) * HOUR) for n in (0, 1)]
+    seen = await witness(db, 9, BEGAN + HOUR * 1.1, NOW)
     aside = SetAside()
     bad_ts = str(int((BEGAN - timedelta(minutes=1)).timestamp()))
     async with stub(tmp_path) as (served, rest):
-        serve_trades(served, [trade(1, BEGAN + HOUR + timedelta(minutes=1))])
+        serve_trades(served, [trade(1, BEGAN + HOUR + timedelta(minutes=1)), seen])
         good = served.answers["/markets/trades"]
         served.answers["/markets/trades"] = lambda query: answer if query["min_ts"] == bad_ts else good(query)
         await refill(rest, server.dsn, 1, aside).round(db)
@@ -205,10 +271,11 @@ async def test_twenty_gaps_that_fail_do_not_hide_the_one_after_them(
     for n in range(21):
         await gap(db, BEGAN + n * timedelta(minutes=4), BEGAN + n * timedelta(minutes=4) + timedelta(seconds=1))
     last = str(int((BEGAN + timedelta(minutes=79)).timestamp()))
+    seen = await witness(db, 9, BEGAN + timedelta(minutes=80, seconds=1), NOW)
     async with stub(tmp_path) as (served, rest):
         serve_trades(served, [])
         served.answers["/markets/trades"] = lambda query: (
-            {"trades": [], "cursor": ""} if query["min_ts"] == last else (400, {"msg": "no"})
+            {"trades": [seen], "cursor": ""} if query["min_ts"] == last else (400, {"msg": "no"})
         )
         work = refill(rest, server.dsn, 1, SetAside())
         for _ in range(2):
@@ -221,19 +288,19 @@ async def test_trades_from_before_the_first_claim_are_not_missing_within_coverag
 ) -> None:
     """The first start has a gap up to its first claim, and REST lists trades from before; not so within a claim."""
     await gap(db, BEGAN, BEGAN + HOUR / 60)
-    await claim(db, BEGAN + HOUR / 60, NOW)
+    seen = await witness(db, 9, BEGAN + HOUR / 60, NOW)
     before, inside, covered = (
         BEGAN - timedelta(seconds=30),
         BEGAN + timedelta(seconds=30),
-        BEGAN + timedelta(seconds=90),
+        BEGAN + timedelta(seconds=80),
     )
     async with stub(tmp_path) as (served, rest):
-        serve_trades(served, [trade(1, before), trade(2, inside)])
+        serve_trades(served, [trade(1, before), trade(2, inside), seen])
         work = refill(rest, server.dsn, 1, SetAside())
         await work.round(db)
         assert (work.trades, work.outside, work.gaps) == (2, 0, 1)
         await gap(db, BEGAN + HOUR / 60, BEGAN + HOUR / 60 + timedelta(seconds=1))
-        serve_trades(served, [trade(1, before), trade(2, inside), trade(3, covered)])
+        serve_trades(served, [trade(1, before), trade(2, inside), trade(3, covered), seen])
         await work.round(db)
         assert (work.trades, work.outside) == (3, 1)
 

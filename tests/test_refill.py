@@ -19,7 +19,7 @@ from tests.fleet_case import assert_equal, judge, running
 PLAN = Plan(
     simulator=("--markets", "8", "--rate", "400"),
     hole_wait="2s",
-    merge={"refill_lag": "1500ms", "refill_side": "20s"},
+    merge={"refill_lag": "1500ms", "refill_side": "4s"},
 )
 TRADE = {
     "trade_id": "0198f2c4-0000-7000-8000-000000000001",

@@ -7,5 +7,6 @@ WITH noted AS (
            outside = refills.outside + excluded.outside, not_listed = excluded.not_listed, unread = excluded.unread,
            inserted_at = coalesce(excluded.inserted_at, refills.inserted_at)
 )
-UPDATE store.gaps SET refilled_at = now() WHERE gap = $1 AND $8 = 0 AND $9 = 0 AND healed_at IS NULL
+-- $10: the list was seen to go past the gap.
+UPDATE store.gaps SET refilled_at = now() WHERE gap = $1 AND $8 = 0 AND $9 = 0 AND $10::boolean AND healed_at IS NULL
 RETURNING market, channel, started_at, ended_at, reason
