@@ -35,9 +35,13 @@ class Site:
     """Production, and its archive."""
 
     def __init__(self, dsn: str, url: str) -> None:
-        self.dsn = dsn
+        self.dsn, self._url = dsn, url
         self.s3 = s3.client(url)
-        self.exporter = Exporter(Archive(bucket="archive", endpoint_url=url), dsn)
+        self.exporter = self.new_exporter()
+
+    def new_exporter(self) -> Exporter:
+        """As after a restart: nothing waits."""
+        return Exporter(Archive(bucket="archive", endpoint_url=self._url), self.dsn)
 
     async def start(self) -> None:
         """Connect, and take the lease."""

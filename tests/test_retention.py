@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import asyncpg
+import pyarrow.parquet as pq
 import pytest
 
-from tests.archive_case import OLD, TODAY, Site, running_site
+from common.errors import StorageError
+from tests.archive_case import OLD, RELATION, TODAY, Site, running_site
 
 
 @pytest.fixture
@@ -174,3 +177,37 @@ async def test_a_heal_that_was_committed_behind_the_exports_snapshot_is_exported
     assert await site.exporter.export_due() == [at, at + timedelta(days=2)]
     assert site.archived() == [(n, 5) for n in range(4)]
     assert await site.exporter.export_due() == [], "once is enough"
+
+
+@pytest.mark.parametrize("lost", ["all", "changes", "openings", "older"])
+async def test_an_hour_that_has_left_production_is_not_replaced_where_the_archive_lacks_it(
+    site: Site, lost: str
+) -> None:
+    """The archive was moved without its objects, or lost some: what came late waits, and nothing is written over."""
+    at = OLD + timedelta(hours=5)
+    archive = (RELATION, RELATION.replace("deltas", "openings"))
+    await site.exporter.export_due()
+    await site.retention().look()
+    bucket = {key: site.s3.get_object(Bucket="archive", Key=key)["Body"].read() for key in archive}
+    for key in archive:
+        if lost in ("all", "changes" if key == RELATION else "openings"):
+            site.s3.delete_object(Bucket="archive", Key=key)
+    if lost == "older":  # an object of before the last export
+        rows = pq.read_table(io.BytesIO(bucket[RELATION])).slice(0, 1)
+        body = io.BytesIO()
+        pq.write_table(rows, body)
+        site.s3.put_object(Bucket="archive", Key=RELATION, Body=body.getvalue())
+    await site.store(at, range(3, 4), delta=9)
+    noted = "SELECT delta_rows FROM store.exports WHERE hour = $1"
+    for _ in range(2):
+        with pytest.raises(StorageError, match="has left production"):
+            await site.exporter.export_due()
+        assert await site.db.fetchval(noted, at) == 3
+        assert await site.db.fetchval("SELECT count(*) FROM store.late_deltas") == 1
+        site.exporter = site.new_exporter()
+
+    for key, body in bucket.items():  # the operator brings them
+        site.s3.put_object(Bucket="archive", Key=key, Body=body)
+    assert await site.exporter.export_due() == [at]
+    assert site.archived() == [(0, 5), (1, 5), (2, 5), (3, 9)]
+    assert await site.db.fetchval(noted, at) == 4

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.book_hash import terms
+from common.errors import StorageError
 from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.archive import tables
@@ -258,8 +259,11 @@ class Hour:
         rows = await self._db.fetch(SQL["export_tickers_of_late"], self._start, self._until)
         tickers = {row["market"]: row["ticker"] for row in rows}
         before = self._folder / "before.parquet"
-        there = await asyncio.to_thread(self._archived, "orderbook_deltas", before)
+        exported = await self._db.fetchval(SQL["exported_rows"], self._start)
+        there = await self._before("orderbook_deltas", before, exported)
         old = pq.ParquetFile(before) if there else None
+        if old is not None and old.metadata.num_rows < (exported or 0):
+            raise StorageError(_lacking(self._start, f"{old.metadata.num_rows} changes of {exported}"))
         names = await asyncio.to_thread(_tickers, old) if old is not None else set()
         trades = await self._db.fetch(SQL["trades_to_place"], self._start, self._until)
         order = Order({*names, *tickers.values(), *(row["ticker"] for row in trades)}, self._start_ms)
@@ -281,17 +285,34 @@ class Hour:
         await self._write_changes(order, spool)
         if late.wrong:
             log.get().error("late_rows_contradict_the_archive", hour=self._start.isoformat(), rows=late.wrong)
-        await self._old_openings()
+        await self._old_openings(exported)
         return late
 
-    async def _old_openings(self) -> None:
+    async def _before(self, relation: str, file: Path, exported: int | None) -> bool:
+        """Download what the archive has; False if it never had the hour (`exported`: its changes, null if so).
+
+        The only copy is there: raises `StorageError` rather than replace what is elsewhere by what came late.
+        """
+        there = await asyncio.to_thread(self._archived, relation, file)
+        if not there and exported is not None:
+            raise StorageError(_lacking(self._start, f"no {relation}"))
+        return there
+
+    async def _old_openings(self, exported: int | None) -> None:
         name = "orderbook_openings"
-        if await asyncio.to_thread(self._archived, name, self.path(name)):
+        if await self._before(name, self.path(name), exported):
             self._rows[name] = pq.ParquetFile(self.path(name)).metadata.num_rows
             return
         file = tables.ParquetFile(self.path(name), name)  # an hour that had no changes: what came late is all there is
         file.write(tables.levels_table([], self._start_ms))
         self._finish(name, file)
+
+
+def _lacking(hour: datetime, what: str) -> str:
+    return (
+        f"the archive has {what} of {hour.isoformat()}, which was exported and has left production: copy the objects"
+        " that the archive had to the place that it has now (archive.bucket, archive.prefix)"
+    )
 
 
 def _rows(table: Any, order: Order, numbers: Numbers) -> Rows:
