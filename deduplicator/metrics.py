@@ -49,6 +49,9 @@ FAMILIES: Final = {
     "deduplicator_gatherer_put_backs": Family(
         "counter", "Lanes of the gatherer whose database was put back: they are read again.", ("gatherer",)
     ),
+    "deduplicator_acknowledgements_refused": Family(
+        "gauge", "Lanes of which the gatherer takes no acknowledgement: it knows a newer epoch.", ("gatherer",)
+    ),
     "deduplicator_lanes_waiting": Family(
         "gauge", "Lanes of the gatherer that cannot be read or merged, while the others are.", ("gatherer",)
     ),
@@ -186,6 +189,7 @@ class DeduplicatorCollector(Collector):
                 scrape.add("deduplicator_gatherer_reached", state["connected"], name)
                 scrape.add("deduplicator_gatherer_behind_batches", state["behind_batches"], name)
                 scrape.add("deduplicator_gatherer_put_backs", state["put_back"], name)
+                scrape.add("deduplicator_acknowledgements_refused", state["acknowledgements_refused"], name)
                 if state["received_us"]:
                     scrape.add("deduplicator_gatherer_received_timestamp_seconds", state["received_us"] / 1e6, name)
         if self._exporter is not None:

@@ -230,9 +230,9 @@ class Reader:
         rows = await self._db().fetch(SQL["read_missing_slices"], *(map(list, zip(*slices, strict=True))))
         return [(row["lane"], row["slice"], row["lost"]) for row in rows]
 
-    async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> None:
-        """Tell the gatherer what is stored in production."""
-        await self._db().execute(SQL["acknowledge"], consumer, epoch, lane, batch)
+    async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> bool:
+        """Tell the gatherer what is stored in production; whether it took that: it knows no newer epoch."""
+        return bool(await self._db().fetchval(SQL["acknowledge"], consumer, epoch, lane, batch))
 
     async def _dropped(self, lane: int, done: int) -> list[range]:
         rows = await self._db().fetch(SQL["read_dropped"], lane, done)

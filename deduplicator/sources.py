@@ -72,6 +72,8 @@ class Sources:
         self._slow: set[str] = set()
         self._retry_at: dict[str, float] = {}
         self._acknowledged_at: dict[str, float] = {}
+        self._refused: dict[str, list[int]] = {}
+        """By gatherer: lanes of which it takes no acknowledgement, as it knows a newer epoch of this consumer."""
         self._failures: dict[str, str] = {}
         self._received_us: dict[str, int] = {}
         """By gatherer: when the newest of what was read was received there."""
@@ -239,6 +241,7 @@ class Sources:
                 "received_us": self._received_us.get(name, 0),
                 "error": self._failures.get(name, "") or _lanes(self.waiting(name)),
                 "put_back": self._put_backs[name],
+                "acknowledgements_refused": len(self._refused.get(name, ())),
             }
             for name, reader in self._readers.items()
         }
@@ -274,9 +277,16 @@ class Sources:
                 )
         if time.monotonic() - self._acknowledged_at.get(reader.id, 0.0) > ACKNOWLEDGE_S:
             self._acknowledged_at[reader.id] = time.monotonic()
-            for lane, cursor in list(self._cursors[reader.id].items()):
-                if lane in news.there:
-                    await reader.acknowledge(self._consumer, self._production.epoch, lane, cursor.batch)
+            refused = [
+                lane
+                for lane, cursor in list(self._cursors[reader.id].items())
+                if lane in news.there
+                and not await reader.acknowledge(self._consumer, self._production.epoch, lane, cursor.batch)
+            ]
+            if refused and not self._refused.get(reader.id):
+                epoch = self._production.epoch
+                log.get().error("acknowledgement_refused", gatherer=reader.id, lanes=refused, epoch=epoch)
+            self._refused[reader.id] = refused
         return news
 
     async def _recent(self, reader: Reader) -> list[Copy]:

@@ -157,6 +157,7 @@ CASES: dict[str, Case] = {
         10,
         {'deduplicator_gatherer_put_backs_total{gatherer="gatherer-a"}': "1x70"},
     ),
+    "AcknowledgementRefused": gauge('deduplicator_acknowledgements_refused{gatherer="gatherer-a"}', "1", "0", 5),
     "TaskFailing": gauge('deduplicator_task_failing{task="refill"}', "1", "0", 10),
     "ArchiveFailing": gauge('deduplicator_task_failing{task="archive"}', "1", "0", 30),
 }
