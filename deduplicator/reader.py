@@ -165,7 +165,8 @@ class Reader:
                 rows = await self._db().fetch(
                     SQL["read_batches"], lane, place.batch, batches_max or self._limits.read_batches_max
                 )
-                if rows and differ(rows[0]["previous"], place.digest):
+                follows = rows and rows[0]["batch"] == place.batch + 1  # or the batches between them are gone
+                if follows and differ(rows[0]["previous"], place.digest):
                     reason = f"its batch {rows[0]['batch']} follows another one than was read"
                 found[lane] = rows
             if reason:
@@ -194,11 +195,16 @@ class Reader:
         """What these rows of `batches` stand for, or as much of it as is read at once."""
         done = place.batch
         dropped = await self._dropped(lane, done)
+        if (first := rows[0]["batch"]) > done + 1 and await self._are_gone(lane, range(done + 1, first), dropped):
+            self.behind_batches += len(rows)
+            return await self._hole(lane, range(done + 1, first), Cursor(first - 1, rows[0]["previous"]), place)
         inside = _gone(rows[0], dropped)
         taken: list[asyncpg.Record] = []
         total = 0
         for row in rows:
-            if row["batch"] != done + len(taken) + 1:
+            if row["batch"] != (expected := done + len(taken) + 1):
+                if taken and await self._are_gone(lane, range(expected, row["batch"]), dropped):
+                    break
                 raise MissingBatch(f"{self.id}: batch {done + len(taken) + 1} of lane {lane} is missing")
             total += row["delta_rows"]
             same = inside == _gone(row, dropped)
@@ -234,6 +240,30 @@ class Reader:
         """Tell the gatherer what is stored in production; whether it took that: it knows no newer epoch."""
         return bool(await self._db().fetchval(SQL["acknowledge"], consumer, epoch, lane, batch))
 
+    async def _are_gone(self, lane: int, batches: range, dropped: Sequence[range]) -> bool:
+        """Whether batches that are not there were dropped: the lane begins after them, or they are listed."""
+        if not await self._db().fetchval(SQL["any_batch_before"], lane, batches.start):
+            return True
+        return all(any(batch in stretch for stretch in dropped) for batch in batches)
+
+    async def _hole(self, lane: int, batches: range, end: Cursor, place: Cursor) -> Batches:
+        """Batches that are gone, as a copy that was dropped. What goes on of what began in them is still there."""
+        copy = Copy(self.gatherer, lane, batches.start, end.batch)
+        limits = (lane, copy.from_batch, copy.to_batch)
+        slices, runs = (
+            await self._db().fetch(SQL["read_slices"], *limits),
+            await self._db().fetch(SQL["read_runs"], *limits),
+        )
+        numbers = await self._translate({row["market"] for row in runs})
+        copy.slices, copy.runs = _slices(slices), _runs(runs, numbers)
+        self._strip(copy)
+        return Batches(copy, numbers, digests=[end], again_until_us=place.again_until_us)
+
+    def _strip(self, copy: Copy) -> None:
+        strip_dropped_rows(copy)
+        stretch = {"from_batch": copy.from_batch, "to_batch": copy.to_batch}
+        log.get().error("dropped_unread", gatherer=self.id, lane=copy.lane, **stretch)
+
     async def _dropped(self, lane: int, done: int) -> list[range]:
         rows = await self._db().fetch(SQL["read_dropped"], lane, done)
         return [range(row["from_batch"], row["to_batch"] + 1) for row in rows]
@@ -264,8 +294,7 @@ class Reader:
             wanted.update(row["market"] for row in fetched[table])
         numbers = result.numbers = await self._translate(wanted)
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
-        copy.slices = [SliceStart(r["slice"], r["session"], r["sid"], r["channel"]) for r in fetched["slices"]]
-        copy.runs = [RunStart(r["run"], r["slice"], numbers[r["market"]], r["cover_from_ms"]) for r in fetched["runs"]]
+        copy.slices, copy.runs = _slices(fetched["slices"]), _runs(fetched["runs"], numbers)
         copy.run_events = [
             RunEvent(r["run"], r["event"], r["from_ms"], r["to_ms"], r["reason"]) for r in fetched["run_events"]
         ]
@@ -285,8 +314,7 @@ class Reader:
             for r in fetched["snapshots"]
         ]
         if dropped:
-            strip_dropped_rows(copy)
-            log.get().error("dropped_unread", gatherer=self.id, lane=lane, from_batch=first, to_batch=last)
+            self._strip(copy)
         result.trades, result.tickers = fetched["trades"], fetched["tickers"]
         result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
         result.rest_books = fetched["rest_books"]
@@ -316,6 +344,14 @@ class Reader:
         if self._connection is None:
             raise StorageError(f"{self.id} is not connected")
         return self._connection
+
+
+def _slices(rows: Sequence[asyncpg.Record]) -> list[SliceStart]:
+    return [SliceStart(row["slice"], row["session"], row["sid"], row["channel"]) for row in rows]
+
+
+def _runs(rows: Sequence[asyncpg.Record], numbers: Mapping[int, int]) -> list[RunStart]:
+    return [RunStart(row["run"], row["slice"], numbers[row["market"]], row["cover_from_ms"]) for row in rows]
 
 
 def _gone(batch: asyncpg.Record, dropped: Sequence[range]) -> bool:

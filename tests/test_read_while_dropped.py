@@ -191,3 +191,57 @@ async def test_what_is_stored_into_an_hour_that_is_being_dropped_is_listed(
         assert [tuple(row) for row in rows] == [(3, 3)] and retention.dropped_unread == 1
         await connection.close()
         await loading.close()
+
+
+async def test_a_reader_that_is_new_to_an_old_gatherer_goes_on_after_what_is_gone(tmp_path: Path) -> None:
+    """So does one whose place was put back to before it: a copy that was dropped stands for it, and claims nothing."""
+    async with new_database("gatherer") as made:
+        connection = await asyncpg.connect(made.dsn)
+        last = await fill(connection, tmp_path, hours=5)
+        digests = {row["batch"]: row["digest"] for row in await connection.fetch("SELECT batch, digest FROM batches")}
+        # The slice of batch 2 goes on: its end is not there, so it and its run stay.
+        await connection.execute("UPDATE horizons SET ended = false WHERE batch = 2")
+        await connection.execute("SELECT acknowledge('first', 1, 0::smallint, $1)", last)
+        await Retention(config(tmp_path), made.dsn).look(connection)
+        first = await connection.fetchval("SELECT min(batch) FROM batches")
+        assert first == 5
+        reader = reader_of(made.dsn)
+        await reader.open()
+        for place in (Cursor(), Cursor(1, digests[1]), Cursor(3, digests[3]), Cursor(4, digests[4])):
+            news = await reader.read({0: place}, nothing_known)
+            assert not news.put_back and not news.waiting
+            (one,) = news.batches
+            if place.batch < first - 1:
+                assert (one.copy.dropped, one.copy.from_batch, one.copy.to_batch) == (True, place.batch + 1, first - 1)
+                assert [start.slice for start in one.copy.slices] == [start.run for start in one.copy.runs]
+                assert [start.slice for start in one.copy.slices] == ([2] if place.batch < 2 else [])
+                assert one.end == Cursor(first - 1, digests[first - 1]), "the chain goes on from there"
+                (one,) = (await reader.read({0: one.end}, nothing_known)).batches
+            assert (one.copy.dropped, one.copy.from_batch, one.copy.to_batch) == (False, first, last)
+            assert len(one.trades) == last - first + 1
+        await reader.close()
+        await connection.close()
+
+
+async def test_batches_that_a_person_gave_up_are_passed_over_and_no_others(tmp_path: Path) -> None:
+    """As ADR 38 says: those that are listed, whether or not their rows are there; in the middle of a lane, too."""
+    async with new_database("gatherer") as made:
+        connection = await asyncpg.connect(made.dsn)
+        await fill(connection, tmp_path, hours=4)
+        await connection.execute("DELETE FROM batches WHERE batch IN (4, 5)")
+        reader = reader_of(made.dsn)
+        await reader.open()
+        for place in (2, 3):
+            news = await reader.read({0: Cursor(place)}, nothing_known)
+            assert not news.batches and "batch 4 of lane 0 is missing" in news.waiting[0]
+        listed = "INSERT INTO dropped_unread (lane, from_batch, to_batch, from_us, to_us) VALUES (0, $1, $1, 0, 0)"
+        await connection.execute(listed, 4)
+        news = await reader.read({0: Cursor(3)}, nothing_known)
+        assert not news.batches, "one of the two is not listed"
+        await connection.execute(listed, 5)
+        for place, until, dropped in ((2, 3, False), (3, 5, True), (5, 8, False)):
+            news = await reader.read({0: Cursor(place)}, nothing_known)
+            (one,) = news.batches
+            assert (one.copy.from_batch, one.copy.to_batch, one.copy.dropped) == (place + 1, until, dropped)
+        await reader.close()
+        await connection.close()
