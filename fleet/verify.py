@@ -6,6 +6,7 @@ look at says so; it is no proof.
 
 from __future__ import annotations
 
+import bisect
 import random
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -132,22 +133,24 @@ def between(
 ) -> Iterator[tuple[Book, list[Any], Any]]:
     """From each snapshot of a market to the next: the book, the changes up to the next one's place, the next one.
 
-    Not across an open gap, and not near a reset.
+    Of snapshots that no change lies between the order is that in which they were taken, as in `store.base_at`. Not
+    across an open gap, and not near a reset: its place, or when it was seen.
     """
-    resets = [s["exchange_ts"] for s in snapshots if s["is_reset"]]
+    resets = [s[at] for s in snapshots if s["is_reset"] for at in ("exchange_ts", "taken_at")]
+    places = [(change["exchange_ts"], change["ordinal"]) for change in changes]
+    before = [bisect.bisect_right(places, (s["exchange_ts"], s["after_ordinal"])) for s in snapshots]
+    order = sorted(range(len(snapshots)), key=lambda n: (before[n], snapshots[n]["taken_at"], snapshots[n]["is_reset"]))
     book: Book = {}
     known_at: datetime | None = None
-    at = 0
-    for snapshot in snapshots:
-        place = (snapshot["exchange_ts"], snapshot["after_ordinal"])
-        behind = at
-        while behind < len(changes) and (changes[behind]["exchange_ts"], changes[behind]["ordinal"]) <= place:
-            behind += 1
-        cut = known_at is None or any(start < place[0] and known_at < end for start, end in gaps)
-        near = any(abs(place[0] - reset) <= NEAR_RESET for reset in resets)
+    done = 0
+    for n in order:
+        snapshot, behind = snapshots[n], before[n]
+        at, taken_at = snapshot["exchange_ts"], snapshot["taken_at"]
+        cut = known_at is None or any(start < max(at, known_at) and min(at, known_at) < end for start, end in gaps)
+        near = any(abs(moment - reset) <= NEAR_RESET for moment in (at, taken_at) for reset in resets)
         if not (cut or near or snapshot["is_reset"]):
-            yield book, changes[at:behind], snapshot
-        book, known_at, at = _book(snapshot), place[0], behind
+            yield book, changes[done:behind], snapshot
+        book, known_at, done = _book(snapshot), at, behind
 
 
 def compare_books(

@@ -30,6 +30,7 @@ class Shown(NamedTuple):
     ordinal: int
     book: dict[tuple[int, int], int]
     is_reset: bool
+    taken: int
 
 
 def hour_of(rng: random.Random) -> tuple[list[tuple[int, ...]], list[Shown], list[tuple[int, int, int]]]:
@@ -40,15 +41,17 @@ def hour_of(rng: random.Random) -> tuple[list[tuple[int, ...]], list[Shown], lis
     for code in range(len(NAMES)):
         book = {(rng.randint(0, 1), rng.randint(1, 9999)): rng.randint(1, 1 << 40) for _ in range(rng.randint(0, 4))}
         if rng.random() < 0.7:
-            shown.append(Shown(code, START - 1, 0, dict(book), False))
+            shown.append(Shown(code, START - 1, 0, dict(book), False, -1))
         ms, ordinal = START, -1
         for _ in range(rng.randint(0, 40)):
             step = rng.choice((0, 0, 1, 40_000))
             ms, ordinal = (ms, ordinal + 1) if not step and ordinal >= 0 else (ms + step, 0)
-            if rng.random() < 0.02:  # the exchange replaces the book
-                book = {(0, 5): 7}
-                shown.append(Shown(code, ms, ordinal, dict(book), True))
-                ms, ordinal = ms + 1, 0
+            if rng.random() < 0.04:  # the exchange replaces the book, perhaps of a market that was quiet
+                taken = ms + rng.choice((0, 100_000))
+                before, book = quiet(rng, code, book, ms, taken), {(0, 5): 7}
+                after = quiet(rng, code, book, taken, taken + 100_000)
+                shown += [*before, Shown(code, ms, ordinal, dict(book), True, taken), *after]
+                ms, ordinal = max(taken, *(s.ms for s in after), 0) + 1, 0
             level = (rng.randint(0, 1), rng.randint(1, 20))
             delta = rng.choice((rng.randint(1, 9), -book.get(level, 0) or 3))
             book[level] = book.get(level, 0) + delta
@@ -57,8 +60,15 @@ def hour_of(rng: random.Random) -> tuple[list[tuple[int, ...]], list[Shown], lis
             elif rng.random() < 0.5:
                 gaps.append((code, ms, ms + 1))
             if rng.random() < 0.3:
-                shown.append(Shown(code, ms, ordinal, {key: size for key, size in book.items() if size}, False))
+                shown.append(Shown(code, ms, ordinal, {key: size for key, size in book.items() if size}, False, ms))
     return changes, shown, gaps
+
+
+def quiet(rng: random.Random, code: int, book: dict[tuple[int, int], int], ms: int, until: int) -> list[Shown]:
+    """First books of runs that begin while nothing changes."""
+    level = {key: size for key, size in book.items() if size}
+    times = sorted(rng.randint(ms, until) for _ in range(rng.randint(0, 2)))
+    return [Shown(code, at, -1, level, False, at) for at in times if ms < at < until]
 
 
 def folded(
@@ -67,20 +77,23 @@ def folded(
     """The same, one change after the other: how many were compared, and which are wrong."""
     compared, wrong = 0, []
     for code in range(len(NAMES)):
-        resets = [s.ms for s in shown if s.code == code and s.is_reset]
+        mine = [s for s in shown if s.code == code]
+        places = [(change[1], change[2]) for change in changes if change[0] == code]
+        before = {id(s): sum(place <= (s.ms, s.ordinal) for place in places) for s in mine}
+        resets = [at for s in mine if s.is_reset for at in (s.ms, s.taken)]
         book: dict[tuple[int, int], int] = {}
         known: int | None = None
-        rest = [change for change in changes if change[0] == code]
-        for s in sorted((s for s in shown if s.code == code), key=lambda s: (s.ms, s.ordinal)):
-            while rest and (rest[0][1], rest[0][2]) <= (s.ms, s.ordinal):
-                _, _, _, side, price, delta = rest.pop(0)
+        rest, done = [change for change in changes if change[0] == code], 0
+        for s in sorted(mine, key=lambda s: (before[id(s)], s.taken, s.is_reset)):
+            for _, _, _, side, price, delta in rest[done : before[id(s)]]:
                 book[(side, price)] = book.get((side, price), 0) + delta
-            cut = known is None or any(c == code and a < s.ms and known < b for c, a, b in gaps)
-            if not (cut or s.is_reset or any(abs(s.ms - reset) <= NEAR_RESET_MS for reset in resets)):
+            cut = known is None or any(c == code and a < max(s.ms, known) and min(s.ms, known) < b for c, a, b in gaps)
+            near = any(abs(at - reset) <= NEAR_RESET_MS for reset in resets for at in (s.ms, s.taken))
+            if not (cut or s.is_reset or near):
                 compared += 1
                 if {key: size for key, size in book.items() if size} != s.book:
                     wrong.append((code, s.ms))
-            book, known = dict(s.book), s.ms
+            book, known, done = dict(s.book), s.ms, before[id(s)]
     return compared, wrong
 
 
@@ -95,15 +108,17 @@ def columnar(
     behind = order.keys(code, np.maximum(ms, START), ordinal + 1)
     key = np.where(before, order.first(code), behind)
     hashes = [sum(mix64(2 * p + side) * size for (side, p), size in s.book.items()) % (1 << 64) for s in shown]
-    books = Books(code, ms, key, np.array(hashes, np.uint64), np.array([s.is_reset for s in shown], bool))
+    taken = np.array([s.taken * 1000 if s.taken >= 0 else -1 for s in shown], np.int64)
+    books = Books(code, ms, key, taken, np.array(hashes, np.uint64), np.array([s.is_reset for s in shown], bool))
     shuffled = np.random.default_rng(1).permutation(len(shown))
     checks = BookChecks(order, Books._make(column[shuffled] for column in books))
     rows = changed(order, changes)
     for block in np.split(rows, cuts):
         checks.add(block)
     columns = [np.array(column, np.int64) for column in zip(*gaps, strict=True)] or [np.empty(0, np.int64)] * 3
-    reset = books.is_reset
-    return checks.result(Stretches(*columns), Stretches(code[reset], ms[reset], ms[reset]))
+    reset, seen = books.is_reset, np.array([s.taken for s in shown], np.int64)
+    at = np.concatenate((ms[reset], seen[reset]))
+    return checks.result(Stretches(*columns), Stretches(np.tile(code[reset], 2), at, at))
 
 
 def changed(order: Order, changes: list[tuple[int, ...]]) -> Rows:

@@ -149,6 +149,40 @@ async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_plac
     await db.close()
 
 
+def base(ms: int, *levels: int, reset: bool = False, at: tuple[int, int] | None = None) -> BookWritten:
+    """A book that was taken so many milliseconds after midnight: a run's first one, or one of a place."""
+    place, ordinal = at or (ms, -1)
+    return BookWritten(
+        MARKET, DAY_MS + place, ordinal, reset, (DAY_MS + ms) * 1000, levels, (), True if reset else None
+    )
+
+
+async def test_a_reset_replaces_what_was_taken_before_it_wherever_that_lies(server: Database) -> None:
+    """Each run of a quiet market places its first book where its own claim begins, long after the reset's place."""
+    db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
+    await production.take_lease()
+    await put(db, [(10, 0, 0, 500, 7), (20, 0, 0, 600, 9)])
+    before, after = {(0, 500): 7, (0, 600): 9}, {(0, 900): 1}
+
+    async def books() -> list[dict[tuple[int, int], int]]:
+        return [await book_at(db, ms) for ms in (25, 4000, 8999, 9000, 9500, 20_000)]
+
+    await production.store(Changes(books=[base(5), base(4000, 600, 9, 500, 7)]), [])
+    assert await books() == [before] * 6
+    # The market closes at 9000; an audit of a copy that has seen it comes later, of the place of the last change.
+    reset = base(9000, 900, 1, reset=True, at=(20, 0))
+    await production.store(Changes(books=[reset, base(9400, 900, 1, at=(20, 0))]), [])
+    assert await books() == [before] * 3 + [after] * 3
+    # A run that begins later shows it, too; and the other copy reports the reset, of its own first book's place.
+    await production.store(Changes(books=[base(9600, 900, 1), base(9000, 900, 1, reset=True, at=(4000, -1))]), [])
+    assert await books() == [before] * 3 + [after] * 3
+    await put(db, [(30_000, 0, 0, 900, 4)])
+    assert await books() == [before] * 3 + [after] * 3
+    assert await book_at(db, 30_000) == {(0, 900): 5}
+    await db.close()
+
+
 async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_checkpoint(server: Database) -> None:
     """Of 200,000 changes no more than those behind the checkpoint are read."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -88,9 +88,10 @@ async def test_a_sound_production_is_verified_and_every_spoilt_one_is_not() -> N
         assert all(found[name]["failed"] for name in ("gatherer-a", "gatherer-b", "gatherer-c", "trades")), found
 
 
-def snapshot(at: int, ordinal: int, *yes: int, reset: bool = False) -> dict[str, Any]:
+def snapshot(at: int, ordinal: int, *yes: int, reset: bool = False, taken: int | None = None) -> dict[str, Any]:
     """A snapshot so many seconds after the start."""
-    place = {"exchange_ts": START + timedelta(seconds=at), "after_ordinal": ordinal}
+    seen = START + timedelta(seconds=at if taken is None else taken)
+    place = {"exchange_ts": START + timedelta(seconds=at), "after_ordinal": ordinal, "taken_at": seen}
     return {**place, "is_reset": reset, "yes": list(yes), "no": []}
 
 
@@ -117,3 +118,20 @@ def test_books_are_compared_place_by_place_but_not_across_gaps_or_near_resets() 
     finding = Finding("books")
     assert compare_books(snapshots, changes, [], finding) == [START + timedelta(seconds=200)]
     assert finding.compared == 4
+
+
+def test_books_of_a_quiet_stretch_are_compared_in_the_order_in_which_they_were_taken() -> None:
+    """A reset lies before books that were taken before it; what was taken after it may lie where the reset does."""
+    snapshots = [
+        snapshot(0, -1, 10, 5),
+        snapshot(100, 0, 10, 6),
+        snapshot(100, 0, reset=True, taken=1000),
+        snapshot(500, -1, 10, 6),
+        snapshot(1200, -1),
+        snapshot(1300, 0, 10, 4),
+    ]
+    changes = [change(100, 0, 1), change(1300, 0, 4)]
+    finding = Finding("books")
+    assert compare_books(snapshots, changes, [], finding) == [] and finding.compared == 3
+    wrong = [*snapshots[:3], snapshot(500, -1, 10, 7), *snapshots[4:]]
+    assert compare_books(wrong, changes, [], Finding("books")) == [START + timedelta(seconds=500)]

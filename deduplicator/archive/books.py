@@ -20,11 +20,13 @@ _LATEST: Final = (1 << _TIME_BITS) - 1
 
 
 class Books(NamedTuple):
-    """Books of known places, columns of equal length. `key`: the place behind the last change that a book has."""
+    """Books of known places, columns of equal length. `key`: the place behind the last change that a book has;
+    `taken_us`: when it was seen, -1 before all others of its place."""
 
     code: I64
     at_ms: I64
     key: I64
+    taken_us: I64
     hash: U64
     is_reset: np.typing.NDArray[np.bool_]
 
@@ -45,7 +47,11 @@ class Checked(NamedTuple):
 
 
 class BookChecks:
-    """Give it an hour's changes, block by block in their order; then ask."""
+    """Give it an hour's changes, block by block in their order; then ask.
+
+    Of books that no change lies between the order is that in which they were taken, wherever their places are: a reset
+    replaces those that were taken before it (as in `store.base_at`).
+    """
 
     def __init__(self, order: Order, books: Books) -> None:
         """`books` in any order; of one place, those that came first stand first."""
@@ -53,7 +59,8 @@ class BookChecks:
         self._books = Books._make(column[by] for column in books)
         self._order = order
         self._sums = np.zeros(len(by), np.uint64)
-        self._done = 0
+        self._counts = np.zeros(len(by), np.int64)
+        self._done = self._count = 0
         self._sum = np.zeros(1, np.uint64)
 
     def add(self, block: Rows) -> None:
@@ -64,21 +71,30 @@ class BookChecks:
         key = np.ascontiguousarray(block["key"])
         behind = int(np.searchsorted(self._books.key, key[-1], "right"))
         places = self._books.key[self._done : behind]
-        self._sums[self._done : behind] = running[np.searchsorted(key, places)]
+        within = np.searchsorted(key, places)
+        self._sums[self._done : behind] = running[within]
+        self._counts[self._done : behind] = self._count + within
         self._done, self._sum = behind, running[-1:]
+        self._count += len(block)
 
     def result(self, gaps: Stretches, resets: Stretches) -> Checked:
-        """Compare each book with the one before it, but not across a gap, nor near a reset (of `from_ms`)."""
-        books = self._books
+        """Compare each book with the one before it, but not across a gap, nor near a reset (its place, or when it was
+        seen: `from_ms`)."""
         self._sums[self._done :] = self._sum
-        if len(books.key) < 2:
+        self._counts[self._done :] = self._count
+        if len(self._books.key) < 2:
             return Checked(0, [])
+        by = np.lexsort((self._books.is_reset, self._books.taken_us, self._counts, self._books.code))
+        books, sums = Books._make(column[by] for column in self._books), self._sums[by]
         same = books.code[1:] == books.code[:-1]
-        cut = self._touched(gaps, books.code[1:], books.at_ms[:-1], books.at_ms[1:])
+        places = np.sort((books.at_ms[:-1], books.at_ms[1:]), axis=0)
+        cut = self._touched(gaps, books.code[1:], *places)
         near = Stretches(resets.code, resets.from_ms - NEAR_RESET_MS, resets.from_ms + NEAR_RESET_MS + 1)
-        excused = self._touched(near, books.code[1:], books.at_ms[1:], books.at_ms[1:] + 1)
+        excused = np.zeros(len(same), bool)
+        for at_ms in (books.at_ms[1:], books.taken_us[1:] // 1000):
+            excused |= self._touched(near, books.code[1:], at_ms, at_ms + 1)
         compared = same & ~books.is_reset[1:] & ~cut & ~excused
-        wrong = compared & (np.diff(books.hash) != np.diff(self._sums))
+        wrong = compared & (np.diff(books.hash) != np.diff(sums))
         at = np.flatnonzero(wrong) + 1
         return Checked(int(compared.sum()), list(zip(books.code[at].tolist(), books.at_ms[at].tolist(), strict=True)))
 

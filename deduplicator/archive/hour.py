@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 from common import log
 from common.book_hash import terms
 from common.errors import StorageError
-from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime
+from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime, us_of_datetime
 from common.storage import copy as binary
 from deduplicator.archive import tables
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
 from deduplicator.archive.crossed import Crossed
 from deduplicator.archive.late import Late
-from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
+from deduplicator.archive.order import ORDINAL_MAX, ROW, Numbers, Order, Rows, rows_of
 from deduplicator.archive.reading import Connect, read_changes
 from deduplicator.archive.spool import Spool
 from deduplicator.archive.trade_order import ArchivedTwins, Placed
@@ -42,6 +42,8 @@ CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000
 EXAMPLES_MAX: Final = 5
 Tell = Callable[[str, int], None]
+Shown = tuple[int, int, int, int, bool, int]
+"""A book: market, exchange millisecond, last ordinal, when it was taken (microseconds), whether it is a reset, hash."""
 
 
 @dataclass
@@ -155,7 +157,7 @@ class Hour:
         await self._write_changes(order, spool, checks, crossed)
         hour = (self._start - NEAR_RESET_MS * ONE_MS, self._until + NEAR_RESET_MS * ONE_MS, list(tickers))
         gaps = [tuple(row) for row in await self._db.fetch(SQL["check_gaps"], *hour)]
-        resets = [(*row, row["exchange_ts"]) for row in await self._db.fetch(SQL["check_resets"], *hour)]
+        resets = [(*row, row["at"]) for row in await self._db.fetch(SQL["check_resets"], *hour)]
         gaps += [(market, seal - ONE_MS, self._until) for market, _, seal in unsealed if market in tickers]
         checked = checks.result(_stretches(gaps, numbers), _stretches(resets, numbers))
         examples = [
@@ -173,18 +175,16 @@ class Hour:
             Check("uncrossed", crossed.compared, failed, shown[:EXAMPLES_MAX]),
         ]
 
-    async def _snapshots(self, tickers: dict[int, str]) -> list[tuple[int, int, int, bool, int]]:
-        """Market, exchange millisecond, last ordinal, whether it is a reset, hash. Their markets join `tickers`."""
-        found: list[tuple[int, int, int, bool, int]] = []
+    async def _snapshots(self, tickers: dict[int, str]) -> list[Shown]:
+        """Books whose places are known. Their markets join `tickers`."""
+        found: list[Shown] = []
         cursor = await self._db.cursor(SQL["check_books"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
             tickers.update((row["market"], row["ticker"]) for row in rows)
             found += await asyncio.to_thread(_hashed, rows)  # the merge must get its turn
         return found
 
-    async def _openings(
-        self, order: Order, numbers: Numbers, snapshots: list[tuple[int, int, int, bool, int]], crossed: Crossed
-    ) -> Books:
+    async def _openings(self, order: Order, numbers: Numbers, snapshots: list[Shown], crossed: Crossed) -> Books:
         """Write the opening books; returns those that are known, and the snapshots."""
         name = "orderbook_openings"
         of_hour = set(order.names)
@@ -203,15 +203,17 @@ class Hour:
         await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
         self._finish(name, file)
         opened = order.codes(known)
-        market, ms, ordinal, reset, hashed = (
-            (list(column) for column in zip(*snapshots, strict=True)) if snapshots else ([],) * 5
+        market, ms, ordinal, taken, reset, hashed = (
+            (list(column) for column in zip(*snapshots, strict=True)) if snapshots else ([],) * 6
         )
         codes = numbers.codes(np.array(market, np.int64))
         at_ms = np.array(ms, np.int64)
+        behind = order.keys(codes, np.maximum(at_ms, self._start_ms), np.array(ordinal, np.int64) + 1)
         return Books(
             np.concatenate((opened, codes)),
             np.concatenate((np.full(len(opened), self._start_ms - 1), at_ms)),
-            np.concatenate((order.first(opened), order.keys(codes, at_ms, np.array(ordinal, np.int64) + 1))),
+            np.concatenate((order.first(opened), np.where(at_ms < self._start_ms, order.first(codes), behind))),
+            np.concatenate((np.full(len(opened), -1), np.array(taken, np.int64))),
             np.concatenate((np.array(list(known.values()), np.uint64), np.array(hashed, np.uint64))),
             np.concatenate((np.zeros(len(opened), bool), np.array(reset, bool))),
         )
@@ -333,12 +335,13 @@ def _ahead(items: Iterator[Any]) -> Iterator[Any]:
             yield item
 
 
-def _hashed(rows: list[Any]) -> list[tuple[int, int, int, bool, int]]:
+def _hashed(rows: list[Any]) -> list[Shown]:
     return [
         (
             row["market"],
             ms_of_datetime(row["exchange_ts"]),
-            row["after_ordinal"],
+            row["after_ordinal"] if row["after_ordinal"] <= ORDINAL_MAX else -1,
+            us_of_datetime(row["taken_at"]),
             row["is_reset"],
             (_hash(0, row["yes"]) + _hash(1, row["no"])) % (1 << 64),
         )

@@ -276,14 +276,14 @@ class Merger:
                     snapshot.yes,
                     snapshot.no,
                 )
-                if self._ballots.confirms(vote):
+                if (taken_us := self._ballots.confirms(vote)) is not None:
                     changes.books.append(
                         BookWritten(
                             vote.market,
                             vote.exchange_ms,
                             vote.after_ordinal,
                             True,
-                            vote.taken_us,
+                            taken_us,
                             vote.yes,
                             vote.no,
                             True,

@@ -113,19 +113,19 @@ class Ballots:
         self._forget(self._open_of, key)
         return self.open.pop(key)
 
-    def confirms(self, vote: ResetVote) -> bool:
-        """Whether the vote speaks of a reset that was accepted before."""
+    def confirms(self, vote: ResetVote) -> int | None:
+        """When a reset was first seen that was accepted before, if the vote speaks of it: in microseconds."""
         self._reported(vote)
         accepted = self._accepted.get(_key(vote))
         if accepted is None:
-            return False
+            return None
         same_place = any(_place(vote) == _place(other) for other in accepted.votes)
         later_us = vote.taken_us - accepted.taken_us
         if not -SAME_RESET_US <= later_us <= (LATE_REPORT_US if same_place else SAME_RESET_US):
-            return False
+            return None
         if accepted.gatherers is not None:
             accepted.gatherers.add(vote.gatherer)
-        return True
+        return accepted.taken_us
 
     def add(self, vote: ResetVote, now_ms: int) -> None:
         """Count a vote."""

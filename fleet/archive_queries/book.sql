@@ -1,18 +1,35 @@
 -- The book at a moment
--- From the hour's opening book, or the last snapshot before the moment, and the changes behind it.
+-- From the hour's opening book, or the last snapshot before the moment, and the changes behind it. Of snapshots that no
+-- change lies between a reset replaces those that were taken before it, wherever their places are.
 WITH changes AS (
     SELECT exchange_ts, ordinal, side, price, delta
       FROM orderbook_deltas
      WHERE ticker = :ticker AND "date" = CAST(CAST(:at AS date) AS varchar) AND "hour" = hour(:at) AND exchange_ts <= :at
-), base AS (
-    SELECT s.exchange_ts, s.after_ordinal, s.yes, s.no
+), places AS (
+    SELECT exchange_ts, ordinal, 1 AS change, CAST(NULL AS timestamp(6)) AS taken_at, false AS is_reset, false AS is_folded,
+           CAST(NULL AS varchar) AS yes, CAST(NULL AS varchar) AS no
+      FROM changes
+    UNION ALL
+    SELECT s.exchange_ts, s.after_ordinal, 0, s.taken_at, s.is_reset, s.source = 'checkpoint', s.yes, s.no
       FROM orderbook_snapshots s
      WHERE s.ticker = :ticker AND s."date" = CAST(CAST(:at AS date) AS varchar) AND s."hour" = hour(:at)
        AND s.exchange_ts <= :at AND coalesce(s.verified, true)
-       AND (NOT s.is_reset OR s.taken_at <= :at
-            OR EXISTS (SELECT 1 FROM changes c
-                        WHERE c.exchange_ts > s.exchange_ts OR (c.exchange_ts = s.exchange_ts AND c.ordinal > s.after_ordinal)))
-     ORDER BY s.exchange_ts DESC, s.after_ordinal DESC, s.is_reset DESC
+), counted AS (
+    SELECT p.*, sum(p.change) OVER (ORDER BY p.exchange_ts, p.ordinal, p.change DESC
+                                    ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS changes_before
+      FROM places p
+), books AS (
+    SELECT c.*, c.taken_at <= :at OR c.changes_before < (SELECT count(*) FROM changes) AS applies
+      FROM counted c WHERE c.change = 0
+), base AS (
+    SELECT s.exchange_ts, s.ordinal AS after_ordinal, s.yes, s.no
+      FROM books s
+     WHERE (s.applies OR NOT s.is_reset)
+       AND NOT EXISTS (SELECT 1 FROM books r
+                        WHERE r.is_reset AND r.changes_before = s.changes_before
+                          AND ((r.applies AND (r.taken_at > s.taken_at OR (r.taken_at = s.taken_at AND NOT s.is_reset)))
+                               OR (NOT r.applies AND NOT s.is_reset AND r.taken_at <= s.taken_at)))
+     ORDER BY s.exchange_ts DESC, s.ordinal DESC, s.is_reset DESC, s.is_folded
      LIMIT 1
 ), parts AS (
     SELECT 'yes' AS side, y.level[1] AS price, y.level[2] AS size
