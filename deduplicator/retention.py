@@ -139,15 +139,15 @@ class Retention:
         return True
 
     async def _note(self, connection: asyncpg.Connection, start: datetime) -> bool:
-        """Give every market of the day a book to fold from, then say that the day is leaving.
+        """Leave a book at the last change of every market of the day, then say that the day is leaving.
 
         False: a row has come meanwhile. Every row comes under the lease's lock, so that none can come unseen.
         """
         while markets := await connection.fetch(SQL["markets_without_base"], start, start + DAY):
-            async with self._lease.locked(connection):
-                for (market,) in markets[:CHECKPOINTS_AT_ONCE]:
-                    if not await connection.fetchval("SELECT store.checkpoint($1, $2)", market, start + DAY):
-                        raise StorageError(f"market {market} has no book behind {start} and gets none")
+            for at in range(0, len(markets), CHECKPOINTS_AT_ONCE):
+                places = list(zip(*markets[at : at + CHECKPOINTS_AT_ONCE], strict=True))
+                async with self._lease.locked(connection):
+                    await connection.execute(SQL["leave_bases"], *places)
         async with self._lease.step(connection, RETENTION):
             if await connection.fetch(SQL["hours_not_archived"], start, start + DAY):
                 return False

@@ -53,7 +53,9 @@ def test_a_copy_that_is_silent_is_waited_for_and_then_confirms_however_late() ->
     assert resets(decided) == [True] and not decided.conflicts
     late = merger.step([says(2, 2, RESET_MS + 900_000)], 900_000)
     assert resets(late) == [True] and not late.votes and not late.conflicts
-    assert [book.taken_us for book in late.books] == [book.taken_us for book in decided.books], "one moment of one reset"
+    assert [book.taken_us for book in late.books] == [book.taken_us for book in decided.books], (
+        "one moment of one reset"
+    )
 
 
 def test_a_copy_that_shows_the_old_book_later_disputes_it() -> None:

@@ -13,7 +13,12 @@ import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
+from common.config.schema import ProductionRetention
 from common.errors import StorageError
+from common.numbers import ms_of_datetime
+from deduplicator.merge.copies import BookWritten, Changes
+from deduplicator.retention import Retention
+from fleet.library import load
 from tests.archive_case import OLD, RELATION, TODAY, Site, running_site
 
 
@@ -211,3 +216,58 @@ async def test_an_hour_that_has_left_production_is_not_replaced_where_the_archiv
     assert await site.exporter.export_due() == [at]
     assert site.archived() == [(0, 5), (1, 5), (2, 5), (3, 9)]
     assert await site.db.fetchval(noted, at) == 4
+
+
+async def _a_quiet_night(site: Site) -> tuple[datetime, list[Any]]:
+    """A day that leaves, whose next book of the exchange lies two days later; the moment after it, and its book."""
+    await site.production.store(Changes(books=[_book(site, OLD + timedelta(hours=4), 10_000)]), [])
+    next_day = OLD + timedelta(days=1, hours=10)
+    await site.store(next_day, range(1), delta=100)
+    await site.production.store(Changes(books=[_book(site, OLD + timedelta(days=2, hours=1), 10_115)]), [])
+    await site.db.execute("UPDATE store.lines SET first_seen = $1", OLD)
+    await site.exporter.export_due()
+    moment = next_day - timedelta(hours=1)
+    return moment, await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment)
+
+
+def _book(site: Site, at: datetime, size: int) -> BookWritten:
+    ms = ms_of_datetime(at)
+    return BookWritten(site.market, ms, -1, False, ms * 1000, (4200, size), (), None)
+
+
+def _opening(site: Site, hour: datetime) -> list[tuple[str, str]]:
+    """Side and size of the one level that the archive has."""
+    key = f"orderbook_openings/date={hour:%Y-%m-%d}/hour={hour:%H}/part.parquet"
+    table = pq.read_table(io.BytesIO(site.s3.get_object(Bucket="archive", Key=key)["Body"].read()))
+    return [(row["side"], str(row["size"])) for row in table.to_pylist()]
+
+
+async def test_a_day_that_leaves_leaves_the_base_of_the_next_one(site: Site) -> None:
+    """Though a later book of the exchange is known; inside of the day there is no book rather than a wrong one."""
+    moment, before = await _a_quiet_night(site)
+    assert [str(row["size"]) for row in before] == ["100.15"]
+    config = ProductionRetention.model_validate({"orderbook_deltas": "2d"})
+    assert len(await Retention(site.dsn, config, site.production.lease, archived=True).look()) == 1
+    assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment) == before
+    assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", OLD + timedelta(hours=6)) == before
+    with pytest.raises(asyncpg.RaiseError, match="have left production"):
+        await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", OLD + timedelta(hours=4, minutes=30))
+    query, values = load()["complete"].bound({"ticker": "KXA-1", "from": OLD, "to": moment})
+    reasons = [row["reason"] for row in await site.db.fetch(query, *values)]
+    assert "in the archive only" in reasons
+
+
+async def test_an_export_keeps_opening_books_that_cannot_be_folded_any_more(site: Site) -> None:
+    """The book that a dropped day left is not known any more: the archived opening books stand, up to the next book."""
+    moment, _ = await _a_quiet_night(site)
+    hour = moment + timedelta(hours=1)
+    assert _opening(site, hour) == [("yes", "100.15")]
+    config = ProductionRetention.model_validate({"orderbook_deltas": "2d"})
+    await Retention(site.dsn, config, site.production.lease, archived=True).look()
+    await site.db.execute("UPDATE store.snapshots SET verified = false WHERE source = 'checkpoint'")
+    with pytest.raises(asyncpg.RaiseError):
+        await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment)
+    await site.db.execute("SELECT store.touch(ARRAY[$1::timestamptz])", hour)
+    assert await site.exporter.export_due() == [hour]
+    assert _opening(site, hour) == [("yes", "100.15")]
+    assert len(await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", OLD + timedelta(days=2, hours=2))) == 1

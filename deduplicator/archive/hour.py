@@ -191,12 +191,14 @@ class Hour:
         known: dict[str, np.uint64] = {}
         file = tables.ParquetFile(self.path(name), name)
         levels: list[Any] = []
+        kept = await self._kept_openings()
         cursor = await self._db.cursor(SQL[f"export_{name}"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
-            mine = [row for row in rows if row["known"] and row["ticker"] in of_hour]
+            mine = [row for row in rows if row["known"] and row["ticker"] in of_hour and row["ticker"] not in kept]
             await asyncio.to_thread(_add_hashes, known, mine)
             await asyncio.to_thread(_open_books, crossed, order, mine)
-            levels += [row for row in rows if row["side"] is not None]
+            for row in rows:
+                levels += kept.get(row["ticker"], () if row["side"] is None else (row,))
             if len(levels) >= GROUP_ROWS:
                 await asyncio.to_thread(file.write, tables.levels_table(levels, self._start_ms))
                 levels = []
@@ -217,6 +219,19 @@ class Hour:
             np.concatenate((np.array(list(known.values()), np.uint64), np.array(hashed, np.uint64))),
             np.concatenate((np.zeros(len(opened), bool), np.array(reset, bool))),
         )
+
+    async def _kept_openings(self) -> dict[str, list[dict[str, Any]]]:
+        """Levels of opening books as they are archived, of markets whose books cannot be folded here any more."""
+        rows = await self._db.fetch(SQL["openings_in_archive"], self._start)
+        kept: dict[str, list[dict[str, Any]]] = {row["ticker"]: [] for row in rows}
+        before = self._folder / "openings_before.parquet"
+        if not kept:
+            return kept
+        if await asyncio.to_thread(self._archived, "orderbook_openings", before):
+            levels = await asyncio.to_thread(tables.levels_of, before, list(kept))
+            for level in levels:
+                kept[level["ticker"]].append(level)
+        return kept
 
     async def _write_changes(
         self, order: Order, spool: Spool, checks: BookChecks | None = None, crossed: Crossed | None = None

@@ -197,6 +197,16 @@ def levels_table(rows: Sequence[Any], at_ms: int) -> Any:
     )
 
 
+def levels_of(file: Path, tickers: Sequence[str]) -> list[dict[str, Any]]:
+    """The reverse, of some markets."""
+    table = pq.read_table(file, filters=[("ticker", "in", tickers)])
+    price, size = (_units(table[name], kind) if len(table) else () for name, kind in (("price", PRICE), ("size", SIZE)))
+    return [
+        {"ticker": ticker, "side": ("yes", "no").index(side), "price": int(p), "size": int(s)}
+        for ticker, side, p, s in zip(table["ticker"].to_pylist(), table["side"].to_pylist(), price, size, strict=True)
+    ]
+
+
 def rows_table(relation: str, rows: Sequence[Any]) -> Any:
     """Rows of any other relation."""
     schema = SCHEMAS[relation]

@@ -14,5 +14,9 @@ SELECT :from::timestamptz, least(c.first_seen, :to::timestamptz), 'before it was
   FROM coverage c
  WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta' AND c.first_seen > :from
 UNION ALL
+SELECT greatest(d.day::timestamp AT TIME ZONE 'UTC', :from), least((d.day + 1)::timestamp AT TIME ZONE 'UTC', :to), 'in the archive only'
+  FROM store.detached d
+ WHERE d.day::timestamp AT TIME ZONE 'UTC' < :to AND (d.day + 1)::timestamp AT TIME ZONE 'UTC' > :from
+UNION ALL
 SELECT :from::timestamptz, :to::timestamptz, 'no such market is known'
  WHERE NOT EXISTS (SELECT FROM coverage c WHERE c.ticker = :ticker AND c.channel = 'orderbook_delta')
