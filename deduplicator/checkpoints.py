@@ -1,7 +1,8 @@
 """Checkpoint books: a market's folded book now and then, so that `book_at` reads thousands of changes, not millions.
 
-A checkpoint is folded only up to where its market is sealed: nothing can come before it any more, except what heals a
-gap, and that removes the checkpoints behind it (`sql/drop_checkpoints.sql`).
+A checkpoint is folded only up to where its market is sealed. What still comes before it removes it: a change, where it
+is written (`days.py`), and a reset that is accepted late. One of a day that has left is never removed: it cannot be
+folded again, and is marked as not known (`store.drop_checkpoints`).
 """
 
 from __future__ import annotations

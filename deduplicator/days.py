@@ -52,11 +52,30 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
         await binary.write(db, "store", table, binary.Stream(DELTA_LAYOUT, _columns(new, order)))
         entry.add(tables.CHANGES, {name: getattr(new, name)[order] for name in tables.TABLES[tables.CHANGES].names})
+    is_gone = np.isin(days, gone)
+    await _drop_checkpoints(db, new, is_gone)
     await trade_order.place(db, new, entry)
     # A healed row may be ahead of the deduplicator, which then must know it before it comes to it.
     await db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
     now: int = ms_of_datetime(await db.fetchval("SELECT now()"))
-    await db.execute(SQL["touch_changes"], *_touched(new, np.isin(days, gone), now))
+    await db.execute(SQL["touch_changes"], *_touched(new, is_gone, now))
+
+
+async def _drop_checkpoints(db: asyncpg.Connection, new: Deltas, gone: B1) -> None:
+    """Checkpoints after these changes lack them, whatever brought the changes: a heal, a late copy, a late majority."""
+    newest = await db.fetchval(SQL["newest_checkpoint"])
+    if newest is None:
+        return
+    late = np.nonzero((new.exchange_ms <= ms_of_datetime(newest)) & ~gone)[0]
+    late = late[np.lexsort((new.ordinal[late], new.exchange_ms[late], new.market[late]))]
+    markets, first, count = np.unique(new.market[late], return_index=True, return_counts=True)
+    if len(markets):
+        last = late[first + count - 1]
+        first = late[first]
+        from_ts = [datetime_of_ms(ms) for ms in new.exchange_ms[first].tolist()]
+        until_ts = [datetime_of_ms(ms + 1) for ms in new.exchange_ms[last].tolist()]
+        places = (markets.tolist(), from_ts, new.ordinal[first].tolist())
+        await db.execute(SQL["drop_checkpoints"], *places, until_ts, [EPOCH] * len(markets))
 
 
 def _columns(new: Deltas, order: I64) -> dict[str, I64]:

@@ -137,7 +137,6 @@ async def heal(
             await _beginning(production, entry, market, beginning, result)
         placed = [(*row[:4], row.run) for row in merged.placed]
         result.unplaced_removed = await merged_rows.remove_unplaced(production, entry, placed)
-        await production.execute(SQL["drop_checkpoints"], [market], [start], [end])
         await production.execute(SQL["note_heal"], result.inserted)
         await entry.write(production)
         await (transaction.rollback() if dry_run else transaction.commit())

@@ -12,14 +12,14 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 import numpy as np
 
 from common.errors import StateRenewed, StorageError
 from common.feed import tables
-from common.numbers import EPOCH, ONE_MS, datetime_of_ms, datetime_of_us, ms_of_datetime
+from common.numbers import EPOCH, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import channels, days, feed, merged_rows, rest_books, restoring
 from deduplicator.chain import Cursor, PutBack, as_columns
@@ -268,7 +268,6 @@ class Production:
         healed = [(h.market, h.channel, *map(datetime_of_ms, h.interval)) for h in changes.heals]
         if healed:
             await merged_rows.heal_gaps(db, entry, healed)
-            await self._drop_checkpoints([(market, *times) for market, _, *times in healed])
         for r in changes.retractions:
             stretch = map(datetime_of_ms, r.interval)
             await db.execute(SQL["add_retraction"], r.market, r.channel, r.gatherer, *r.key[1:], *stretch, r.reason)
@@ -304,17 +303,22 @@ class Production:
                 for b in changes.books
             ]
             await merged_rows.add_books(db, entry, books)
-            resets = [(b.market, datetime_of_ms(b.exchange_ms)) for b in changes.books if b.is_reset]
-            await self._drop_checkpoints([(market, at, at + ONE_MS) for market, at in resets])
+            await self._reset(
+                (b.market, b.exchange_ms, b.after_ordinal, b.taken_us) for b in changes.books if b.is_reset
+            )
         for vote in changes.unverified:
             at = datetime_of_ms(vote.exchange_ms)
             await merged_rows.unverify_reset(db, entry, vote.market, at, vote.after_ordinal)
-            await self._drop_checkpoints([(vote.market, at, at + ONE_MS)])
+            await self._reset([(vote.market, vote.exchange_ms, vote.after_ordinal, vote.taken_us)])
 
-    async def _drop_checkpoints(self, stretches: list[tuple[Any, ...]]) -> None:
-        """Market, from, to: what has come there is in no checkpoint after it."""
-        if stretches:
-            await self._db.execute(SQL["drop_checkpoints"], *_columns(stretches, 3))
+    async def _reset(self, resets: Iterable[tuple[int, int, int, int]]) -> None:
+        """Market, place, when it was seen: checkpoints after it were folded without it, or with one that is none."""
+        stale = [
+            (market, datetime_of_ms(ms), ordinal + 1, datetime_of_ms(ms), datetime_of_us(us))
+            for market, ms, ordinal, us in resets
+        ]
+        if stale:
+            await self._db.execute(SQL["drop_checkpoints"], *_columns(stale, 5))
 
     async def _apart(self, changes: Changes, entry: Entry) -> None:
         """Rows and votes that are kept apart, and those that no longer are."""

@@ -79,6 +79,13 @@ async def put(db: asyncpg.Connection, rows: list[tuple[int, int, int, int, int]]
     )
 
 
+def deltas(rows: list[tuple[int, int, int, int, int]]) -> Deltas:
+    """As the merge gives them."""
+    ms, ordinal, side, price, delta = (np.array(column, np.int64) for column in zip(*rows, strict=True))
+    same = np.ones(len(rows), np.int64)
+    return Deltas(same, same * MARKET, same, DAY_MS + ms, ordinal, -same, side, price, delta, (DAY_MS + ms) * 1000)
+
+
 async def book_at(db: asyncpg.Connection, ms: int) -> dict[tuple[int, int], int]:
     """What production says."""
     rows = await db.fetch("SELECT * FROM store.fold($1, $2)", MARKET, DAY + timedelta(milliseconds=ms))
@@ -122,9 +129,9 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
             assert await book_at(db, ms) == folded(truth, ms), ms
 
     await right(kept)
-    await put(db, late)
     gap = (DAY_MS + late[0][0], DAY_MS + late[-1][0] + 1)
     healed = Changes(heals=[GapHealed(MARKET, "orderbook_delta", gap, [], "not_recorded", {})])
+    healed.new = deltas(late)
     await production.store(healed, [])
     left = await db.fetch("SELECT exchange_ts FROM store.snapshots")
     assert len(left) == 2 and all(ms_of_datetime(row["exchange_ts"]) < gap[0] for row in left)
@@ -180,6 +187,46 @@ async def test_a_reset_replaces_what_was_taken_before_it_wherever_that_lies(serv
     await put(db, [(30_000, 0, 0, 900, 4)])
     assert await books() == [before] * 3 + [after] * 3
     assert await book_at(db, 30_000) == {(0, 900): 5}
+    await db.close()
+
+
+async def test_a_late_change_that_heals_no_gap_removes_the_checkpoints_after_it(server: Database) -> None:
+    """A majority that came late, into a stretch that one wrong claim had sealed; those before it stay."""
+    db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
+    await production.take_lease()
+    for at, rows in ((10, [(5, 0, 0, 500, 7)]), (50, [(40, 0, 0, 600, 9)]), (90, [(80, 0, 0, 600, 1)])):
+        await production.store(Changes(new=deltas(rows)), [])
+        await Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda _, at=at: DAY_MS + at).write(
+            db, [MARKET]
+        )
+    await production.store(Changes(new=deltas([(40, 1, 1, 300, 2)])), [])
+    left = await db.fetch("SELECT exchange_ts FROM store.snapshots ORDER BY 1")
+    assert [ms_of_datetime(row["exchange_ts"]) - DAY_MS for row in left] == [5, 40]
+    assert await book_at(db, 85) == {(0, 500): 7, (0, 600): 10, (1, 300): 2}
+    await db.close()
+
+
+async def test_a_reset_takes_no_base_away_whose_changes_have_left(server: Database) -> None:
+    """Of a quiet market, weeks later: its place is the last change, and the book before it stays known."""
+    db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
+    production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
+    await production.take_lease()
+    await production.store(Changes(new=deltas([(10, 0, 0, 500, 7), (20, 0, 0, 600, 9), (30, 0, 0, 600, 1)])), [])
+    await db.execute("SELECT store.checkpoint_at(1, $1, 0)", DAY + timedelta(milliseconds=30))
+    await db.execute("INSERT INTO store.detached (day, rows) VALUES ($1, 3)", DAY.date())
+    await db.execute("DROP TABLE store.deltas_p20261121")
+    later, seen = 86_400_000 + 1000, 86_400_000 + 500_000
+    before = {(0, 500): 7, (0, 600): 10}
+    assert await book_at(db, later) == before
+    await production.store(Changes(books=[base(seen, reset=True, at=(30, 0))]), [])
+    assert await book_at(db, later) == before and await book_at(db, seen) == {}
+    # One before a change that has left: what the day left is wrong, and nobody can fold it again.
+    await production.store(Changes(books=[base(25, reset=True, at=(20, 0))]), [])
+    with pytest.raises(asyncpg.RaiseError, match="have left production"):
+        await db.fetch("SELECT * FROM book_at('KXA-1', $1)", DAY + timedelta(milliseconds=later))
+    assert await book_at(db, later) == {}
+    assert await book_at(db, seen) == {}
     await db.close()
 
 

@@ -62,9 +62,9 @@ FAULTS: Final = (
     ),
     Fault(
         "a-checkpoint-survives-a-heal-at-its-place",
-        "deduplicator/sql/drop_checkpoints.sql",
-        "AND c.exchange_ts >= x.from_ts",
-        "AND c.exchange_ts > x.from_ts",
+        "common/storage/migrations/production/0032_bases.sql",
+        "AND (c.exchange_ts > x.ts OR c.after_ordinal >= x.ordinal)",
+        "AND (c.exchange_ts > x.ts OR c.after_ordinal > x.ordinal + 1)",
         "book_at would fold from a book that lacks healed changes",
         ("tests/test_restoring.py", "tests/test_checkpoints.py"),
     ),

@@ -128,3 +128,77 @@ BEGIN
 END $$;
 REVOKE EXECUTE ON FUNCTION store.checkpoint_at FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION store.checkpoint_at TO kalshi_writer;
+
+-- Each: from a place on (a millisecond and an ordinal) checkpoints of a market lack something, up to the next book of the
+-- exchange at or after `until_ts` that was taken after `seen`. One of a day that has left is the only base of what follows:
+-- it cannot be folded again, so it stays, and is marked as not known.
+CREATE FUNCTION store.drop_checkpoints(of_markets bigint[], from_ts timestamptz[], from_ordinal int[], until_ts timestamptz[], seen timestamptz[])
+RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    stale record;
+BEGIN
+    FOR stale IN
+        SELECT c.market, c.exchange_ts, c.after_ordinal,
+               EXISTS (SELECT FROM store.detached d WHERE d.day = (c.exchange_ts AT TIME ZONE 'UTC')::date) AS has_left
+          FROM store.snapshots c, unnest(of_markets, from_ts, from_ordinal, until_ts, seen) x (market, ts, ordinal, until, seen)
+         WHERE c.market = x.market AND c.source = 'checkpoint' AND c.exchange_ts >= x.ts
+           AND (c.exchange_ts > x.ts OR c.after_ordinal >= x.ordinal)
+           AND NOT EXISTS (SELECT FROM store.snapshots s
+                            WHERE s.market = x.market AND s.source <> 'checkpoint' AND s.verified IS NOT FALSE
+                              AND s.exchange_ts >= x.until AND s.taken_at > x.seen
+                              AND (s.exchange_ts, s.after_ordinal) <= (c.exchange_ts, c.after_ordinal)
+                              AND (NOT s.is_reset OR (s.exchange_ts, s.after_ordinal) < (c.exchange_ts, c.after_ordinal)))
+    LOOP
+        IF stale.has_left THEN
+            UPDATE store.snapshots s SET verified = false
+             WHERE s.market = stale.market AND s.exchange_ts = stale.exchange_ts AND s.after_ordinal = stale.after_ordinal
+               AND s.source = 'checkpoint';
+        ELSE
+            DELETE FROM store.snapshots s
+             WHERE s.market = stale.market AND s.exchange_ts = stale.exchange_ts AND s.after_ordinal = stale.after_ordinal
+               AND s.source = 'checkpoint';
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION store.drop_checkpoints IS 'Removes checkpoints that lack something; those of days that have left are marked as not known.';
+
+-- A reset changes books from when it was seen, or from the first change after its place: not from its place on, which may
+-- be weeks before, with no change since.
+CREATE FUNCTION store.reset_from(of_market bigint, place timestamptz, ordinal int, seen timestamptz) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT least(seen,
+        (SELECT d.exchange_ts FROM store.deltas d
+          WHERE d.market = of_market AND d.exchange_ts >= place AND (d.exchange_ts > place OR d.ordinal > reset_from.ordinal)
+          ORDER BY d.exchange_ts LIMIT 1),
+        (SELECT s.exchange_ts FROM store.snapshots s
+          WHERE s.market = of_market AND s.exchange_ts >= place AND s.after_ordinal >= 0
+            AND (s.exchange_ts > place OR s.after_ordinal > reset_from.ordinal)
+          ORDER BY s.exchange_ts LIMIT 1))
+$$;
+COMMENT ON FUNCTION store.reset_from IS 'From when on a reset changes the book.';
+
+CREATE OR REPLACE FUNCTION store.touch_by_snapshots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(
+        WITH books AS MATERIALIZED (
+            SELECT *, CASE WHEN is_reset THEN store.reset_from(market, exchange_ts, after_ordinal, taken_at) ELSE exchange_ts END AS from_ts
+              FROM touched_rows WHERE source <> 'checkpoint'
+        )
+        SELECT store.hour_of(exchange_ts) FROM books
+        UNION
+        SELECT store.hour_of(taken_at) FROM books WHERE is_reset
+        UNION
+        SELECT store.openings_after(market, from_ts) FROM books WHERE from_ts < clock_timestamp() - interval '50 minutes'
+        UNION
+        SELECT store.hours_within(g.started_at, g.ended_at)
+          FROM books b JOIN store.gaps g
+            ON g.market = b.market AND g.channel = 'orderbook_delta' AND g.ended_at <= b.exchange_ts
+         WHERE b.after_ordinal = -1 AND NOT b.is_reset
+           AND NOT EXISTS (SELECT FROM store.snapshots s
+                            WHERE s.market = b.market AND s.after_ordinal = -1 AND NOT s.is_reset
+                              AND s.exchange_ts >= g.ended_at AND s.exchange_ts < b.exchange_ts)));
+    RETURN NULL;
+END $$;
+
+-- Whatever inserts changes looks for checkpoints after them: nearly all are younger than every checkpoint.
+CREATE INDEX snapshots_checkpoints ON store.snapshots (exchange_ts) WHERE source = 'checkpoint';

@@ -1,0 +1,1 @@
+SELECT max(exchange_ts) FROM store.snapshots WHERE source = 'checkpoint'
