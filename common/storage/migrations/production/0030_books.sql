@@ -1,4 +1,4 @@
--- One meaning of "the book at a moment" (ADR 50). Books that no change lies between show one quiet stretch of a market, in
+-- One meaning of "the book at a moment" (ADR 24). Books that no change lies between show one quiet stretch of a market, in
 -- which only a reset replaces the book: there the moment at which a book was taken decides, not its place. Each run of a
 -- quiet market places its own first book where its own claim begins, so a reset, whose place is the last change before it,
 -- may lie before books that were taken hours earlier.

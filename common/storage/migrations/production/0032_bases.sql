@@ -1,4 +1,4 @@
--- What has left for the archive gives no book here, rather than a wrong one (ADR 50). A day that leaves leaves a checkpoint
+-- What has left for the archive gives no book here, rather than a wrong one (ADR 24). A day that leaves leaves a checkpoint
 -- at the last change of each market: it is the next day's base, and says up to where there were changes.
 
 CREATE INDEX snapshots_unknown ON store.snapshots (market) WHERE source = 'checkpoint' AND verified IS FALSE;
