@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -66,6 +67,9 @@ async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive
     await site.store(at, range(4, 6), delta=9)
     await site.exporter.export_due()
     assert site.archived() == [*((n, 5) for n in range(5)), (5, 9)], "the first copy of an identity stands"
+    conflict = await site.db.fetchrow("SELECT kind, ticker, exchange_ts, versions FROM merge_conflicts")
+    assert tuple(conflict)[:3] == ("conflict", "KXA-1", at), "and the other one is listed"
+    assert json.loads(conflict["versions"]) == [{"archived": [[4, 0, 4200, 5]]}, {"late": [[4, 0, 4200, 9]]}]
     gone = await site.db.fetchrow("SELECT rows, late_rows FROM store.detached")
     assert (gone["rows"], gone["late_rows"]) == (3, 5), "what verify adds up"
     manifests = [o["Key"] for o in site.s3.list_objects_v2(Bucket="archive", Prefix="_manifests/")["Contents"]]

@@ -29,6 +29,7 @@ from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.archive.hour import HOUR, Hour, Written
 from deduplicator.archive.late import Late
 from deduplicator.feed import ARCHIVE, changing
+from deduplicator.merged_rows import add_conflict
 from deduplicator.statements import SQL
 from deduplicator.trade_order import placed
 
@@ -39,6 +40,7 @@ FORSAKEN_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
 """No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
 HOUR_KIND: Final = "hour"
+CONFLICT: Final = "conflict"
 HOUR_WAIT_S: Final = 30.0
 
 
@@ -179,6 +181,9 @@ class Exporter:
                 await connection.execute(SQL["note_checks"], hour, *values)
             await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows, written.step)
             if written.late is not None:
+                for market, ms, versions in written.late.conflicts():
+                    conflict = (CONFLICT, market, datetime_of_ms(ms), json.dumps(versions))
+                    await add_conflict(connection, entry, *conflict)
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
             if written.placed:
                 columns = map(list, zip(*written.placed, strict=True))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from common.storage.copy import I64
+from common.storage.copy import I64, us_of_timestamps
 from deduplicator.archive.order import Rows
 
 
@@ -15,11 +17,13 @@ class Late:
     """
 
     def __init__(self, rows: Rows, columns: dict[str, I64]) -> None:
-        self._rows = rows[np.argsort(rows["key"], kind="stable")]
+        self._by = np.argsort(rows["key"], kind="stable")
+        self._rows = rows[self._by]
         self._new = np.ones(len(rows), bool)
         self.columns = columns
         self.wrong = 0
         """How many contradict what is archived."""
+        self._archived: list[tuple[int, list[int]]] = []
 
     def seen(self, archived: Rows) -> None:
         """The archive has these."""
@@ -30,7 +34,25 @@ class Late:
         mine, theirs = self._rows[at[hit]], archived[hit]
         self._new[at[hit]] = False
         differs = [mine[name] != theirs[name] for name in ("side", "price", "delta")]
-        self.wrong += int(np.logical_or.reduce(differs).sum())
+        wrong = np.flatnonzero(np.logical_or.reduce(differs))
+        self.wrong += len(wrong)
+        contents = zip(*(theirs[name][wrong].tolist() for name in ("side", "price", "delta")), strict=True)
+        self._archived += zip(self._by[at[hit][wrong]].tolist(), map(list, contents), strict=True)
+
+    def conflicts(self) -> Iterator[tuple[int, int, list[dict[str, object]]]]:
+        """Contradictions as rule 3 lists them, a millisecond each: market, exchange millisecond, both versions."""
+        said: dict[tuple[int, int], tuple[list[list[int]], list[list[int]]]] = {}
+        for n, archived in sorted(self._archived):
+            place = (
+                int(self.columns["market"][n]),
+                int(us_of_timestamps(self.columns["exchange_ts"][n : n + 1])[0]) // 1000,
+            )
+            ours, late = said.setdefault(place, ([], []))
+            ordinal = int(self.columns["ordinal"][n])
+            ours.append([ordinal, *archived])
+            late.append([ordinal, *(int(self.columns[name][n]) for name in ("side", "price", "delta"))])
+        for (market, ms), (ours, late) in said.items():
+            yield market, ms, [{"archived": ours}, {"late": late}]
 
     def new(self) -> Rows:
         """What the archive does not have."""
