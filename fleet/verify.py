@@ -231,7 +231,7 @@ async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng:
             rows = await theirs.fetch(SQL["verify_sample"], lane, first, behind, SAMPLE_ROWS)
             finding.compared += len(rows)
             columns = list(zip(*((r[0], datetime_of_ms(r[1]), *r[2:]) for r in map(tuple, rows)), strict=True))
-            for row in await connection.fetch(SQL["verify_lookup"], *columns) if rows else ():
+            for row in await connection.fetch(SQL["verify_lookup"], *columns, instance) if rows else ():
                 how = "is otherwise" if row["stored"] else "is missing"
                 finding.fail(f"{row['ticker']} {row['exchange_ts']} {row['ordinal']}: {how} in production")
     except CLIENT_ERRORS as error:

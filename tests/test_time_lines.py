@@ -14,6 +14,7 @@ from common.storage import migrate
 from deduplicator.merge.merger import ORDERBOOK, Limits
 from deduplicator.production import Production
 from deduplicator.time_lines import CLOSE_GRACE_MS, TimeLines
+from fleet.statements import SQL as FLEET
 from tests.databases import Database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -83,3 +84,58 @@ async def test_one_that_was_determined_before_it_was_waited_for_ends_too(db: asy
     }
     assert ends == {"KXA-1": NOW - timedelta(minutes=5) + timedelta(milliseconds=CLOSE_GRACE_MS), "KXA-2": None}
     assert await db.fetchval("SELECT first_seen FROM store.market_lines WHERE ticker = 'KXA-2'") is None
+
+
+async def test_a_market_that_is_open_again_after_its_end_has_no_end(db: asyncpg.Connection) -> None:
+    """It was determined by REST, and over; then REST says that it is active."""
+    production = Production(db, "test")
+    await production.take_lease()
+    closed = NOW - timedelta(minutes=20)
+    await db.execute(
+        "INSERT INTO markets (ticker, open_time, close_time, updated_at, raw)"
+        " VALUES ('KXA-1', $1, $2, now(), '{\"ticker\": \"KXA-1\", \"status\": \"determined\"}')",
+        NOW - timedelta(minutes=50), closed,
+    )  # fmt: skip
+    merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
+    lines = TimeLines(production, merger, PATIENCE_MS)
+    await lines.follow(NOW_MS)
+    await db.execute("UPDATE store.lines SET over = true")
+    ended = "SELECT ended_at, over FROM store.market_lines WHERE ticker = 'KXA-1'"
+    await lines.follow(NOW_MS)
+    assert tuple(await db.fetchrow(ended)) == (closed + timedelta(milliseconds=CLOSE_GRACE_MS), True)
+
+    await db.execute('UPDATE markets SET raw = raw || \'{"status": "active"}\', updated_at = now()')
+    await lines.follow(NOW_MS)
+    assert tuple(await db.fetchrow(ended)) == (None, False)
+    number = await db.fetchval("SELECT market FROM store.markets WHERE ticker = 'KXA-1'")
+    assert merger.claims.lines[number, ORDERBOOK].end_ms is None
+
+
+async def test_verify_excuses_only_what_a_contradiction_kept_back(db: asyncpg.Connection) -> None:
+    """Not for a trade's conflict, not before the contradiction, not where the gatherer claims again."""
+    instance = await db.fetchval(
+        "INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g', gen_random_uuid()) RETURNING instance"
+    )
+    at, later, again = (NOW - timedelta(minutes=n) for n in (30, 20, 10))
+    columns = [["KXA-1"] * 3, [at, later, again], [7] * 3, [0] * 3, [4200] * 3, [5] * 3]
+
+    async def missing() -> list[datetime]:
+        found = await db.fetch(FLEET["verify_lookup"], *columns, instance)
+        return sorted(row["exchange_ts"] for row in found)
+
+    conflict = (
+        "INSERT INTO store.conflicts (kind, market, exchange_ts, versions)"
+        " SELECT $1, market, $2, '[]' FROM store.markets WHERE ticker = 'KXA-1'"
+    )
+    await db.execute(conflict, "trade", NOW - timedelta(days=30))
+    assert await missing() == [at, later, again]
+    await db.execute(conflict, "conflict", later)
+    assert await missing() == [at]
+    gatherer = await db.fetchval("SELECT gatherer FROM store.gatherers")
+    await db.execute("INSERT INTO store.slices VALUES ($1, 0, 1, 1, 1, 'orderbook_delta', $2)", gatherer, NOW)
+    await db.execute(
+        "INSERT INTO store.runs SELECT $1, 0, 1, 1, market, $2 FROM store.markets WHERE ticker = 'KXA-1'",
+        gatherer,
+        again - timedelta(minutes=1),
+    )
+    assert await missing() == [at, again]

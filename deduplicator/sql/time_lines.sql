@@ -1,5 +1,5 @@
 -- Numbered markets that are new or have changed since, with what REST, or the stream, says of their times: milliseconds,
--- -1 where unknown. Of those that are over only the ones whose end is another one now.
+-- -1 where unknown. Of those that are over only the ones whose end is another one now, or none.
 WITH changed AS (
     SELECT market FROM store.lines WHERE seen_at >= $1
     UNION
@@ -7,7 +7,7 @@ WITH changed AS (
     UNION
     SELECT market FROM store.lifecycle WHERE stored_at >= $1 AND event_type IN ('determined', 'settled')
 ), times AS (
-    SELECT n.market, n.over, n.seen_at, n.first_seen, n.ended_at, m.open_time,
+    SELECT n.market, n.over, n.seen_at, n.first_seen, n.ended_at, m.open_time, m.updated_at AS listed_at,
            CASE WHEN m.status IN ('determined', 'finalized') AND m.close_time IS NOT NULL
                 THEN greatest(m.close_time, m.settlement_ts)
                 -- REST does not say so (yet): the stream's own word, so that a market ends while the lists cannot be read.
@@ -23,3 +23,5 @@ SELECT market, floor(extract(epoch FROM seen_at) * 1000)::bigint,
        coalesce(floor(extract(epoch FROM over_at) * 1000), -1)::bigint
   FROM times
  WHERE NOT over OR (over_at > ended_at - interval '60 seconds' AND ended_at > now() - interval '7 days')
+       -- REST says that it is open again.
+    OR (over_at IS NULL AND ended_at IS NOT NULL AND listed_at > now() - interval '7 days')
