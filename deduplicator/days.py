@@ -44,7 +44,7 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
     """Store changes, within the step of `entry`; those of days that are gone wait for the next export."""
     if not len(new):
         return
-    gone = [_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
+    gone = await detached(db)
     days = new.exchange_ms // DAY_MS
     for day in np.unique(days).tolist():
         at = np.nonzero(days == day)[0]
@@ -78,6 +78,11 @@ async def _drop_checkpoints(db: asyncpg.Connection, new: Deltas, gone: B1) -> No
         await db.execute(SQL["drop_checkpoints"], *places, until_ts, [EPOCH] * len(markets))
 
 
+async def detached(db: asyncpg.Connection) -> list[int]:
+    """The days whose changes have left production, in days since 1970."""
+    return [_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
+
+
 def _columns(new: Deltas, order: I64) -> dict[str, I64]:
     return {
         "market": new.market[order],
@@ -104,5 +109,4 @@ def _touched(new: Deltas, gone: B1, now_ms: int) -> tuple[list[object], list[int
 
 
 def _number(day: date) -> int:
-    """Days since 1970."""
     return (day - EPOCH.date()) // DAY

@@ -16,6 +16,8 @@ import numpy as np
 
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
+from deduplicator import days
+from deduplicator.days import DAY_MS
 from deduplicator.merge.copies import ResetVote, RunKey, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
@@ -117,6 +119,8 @@ async def load_identities(db: asyncpg.Connection, merger: Merger, wanted: Range)
     markets, from_ms, to_ms = wanted
     span = datetime_of_ms(from_ms), datetime_of_ms(to_ms)
     columns = await binary.read(db, IDENTITY_LAYOUT, SQL["load_identities"], *span, markets)
+    # After the rows: of a day that left before they were read there are none, and its absence must not be believed.
+    merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])
     if not len(columns["market"]):
         return
     missing = merger.claims.missing_lines(np.unique(columns["market"]).tolist())

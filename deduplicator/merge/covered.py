@@ -1,8 +1,12 @@
-"""Who covers what: questions to the time lines and slices of order books."""
+"""Who covers what: questions to the time lines and slices of order books.
+
+A claim answers for the rows of a millisecond only while production has them. Of a detached day nothing can be compared:
+its coverage stands, and there nobody is said to hold, to lack or to contradict anything (rule 7).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
@@ -17,25 +21,30 @@ class Covered:
 
     def __init__(self, lines: Mapping[tuple[int, str], TimeLine], slices: Mapping[RunKey, SliceState]) -> None:
         self._lines, self._slices = lines, slices
+        self._detached: list[intervals.Interval] = []
+
+    def detach(self, stretches: Iterable[intervals.Interval]) -> None:
+        """The stretches whose rows have left production, all of them."""
+        self._detached = intervals.union(stretches)
+
+    def is_detached(self, ms: int) -> bool:
+        """Whether the rows of a millisecond have left production."""
+        return intervals.covers(self._detached, ms)
 
     def anywhere(self, market: int, ms: int) -> bool:
-        """Whether some copy provably holds a market's millisecond."""
+        """Whether some copy provably holds a market's millisecond, whose rows are here."""
         line = self._lines.get((market, ORDERBOOK))
-        return line is not None and intervals.covers(coverage.covered(line, self._slices), ms)
+        return line is not None and intervals.covers(self._here(coverage.covered(line, self._slices)), ms)
 
     def by(self, market: int, ms: int) -> set[int]:
-        """The gatherers that provably hold everything of a market's millisecond."""
+        """The gatherers that provably hold everything of a market's millisecond, whose rows are here."""
         line = self._lines.get((market, ORDERBOOK))
         if line is None:
             return set()
-        return {
-            who
-            for who in coverage.gatherers_of(line)
-            if intervals.covers(coverage.covered_by(line, who, self._slices), ms)
-        }
+        return {who for who in coverage.gatherers_of(line) if intervals.covers(self._held(line, who), ms)}
 
     def holders(self, market: I64, ms: I64, bits: Mapping[int, int]) -> U16:
-        """`covering` of many places: the gatherers' bits."""
+        """`by` of many places: the gatherers' bits."""
         result = np.zeros(len(market), np.uint16)
         order = np.argsort(market, kind="stable")
         cuts = np.nonzero(np.diff(market[order]))[0] + 1
@@ -44,13 +53,13 @@ class Covered:
             if line is None:
                 continue
             for who in coverage.gatherers_of(line) & bits.keys():
-                held = _inside(coverage.covered_by(line, who, self._slices), ms[at])
+                held = _inside(self._held(line, who), ms[at])
                 result[at[held]] |= np.uint16(bits[who])
         return result
 
     def reaches(self, gatherer: int, market: int, ms: I64, lanes: set[int] | None = None) -> tuple[Bool, Bool]:
         """Which of a market's milliseconds a gatherer covers, and which it may still come to cover with an open run (of
-        these lanes; None: of any)."""
+        these lanes; None: of any). Rows of all of them are here."""
         coming = np.zeros(len(ms), np.bool_)
         line = self._lines.get((market, ORDERBOOK))
         if line is None:
@@ -60,11 +69,13 @@ class Covered:
                 slice_ = self._slices.get((*run.key[:2], run.slice)) if lanes is None or run.key[1] in lanes else None
                 if slice_ is not None:
                     coming |= ms >= slice_.horizon_ms
-        return _inside(coverage.covered_by(line, gatherer, self._slices), ms), coming
+        return _inside(self._held(line, gatherer), ms), coming & ~_inside(self._detached, ms)
 
     def listed(self, market: int, ms: int) -> bool:
-        """Whether a market's millisecond lies in a gap row, or where none is needed: before the first tile, or after
-        the end of what is over."""
+        """Whether a market's millisecond lies in a gap row, or where none is needed: before the first tile, after the
+        end of what is over, or in a detached day. What has no place there waits for no horizon."""
+        if self.is_detached(ms):
+            return True
         line = self._lines.get((market, ORDERBOOK))
         if line is None:
             return False
@@ -94,6 +105,13 @@ class Covered:
             if start <= ms:
                 (through if ms < end else undecided).add(run.key[0])
         return through, undecided
+
+    def _held(self, line: TimeLine, gatherer: int) -> list[intervals.Interval]:
+        """What a gatherer covers of a line, where its rows are here."""
+        return self._here(coverage.covered_by(line, gatherer, self._slices))
+
+    def _here(self, parts: list[intervals.Interval]) -> list[intervals.Interval]:
+        return intervals.minus(parts, self._detached)
 
 
 def _inside(parts: list[intervals.Interval], ms: I64) -> Bool:

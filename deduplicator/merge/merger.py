@@ -28,6 +28,7 @@ from deduplicator.merge.copies import (
 )
 from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.identity import I64, pack_content
+from deduplicator.merge.intervals import Interval
 from deduplicator.merge.joining import Joining, Limits
 from deduplicator.merge.resets import CLOSES_MS, Ballots, Emptied, Key
 
@@ -51,7 +52,8 @@ class Merger:
     """State and rules.
 
     Where production holds more than this state, the owner loads what a step needs before it: `missing_lines` and
-    `missing_runs`, then `late` and `heads_below_floor`. What is over is given back to production with `give_back`.
+    `missing_runs`, then `late` and `heads_below_floor`. Where it no longer has what it held, the owner says so with
+    `detach`. What is over is given back to production with `give_back`.
     """
 
     def __init__(self, limits: Limits, floor_ms: int) -> None:
@@ -89,6 +91,10 @@ class Merger:
     def restore_reset(self, vote: ResetVote) -> None:
         """A reset that was accepted."""
         self._ballots.restore(vote)
+
+    def detach(self, stretches: Iterable[Interval]) -> None:
+        """The stretches whose changes have left production, all of them; as of after the last look at its changes."""
+        self.claims.covered.detach(stretches)
 
     def load_identities(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
         """Changes that production has; the time lines of their markets must be known."""

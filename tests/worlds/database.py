@@ -11,7 +11,9 @@ from typing import Any, Final
 import asyncpg
 
 from common.numbers import datetime_of_ms, ms_of_datetime
+from deduplicator.days import DAY_MS
 from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
 from deduplicator.reader import Batches
@@ -27,6 +29,15 @@ HELD: Final = """
 SELECT market, lower(r) AS from_ts, upper(r) AS to_ts FROM store.covered, unnest(held) r WHERE channel = $1
  ORDER BY market, from_ts
 """
+
+CHANGES: Final = "SELECT market, exchange_ts, ordinal, side, price, delta FROM"
+LEAVE: Final = (
+    "INSERT INTO store.detached (day, rows) SELECT day::date, 0"
+    " FROM generate_series($1::date, $2::date, interval '1 day') day ON CONFLICT DO NOTHING",
+    "SELECT store.drop_day(day) FROM (SELECT to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD') AS day"
+    " FROM pg_inherits WHERE inhparent = 'store.deltas'::regclass) d WHERE day BETWEEN $1 AND $2",
+    "DELETE FROM store.late_deltas WHERE exchange_ts >= $1::date AND exchange_ts < $2::date + 1",
+)
 
 
 class Database(Memory):
@@ -86,6 +97,16 @@ class Database(Memory):
         super().take(changes, copies)
         self.run(self._open().store(changes, [Batches(copy, {}) for copy in copies]))
 
+    def leave(self, stretch: Interval) -> None:
+        """Whole days leave, in both."""
+        first, end = (at // DAY_MS for at in stretch)
+        if first >= end:
+            return
+        super().leave((first * DAY_MS, end * DAY_MS))
+        days = [datetime_of_ms(day * DAY_MS).date() for day in (first, end - 1)]
+        for statement in LEAVE:
+            self.query(statement, *days)
+
     def _open(self) -> Production:
         if self._production is None:
             self._connection = self.run(asyncpg.connect(self._dsn, server_settings={"timezone": "UTC"}))
@@ -101,8 +122,8 @@ class Database(Memory):
         """What people read in production is what the merge decided: by market, what it claims and where it is sealed,
         and the first gaps, which are no rows."""
         self._open()
-        deltas = self._rows("SELECT market, exchange_ts, ordinal, side, price, delta FROM store.deltas")
-        self._same("changes", {(m, ms, n): (s, p, d) for m, ms, n, s, p, d in deltas}, self.deltas)
+        deltas = self._rows(f"{CHANGES} store.deltas UNION ALL {CHANGES} store.late_deltas")
+        self._same("changes", {(m, ms, n): (s, p, d) for m, ms, n, s, p, d in deltas}, self.here())
         gaps = self._rows("SELECT market, channel, started_at, ended_at FROM store.gaps WHERE healed_at IS NULL")
         self._same("gaps", {(m, c, (a, b)) for m, c, a, b in gaps}, set(self.gaps))
         first = self._rows("SELECT market, started_at, ended_at FROM store.beginnings")

@@ -177,10 +177,12 @@ def tiled(merger: Merger, memory: Memory, lines: list[Line]) -> None:
 
 
 def no_unplaced_within_coverage(truth: Truth, merger: Merger, memory: Memory) -> None:
-    """Head rows of a group that a copy covers are confirmed, and no longer unplaced."""
+    """Head rows of a group that a copy covers are confirmed, and no longer unplaced; but where it has left."""
     doubted = {conflict.market for conflict in memory.conflicts}
     for row in memory.unplaced.values():
         if row.market in doubted or truth.in_zone(row.market, row.exchange_ms):
+            continue
+        if intervals.covers(memory.detached, row.exchange_ms):
             continue
         if intervals.covers(held(merger, row.market), row.exchange_ms):
             raise Wrong(f"unplaced within coverage: {row}")

@@ -42,6 +42,7 @@ KINDS: Final = (
     Kind("poison", "10: frames that cannot become a row"),
     Kind("late_copies", "7: a gatherer is read when all others are through"),
     Kind("old_copies", "12: and what it recorded is up to a year old by then"),
+    Kind("detached", "7: what is old has left production for the archive, and copies of it still come"),
     Kind(
         "restores",
         "11, 18: the merge is made again from production; its memory is short",

@@ -7,12 +7,13 @@ A second implementation of what `deduplicator/production.py` does with PostgreSQ
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
 
+from deduplicator.merge import intervals
 from deduplicator.merge.copies import (
     Changes,
     Conflict,
@@ -58,6 +59,10 @@ class Memory:
     """The tables."""
 
     deltas: dict[Identity, Content] = field(default_factory=dict)
+    """All that is recorded: what is here, and what the archive alone has."""
+    late: dict[Identity, Content] = field(default_factory=dict)
+    """What came for a detached stretch, and waits for its export."""
+    detached: list[Interval] = field(default_factory=list)
     unplaced: dict[tuple[int, ...], Unplaced] = field(default_factory=dict)
     gaps: dict[tuple[int, str, Interval], tuple[str, dict[int, str]]] = field(default_factory=dict)
     books: list[BookRow] = field(default_factory=list)
@@ -86,8 +91,7 @@ class Memory:
         rows = list(zip(*(column.tolist() for column in columns), strict=True))
         self.new = [row[:3] for row in rows]
         for row in rows:
-            assert row[:3] not in self.deltas, f"stored twice: {row}"
-            self.deltas[row[:3]] = row[3:]
+            self._insert(row[:3], row[3:])
         self.slices.update(changes.slices)
         self.runs.update(changes.runs)
         self.parts += changes.parts
@@ -119,6 +123,26 @@ class Memory:
             assert account.received == five, f"a frame is not accounted for: {account}"
             self.received += account.received
 
+    def _insert(self, identity: Identity, content: Content) -> None:
+        """A change that came late is united with the archive's: the first one stands, another one is listed."""
+        assert identity not in self.here(), f"stored twice: {identity} {content}"
+        if intervals.covers(self.detached, identity[1]):
+            self.late[identity] = content
+        first = self.deltas.setdefault(identity, content)
+        if first != content:
+            self.conflicts.append(Conflict("late", *identity[:2], [{"archived": first}, {"late": content}]))
+
+    def here(self) -> Mapping[Identity, Content]:
+        """The changes that are not in the archive alone."""
+        if not self.detached:
+            return self.deltas
+        return {i: c for i, c in self.deltas.items() if not intervals.covers(self.detached, i[1])} | self.late
+
+    def leave(self, stretch: Interval) -> None:
+        """The changes of a stretch leave for the archive; with those that came late since."""
+        self.detached = intervals.union([*self.detached, stretch])
+        self.late.clear()
+
     def _book(self, book: BookRow) -> None:
         """Of one place, the first one stands; another copy of it may verify it."""
         for at, stored in enumerate(self.books):
@@ -132,7 +156,7 @@ class Memory:
 
     def restore(self, limits: Limits, now_ms: int, lines: Iterable[Line]) -> Merger:
         """The merge's state, as production knows it."""
-        newest = max((ms for _, ms, _ in self.deltas), default=None)
+        newest = max((ms for _, ms, _ in self.deltas), default=None)  # noted, though it may have left
         floor_ms = 0 if newest is None else newest - limits.recent_ms
         self.lines = {line[0]: line for line in lines}
         merger = Merger(limits, floor_ms)
@@ -227,9 +251,10 @@ class Memory:
         markets, from_ms, to_ms = wanted
         rows = [
             (*identity, *content)
-            for identity, content in self.deltas.items()
+            for identity, content in self.here().items()
             if from_ms <= identity[1] < to_ms and (not markets or identity[0] in markets)
         ]
+        merger.detach(self.detached)
         if rows:
             market, ms, ordinal, side, price, delta = np.array(rows, np.int64).T
             self.load_lines(merger, merger.claims.missing_lines(market.tolist()))

@@ -18,6 +18,8 @@ from tests.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, Shape
 
 READ: Final = 0.6
 AT_ONCE: Final = 3
+BEFORE_MS: Final = 10_000
+"""Times of a wrong copy may lie so much before all others."""
 QUIET_STEPS: Final = 3
 PASSES_MS: Final = (1, 1, 1, 1, 200, HOLE_WAIT_MS + 1)
 """How much time passes between two steps."""
@@ -64,6 +66,10 @@ class Merging:
         self.restarts = 0
         self.unlooked: set[tuple[int, int]] = set()
         """Markets and milliseconds that a claim had gone past, and that were not looked at by rule 14, at a restart."""
+        times = [ms for copies in lanes.values() for copy in copies for ms in copy.deltas.exchange_ms.tolist()]
+        first_ms, last_ms = min(times, default=0), max(times, default=0)
+        self.leaving: Interval = (first_ms - BEFORE_MS, first_ms + int((last_ms + 1 - first_ms) * shape.leaves))
+        """What leaves production for the archive, at some moment."""
         self.retracted = retractions(copy for copies in lanes.values() for copy in copies)
         self.memory = Memory() if memory is None else memory
         self.merger = self._begin()
@@ -75,6 +81,7 @@ class Merging:
             late = self._rng.choice(sorted({gatherer for gatherer, _ in self._queues}))
             last = [key for key in self._queues if key[0] == late]
         self._read([key for key in self._queues if key not in last])
+        self._leave(0.5)
         self._read(last)
         quiet = 0
         while quiet < QUIET_STEPS:
@@ -103,6 +110,7 @@ class Merging:
                 self.unlooked |= unlooked(self.merger)
                 self.merger = self._begin()
                 self.restarts += 1
+            self._leave(0.05)
             if self._shape.has("reread") and self._rng.random() < 0.02:
                 put_back = self._queues[self._rng.choice(waiting)]
                 put_back.done = self._rng.randrange(put_back.done + 1)
@@ -119,6 +127,11 @@ class Merging:
                     queue.more += AT_ONCE
                 else:
                     queue.done, queue.more = queue.done + copy.to_batch - copy.from_batch + 1, 0
+
+    def _leave(self, chance: float) -> None:
+        """What is old leaves production, and what came late for it."""
+        if self._shape.has("detached") and self._rng.random() < chance:
+            self.memory.leave(self.leaving)
 
     def _step(self, copies: list[Copy]) -> Changes:
         self.memory.prepare(self.merger, copies)

@@ -45,6 +45,8 @@ class Shape:
     recent_ms: int
     recent_rows_max: int
     intensity: float
+    leaves: float
+    """How much of the world's time leaves production."""
     start_ms: int = START_MS
 
     def has(self, kind: str) -> bool:
@@ -81,4 +83,5 @@ def shape_of(seed: int, kinds: list[str] | None = None) -> Shape:
         recent_ms=rng.choice((300, 2000)) if forgets else 10_000_000,
         recent_rows_max=rng.choice((40, 10_000_000)) if forgets else 10_000_000,
         intensity=rng.choice((0.1, 0.5, 1.5)),
+        leaves=random.Random(f"leaves {seed}").uniform(0.2, 1.0),
     )

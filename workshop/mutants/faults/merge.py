@@ -13,6 +13,7 @@ RULES: Final = (
     "tests/test_worlds.py",
     "tests/test_merge_world.py",
 )
+DETACHED: Final = ("tests/test_merge_detached.py", "tests/test_worlds.py")
 COVERED: Final = "deduplicator/merge/covered.py"
 CLAIMS: Final = "deduplicator/merge/claims.py"
 COVERAGE: Final = "deduplicator/merge/coverage.py"
@@ -173,6 +174,38 @@ FAULTS: Final = (
         "            if since < 0:\n",
         "what a late copy covers and has not would not be compared",
         RULES,
+    ),
+    Fault(
+        "a-claim-answers-for-rows-that-have-left",
+        COVERED,
+        "        return self._here(coverage.covered_by(line, gatherer, self._slices))\n",
+        "        return coverage.covered_by(line, gatherer, self._slices)\n",
+        "a late copy of a day that only the archive has would be disputed by all who cover it",
+        DETACHED,
+    ),
+    Fault(
+        "heads-are-compared-with-a-group-that-has-left",
+        COVERED,
+        "intervals.covers(self._here(coverage.covered(line, self._slices)), ms)",
+        "intervals.covers(coverage.covered(line, self._slices), ms)",
+        "head rows of a day that only the archive has would contradict an empty group",
+        DETACHED,
+    ),
+    Fault(
+        "rows-that-have-left-are-waited-for",
+        COVERED,
+        "coming & ~_inside(self._detached, ms)",
+        "coming",
+        "moments that nobody can judge would be kept for as long as a run is behind them",
+        DETACHED,
+    ),
+    Fault(
+        "a-head-in-a-day-that-has-left-is-looked-at-for-ever",
+        COVERED,
+        "        if self.is_detached(ms):\n",
+        "        if False:\n",
+        "its market would never be over",
+        DETACHED,
     ),
     Fault(
         "heads-below-the-floor-never-loaded",

@@ -37,6 +37,16 @@ FAULTS: Final = (
         STORE,
     ),
     Fault(
+        "a-day-without-rows-is-not-known-to-have-left",
+        "deduplicator/restoring.py",
+        "    merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])\n"
+        '    if not len(columns["market"]):\n        return\n',
+        '    if not len(columns["market"]):\n        return\n'
+        "    merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])\n",
+        "a late copy of it would be disputed by all who cover it, until some row is loaded",
+        ("tests/test_merge_detached.py",),
+    ),
+    Fault(
         "nobody-is-fenced",
         "deduplicator/lease.py",
         'if await db.fetchval(SQL["lock_lease"], self.epoch) is None:',
