@@ -108,6 +108,10 @@ class MissingBatch(StorageError):
     """A batch, or rows of one, are missing, and nobody listed them as dropped unread."""
 
 
+class SameDatabase(StorageError):
+    """Another gatherer that is read is the same database, or a copy of it: a cloned disk, or one address twice."""
+
+
 class Reader:
     """One gatherer's database. `instance` is known once it has answered; `gatherer` is production's number of it."""
 
@@ -131,6 +135,10 @@ class Reader:
         if self.instance != before:
             self._forget_numbers()  # a machine rebuilt under the same name has its own numbers of markets
         return self.instance
+
+    def disown(self) -> None:
+        """Its instance is read by another: this one is nobody until it opens another."""
+        self.instance, self.gatherer = "", 0
 
     async def close(self) -> None:
         """Give the connection up."""

@@ -24,7 +24,7 @@ from deduplicator.chain import Cursor
 from deduplicator.merge.copies import Copy, RunKey
 from deduplicator.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.production import Production
-from deduplicator.reader import Batches, News, Reader
+from deduplicator.reader import Batches, News, Reader, SameDatabase
 
 PUT_BACK: Final = "database_put_back"
 REPLACED: Final = "replaced"
@@ -67,6 +67,8 @@ class Sources:
         """By gatherer and lane: why it cannot be read."""
         self._unforeseen: Counter[str] = Counter()
         """By gatherer: failures in a row that nobody foresaw."""
+        self._same: set[str] = set()
+        """Gatherers that are the same database as another one that is read."""
         self._id_of: dict[int, str] = {}
         self._reading: dict[str, asyncio.Task[News]] = {}
         self._slow: set[str] = set()
@@ -249,6 +251,7 @@ class Sources:
     async def _one(self, reader: Reader) -> News:
         if not reader.connected:
             await reader.open()
+            self._check_instance(reader)
             number, cursors = await self._production.gatherer(reader.id, reader.instance)
             self._cursors[reader.id], self._ahead[reader.id] = cursors, dict(cursors)
             self._id_of[number] = reader.id
@@ -289,6 +292,17 @@ class Sources:
             self._refused[reader.id] = refused
         return news
 
+    def _check_instance(self, reader: Reader) -> None:
+        """Of two that are one instance the first is read: numbers of markets, batches and slices belong to an instance,
+        and two logs under them would be taken for one that is put back again and again."""
+        for name, other in self._readers.items():
+            if other is not reader and other.instance == reader.instance:
+                why = f"it is the same database as {name}, or a copy of it: instance {reader.instance}"
+                reader.disown()
+                self._same.add(reader.id)
+                raise SameDatabase(why)
+        self._same.discard(reader.id)
+
     async def _recent(self, reader: Reader) -> list[Copy]:
         """What the gatherer had brought, and does not claim yet, when the merge's state was made."""
         found = []
@@ -319,7 +333,7 @@ class Sources:
         known = all_stored and len(looked_at) == len(going_on) and all(lost for _, _, lost in missing)
         # What another gatherer reads now is no former instance: two addresses may have been exchanged. Who that is, is
         # known when each has answered since.
-        present = [other.gatherer for other in self._readers.values()]
+        present = [other.gatherer for name, other in self._readers.items() if name not in self._same]
         if 0 in present or len(set(present)) < len(present):
             return over, False
         replaced = await self._production.replaced(reader.id, reader.gatherer)
@@ -334,7 +348,11 @@ class Sources:
             log.get().warning("gatherer_lost", gatherer=reader.id, error=why, exc_info=None if foreseen else error)
         self._failures[reader.id] = why
         self._unforeseen[reader.id] += not foreseen
-        wait_s = min(RETRY_S * 2 ** min(self._unforeseen[reader.id], 10), RETRY_MOST_S)
+        wait_s = (
+            RETRY_MOST_S
+            if isinstance(error, SameDatabase)
+            else min(RETRY_S * 2 ** min(self._unforeseen[reader.id], 10), RETRY_MOST_S)
+        )
         self._retry_at[reader.id] = time.monotonic() + wait_s
 
 

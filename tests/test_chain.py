@@ -207,6 +207,33 @@ async def test_machines_that_exchange_their_addresses_go_on(open_folder: Path) -
         assert not await made.fetch("SELECT FROM store.slices WHERE ended")
 
 
+async def test_of_two_gatherers_that_are_one_instance_the_first_is_read(open_folder: Path) -> None:
+    """The other waits and is named, the rest goes on; once it is a database of its own, it is read."""
+    async with site(open_folder, "gatherer-a", "gatherer-b", "gatherer-c") as made:
+        a, b, c = made.zones.values()
+        (own,) = await b.fetch("SELECT instance FROM instance")
+        (cloned,) = await a.fetch("SELECT instance FROM instance")
+        await b.fetch("UPDATE instance SET instance = $1", cloned["instance"])
+        await b.hide()
+        made.start()
+        await made.until_status(lambda status: status["gatherers"].get("gatherer-a", {}).get("connected", False))
+        await b.show()
+        for zone, ticker in ((a, "A"), (b, "B"), (c, "C")):
+            async with Lane(zone, 0, open_folder / zone.id) as lane:
+                await write(lane, ticker, range(10))
+        await made.until(A=range(10), C=range(10))
+        status = await made.until_status(lambda status: "same database" in status["gatherers"]["gatherer-b"]["error"])
+        assert "gatherer-a" in status["gatherers"]["gatherer-b"]["error"] and "gatherer-b" in status["ready"]
+        assert not status["gatherers"]["gatherer-b"]["connected"] and status["steps_failed"]["count"] == 0
+        async with Lane(a, 0, open_folder / a.id) as lane:
+            await write(lane, "A", range(10, 20))
+        await made.until(A=range(20), C=range(10))
+        assert not await put_backs(made)
+        await b.fetch("UPDATE instance SET instance = $1", own["instance"])
+        await made.until(A=range(20), B=range(10), C=range(10))
+        status = await made.until_status(lambda status: status["ready"] == "ready")
+
+
 async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder: Path) -> None:
     """What was read before the first put-back is no measure for what was lost with the second."""
     async with site(open_folder, "gatherer-a") as made:

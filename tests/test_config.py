@@ -230,6 +230,11 @@ def test_two_gatherers_of_one_name_are_refused(tmp_path: Path) -> None:
     environ = dict.fromkeys(("KALSHI_KEY_ID", "READER_PASSWORD", "PRODUCTION_PASSWORD"), "x")
     with pytest.raises(ConfigError, match="two gatherers have the same id"):
         load_deduplicator(file, environ)
+    text = (ROOT / "configs/deduplicator.yaml").read_text()
+    assert text.count("@gatherer-b:") == 1
+    file.write_text(text.replace("@gatherer-b:", "@gatherer-a:"))
+    with pytest.raises(ConfigError, match="two gatherers have the same dsn"):
+        load_deduplicator(file, environ)
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "configs").glob("*.yaml")), ids=lambda f: f.stem)

@@ -285,4 +285,6 @@ class DeduplicatorConfig(Section):
     def _ids_differ(cls, value: tuple[GathererSource, ...]) -> tuple[GathererSource, ...]:
         if len({source.id for source in value}) != len(value):
             raise ValueError("two gatherers have the same id")
+        if len({source.dsn.get_secret_value() for source in value}) != len(value):
+            raise ValueError("two gatherers have the same dsn")
         return value
