@@ -336,3 +336,38 @@ async def test_every_table_of_an_archived_relation_has_its_triggers(site: Site) 
     for table in sorted({table for some in TABLES.values() for table in some}):
         assert found[table] == (every[1:] if table == "late_deltas" else every), table
     assert found["lines"] == ["touch_update"]
+
+
+async def test_gaps_that_a_market_shows_once_its_beginning_is_known_reach_the_archive(site: Site) -> None:
+    """No list had it for a while; it begins when it was seen, before a gap of the trade channel that was archived."""
+    every, late = (await site.production.allot(["", "KXNEW-1"])).values()
+    seen, start = AT + timedelta(minutes=10), AT + timedelta(minutes=20)
+    end = start + timedelta(minutes=10)
+    await site.db.execute(
+        "INSERT INTO store.gatherers (gatherer, gatherer_id, instance) OVERRIDING SYSTEM VALUE"
+        " VALUES (1, 'a', gen_random_uuid()) ON CONFLICT DO NOTHING"
+    )
+    await site.db.execute("INSERT INTO store.slices VALUES (1, 0, 50, 1, 2, 'trade', now())")
+    await site.db.execute("INSERT INTO store.runs VALUES (1, 0, 50, 50, $1, $2, $3, true)", every, OLD, start)
+    await site.db.execute("INSERT INTO store.runs VALUES (1, 0, 51, 50, $1, $2)", every, end)
+    await site.db.execute(
+        "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"
+        " VALUES ($1, 'trade', $2, $3, 'not_recorded', '{}')",
+        every,
+        start,
+        end,
+    )
+    await site.db.execute("UPDATE store.lines SET seen_at = $1 WHERE market = $2", seen, late)
+    await site.exporter.export_due()
+
+    async def shown() -> tuple[int, int]:
+        key = f"coverage_gaps/date={OLD:%Y-%m-%d}/hour=05/part.parquet"
+        body = site.s3.get_object(Bucket="archive", Key=key)["Body"].read()
+        archived = pq.read_table(io.BytesIO(body))["ticker"].to_pylist().count("KXNEW-1")
+        query = "SELECT count(*) FROM coverage_gaps WHERE ticker = 'KXNEW-1' AND started_at < $1"
+        return archived, await site.db.fetchval(query, AT + timedelta(hours=1))
+
+    assert await shown() == (0, 0)
+    await site.production.put_time_lines([(late, seen, None)])
+    await site.exporter.export_due()
+    assert await shown() == (1, 1)
