@@ -65,6 +65,7 @@ class Capture:
     async def run(self, stopped: asyncio.Event) -> None:
         """Record until `stopped`; a clean stop loses nothing and says so in the journal."""
         writer = asyncio.create_task(self._journal.run(), name="journal")
+        died = asyncio.create_task(self._journal.died(), name="journal's end")
         tasks = [
             asyncio.create_task(self._listen(), name="orders"),
             asyncio.create_task(self._speak(), name="reports"),
@@ -72,12 +73,12 @@ class Capture:
         ]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
         try:
-            done, _ = await asyncio.wait([waiting, writer, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait([waiting, died, writer, *tasks], return_when=asyncio.FIRST_COMPLETED)
             failed = next((t.exception() for t in done if t is not waiting and t.exception()), None)
         finally:
-            for task in (*tasks, writer, waiting):
+            for task in (*tasks, writer, died, waiting):
                 task.cancel()
-            await asyncio.gather(*tasks, writer, waiting, return_exceptions=True)
+            await asyncio.gather(*tasks, writer, died, waiting, return_exceptions=True)
         if failed is not None:
             # No closing record: what the journal's end lost is not known, so its sessions end as if cut off.
             raise first_error(failed) if isinstance(failed, BaseExceptionGroup) else failed

@@ -11,6 +11,7 @@ It speaks to its parent in JSON lines on standard output: one a batch, with the 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import sys
 import time
@@ -49,6 +50,7 @@ RECOVER_RECORDS: Final = 20_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
 CROSSED_LOGGED_MAX: Final = 5  # of a batch
+UNREADABLE_S: Final = 5.0  # so long may a record be under way from the writer
 AHEAD: Final = 2  # batches written, or waiting for it, while the next is derived: a long commit is made up for
 NOT_THE_ROWS: Final = (MemoryError, StorageError, *CLIENT_ERRORS)
 """What a machine or a database does to any record."""
@@ -102,6 +104,7 @@ class Loader:
         self._fields = FieldWatch()
         self._summarizer = Summarizer(dsn)
         self._at = Place(0, 0)
+        self._stands: tuple[Place, float] = Place(0, 0), 0.0  # where it stands before what is no record, since when
 
     async def run(self, stopped: asyncio.Event) -> bool:
         """Follow the journal until `stopped`; true if it was drained to its end.
@@ -192,6 +195,7 @@ class Loader:
         begins = reader.place
         chunk = reader.read(self._suspicion.limit)
         if chunk is None:
+            self._look_at_rest(reader)
             return None
         return _Read(begins, chunk, list(stretch.prepare(chunk.items, self._few)), self._fields.look(chunk.items))
 
@@ -207,6 +211,17 @@ class Loader:
             raise
         except Exception as error:  # any: what it is that cannot be derived is found as what is refused
             raise _NotDerived(read.begins) from error
+
+    def _look_at_rest(self, reader: JournalReader) -> None:
+        """There is no whole record, but there are bytes: a record that is being written, or one that never will be."""
+        place, since_s = self._stands
+        if not reader.unreadable or reader.place != place:
+            self._stands = reader.place, time.monotonic()
+        elif time.monotonic() - since_s > UNREADABLE_S:
+            self._stands = place, math.inf  # reported once
+            why = f"{reader.unreadable} bytes of segment {place.segment} from {place.offset} on are no record"
+            log.get().error("journal_unreadable", segment=place.segment, offset=place.offset, bytes=reader.unreadable)
+            self._tell(LoaderReport(failed=f"the journal cannot be read on: {why}"))
 
     def _derive(self, read: _Read, derivation: Derivation) -> _Batch:
         """The rows of what was read. It touches neither the database nor the loop."""

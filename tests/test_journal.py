@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import random
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from common.config.schema import JournalConfig
-from common.errors import JournalCorrupt
+from common.errors import JournalCorrupt, JournalError
 from gatherer.journal import reader as reading
 from gatherer.journal.format import Kind, Place, Record, decode, encode, flat
 from gatherer.journal.reader import READ_BYTES, JournalReader
@@ -234,6 +235,42 @@ def test_a_start_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pyte
     write(JournalWriter(config(tmp_path), 0), 1, 3)
     records, cuts = read_all(JournalReader(first.folder, None))
     assert frames(records) == [f"frame {n}" for n in range(4)] and cuts == ["process_started", "torn_tail"]
+
+
+@pytest.mark.parametrize("room", [0, 20, 100, 2050])
+async def test_a_writer_that_failed_writes_nothing_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
+) -> None:
+    """Even if the disk has room again: not behind half a record, and not into the file that got the number of its own
+    that was closed (`room` 2050: it fails at the head of the next segment)."""
+    disk = Disk(monkeypatch)
+    journal = JournalWriter(config(tmp_path), 0)
+    died = asyncio.create_task(journal.died())
+    write(journal, 3)
+    place = journal.place
+    inbox = journal.inbox(1, 0)
+    disk.room = room
+    with pytest.raises(OSError, match="No space left"):
+        write(journal, 60)
+    disk.room = None
+    others = [os.open(tmp_path / f"other {n}", os.O_CREAT | os.O_RDWR) for n in range(4)]
+    sizes = {f.name: f.stat().st_size for f in journal.folder.iterdir()}
+    inbox.frames.append(b"{}")
+    inbox.monos_ns.append(1)
+    with pytest.raises(JournalError, match="No space left"):
+        journal.flush()
+    with pytest.raises(JournalError, match="No space left"):
+        journal.append(Kind.FRAME, 1, b"{}")
+    with pytest.raises(JournalError, match="No space left"):
+        journal.close()
+    with pytest.raises(OSError, match="No space left"):
+        await asyncio.wait_for(died, 5)
+    assert {f.name: f.stat().st_size for f in journal.folder.iterdir()} == sizes
+    assert not any(os.fstat(fd).st_size for fd in others), "another file has its number now"
+    for fd in others:
+        os.close(fd)
+    assert frames(read_all(JournalReader(journal.folder, None))[0])[:3] == ["frame 0", "frame 1", "frame 2"]
+    assert place.segment in segments(journal.folder)
 
 
 @pytest.mark.parametrize("size", [0, 5, 30])

@@ -13,8 +13,10 @@ import pytest
 
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
 from common.storage import migrate
+from gatherer import loader as loading
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Kind, Place, SessionOpened
+from gatherer.journal.segments import segment_file
 from gatherer.journal.writer import JournalWriter
 from gatherer.load_writer import BatchWriter
 from gatherer.loader import AHEAD, Loader
@@ -160,3 +162,25 @@ async def test_the_next_hours_partitions_are_made_in_good_time(server: Shared, t
     hours = sorted(row["relname"][-2:] for row in await connection.fetch(made))
     assert hours == ["05", "06"][: 1 + (minute == 45)]
     await connection.close()
+
+
+async def test_what_is_no_record_is_reported(server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes follow that never become a record, as on a damaged disk: the lane is not healthy, and says why."""
+    monkeypatch.setattr(loading, "UNREADABLE_S", 0.3)
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    recorder, stopped, reports = Recorder(tmp_path), asyncio.Event(), []
+    recorder.write(3)
+    place = recorder.journal.place
+    with segment_file(recorder.journal.folder, place.segment).open("ab") as file:
+        file.write(b"x" * 700)
+    running = asyncio.create_task(Loader(recorder.config, server.dsn, 0, drain=False, tell=reports.append).run(stopped))
+    try:
+        async with asyncio.timeout(30):
+            while not any(report.failed for report in reports):
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1)
+    finally:
+        stopped.set()
+        await running
+    failed = [report.failed for report in reports if report.failed]
+    assert len(failed) == 1 and f"700 bytes of segment {place.segment} from {place.offset}" in failed[0]

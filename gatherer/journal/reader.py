@@ -74,6 +74,8 @@ class JournalReader:
                 # Removed, or the disk lost a tail that the database had already taken in: go on behind it.
                 self._cut = "segment_missing" if size is None else "journal_shorter_than_place"
                 self._after = place.segment
+        self.unreadable = 0
+        """Bytes at the place that were no whole record at the last look, though there is no later segment."""
         self._bytes: SegmentBytes | None = None
         self._bytes_of = -1
         self._base = 0  # where the block begins that holds the offset
@@ -113,6 +115,7 @@ class JournalReader:
     def _here(self, limit: int) -> Chunk | None:
         """Up to `limit` records of the present segment, or None if it has no more whole ones now."""
         source = self._source()
+        self.unreadable = 0
         at_head = self._offset == 0
         items: list[Record | Block] = []
         count = 0
@@ -141,6 +144,7 @@ class JournalReader:
                 break
             want *= 4  # one record larger than the read
         if not items:
+            self.unreadable = self._base + len(data) - self._offset
             return None
         last = items[-1]
         self._offset = last.end

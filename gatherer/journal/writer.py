@@ -2,19 +2,23 @@
 
 Records reach the kernel within `flush` (so that a kill loses at most that) and the disk within `sync` (so that a
 power loss loses at most that). Every start opens a new segment; nobody appends to a segment it did not create.
+A writer that failed once is dead: behind half a record nothing could be read, so nothing is written there.
 Segment numbers only grow, also after the folder was emptied: a new number is at least the second of its creation.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
 
 from common.config.schema import JournalConfig
+from common.errors import JournalError
 from gatherer.journal.format import (
     END_PAYLOAD,
     HEAD_BYTES,
@@ -47,6 +51,8 @@ class JournalWriter:
         self._roll_at_s = 0.0
         self._size = self._head_bytes = 0
         self._synced = True
+        self._error: BaseException | None = None
+        self._dead = asyncio.Event()
         self.records = 0
         self.bytes_written = 0
         # A reader may stand in one that is removed: no later one has its number, or a lower one.
@@ -58,6 +64,28 @@ class JournalWriter:
         """Just behind the last record that the kernel has."""
         return Place(self._segment, self._size)
 
+    async def died(self) -> None:
+        """Wait until writing failed, whoever asked for it; raises what it failed with."""
+        await self._dead.wait()
+        assert self._error is not None
+        raise self._error
+
+    @contextlib.contextmanager
+    def _or_dead(self) -> Iterator[None]:
+        """What is tried here either succeeds whole, or is the last that is tried."""
+        if self._error is not None:
+            raise JournalError(f"the journal's writer has failed: {self._error}") from self._error
+        try:
+            yield
+        except BaseException as error:
+            self._error = error
+            self._dead.set()
+            fd, self._fd = self._fd, -1
+            if fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+            raise
+
     def inbox(self, session: int, epoch_ns: int) -> Inbox:
         """Where a session puts its frames; they are in the kernel after the next `flush`. `close_inbox` ends it."""
         inbox = Inbox(session, epoch_ns)
@@ -66,8 +94,9 @@ class JournalWriter:
 
     def close_inbox(self, inbox: Inbox) -> None:
         """The session is over; what it received is queued."""
-        self._close_block()
-        self._inboxes.remove(inbox)
+        with self._or_dead():
+            self._close_block()
+            self._inboxes.remove(inbox)
 
     def _close_block(self) -> None:
         """What arrived becomes records, in front of whatever is queued next."""
@@ -80,10 +109,11 @@ class JournalWriter:
         """Queue one record; it is in the kernel after the next `flush`."""
         wall_us = wall_us or time.time_ns() // 1000
         mono_us = mono_us or time.monotonic_ns() // 1000
-        self._close_block()
-        self._pending += parts(kind, session, wall_us, mono_us, payload)
-        self._pending_bytes += HEAD_BYTES + len(payload)
-        self.records += 1
+        with self._or_dead():
+            self._close_block()
+            self._pending += parts(kind, session, wall_us, mono_us, payload)
+            self._pending_bytes += HEAD_BYTES + len(payload)
+            self.records += 1
         if self._pending_bytes >= BUFFER_BYTES_MAX:
             self.flush()
 
@@ -92,15 +122,16 @@ class JournalWriter:
         self.append(kind, session, msgspec.json.encode(payload))
 
     def flush(self) -> None:
-        """Hand everything queued to the kernel; raises OSError from the disk."""
-        self._close_block()
-        if not self._pending and not self._old():
-            return
-        pending, self._pending, self._pending_bytes = self._pending, [], 0
-        for start in range(0, len(pending), WRITE_PARTS_MAX):
-            self._write(pending[start : start + WRITE_PARTS_MAX])
-        if self._size >= self._config.segment_bytes or self._old():
-            self._roll()
+        """Hand everything queued to the kernel; raises OSError from the disk, and `JournalError` ever after."""
+        with self._or_dead():
+            self._close_block()
+            if not self._pending and not self._old():
+                return
+            pending, self._pending, self._pending_bytes = self._pending, [], 0
+            for start in range(0, len(pending), WRITE_PARTS_MAX):
+                self._write(pending[start : start + WRITE_PARTS_MAX])
+            if self._size >= self._config.segment_bytes or self._old():
+                self._roll()
 
     def _old(self) -> bool:
         """Whether the segment has something that should not wait longer to be finished, and archived."""
@@ -110,9 +141,13 @@ class JournalWriter:
         """End the journal cleanly: a CLOSED record, and everything on the disk."""
         self.append(Kind.CLOSED, 0, END_PAYLOAD)
         self.flush()
-        os.fsync(self._fd)
-        os.close(self._fd)
-        self._fd = -1
+        with self._or_dead():
+            os.fsync(self._fd)
+            self._close_fd()
+
+    def _close_fd(self) -> None:
+        fd, self._fd = self._fd, -1  # its number is another file's as soon as it is closed
+        os.close(fd)
 
     async def run(self) -> None:
         """Flush and sync at the configured times, until cancelled."""
@@ -130,6 +165,9 @@ class JournalWriter:
         fd = os.dup(self._fd)  # the segment may roll while the disk is busy
         try:
             await asyncio.to_thread(os.fsync, fd)
+        except OSError:
+            with self._or_dead():
+                raise
         finally:
             os.close(fd)
 
@@ -149,7 +187,7 @@ class JournalWriter:
     def _roll(self) -> None:
         self._write([encode(Kind.SEALED, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, END_PAYLOAD)])
         os.fsync(self._fd)
-        os.close(self._fd)
+        self._close_fd()
         self._open(continues=True)
 
     def _open(self, *, continues: bool) -> None:
