@@ -40,6 +40,8 @@ from gatherer.reread import reread
 
 RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
 HEAD_READ_BYTES: Final = 64 << 10
+EMPTY: Final = "empty"  # cut off in its first record
+UNREADABLE: Final = "unreadable"
 
 
 @dataclass
@@ -69,7 +71,8 @@ async def reload(
     to_us: int,
     progress: Callable[[Reloaded], Awaitable[None]] | None = None,
 ) -> list[Reloaded]:
-    """Load every segment that holds records of [from_us, to_us) again; raises `JournalError` if there is none."""
+    """Load every segment that holds records of [from_us, to_us) again; raises `JournalError` if there is none, or if
+    one of them could not be read, after the others."""
     done = []
     for lane in lanes_present(config.journal.dir):
         folder = lane_folder(config.journal.dir, lane)
@@ -96,7 +99,9 @@ async def _lane(
     bounds = config.bounds
     derivation = Derivation(BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock), part.state)
     derivation.adopt(time.time_ns() // 1000)
-    for batch in reread(folder, part.segments[0], part.segments, derivation, config.load.batch_records, "reload_ended"):
+    read: list[int] = []
+    wanted, batch_records = part.segments, config.load.batch_records
+    for batch in reread(folder, wanted[0], wanted, derivation, batch_records, "reload_ended", read.append):
         await writer.write(batch.rows, batch.end, batch.received_us)
         result.batches += 1
         result.frames += batch.rows.frames
@@ -105,31 +110,34 @@ async def _lane(
         if progress is not None:
             await progress(result)
     await writer.close_lane()
+    if left := sorted(set(wanted) - set(read)):
+        raise JournalError(f"{folder}: segments {left} have no readable head: what they hold was not loaded")
     return result
 
 
 def _part(folder: Path, from_us: int, to_us: int) -> _Part | None:
     """The segments that overlap the time, from one on whose head's state is known."""
-    present = segments(folder)
-    started = {number: _started(folder, number) for number in present}
-    ends = {a: started[b][0] for a, b in itertools.pairwise(present)}
-    wanted = [n for n in present if started[n][0] < to_us and ends.get(n, to_us) > from_us]
+    heads = {number: _head(folder, number) for number in segments(folder)}
+    started = {number: head for number, head in heads.items() if isinstance(head, tuple)}
+    ends = {a: started[b][0] for a, b in itertools.pairwise(started)}
+    wanted = [n for n in started if started[n][0] < to_us and ends.get(n, to_us) > from_us]
     if not wanted:
         return None
-    for number in reversed([n for n in present if n <= wanted[0]]):
+    for number in reversed([n for n in started if n <= wanted[0]]):
         known = _state(folder, number, continues=started[number][1])
         if known is not None:
-            return _Part([n for n in present if number <= n <= wanted[-1]], known)
+            return _Part([n for n in heads if number <= n <= wanted[-1] and heads[n] is not EMPTY], known)
     raise JournalError(f"{folder}: no state is left of the time before segment {wanted[0]}; choose a later --from")
 
 
-def _started(folder: Path, segment: int) -> tuple[int, bool]:
-    """When a segment begins (microseconds), and whether it continues the one before."""
+def _head(folder: Path, segment: int) -> tuple[int, bool] | str:
+    """When a segment begins (microseconds), and whether it continues the one before; or that it holds nothing, or
+    nothing that says so."""
     data = SegmentBytes(folder, segment).read(0, HEAD_READ_BYTES)
     record = next(decode(data, len(MAGIC)), None)
-    if not isinstance(record, Record):
-        return 0, False  # cut off in its first record: empty
-    return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
+    if isinstance(record, Record):
+        return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
+    return UNREADABLE if len(data) == HEAD_READ_BYTES else EMPTY
 
 
 def _state(folder: Path, segment: int, *, continues: bool) -> state.State | None:
