@@ -7,6 +7,7 @@ import errno
 import os
 import random
 import time
+import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from common.errors import JournalCorrupt, JournalError
 from gatherer.journal import reader as reading
 from gatherer.journal.format import Kind, Place, Record, decode, encode, flat
 from gatherer.journal.reader import READ_BYTES, JournalReader
-from gatherer.journal.segments import compress, packed_file, remove, segment_file, segments
+from gatherer.journal.segments import UUID_FILE, compress, journal_uuid, packed_file, remove, segment_file, segments
 from gatherer.journal.writer import JournalWriter
 
 
@@ -312,6 +313,30 @@ def test_a_record_that_comes_with_the_roll_is_read(tmp_path: Path, monkeypatch: 
     records, cuts = read_all(reader)
     sizes = [len(r.payload) for r in records if r.kind == Kind.FRAME]
     assert sizes[0] == size and len(sizes) == 61 and not cuts
+
+
+@pytest.mark.parametrize("left", [b"", b"01234567-89ab", bytes(37), b"\xff\xfe"])
+def test_an_identity_that_was_lost_is_found_or_made(tmp_path: Path, left: bytes) -> None:
+    """A power loss left the file's name, and not its bytes: the lane begins; what its segments say of it stands."""
+    lane = tmp_path / "lane-0"
+    lane.mkdir()
+    (lane / UUID_FILE).write_bytes(left)
+    write(JournalWriter(config(tmp_path), 0), 1)
+    made = uuid.UUID((lane / UUID_FILE).read_text().strip())
+    assert journal_uuid(lane) == str(made)
+    (lane / UUID_FILE).write_bytes(left)
+    assert journal_uuid(lane) == str(made), "else all that is loaded would be loaded again, as another journal's"
+    assert uuid.UUID((lane / UUID_FILE).read_text().strip()) == made
+
+
+def test_an_identity_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power loss leaves the name alone."""
+    seen: list[str] = []
+    sync, link = os.fsync, os.link
+    monkeypatch.setattr(os, "fsync", lambda fd: (seen.append("sync"), sync(fd))[1])
+    monkeypatch.setattr(os, "link", lambda a, b: (seen.append("name"), link(a, b))[1])
+    journal_uuid(tmp_path / "lane-0")
+    assert seen == ["sync", "name", "sync"]
 
 
 def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:

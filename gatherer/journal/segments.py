@@ -7,22 +7,29 @@ and, once it is in the archive, an empty `NNN.archived`.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import uuid
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import zstandard
 
+from common import log
 from common.errors import JournalCorrupt
 from common.unpack import unpacked
+from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 
 SUFFIX: Final = ".journal"
 PACKED_SUFFIX: Final = ".journal.zst"
 STATE_SUFFIX: Final = ".state"
 ARCHIVED_SUFFIX: Final = ".archived"
+UUID_FILE: Final = "journal.uuid"
 UNBEGUN_SUFFIX: Final = ".journal-new"
+HEAD_READ_BYTES: Final = 64 << 10
 ZSTD_LEVEL: Final = 3
 ZSTD_READ_BYTES_MAX: Final = 1 << 31
 
@@ -77,22 +84,59 @@ def disk_bytes(folder: Path, segment: int) -> int:
 
 
 def journal_uuid(folder: Path) -> str:
-    """The identity of a journal folder, made at first use."""
-    file = folder / "journal.uuid"
-    try:
-        return str(uuid.UUID(file.read_text().strip()))
-    except FileNotFoundError:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        made = str(uuid.uuid4())
-        half = file.with_suffix(f".new-{os.getpid()}")
-        half.write_text(made + "\n")
+    """The identity of a journal folder, made at first use. One that cannot be read is what the segments say it was."""
+    file = folder / UUID_FILE
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    while True:
         try:
-            os.link(half, file)  # of two processes that make one, the first wins
-        except FileExistsError:
-            return journal_uuid(folder)
-        finally:
-            half.unlink()
-        return made
+            return str(uuid.UUID(file.read_text().strip()))
+        except FileNotFoundError:
+            _name_journal(file, str(uuid.uuid4()))
+        except ValueError:
+            _rename_journal(file)
+
+
+def _name_journal(file: Path, name: str) -> None:
+    """Give a journal its identity, if it has none: of two processes that make one, the first wins."""
+    half = file.with_suffix(f".new-{os.getpid()}")
+    with half.open("w") as out:
+        out.write(f"{name}\n")
+        out.flush()
+        os.fsync(out.fileno())
+    with contextlib.suppress(FileExistsError):
+        os.link(half, file)
+        sync_folder(file.parent)
+    half.unlink()
+
+
+def _rename_journal(file: Path) -> None:
+    """A power loss left the name of the identity's file alone: put what it was in its place, else nothing."""
+    fd = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX)  # of two processes, the second must not remove what the first made
+        try:
+            uuid.UUID(file.read_text().strip())
+        except FileNotFoundError:
+            pass
+        except ValueError:
+            was = _named_by_segments(file.parent)
+            log.get().error("journal_uuid_unreadable", folder=str(file.parent), was=was or "unknown: a new one begins")
+            file.unlink()
+            if was is not None:
+                _name_journal(file, was)
+    finally:
+        os.close(fd)
+
+
+def _named_by_segments(folder: Path) -> str | None:
+    for number in reversed(segments(folder)):
+        try:
+            head = next(decode(SegmentBytes(folder, number).read(0, HEAD_READ_BYTES), len(MAGIC)), None)
+            if isinstance(head, Record):
+                return str(uuid.UUID(msgspec.json.decode(head.payload, type=SegmentHeader).journal))
+        except (JournalCorrupt, msgspec.MsgspecError, ValueError, OSError):
+            continue
+    return None
 
 
 def begin(folder: Path, segment: int, head: bytes) -> int:
