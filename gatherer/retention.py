@@ -127,7 +127,8 @@ class Retention:
         for hour in await connection.fetch(SQL["old_hours"], limit):
             # Detaching waits for readers of the hour, not readers for it; a lock that is not had in time is left.
             with self._aside.one(KIND, hour["partition"]):
-                await connection.execute(hour["detach"])
+                if hour["detach"]:
+                    await connection.execute(hour["detach"])
                 await connection.execute(hour["remove"])
                 self.dropped_hours += 1
 

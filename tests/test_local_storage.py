@@ -19,6 +19,7 @@ import pytest_asyncio
 
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig, GathererSource, Merge
+from common.numbers import us_of_datetime
 from common.storage import migrate
 from deduplicator.chain import Cursor
 from deduplicator.reader import Reader
@@ -327,3 +328,26 @@ async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Pa
     assert now not in (None, before)
     assert await connection.fetchval("SELECT market FROM deltas WHERE batch = 4") == now
     await connection.close()
+
+
+async def test_an_hour_whose_table_stayed_when_it_was_detached(tmp_path: Path) -> None:
+    """It is dropped at the next look; and until then, a clock that comes back to it finds an hour that takes rows."""
+    async with new_database("gatherer") as made:
+        connection = await asyncpg.connect(made.dsn)
+        await fill(connection, tmp_path, hours=5)
+        (oldest,) = await connection.fetch("SELECT * FROM hours WHERE name = 'trades' ORDER BY low LIMIT 1")
+        for _ in range(2):
+            await connection.execute(oldest["detach"])
+            # The process ended before the table was dropped.
+            hour = await connection.fetchrow("SELECT * FROM hours WHERE partition = $1", oldest["partition"])
+            assert hour["detach"] is None and (hour["low"], hour["high"]) == (oldest["low"], oldest["high"])
+            writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: us_of_datetime(oldest["low"]))
+            await writer.resume()
+            await writer.write(batch(1), Place(1, writer.batch + 1), 1)
+            assert await connection.fetchval("SELECT count(*) FROM trades WHERE stored_at = $1", oldest["low"]) == 1
+        await connection.execute(oldest["detach"])
+        await connection.execute("SELECT acknowledge('one', 1, 0::smallint, $1)", writer.batch)
+        await Retention(config(tmp_path), made.dsn).look(connection)
+        assert await connection.fetchval("SELECT to_regclass($1)", oldest["partition"]) is None
+        assert not await connection.fetchval("SELECT count(*) FROM hours WHERE high < now() - interval '3 hours'")
+        await connection.close()

@@ -1,0 +1,61 @@
+-- An hour that was detached and whose table could not be dropped then (a lock, an end of the process) is still an hour: it
+-- is dropped later, and its name is in no one's way when a clock comes back to it.
+CREATE OR REPLACE VIEW hours AS
+SELECT parent.relname::text AS name, child.relname::text AS partition,
+       CASE WHEN bounds.text LIKE '%(MINVALUE)%' THEN '-infinity'::timestamptz
+            ELSE substring(bounds.text FROM $re$FROM \('([^']+)'\)$re$)::timestamptz END AS low,
+       substring(bounds.text FROM $re$TO \('([^']+)'\)$re$)::timestamptz AS high,
+       pg_total_relation_size(child.oid) AS bytes,
+       format('ALTER TABLE %I DETACH PARTITION %I CONCURRENTLY', parent.relname, child.relname) AS detach,
+       format('DROP TABLE %I', child.relname) AS remove
+  FROM partitioned_tables p
+  JOIN pg_class parent ON parent.oid = to_regclass(p.name)
+  JOIN pg_inherits i ON i.inhparent = parent.oid
+  JOIN pg_class child ON child.oid = i.inhrelid
+ CROSS JOIN LATERAL (SELECT pg_get_expr(child.relpartbound, child.oid) AS text) bounds
+ WHERE child.relpartbound IS NOT NULL
+UNION ALL
+SELECT p.name, child.relname::text, begun.low, begun.low + interval '1 hour', pg_total_relation_size(child.oid), NULL,
+       format('DROP TABLE %I', child.relname)
+  FROM partitioned_tables p
+  JOIN pg_class parent ON parent.oid = to_regclass(p.name) AND parent.relkind = 'p'
+  JOIN pg_class child ON child.relnamespace = parent.relnamespace AND child.relkind = 'r'
+                     AND NOT EXISTS (SELECT FROM pg_inherits i WHERE i.inhrelid = child.oid)
+ CROSS JOIN LATERAL (SELECT to_timestamp(substring(child.relname FROM '^' || p.name || '_p([0-9]{10})$') || '+00', 'YYYYMMDDHH24TZH')) begun (low)
+ WHERE begun.low IS NOT NULL;
+COMMENT ON VIEW hours IS 'The hours of plain PostgreSQL, with the statements that take them away; detach is null for those that are detached.';
+
+CREATE OR REPLACE FUNCTION ensure_partition(at timestamptz) RETURNS void
+LANGUAGE plpgsql SET search_path = public, pg_catalog SET lock_timeout = '2s' AS $$
+DECLARE
+    part record;
+    low timestamptz := date_trunc('hour', at, 'UTC');
+    child text;
+    pending boolean;
+BEGIN
+    IF storage_engine() = 'timescaledb' THEN RETURN; END IF;
+    PERFORM pg_advisory_xact_lock(hashtext('ensure_partition'));
+    FOR part IN SELECT name FROM partitioned_tables LOOP
+        child := part.name || to_char(low AT TIME ZONE 'UTC', '"_p"YYYYMMDDHH24');
+        IF to_regclass(child) IS NOT NULL THEN
+            -- What is detached, or about to be, takes no rows: retention wanted it gone, and all of it is read or listed.
+            pending := (SELECT inhdetachpending FROM pg_inherits WHERE inhrelid = to_regclass(child));
+            IF pending THEN
+                EXECUTE format('ALTER TABLE %I DETACH PARTITION %I FINALIZE', part.name, child);
+            END IF;
+            IF pending IS NOT FALSE THEN
+                EXECUTE format('DROP TABLE %I', child);
+            END IF;
+        END IF;
+        IF to_regclass(child) IS NULL AND low >= (SELECT coalesce(max(high), '-infinity') FROM hours
+                                                   WHERE hours.name = part.name AND hours.low = '-infinity') THEN
+            EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, part.name);
+            EXECUTE format('ALTER TABLE %I ADD CONSTRAINT hour CHECK (stored_at >= %L AND stored_at < %L)',
+                           child, low, low + interval '1 hour');
+            EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%L) TO (%L)',
+                           part.name, child, low, low + interval '1 hour');
+            EXECUTE format('ALTER TABLE %I DROP CONSTRAINT hour', child);
+        END IF;
+    END LOOP;
+END
+$$;
