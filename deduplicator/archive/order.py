@@ -21,6 +21,8 @@ ORDINAL_BITS: Final = 20
 ORDINAL_MAX: Final = (1 << ORDINAL_BITS) - 2
 """The place after the greatest fits as well."""
 PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
+TICKERS_MAX: Final = 1 << (63 - PLACE_BITS)
+"""Two million: a code beyond would overflow the key, and rows would get other tickers."""
 
 TABLE_MAX: Final = 10_000_000
 """Market numbers that lie so close together are looked up in a table: they are not searched for."""
@@ -44,6 +46,8 @@ class Order:
 
     def __init__(self, tickers: Iterable[str], hour_ms: int) -> None:
         self.names = sorted(set(tickers))
+        if len(self.names) > TICKERS_MAX:
+            raise StorageError(f"{len(self.names)} markets on a day: an hour's keys have room for {TICKERS_MAX}")
         self.hour_ms = hour_ms
         self._code = {name: code for code, name in enumerate(self.names)}
 
