@@ -169,5 +169,5 @@ class Keeper:
             "segments_compressed": self.compressed,
             "segments_removed": self.removed,
             "segments_archived": self.raw.uploaded if self.raw else 0,
-            "raw_error": self.raw.last_error if self.raw else "",
+            "raw_error": self.raw.trouble if self.raw else "",
         }

@@ -45,7 +45,7 @@ FAMILIES: Final = {
     "gatherer_journal_limit_bytes": Family("gauge", "journal.max_bytes."),
     "gatherer_journal_written_bytes": Family("counter", "Bytes written to the journal."),
     "gatherer_journal_full": Family("gauge", "1 while nothing is recorded because the journal's space is used up."),
-    "gatherer_raw_archive_failing": Family("gauge", "1 if the last upload to raw/ failed."),
+    "gatherer_raw_archive_failing": Family("gauge", "1 if the last upload to raw/ failed, or met another segment."),
     "gatherer_segments_archived": Family("counter", "Segments brought to raw/."),
     "gatherer_disk_used_ratio": Family("gauge", "Used share of the journal's disk, 0 to 1."),
     "gatherer_batches_dropped_unread": Family(
@@ -136,7 +136,7 @@ class GathererCollector(Collector):
         scrape.add("gatherer_journal_written_bytes", sum(lane.report.bytes for lane in capturing))
         scrape.add("gatherer_journal_full", keeper.full)
         if keeper.raw is not None:
-            scrape.add("gatherer_raw_archive_failing", bool(keeper.raw.last_error))
+            scrape.add("gatherer_raw_archive_failing", bool(keeper.raw.trouble))
             scrape.add("gatherer_segments_archived", keeper.raw.uploaded)
         self._lanes(scrape)
         return scrape.metrics

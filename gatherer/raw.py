@@ -4,25 +4,66 @@
     ....state                                                                      the loader's state at its head
 
 An object is written once and has a fixed name: writing it again after a crash changes nothing. A marker beside the
-segment says that both are there.
+segment says that both are there. A volume that was made from a snapshot has segments that are shorter than they were:
+what is there is written over only by what goes on from it, and what is neither has a name of its own (`-DIGEST` after
+the number).
 """
 
 from __future__ import annotations
 
+import enum
+import hashlib
+import io
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import boto3
+import zstandard
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common import log
 from common.config.schema import RawArchive
+from common.errors import StorageError
 from gatherer.journal.segments import archived_file, packed_file, state_file
 
+COMPARED_BYTES: Final = 1 << 20  # at a time
+TAKEN: Final = ("PreconditionFailed", "412")  # the answer to a conditional write where something is
 UNREACHABLE_S: Final = 24 * 3600  # longer than this away, and segments no longer wait for it
+
+
+class Compared(enum.Enum):
+    """What a segment here is to the one of its name there."""
+
+    SAME = enum.auto()
+    BEGINNING = enum.auto()
+    LONGER = enum.auto()
+    DIFFERENT = enum.auto()
+
+
+def compare(here: IO[bytes], there: IO[bytes]) -> Compared:
+    """Two packed segments by what they hold; one that cannot be unpacked is different."""
+    decompressor = zstandard.ZstdDecompressor
+    mine, other = (
+        io.BufferedReader(decompressor().stream_reader(file, read_across_frames=True), COMPARED_BYTES)
+        for file in (here, there)
+    )
+    try:
+        while True:
+            a, b = mine.read(COMPARED_BYTES), other.read(COMPARED_BYTES)
+            if a == b:
+                if not a:
+                    return Compared.SAME
+            elif b.startswith(a):
+                return Compared.BEGINNING
+            elif a.startswith(b):
+                return Compared.LONGER
+            else:
+                return Compared.DIFFERENT
+    except zstandard.ZstdError:
+        return Compared.DIFFERENT
 
 
 class RawBucket:
@@ -34,6 +75,13 @@ class RawBucket:
         self._reached_s = time.monotonic()
         self.uploaded = 0
         self.last_error = ""
+        self.conflict = ""
+        """The last segment that was not what the archive has under its name."""
+
+    @property
+    def trouble(self) -> str:
+        """What somebody should look at."""
+        return self.last_error or self.conflict
 
     @property
     def reachable(self) -> bool:
@@ -58,12 +106,8 @@ class RawBucket:
             ),
         )
         try:
-            state = state_file(folder, segment)
-            if state.exists():
-                self._client.upload_file(str(state), self._config.bucket, self.key(lane, segment, ".state"))
-            packed = packed_file(folder, segment)
-            self._client.upload_file(str(packed), self._config.bucket, self.key(lane, segment, ".journal.zst"))
-        except (BotoCoreError, ClientError, boto3.exceptions.S3UploadFailedError) as error:
+            self._bring(folder, lane, segment)
+        except (BotoCoreError, ClientError, StorageError) as error:
             if not self.last_error:
                 log.get().warning("raw_upload_failed", lane=lane, segment=segment, error=str(error)[:300])
             self.last_error = f"{type(error).__name__}: {error}"[:300]
@@ -71,4 +115,41 @@ class RawBucket:
         archived_file(folder, segment).touch()
         self.uploaded += 1
         self._reached_s, self.last_error = time.monotonic(), ""
+        return True
+
+    def _bring(self, folder: Path, lane: int, segment: int) -> None:
+        """Segment and state, under their names or, if the archive has another segment there, under names of their own;
+        the state first: where there is a segment, its state is."""
+        state, packed = state_file(folder, segment), packed_file(folder, segment)
+        key = self.key(lane, segment, ".journal.zst")
+        if state.exists():
+            self._put(state, self.key(lane, segment, ".state"), IfNoneMatch="*")
+        if self._put(packed, key, IfNoneMatch="*"):
+            return
+        there = self._client.get_object(Bucket=self._config.bucket, Key=key)
+        with packed.open("rb") as here:
+            compared = compare(here, there["Body"])
+        if compared is Compared.DIFFERENT:
+            digest = hashlib.sha256(packed.read_bytes()).hexdigest()[:12]
+            key = self.key(lane, segment, f"-{digest}.journal.zst")
+            self.conflict = f"segment {segment} of lane {lane} is not what the archive has; it is kept as {key}"
+            log.get().error("raw_segment_differs", lane=lane, segment=segment, key=key)
+            if state.exists():
+                self._put(state, self.key(lane, segment, f"-{digest}.state"))
+            self._put(packed, key)
+        elif compared is Compared.LONGER:
+            if not self._put(packed, key, IfMatch=there["ETag"]):
+                raise StorageError(f"{key} was written meanwhile")
+        elif compared is Compared.BEGINNING:
+            log.get().warning("raw_segment_longer_there", lane=lane, segment=segment)
+
+    def _put(self, file: Path, key: str, **condition: str) -> bool:
+        """Whether it was written: the condition held."""
+        try:
+            with file.open("rb") as body:
+                self._client.put_object(Bucket=self._config.bucket, Key=key, Body=body, **condition)
+        except ClientError as error:
+            if error.response["Error"]["Code"] in TAKEN:
+                return False
+            raise
         return True

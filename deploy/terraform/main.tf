@@ -94,9 +94,10 @@ module "production" {
 data "aws_iam_policy_document" "gatherer" {
   for_each = var.gatherers
 
+  # What it finds under a segment's name it compares with its own before it writes there.
   statement {
     sid       = "WriteItsOwnRawFrames"
-    actions   = ["s3:PutObject", "s3:AbortMultipartUpload"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"]
     resources = ["${module.archive.arn}/${local.prefix}raw/gatherer=${each.key}/*"]
   }
 
