@@ -42,11 +42,14 @@ from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
-from gatherer.load_writer import ROW_ERRORS, BatchWriter, Refused, deltas_stream
+from gatherer.load_writer import ROW_ERRORS, SQL, BatchWriter, Refused, deltas_stream
 from gatherer.summarizer import Summarizer
 from gatherer.suspicion import Suspicion
 
 RECOVER_RECORDS: Final = 20_000
+STATEMENT_WAIT_MS: Final = 120_000
+"""A statement that takes longer is given up, and its batch begun again: nobody waits for a database that is away."""
+LOCK_WAIT_MS: Final = 10_000
 RETRY_FIRST_S: Final = 0.1
 RETRY_MOST_S: Final = 5.0
 CROSSED_LOGGED_MAX: Final = 5  # of a batch
@@ -105,6 +108,8 @@ class Loader:
         self._summarizer = Summarizer(dsn)
         self._at = Place(0, 0)
         self._stands: tuple[Place, float] = Place(0, 0), 0.0  # where it stands before what is no record, since when
+        self._reported = False
+        """That it follows the journal: once. After a failure the next batch that is stored shows it."""
 
     async def run(self, stopped: asyncio.Event) -> bool:
         """Follow the journal until `stopped`; true if it was drained to its end.
@@ -123,8 +128,9 @@ class Loader:
         while not stopped.is_set():
             await asyncio.sleep(next(delays))
             try:
-                connection = await connect(self._dsn)
+                connection = await connect(self._dsn, STATEMENT_WAIT_MS)
                 try:
+                    await connection.execute(SQL["limit_lock_wait"], str(LOCK_WAIT_MS))
                     writer = BatchWriter(connection, self._lane, self._folder, journal_uuid(self._folder))
                     done = await self._follow(writer, stopped)
                     if done:
@@ -156,6 +162,9 @@ class Loader:
         """Read, derive and write until `stopped`: a batch is derived in a thread while the ones before are written, in
         order, and the one behind is read and decoded."""
         reader, derivation = await self._recover(writer)
+        if not self._reported and writer.batch:
+            self._tell(LoaderReport(batch=writer.batch, segment=reader.place.segment, offset=reader.place.offset))
+        self._reported = True
         reading: asyncio.Task[_Read | None] | None = None
         writing: deque[asyncio.Task[None]] = deque()
         try:

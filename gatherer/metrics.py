@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -13,7 +12,6 @@ from common.config.schema import GathererConfig
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from gatherer.crew.crew import Crew
-from gatherer.journal.format import Place
 from gatherer.keeper import Keeper
 from gatherer.registry import Registry
 from gatherer.retention import Retention
@@ -108,8 +106,6 @@ class GathererCollector(Collector):
         self._sharding = sharding
         self._crew, self._markets, self._keeper, self._retention = crew, markets, keeper, retention
         self._ready, self._key_refused = ready, key_refused
-        self._moved: dict[int, tuple[Place, float]] = {}
-        """By lane: how far it was loaded, and when that was last level with the journal or moved."""
 
     def collect(self) -> Iterable[Metric]:
         """All metric families."""
@@ -157,8 +153,7 @@ class GathererCollector(Collector):
             name = str(lane.number)
             scrape.add("gatherer_loader_up", lane.healthy, name)
             scrape.add("gatherer_loader_lag_seconds", lane.lag_us / 1e6, name)
-            written = Place(lane.report.segment, lane.report.offset)
-            scrape.add("gatherer_loader_stalled_seconds", self._stalled_s(lane.number, lane.loaded, written), name)
+            scrape.add("gatherer_loader_stalled_seconds", lane.stalled_s, name)
             scrape.add("gatherer_claims_still_seconds", lane.claims_still_ms / 1000, name)
             scrape.add("gatherer_batches_loaded", lane.batch, name)
             scrape.add("gatherer_process_restarts", max(lane.loader.restarts, 0), "loader", name)
@@ -173,14 +168,6 @@ class GathererCollector(Collector):
             scrape.add("gatherer_bound_limit_seconds", getattr(self._bounds, bound) / 1000, bound)
             measured = max((lane.measured_ms.get(bound, 0) for lane in lanes), default=0)
             scrape.add("gatherer_bound_measured_seconds", measured / 1000, bound)
-
-    def _stalled_s(self, lane: int, loaded: Place, written: Place) -> float:
-        now = time.monotonic()
-        before, since = self._moved.get(lane, (loaded, now))
-        if loaded != before or loaded >= written:
-            before, since = loaded, now
-        self._moved[lane] = (before, since)
-        return now - since
 
 
 def registry(collector: GathererCollector) -> CollectorRegistry:

@@ -192,9 +192,10 @@ class Gatherer:
             return f"{len(self._sharding.unassigned)} markets find no room: every connection is full (error 26)"
         if sum(c.markets for c in connections if c.role == "orderbook") < len(self._sharding):
             return "markets are being handed to their connections"
-        sick = next((lane for lane in crew.lanes if not lane.healthy and not lane.drained and lane.captures), None)
-        if sick is not None:
-            return f"lane {sick.number}: {sick.why_unhealthy}; frames wait in the journal"
+        for lane in crew.capturing:
+            slow = lane.why_not_loading(self.config.protocol.silence / 1000)
+            if slow is not None:
+                return f"lane {lane.number}: {slow}; frames wait in the journal"
         still = max(crew.capturing, key=lambda lane: lane.claims_still_ms, default=None)
         if still is not None and still.claims_still_ms > self.config.protocol.silence:
             seconds = still.claims_still_ms // 1000

@@ -32,10 +32,11 @@ class Child:
         arguments: Sequence[str],
         heard: Callable[[bytes], None],
         first: Callable[[], Iterable[bytes]] = tuple,
+        ended: Callable[[int], None] = lambda exit_code: None,
     ) -> None:
-        """`first` gives the lines that a new process is told first."""
+        """`first` gives the lines that a new process is sent first; `ended` is called when one ended."""
         self.name, self._module, self._arguments = name, module, tuple(arguments)
-        self._heard, self._first = heard, first
+        self._heard, self._first, self._ended = heard, first, ended
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.restarts = -1
@@ -55,6 +56,7 @@ class Child:
             code = await self._once()
             if code == EXIT_DONE:
                 return
+            self._ended(code)
             if not self._stopping:
                 log.get().error("process_ended", process=self.name, exit_code=code)
             if time.monotonic() - began > LIVED_S:

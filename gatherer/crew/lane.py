@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -44,7 +45,11 @@ class Lane:
             lambda: self._started(first_orders(number)),
         )
         self.loader = Child(
-            f"loader {number}", "gatherer.loader", [*arguments, "follow" if captures else "drain"], self._loaded
+            f"loader {number}",
+            "gatherer.loader",
+            [*arguments, "follow" if captures else "drain"],
+            self._loaded,
+            ended=self._loader_ended,
         )
         self.report = CaptureReport([], 0, 0, 0, 0, clock_proven=True)
         self.batch = 0
@@ -57,6 +62,8 @@ class Lane:
         self.measured_ms: dict[str, int] = {}
         self.checks: dict[str, int] = {}
         self.drained = False
+        self._level, self._level_s = Place(0, 0), time.monotonic()
+        """How far it was loaded, and when that last moved or was all there is."""
 
     async def run(self) -> None:
         """Keep both processes running until `stop`; of a lane without a worker, the loader until it is done."""
@@ -94,8 +101,29 @@ class Lane:
         self._all_down()
         return map(line, orders)
 
+    @property
+    def stalled_s(self) -> float:
+        """How long nothing was loaded while there was something to load, whatever the loader says of itself."""
+        now_s = time.monotonic()
+        if self.loaded != self._level or self.loaded >= Place(self.report.segment, self.report.offset):
+            self._level, self._level_s = self.loaded, now_s
+        return now_s - self._level_s
+
+    def why_not_loading(self, wait_s: float) -> str | None:
+        """Why rows do not come into the database, if they do not; it may stand still for so long."""
+        if not self.healthy:
+            return self.why_unhealthy
+        if self.stalled_s > wait_s:
+            return f"nothing was loaded for {self.stalled_s:.0f} s"
+        return None
+
+    def _loader_ended(self, exit_code: int) -> None:
+        """Another one is healthy when it says so."""
+        self.healthy, self.why_unhealthy = False, f"the loader ended (exit code {exit_code}) and is started again"
+
     def _captured(self, data: bytes) -> None:
         self.report = CAPTURE_REPORT.decode(data)
+        _ = self.stalled_s  # noted while it is level
 
     def _loaded(self, data: bytes) -> None:
         report = LOADER_REPORT.decode(data)
@@ -105,6 +133,7 @@ class Lane:
         self.healthy, self.why_unhealthy = True, ""
         self.batch = report.batch
         self.loaded = Place(report.segment, report.offset)
+        _ = self.stalled_s
         self.frames += report.frames
         self.delta_rows += report.delta_rows
         self.quarantined += report.quarantined
