@@ -8,6 +8,7 @@ from workshop.mutants.fault import Fault
 
 READER: Final = "deduplicator/reader.py"
 READ: Final = ("tests/test_reader.py", "tests/test_chain.py", "tests/test_worlds_process.py")
+DROPPED: Final = ("tests/test_read_while_dropped.py",)
 CHAIN: Final = ("tests/test_chain.py::test_what_is_seen_by_the_last_batch_alone", "tests/test_chain.py")
 SEARCH: Final = (
     "tests/test_narrowing.py -k a_search",
@@ -20,15 +21,15 @@ FAULTS: Final = (
     Fault(
         "a-missing-batch-is-passed-over",
         READER,
-        'if row["batch"] != done + len(taken) + 1:',
-        "if False:",
+        'if row["batch"] != (expected := done + len(taken) + 1):',
+        "if (expected := 0):",
         "a batch that is gone would be skipped without a word",
         READ,
     ),
     Fault(
         "missing-rows-are-passed-over",
         READER,
-        'if not dropped and len(copy.deltas) != sum(row["delta_rows"] for row in rows):',
+        "if not dropped and (tables := _incomplete(rows, found)):",
         "if False:",
         "rows that are gone would be claimed",
         READ,
@@ -36,7 +37,7 @@ FAULTS: Final = (
     Fault(
         "dropped-batches-are-read-as-whole",
         READER,
-        "            strip_dropped_rows(copy)\n",
+        "            self._strip(copy)\n",
         "            pass\n",
         "what was dropped unread would be claimed",
         READ,
@@ -84,10 +85,74 @@ FAULTS: Final = (
     Fault(
         "a-chain-that-differs-is-read-on",
         READER,
-        'if rows and differ(rows[0]["previous"], place.digest):',
-        'if rows and differ(b"", place.digest):',
+        'if follows and differ(rows[0]["previous"], place.digest):',
+        'if follows and differ(b"", place.digest):',
         "batches of another history would be skipped",
         READ,
+    ),
+    Fault(
+        "only-changes-are-counted",
+        READER,
+        '{"deltas": len(copy.deltas)} | {table: len(records) for table, records in fetched.items()}',
+        '{"deltas": len(copy.deltas)}',
+        "an hour that is dropped while it is read would lose trades and ends of runs",
+        DROPPED,
+    ),
+    Fault(
+        "a-chain-is-compared-across-what-is-gone",
+        READER,
+        "if follows and differ(",
+        "if rows and differ(",
+        "a production that was put back far would take what was dropped for a database that was put back",
+        DROPPED,
+    ),
+    Fault(
+        "what-is-gone-before-a-lane-is-waited-for",
+        READER,
+        'if not await self._db().fetchval(SQL["any_batch_before"], lane, batches.start):',
+        "if False:",
+        "a new production at an old gatherer would wait for ever",
+        DROPPED,
+    ),
+    Fault(
+        "the-first-unread-batch-is-the-oldest",
+        "gatherer/sql/retention_limit.sql",
+        "b.batch > a.batch AND b.loaded_at",
+        "b.batch = a.batch + 1 AND b.loaded_at",
+        "unread rows would be dropped after a clock that was back",
+        DROPPED,
+    ),
+    Fault(
+        "what-comes-during-a-drop-is-unlisted",
+        "gatherer/retention.py",
+        "        finally:\n            await self._list_unread(connection, limit)",
+        "        finally:\n            pass",
+        "a batch that went with its hour would be waited for for ever",
+        DROPPED,
+    ),
+    Fault(
+        "epochs-are-counted",
+        "deduplicator/sql/take_lease.sql",
+        "greatest(epoch + 1, ",
+        "least(epoch + 1, ",
+        "gatherers would refuse a production that was put back",
+        ("tests/test_acknowledging.py",),
+    ),
+    Fault(
+        "two-of-one-instance-are-read",
+        "deduplicator/sources.py",
+        "if other is not reader and other.instance == reader.instance:",
+        "if False:",
+        "a cloned gatherer would upset the merge of all",
+        ("tests/test_chain.py -k one_instance",),
+    ),
+    Fault(
+        "a-detached-hour-takes-rows",
+        "common/storage/migrations/gatherer/0012_detached_hours.sql",
+        "IF pending IS NOT FALSE THEN",
+        "IF false THEN",
+        "a clock that comes back to a dropped hour would have every batch refused",
+        ("tests/test_local_storage.py -k stayed",),
     ),
     Fault(
         "any-failures-are-alike",
