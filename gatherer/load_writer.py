@@ -36,6 +36,7 @@ from gatherer.derive.rows import (
 )
 from gatherer.journal.format import Place
 from gatherer.journal.segments import lane_folder, lanes_present
+from gatherer.suspicion import Refused
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
@@ -111,15 +112,6 @@ class Resumed:
 
     place: Place | None
     put_back: bool = False
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A record that the database does not take, to be remembered with its batch."""
-
-    segment: int
-    end: int
-    reason: str
 
 
 def deltas_stream(rows: Rows) -> copy.Stream:

@@ -17,7 +17,7 @@ import sys
 import time
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -39,14 +39,14 @@ from gatherer.derive.columns import Columns
 from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
-from gatherer.journal.format import Block, Place, Record, flat
+from gatherer.journal.format import Place, Record
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
-from gatherer.load_writer import ROW_ERRORS, SQL, BatchWriter, Refused, deltas_stream
+from gatherer.load_writer import ROW_ERRORS, SQL, BatchWriter, deltas_stream
+from gatherer.reread import RECOVER_RECORDS, apply, until
 from gatherer.summarizer import Summarizer
-from gatherer.suspicion import Suspicion
+from gatherer.suspicion import Refused, Suspicion
 
-RECOVER_RECORDS: Final = 20_000
 STATEMENT_WAIT_MS: Final = 120_000
 """A statement that takes longer is given up, and its batch begun again: nobody waits for a database that is away."""
 LOCK_WAIT_MS: Final = 10_000
@@ -248,7 +248,7 @@ class Loader:
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
             log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
-        self._apply(derivation, chunk.segment, chunk.items, read.parts)
+        apply(derivation, chunk.segment, chunk.items, self._refused, self._few, read.parts)
         for name in read.unknown_fields:
             log.get().warning("unknown_field", field=name)
         derivation.out.unknown_fields += read.unknown_fields
@@ -265,30 +265,6 @@ class Loader:
         if batch.rows.deltas:
             self._summarizer.grew()
         self._tell(_report(writer, batch.rows, batch.end, batch.received_us))
-
-    def _apply(
-        self,
-        derivation: Derivation,
-        segment: int,
-        items: list[Record | Block],
-        parts: Iterable[Record | Columns] | None = None,
-    ) -> None:
-        """Records and blocks (`parts`, if they are prepared already), less what the database once refused."""
-        ends = [end for of, end in self._refused if of == segment]
-        for item in items:
-            first = item.start if isinstance(item, Block) else item.end - 1
-            if any(first < end <= item.end for end in ends):
-                break
-        else:
-            for part in stretch.prepare(items, self._few) if parts is None else parts:
-                stretch.apply_part(derivation, part)
-            return
-        for record in flat(items):
-            reason = self._refused.get((segment, record.end))
-            if reason is None:
-                derivation.apply(record)
-            else:
-                derivation.refuse(record, reason)
 
     async def _recover(self, writer: BatchWriter) -> tuple[JournalReader, Derivation]:
         """The reader at the database's place, and the derivation as it was there."""
@@ -316,7 +292,8 @@ class Loader:
                 await self._end_open_slices(writer, "journal_shorter_than_place", place)
                 return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
             try:
-                self._apply(derivation, chunk.segment, list(_until(chunk.items, place.offset)))
+                items = list(until(chunk.items, place.offset))
+                apply(derivation, chunk.segment, items, self._refused, self._few)
             except Exception as error:  # any: next time one by one
                 raise _NotDerived(place) from error
             if chunk.end > place:
@@ -357,15 +334,6 @@ class Loader:
         except (msgspec.MsgspecError, zlib.error) as error:
             log.get().error("loader_state_damaged", segment=segment, error=str(error))
             return None
-
-
-def _until(items: list[Record | Block], offset: int) -> Iterator[Record | Block]:
-    """What ends at `offset` or before; of the block around it, the frames."""
-    for item in items:
-        if item.end <= offset:
-            yield item
-        elif isinstance(item, Block):
-            yield from (record for record in item.records() if record.end <= offset)
 
 
 def _unforeseen(error: Exception) -> Exception | None:

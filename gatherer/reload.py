@@ -10,6 +10,7 @@ have unknown ordinals in this lane.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import time
 import zlib
@@ -23,8 +24,8 @@ import msgspec
 
 from common.config.schema import GathererConfig
 from common.errors import JournalError
+from common.storage.database import CLIENT_ERRORS
 from gatherer.derive import state
-from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 from gatherer.journal.segments import (
@@ -35,8 +36,8 @@ from gatherer.journal.segments import (
     segments,
     state_file,
 )
-from gatherer.load_writer import SQL, BatchWriter
-from gatherer.reread import reread
+from gatherer.load_writer import ROW_ERRORS, SQL, BatchWriter
+from gatherer.reread import Rereading
 
 RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
 HEAD_READ_BYTES: Final = 64 << 10
@@ -97,19 +98,36 @@ async def _lane(
     writer = BatchWriter(connection, lane, None, journal_uuid(folder))
     await writer.resume(drain=True)
     bounds = config.bounds
-    derivation = Derivation(BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock), part.state)
-    derivation.adopt(time.time_ns() // 1000)
     read: list[int] = []
-    wanted, batch_records = part.segments, config.load.batch_records
-    for batch in reread(folder, wanted[0], wanted, derivation, batch_records, "reload_ended", read.append):
-        await writer.write(batch.rows, batch.end, batch.received_us)
-        result.batches += 1
-        result.frames += batch.rows.frames
-        result.delta_rows += len(batch.rows.deltas)
-        result.quarantined += len(batch.rows.quarantine)
-        if progress is not None:
-            await progress(result)
-    await writer.close_lane()
+    wanted = part.segments
+    rereading = Rereading(
+        folder,
+        wanted[0],
+        wanted,
+        BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock),
+        part.state,
+        time.time_ns() // 1000,
+        config.load.batch_records,
+        "reload_ended",
+        read.append,
+    )
+    try:
+        for batch in rereading:
+            try:
+                await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
+            except ROW_ERRORS as error:
+                rereading.refuse(error)
+                continue
+            result.batches += 1
+            result.frames += batch.rows.frames
+            result.delta_rows += len(batch.rows.deltas)
+            result.quarantined += len(batch.rows.quarantine)
+            if progress is not None:
+                await progress(result)
+    finally:
+        # Nobody goes on with this lane, however it ended. A database that is away keeps it draining.
+        with contextlib.suppress(*CLIENT_ERRORS):
+            await writer.close_lane()
     if left := sorted(set(wanted) - set(read)):
         raise JournalError(f"{folder}: segments {left} have no readable head: what they hold was not loaded")
     return result

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from gatherer.journal.format import Place
 
 ALIKE: Final = 3
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A record that the database does not take, to be remembered with its batch."""
+
+    segment: int
+    end: int
+    reason: str
 
 
 class Suspicion:

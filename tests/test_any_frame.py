@@ -16,6 +16,7 @@ import asyncpg
 import pytest
 
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.errors import JournalCorrupt
 from common.exchange import frames
 from common.storage import migrate
 from gatherer import loader as loader_
@@ -29,6 +30,7 @@ from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import lane_folder
 from gatherer.journal.writer import JournalWriter
 from gatherer.loader import Loader
+from gatherer.reload import reload
 from gatherer.session import Session
 from gatherer.subscription import Conversation, Times
 from tests.databases import Database as Shared
@@ -326,4 +328,80 @@ async def test_a_record_whose_rows_cannot_be_built_is_found_and_kept_apart(
     (reason,) = [row[0] for row in await connection.fetch("SELECT reason FROM refused_records")]
     assert "no such number" in reason
     assert await connection.fetchval("SELECT count(*) FROM quarantine") == 1
+    await connection.close()
+
+
+class Again:
+    """A loaded journal, loaded again as `fleet reload` does."""
+
+    def __init__(self, tape: Tape, connection: asyncpg.Connection) -> None:
+        self._tape, self._connection = tape, connection
+
+    async def load(self) -> list[tuple[Any, ...]]:
+        """Everything, into a lane of its own; all lanes with their states."""
+        now_us = time.time_ns() // 1000
+        await reload(self._tape.config, self._connection, now_us - 3_600_000_000, now_us + 3_600_000_000)
+        return [tuple(row) for row in await self._connection.fetch("SELECT lane, state FROM lanes ORDER BY lane")]
+
+
+async def test_a_reload_goes_on_after_what_the_database_refuses(server: Shared, tmp_path: Path) -> None:
+    """A change that a constraint does not take: in both readings quarantined and remembered, and all else is there."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    tape = Tape(tmp_path, server.dsn, batch_records=16)
+    tape.book("M")
+    for number in range(60):
+        tape.change("M", delta_fp="7.77" if number == 41 else "1.00")
+    connection = await asyncpg.connect(server.dsn)
+    await connection.execute("ALTER TABLE deltas ADD CONSTRAINT picky CHECK (delta <> 777)")
+    await (await tape.load()).close()
+    assert await Again(tape, connection).load() == [(0, "closed"), (1000, "closed")]
+    for lane in (0, 1000):
+        assert await connection.fetchval("SELECT count(*) FROM deltas WHERE lane = $1", lane) == 59
+        assert await connection.fetchval("SELECT count(*) FROM quarantine WHERE lane = $1", lane) == 1
+        assert await connection.fetchval("SELECT count(*) FROM refused_records WHERE lane = $1", lane) == 1
+    rows = "SELECT seq, exchange_ms, ordinal, price, delta FROM deltas WHERE lane = $1 ORDER BY seq"
+    first, again = [[tuple(row) for row in await connection.fetch(rows, lane)] for lane in (0, 1000)]
+    assert first == again
+    await connection.close()
+
+
+async def test_a_reload_goes_on_after_what_cannot_be_derived_at_once(
+    server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the loader does."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    tape = Tape(tmp_path, server.dsn)
+    tape.book("M")
+    for _ in range(1500):
+        tape.change("M")
+    connection = await tape.load()
+
+    def faulty(derivation: Derivation, columns: Columns) -> None:
+        derivation.state.counter += 5
+        raise IndexError("out of bounds")
+
+    monkeypatch.setattr(stretch, "_columns", faulty)
+    await Again(tape, connection).load()
+    assert await connection.fetchval("SELECT count(*) FROM deltas WHERE lane = 1000") == 1500
+    assert await connection.fetchval("SELECT count(*) FROM runs WHERE lane = 1000") == 1
+    await connection.close()
+
+
+async def test_a_reload_that_fails_leaves_no_lane_open(
+    server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody would ever drain it."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    tape = Tape(tmp_path, server.dsn)
+    tape.book("M")
+    connection = await tape.load()
+
+    def broken(self: JournalReader, limit: int) -> None:
+        raise JournalCorrupt("a bad sector")
+
+    monkeypatch.setattr(JournalReader, "read", broken)
+    again = Again(tape, connection)
+    with pytest.raises(JournalCorrupt):
+        await again.load()
+    assert [row[0] for row in await connection.fetch("SELECT state FROM lanes")] == ["closed", "closed"]
     await connection.close()

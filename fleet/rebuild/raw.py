@@ -17,11 +17,10 @@ from pyarrow import fs
 from common.errors import JournalCorrupt, StorageError
 from fleet.place import Place
 from gatherer.derive import state
-from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 from gatherer.journal.segments import SegmentBytes, packed_file, remove, segment_file, state_file
-from gatherer.reread import Batch, reread
+from gatherer.reread import Batch, Rereading
 
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"
@@ -104,10 +103,17 @@ class LaneReader:
         first = self._begin()
         if first is None:
             return
-        derivation = Derivation(bounds, self._state(first))
-        derivation.adopt(first.number * 1_000_000)
-        wanted = frozenset(self._numbers)
-        yield from reread(self._folder, first.number, wanted, derivation, batch_records, ENDED, self._passing)
+        yield from Rereading(
+            self._folder,
+            first.number,
+            frozenset(self._numbers),
+            bounds,
+            self._state(first),
+            first.number * 1_000_000,
+            batch_records,
+            ENDED,
+            self._passing,
+        )
         for number in self._numbers:
             remove(self._folder, number)
 
