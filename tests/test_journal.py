@@ -18,10 +18,21 @@ from hypothesis import strategies as st
 from common.config.schema import JournalConfig
 from common.errors import JournalCorrupt, JournalError
 from gatherer.journal import reader as reading
-from gatherer.journal.format import Kind, Place, Record, decode, encode, flat
+from gatherer.journal import writer as writing
+from gatherer.journal.format import PAYLOAD_BYTES_MAX, Kind, Place, Record, decode, encode, flat
+from gatherer.journal.inbox import LARGE_FRAME_BYTES
 from gatherer.journal.reader import READ_BYTES, JournalReader
-from gatherer.journal.segments import UUID_FILE, compress, journal_uuid, packed_file, remove, segment_file, segments
-from gatherer.journal.writer import JournalWriter
+from gatherer.journal.segments import (
+    UUID_FILE,
+    ZSTD_READ_BYTES_MAX,
+    compress,
+    journal_uuid,
+    packed_file,
+    remove,
+    segment_file,
+    segments,
+)
+from gatherer.journal.writer import WRITE_BYTES_MAX, JournalWriter
 
 
 def config(folder: Path, **changes: int) -> JournalConfig:
@@ -337,6 +348,25 @@ def test_an_identity_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monke
     monkeypatch.setattr(os, "link", lambda a, b: (seen.append("name"), link(a, b))[1])
     journal_uuid(tmp_path / "lane-0")
     assert seen == ["sync", "name", "sync"]
+
+
+def test_a_segment_is_never_larger_than_can_be_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much waits to be written at once: a segment ends within a write and a record of its size."""
+    monkeypatch.setattr(writing, "WRITE_BYTES_MAX", 1000, raising=False)
+    journal = JournalWriter(config(tmp_path), 0)
+    inbox = journal.inbox(7, 0)
+    for n in range(40):
+        inbox.frames.append(f"frame {n}".encode() + bytes(LARGE_FRAME_BYTES))
+        inbox.monos_ns.append(n)
+    journal.flush()
+    sizes = [segment_file(journal.folder, number).stat().st_size for number in segments(journal.folder)]
+    assert len(sizes) == 41 and max(sizes) < 2000 + 1000 + LARGE_FRAME_BYTES
+    records, cuts = read_all(JournalReader(journal.folder, None))
+    got = [payload.rstrip("\0") for payload in frames(records)]
+    assert got == [f"frame {n}" for n in range(40)] and cuts == ["process_started"]
+    with pytest.raises(ValueError, match="1GiB at most"):
+        config(tmp_path, segment_bytes=(1 << 30) + 1, max_bytes=1 << 40)
+    assert (1 << 30) + WRITE_BYTES_MAX + PAYLOAD_BYTES_MAX < ZSTD_READ_BYTES_MAX
 
 
 def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:

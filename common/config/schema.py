@@ -19,6 +19,7 @@ MINUTE = 60 * SECOND
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 MIB = 1 << 20
+SEGMENT_BYTES_MAX = 1024 * MIB
 
 
 class Section(BaseModel):
@@ -101,6 +102,8 @@ class JournalConfig(Section):
     def _fits(cls, value: int, info: ValidationInfo) -> int:
         if value * 4 > info.data.get("max_bytes", value * 4):
             raise ValueError("four segments must fit into journal.max_bytes")
+        if value > SEGMENT_BYTES_MAX:
+            raise ValueError("1GiB at most: a segment is unpacked in memory")
         return value
 
 

@@ -34,6 +34,21 @@ from gatherer.journal.segments import begin, journal_uuid, lane_folder, remove_u
 
 BUFFER_BYTES_MAX: Final = 1 << 20
 WRITE_PARTS_MAX: Final = 512  # the kernel takes 1024
+WRITE_BYTES_MAX: Final = 16 << 20  # then a segment that is full ends, whatever else waits to be written
+
+
+def _writes(pending: list[bytes]) -> Iterator[list[bytes]]:
+    """Whole records, each in three pieces, for one write after another."""
+    pieces: list[bytes] = []
+    size = 0
+    for at in range(0, len(pending), 3):
+        pieces += pending[at : at + 3]
+        size += len(pending[at + 2])
+        if len(pieces) >= WRITE_PARTS_MAX or size >= WRITE_BYTES_MAX:
+            yield pieces
+            pieces, size = [], 0
+    if pieces:
+        yield pieces
 
 
 class JournalWriter:
@@ -128,9 +143,11 @@ class JournalWriter:
             if not self._pending and not self._old():
                 return
             pending, self._pending, self._pending_bytes = self._pending, [], 0
-            for start in range(0, len(pending), WRITE_PARTS_MAX):
-                self._write(pending[start : start + WRITE_PARTS_MAX])
-            if self._size >= self._config.segment_bytes or self._old():
+            for pieces in _writes(pending):
+                self._write(pieces)
+                if self._size >= self._config.segment_bytes:
+                    self._roll()
+            if self._old():
                 self._roll()
 
     def _old(self) -> bool:
