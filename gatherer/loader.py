@@ -41,7 +41,7 @@ from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Place, Record
 from gatherer.journal.reader import Chunk, JournalReader
-from gatherer.journal.segments import journal_uuid, lane_folder, state_file, sync_folder
+from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file, sync_folder
 from gatherer.load_writer import ROW_ERRORS, SQL, BatchWriter, deltas_stream
 from gatherer.reread import RECOVER_RECORDS, apply, until
 from gatherer.summarizer import Summarizer
@@ -304,7 +304,7 @@ class Loader:
     @staticmethod
     async def _lost_state(writer: BatchWriter) -> state.State:
         """A state without sessions, whose numbers are above all that were given."""
-        return state.State(max(state.after_everything(int(time.time())), await writer.highest_number()))
+        return state.State(max(state.after_everything(numbering_second()), await writer.highest_number()))
 
     async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
         ended = await writer.open_slices()

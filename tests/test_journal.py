@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from common.config.schema import JournalConfig
 from common.errors import JournalCorrupt, JournalError
+from gatherer.derive import state
 from gatherer.journal import reader as reading
 from gatherer.journal import writer as writing
 from gatherer.journal.format import PAYLOAD_BYTES_MAX, Kind, Place, Record, decode, encode, flat
@@ -27,6 +28,7 @@ from gatherer.journal.segments import (
     ZSTD_READ_BYTES_MAX,
     compress,
     journal_uuid,
+    numbering_second,
     packed_file,
     remove,
     segment_file,
@@ -367,6 +369,18 @@ def test_a_segment_is_never_larger_than_can_be_unpacked(tmp_path: Path, monkeypa
     with pytest.raises(ValueError, match="1GiB at most"):
         config(tmp_path, segment_bytes=(1 << 30) + 1, max_bytes=1 << 40)
     assert (1 << 30) + WRITE_BYTES_MAX + PAYLOAD_BYTES_MAX < ZSTD_READ_BYTES_MAX
+
+
+def test_a_clock_that_was_once_far_ahead_uses_up_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers of runs, made of a segment's number, fit into the database's integers ever after."""
+    now_s = time.time()
+    numbers = []
+    for at_s in (now_s, 2.0**31, 2.0**33, now_s, now_s):
+        monkeypatch.setattr(time, "time", lambda at_s=at_s: at_s)
+        numbers.append(JournalWriter(config(tmp_path), 0).place.segment)
+        most = state.after_everything(numbering_second())
+        assert max(state.fresh(numbers[-1] + 60_000_000).counter, most) < (1 << 63) - 1
+    assert numbers == sorted(set(numbers)) and numbers[0] == int(now_s)
 
 
 def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:

@@ -11,6 +11,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import time
 import uuid
 from pathlib import Path
 from typing import Final
@@ -29,9 +30,15 @@ STATE_SUFFIX: Final = ".state"
 ARCHIVED_SUFFIX: Final = ".archived"
 UUID_FILE: Final = "journal.uuid"
 UNBEGUN_SUFFIX: Final = ".journal-new"
+SECOND_MAX: Final = (1 << 31) - (1 << 26)  # in 2035: from there on numbers count segments, and enough are left
 HEAD_READ_BYTES: Final = 64 << 10
 ZSTD_LEVEL: Final = 3
 ZSTD_READ_BYTES_MAX: Final = 1 << 31
+
+
+def numbering_second() -> int:
+    """The present second, as far as numbers are made of it: a clock that is once far ahead must not use them up."""
+    return min(int(time.time()), SECOND_MAX)
 
 
 def lane_folder(folder: Path, lane: int) -> Path:

@@ -30,7 +30,7 @@ from gatherer.journal.format import (
     parts,
 )
 from gatherer.journal.inbox import Inbox, drain
-from gatherer.journal.segments import begin, journal_uuid, lane_folder, remove_unbegun, segments
+from gatherer.journal.segments import begin, journal_uuid, lane_folder, numbering_second, remove_unbegun, segments
 
 BUFFER_BYTES_MAX: Final = 1 << 20
 WRITE_PARTS_MAX: Final = 512  # the kernel takes 1024
@@ -210,7 +210,7 @@ class JournalWriter:
     def _open(self, *, continues: bool) -> None:
         before = self._segment
         last = max([before, *segments(self.folder)])
-        self._segment = max(last + 1, int(time.time()))
+        self._segment = max(last + 1, numbering_second())
         header = SegmentHeader(self._uuid, self._segment, self._lane, continues, follows=before if continues else 0)
         head = encode(Kind.SEGMENT, 0, time.time_ns() // 1000, time.monotonic_ns() // 1000, msgspec.json.encode(header))
         self._fd = begin(self.folder, self._segment, MAGIC + head)
