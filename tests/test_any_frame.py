@@ -295,7 +295,7 @@ async def test_what_fails_for_many_at_once_is_done_one_by_one(
         raise IndexError("out of bounds")
 
     monkeypatch.setattr(stretch, "_columns", faulty)
-    tape = Tape(tmp_path, server.dsn)
+    tape = Tape(tmp_path, server.dsn, batch_records=50_000)  # fewer than 4,096 are read one by one
     tape.book("M")
     for _ in range(1500):
         tape.change("M")
@@ -370,7 +370,7 @@ async def test_a_reload_goes_on_after_what_cannot_be_derived_at_once(
 ) -> None:
     """As the loader does."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    tape = Tape(tmp_path, server.dsn)
+    tape = Tape(tmp_path, server.dsn, batch_records=50_000)  # fewer than 4,096 are read one by one
     tape.book("M")
     for _ in range(1500):
         tape.change("M")
