@@ -15,6 +15,7 @@ from common.numbers import ONE_MS, ms_of_datetime
 from deduplicator import heal
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive import tables
+from deduplicator.feed import Entry
 from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, RunChange, SliceChange, Unplaced
 from deduplicator.statements import SQL
 from tests.archive_case import OLD, Site, running_site
@@ -267,7 +268,7 @@ async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> N
     gap = await site.db.fetchrow(SQL["heal_beginning"], site.market)
     assert (gap["started_at"], gap["ended_at"]) == (AT, LATER + HOUR) and await stale(site) == set()
     await site.db.execute(SQL["add_part"], *key, site.market, "orderbook_delta", AT, LATER + HOUR)
-    await heal._beginning(site.db, site.market, gap, heal.Healed("KXA-1"))
+    await heal._beginning(site.db, Entry("heal"), site.market, gap, heal.Healed("KXA-1"))
     assert await stale(site) == {AT + n * HOUR for n in range(int((LATER - AT) / HOUR) + 1)}
 
 

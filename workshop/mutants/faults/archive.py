@@ -31,7 +31,7 @@ FAULTS: Final = (
     Fault(
         "books-are-not-compared-at-all",
         BOOKS,
-        "np.diff(books.hash) != np.diff(self._sums)",
+        "np.diff(books.hash) != np.diff(sums)",
         "np.diff(books.hash) != np.diff(books.hash)",
         "a change that is missing in an hour would not be noticed",
         CHECKS,

@@ -217,8 +217,8 @@ FAULTS: Final = (
     Fault(
         "a-step-of-nobodys-epoch",
         "deduplicator/lease.py",
-        "            if row is None:\n                raise self._fenced()\n            yield Step",
-        '            if row is None:\n                row = {"step": 0, "heals": 0}\n            yield Step',
+        "            if row is None:\n                raise self._fenced()\n            step = Step",
+        '            if row is None:\n                row = {"step": 0, "heals": 0}\n            step = Step',
         "two deduplicators would write at once",
         ("tests/test_steps.py", "tests/test_storage.py"),
     ),
