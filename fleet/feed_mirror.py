@@ -73,7 +73,9 @@ class Mirror:
         if event == "refilled":
             gaps[*gap, False] -= 1
         if event == "healed":
-            found = next(row for row in ((*gap, False), (*gap, True)) if gaps[row] > 0)
+            found = next((row for row in ((*gap, False), (*gap, True)) if gaps[row] > 0), None)
+            if found is None:
+                raise FeedError(f"a gap is healed that never came: {gap}")
             gaps[found] -= 1
         else:
             gaps[*gap, event == "refilled"] += 1

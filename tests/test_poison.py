@@ -13,6 +13,7 @@ import pytest
 
 from common.storage import migrate
 from deduplicator import channels
+from deduplicator.feed import Entry
 from deduplicator.merge.copies import Copy
 from deduplicator.production import Production
 from deduplicator.reader import Batches
@@ -53,7 +54,7 @@ async def test_one_bad_row_among_many_is_quarantined_alone(db: asyncpg.Connectio
     messages[2]["payload"] = '{"a":'
     batch = Batches(Copy(1, 0, 1, 1), {7: 1}, trades=rows, lifecycle=messages)
     async with db.transaction():
-        assert await channels.store(db, [batch]) == 2
+        assert await channels.store(db, [batch], Entry("step")) == 2
     assert await db.fetchval("SELECT count(*) FROM store.trades") == 19
     assert await db.fetchval("SELECT count(*) FROM store.lifecycle") == 4
     bad = await db.fetch("SELECT reason, frame FROM store.quarantine ORDER BY reason")
@@ -65,6 +66,6 @@ async def test_a_time_of_the_exchange_that_is_none_is_left_out(db: asyncpg.Conne
     """The message is stored; what it says is in its payload."""
     messages: Any = [lifecycle(1, settled_ts="soon"), lifecycle(2, settled_ts=1790000000), lifecycle(3, settled_ts=1.5)]
     async with db.transaction():
-        assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)]) == 0
+        assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)], Entry("step")) == 0
     times = [row[0] for row in await db.fetch("SELECT exchange_ts FROM store.lifecycle ORDER BY event_type")]
     assert [at is None for at in times] == [True, False, True]
