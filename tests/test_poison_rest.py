@@ -108,6 +108,12 @@ async def record(db: asyncpg.Connection, n: int, at: datetime) -> dict[str, Any]
     return trade(n, at)
 
 
+async def epoch_of(db: asyncpg.Connection) -> int:
+    """As whom the test writes."""
+    epoch: int = await db.fetchval("SELECT epoch FROM store.lease")
+    return epoch
+
+
 def refill(rest: Any, dsn: str, epoch: int, aside: SetAside) -> Refill:
     """As the deduplicator makes it; it asks soon."""
     config = Merge.model_validate({"refill_lag": "1s", "refill_side": "1m"})
@@ -161,7 +167,7 @@ async def test_a_trade_that_cannot_be_read_is_set_aside_and_costs_no_other_gap(
     aside = SetAside()
     async with stub(tmp_path) as (served, rest):
         serve_trades(served, trades + seen)
-        work = refill(rest, server.dsn, 1, aside)
+        work = refill(rest, server.dsn, await epoch_of(db), aside)
         await work.round(db)
         refilled_trades = "SELECT trade_id::text FROM store.trades WHERE source = 'rest'"
         stored = {row[0] for row in await db.fetch(refilled_trades)}
@@ -177,7 +183,7 @@ async def test_a_trade_that_cannot_be_read_is_set_aside_and_costs_no_other_gap(
         serve_trades(served, [trade(n, at) for n, at in enumerate(times)] + seen)
         await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
         later = SetAside()
-        await refill(rest, server.dsn, 1, later).round(db)
+        await refill(rest, server.dsn, await epoch_of(db), later).round(db)
         assert await db.fetchval("SELECT count(*) FROM store.gaps WHERE refilled_at IS NOT NULL") == 2
 
 
@@ -191,7 +197,7 @@ async def test_a_trade_that_cannot_be_read_and_was_recorded_is_not_missing(
     outside = trade(2, BEGAN + HOUR / 10 + timedelta(seconds=40))
     async with stub(tmp_path) as (served, rest):
         serve_trades(served, [{**one, "count_fp": "many"} for one in (recorded, outside)] + [seen])
-        await refill(rest, server.dsn, 1, SetAside()).round(db)
+        await refill(rest, server.dsn, await epoch_of(db), SetAside()).round(db)
     row = await db.fetchrow("SELECT refilled_at, not_listed, unread FROM store.gaps JOIN store.refills USING (gap)")
     assert row["refilled_at"] is not None and row["not_listed"] == row["unread"] == 0
 
@@ -212,7 +218,7 @@ async def test_a_list_that_lags_refills_nothing_until_it_was_seen_to_go_past_the
         await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
         async with stub(tmp_path) as (served, rest):
             serve_trades(served, list(listed))
-            await refill(rest, server.dsn, 1, SetAside()).round(db)
+            await refill(rest, server.dsn, await epoch_of(db), SetAside()).round(db)
         stored = await db.fetchval("SELECT count(*) FROM store.trades WHERE source = 'rest'")
         return stored, bool(await db.fetchval("SELECT refilled_at IS NOT NULL FROM store.gaps WHERE gap = $1", number))
 
@@ -233,11 +239,11 @@ async def test_a_gap_before_a_long_silence_is_refilled_by_the_first_trade_after_
     after = await record(db, 4, BEGAN + 2 * HOUR)
     async with stub(tmp_path) as (served, rest):
         serve_trades(served, [trade(3, BEGAN + HOUR / 20)])
-        await refill(rest, server.dsn, 1, SetAside()).round(db)
+        await refill(rest, server.dsn, await epoch_of(db), SetAside()).round(db)
         assert await db.fetchval("SELECT refilled_at FROM store.gaps WHERE gap = $1", number) is None
         await db.execute("UPDATE store.refills SET tried_at = now() - interval '1 hour'")
         serve_trades(served, [trade(3, BEGAN + HOUR / 20), after])
-        await refill(rest, server.dsn, 1, SetAside()).round(db)
+        await refill(rest, server.dsn, await epoch_of(db), SetAside()).round(db)
         assert await db.fetchval("SELECT refilled_at FROM store.gaps WHERE gap = $1", number) is not None
 
 
@@ -259,7 +265,7 @@ async def test_a_gap_whose_list_cannot_be_read_waits_and_the_others_are_refilled
         serve_trades(served, [trade(1, BEGAN + HOUR + timedelta(minutes=1)), seen])
         good = served.answers["/markets/trades"]
         served.answers["/markets/trades"] = lambda query: answer if query["min_ts"] == bad_ts else good(query)
-        await refill(rest, server.dsn, 1, aside).round(db)
+        await refill(rest, server.dsn, await epoch_of(db), aside).round(db)
     rows = await db.fetch("SELECT gap FROM store.gaps WHERE refilled_at IS NOT NULL")
     assert [row[0] for row in rows] == [numbers[1]] and aside.keys("trade_gap") == {str(numbers[0])}
 
@@ -277,7 +283,7 @@ async def test_twenty_gaps_that_fail_do_not_hide_the_one_after_them(
         served.answers["/markets/trades"] = lambda query: (
             {"trades": [seen], "cursor": ""} if query["min_ts"] == last else (400, {"msg": "no"})
         )
-        work = refill(rest, server.dsn, 1, SetAside())
+        work = refill(rest, server.dsn, await epoch_of(db), SetAside())
         for _ in range(2):
             await work.round(db)
     assert await db.fetchval("SELECT count(*) FROM store.gaps WHERE refilled_at IS NOT NULL") == 1
@@ -296,7 +302,7 @@ async def test_trades_from_before_the_first_claim_are_not_missing_within_coverag
     )
     async with stub(tmp_path) as (served, rest):
         serve_trades(served, [trade(1, before), trade(2, inside), seen])
-        work = refill(rest, server.dsn, 1, SetAside())
+        work = refill(rest, server.dsn, await epoch_of(db), SetAside())
         await work.round(db)
         assert (work.trades, work.outside, work.gaps) == (2, 0, 1)
         await gap(db, BEGAN + HOUR / 60, BEGAN + HOUR / 60 + timedelta(seconds=1))
