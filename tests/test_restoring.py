@@ -301,6 +301,7 @@ async def test_checkpoints_that_lack_what_a_heal_brings_are_dropped(production: 
         )
     gap = (DAY_MS + 200, DAY_MS + 300)
     await production.store(Changes(gaps=[GapWritten(MARKET, ORDERBOOK, gap, "not_recorded", {})]), [])
-    await production.store(Changes(heals=[GapHealed(MARKET, ORDERBOOK, gap, [], "not_recorded", {})]), [])
+    healed = [GapHealed(MARKET, ORDERBOOK, gap, [], "not_recorded", {})]
+    await production.store(Changes(heals=healed, new=rows((200, 0)).new), [])
     left = await production._db.fetch("SELECT exchange_ts FROM store.snapshots")
     assert [row["exchange_ts"] for row in left] == [datetime_of_ms(DAY_MS + 199)]
