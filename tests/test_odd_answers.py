@@ -137,4 +137,5 @@ async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> 
         assert lacks["gatherer-a"] >= {"trade", "orderbook"} <= lacks["gatherer-b"] and not lacks["gatherer-c"]
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
-        assert_equal(await judge(fleet, strict=True))
+        # Every row is there; a quiet stretch that the third proved too late, on a slow machine, is listed.
+        assert_equal(await judge(fleet, strict=True, outages=True))
