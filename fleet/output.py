@@ -28,6 +28,8 @@ FORMATS: Final[tuple[Format, ...]] = get_args(Format)
 Rows = Sequence[Mapping[str, Any]]
 FOLDED_TO: Final = 16
 """A text that is longer is folded where the terminal is narrow, to no less than this."""
+_CONTROLS: Final = {n: "\ufffd" for n in (*range(32), *range(127, 160)) if chr(n) not in "\t\r\n"}
+"""The exchange's texts are not to speak to a terminal."""
 PADDING: Final = 3  # a cell's two sides, and the line between columns
 
 
@@ -160,7 +162,7 @@ def _text(value: Any) -> str:
         return ""
     if isinstance(plain, bool):
         return "yes" if plain else "no"
-    return plain if isinstance(plain, str) else json.dumps(plain)
+    return plain.translate(_CONTROLS) if isinstance(plain, str) else json.dumps(plain)
 
 
 def _separated(rows: Rows, delimiter: str) -> None:

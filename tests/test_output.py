@@ -115,6 +115,19 @@ def test_a_range_is_two_columns_and_a_tab_breaks_no_line(capsysbinary: pytest.Ca
     assert lines == ["when_from\twhen_to\tnote", "2026-11-21T10:30:00.005Z\t\ttwo parts of it"]
 
 
+@pytest.mark.parametrize("form", ["tsv", "csv", "json"])
+def test_a_text_of_the_exchange_does_not_speak_to_the_terminal(
+    capsysbinary: pytest.CaptureFixture[bytes], form: output.Format
+) -> None:
+    """A title may hold what clears a screen, or names a window."""
+    row = {"title": "evil \x1b[2J\x1b]0;x\x07 \x9b title"}
+    written = printed(capsysbinary, form, [row])
+    assert b"\x1b" not in written and b"\x07" not in written and b"evil" in written and b"title" in written
+    console = Console(file=io.StringIO(), width=80)
+    console.print(output.table([row], "", 80)[0])
+    assert isinstance(console.file, io.StringIO) and "\x1b" not in console.file.getvalue()
+
+
 def test_a_pipe_gets_tabs_and_a_wish_is_a_wish(monkeypatch: pytest.MonkeyPatch) -> None:
     """A table is for a terminal."""
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)

@@ -159,7 +159,7 @@ _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 def head(data: bytes) -> Head | None:
     """The envelope of a frame; None if there is none that can be read.
 
-    Whoever takes frames reads them by this: capture and loader then agree on which number was the last.
+    All that takes frames reads them by this: capture and loader then agree on which number was the last.
     """
     if len(data) > 2 * DEPTH_MAX and _depth(data) > DEPTH_MAX:
         return None

@@ -1,4 +1,4 @@
--- Books of an hour whose places are known, whoever gave them. A reset that was seen in the hour, after a quiet stretch that
+-- Books of an hour whose places are known, by all gatherers. A reset that was seen in the hour, after a quiet stretch that
 -- began before it, is a book of its beginning.
 SELECT m.market, m.ticker, s.exchange_ts, s.after_ordinal, s.taken_at, s.is_reset, coalesce(s.yes, '{}') AS yes, coalesce(s.no, '{}') AS no
   FROM store.snapshots s JOIN store.markets m USING (market)

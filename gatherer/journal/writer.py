@@ -80,7 +80,7 @@ class JournalWriter:
         return Place(self._segment, self._size)
 
     async def died(self) -> None:
-        """Wait until writing failed, whoever asked for it; raises what it failed with."""
+        """Wait until writing failed, on any session's behalf; raises what it failed with."""
         await self._dead.wait()
         assert self._error is not None
         raise self._error

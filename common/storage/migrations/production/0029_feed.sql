@@ -51,7 +51,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION store.put_feed IS 'What this transaction changed of merged data, under its step; once, as the last of the transaction.';
 
--- No step without its row, whoever takes the number: at the commit.
+-- No step without its row, also of a writer that knows nothing of the feed: at the commit.
 CREATE FUNCTION store.complete_feed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, store, pg_temp AS $$
 BEGIN

@@ -4,9 +4,10 @@
 CREATE INDEX snapshots_unknown ON store.snapshots (market) WHERE source = 'checkpoint' AND verified IS FALSE;
 COMMENT ON COLUMN store.snapshots.verified IS 'true: equal to the folded changes; null: nothing to compare with; false: not to be used. A checkpoint with false marks a last change of a day that has left, after which the book is not known.';
 
+-- A reset applies from when it was seen, or from the first change after its place. A book is not used that a reset of the
+-- same stretch has replaced (it was taken before it), nor, before the reset applies, one that was taken after it.
 -- `here` is false where changes between the base and the moment are in the archive only: a book with an ordinal stands at
 -- a change, and of each day that has left the last one has such a book.
-DROP FUNCTION store.base_at;
 CREATE FUNCTION store.base_at(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
 RETURNS TABLE (exchange_ts timestamptz, after_ordinal int, yes bigint[], no bigint[], here boolean) LANGUAGE sql STABLE AS $$
     SELECT p.ts, p.ordinal, p.yes, p.no,
