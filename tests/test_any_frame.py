@@ -291,9 +291,11 @@ async def test_what_fails_for_many_at_once_is_done_one_by_one(
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
 
     def faulty(derivation: Derivation, columns: Columns) -> None:
+        called.append(columns.count)
         derivation.state.counter += 5  # it is spoilt
         raise IndexError("out of bounds")
 
+    called: list[int] = []
     monkeypatch.setattr(stretch, "_columns", faulty)
     tape = Tape(tmp_path, server.dsn, batch_records=50_000)  # fewer than 4,096 are read one by one
     tape.book("M")
@@ -303,6 +305,7 @@ async def test_what_fails_for_many_at_once_is_done_one_by_one(
     assert await connection.fetchval("SELECT count(*) FROM deltas") == 1500
     assert await connection.fetchval("SELECT count(*) FROM quarantine") == 0
     assert await connection.fetchval("SELECT count(*) FROM runs") == 1
+    assert called, "the bulk path was taken"
     await connection.close()
 
 
