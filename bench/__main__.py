@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import sys
+import traceback
 from pathlib import Path
 
 from bench import archive, births, capture, deduplicator, feed, gatherer, held, latency, loader, merge, million, restart
@@ -34,12 +36,21 @@ def main() -> None:
     if unknown := [name for name in given.names if name not in ALL]:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(ALL)}")
     results = json.loads(given.output.read_text()) if given.output.exists() else {}
+    failed = []
     for name in given.names or ALL:
-        for key, result in asyncio.run(ALL[name]()).items():
+        try:
+            measured = asyncio.run(ALL[name]())
+        except Exception:  # the others are measured all the same
+            traceback.print_exc()
+            failed.append(name)
+            continue
+        for key, result in measured.items():
             results[key] = result
             print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")
             print(f"ceiling {result['ceiling'] or '-':>10}  ratio {result['ratio'] or '-'}", flush=True)
-    given.output.write_text(json.dumps(results, indent=2) + "\n")
+        given.output.write_text(json.dumps(results, indent=2) + "\n")
+    if failed:
+        sys.exit(f"not measured: {', '.join(failed)}")
 
 
 if __name__ == "__main__":

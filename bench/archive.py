@@ -22,6 +22,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 
+from bench.common import scaled
 from common.errors import FleetError
 from common.numbers import ms_of_datetime, parse_price, parse_size, sub_millisecond_us
 from common.process import keep_freed_memory
@@ -34,7 +35,7 @@ from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
 from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
 
-ROWS = int(os.environ.get("BENCH_ARCHIVE_ROWS", "4000000"))
+ROWS = scaled(4_000_000, 20_000)
 MARKETS = 5000
 AT_ONCE = 500_000
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=2)
@@ -111,7 +112,7 @@ async def _exported(dsn: str, connection: asyncpg.Connection, folder: Path) -> f
     return seconds
 
 
-async def run(rounds: int = 5) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(5, 2)) -> dict[str, dict[str, Any]]:
     """Both figures, and the memory. The process's first export is not timed; each other is between two ceilings."""
     keep_freed_memory(arenas=1)  # as the deduplicator does; the ceiling's too
     with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:

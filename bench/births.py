@@ -24,6 +24,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from bench.common import scaled
 from bench.processes import memory_bytes
 from common.config.schema import ProductionRetention
 from common.numbers import datetime_of_ms
@@ -41,8 +42,8 @@ from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Kind, Record, SessionOpened
 
-A_SECOND: Final = int(os.environ.get("BIRTHS_A_SECOND", "100"))
-SECONDS: Final = int(os.environ.get("BIRTHS_SECONDS", "1800"))
+A_SECOND: Final = scaled(int(os.environ.get("BIRTHS_A_SECOND", "100")), 2)
+SECONDS: Final = scaled(int(os.environ.get("BIRTHS_SECONDS", "1800")), 120)
 LIFE_S: Final = 60
 GRACE_S: Final = 180
 """As `protocol.settled_grace`: its time line is over by then."""

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.common import exchange
+from bench.common import exchange, scaled
 from common.config.schema import JournalConfig
 from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import SessionOpened
@@ -20,7 +20,7 @@ from gatherer.subscription import Conversation, Times
 from gatherer.transport import dial
 
 CONNECTIONS = 8
-FRAMES = 40_000
+FRAMES = scaled(40_000, 1_000)
 TIMES = Times(60, 600, 600, 600)
 MARKETS = [f"KXBENCH-26NOV01-T{n}" for n in range(50)]
 SUBSCRIBE = {"id": 1, "cmd": "subscribe", "params": {"channels": ["orderbook_delta"], "market_tickers": MARKETS}}
@@ -47,8 +47,7 @@ async def bare(transport: str, port: int) -> float:
     began, first = time.process_time(), count
     await done.wait()
     spent = (time.process_time() - began) / (count - first)
-    for socket in sockets:
-        await socket.close()
+    await asyncio.gather(*(socket.close() for socket in sockets))
     return spent
 
 
@@ -80,7 +79,7 @@ async def captured(transport: str, port: int) -> float:
         return spent
 
 
-async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
     """Each transport, alternately bare and captured."""
     results: dict[str, dict[str, Any]] = {}
     for transport in ("websockets", "picows", "aiohttp"):

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from bench import loader
+from bench.common import scaled
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
 from common.errors import FleetError
 from common.storage import copy, migrate
@@ -28,7 +29,7 @@ from common.storage.embedded import EmbeddedServer, socket_dir
 from deduplicator.days import DELTA_LAYOUT
 
 COPIES = 3
-ROWS = 1_500_000
+ROWS = scaled(1_500_000, 20_000)
 BATCH_ROWS = 20_000
 WAIT_S = 300
 Batch = dict[str, copy.I64]
@@ -48,7 +49,7 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     config = GathererConfig(
         gatherer_id="bench",
-        kalshi=Exchange(rest_url="http://x", key_id="x", private_key_file=folder / "x"),
+        kalshi=Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x"),
         database=Database(dsn="embedded:x"),
         journal=JournalConfig(dir=folder / "journal"),
     )
@@ -176,7 +177,7 @@ async def rejected_by_sql(connection: asyncpg.Connection, addresses: list[str]) 
     return count / spent
 
 
-async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
     """Alternately, on a fresh database each time."""
     ready, full, sql = [], [], []
     for _ in range(rounds):

@@ -17,6 +17,7 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from bench.common import scaled
 from common.feed.reader import Feed
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
@@ -25,8 +26,8 @@ from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.production import Production
 
 ROWS: Final = 5_000
-STEPS: Final = 40
-PACED_STEPS: Final = 100
+STEPS: Final = scaled(40, 5)
+PACED_STEPS: Final = scaled(100, 20)
 PACED_ROWS: Final = 500
 PACE_S: Final = 0.1
 MARKETS: Final = 400

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from bench.common import exchange
+from bench.common import exchange, scaled
 from bench.million import config_file
 from common.errors import FleetError
 from common.exchange import frames
@@ -39,7 +39,7 @@ from gatherer.load_writer import DELTA_LAYOUT
 from gatherer.transport import dial
 
 CONNECTIONS = 150
-FRAMES = 4000
+FRAMES = scaled(4000, 100)
 MARKETS = 3000
 BATCH = 20_000
 WAIT_S = 300
@@ -187,7 +187,7 @@ def _tail(folder: Path) -> str:
     return "\n".join((folder / "gatherer.log").read_text(errors="replace").splitlines()[-5:])
 
 
-async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
     """The fastest transport, alternately bare and whole."""
     transport = "picows"
     plain, full = [], []

@@ -14,13 +14,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.common import exchange
+from bench.common import exchange, scaled
 from bench.gatherer import CONNECTIONS, MARKETS, certificate, running, stored_rows
 from bench.processes import command, cpu_s, tree
 
-HOLD_S = 60
+HOLD_S = scaled(60, 3)
 BEHIND_S = 3.0
-RATES = (100_000, 85_000, 70_000, 60_000, 50_000, 40_000, 30_000, 20_000)
+RATES = [scaled(rate, 150) for rate in (100_000, 85_000, 70_000, 60_000, 50_000, 40_000, 30_000, 20_000)]
 KINDS = {
     "postgres": "postgres",
     "gatherer.capture": "capture",

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from bench.common import scaled
 from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from fleet.local import GATHERERS, LocalFleet, Plan
 
-RATE = 5000
-WARM_S = 10
-MEASURED_S = 30
+RATE = scaled(5000, 200)
+WARM_S = scaled(10, 2)
+MEASURED_S = scaled(30, 5)
 PLAN = Plan(
     simulator=("--markets", "200", "--rate", str(RATE)),
     connections={"orderbook": 4, "trade": 1, "ticker": 1, "lifecycle": 1},

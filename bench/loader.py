@@ -15,6 +15,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 
+from bench.common import scaled
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig, Load
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer
@@ -24,7 +25,7 @@ from gatherer.journal.writer import JournalWriter
 from gatherer.load_writer import DELTA_LAYOUT
 from gatherer.loader import Loader, suit_process
 
-ROWS = 1_800_000
+ROWS = scaled(1_800_000, 20_000)
 MARKETS = 500
 BATCH = Load().batch_records  # as the loader's: each is a transaction
 FLUSH = 1_000  # the capture writes every 20 ms: so many at 50,000 frames a second
@@ -100,7 +101,7 @@ async def loaded(config: GathererConfig, dsn: str, rows: int = ROWS) -> float:
     return rate
 
 
-async def run(rounds: int = 5) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(5, 2)) -> dict[str, dict[str, Any]]:
     """On a fresh database each time, between two ceilings: what a shared machine does meanwhile befalls all three."""
     ready, full, ratios = [], [], []
     suit_process()  # the ceiling's too
@@ -110,7 +111,7 @@ async def run(rounds: int = 5) -> dict[str, dict[str, Any]]:
         written = JournalConfig(dir=folder / "journal")
         write_journal(written)
         for n in range(rounds):
-            exchange = Exchange(rest_url="http://x", key_id="x", private_key_file=folder / "x")
+            exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
             journal = JournalConfig(dir=folder / f"journal-{n}")
             shutil.copytree(written.dir, journal.dir, copy_function=os.link)
             config = GathererConfig(

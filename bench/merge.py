@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from bench.common import scaled
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
 from deduplicator.merge.identity import I64
 from deduplicator.merge.merger import Limits, Merger
 
 COPIES = 3
 MARKETS = 2000
-STEPS = 60
+STEPS = scaled(60, 3)
 ROWS = 50_000
 """Changes of one copy in one step."""
 START_MS = 1_790_000_000_000
@@ -75,7 +76,7 @@ def once() -> float:
     return STEPS * ROWS * COPIES / spent
 
 
-async def run(rounds: int = 3) -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
     """The median; there is no ceiling to compare with."""
     rates = [await asyncio.to_thread(once) for _ in range(rounds)]
     return {

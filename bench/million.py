@@ -15,7 +15,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bench.common import exchange
+from bench.common import exchange, scaled
 from bench.processes import command, memory_bytes, tree
 from fleet.local import free_port
 
@@ -61,7 +61,7 @@ def python_memory_gib(parent: int) -> float:
     return sum(memory_bytes(pid) for pid in tree(parent) if "gatherer" in command(pid)) / (1 << 30)
 
 
-async def run(markets: int = 1_000_000) -> dict[str, dict[str, Any]]:
+async def run(markets: int = scaled(1_000_000, 5_000)) -> dict[str, dict[str, Any]]:
     """From the start of the gatherer's process to every market's book."""
     with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:
         folder = Path(name)

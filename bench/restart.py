@@ -13,13 +13,14 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from bench.common import scaled
 from bench.deduplicator import config_file
 from common.errors import FleetError
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from fleet.local import free_port
 
-MARKETS = 1_000_000
+MARKETS = scaled(1_000_000, 5_000)
 WAIT_S = 300
 FILL = Path(__file__).with_suffix(".sql")
 

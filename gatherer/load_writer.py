@@ -138,6 +138,7 @@ class BatchWriter:
         self._numbers_since_us = now_us()
         self._hours: set[int] = set()
         self.batch = 0
+        self.received_us = 0
         self._digest = b""
 
     async def resume(self, *, drain: bool = False) -> Resumed:
@@ -148,7 +149,8 @@ class BatchWriter:
         await self._connection.execute(SQL["open_lane"], self._lane, "draining" if drain else "open")
         self._instance = str(await self._connection.fetchval(SQL["instance"]))
         row = await self._connection.fetchrow(SQL["last_batch"], self._lane)
-        self.batch, self._digest = (row["batch"], row["digest"]) if row else (0, b"")
+        if row:
+            self.batch, self.received_us, self._digest = row["batch"], row["received_us"], row["digest"]
         remembered = self._remembered()
         put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
         place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None

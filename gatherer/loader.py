@@ -307,6 +307,8 @@ class Loader:
         return state.State(max(state.after_everything(numbering_second()), await writer.highest_number()))
 
     async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
+        """In a batch that claims to hold nothing later than the one before it: readers take what they have of a lane and
+        miss in it for lost once the lane is past it, and the journal may be about to load it again."""
         ended = await writer.open_slices()
         if ended:
             out = rows.Rows()
@@ -314,7 +316,7 @@ class Loader:
             out.horizons = [rows.HorizonRow(slice_, horizon, True, reason) for slice_, _, horizon in ended]
             sessions = dict.fromkeys(session for _, session, _ in ended)
             out.breaks = [rows.BreakRow(session, 0, reason, 0, 0, now_us) for session in sessions]
-            await writer.write(out, place, now_us)
+            await writer.write(out, place, writer.received_us or now_us)
 
     def _save_state(self, segment: int, present: state.State) -> None:
         file = state_file(self._folder, segment)

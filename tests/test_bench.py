@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -43,3 +45,31 @@ def test_a_name_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsys:
     with pytest.raises(SystemExit):
         bench.main()
     assert "births" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", bench.ALL)
+def test_each_benchmark_measures_what_it_is_named_for(name: str, tmp_path: Path) -> None:
+    """With as little as possible: none has stopped working unseen. Its figures say nothing."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench", name, "--output", tmp_path / "bench.json"],
+        env=os.environ | {"BENCH_SCALE": "0.001"}, cwd=Path(__file__).parent.parent, timeout=300,
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert any(key.startswith(("gatherer_held", name)) for key in json.loads((tmp_path / "bench.json").read_text()))
+
+
+def test_one_that_fails_keeps_nobody_else_from_being_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And is named at the end."""
+
+    async def fails() -> dict[str, dict[str, Any]]:
+        raise ValueError("it does not work")
+
+    async def works() -> dict[str, dict[str, Any]]:
+        return {"works": {"value": 1, "unit": "x", "ceiling": None, "ratio": None}}
+
+    monkeypatch.setattr(bench, "ALL", {"fails": fails, "works": works})
+    monkeypatch.setattr(sys, "argv", ["bench", "--output", str(tmp_path / "bench.json")])
+    with pytest.raises(SystemExit, match="not measured: fails"):
+        bench.main()
+    assert json.loads((tmp_path / "bench.json").read_text()).keys() == {"works"}

@@ -134,6 +134,35 @@ async def test_what_a_process_that_died_had_open_ends_where_the_next_one_begins(
     await connection.close()
 
 
+async def test_what_a_put_back_database_had_open_ends_before_what_is_loaded_again(
+    server: Shared, tmp_path: Path
+) -> None:
+    """The batch that ends it says nothing of a later moment: readers would take what is still to be loaded for lost."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    recorder = Recorder(tmp_path)
+    config = recorder.config.model_copy(update={"load": recorder.config.load.model_copy(update={"batch_records": 50})})
+    recorder.write(500)
+    recorder.journal.close()
+    connection = await asyncpg.connect(server.dsn)
+
+    async def load() -> list[int]:
+        loader = Loader(config, server.dsn, 0, drain=True, tell=lambda report: None)
+        assert await asyncio.wait_for(loader.run(asyncio.Event()), 60)
+        rows = await connection.fetch("SELECT received_us FROM batches ORDER BY batch")
+        return [row["received_us"] for row in rows]
+
+    before = await load()
+    tables = ("batches", "deltas", "horizons", "run_events", "slices", "runs", "sessions", "snapshots", "breaks")
+    for table in tables:  # as a backup after the third batch has it
+        await connection.execute(f"DELETE FROM {table} WHERE batch > 3")
+    again = await load()
+    reasons = {row["reason"] for row in await connection.fetch("SELECT reason FROM horizons WHERE ended")}
+    assert "database_put_back" in reasons
+    assert again[:4] == [*before[:3], before[2]] and again == sorted(again)
+    assert await connection.fetchval("SELECT count(DISTINCT seq) FROM deltas") == 500
+    await connection.close()
+
+
 async def test_a_place_is_a_place_of_its_own_journal(server: Shared, tmp_path: Path) -> None:
     """Another journal of the lane is read from its beginning; batches are numbered on."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")

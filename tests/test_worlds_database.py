@@ -39,9 +39,20 @@ def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_ha
     seed: int, database: Database
 ) -> None:
     """Nothing lost, doubled, misplaced or falsely claimed; and what people read there is what the merge decided."""
+    as_decided(seed, {"restores"}, database)
+
+
+@pytest.mark.parametrize("seed", range(100 if LONG else 8))
+def test_copies_of_days_that_have_left_production_change_nothing_that_stands(seed: int, database: Database) -> None:
+    """Days leave at any instant, with what came late for them; one copy is read last, half of it is weeks old."""
+    as_decided(seed, {"restores", "detached", "late_copies", "old_copies"}, database)
+
+
+def as_decided(seed: int, also: set[str], database: Database) -> None:
+    """All that is judged of a world that has these kinds, too, and the same in both productions."""
     kinds = [kind for kind in enabled() if kind not in NOT_HERE]
     begins_ms = int(time.time() * 1000) - HOUR_MS
-    drawn = sorted(live(seed, None).shape.kinds & set(kinds) | {"restores"} & set(kinds))
+    drawn = sorted((live(seed, None).shape.kinds | also) & set(kinds))
     merging = judge(seed, drawn, database, begins_ms)
     lines = merging.lines
     claims = merging.merger.claims

@@ -39,8 +39,8 @@ def live(seed: int, kinds: list[str] | None = None, start_ms: int = START_MS) ->
     for _ in range(shape.markets):
         exchange.open_market()
     halves = [shape.changes // 2, shape.changes - shape.changes // 2] if shape.age_ms else [shape.changes]
-    for half in halves:
-        if half is not halves[0] or len(halves) == 1:
+    for n, half in enumerate(halves):
+        if n or len(halves) == 1:
             time.jump(start_ms)
         _half(rng, exchange, stations, half)
     lines = [
