@@ -57,11 +57,12 @@ SILENT = "A machine that says nothing raises an alarm."
 ONE_EXIT = "Development has one exit, one public address, and every zone uses it."
 SNAPSHOTTED = "A data volume is encrypted, and snapshotted before it goes."
 NO_ADDRESS = "Machines have no public address, and three zones."
+RAW = "A gatherer writes raw frames and reads what is there and its release, nothing else."
 NAT_OF_EACH = "Each zone reaches out by itself: no zone depends on another."
 
 FAULTS = (
     # the fleet as a whole
-    Fault(ZONES, MAIN, r"(zones =) local.zones", r'\1 concat(local.zones, ["us-east-2d"])'),
+    Fault(ZONES, MAIN, r"(zones +=) local.zones", r'\1 concat(local.zones, ["us-east-2d"])'),
     Fault(GROUPS, OUTPUTS, r"\{ deduplicator = module.deduplicator.autoscaling_group \}", "{}"),
     Fault(
         "Any zone can carry the deduplicator.", MAIN, r"(subnets = \[for zone in) local.zones", r"\1 [local.zones[0]]"
@@ -82,13 +83,14 @@ FAULTS = (
         r'(\n +"deduplicator/kalshi" +=)',
         r'\n"all/kalshi" = { description = "One for all", keys = ["key_id"] }\1',
     ),
-    Fault("No wildcard actions for the deduplicator.", MAIN, r'\["s3:GetObject", "s3:PutObject", [^]]+\]', '["s3:*"]'),
     Fault(
-        "A gatherer writes raw frames and reads its release, nothing else.",
+        "No wildcard actions for the deduplicator.",
         MAIN,
-        r'\["s3:PutObject",',
-        '["s3:PutObject", "s3:DeleteObject",',
+        r'("WriteTheArchive"\n +actions +=) \[[^]]+\]',
+        r'\1 ["s3:*"]',
     ),
+    Fault(RAW, MAIN, r'("WriteItsOwnRawFrames"\n +actions +=) \[', r'\1 ["s3:DeleteObject", '),
+    Fault(RAW, MAIN, r'("WriteItsOwnRawFrames"\n +actions +=) \["s3:GetObject", ', r"\1 ["),
     Fault("A gatherer writes below its own name alone.", MAIN, r"raw/gatherer=\$\{each.key\}/\*", "raw/*"),
     Fault("The monitoring host can be turned off.", MAIN, r'var.monitoring.enabled (\? \{ "monitoring)', r"true \1"),
     # values that are refused
@@ -101,7 +103,7 @@ FAULTS = (
         r'can\(regex\("[^"]+", (var.release.sha256)\)\)',
         r'\1 != ""',
     ),
-    Fault("an_unpinned_timescaledb_is_refused", VARIABLES, r"\(\[0-9\]\+\\\\.\[0-9\]\+\\\\.\[0-9\]\+\$", "(.*"),
+    Fault("an_unpinned_timescaledb_is_refused", VARIABLES, r"\^\[0-9\]\+\\\\.\[0-9\]\+\\\\.\[0-9\]\+\$", "^.*$"),
     # production
     Fault(PRIVATE, PRODUCTION, r"(publicly_accessible +=) false", r"\1 true"),
     Fault(PRIVATE, PRODUCTION, r"(storage_encrypted +=) true", r"\1 false"),

@@ -1,5 +1,6 @@
-"""What each call of the machines' scripts asks for is what their role allows, and no other machine's things are: the
-policy as Terraform renders it, evaluated. AWS is not asked: the provider makes policy documents by itself."""
+"""What each call of the machines' scripts and programs asks for is what their role allows, and no other machine's
+things are: the policies as Terraform renders them, evaluated. AWS is not asked: the provider makes policy documents by
+itself."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 import pytest
 
+from deduplicator.archive import tables
 from fleet.terraform import ROOT, copied, initialise, terraform
 from tests.terraform_case import NEEDS_PROVIDER
 
@@ -59,10 +61,49 @@ CALLS: Final[dict[str, list[tuple[str, str, str, dict[str, str]]]]] = {
          f"arn:aws:secretsmanager:{ACCOUNT}:secret:kalshi-fleet/gatherer-a/kalshi-AbCdEf",
          f"arn:aws:secretsmanager:{ACCOUNT}:secret:kalshi-fleet/gatherer-b/kalshi-AbCdEf", {}),
     ],
-    "s3 cp": [],  # of the fleet's own policy: deploy/terraform/tests/fleet.tftest.hcl
+    "s3 cp": [],  # of the fleet's own policy: below
     "logs CreateLogStream": [("logs:CreateLogStream", LOGS + ME, LOGS + OTHER, {})],
     "logs PutLogEvents": [("logs:PutLogEvents", LOGS + ME, LOGS + OTHER, {})],
 }  # fmt: skip
+
+BUCKET: Final = "arn:aws:s3:::kalshi-archive"
+RELEASE: Final = "releases/kalshi-fleet-0.1.0.tar.gz"
+FLEET: Final = f"""
+locals {{
+  archive   = "{BUCKET}"
+  prefix    = "fleet/"
+  release   = "{RELEASE}"
+  gatherers = toset(["gatherer-a", "gatherer-b"])
+  tables    = keys(jsondecode(file("${{path.module}}/modules/analytics/tables.json")))
+}}
+"""
+NEEDS: Final = {
+    # what S3 asks for a call of the library's: the action
+    "get_object": "s3:GetObject",
+    "head_object": "s3:GetObject",
+    "put_object": "s3:PutObject",
+    "create_multipart_upload": "s3:PutObject",
+    "upload_part": "s3:PutObject",
+    "complete_multipart_upload": "s3:PutObject",
+    "abort_multipart_upload": "s3:AbortMultipartUpload",
+}
+PROGRAMS: Final = {
+    # a role's program: what it makes objects of, its own objects, and some that are not
+    "gatherer": (
+        "gatherer/raw.py",
+        ("fleet/raw/gatherer=gatherer-a/date=2026-11-21/hour=10/lane-0-001795770000.journal.zst",),
+        ("fleet/raw/gatherer=gatherer-b/x", "fleet/trades/x", "fleet/_manifests/x", "raw/gatherer=gatherer-a/x"),
+    ),
+    "deduplicator": (
+        "deduplicator/archive/bucket.py",
+        (
+            *(f"fleet/{relation}/date=2026-11-21/hour=10/part.parquet" for relation in tables.SCHEMAS),
+            "fleet/_manifests/date=2026-11-21/hour=10.json",
+            *(f"fleet/{place}" for place in ("_reports/2026-11-21.json", "quality/date=2026-11-21/part.parquet")),
+        ),
+        ("fleet/raw/gatherer=gatherer-a/x", "orderbook_deltas/x", "other/x"),
+    ),
+}
 
 
 def listed(value: Any) -> list[str]:
@@ -95,24 +136,69 @@ def test_every_call_of_the_scripts_is_among_those_that_are_evaluated() -> None:
 
 
 @pytest.fixture(scope="module")
-def document(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The machine's own policy."""
+def documents(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """Every policy document that is rendered, by its address."""
     tree = copied(tmp_path_factory.mktemp("policy") / "tree")
+    own = re.findall(r'(?ms)^data "aws_iam_policy_document" "\w+" \{\n.*?^\}', (tree / "main.tf").read_text())
+    text = "\n".join(own)
+    for there, here in (("module.archive.arn", "local.archive"), ("var.release.key", "local.release")):
+        text = text.replace(there, here)
     for file in tree.glob("*.tf"):
         if file.name != "versions.tf":
             file.unlink()
-    (tree / "main.tf").write_text(CASE)
+    (tree / "main.tf").write_text(CASE + FLEET + text.replace("var.gatherers", "local.gatherers"))
     module = tree / "modules/machine/main.tf"
     text = re.sub(r'data "aws_caller_identity" "current" \{\}\n', "", module.read_text())
     module.write_text(text.replace("${data.aws_caller_identity.current.account_id}", "123456789012"))
     initialise(tree)
     terraform(tree, "plan", "-no-color", "-input=false", "-out=plan")
     shown = json.loads(terraform(tree, "show", "-json", "plan").stdout)
-    for module_ in shown["prior_state"]["values"]["root_module"]["child_modules"]:
-        for resource in module_["resources"]:
-            if resource["address"].endswith("data.aws_iam_policy_document.own"):
-                return json.loads(resource["values"]["json"])
-    raise AssertionError("no policy was rendered")
+    state = shown["prior_state"]["values"]["root_module"]
+    resources = [*state["resources"], *(each for module in state["child_modules"] for each in module["resources"])]
+    return {each["address"]: json.loads(each["values"]["json"]) for each in resources if "json" in each["values"]}
+
+
+@pytest.fixture(scope="module")
+def document(documents: dict[str, Any]) -> Any:
+    """The machine's own policy, which it has beside its role's."""
+    return documents["module.machine.data.aws_iam_policy_document.own"]
+
+
+def calls(program: str) -> set[str]:
+    """What a program asks of S3."""
+    return set(re.findall(r"\b_(?:s3|client)\.(\w+)\(", (ROOT.parent.parent / program).read_text()))
+
+
+@NEEDS_PROVIDER
+@pytest.mark.parametrize("role", PROGRAMS)
+def test_a_programs_calls_are_allowed_for_its_own_objects_and_for_no_others(
+    documents: dict[str, Any], role: str
+) -> None:
+    """Each call that the program makes, also one that is written tomorrow; the release is read and not written."""
+    program, own, others = PROGRAMS[role]
+    index = '["gatherer-a"]' if role == "gatherer" else ""
+    document = documents[f"data.aws_iam_policy_document.{role}{index}"]
+    made = calls(program)
+    assert made and made <= set(NEEDS)
+    for action in {NEEDS[call] for call in made}:
+        for key in own:
+            assert allowed(document, action, f"{BUCKET}/{key}", {}), (action, key)
+    for action in set(NEEDS.values()):
+        for key in others:
+            assert not allowed(document, action, f"{BUCKET}/{key}", {}), (action, key)
+        assert allowed(document, action, f"{BUCKET}/{RELEASE}", {}) == (action == "s3:GetObject"), action
+    lists = role == "deduplicator"  # without it S3 answers 403 instead of 404 for what is not there yet
+    assert allowed(document, "s3:ListBucket", BUCKET, {}) == lists
+    granted = {action for statement in document["Statement"] for action in listed(statement["Action"])}
+    assert granted - {"s3:ListBucket", "s3:AbortMultipartUpload"} == {"s3:GetObject", "s3:PutObject"}
+
+
+@NEEDS_PROVIDER
+def test_the_monitoring_host_reads_its_release_and_nothing_else(documents: dict[str, Any]) -> None:
+    """One action, one object."""
+    (statement,) = documents["data.aws_iam_policy_document.monitoring"]["Statement"]
+    assert listed(statement["Action"]) == ["s3:GetObject"]
+    assert listed(statement["Resource"]) == [f"{BUCKET}/{RELEASE}"]
 
 
 @NEEDS_PROVIDER

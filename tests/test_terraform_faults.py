@@ -34,6 +34,15 @@ def test_each_statement_has_a_fault_that_is_planted_for_it() -> None:
     assert statements() == {fault.broken for fault in FAULTS}
 
 
+def test_every_fault_can_be_planted(tmp_path: Path) -> None:
+    """Also those that are only looked for in the long run: what they edit has not changed."""
+    for number, fault in enumerate(FAULTS):
+        tree = copied(tmp_path / str(number))
+        before = (tree / fault.file).read_text()
+        fault.plant(tree)
+        assert (tree / fault.file).read_text() != before, fault
+
+
 @NEEDS_PROVIDER
 @pytest.mark.parametrize("number", range(len(batches())))
 def test_planted_faults_are_found(terraform_tree: Path, tmp_path: Path, number: int) -> None:

@@ -63,10 +63,13 @@ run "three_zones" {
   }
 
   assert {
-    condition = alltrue(flatten([for policy in data.aws_iam_policy_document.gatherer : [
-      for statement in policy.statement : [for action in statement.actions : contains(["s3:PutObject", "s3:AbortMultipartUpload", "s3:GetObject"], action)]
-    ]]))
-    error_message = "A gatherer writes raw frames and reads its release, nothing else."
+    condition = alltrue([for policy in data.aws_iam_policy_document.gatherer :
+      { for statement in policy.statement : statement.sid => join(" ", sort(statement.actions)) } == {
+        WriteItsOwnRawFrames = "s3:AbortMultipartUpload s3:GetObject s3:PutObject"
+        ReadTheRelease       = "s3:GetObject"
+      }
+    ])
+    error_message = "A gatherer writes raw frames and reads what is there and its release, nothing else."
   }
 
   assert {
