@@ -339,6 +339,59 @@ async def test_where_no_migration_can_go_through_the_cause_is_told(
     assert "\n" not in str(caught.value)
 
 
+REACH = """
+SELECT c.relname AS name, string_agg(p.privilege, ',' ORDER BY p.privilege) AS rights
+  FROM pg_class c
+ CROSS JOIN unnest(ARRAY['DELETE', 'INSERT', 'REFERENCES', 'TRIGGER', 'TRUNCATE', 'UPDATE']) AS p (privilege)
+ WHERE c.relnamespace::regnamespace::text IN ('public', 'store') AND c.relkind IN ('r', 'p', 'v', 'm')
+   AND NOT c.relispartition AND has_table_privilege($1, c.oid, p.privilege)
+ GROUP BY c.oid
+"""
+READ = """
+SELECT c.relname FROM pg_class c
+ WHERE c.relnamespace::regnamespace::text IN ('public', 'store') AND c.relkind IN ('r', 'p', 'v', 'm')
+   AND NOT has_table_privilege($1, c.oid, 'SELECT')
+"""
+AS_OWNER = """
+SELECT p.proname FROM pg_proc p
+ WHERE p.pronamespace::regnamespace::text IN ('public', 'store') AND p.prosecdef
+   AND has_function_privilege($1, p.oid, 'EXECUTE')
+"""
+RIGHTS = {"add only": "INSERT", "add and change": "INSERT,UPDATE", "add, change and remove": "DELETE,INSERT,UPDATE"}
+
+
+def written(role: str) -> dict[str, set[str]]:
+    """What docs/security.md says that a role may, and with which tables or functions."""
+    rows = re.findall(rf"(?m)^\| `{role}`[^|]* \| ([^|]+) \| (.+) \|$", Path("docs/security.md").read_text())
+    return {may: set(re.findall(r"`(\w+)`", names)) for may, names in rows}
+
+
+async def test_what_a_role_reaches_in_production_is_what_the_page_says(production: EmbeddedServer) -> None:
+    """Every relation and every function that runs as its owner; also those that are made tomorrow."""
+    page = written("kalshi_writer")
+    assert page.keys() == {*RIGHTS, "execute as their owner"}
+    connection = await asyncpg.connect(production.dsn)
+    for role in ("writer", "reader", "analyst"):
+        found = [(row["name"], row["rights"]) for row in await connection.fetch(REACH, f"kalshi_{role}")]
+        said = {(name, rights) for may, rights in RIGHTS.items() for name in page[may]} if role == "writer" else set()
+        assert set(found) == said, role
+        unread = {row["relname"] for row in await connection.fetch(READ, f"kalshi_{role}")}
+        assert unread == ({"quarantine"} if role == "analyst" else set()), role
+        executed = {row["proname"] for row in await connection.fetch(AS_OWNER, f"kalshi_{role}")}
+        assert executed == (page["execute as their owner"] if role == "writer" else set()), role
+    await connection.close()
+
+
+async def test_what_a_reader_reaches_at_a_gatherer_is_what_the_page_says(gatherer: EmbeddedServer) -> None:
+    """It reads everything, and changes nothing but by one function."""
+    connection = await asyncpg.connect(gatherer.dsn)
+    assert await connection.fetch(REACH, "kalshi_reader") == []
+    assert await connection.fetch(READ, "kalshi_reader") == []
+    executed = {row["proname"] for row in await connection.fetch(AS_OWNER, "kalshi_reader")}
+    assert {"execute as its owner": executed} == written("kalshi_reader")
+    await connection.close()
+
+
 CHANGES = re.compile(
     r"(?is)\b(?P<update>UPDATE)\s+(?P<u>store\.\w+)|\b(?P<delete>DELETE)\s+FROM\s+(?P<d>store\.\w+)"
     r"|INSERT\s+INTO\s+(?P<i>store\.\w+)(?P<rest>[^;]*?)(?=;|\Z|INSERT\s+INTO)"
