@@ -307,8 +307,8 @@ class Loader:
         return state.State(max(state.after_everything(numbering_second()), await writer.highest_number()))
 
     async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
-        """In a batch that claims to hold nothing later than the one before it: readers take what they have of a lane and
-        miss in it for lost once the lane is past it, and the journal may be about to load it again."""
+        """In a batch that claims to hold nothing later than the one before it: readers take what they have of a lane
+        and miss in it for lost once the lane is past it, and the journal may be about to load it again."""
         ended = await writer.open_slices()
         if ended:
             out = rows.Rows()
