@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import subprocess
 import sys
-import traceback
 from pathlib import Path
 
 from bench import archive, births, capture, deduplicator, feed, gatherer, held, latency, loader, merge, million, restart
@@ -27,6 +27,21 @@ ALL = {
 }
 
 
+def measure(name: str, output: Path) -> None:
+    """Run one in this process, print its figures, and add them to the file."""
+    results = json.loads(output.read_text()) if output.exists() else {}
+    for key, result in asyncio.run(ALL[name]()).items():
+        results[key] = result
+        print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")
+        print(f"ceiling {result['ceiling'] or '-':>10}  ratio {result['ratio'] or '-'}", flush=True)
+    output.write_text(json.dumps(results, indent=2) + "\n")
+
+
+def apart(name: str, output: Path) -> bool:
+    """Run one in a process of its own: its memory is not that of those before, and if it fails it fails alone."""
+    return not subprocess.run([sys.executable, "-m", "bench", name, "--output", output], check=False).returncode
+
+
 def main() -> None:
     """Everything, or what is named."""
     parser = argparse.ArgumentParser()
@@ -35,21 +50,9 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := [name for name in given.names if name not in ALL]:
         parser.error(f"no benchmark is called {unknown[0]!r}; there are {', '.join(ALL)}")
-    results = json.loads(given.output.read_text()) if given.output.exists() else {}
-    failed = []
-    for name in given.names or ALL:
-        try:
-            measured = asyncio.run(ALL[name]())
-        except Exception:  # the others are measured all the same
-            traceback.print_exc()
-            failed.append(name)
-            continue
-        for key, result in measured.items():
-            results[key] = result
-            print(f"{key:18} {result['value']:>12} {result['unit']:22} ", end="")
-            print(f"ceiling {result['ceiling'] or '-':>10}  ratio {result['ratio'] or '-'}", flush=True)
-        given.output.write_text(json.dumps(results, indent=2) + "\n")
-    if failed:
+    if len(given.names) == 1:
+        measure(given.names[0], given.output)
+    elif failed := [name for name in given.names or ALL if not apart(name, given.output)]:
         sys.exit(f"not measured: {', '.join(failed)}")
 
 

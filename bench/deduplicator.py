@@ -20,7 +20,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from bench import loader
+from bench import loader, without_feed
 from bench.common import scaled
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
 from common.errors import FleetError
@@ -40,7 +40,7 @@ SELECT market, timestamptz 'epoch' + exchange_ms * interval '1 millisecond', ord
 """
 
 
-def _address(server: EmbeddedServer, database: str) -> str:
+def database(server: EmbeddedServer, database: str) -> str:
     return f"postgresql://postgres@/{database}?host={socket_dir(server.folder)}"
 
 
@@ -55,12 +55,12 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
     )
     loader.write_journal(config.journal, ROWS)
     await loader.loaded(config, server.dsn, ROWS)
-    admin = await asyncpg.connect(_address(server, "template1"))
+    admin = await asyncpg.connect(database(server, "template1"))
     for n in range(COPIES):
         await admin.execute(f"CREATE DATABASE gatherer_{n} TEMPLATE kalshi")
     await admin.execute("CREATE DATABASE production")
     await admin.close()
-    addresses = [_address(server, f"gatherer_{n}") for n in range(COPIES)]
+    addresses = [database(server, f"gatherer_{n}") for n in range(COPIES)]
     for address in addresses:
         connection = await asyncpg.connect(address)
         await connection.execute("UPDATE instance SET instance = gen_random_uuid()")
@@ -89,13 +89,15 @@ def config_file(folder: Path, addresses: list[str], production: str, port: int =
     return file
 
 
-async def merged(folder: Path, addresses: list[str], production: str) -> float:
-    """Unique rows a second of a real deduplicator, from its first commit to its last."""
+async def merged(folder: Path, addresses: list[str], production: str, module: str = "deduplicator") -> float:
+    """Unique rows a second of a real deduplicator, from its first commit to its last. `module`: what is run."""
     await asyncio.to_thread(migrate.migrate, production, "production")
+    if module == without_feed.__name__:
+        await without_feed.prepare(production)
     connection = await asyncpg.connect(production)
     with (folder / "deduplicator.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "deduplicator", "--config", config_file(folder, addresses, production),
+            sys.executable, "-m", module, "--config", config_file(folder, addresses, production),
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
@@ -186,7 +188,7 @@ async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
             folder.chmod(0o711)
             async with EmbeddedServer(folder / "db") as server:
                 addresses = await fill(server, folder)
-                production = _address(server, "production")
+                production = database(server, "production")
                 full.append(await merged(folder, addresses, production))
                 connection = await asyncpg.connect(production)
                 await connection.execute(

@@ -1,13 +1,12 @@
 """The feed: what it costs the writer, how long a step takes to a reader, and how fast a reader catches up.
 
-Steps of 5,000 changes as the deduplicator stores them, with the entry written and, in turns, without its block (a row
-of kind `other` by the trigger): processor time of this process and of the server's, so that other load counts little.
+The cost is that of a whole deduplicator that takes in what three gatherers recorded (as in `bench.deduplicator`), with
+the feed and without it in turns.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import statistics
 import tempfile
 import time
@@ -17,11 +16,11 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from bench import deduplicator, without_feed
 from bench.common import scaled
 from common.feed.reader import Feed
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
-from deduplicator.feed import Entry
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.production import Production
 
@@ -31,7 +30,6 @@ PACED_STEPS: Final = scaled(100, 20)
 PACED_ROWS: Final = 500
 PACE_S: Final = 0.1
 MARKETS: Final = 400
-TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 
 
 def _changes(rng: np.random.Generator, rows: int, at_ms: int) -> Changes:
@@ -52,32 +50,24 @@ def _changes(rng: np.random.Generator, rows: int, at_ms: int) -> Changes:
     )  # fmt: skip
 
 
-def _cpu_s(backend: int) -> float:
-    """Processor time of this process and of a server's process."""
-    fields = Path(f"/proc/{backend}/stat").read_text().rsplit(")", 1)[1].split()
-    return time.process_time() + (int(fields[11]) + int(fields[12])) * TICK_S
-
-
-async def _nothing(entry: Entry, db: asyncpg.Connection) -> None:
-    """Instead of `Entry.write`."""
-
-
-async def _cost(production: Production, backend: int) -> tuple[float, float]:
-    """Processor seconds of steps with and without their blocks."""
-    rng, at_ms = np.random.default_rng(1), int(time.time() * 1000) - 3_600_000
-    write: Any = Entry.write
-    spent = {True: 0.0, False: 0.0}
-    try:
-        for n in range(2 * STEPS + 4):
-            changes, with_block = _changes(rng, ROWS, at_ms + n * 2000), n % 2 == 0
-            Entry.write = write if with_block else _nothing  # type: ignore[method-assign,assignment]
-            began = _cpu_s(backend)
-            await production.store(changes, [])
-            if n >= 4:  # the first make partitions and plans
-                spent[with_block] += _cpu_s(backend) - began
-    finally:
-        Entry.write = write  # type: ignore[method-assign]
-    return spent[True], spent[False]
+async def _cost(rounds: int) -> tuple[float, float]:
+    """Unique rows a second of a deduplicator with and without the feed, alternately, from the same gatherers."""
+    rates: dict[str, list[float]] = {"deduplicator": [], without_feed.__name__: []}
+    with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:
+        Path(name).chmod(0o711)
+        async with EmbeddedServer(Path(name) / "db") as server:
+            gatherers = await deduplicator.fill(server, Path(name))
+            admin = await asyncpg.connect(deduplicator.database(server, "template1"))
+            for _ in range(rounds):
+                for module, found in rates.items():
+                    await admin.execute("DROP DATABASE IF EXISTS production")
+                    await admin.execute("CREATE DATABASE production")
+                    production = deduplicator.database(server, "production")
+                    found.append(await deduplicator.merged(Path(name), gatherers, production, module))
+            await admin.close()
+    print("  " + ", ".join(f"{module} {[round(rate) for rate in found]}" for module, found in rates.items()))
+    with_feed, without = rates.values()
+    return statistics.median(with_feed), statistics.median(without)
 
 
 async def _latency(production: Production, dsn: str) -> list[float]:
@@ -111,8 +101,9 @@ async def _rate(dsn: str, last: int) -> tuple[int, float]:
     return rows, time.perf_counter() - began
 
 
-async def run() -> dict[str, dict[str, Any]]:
+async def run(rounds: int = scaled(5, 1)) -> dict[str, dict[str, Any]]:
     """The four of them."""
+    with_feed, without = await _cost(rounds)
     with tempfile.TemporaryDirectory(prefix="kalshi-bench-") as name:
         Path(name).chmod(0o711)
         async with EmbeddedServer(Path(name) / "db") as server:
@@ -121,14 +112,16 @@ async def run() -> dict[str, dict[str, Any]]:
             production = Production(db, "bench")
             await production.take_lease()
             await production.allot([f"KXBENCH-{n}" for n in range(MARKETS)])
-            backend = await db.fetchval("SELECT pg_backend_pid()")
-            with_block, without = await _cost(production, backend)
+            at_ms = int(time.time() * 1000) - 3_600_000
+            rng = np.random.default_rng(1)
+            for n in range(STEPS):
+                await production.store(_changes(rng, ROWS, at_ms + n * 2000), [])
             took = await _latency(production, server.dsn)
             rows, seconds = await _rate(server.dsn, await db.fetchval("SELECT step FROM store.lease"))
             await db.close()
     ms = statistics.quantiles(took, n=100)
     results: list[tuple[str, float, str, float | None]] = [
-        ("feed_cost", round(STEPS * ROWS / with_block), "rows/s of processor", round(STEPS * ROWS / without)),
+        ("feed_cost", round(with_feed), "unique rows/s", round(without)),
         ("feed_p50", round(ms[49], 1), "ms", None),
         ("feed_p99", round(ms[98], 1), "ms", None),
         ("feed_rate", round(rows / seconds), "rows/s", None),

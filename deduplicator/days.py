@@ -13,6 +13,7 @@ import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from common.distinct import distinct
 from common.feed import tables
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
@@ -46,7 +47,7 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
         return
     gone = await detached(db)
     days = new.exchange_ms // DAY_MS
-    for day in np.unique(days).tolist():
+    for day in distinct(days).tolist():
         at = np.nonzero(days == day)[0]
         order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
@@ -98,7 +99,7 @@ def _columns(new: Deltas, order: I64) -> dict[str, I64]:
 
 def _touched(new: Deltas, gone: B1, now_ms: int) -> tuple[list[object], list[int], list[object]]:
     """Hours of the changes; and of each market and hour that is long over the last change that is still folded."""
-    hours = np.unique(new.exchange_ms // HOUR_MS) * HOUR_MS
+    hours = distinct(new.exchange_ms // HOUR_MS) * HOUR_MS
     late = np.nonzero((new.exchange_ms < now_ms - LATE_MS) & ~gone)[0]
     late = late[np.lexsort((new.exchange_ms[late], new.market[late]))]
     market, ms = new.market[late], new.exchange_ms[late]

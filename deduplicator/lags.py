@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from common.distinct import distinct
+
 I64 = npt.NDArray[np.int64]
 HOUR_MS: Final = 3_600_000
 PRODUCTION: Final = 0  # gatherers' numbers begin with 1
@@ -41,7 +43,7 @@ class Lags:
         lag = np.clip(until_ms - exchange_ms, -LONGEST, LONGEST)
         hour = exchange_ms // HOUR_MS
         power = np.where(lag > 0, np.frexp(lag.astype(np.float64))[1], np.where(lag < 0, -1, 0))
-        for key in np.unique(hour * 64 + power + 1).tolist():
+        for key in distinct(hour * 64 + power + 1).tolist():
             these = lag[hour * 64 + power + 1 == key]
             exponent = key % 64 - 1
             from_ms = AHEAD if exponent < 0 else (1 << exponent) >> 1

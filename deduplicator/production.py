@@ -15,8 +15,8 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 import asyncpg
-import numpy as np
 
+from common.distinct import distinct
 from common.errors import StateRenewed, StorageError
 from common.feed import tables
 from common.numbers import EPOCH, datetime_of_ms, datetime_of_us, ms_of_datetime
@@ -168,7 +168,7 @@ class Production:
         return {row["ticker"]: row["market"] for row in rows}
 
     async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
-        days = {int(day) for day in np.unique(changes.new.exchange_ms // DAY_MS)}
+        days = {int(day) for day in distinct(changes.new.exchange_ms // DAY_MS)}
         for batch in batches:
             days.update(row["exchange_ms"] // DAY_MS for rows in (batch.trades, batch.tickers) for row in rows)
         for number in sorted(days):

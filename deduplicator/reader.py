@@ -14,6 +14,7 @@ import numpy as np
 
 from common import log
 from common.config.schema import GathererSource, Merge
+from common.distinct import distinct
 from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage import migrate
@@ -234,7 +235,7 @@ class Reader:
             return None
         copy = Copy(self.gatherer, lane, found["first"], found["last"])
         copy.deltas = await self._deltas(lane, found["first"], found["last"], found["loaded_from"], found["loaded_to"])
-        numbers = await self._translate(set(np.unique(copy.deltas.market).tolist()))
+        numbers = await self._translate(set(distinct(copy.deltas.market).tolist()))
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
         return copy
 
@@ -297,7 +298,7 @@ class Reader:
             raise MissingBatch(
                 f"{self.id}: rows of the batches {first} to {last} of lane {lane} are missing in {', '.join(tables)}"
             )
-        wanted = set(np.unique(copy.deltas.market).tolist())
+        wanted = set(distinct(copy.deltas.market).tolist())
         for table in ("runs", "snapshots", "trades", "tickers", "lifecycle", "rest_books"):
             wanted.update(row["market"] for row in fetched[table])
         numbers = result.numbers = await self._translate(wanted)

@@ -12,8 +12,8 @@ from datetime import timedelta
 from typing import Final
 
 import asyncpg
-import numpy as np
 
+from common.distinct import distinct
 from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator import days
@@ -123,7 +123,7 @@ async def load_identities(db: asyncpg.Connection, merger: Merger, wanted: Range)
     merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])
     if not len(columns["market"]):
         return
-    missing = merger.claims.missing_lines(np.unique(columns["market"]).tolist())
+    missing = merger.claims.missing_lines(distinct(columns["market"]).tolist())
     if missing:
         await load_lines(db, merger, missing)
     content = pack_content(columns["side"], columns["price"], columns["delta"])

@@ -13,6 +13,7 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from common.distinct import distinct
 from common.feed.tables import PLACED
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
@@ -58,7 +59,7 @@ def placed(entry: Entry, trades: Iterable[tuple[Any, ...]]) -> None:
 
 def _stretches(exchange_ms: I64) -> tuple[I64, I64]:
     """First and last milliseconds of times that lie close together."""
-    times = np.unique(exchange_ms)
+    times = distinct(exchange_ms)
     apart = np.flatnonzero(np.diff(times) > APART_MS)
     return times[np.concatenate(([0], apart + 1))], times[np.concatenate((apart, [len(times) - 1]))]
 

@@ -14,29 +14,35 @@ import pytest
 from bench import __main__ as bench
 
 
-@pytest.mark.parametrize(("given", "ran"), [([], ["one", "two"]), (["two"], ["two"])])
-def test_what_is_named_is_run_and_written(
-    given: list[str], ran: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All of it by one command."""
-
-    async def measured() -> dict[str, dict[str, Any]]:
-        return {f"value_{len(done)}": {"value": 1, "unit": "x", "ceiling": None, "ratio": None}}
-
+@pytest.mark.parametrize(("given", "ran"), [([], ["one", "two", "three"]), (["two", "one"], ["two", "one"])])
+def test_what_is_named_is_run_by_one_command(given: list[str], ran: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each in its own process, all of them, whichever fails; and that is named at the end."""
     done: list[str] = []
 
-    def benchmark(name: str) -> Any:
-        def begin() -> Any:
-            done.append(name)
-            return measured()
+    def apart(name: str, output: Path) -> bool:
+        done.append(name)
+        return name != "one"
 
-        return begin
+    monkeypatch.setattr(bench, "ALL", dict.fromkeys(("one", "two", "three")))
+    monkeypatch.setattr(bench, "apart", apart)
+    monkeypatch.setattr(sys, "argv", ["bench", *given])
+    with pytest.raises(SystemExit, match=r"not measured: one$"):
+        bench.main()
+    assert done == ran
 
-    monkeypatch.setattr(bench, "ALL", {name: benchmark(name) for name in ("one", "two")})
+
+def test_figures_are_added_to_those_of_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One file for all."""
+
+    async def measured() -> dict[str, dict[str, Any]]:
+        return {"new": {"value": 1, "unit": "x", "ceiling": None, "ratio": None}}
+
     output = tmp_path / "bench.json"
-    monkeypatch.setattr(sys, "argv", ["bench", *given, "--output", str(output)])
+    output.write_text(json.dumps({"old": 1}))
+    monkeypatch.setattr(bench, "ALL", {"one": measured})
+    monkeypatch.setattr(sys, "argv", ["bench", "one", "--output", str(output)])
     bench.main()
-    assert done == ran and len(json.loads(output.read_text())) == len(ran)
+    assert json.loads(output.read_text()).keys() == {"old", "new"}
 
 
 def test_a_name_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -57,19 +63,3 @@ def test_each_benchmark_measures_what_it_is_named_for(name: str, tmp_path: Path)
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     assert any(key.startswith(("gatherer_held", name)) for key in json.loads((tmp_path / "bench.json").read_text()))
-
-
-def test_one_that_fails_keeps_nobody_else_from_being_measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """And is named at the end."""
-
-    async def fails() -> dict[str, dict[str, Any]]:
-        raise ValueError("it does not work")
-
-    async def works() -> dict[str, dict[str, Any]]:
-        return {"works": {"value": 1, "unit": "x", "ceiling": None, "ratio": None}}
-
-    monkeypatch.setattr(bench, "ALL", {"fails": fails, "works": works})
-    monkeypatch.setattr(sys, "argv", ["bench", "--output", str(tmp_path / "bench.json")])
-    with pytest.raises(SystemExit, match="not measured: fails"):
-        bench.main()
-    assert json.loads((tmp_path / "bench.json").read_text()).keys() == {"works"}

@@ -20,6 +20,7 @@ MAY_IMPORT = {
 }
 CORE = (
     "common/book_hash.py",
+    "common/distinct.py",
     "common/levels.py",
     "common/numbers.py",
     "common/errors.py",

@@ -11,6 +11,7 @@ from typing import Final
 
 import numpy as np
 
+from common.distinct import distinct
 from common.numbers import DOLLAR
 from deduplicator.archive.order import I64, ORDINAL_BITS, Order, Rows
 
@@ -40,10 +41,10 @@ class Crossed:
 
     def open(self, code: I64, there: Bools, side: I64, price: I64, size: I64) -> None:
         """Opening books: the codes of markets whose book is known, and for those that are `there` a level each."""
-        self.opened.update(np.unique(code).tolist())
+        self.opened.update(distinct(code).tolist())
         code = code[there]
         if self._held + len(code) > LEVELS_MAX:
-            self.unchecked.update(np.unique(code).tolist())
+            self.unchecked.update(distinct(code).tolist())
             return
         self._held += len(code)
         self._levels.append(np.stack((code, side, price, size)))

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from common.distinct import distinct
 from common.errors import StorageError
 from deduplicator.archive.order import PLACE_BITS, ROW, Rows
 
@@ -44,7 +45,7 @@ class Spool:
         if not self._runs:
             return
         samples = np.sort(np.concatenate(self._samples))
-        bounds = np.unique(samples[max(about // SAMPLE, 1) :: max(about // SAMPLE, 1)])
+        bounds = distinct(samples[max(about // SAMPLE, 1) :: max(about // SAMPLE, 1)])
         edges = [self._edges(path, bounds) for path in self._runs]
         for number in range(len(bounds) + 1):
             parts = [

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.distinct import distinct
 from common.numbers import ms_of_datetime
 from deduplicator.archive.order import I64, ORDINAL_BITS, Order, Rows
 from deduplicator.merge.twins import Takes, twins
@@ -34,7 +35,7 @@ class ArchivedTwins:
         values = [(ms_of_datetime(row["exchange_ts"]), *(row[name] for name in names[1:])) for row in rows]
         columns = np.array(values, np.int64).reshape(-1, len(names)).T
         self._trades = Takes(order.codes(row["ticker"] for row in rows), *columns)
-        self._at = np.unique(self._places(self._trades))
+        self._at = distinct(self._places(self._trades))
         self._changes: list[tuple[Takes, I64]] = []
 
     def _places(self, takes: Takes) -> I64:

@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from common.distinct import distinct
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.identity import I64, U64, Bool, IdentityStore
 
@@ -152,8 +153,8 @@ class Absences:
         for gatherer in sorted(gatherers):
             lanes = {lane for who, lane in due if who == gatherer}
             without = (holders[lacking] & bits.get(gatherer, 0)) == 0
-            for number in np.unique(market[without]).tolist():
-                times = np.unique(ms[without & (market == number)])
+            for number in distinct(market[without]).tolist():
+                times = distinct(ms[without & (market == number)])
                 # what another lane may come to cover is looked at when that lane has gone past it
                 covered, coming = self._claims.covered.reaches(gatherer, number, times, lanes)
                 found += [(gatherer, number, at) for at in times[covered].tolist()]

@@ -14,8 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
-import numpy as np
-
+from common.distinct import distinct
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.copies import Changes, Copy, GapWritten, PartHeld, Retraction, RunChange, RunKey, SliceChange
 from deduplicator.merge.coverage import ORDERBOOK, RunState, SliceState, TimeLine
@@ -148,7 +147,7 @@ class Claims:
         """Runs of which copies say something, and which are not known here."""
         missing: set[RunKey] = set()
         for copy in copies:
-            named = {*np.unique(copy.deltas.run).tolist(), *(event.run for event in copy.run_events)}
+            named = {*distinct(copy.deltas.run).tolist(), *(event.run for event in copy.run_events)}
             named |= {snapshot.run for snapshot in copy.snapshots}
             named |= {start.run for start in copy.runs}  # of a batch that is read again: it may have ended long ago
             missing |= {(copy.gatherer, copy.lane, run) for run in named}

@@ -9,6 +9,7 @@ from typing import Final
 
 import numpy as np
 
+from common.distinct import distinct
 from deduplicator.merge import disputes
 from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import Claims
@@ -156,7 +157,7 @@ class Joining:
             awaited[due] = self._claims.covered.holders(market[due], ms[due], self._bits) & ~holders[due] != 0
         for gatherer, slowest_ms in self._claims.slowest().items():
             at = np.nonzero((holders & self._bits.get(gatherer, 0) != 0) & (ms >= slowest_ms) & ~awaited)[0]
-            for number in np.unique(market[at]).tolist():
+            for number in distinct(market[at]).tolist():
                 mine = at[market[at] == number]
                 _, coming = self._claims.covered.reaches(gatherer, number, ms[mine])
                 awaited[mine] = coming
@@ -323,7 +324,7 @@ class Joining:
     def _runs_in(self, rows: Placed, market: int, ms: int, all_ms: I64) -> set[RunKey]:
         """Runs of this step with rows in a group."""
         inside = self._inside(rows, market, ms, all_ms)
-        return {rows.runs[chain] for chain in np.unique(rows.chain[inside]).tolist()}
+        return {rows.runs[chain] for chain in distinct(rows.chain[inside]).tolist()}
 
     def _inside(self, rows: Placed, market: int, ms: int, all_ms: I64) -> I64:
         at = np.nonzero(all_ms == ms)[0]

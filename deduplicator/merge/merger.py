@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from common.distinct import distinct
 from deduplicator.merge import heads
 from deduplicator.merge.claims import NEVER_MS, Claims
 from deduplicator.merge.copies import (
@@ -122,7 +123,7 @@ class Merger:
         """Markets whose time lines a step needs and that are not here."""
         named: set[int] = set()
         for copy in copies:
-            named.update(np.unique(copy.deltas.market).tolist())
+            named.update(distinct(copy.deltas.market).tolist())
             named.update(start.market for start in copy.runs)
             named.update(snapshot.market for snapshot in copy.snapshots)
         return self.claims.missing_lines(named)
@@ -382,9 +383,9 @@ def _ranges(market: I64, ms: I64) -> list[Range]:
     """Places as few stretches: those of hours that follow each other together."""
     if not len(ms):
         return []
-    hours = np.unique(ms // HOUR_MS)
+    hours = distinct(ms // HOUR_MS)
     ranges: list[Range] = []
     for some in np.split(hours, np.nonzero(np.diff(hours) > 1)[0] + 1):
         inside = (ms >= some[0] * HOUR_MS) & (ms < (some[-1] + 1) * HOUR_MS)
-        ranges.append((np.unique(market[inside]).tolist(), int(ms[inside].min()), int(ms[inside].max()) + 1))
+        ranges.append((distinct(market[inside]).tolist(), int(ms[inside].min()), int(ms[inside].max()) + 1))
     return ranges

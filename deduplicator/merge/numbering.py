@@ -11,6 +11,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from common.distinct import distinct
+
 I64 = npt.NDArray[np.int64]
 PAGE_BITS: Final = 12
 PAGE: Final = 1 << PAGE_BITS
@@ -33,7 +35,7 @@ class _Table:
 
     def put(self, numbers: I64, slots: I64) -> None:
         """Give numbers slots; `find` was asked for these numbers before."""
-        tops = np.unique(numbers >> PAGE_BITS)
+        tops = distinct(numbers >> PAGE_BITS)
         new = tops[self._page_of[tops] == 0]
         if len(new):
             self._page_of[new] = np.arange(len(self._pages), len(self._pages) + len(new))
@@ -101,7 +103,7 @@ class Slots:
         found = table.find(market)
         missing = found < 0
         if missing.any():
-            new = np.unique(market[missing])
+            new = distinct(market[missing])
             self._extend(np.stack((new, np.full(len(new), window), np.full(len(new), page))))
             found = table.find(market)
         return found

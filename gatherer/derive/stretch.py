@@ -18,6 +18,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.distinct import distinct
 from common.exchange import frames
 from common.exchange.names import possible_ticker
 from common.levels import Book
@@ -127,7 +128,7 @@ class _Session:
         others = self.index[~columns.plain[self.index]].tolist()
         if len(others) * 2 > len(self.index):
             return False
-        sids = np.unique(columns.sid[self.index[columns.plain[self.index]]])
+        sids = distinct(columns.sid[self.index[columns.plain[self.index]]])
         if len(sids) != 1:
             return False
         slice_ = self.slice = self.state.slices.get(int(sids[0]))
