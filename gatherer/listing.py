@@ -28,13 +28,17 @@ _STATUS_OF_EVENT: Final = {
 
 
 class Listed(msgspec.Struct):
-    """One market. Times in milliseconds since 1970, 0 if not known; `over_ms`: when it was first seen settled."""
+    """One market. Times in milliseconds since 1970, 0 if not known.
+
+    `over_ms`: when it was first seen settled. `changed_ms`: when a lifecycle message last changed what is known of it.
+    """
 
     status: str
     open_ms: int = 0
     close_ms: int = 0
     over_ms: int = 0
     crawl: int = 0
+    changed_ms: int = 0
 
     def state(self, now_ms: int) -> str:
         """The status that follows from the times, where no message tells it."""
@@ -54,8 +58,9 @@ def series_of(ticker: str) -> str:
 class Listing:
     """All markets that are wanted and not over."""
 
-    def __init__(self, combos: str, series: tuple[str, ...]) -> None:
-        self._combos, self._series = combos, frozenset(series)
+    def __init__(self, combos: str, series: tuple[str, ...], rest_lag_ms: int = 0) -> None:
+        """`rest_lag_ms`: an answer of REST may be so much older than its request."""
+        self._combos, self._series, self._rest_lag_ms = combos, frozenset(series), rest_lag_ms
         self.markets: dict[str, Listed] = {}
         self.changed: dict[str, Listed] = {}
         self._unknown: set[str] = set()
@@ -66,44 +71,57 @@ class Listing:
             return False
         return not self._series or series_of(ticker) in self._series
 
-    def learn(self, ticker: str, status: str, open_ms: int, close_ms: int, now_ms: int, crawl: int = 0) -> bool:
-        """What REST says of a market; true if it is to be recorded from now on."""
+    def learn(self, ticker: str, status: str, open_ms: int, close_ms: int, asked_ms: int, crawl: int = 0) -> bool:
+        """What REST, asked at `asked_ms`, says of a market; true if it is to be recorded from now on."""
         if not self.wants(ticker):
             return False
         known = self.markets.get(ticker)
         if known is None:
-            known = self.markets[ticker] = Listed(sys.intern(status), open_ms, close_ms, 0, crawl)
-            known.over_ms = now_ms if status in OVER else 0
-            if status == UNKNOWN:
-                self._unknown.add(ticker)
-            self.changed[ticker] = known
+            self._begin(ticker, Listed(sys.intern(status), open_ms, close_ms, 0, crawl), asked_ms)
             return True
         known.crawl = max(known.crawl, crawl)
-        if (known.status, known.open_ms, known.close_ms) != (status, open_ms, close_ms):
-            # A page may be older than a lifecycle message: nobody comes back from being settled.
-            if known.status not in OVER:
-                known.status = sys.intern(status)
-            if status != UNKNOWN:
-                self._unknown.discard(ticker)
-            known.open_ms, known.close_ms = open_ms or known.open_ms, close_ms or known.close_ms
-            if status in OVER and not known.over_ms:
-                known.over_ms = now_ms
-            self.changed[ticker] = known
+        if status != UNKNOWN:
+            self._unknown.discard(ticker)
+        if not known.changed_ms or asked_ms - self._rest_lag_ms > known.changed_ms:
+            self._change(ticker, known, status, open_ms, close_ms, asked_ms)
+        # Otherwise the answer may be older than the stream's own word, which it must not undo.
         return False
 
     def event(self, ticker: str, event_type: str, body: dict[str, Any], now_ms: int) -> bool:
         """A lifecycle message of a market; true if the market is new and to be recorded."""
+        if not self.wants(ticker):
+            return False
         known = self.markets.get(ticker)
         status = _STATUS_OF_EVENT.get(event_type)
         open_ms, close_ms = _ms(body.get("open_ts")), _ms(body.get("close_ts"))
         if known is None:
             if status is None or status in OVER or status == "determined":
                 return False
-            return self.learn(ticker, UNKNOWN if status == "initialized" else status, open_ms, close_ms, now_ms)
-        new_status = known.status if status is None or known.status in OVER else status
-        if event_type == "created":
-            new_status = known.status  # REST knew it first
-        return self.learn(ticker, new_status, open_ms or known.open_ms, close_ms or known.close_ms, now_ms)
+            self._begin(ticker, Listed(UNKNOWN if status == "initialized" else status, open_ms, close_ms), now_ms)
+            return True
+        if status is None or event_type == "created":
+            status = known.status  # of a market that was created REST knew it first
+        if self._change(ticker, known, status, open_ms, close_ms, now_ms):
+            known.changed_ms = now_ms
+        return False
+
+    def _begin(self, ticker: str, market: Listed, now_ms: int) -> None:
+        self.markets[ticker] = self.changed[ticker] = market
+        market.over_ms = now_ms if market.status in OVER else 0
+        if market.status == UNKNOWN:
+            self._unknown.add(ticker)
+
+    def _change(self, ticker: str, known: Listed, status: str, open_ms: int, close_ms: int, now_ms: int) -> bool:
+        """Whether that was not known; nobody comes back from being settled."""
+        status = known.status if known.status in OVER else sys.intern(status)
+        open_ms, close_ms = open_ms or known.open_ms, close_ms or known.close_ms
+        if (known.status, known.open_ms, known.close_ms) == (status, open_ms, close_ms):
+            return False
+        known.status, known.open_ms, known.close_ms = status, open_ms, close_ms
+        if status in OVER and not known.over_ms:
+            known.over_ms = now_ms
+        self.changed[ticker] = known
+        return True
 
     def over(self, now_ms: int, grace_ms: int) -> list[str]:
         """Markets that have been settled for longer than the grace: their time lines have ended."""

@@ -58,7 +58,7 @@ class Registry:
     def __init__(self, rest: Rest, config: GathererConfig, dsn: str, crew: Crew, aside: SetAside | None = None) -> None:
         self._rest, self._config, self._dsn, self._crew = rest, config, dsn, crew
         self._protocol = config.protocol
-        self.listing = Listing(config.markets.combos, config.markets.series)
+        self.listing = Listing(config.markets.combos, config.markets.series, self._protocol.rest_lag)
         self._aside = aside or SetAside()
         self.listed = False
         self.crawls = 0
@@ -143,8 +143,12 @@ class Registry:
         if failed is not None and failed.tries % CURSOR_TRIES == 0:
             crawl.begin_again()
 
+        asked_ms = _now_ms()
+
         async def take(page: Page) -> None:
-            self._learn(page, number)
+            nonlocal asked_ms
+            self._learn(page, asked_ms, number)
+            asked_ms = _now_ms()
 
         with self._aside.one(LIST, name, most_wait_s=LIST_WAIT_MOST_S):
             try:
@@ -212,8 +216,9 @@ class Registry:
         return found
 
     async def _ask(self, tickers: list[str], crawl: int = 0) -> set[str]:
+        asked_ms = _now_ms()
         page = await self._rest.named("/markets", "markets", tickers)
-        self._learn(page, crawl)
+        self._learn(page, asked_ms, crawl)
         return {row["ticker"] for row in page if isinstance(row, dict) and isinstance(row.get("ticker"), str)}
 
     async def _ask_unknown(self) -> None:
@@ -231,8 +236,7 @@ class Registry:
             still = len(self.listing.unknown())
             wait_s = min(wait_s * 2, UNKNOWN_MOST_S) if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
 
-    def _learn(self, page: Page, crawl: int = 0) -> None:
-        now_ms = time.time_ns() // 1_000_000
+    def _learn(self, page: Page, asked_ms: int, crawl: int = 0) -> None:
         combos = self._config.markets.combos == "include"
         bad = self._aside.keys(ROW)
         new = []
@@ -248,13 +252,13 @@ class Registry:
                 self._aside.mended(ROW, ticker)
             if not combos and row.get("mve_collection_ticker"):
                 continue
-            if self.listing.learn(ticker, status, open_ms, close_ms, now_ms, crawl):
+            if self.listing.learn(ticker, status, open_ms, close_ms, asked_ms, crawl):
                 new.append(ticker)
         if new:
             self._crew.hold(new)
 
     def _drop_over(self) -> None:
-        over = self.listing.over(time.time_ns() // 1_000_000, self._protocol.settled_grace)
+        over = self.listing.over(_now_ms(), self._protocol.settled_grace)
         for ticker in over:
             self.listing.forget(ticker)
         if over:
@@ -266,9 +270,7 @@ class Registry:
         """A lifecycle message: a created market is recorded at once, whether REST knows it yet or not."""
         with self._aside.one("lifecycle", ticker):
             body: dict[str, Any] = json.loads(payload)
-            if body.get("market_ticker") == ticker and self.listing.event(
-                ticker, event_type, body, time.time_ns() // 1_000_000
-            ):
+            if body.get("market_ticker") == ticker and self.listing.event(ticker, event_type, body, _now_ms()):
                 self._crew.hold([ticker])
 
     # -- the exchange as a whole -------------------------------------------------------------------------------
@@ -310,7 +312,7 @@ class Registry:
         except (StorageError, *CLIENT_ERRORS) as error:
             log.get().warning("registry_not_rebuilt", error=f"{type(error).__name__}: {error}")
             return
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = _now_ms()
         tickers = []
         for row in rows:
             open_ms = ms_of_datetime(row["open_time"]) if row["open_time"] else 0
@@ -372,3 +374,7 @@ class Registry:
             "exchange_indexes": {str(index): active for index, active in sorted(self.indexes.items())},
             "last_error": self.last_error,
         }
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

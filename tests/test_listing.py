@@ -44,6 +44,31 @@ def test_settled_markets_are_over_after_the_grace_and_never_come_back() -> None:
     assert not listing.markets and not listing.event("KXA-3", "settled", {"market_ticker": "KXA-3"}, NOW)
 
 
+def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_said() -> None:
+    """It was asked before the message came, or so soon after it that REST may lag; a later one is believed again."""
+    lag = 2000
+    listing = Listing("include", (), lag)
+    listing.learn("KXA-5", "active", NOW - HOUR, NOW + HOUR, NOW - 10)
+    listing.event("KXA-5", "determined", {"market_ticker": "KXA-5"}, NOW)
+    listing.event("KXA-5", "close_date_updated", {"market_ticker": "KXA-5", "close_ts": NOW // 1000}, NOW)
+    for asked_ms in (NOW - 500, NOW, NOW + lag):
+        assert not listing.learn("KXA-5", "active", NOW - HOUR, NOW + HOUR, asked_ms, crawl=7)
+        market = listing.markets["KXA-5"]
+        assert (market.status, market.close_ms, market.crawl) == ("determined", NOW, 7), asked_ms
+    listing.learn("KXA-5", "active", NOW - HOUR, NOW + 2 * HOUR, NOW + lag + 1)
+    assert (market.status, market.close_ms) == ("active", NOW + 2 * HOUR), "it is open again, and REST says so later"
+
+
+def test_what_rest_knows_of_a_created_market_counts_at_once() -> None:
+    """A birth says nothing that an answer could contradict, nor does a message of what was known."""
+    listing = Listing("include", (), 2000)
+    listing.event("KXA-6", "created", {"market_ticker": "KXA-6", "open_ts": NOW // 1000}, NOW)
+    listing.learn("KXA-6", "active", NOW, NOW + HOUR, NOW + 1)
+    listing.event("KXA-6", "activated", {"market_ticker": "KXA-6"}, NOW + 2)
+    listing.learn("KXA-6", "inactive", NOW, NOW + HOUR, NOW + 3)
+    assert listing.markets["KXA-6"].status == "inactive" and listing.unknown() == []
+
+
 def test_close_dates_and_pauses_are_followed() -> None:
     """Lifecycle messages change what REST said."""
     listing = Listing("include", ())

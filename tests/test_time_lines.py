@@ -70,6 +70,24 @@ async def test_a_market_that_rest_does_not_list_begins_and_ends_all_the_same(db:
     assert (line.first_ms, line.end_ms) == (ms_of_datetime(opened), ms_of_datetime(closed) + CLOSE_GRACE_MS)
 
 
+async def test_a_row_of_rest_that_is_older_does_not_undo_the_end_that_the_stream_said(db: asyncpg.Connection) -> None:
+    """It comes after the message, and calls the market active."""
+    production = Production(db, "test")
+    await production.take_lease()
+    merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
+    lines = TimeLines(production, merger, PATIENCE_MS)
+    await determined(db, NOW - timedelta(minutes=1))
+    await lines.follow(NOW_MS)
+    await db.execute(
+        "INSERT INTO markets (ticker, open_time, close_time, updated_at, raw)"
+        " VALUES ('KXA-1', $1, $2, now(), '{\"ticker\": \"KXA-1\", \"status\": \"active\"}')",
+        NOW - timedelta(minutes=50), NOW + timedelta(hours=1),
+    )  # fmt: skip
+    await lines.follow(NOW_MS)
+    ended = await db.fetchval("SELECT ended_at FROM store.market_lines WHERE ticker = 'KXA-1'")
+    assert ms_of_datetime(ended) == NOW_MS - 60_000 + CLOSE_GRACE_MS
+
+
 async def test_one_that_was_determined_before_it_was_waited_for_ends_too(db: asyncpg.Connection) -> None:
     """In the first look of a new process; a market that was seen a moment ago is still waited for."""
     await determined(db, NOW - timedelta(minutes=5))
