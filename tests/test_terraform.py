@@ -308,3 +308,34 @@ def test_the_service_is_started_again_whichever_run_of_the_boot_brought_somethin
     assert [boot("a"), boot("a"), boot("b"), boot("b"), boot("b", "2"), boot("b", "2")] == [
         "restart", "start", "restart", "start", "restart", "start",
     ]  # fmt: skip
+
+
+def test_webhooks_reach_alertmanager_as_they_are_and_again_when_they_are_replaced(tmp_path: Path) -> None:
+    """An address may have in it what sed takes for a command; the old one is nowhere afterwards."""
+    text = (CONFIGURATION / "scripts" / "bootstrap").read_text()
+    functions = [re.search(rf"(?ms)^{name}\(\) \{{.*?^\}}", text) for name in ("literal", "monitoring")]
+    body = "\n".join(found[0] for found in functions if found is not None)
+    for folder in ("run/kalshi", "etc/prometheus", "etc/grafana/provisioning", "opt/share", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copytree(ROOT.parent, tmp_path / "opt/share/deploy", ignore=shutil.ignore_patterns("terraform"))
+    (tmp_path / "etc/grafana/grafana.ini").write_text(";http_addr =\n")
+    for name in ("systemctl", "chown"):
+        (tmp_path / "bin" / name).write_text("#!/bin/sh\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    body = body.replace("/etc/", f"{tmp_path}/etc/").replace("/run/", f"{tmp_path}/run/")
+    targets = "gatherer-a.fleet.internal:8080 gatherer-b.fleet.internal:8080 deduplicator.fleet.internal:8081"
+    script = f'set -euo pipefail\nstep() {{ :; }}\nfleet={tmp_path}/opt\nTARGETS="{targets}"\n{body}\nmonitoring\n'
+    seen = tmp_path / "etc/prometheus/alertmanager.yml"
+    for of in ("first", "second"):
+        addresses = [f"https://hooks.example.com/{of}/{kind}?a=1&b=2|3\\4" for kind in ("people", "watchdog")]
+        for kind, address in zip(("people", "watchdog"), addresses, strict=True):
+            (tmp_path / f"run/kalshi/{kind}_url").write_text(f"{address}\n")
+        path = {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}"}
+        subprocess.run(["bash", "-c", script], check=True, env=path)
+        found = re.findall(r'url: "([^"]+)"', seen.read_text())
+        assert found == addresses and seen.stat().st_mode & 0o777 == 0o600
+    config = yaml.safe_load((tmp_path / "etc/prometheus/prometheus.yml").read_text())
+    scraped = [
+        target for job in config["scrape_configs"] for part in job["static_configs"] for target in part["targets"]
+    ]
+    assert scraped == targets.split()

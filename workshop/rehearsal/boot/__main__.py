@@ -30,6 +30,7 @@ STAND_INS: Final = (
     "PostgreSQL 17: Debian's 15",
     "an EBS volume: a loop device; RDS: the embedded server behind TLS; the private zone: /etc/hosts",
     "the exchange: the simulator, under its own name and over TLS",
+    "Grafana: a program that does nothing; where alerts go: the small server",
     "one gatherer instead of three",
 )
 CLONE_NEWNET: Final = 0x40000000
@@ -101,7 +102,7 @@ def main(names: tuple[str, ...], faulty: str | None, plain: bool, listed: bool) 
     chosen = names or (fault.scenes if fault else tuple(SCENES))
     for stand_in in STAND_INS:
         say(f"stand-in: {stand_in}")
-    image.base()
+    image.packages()
     image.wheels()
     folder = Path(tempfile.mkdtemp(prefix="kalshi-boot-"))
     folder.chmod(0o711)

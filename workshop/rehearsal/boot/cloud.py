@@ -30,13 +30,15 @@ METADATA_IP: Final = "169.254.169.254"
 TIME_IP: Final = "169.254.169.123"
 EXCHANGE: Final = ("external-api.kalshi.com", "external-api-ws.kalshi.com")
 STOP_S: Final = 5.0
-PACKAGES: Final = ("deb.debian.org", "apt.postgresql.org", "packagecloud.io", "www.postgresql.org")
+PACKAGES: Final = ("deb.debian.org", "apt.postgresql.org", "packagecloud.io", "www.postgresql.org", "apt.grafana.com")
+HOOKS: Final = "hooks.example.com"
+"""Where alerts go."""
 PYPI: Final = ("pypi.org", "files.pythonhosted.org")
 AWS: Final = tuple(
     f"{service}.{REGION}.amazonaws.com"
-    for service in ("ec2", "logs", "s3", "secretsmanager", "kalshi-archive.s3", "your-state.s3")
+    for service in ("ec2", "logs", "s3", "secretsmanager", "kalshi-archive.s3", "your-state.s3", "autoscaling", "ssm")
 ) + ("route53.amazonaws.com", "truststore.pki.rds.amazonaws.com")
-NAMES: Final = (*EXCHANGE, *PACKAGES, *PYPI, *AWS)
+NAMES: Final = (*EXCHANGE, *PACKAGES, *PYPI, *AWS, HOOKS)
 SSL_REQUEST: Final = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
 REFUSED: Final = (
     "<Response><Errors><Error><Code>{}</Code><Message>{}</Message></Error></Errors><RequestID>1</RequestID></Response>"
@@ -45,6 +47,13 @@ ATTACHED: Final = (
     '<AttachVolumeResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId>'
     "<status>attaching</status></AttachVolumeResponse>"
 )
+CONSOLE: Final = (
+    200,
+    b'<GetConsoleOutputResponse xmlns="http://ec2.amazonaws.com/doc/2016-11-15/"><requestId>1</requestId>'
+    b"<output>aGVyZQ==</output></GetConsoleOutputResponse>",
+)
+SESSION: Final = b'{"SessionId": "s-1", "TokenValue": "t", "StreamUrl": "wss://ssm/s-1"}'
+LINES_MAX: Final = 100
 
 
 @dataclass
@@ -85,6 +94,8 @@ class Cloud:
     """First words of host names that do not answer now, such as `secretsmanager`."""
     logs: list[tuple[str, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    alerts: list[tuple[str, str]] = field(default_factory=list)
+    """What was sent to a webhook: the path, and the text."""
     _made: set[str] = field(default_factory=set)
     _servers: list[asyncio.Server] = field(default_factory=list)
 
@@ -141,9 +152,15 @@ class Cloud:
             _reply(writer, 200, self.authority.read_bytes())
         elif path.startswith("/amazon-ssm-"):
             _reply(writer, 200, next((CACHE / "packages").glob("amazon-ssm-agent_*.deb")).read_bytes())
+        elif host == HOOKS:
+            self.alerts.append((path, (await _body(reader, headers)).decode()))
+            _reply(writer, 200, b"")
         elif host.startswith("ec2."):
             form = parse_qs((await _body(reader, headers)).decode())
-            _reply(writer, *self._attach(form["InstanceId"][0]))
+            _reply(writer, *(self._attach(form["InstanceId"][0]) if form["Action"] == ["AttachVolume"] else CONSOLE))
+        elif host.startswith("ssm."):
+            await _body(reader, headers)
+            _reply(writer, 200, SESSION)
         elif host.startswith("logs."):
             action = headers["x-amz-target"].split(".")[-1]
             _reply(writer, *self._log(action, json.loads(await _body(reader, headers))))
@@ -161,6 +178,14 @@ class Cloud:
         return 200, ATTACHED.encode()
 
     def _log(self, action: str, content: dict[str, Any]) -> tuple[int, bytes]:
+        if action == "FilterLogEvents":
+            wanted = content.get("logStreamNames", [])
+            events = [
+                {"logStreamName": stream, "timestamp": content["startTime"], "message": text, "eventId": str(number)}
+                for number, (stream, text) in enumerate(self.logs)
+                if stream in wanted
+            ]
+            return 200, json.dumps({"events": events[-LINES_MAX:]}).encode()
         stream = content["logStreamName"]
         if stream not in self.streams:
             self.refused.append(f"{action} {stream}")
@@ -246,7 +271,7 @@ def _package(path: str) -> tuple[int, bytes]:
     if parts[-1].endswith(".deb"):
         file = CACHE / "packages" / unquote(parts[-1])
         return (200, file.read_bytes()) if file.exists() else (404, b"")
-    if parts[-1] in ("gpgkey", "ACCC4CF8.asc"):
+    if parts[-1] in ("gpgkey", "ACCC4CF8.asc", "gpg.key"):
         return 200, (CACHE / "key.asc").read_bytes()
     return 404, b""
 

@@ -21,7 +21,9 @@ ARCHIVE: Final = "http://deb.debian.org/debian"
 IN_THE_IMAGE: Final = ("systemd", "systemd-sysv", "dbus", "udev", "ca-certificates", "curl", "python3", "cloud-init",
                        "iproute2", "e2fsprogs", "procps", "gnupg")  # fmt: skip
 TO_BE_INSTALLED: Final = ("awscli", "chrony", "python3-venv", "jq", "postgresql", "postgresql-15",
-                          "unattended-upgrades")  # fmt: skip
+                          "unattended-upgrades", "prometheus", "prometheus-alertmanager")  # fmt: skip
+APT: Final = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get")
+INSTALL: Final = (*APT, "install", "-y", "-qq", "--no-install-recommends")
 AGENT: Final = """#!/bin/sh
 echo "the stand-in of Session Manager's agent is here"
 exec sleep infinity
@@ -29,6 +31,7 @@ exec sleep infinity
 AGENT_UNIT: Final = (
     "[Service]\nExecStart=/usr/bin/amazon-ssm-agent\nRestart=always\n[Install]\nWantedBy=multi-user.target\n"
 )
+GRAFANA_UNIT: Final = "[Service]\nExecStart=/usr/bin/sleep infinity\n[Install]\nWantedBy=multi-user.target\n"
 
 
 @dataclass(frozen=True)
@@ -43,22 +46,29 @@ class Release:
 def base() -> Path:
     """Debian with what its cloud images have and the machines rely on."""
     folder = CACHE / "base"
-    made, of = folder / "made", "\n".join((SUITE, *IN_THE_IMAGE, *TO_BE_INSTALLED))
+    made, of = folder / "made", "\n".join((SUITE, *IN_THE_IMAGE))
     if not made.exists() or made.read_text() != of:
         shutil.rmtree(folder, ignore_errors=True)
         CACHE.mkdir(parents=True, exist_ok=True)
         run("debootstrap", "--variant=minbase", "--include=ca-certificates", SUITE, folder, ARCHIVE)
         _borrow_this_machines_archives(folder)
-        environment = ("env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
-        install = (*environment, "apt-get", "install", "-y", "-qq", "--no-install-recommends")
-        run("chroot", folder, *environment, "apt-get", "update", "-qq")
-        run("chroot", folder, *install, *IN_THE_IMAGE)
+        run("chroot", folder, *APT, "update", "-qq")
+        run("chroot", folder, *INSTALL, *IN_THE_IMAGE)
         run("chroot", folder, "apt-get", "clean")
-        run("chroot", folder, *install, "--download-only", *TO_BE_INSTALLED)
-        packages = CACHE / "packages"
-        packages.mkdir(exist_ok=True)
-        for file in (folder / "var/cache/apt/archives").glob("*.deb"):
-            shutil.move(file, packages / file.name)
+        made.write_text(of)
+    return folder
+
+
+def packages() -> Path:
+    """What machines install from Debian's archive."""
+    folder, root = CACHE / "packages", base()
+    made, of = folder / "made", "\n".join(TO_BE_INSTALLED)
+    if not made.exists() or made.read_text() != of:
+        folder.mkdir(exist_ok=True)
+        run("chroot", root, *APT, "update", "-qq")
+        run("chroot", root, *INSTALL, "--download-only", *TO_BE_INSTALLED)
+        for file in (root / "var/cache/apt/archives").glob("*.deb"):
+            shutil.move(file, folder / file.name)
         made.write_text(of)
     return folder
 
@@ -74,11 +84,18 @@ def _borrow_this_machines_archives(folder: Path) -> None:
 
 def archive() -> Path:
     """All packages, signed by a key of the rehearsal's own, for any suite's name."""
-    folder = CACHE / "packages"
-    agent = folder / "amazon-ssm-agent_1.0_all.deb"
+    folder = packages()
+    agent, grafana = (folder / f"{name}_1.0_all.deb" for name in ("amazon-ssm-agent", "grafana"))
     if not agent.exists():
         _package(agent, "amazon-ssm-agent", "1.0", {"usr/bin/amazon-ssm-agent": AGENT,
                  "lib/systemd/system/amazon-ssm-agent.service": AGENT_UNIT})  # fmt: skip
+    if not grafana.exists():
+        files = {
+            "etc/grafana/grafana.ini": ";http_addr =\n",
+            "etc/grafana/provisioning/sample.yaml": "",
+            "lib/systemd/system/grafana-server.service": GRAFANA_UNIT,
+        }
+        _package(grafana, "grafana", "1.0", files)
     (folder / "Packages").write_text(run("dpkg-scanpackages", "--multiversion", ".", cwd=folder))
     home = CACHE / "gnupg"
     if not home.exists():

@@ -16,12 +16,14 @@ from common.errors import FleetError
 from workshop.rehearsal.boot import image
 from workshop.rehearsal.boot.cloud import CLOUD_IP, METADATA_IP, NAMES, PRODUCTION_IP, TIME_IP, Cloud, Instance
 from workshop.rehearsal.boot.host import CACHE, run
-from workshop.rehearsal.boot.rendered import FLEET, GATHERER, PRODUCTION, VOLUME
+from workshop.rehearsal.boot.rendered import FLEET, GATHERER, MONITORING, PRODUCTION, VOLUME
 
 NETWORK: Final = f"kfb{os.getpid()}"  # of this rehearsal alone: several do not meet
 OWN: Final = "own"
-IPS: Final = {GATHERER: "10.42.0.11", "deduplicator": "10.42.0.12", OWN: "10.42.0.13"}
+IPS: Final = {GATHERER: "10.42.0.11", "deduplicator": "10.42.0.12", OWN: "10.42.0.13", MONITORING: "10.42.0.14"}
 DEVICE: Final = f"nvme-Amazon_Elastic_Block_Store_{VOLUME.replace('-', '')}"
+# boto3 brings authorities of its own: a program finds the rehearsal's where AWS's would be.
+AUTHORITIES: Final = "[Manager]\nDefaultEnvironment=AWS_CA_BUNDLE=/etc/ssl/certs/ca-certificates.crt\n"
 DATASOURCE: Final = """datasource_list: [Ec2]
 datasource: {Ec2: {strict_id: false, apply_full_imds_network_config: false}}
 network: {config: disabled}
@@ -76,6 +78,9 @@ class Machine:
         authority = self.root / "usr/local/share/ca-certificates/rehearsal.crt"
         shutil.copy(self._cloud.authority, authority)
         run("chroot", self.root, "update-ca-certificates")
+        settings = self.root / "etc/systemd/system.conf.d/rehearsal.conf"
+        settings.parent.mkdir(exist_ok=True)
+        settings.write_text(AUTHORITIES)
         sources = self.root / "etc/apt/sources.list.d"
         for file in (*sources.iterdir(), *(self.root / "etc/apt/apt.conf.d").glob("99*")):
             file.unlink()

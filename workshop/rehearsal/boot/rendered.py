@@ -15,11 +15,19 @@ REGION: Final = "us-east-2"
 FLEET: Final = "kalshi-fleet"
 GATHERER: Final = "gatherer-a"
 DEDUPLICATOR: Final = "deduplicator"
+MONITORING: Final = "monitoring"
+WEBHOOKS: Final = f"{MONITORING}/webhooks"
 BUCKET: Final = "kalshi-archive"
 VOLUME: Final = "vol-0a1b2c3d4e5f60718"
 PRODUCTION: Final = f"production.abc.{REGION}.rds.amazonaws.com"
 LOG_GROUP: Final = f"/{FLEET}/processes"
-SECRETS: Final = (f"{GATHERER}/kalshi", f"{GATHERER}/reader", "deduplicator/kalshi", "production/deduplicator")
+SECRETS: Final = (
+    f"{GATHERER}/kalshi",
+    f"{GATHERER}/reader",
+    "deduplicator/kalshi",
+    "production/deduplicator",
+    WEBHOOKS,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Told:
 
 def render(folder: Path, release: Release, timescaledb: str | None, zone_id: str) -> Told:
     """Apply the module. One gatherer: the others would be the same."""
-    streams = {name: f"{FLEET}-{name}" for name in (GATHERER, DEDUPLICATOR, "monitoring")}
+    streams = {name: f"{FLEET}-{name}" for name in (GATHERER, DEDUPLICATOR, MONITORING)}
     values: dict[str, Any] = {
         "region": REGION,
         "domain": f"{FLEET}.internal",
@@ -59,6 +67,7 @@ def render(folder: Path, release: Release, timescaledb: str | None, zone_id: str
         "release": {"key": release.key, "sha256": release.sha256},
         "log_group": LOG_GROUP,
         "log_streams": streams,
+        "alert_webhooks": WEBHOOKS,
         "postgresql": {"version": "15", "timescaledb": timescaledb},
     }
     place = shutil.copytree(modules(), folder)

@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 import asyncpg
 
@@ -24,8 +25,9 @@ from fleet.truth import Truth
 from fleet.verdict import compare, sealed_past
 from workshop.rehearsal.boot.host import PROJECT
 from workshop.rehearsal.boot.machine import OWN, Machine
-from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, REGION, Told
+from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, MONITORING, REGION, Told
 from workshop.rehearsal.boot.stage import Stage
+from workshop.rehearsal.boot.typed import of_aws, of_the_machines
 
 AWAY_S: Final = 40
 HELD_S: Final = 25
@@ -295,7 +297,8 @@ def typed(word: str) -> str:
 
 @scene
 async def typed_at_aws(world: World) -> str:
-    """What the machines' README tells one to type at AWS, on a machine with its tools: bucket, secrets, a release."""
+    """What README and runbooks tell one to type at AWS, on a machine with its tools: bucket, secrets, a release, logs,
+    a session, a machine that is ended."""
     stage, machine = world.stage, world.stage.machines[DEDUPLICATOR]
     (machine.root / "root/key.pem").write_text((stage.folder / "private" / "first.pem").read_text())
     release = machine.root / "root/build" / RELEASE
@@ -326,7 +329,111 @@ async def typed_at_aws(world: World) -> str:
     if versions.get("Status") != "Enabled":
         raise FleetError("the state's bucket keeps no versions")
     stage.aws("s3").head_object(Bucket=BUCKET, Key=f"releases/{RELEASE}")
-    return f"{len(text.splitlines())} commands"
+    return f"{len(text.splitlines()) + _typed_of_aws(stage, machine)} commands"
+
+
+TOOLS: Final = {
+    # what a person's machine has beside AWS's program: stand-ins
+    "session-manager-plugin": '#!/bin/sh\necho "$1"\n',
+    "terraform": '#!/bin/sh\necho \'{"production_owner_secret_arn": "ARN"}\'\n',
+}
+
+
+def _typed_of_aws(stage: Stage, machine: Machine) -> int:
+    """The owner's password, and the runbooks' commands; gives how many."""
+    arn = stage.aws("secretsmanager").create_secret(Name="rds!db-1", SecretString="of-the-owner")["ARN"]
+    for name, content in TOOLS.items():
+        (machine.root / "usr/local/bin" / name).write_text(content.replace("ARN", arn))
+        (machine.root / "usr/local/bin" / name).chmod(0o755)
+    groups, image = stage.aws("autoscaling"), stage.aws("ec2").describe_images()["Images"][0]["ImageId"]
+    groups.create_launch_configuration(LaunchConfigurationName="one", ImageId=image, InstanceType="m7g.large")
+    groups.create_auto_scaling_group(
+        AutoScalingGroupName="one",
+        LaunchConfigurationName="one",
+        MinSize=1,
+        MaxSize=1,
+        AvailabilityZones=[f"{REGION}a"],
+    )
+
+    def instances() -> list[str]:
+        (group,) = groups.describe_auto_scaling_groups()["AutoScalingGroups"]
+        return [one["InstanceId"] for one in group["Instances"]]
+
+    (before,) = instances()
+    expected = {
+        typed("get-secret-value"): "of-the-owner",
+        "aws logs tail": "heartbeat",
+        "aws ssm start-session": "s-1",
+        "aws s3 ls": "Total Objects",
+        "aws autoscaling describe": before,
+        "aws autoscaling terminate": before,
+    }
+    lines = [*typed("get-secret-value").splitlines(), *(one.line for one in of_aws())]
+    for line in lines:
+        (wanted,) = [wanted for start, wanted in expected.items() if line.startswith(start)]
+        text = line.replace("INSTANCE", before).replace("s3://BUCKET/", f"s3://{BUCKET}/")
+        printed = machine.run("bash", "-ec", f"export AWS_DEFAULT_REGION={REGION}; {text}")
+        if wanted not in printed:
+            raise FleetError(f"{line}: no {wanted!r} in what it printed:\n{printed}")
+    if before in instances():
+        raise FleetError("the machine that was to be ended is still in its group")
+    return len(lines)
+
+
+@scene
+async def typed_from_the_runbooks(world: World) -> str:
+    """Each command of the runbooks on the machine that it is for, but for those that have a reason not to be."""
+    machines = world.stage.machines
+    found, wrong = [], []
+    for one in of_the_machines():
+        printed = machines[one.machine].run("bash", "-c", f"{{ {one.command}; }} 2>&1; echo exit $?", check=False)
+        text, _, code = printed.rpartition("exit ")
+        if (
+            "Traceback" in text
+            or code.strip() not in ("0", "1")
+            or (code.strip() == "1" and "/fleet " not in one.command)
+        ):
+            wrong.append(f"{one.page}: {one.line}: exit {code.strip()}\n{text[-600:]}")
+        elif code.strip() == "1":
+            found.append(f"{one.line}: {' '.join(text.split())[-200:]}")
+    if wrong:
+        raise FleetError("\n".join(wrong))
+    for line in found:
+        print(f"exit 1: {line}")
+    return f"{len(of_the_machines())} commands, {len(found)} of them with a finding; {await _well(world)}"
+
+
+@scene
+async def monitoring(world: World) -> str:
+    """The monitoring host, before its webhooks have a value; then they are rotated: alerts reach the new ones alone."""
+    stage = world.stage
+    machine = stage.machine(MONITORING, world.told)
+    await stage.can_come_in(machine)
+    await stage.seen_from_outside(machine, "webhooks cannot be read", 600)
+    stage.put_webhooks("first")
+    await _alarmed(world, machine, "/first/watchdog?a=1&b=2", 300)
+    await stage.seen_from_outside(machine, '"up": 1', 120)
+
+    async def scraped() -> bool:
+        answer = machine.run("curl", "-s", "http://127.0.0.1:9090/api/v1/query?query=sum(up)", check=False)
+        return f'"{len(stage.watched())}"]' in answer
+
+    await stage.until("every process is scraped", scraped, 120, machine)
+    stage.put_webhooks("second")
+    machine.run("systemctl", "restart", "kalshi-boot")
+    stage.cloud.alerts.clear()
+    await _alarmed(world, machine, "/second/watchdog?a=1&b=2", 180)
+    await _alarmed(world, machine, "/second/people?a=1&b=2|3", 900)  # with one gatherer there are fewer than two copies
+    if old := {path for path, _ in stage.cloud.alerts if path.startswith("/first")}:
+        raise FleetError(f"alerts go to the old addresses: {old}")
+    return f"{len(stage.cloud.alerts)} alerts since the rotation"
+
+
+async def _alarmed(world: World, machine: Machine, path: str, timeout_s: float) -> None:
+    async def there() -> bool:
+        return any(unquote(one) == path for one, _ in world.stage.cloud.alerts)
+
+    await world.stage.until(f"an alert reaches {path}", there, timeout_s, machine)
 
 
 @scene

@@ -26,17 +26,29 @@ from common.process import end_with_parent_of
 from common.storage.embedded import EmbeddedServer, socket_dir
 from fleet.local import free_port
 from workshop.rehearsal.boot.authority import certify
-from workshop.rehearsal.boot.cloud import NAMES, TIME_IP, Cloud, compressed
+from workshop.rehearsal.boot.cloud import HOOKS, NAMES, TIME_IP, Cloud, compressed
 from workshop.rehearsal.boot.host import CACHE, python, run
 from workshop.rehearsal.boot.image import Release
 from workshop.rehearsal.boot.machine import Machine
-from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, PRODUCTION, REGION, Told, render
+from workshop.rehearsal.boot.rendered import (
+    BUCKET,
+    DEDUPLICATOR,
+    FLEET,
+    GATHERER,
+    MONITORING,
+    PRODUCTION,
+    REGION,
+    WEBHOOKS,
+    Told,
+    render,
+)
 
 VOLUME_BYTES: Final = 3 << 30
 FAILURES_MAX: Final = 4
 """So often a boot may fail while nothing is away; it is tried each 15 s."""
 BUSY_MAX: Final = 6.0
 PORTS: Final = {GATHERER: 8080, DEDUPLICATOR: 8081}
+WATCHES: Final = ("prometheus", "prometheus-alertmanager", "grafana-server")
 Plant = Callable[[str], str]
 """An edit of cloud-init's document."""
 
@@ -170,6 +182,13 @@ class Stage:
         if "password" in value:
             self.passwords[short] = value["password"]
 
+    def put_webhooks(self, of: str) -> None:
+        """Put addresses for alerts where a person would; with all that an address may have in it."""
+        base = f"https://{HOOKS}/{of}"
+        self.put_secret(
+            WEBHOOKS, {"people_url": f"{base}/people?a=1&b=2|3", "watchdog_url": f"{base}/watchdog?a=1&b=2"}
+        )
+
     def publish(self, release: Release, timescaledb: str | None) -> Told:
         """Put a release into the bucket, and let Terraform say what the machines are told."""
         self.release = release
@@ -202,6 +221,10 @@ class Stage:
         machine.boot()
         return machine
 
+    def watched(self) -> list[Machine]:
+        """The machines whose processes the monitoring host looks at."""
+        return [machine for name, machine in self.machines.items() if name in PORTS]
+
     def let_go_of_volume(self) -> None:
         """EC2 detaches what an ended machine had."""
         self.cloud.volume.held_by = None
@@ -232,6 +255,8 @@ class Stage:
             await asyncio.sleep(0.5)
 
     def _units(self, machine: Machine) -> tuple[str, ...]:
+        if machine.name == MONITORING:
+            return ("kalshi-logs", "kalshi-session", "kalshi-boot", "kalshi-secrets", *WATCHES)
         own = ("kalshi-data", "postgresql@15-main") if machine.name == GATHERER else ()
         return ("kalshi-logs", "kalshi-session", "kalshi-boot", "kalshi-secrets", *own, f"kalshi-{_role(machine)}")
 
