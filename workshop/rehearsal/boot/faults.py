@@ -114,6 +114,14 @@ FAULTS: Final = {
             (r"^ +as_postgres -d kalshi -c .ALTER EXTENSION timescaledb UPDATE.*\n +\|\| ", "    "),
         ),
     ),
+    "cannot-be-run-again": Fault(
+        "bootstrap makes the cluster whether there is one or not", "bootstrap-again", ("first-boot", "bootstrap-again"),
+        seen=r"restart kalshi-boot failed",
+        in_the_document=_document(
+            (r'\[ -e "/etc/postgresql/\$POSTGRESQL/main/postgresql.conf" \] \\\n +\|\| pg_createcluster',
+             "pg_createcluster"),
+        ),
+    ),
     "old-password-set-again": Fault(
         "bootstrap does not fetch the secrets again", "rotated-secrets", ("first-boot", "rotated-secrets"),
         seen=r"password authentication failed",
