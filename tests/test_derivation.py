@@ -127,6 +127,30 @@ def test_the_first_group_of_a_run_has_unknown_ordinals_and_the_next_ones_count_f
     assert [(e.event, e.from_ms - START_MS) for e in rows.run_events] == [("covers", 6)]
 
 
+@pytest.mark.parametrize("clock_proven", [True, False])
+@pytest.mark.parametrize(
+    "sending",
+    [0, START_MS // 1000, START_MS * 1000, START_MS - 3_600_000, START_MS + 3_600_000],
+    ids=["not filled in", "seconds", "microseconds", "an hour slow", "an hour fast"],
+)
+def test_a_sending_time_that_cannot_be_claims_nothing_of_before(sending: int, *, clock_proven: bool) -> None:
+    """A market that nobody recorded until now is not held from 1970 on because of a field; nothing is lost for it."""
+    tape = Tape(clock_proven=clock_proven)
+    tape.subscribe(T)
+    tape.frame("orderbook_snapshot", {"market_ticker": T}, sending=sending)
+    rows = tape.take()
+    far = abs(sending - START_MS) > 86_400_000
+    if clock_proven or far:
+        assert rows.runs[0].cover_from_ms > START_MS
+        assert rows.alarms["sending_time_absurd"] == 1
+    for at in (5, 5, 900, 901):
+        tape.delta(at)
+    rows = tape.take()
+    assert [ms for ms, _ in places(rows)] == [5, 5, 900, 901] and not rows.quarantine
+    assert tape.claiming() == [T]
+    assert all(event.from_ms > START_MS for event in rows.run_events if clock_proven or far)
+
+
 def test_a_time_ahead_of_the_clock_proves_nothing() -> None:
     """Where frames have no sending time, a glitch of one market's clock would claim the future of all."""
     tape = Tape()

@@ -151,6 +151,19 @@ def edits() -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
     yield "ts wide", put(ts="2026-11-21T00:00:00.12345é")
     yield "negative sending", top(sending_ts_ms=-5)
     yield "huge sending", top(sending_ts_ms=1 << 70)
+    for what, sent_ms in (("zero", 0), ("seconds", START_MS // 1000), ("an hour slow", START_MS - 3_600_000)):
+        yield f"sending {what}", top(sending_ts_ms=sent_ms)
+        yield (
+            f"snapshot, sending {what}",
+            lambda f, ms=sent_ms: (
+                f  # type: ignore[misc]
+                | {
+                    "type": "orderbook_snapshot",
+                    "msg": {"market_ticker": f["msg"]["market_ticker"]},
+                    "sending_ts_ms": ms,
+                }
+            ),
+        )
     yield "sending late", lambda f: f | {"sending_ts_ms": (f.get("sending_ts_ms") or START_MS) - 30}
     yield "no sending", lambda f: {k: v for k, v in f.items() if k != "sending_ts_ms"}
     yield "id", top(id=8)

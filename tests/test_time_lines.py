@@ -129,6 +129,44 @@ async def test_a_market_that_is_open_again_after_its_end_has_no_end(db: asyncpg.
     assert merger.claims.lines[number, ORDERBOOK].end_ms is None
 
 
+@pytest.mark.parametrize("whose", ["the stream's", "that of REST"])
+async def test_a_determination_that_the_stream_reported_can_be_taken_back(whose: str, db: asyncpg.Connection) -> None:
+    """By the stream's `activated`, or by a list of much later that shows the market as open; until it comes again."""
+    production = Production(db, "test")
+    await production.take_lease()
+    closed = NOW - timedelta(minutes=40)
+    merger = await production.restore(Limits(1, 1000, 1000, 1000), NOW_MS)
+    lines = TimeLines(production, merger, PATIENCE_MS)
+    await determined(db, closed)
+    await db.execute("UPDATE store.lifecycle SET stored_at = received_at")
+    await db.execute(
+        "INSERT INTO markets (ticker, open_time, close_time, updated_at, raw)"
+        " VALUES ('KXA-1', $1, $2, $2, '{\"ticker\": \"KXA-1\", \"status\": \"determined\"}')",
+        NOW - timedelta(minutes=50), closed,
+    )  # fmt: skip
+    await lines.follow(NOW_MS)
+    await db.execute("UPDATE store.lines SET over = true")
+    ended = "SELECT ended_at, over FROM store.market_lines WHERE ticker = 'KXA-1'"
+    over = (closed + timedelta(milliseconds=CLOSE_GRACE_MS), True)
+    await db.execute('UPDATE markets SET raw = raw || \'{"status": "active"}\', updated_at = $1', closed)
+    await lines.follow(NOW_MS)
+    assert tuple(await db.fetchrow(ended)) == over, "a list of the same moment says nothing"
+
+    if whose == "that of REST":
+        await db.execute("UPDATE markets SET updated_at = now()")
+    else:
+        await db.execute(
+            "INSERT INTO store.lifecycle (market, event_type, payload, content, received_at)"
+            " SELECT market, 'activated', '{}', gen_random_uuid(), $1 FROM store.markets",
+            closed + timedelta(minutes=1),
+        )
+    await lines.follow(NOW_MS)
+    assert tuple(await db.fetchrow(ended)) == (None, False)
+    await determined(db, NOW)
+    await lines.follow(NOW_MS)
+    assert (await db.fetchrow(ended))["ended_at"] == NOW + timedelta(milliseconds=CLOSE_GRACE_MS)
+
+
 async def test_verify_excuses_only_what_a_contradiction_kept_back(db: asyncpg.Connection) -> None:
     """Not for a trade's conflict, not before the contradiction, not where the gatherer claims again."""
     instance = await db.fetchval(

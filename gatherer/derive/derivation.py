@@ -18,7 +18,7 @@ from common.text import storable
 from gatherer.derive import books, holding, horizon, messages, rest_books, rows
 from gatherer.derive.crossed import Crossed
 from gatherer.derive.horizon import BoundsMs
-from gatherer.derive.messages import Poison, named_market
+from gatherer.derive.messages import PAST_MS_MAX, Poison, named_market
 from gatherer.derive.rows import UNKNOWN_ORDINAL, Rows
 from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
@@ -29,6 +29,8 @@ STRAYS_MAX: Final = 10_000
 ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
 REASON_CHARACTERS_MAX: Final = 500
 CHANNEL_CHARACTERS_MAX: Final = 100
+SENT_MS_MAX: Final = 5 * 60_000
+"""A frame that says it was sent so far from its receipt, by a clock that is proven: one of the two clocks is wrong."""
 TRACEBACK_CALLS: Final = 4  # of the innermost
 FAILED: Final = "derivation_failed"
 """The alarm when the handling of a record raised what nobody expected."""
@@ -150,6 +152,9 @@ class Derivation:
         if head is None:
             self._quarantine(record, None, "not_a_frame")
             return
+        if head.sending_ts_ms is not None and abs(head.sending_ts_ms - record.wall_us // 1000) > PAST_MS_MAX:
+            self.out.alarm("sending_time_absurd")  # not filled in, or in another unit
+            head.sending_ts_ms = None
         if head.sid is None or head.seq is None:
             self._unnumbered(session, record, head)
             return
@@ -480,11 +485,18 @@ class Derivation:
         return run
 
     def _start_moment(self, session: SessionState, record: Record, head: frames.Head) -> int:
-        """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier."""
-        moment = record.wall_us // 1000 + 1 + self.bounds.clock if session.clock_proven else NEVER
-        if head.sending_ts_ms is not None:
-            moment = min(moment, head.sending_ts_ms + 1 + self.bounds.sender)
-        return moment
+        """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier; but where they
+        are so far apart that one of them is wrong, whichever is later."""
+        received_ms = record.wall_us // 1000
+        sent_ms: int | None = head.sending_ts_ms
+        ours = received_ms + 1 + self.bounds.clock if session.clock_proven else NEVER
+        if sent_ms is None:
+            return ours
+        theirs = sent_ms + 1 + self.bounds.sender
+        if session.clock_proven and abs(sent_ms - received_ms) > SENT_MS_MAX:
+            self.out.alarm("sending_time_absurd")
+            return max(ours, theirs)
+        return min(ours, theirs)
 
     def _end_run(self, slice_: Slice, run: Run, reason: str) -> None:
         """The run claims nothing beyond the horizon, or beyond its last group."""

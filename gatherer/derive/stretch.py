@@ -27,6 +27,7 @@ from gatherer.derive.columns import Columns
 from gatherer.derive.decoder import NONE
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
+from gatherer.derive.messages import PAST_MS_MAX
 from gatherer.derive.state import Run, SessionState, Slice
 from gatherer.journal.format import Block, Record, flat
 
@@ -36,7 +37,6 @@ SINGLY: Final = sys.maxsize  # as `few`: no frames are worth them
 ENOUGH: Final = 8192  # more would leave the processor's cache, fewer cost more calls than work
 UNKNOWN: Final = Run(0, "", 0)  # stands for the run of a market that has none
 LEVEL_BITS: Final = 21  # of 2 * price + side
-SENDING_MS_MAX: Final = 24 * 3600 * 1000  # a sending time this far from ours is not calm
 
 
 def apply(derivation: Derivation, items: Iterable[Record | Block], few: int = FEW) -> None:
@@ -141,7 +141,7 @@ class _Session:
             return False
         if (sending == NONE).all():
             return True  # then it has changes only
-        return bool((np.abs(sending - columns.wall_us[self.index] // 1000) < SENDING_MS_MAX).all())
+        return bool((np.abs(sending - columns.wall_us[self.index] // 1000) <= PAST_MS_MAX).all())
 
     def _harmless(self, columns: Columns, slice_: Slice, number: int) -> bool:
         """A frame that touches one market, or none; its number and sending time join the columns."""

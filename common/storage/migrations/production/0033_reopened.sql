@@ -1,0 +1,3 @@
+-- A market that was determined may be opened again: the time lines are asked about by either word of the stream.
+DROP INDEX store.lifecycle_ends;
+CREATE INDEX lifecycle_ends ON store.lifecycle (stored_at) WHERE event_type IN ('determined', 'settled', 'activated');
