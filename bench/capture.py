@@ -12,11 +12,12 @@ from typing import Any
 
 from bench.common import exchange, scaled
 from common.config.schema import JournalConfig
+from gatherer.conversation.actions import Times
+from gatherer.conversation.conversation import Conversation
 from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.session import Session
-from gatherer.subscription import Conversation, Times
 from gatherer.transport import dial
 
 CONNECTIONS = 8

@@ -19,12 +19,12 @@ from common.errors import first_error
 from common.exchange.signing import Signer
 from common.process import end_with_parent, stop_event
 from gatherer.connection import Connection
+from gatherer.conversation.actions import Times
 from gatherer.crew.reports import ORDER, CaptureReport, Order, line
 from gatherer.dialing import Dialing
 from gatherer.journal.format import ClockUnproven, Kind, Watch
 from gatherer.journal.writer import JournalWriter
 from gatherer.sharding import lane_of, layout
-from gatherer.subscription import Times
 
 REPORT_S: Final = 0.25
 ORDER_BYTES_MAX: Final = 64 << 20

@@ -13,12 +13,13 @@ from common import log
 from common.config.schema import Exchange, Protocol
 from common.exchange.signing import Signer
 from common.process import backoff_s
+from gatherer.conversation.actions import Times
+from gatherer.conversation.conversation import Conversation
 from gatherer.crew.reports import ConnectionReport
 from gatherer.dialing import Dialing
 from gatherer.journal.format import SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.session import Session
-from gatherer.subscription import Conversation, Times
 from gatherer.transport import DialRefused, dial
 
 CONNECTIONS_MAX: Final = 1024

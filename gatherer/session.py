@@ -17,11 +17,12 @@ import msgspec
 
 from common import clock, log
 from common.exchange import frames
+from gatherer.conversation.actions import Action, Broken, Send, Surprise, Times
+from gatherer.conversation.conversation import Conversation
 from gatherer.crew.reports import ConnectionReport
 from gatherer.journal.format import Break, Ended, Kind, SessionOpened
 from gatherer.journal.writer import JournalWriter
 from gatherer.liveness import Liveness, Look
-from gatherer.subscription import Action, Broken, Conversation, Send, Surprise, Times
 from gatherer.transport import Socket, SocketClosed
 
 TICK_S_MOST: Final = 0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import pytest
 
-from gatherer.budget import AT_ONCE, RESERVE, Budget
+from gatherer.conversation.budget import AT_ONCE, RESERVE, Budget
 from gatherer.liveness import Liveness, Look
 from tests.answers.world import judge
 from tests.conftest import LONG

@@ -20,6 +20,8 @@ from common.errors import JournalCorrupt
 from common.exchange import frames
 from common.storage import migrate
 from gatherer import loader as loader_
+from gatherer.conversation.actions import Times
+from gatherer.conversation.conversation import Conversation
 from gatherer.crew.reports import ConnectionReport
 from gatherer.derive import messages, state, stretch
 from gatherer.derive.columns import Columns
@@ -32,7 +34,6 @@ from gatherer.journal.writer import JournalWriter
 from gatherer.loader import Loader
 from gatherer.reload import reload
 from gatherer.session import Session
-from gatherer.subscription import Conversation, Times
 from tests.databases import Database as Shared
 from tests.test_form import FRAME, MSG
 from tests.test_stretch import compare, journal, wire

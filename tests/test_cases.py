@@ -14,13 +14,13 @@ import pytest
 
 from common.exchange import frames
 from common.levels import NO, YES, flat
+from gatherer.conversation.unread import AGAIN_MOST_S, Unread
 from gatherer.derive import messages, state
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Kind, Record, SessionOpened
-from gatherer.unread import AGAIN_MOST_S, Unread
 from tests.test_stretch import compare
 
 T = "KXCASE-26NOV27-T5"

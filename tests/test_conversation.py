@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from common.exchange import frames
-from gatherer.held import CHANNELS
+from gatherer.conversation.actions import Action, Broken, Send, Surprise, Times
+from gatherer.conversation.conversation import Conversation
+from gatherer.conversation.subscriptions import CHANNELS
 from gatherer.sharding import FULL_FIRST_S, Sharding
-from gatherer.subscription import Action, Broken, Conversation, Send, Surprise, Times
 
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10, audit=3600)
 BOOK = "orderbook_delta"
@@ -451,10 +452,10 @@ def test_an_unsubscribe_that_the_budget_refuses_is_no_try() -> None:
     exchange = Exchange().start(5)
     talk = exchange.talk
     exchange.subs[1].mute = True
-    talk._end(talk._sids[1], exchange.now_s)
-    talk._budget._left, talk._budget._per_s = 0.0, 0.0
+    talk.state.renew(talk.state.subscriptions.by_sid[1], exchange.now_s)
+    talk.state.ledger._budget._left, talk.state.ledger._budget._per_s = 0.0, 0.0
     exchange.run(10)
-    assert talk._sids[1].ending == 0 and not exchange.count("unsubscribe")
+    assert talk.state.subscriptions.by_sid[1].ending == 0 and not exchange.count("unsubscribe")
 
 
 @pytest.mark.parametrize("how", ["ok", "ok without sid", "silent"])
@@ -486,7 +487,11 @@ def test_a_sid_that_is_silent_while_another_delivers_is_nothing_to_prove() -> No
     exchange = Exchange("trade").start()
     exchange.subs.clear()
     exchange.run(120)
-    assert exchange.well and exchange.talk._sids.keys() == {2} and not exchange.talk._no_probe_till_s
+    assert (
+        exchange.well
+        and exchange.talk.state.subscriptions.by_sid.keys() == {2}
+        and not exchange.talk.state.subscriptions.no_probe_till_s
+    )
     exchange.flow_s = 1e9
     exchange.run(120)
     assert exchange.well and exchange.count("subscribe", exchange.now_s - 100) >= 5
@@ -495,7 +500,7 @@ def test_a_sid_that_is_silent_while_another_delivers_is_nothing_to_prove() -> No
 def test_what_is_unproven_goes_by_the_last_number_whatever_was_sent() -> None:
     """Also when the budget has no room for a probe; and missing markets and channels are named."""
     exchange = Exchange("trade", flow_s=0).start()
-    exchange.talk._budget._left, exchange.talk._budget._per_s = 0.0, 0.0
+    exchange.talk.state.ledger._budget._left, exchange.talk.state.ledger._budget._per_s = 0.0, 0.0
     exchange.run(30)
     assert "trade: nothing is proven of its last" in exchange.talk.unproven(exchange.now_s)[0]
     silent = Exchange()
@@ -517,10 +522,10 @@ def test_a_book_that_does_not_come_keeps_no_other_from_its_audit() -> None:
     }
     assert len(asked) == 100
     talk = exchange.talk
-    turn = list(talk._sids[1].rotation)
-    talk._budget._left, talk._budget._per_s = 0.0, 0.0
+    turn = list(talk.state.subscriptions.by_sid[1].rotation)
+    talk.state.ledger._budget._left, talk.state.ledger._budget._per_s = 0.0, 0.0
     exchange.run(60)
-    assert list(talk._sids[1].rotation)[: len(turn)] == turn
+    assert list(talk.state.subscriptions.by_sid[1].rotation)[: len(turn)] == turn
 
 
 def test_error_27_to_a_burst_of_repairs_costs_one_wait() -> None:
@@ -562,7 +567,7 @@ def test_what_fails_here_loses_no_break_that_was_noticed(monkeypatch: pytest.Mon
     def fails(*_: Any) -> None:
         raise RuntimeError("a mistake")
 
-    monkeypatch.setattr(talk, "_next", fails)
+    monkeypatch.setattr(talk._commands, "due", fails)
     head = frames.HEAD.decode(json.dumps({"type": BOOK, "sid": 1, "seq": 99, "msg": {}}))
     broken, surprise = talk.frame(head, 61.0)
     assert isinstance(broken, Broken) and surprise == Surprise("RuntimeError('a mistake')")

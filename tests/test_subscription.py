@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from common.exchange import frames
+from gatherer.conversation.actions import Action, Broken, Send, Surprise, Times
+from gatherer.conversation.conversation import Conversation
 from gatherer.sharding import Sharding, lane_of, layout
-from gatherer.subscription import Action, Broken, Conversation, Send, Surprise, Times
 
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10)
 
@@ -90,13 +91,13 @@ def test_after_a_repeat_only_books_that_were_asked_for_since_are_taken_for_news(
     talk.snapshots(1, ["A"], 1.0)
     talk.frame(head("orderbook_snapshot", sid=1, seq=1, msg={"market_ticker": "A"}), 1.0)
     assert sent(talk.add(["B"], 1.0)) == [("add_markets", ["B"])]
-    talk.frame(head("ok", id=talk._ids, sid=1, seq=2), 1.0)
+    talk.frame(head("ok", id=talk.state.ledger.last_id, sid=1, seq=2), 1.0)
     for seq, (id_, market) in enumerate([({}, "A"), ({"id": 2}, "A"), ({}, "B")], 3):
         talk.frame(head("orderbook_snapshot", sid=1, seq=seq, msg={"market_ticker": market}, **id_), 1.0)
         assert not talk.healthy
     talk.frame(head("orderbook_snapshot", id=3, sid=1, seq=6, msg={"market_ticker": "A"}), 1.0)
     assert sent(talk.tick(5.5)) == [("get_snapshot", ["B"])]
-    talk.frame(head("orderbook_snapshot", id=talk._ids, sid=1, seq=7, msg={"market_ticker": "B"}), 5.5)
+    talk.frame(head("orderbook_snapshot", id=talk.state.ledger.last_id, sid=1, seq=7, msg={"market_ticker": "B"}), 5.5)
     assert talk.healthy
 
 
@@ -111,9 +112,9 @@ def test_a_repair_of_which_nothing_comes_escalates_to_a_new_subscription_and_no_
         now += 1
         said += sent(talk.tick(now))
     assert said == [("get_snapshot", ["A"])] * 2 + [("unsubscribe", [1])]
-    again = talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=4), now)
+    again = talk.frame(head("unsubscribed", id=talk.state.ledger.last_id, sid=1, seq=4), now)
     assert sent(again) == [("subscribe", ["A"])]
-    talk.frame(head("subscribed", id=talk._ids, msg={"channel": "orderbook_delta", "sid": 2}), now)
+    talk.frame(head("subscribed", id=talk.state.ledger.last_id, msg={"channel": "orderbook_delta", "sid": 2}), now)
     hour = [command for second in range(3600) for command in sent(talk.tick(now + second))]
     assert hour.count(("unsubscribe", [2])) <= 60 and len(hour) < 120, hour
 
@@ -276,7 +277,7 @@ def test_markets_keep_their_connection_and_new_ones_go_to_the_least_loaded() -> 
 def test_markets_that_are_over_leave_and_late_frames_still_count() -> None:
     """delete_markets, in batches, after what was asked before; a frame of a deleted market is numbered like any."""
     talk = subscribed(["A", "B", "C"])
-    talk._members.batch = 2
+    talk.state.members.batch = 2
     assert sent(talk.remove(["A", "C", "X"], 1)) == [("delete_markets", ["A", "C"])]
     assert not talk.frame(head("orderbook_delta", sid=1, seq=4, msg={"market_ticker": "A"}), 1)
     assert not talk.remove(["B"], 1)
@@ -368,7 +369,9 @@ def test_an_unsubscribe_that_was_too_much_for_the_exchange_is_repeated() -> None
     talk.frame(head("error", id=last.command["id"], sid=1, seq=4, msg={"code": 27, "msg": "slow"}), second)
     assert not talk.healthy and not talk.snapshots(1, ["A"], second + 0.1)
     assert sent(talk.tick(second + 1)) == [("unsubscribe", [1])]
-    assert sent(talk.frame(head("unsubscribed", id=talk._ids, sid=1, seq=5), second + 1.1)) == [("subscribe", ["A"])]
+    assert sent(talk.frame(head("unsubscribed", id=talk.state.ledger.last_id, sid=1, seq=5), second + 1.1)) == [
+        ("subscribe", ["A"])
+    ]
 
 
 def test_late_frames_of_a_subscription_that_is_over_bring_nothing_back() -> None:

@@ -11,7 +11,10 @@ from typing import Any, Final
 from unittest import mock
 
 from gatherer import session as session_module
-from gatherer.budget import AT_ONCE
+from gatherer.conversation.actions import Send, Times
+from gatherer.conversation.budget import AT_ONCE
+from gatherer.conversation.conversation import Conversation
+from gatherer.conversation.membership import DELETE_TRIES_MAX
 from gatherer.crew.reports import ConnectionReport
 from gatherer.derive import state
 from gatherer.derive.derivation import Derivation
@@ -20,9 +23,7 @@ from gatherer.derive.rows import Rows
 from gatherer.journal.format import Kind, Record, SessionOpened
 from gatherer.journal.inbox import Inbox
 from gatherer.liveness import Look
-from gatherer.membership import DELETE_TRIES_MAX
 from gatherer.session import Session
-from gatherer.subscription import Conversation, Send, Times
 from tests.answers.exchange import CHANNELS, START_MS, Exchange
 
 TIMES: Final = Times(snapshot_wait=2.0, reply_wait=10.0, idle_probe=10.0, silence=25.0, audit=3600.0)

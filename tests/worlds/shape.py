@@ -7,8 +7,8 @@ import random
 from dataclasses import dataclass
 from typing import Final
 
+from gatherer.conversation.actions import Times
 from gatherer.derive.horizon import BoundsMs
-from gatherer.subscription import Times
 from tests.worlds.kinds import enabled
 
 START_MS: Final = 1_795_255_200_000

@@ -10,8 +10,9 @@ from typing import Final
 import msgspec
 
 from common.exchange import frames
+from gatherer.conversation.actions import Action, Broken, Send
+from gatherer.conversation.conversation import Conversation
 from gatherer.journal.format import Break, Ended, Kind, Record, SessionOpened
-from gatherer.subscription import Action, Broken, Conversation, Send
 from tests.worlds.exchange import Event, Exchange
 from tests.worlds.feed import Feed, Frame
 from tests.worlds.link import Link

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from workshop.mutants.fault import Fault
-from workshop.mutants.faults import archive, derive, journal, loader, merge, production, reader, rows, subscription
+from workshop.mutants.faults import archive, conversation, derive, journal, loader, merge, production, reader, rows
 
 AREAS: Final[dict[str, tuple[Fault, ...]]] = {
-    "subscription": subscription.FAULTS,
+    "conversation": conversation.FAULTS,
     "journal": journal.FAULTS,
     "loader": loader.FAULTS,
     "derive": derive.FAULTS,

@@ -6,7 +6,7 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-FILE: Final = "gatherer/subscription.py"
+FOLDER: Final = "gatherer/conversation"
 TALK: Final = (
     "tests/test_subscription.py tests/test_conversation.py",
     "tests/test_any_answer.py",
@@ -16,7 +16,7 @@ TALK: Final = (
 FAULTS: Final = (
     Fault(
         "a-repeat-is-no-break",
-        FILE,
+        f"{FOLDER}/conversation.py",
         "if held.next_seq is not None and seq != held.next_seq:",
         "if held.next_seq is not None and seq > held.next_seq:",
         "numbers that begin again would go unnoticed, and no book would be asked for",
@@ -24,7 +24,7 @@ FAULTS: Final = (
     ),
     Fault(
         "batches-are-not-halved",
-        "gatherer/membership.py",
+        f"{FOLDER}/membership.py",
         "self.batch = max(1, len(tickers) // 2)",
         "self.batch = len(tickers)",
         "error 26 would come for ever",
@@ -32,7 +32,7 @@ FAULTS: Final = (
     ),
     Fault(
         "waits-do-not-double",
-        "gatherer/budget.py",
+        f"{FOLDER}/budget.py",
         "self._first_s * 2.0 ** min(doubled, 40)",
         "self._first_s",
         "what is refused would be asked for without end",
@@ -40,7 +40,7 @@ FAULTS: Final = (
     ),
     Fault(
         "no-budget",
-        "gatherer/budget.py",
+        f"{FOLDER}/budget.py",
         "if self._left < 1 + reserve:",
         "if False:",
         "an odd answer would be answered with a storm of commands",
@@ -48,16 +48,16 @@ FAULTS: Final = (
     ),
     Fault(
         "a-late-frame-brings-its-sid-back",
-        FILE,
-        "if sid in self._over and not self._lives_on(head, now_s):",
+        f"{FOLDER}/conversation.py",
+        "if sid in self._over and not self._answers.brings_back(head, now_s):",
         "if False:",
         "a subscription that has ended would be asked for books, and hold its channel's place",
         TALK,
     ),
     Fault(
         "a-probe-that-subscribes-is-sent-again",
-        FILE,
-        "elif now_s < self._no_probe_till_s.get(held.channel, 0.0):",
+        f"{FOLDER}/due_commands.py",
+        "elif now_s < self._subscriptions.no_probe_till_s.get(held.channel, 0.0):",
         "elif False:",
         "each probe would add a copy of the whole stream",
         TALK,
@@ -72,7 +72,7 @@ FAULTS: Final = (
     ),
     Fault(
         "quiet-does-not-grow",
-        FILE,
+        f"{FOLDER}/ledger.py",
         "self._quiet_s = min(self._quiet_s * 2, QUIET_MOST_S)",
         "self._quiet_s = QUIET_FIRST_S",
         "error 27 would be answered with a storm",
@@ -80,15 +80,15 @@ FAULTS: Final = (
     ),
     Fault(
         "trades-are-not-probed",
-        FILE,
-        "if held.channel not in self._proven or",
+        f"{FOLDER}/due_commands.py",
+        "if held.channel not in subscriptions.proven or",
         "if held.channel != frames.ORDERBOOK or",
         "a quiet trade channel would prove nothing for ever",
         TALK,
     ),
     Fault(
         "yes-prices-by-default",
-        FILE,
+        f"{FOLDER}/due_commands.py",
         '"use_yes_price": False',
         '"use_yes_price": True',
         "NO prices would be read as YES prices",
@@ -104,7 +104,7 @@ FAULTS: Final = (
     ),
     Fault(
         "all-breaks-are-repaired-for-ever",
-        "gatherer/books_due.py",
+        f"{FOLDER}/books_due.py",
         "most = max(REPAIRS_MAX * count, REPAIRED_BOOKS_MAX)",
         "most = 1 << 40",
         "a connection that breaks again and again would ask for all its books each time",
@@ -112,7 +112,7 @@ FAULTS: Final = (
     ),
     Fault(
         "probes-one-market-only",
-        "gatherer/held.py",
+        f"{FOLDER}/subscriptions.py",
         "            if ticker in self.tickers:\n",
         "            if ticker:\n",
         "markets that are no longer held would be asked for",
@@ -120,7 +120,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-lost-sid-is-talked-to-for-ever",
-        FILE,
+        f"{FOLDER}/answers.py",
         "elif code == UNKNOWN_SID and self._is_unknown(command, now_s):",
         "elif False:",
         "the exchange would have forgotten a subscription, and the fleet would go on asking it for books",
@@ -128,7 +128,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-dead-publisher-is-probed-for-ever",
-        FILE,
+        f"{FOLDER}/due_commands.py",
         "if self._is_lost(held, now_s):",
         "if False:",
         "nothing would come of any market of a connection until it is cut by somebody else",
@@ -136,7 +136,7 @@ FAULTS: Final = (
     ),
     Fault(
         "an-unanswered-add-goes-first-again",
-        "gatherer/membership.py",
+        f"{FOLDER}/membership.py",
         "        if fresh or not again:\n",
         "        if not self._trouble and fresh:\n",
         "one market that is not answered would keep others from being recorded",
@@ -144,7 +144,7 @@ FAULTS: Final = (
     ),
     Fault(
         "what-may-have-been-added-is-not-deleted",
-        "gatherer/membership.py",
+        f"{FOLDER}/membership.py",
         "may_be_held = stage in (Stage.ASKED, Stage.HELD) or ticker in self._perhaps",
         "may_be_held = stage is Stage.HELD",
         "markets that nobody wants would be streamed for the life of a session, more every day",
@@ -152,7 +152,7 @@ FAULTS: Final = (
     ),
     Fault(
         "any-answer-is-success",
-        FILE,
+        f"{FOLDER}/answers.py",
         "        if not fits and command is not None:\n",
         "        if False:\n",
         "a subscribe that is answered by something else would be waited for no more, and not repeated",
@@ -160,7 +160,7 @@ FAULTS: Final = (
     ),
     Fault(
         "an-overflow-is-waited-out",
-        FILE,
+        f"{FOLDER}/state.py",
         "RENEWED_MOST_S: Final = 5.0",
         "RENEWED_MOST_S: Final = 60.0",
         "each minute with an overflow would be lost",
