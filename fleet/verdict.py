@@ -99,6 +99,17 @@ async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False
         await connection.close()
 
 
+async def compare_changes(dsn: str, truth: Truth) -> list[Check]:
+    """The order-book changes and trades alone; only gaps before a market's first subscription are expected."""
+    connection = await connect(dsn)
+    try:
+        gaps = await _gaps(connection, strict=True)
+        deltas, _ = await _deltas(connection, truth, gaps)
+        return [deltas, await _trades(connection, truth, gaps)]
+    finally:
+        await connection.close()
+
+
 async def _feed(connection: asyncpg.Connection, dsn: str) -> Check:
     """What a reader of all steps holds, against the tables as of the last of them."""
     check = Check("feed = production")

@@ -7,6 +7,7 @@ market is determined. Combos have an event each and tickers of 54 characters and
 from __future__ import annotations
 
 import asyncio
+import heapq
 import random
 from collections import deque
 from typing import Final
@@ -90,16 +91,20 @@ class Combos:
         self._prefix = f"S{seed:04X}"
         self._open: deque[tuple[float, Market]] = deque()
         self._settled: deque[tuple[float, str]] = deque()
+        self._to_trade: list[tuple[float, int, Market]] = []
+        """A heap: when a combo has its orders, its number, and itself."""
         self._born = 0
 
     async def run(self) -> None:
         """Bear and settle, evenly, for ever."""
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began = loop.time() - self._born / self.rate
         while True:
             now = loop.time()
             for _ in range(int((now - began) * self.rate) - self._born):
                 self._bear(now)
+            while self._to_trade and self._to_trade[0][0] <= now:
+                self._trade(heapq.heappop(self._to_trade)[2])
             while self._open and self._open[0][0] <= now:
                 market = self._open.popleft()[1]
                 self.exchange.reset(market, {}, {}, max(self.exchange.now_us(), market.last_us))
@@ -131,8 +136,7 @@ class Combos:
         exchange.add_market(market)
         self._open.append((now + self.life_s, market))
         if number % COMBO_EVERY_CHANGE == 0:
-            delay = rng.uniform(0.0, self.life_s / 2)
-            asyncio.get_running_loop().call_later(delay, self._trade, market)
+            heapq.heappush(self._to_trade, (now + rng.uniform(0.0, self.life_s / 2), number, market))
 
     def _trade(self, market: Market) -> None:
         """A few orders, and sometimes a trade."""
