@@ -77,7 +77,9 @@ class Listing:
             return False
         known = self.markets.get(ticker)
         if known is None:
-            self._begin(ticker, Listed(sys.intern(status), open_ms, close_ms, 0, crawl), asked_ms)
+            if status in OVER:  # nothing comes of it any more; what changed of late shows what left a moment ago
+                return False
+            self._begin(ticker, Listed(sys.intern(status), open_ms, close_ms, 0, crawl))
             return True
         known.crawl = max(known.crawl, crawl)
         if status != UNKNOWN:
@@ -97,7 +99,7 @@ class Listing:
         if known is None:
             if status is None or status in OVER or status == "determined":
                 return False
-            self._begin(ticker, Listed(UNKNOWN if status == "initialized" else status, open_ms, close_ms), now_ms)
+            self._begin(ticker, Listed(UNKNOWN if status == "initialized" else status, open_ms, close_ms))
             return True
         if status is None or event_type == "created":
             status = known.status  # of a market that was created REST knew it first
@@ -105,9 +107,8 @@ class Listing:
             known.changed_ms = now_ms
         return False
 
-    def _begin(self, ticker: str, market: Listed, now_ms: int) -> None:
+    def _begin(self, ticker: str, market: Listed) -> None:
         self.markets[ticker] = self.changed[ticker] = market
-        market.over_ms = now_ms if market.status in OVER else 0
         if market.status == UNKNOWN:
             self._unknown.add(ticker)
 

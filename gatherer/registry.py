@@ -306,6 +306,7 @@ class Registry:
         try:
             connection = await connect(self._dsn)
             try:
+                await connection.execute(SQL["unlist_over"])
                 rows = await connection.fetch(SQL["listed_markets"])
             finally:
                 await connection.close()

@@ -44,6 +44,19 @@ def test_settled_markets_are_over_after_the_grace_and_never_come_back() -> None:
     assert not listing.markets and not listing.event("KXA-3", "settled", {"market_ticker": "KXA-3"}, NOW)
 
 
+def test_what_left_does_not_come_back_by_a_list_of_what_changed_of_late() -> None:
+    """It shows markets for minutes after they were settled: each would be subscribed twice."""
+    listing = Listing("include", ())
+    listing.learn("KXA-7", "active", NOW - HOUR, NOW, NOW)
+    listing.learn("KXA-7", "finalized", NOW - HOUR, NOW, NOW + 1)
+    assert listing.over(NOW + 1001, 1000) == ["KXA-7"]
+    listing.forget("KXA-7")
+    listing.changed.clear()
+    for status in ("finalized", "settled"):
+        assert not listing.learn("KXA-7", status, NOW - HOUR, NOW, NOW + 2000)
+    assert not listing.markets and not listing.changed
+
+
 def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_said() -> None:
     """It was asked before the message came, or so soon after it that REST may lag; a later one is believed again."""
     lag = 2000

@@ -1,1 +1,1 @@
-SELECT ticker, status, open_time, close_time FROM listed_markets WHERE status <> 'finalized'
+SELECT ticker, status, open_time, close_time FROM listed_markets
