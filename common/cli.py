@@ -1,11 +1,14 @@
-"""What the two services' command lines share: errors of the fleet are one line and an exit code."""
+"""What all command lines share: the option that names the file; errors of the fleet as one line and an exit code."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Any, Final
+
+import click
 
 from common import redact
 from common.errors import ConfigError, Fenced, FleetError
@@ -13,6 +16,16 @@ from common.errors import ConfigError, Fenced, FleetError
 EXIT_CONFIG: Final = 2
 EXIT_FENCED: Final = 4
 EXIT_FAILED: Final = 1
+CONFIG_ENVIRONMENT: Final = "FLEET_CONFIG"
+CONFIG: Final = click.option(
+    "--config",
+    "config_file",
+    type=click.Path(path_type=Path),
+    required=True,
+    envvar=CONFIG_ENVIRONMENT,
+    show_envvar=True,
+    help="the YAML file",
+)
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:

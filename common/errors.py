@@ -19,6 +19,8 @@ and what mends it.
         EmbeddedServerError  the project's own PostgreSQL did not start
         Fenced               another deduplicator holds the lease
         StateRenewed         production was written by somebody who may: make the state anew from it
+        QueryRefused         a person's statement that writes, or that the database does not understand; exit code 2
+        QueryTooLong         a person's statement that took longer than it may
       FeedError              the feed of production cannot be followed from where its reader is
         FeedPassed           the reader's place is older than what is kept
         FeedReplaced         production is not the one that was read
@@ -118,6 +120,22 @@ class StateRenewed(StorageError):
     """Production was changed by somebody who may: the state must be made anew from it."""
 
     retryable = True
+
+
+class QueryRefused(StorageError):
+    """A person's statement that writes, or is none that the database understands."""
+
+
+class QueryTooLong(StorageError):
+    """A person's statement took longer than it may."""
+
+    retryable = True
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(
+            f"the answer took longer than {seconds:g} s: narrow it by ticker and time, or give it longer with --timeout"
+        )
 
 
 class FeedError(FleetError):

@@ -13,7 +13,7 @@ from common.process import keep_freed_memory
 
 
 @click.command()
-@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+@cli.CONFIG
 def main(config_file: Path) -> None:
     """Merge every gatherer's recording into production until SIGTERM."""
     from deduplicator.service import Deduplicator

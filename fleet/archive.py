@@ -6,6 +6,8 @@ pyarrow lists and reads the objects, from S3 or from a folder with a copy, and l
 
 from __future__ import annotations
 
+import queue
+import threading
 from typing import Any, Final
 
 import duckdb
@@ -13,12 +15,15 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import sqlglot
 from pyarrow import fs
+from sqlglot import exp
 
-from common.errors import StorageError
+from common.errors import QueryRefused, QueryTooLong, StorageError
 from deduplicator.archive import tables
+from fleet.asking import unique
 from fleet.place import Place
 
 DAY: Final = pa.field("date", pa.string())
+INTERRUPT_S: Final = 2.0
 HOUR: Final = pa.field("hour", pa.int32())
 
 
@@ -32,6 +37,8 @@ class Archive:
         region: str = "us-east-2",
         credentials: tuple[str, str] | None = None,
     ) -> None:
+        self.left_behind = False
+        """Whether something runs that does not end: a process that has it waits for it at its own end."""
         try:
             filesystem, root = Place(location, endpoint_url, region, credentials).open()
             found = {entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(root))}
@@ -41,18 +48,61 @@ class Archive:
             self._db.execute("SET TimeZone = 'UTC'")
             for name in tables.SCHEMAS:
                 self._db.register(name, _relation(filesystem, f"{root}/{name}", name, there=name in found))
+            self._db.execute("SET enable_external_access = false")  # no other file than those
+            self._db.execute("SET lock_configuration = true")
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
 
-    def run(self, statement: str) -> list[dict[str, Any]]:
-        """The rows of a statement in Athena's dialect."""
-        (translated,) = sqlglot.transpile(statement, read="athena", write="duckdb")
+    def run(self, statement: str, *, seconds: float | None = None, most: int | None = None) -> list[dict[str, Any]]:
+        """The rows of a statement in Athena's dialect, as many as `most`. Raises `QueryRefused`, `QueryTooLong`.
+
+        What takes too long is interrupted; DuckDB does not always look whether it is, and is left behind then.
+        """
+        translated = _translated(statement)
+        answers: queue.SimpleQueue[pa.Table | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                asked: Any = self._db.sql(translated)
+                answers.put((asked if most is None else asked.limit(most)).to_arrow_table())
+            except Exception as error:
+                answers.put(error)
+
+        threading.Thread(target=work, daemon=True).start()
         try:
-            table: Any = self._db.sql(translated).to_arrow_table()
-        except (duckdb.Error, OSError, pa.ArrowException) as error:
-            raise StorageError(f"the archive cannot be asked: {type(error).__name__}: {error}") from error
-        rows: list[dict[str, Any]] = table.to_pylist()
+            answer = answers.get(timeout=seconds)
+        except queue.Empty:
+            assert seconds is not None
+            self._interrupt()
+            try:
+                answers.get(timeout=INTERRUPT_S)
+            except queue.Empty:
+                self.left_behind = True
+            raise QueryTooLong(seconds) from None
+        if isinstance(answer, Exception):
+            told = " ".join(str(answer).split())
+            if isinstance(answer, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError):
+                raise QueryRefused(told) from answer
+            raise StorageError(f"the archive cannot be asked: {type(answer).__name__}: {told}") from answer
+        rows: list[dict[str, Any]] = answer.rename_columns(unique(answer.column_names)).to_pylist()
         return rows
+
+    def _interrupt(self) -> None:
+        self._db.interrupt()
+
+
+def _translated(statement: str) -> str:
+    """As DuckDB writes it. What is not one question is refused: DuckDB could write files."""
+    try:
+        parsed = sqlglot.parse(statement, read="athena")
+    except sqlglot.errors.SqlglotError as error:
+        raise QueryRefused(f"it is no SQL as Athena has it: {str(error).splitlines()[0]}") from error
+    questions = [one for one in parsed if one is not None]
+    if len(questions) != 1:
+        raise QueryRefused("one statement at a time")
+    if not isinstance(questions[0], exp.Query):
+        raise QueryRefused("only a SELECT can be asked of the archive")
+    return questions[0].sql(dialect="duckdb")
 
 
 def _relation(filesystem: Any, folder: str, name: str, *, there: bool) -> Any:

@@ -34,8 +34,8 @@ ARCHIVE_ORDER: Final = ("book", "changes", "trades", "candles", "gaps", "busiest
 PREFACE: Final = """\
 # Example queries
 
-On production, in any client, or with `fleet query NAME --config configs/deduplicator.yaml`, which lists them when it is given no
-name. Prices are dollars, sizes contracts, both exact `numeric`; times are `timestamptz` of the exchange. `\\d+ orderbook_deltas` (or any other relation) says what each column
+On production, in any client, or with `fleet query NAME --config configs/analyst.yaml`, which lists them when it is given no
+name, and takes a statement of your own as well: `fleet query "SELECT ..."`, in a transaction that can only read, for a minute at most (`--timeout`). Prices are dollars, sizes contracts, both exact `numeric`; times are `timestamptz` of the exchange. `\\d+ orderbook_deltas` (or any other relation) says what each column
 means. Every query of this page is run by a test, which also looks at its plan: a condition on `ticker` or on time must reach an index and leave other days' partitions out.
 
 Replace `KXA-1` by a ticker and the times by yours. Results are promised up to `coverage.sealed_until` and outside `coverage_gaps`; beyond it they are the best known.
@@ -43,7 +43,8 @@ Replace `KXA-1` by a ticker and the times by yours. Results are promised up to `
 ARCHIVE_PREFACE: Final = """\
 # Example queries on the archive
 
-In Athena, once the tables are there ([deploy/athena](../deploy/athena/README.md)), or at home with `fleet query NAME --archive s3://BUCKET/PREFIX` (or a folder with a copy of it), which runs the same text in DuckDB. Prices are
+In Athena, once the tables are there ([deploy/athena](../deploy/athena/README.md)), or at home with `fleet query NAME --archive s3://BUCKET/PREFIX` (or a folder with a copy of it), which runs the same text in DuckDB, as it runs
+a SELECT of your own, written as for Athena. A file with the section `archive` alone ([configs/analyst.yaml](../configs/analyst.yaml)) saves naming it each time. Prices are
 dollars, sizes contracts, both exact decimals; times are UTC, of the exchange. The conditions on `"date"` and `"hour"` keep Athena from reading, and billing, other days. Each query of this page is parsed as Athena's SQL
 by a test, and gives in DuckDB what production's SQL gives.
 

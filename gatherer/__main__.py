@@ -12,7 +12,7 @@ from common.errors import FleetError
 
 
 @click.command()
-@click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+@cli.CONFIG
 def main(config_file: Path) -> None:
     """Record every configured market into the local database until SIGTERM."""
     from gatherer.journal.ownership import owned_journal

@@ -11,8 +11,8 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer
-from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.config.load import check_private_key_file, load_any, load_deduplicator, load_gatherer, load_reader
+from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
 from common.errors import ConfigError
 from fleet.__main__ import main
 from tests.keys import write_key
@@ -32,7 +32,7 @@ journal:
 """
 
 
-VARIABLES = ("KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD")
+VARIABLES = ("ANALYST_PASSWORD", "KALSHI_KEY_ID", "GATHERER_PASSWORD", "READER_PASSWORD", "PRODUCTION_PASSWORD")
 
 
 def written(folder: Path, text: str) -> Path:
@@ -133,11 +133,11 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
     check_private_key_file(str(file), config.kalshi)
 
 
-@pytest.mark.parametrize("name", ["gatherer-a", "gatherer-b", "gatherer-c", "deduplicator"])
+@pytest.mark.parametrize("name", ["gatherer-a", "gatherer-b", "gatherer-c", "deduplicator", "analyst"])
 def test_the_files_in_configs_are_correct_and_complete(name: str) -> None:
     """Every key of the schema stands in them, explained."""
     file = ROOT / "configs" / f"{name}.yaml"
-    config = load_any(file, dict.fromkeys(VARIABLES, "x"))
+    config = (load_reader if name == "analyst" else load_any)(file, dict.fromkeys(VARIABLES, "x"))
     given = yaml.safe_load(file.read_text())
 
     def keys(model: object, prefix: str = "") -> set[str]:
@@ -158,7 +158,8 @@ def test_the_files_in_configs_are_correct_and_complete(name: str) -> None:
                 found |= present(value, f"{prefix}{key}.")
         return found
 
-    assert isinstance(config, DeduplicatorConfig if name == "deduplicator" else GathererConfig)
+    kinds = {"deduplicator": DeduplicatorConfig, "analyst": ReaderConfig}
+    assert isinstance(config, kinds.get(name, GathererConfig))
     missing = keys(config) - present(given) - {"kalshi.transport", "kalshi.ws_url"}
     assert not missing
 
@@ -244,5 +245,7 @@ def test_the_shipped_files_are_checked_without_their_secrets(file: Path, monkeyp
         monkeypatch.delenv(name, raising=False)
     done = CliRunner().invoke(main, ["check-config", "--without-secrets", "--config", str(file)])
     assert done.exit_code == 0, done.output
+    if file.stem == "analyst":
+        return
     secrets = {"KALSHI_KEY_ID": "12345", "GATHERER_PASSWORD": "g", "READER_PASSWORD": "r", "PRODUCTION_PASSWORD": "p"}
     assert load_any(file, secrets).kalshi.key_id.get_secret_value() == "12345"

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from common import redact
-from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Section
+from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, ReaderConfig, Section
 from common.errors import ConfigError, ConfigErrors
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -47,9 +47,28 @@ def load_deduplicator(file: Path, environ: Mapping[str, str] | None = None) -> D
 def load_any(file: Path, environ: Mapping[str, str] | None = None) -> GathererConfig | DeduplicatorConfig:
     """Either kind of file, told apart by its keys."""
     environ = os.environ if environ is None else environ
-    node, _ = _read(file)
-    keys = {key.value for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
+    keys = _keys(file)
     return load_deduplicator(file, environ) if "gatherers" in keys else load_gatherer(file, environ)
+
+
+def load_reader(file: Path, environ: Mapping[str, str] | None = None) -> DeduplicatorConfig | ReaderConfig:
+    """What names production or an archive to be read: a deduplicator's file, or an analyst's."""
+    environ = os.environ if environ is None else environ
+    if is_readers(file):
+        return _load(file, ReaderConfig, environ)
+    return load_deduplicator(file, environ)
+
+
+def is_readers(file: Path) -> bool:
+    """Whether it is an analyst's file: one that has no key that only processes' files have."""
+    of_processes = DeduplicatorConfig.model_fields.keys() | GathererConfig.model_fields.keys()
+    return not _keys(file) & (of_processes - ReaderConfig.model_fields.keys())
+
+
+def _keys(file: Path) -> set[str]:
+    """The keys at the top of a file."""
+    node, _ = _read(file)
+    return {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
 
 
 def check_private_key_file(file: str, exchange: Exchange) -> None:
@@ -118,6 +137,8 @@ def _load(file: Path, schema: type[SectionT], environ: Mapping[str, str]) -> Sec
 
 def _check_kind(file: Path, schema: type[Section], data: Mapping[str, Any]) -> None:
     """Say at once that a file is the other process's: every key of it would be wrong."""
+    if schema not in KINDS:
+        return
     own, (other, keys) = KINDS[schema], next(kind for of, kind in KINDS.items() if of is not schema)
     if not own[1] & data.keys() and keys & data.keys():
         raise ConfigError(str(file), None, "", f"is a {other}'s file, and a {own[0]}'s is needed")

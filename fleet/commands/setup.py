@@ -13,7 +13,7 @@ import click
 from click import shell_completion
 
 from common import cli
-from common.config.load import check_private_key_file, load_any
+from common.config.load import check_private_key_file, is_readers, load_any, load_reader
 from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.errors import FleetError
 from common.storage import embedded
@@ -58,12 +58,17 @@ class _Anything(dict[str, str]):
 def check_config(config_file: Path, without_secrets: bool) -> None:
     """Read a configuration file and its key file; say what is wrong, or that nothing is."""
     try:
-        config = load_any(config_file, _Anything(os.environ) if without_secrets else None)
-        if not without_secrets:
-            check_private_key_file(str(config_file), config.kalshi)
+        environ = _Anything(os.environ) if without_secrets else None
+        if is_readers(config_file):
+            load_reader(config_file, environ)
+            kind = "analyst's"
+        else:
+            config = load_any(config_file, environ)
+            if not without_secrets:
+                check_private_key_file(str(config_file), config.kalshi)
+            kind = "gatherer" if isinstance(config, GathererConfig) else "deduplicator"
     except FleetError as error:
         cli.fail(error)
-    kind = "gatherer" if isinstance(config, GathererConfig) else "deduplicator"
     print(f"{config_file}: a correct {kind} configuration")
 
 
