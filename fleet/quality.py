@@ -15,6 +15,7 @@ from typing import Any, Final
 import asyncpg
 
 from deduplicator.lags import percentile
+from fleet.condition import Recorded, judged
 from fleet.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
@@ -34,6 +35,7 @@ class Market:
     by_copies: dict[int, float]
     gaps: int = 0
     gap_seconds: float = 0.0
+    beginning: float = 0.0
     reasons: list[str] = field(default_factory=list)
     unsealed: bool = False
 
@@ -44,10 +46,10 @@ class Market:
 
     @property
     def condition(self) -> str:
-        """`available`: no second is missing; `degraded`: some are; `missing`: all are."""
-        if self.uncovered <= UNCOVERED_S:
-            return AVAILABLE
-        return DEGRADED if sum(self.by_copies.values()) > UNCOVERED_S else MISSING
+        """`available`: no second is missing after its first book; `degraded`: some are; `missing`: all are."""
+        if sum(self.by_copies.values()) <= UNCOVERED_S:
+            return MISSING
+        return AVAILABLE if self.uncovered - self.beginning <= UNCOVERED_S else DEGRADED
 
 
 @dataclass
@@ -95,12 +97,14 @@ class Report:
 
     @property
     def condition(self) -> str:
-        """That of the worst market, if there is any; of a failed check, `degraded` at best."""
-        conditions = {market.condition for market in self.markets}
-        if not conditions or conditions == {MISSING}:
-            return MISSING
-        failed = any(failures for _, failures in self.checks.values())
-        return AVAILABLE if conditions == {AVAILABLE} and not failed else DEGRADED
+        """That of the order books and all checks together, by the thresholds of `fleet condition`."""
+        beginnings = sum(market.beginning for market in self.markets)
+        lost = sum(market.uncovered for market in self.markets) - beginnings
+        expected = sum(market.seconds for market in self.markets) - beginnings
+        failed = {name: failures for name, (_, failures) in self.checks.items()}
+        unsealed = sum(market.unsealed for market in self.markets)
+        over = self.day + timedelta(days=1) <= self.made_at
+        return judged(Recorded(expected, {"lost": lost if lost > UNCOVERED_S else 0.0}, unsealed, failed, over))[0]
 
     def shown(self) -> dict[str, Any]:
         """As JSON: the day as a whole, and the markets that lack most."""
@@ -174,6 +178,7 @@ async def _markets(connection: asyncpg.Connection, start: datetime, end: datetim
         if market is not None:
             market.gaps += row["gaps"] if row["reason"] != "before_subscription" else 0  # a beginning is no loss
             market.gap_seconds += row["seconds"]
+            market.beginning += row["seconds"] if row["reason"] == "before_subscription" else 0.0
             market.reasons.append(row["reason"])
     return list(markets.values())
 

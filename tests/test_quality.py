@@ -18,6 +18,7 @@ from fleet import quality, quality_files, quality_page
 from tests.archive_case import OLD, Site, running_site
 
 HOUR = timedelta(hours=1)
+LATER = OLD + timedelta(days=2)
 CLAIMS = {
     "KXA-1": [(1, 0, 6), (2, 2, 8), (3, 3, 4)],  # 0-2 one, 2-3 two, 3-4 three, 4-6 two, 6-8 one
     "KXA-2": [(1, 0, 1), (1, 3, 8)],  # 1-3 nobody
@@ -59,7 +60,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 async def test_every_second_is_counted_once(site: Site) -> None:
     """By market and by hour; a day with a gap is degraded, one without is available, one that nobody saw is missing."""
-    made = await quality.report(site.db, OLD, OLD)
+    made = await quality.report(site.db, OLD, LATER)
     hours = {market.ticker: {n: s / 3600 for n, s in market.by_copies.items()} for market in made.markets}
     assert hours == {"KXA-1": {1: 4, 2: 3, 3: 1}, "KXA-2": {1: 6}, "KXA-3": {}}
     assert {market.ticker: (market.uncovered, market.condition) for market in made.markets} == {
@@ -73,9 +74,9 @@ async def test_every_second_is_counted_once(site: Site) -> None:
     assert sum(sum(hour.values()) for hour in made.hours) == 24 * 3600 and not made.hours[8]
     assert made.condition == "degraded" and made.reasons() == {"not_recorded": 2}
     assert (await quality.report(site.db, OLD - timedelta(days=5), OLD)).condition == "missing"
-    sound = quality.Report(OLD, OLD, made.markets[:1], [], {"books": (10, 0)}, {})
+    sound = quality.Report(OLD, LATER, made.markets[:1], [], {"books": (10, 0)}, {})
     assert sound.condition == "available"
-    assert quality.Report(OLD, OLD, made.markets[:1], [], {"books": (10, 1)}, {}).condition == "degraded"
+    assert quality.Report(OLD, LATER, made.markets[:1], [], {"books": (10, 1)}, {}).condition == "degraded"
 
 
 async def test_lags_and_clocks_are_told(site: Site) -> None:
@@ -111,7 +112,7 @@ async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
 
 async def test_its_files_say_the_same(site: Site, tmp_path: Path) -> None:
     """JSON, Parquet, and a page that needs nothing from elsewhere; and beside the data."""
-    made = await quality.report(site.db, OLD, OLD)
+    made = await quality.report(site.db, OLD, LATER)
     told, page, table = quality_files.write(made, tmp_path)
     shown = json.loads(told.read_text())
     assert shown["condition"] == "degraded" and shown["worst"][0]["ticker"] == "KXA-3"

@@ -1,4 +1,4 @@
-"""Checking: production against the promise, and the exchange against what the merge assumes of it."""
+"""Checking: production against the promise, days by what they lack, the exchange against what the merge assumes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from common import cli
 from common.config.load import load_gatherer
 from common.errors import FleetError
 from common.storage.database import connect
-from fleet.commands.base import CONFIG, MOMENT, OUTPUT, main, production, stretch, to_end, utc
+from fleet.commands.base import CONFIG, MOMENT, OUTPUT, main, production, readable, stretch, to_end, utc
 from fleet.moments import written
 from fleet.output import Format, record, show
 
@@ -90,6 +90,35 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
     record({name: shown[name] for name in kept}, form, "Quality")
     for file in files:
         print(file)
+
+
+@main.command()
+@CONFIG
+@click.option("--from", "start", type=MOMENT, help="UTC, its day; six days before --to if left out")
+@click.option("--to", "end", type=MOMENT, help="UTC, its day, which is among them; today if left out")
+@OUTPUT
+def condition(config_file: Path, start: datetime | None, end: datetime | None, form: Format) -> None:
+    """The condition of each day's data, a word a relation: available, degraded, pending or missing.
+
+    What each means is in docs/condition.md. How markets began, before their first book, counts as no loss. The file may
+    be an analyst's.
+    """
+    from fleet.condition import DAYS_MAX, conditions
+
+    last = utc(end)
+    first, _ = stretch(start or last - timedelta(days=6), last)
+    if last - first > timedelta(days=DAYS_MAX):
+        raise click.UsageError(f"{DAYS_MAX} days at most")
+    dsn = readable(config_file)
+
+    async def run() -> list[dict[str, Any]]:
+        connection = await connect(dsn)
+        try:
+            return [row async for row in conditions(connection, first, last, datetime.now(UTC))]
+        finally:
+            await connection.close()
+
+    show(to_end(run()), form, "Condition")
 
 
 @main.command()
