@@ -19,6 +19,7 @@ from deduplicator.merge import coverage, intervals
 from deduplicator.merge.copies import Changes, Copy, GapWritten, PartHeld, Retraction, RunChange, RunKey, SliceChange
 from deduplicator.merge.coverage import ORDERBOOK, RunState, SliceState, TimeLine
 from deduplicator.merge.covered import Covered
+from deduplicator.merge.waits import Waits
 
 NEVER_MS: Final = 1 << 61
 DROPPED_UNREAD: Final = "dropped_unread"
@@ -63,9 +64,12 @@ class Claims:
         self._unclaiming: defaultdict[int, set[RunKey]] = defaultdict(set)
         """By market: open runs that claim nothing yet."""
         self._watched: set[tuple[int, str]] = set()
-        self._awaited: defaultdict[RunKey, set[int]] = defaultdict(set)
-        """By slice: markets whose line its next horizon may let begin earlier. Looked at then, not in every step: the
-        gatherer may be away for hours."""
+        self._awaited: defaultdict[RunKey, Waits] = defaultdict(Waits)
+        """By slice: markets whose line its horizon moves once it has come so far."""
+        self._later = Waits()
+        """Markets whose line the clock moves."""
+        self._waiting: set[int] = set()
+        """Markets whose order-book lines waited for something when they were looked at last."""
         self._of_slice: defaultdict[RunKey, set[RunKey]] = defaultdict(set)
         self._over_slices: list[RunKey] = []
         self._resident: set[int] = set()
@@ -274,7 +278,8 @@ class Claims:
                 continue
             slice_.horizon_ms = max(slice_.horizon_ms, horizon.horizon_ms)
             self._reached((*who, horizon.slice), slice_)
-            self.look_again(self._awaited.pop((*who, horizon.slice), ()))
+            if (waits := self._awaited.get((*who, horizon.slice))) is not None:
+                self.look_again(waits.due(slice_.horizon_ms))
             if horizon.ended:
                 self._end_slice((*who, horizon.slice), horizon.reason, changes)
             self._slice_changed(who, horizon.slice, changes)
@@ -508,8 +513,9 @@ class Claims:
     # -- rules 5 to 7 ------------------------------------------------------------------------------------------
 
     def waiting(self) -> set[int]:
-        """Markets whose order-book lines are looked at in the next step: nothing else says how far they are sealed."""
-        return {market for market, channel in self._watched if channel == ORDERBOOK}
+        """Markets whose order-book lines wait, or are looked at in the next step: their runs do not say how far they
+        are sealed."""
+        return self._waiting.union(market for market, channel in self._watched if channel == ORDERBOOK)
 
     def excluded_markets(self) -> Iterable[int]:
         """Markets of which a run is excluded."""
@@ -520,24 +526,33 @@ class Claims:
         return (self.runs[run] for run in self._of_slice.get(key, ()))
 
     def settle(self, changes: Changes, now_ms: int, hole_wait_ms: int) -> None:
-        """Rules 5 to 7 on every time line that has something open."""
-        again: set[tuple[int, str]] = set()
-        for market, channel in self._watched:
-            line = self.line(market, channel)
+        """Rules 5 to 7 on the time lines of which something changed, or that waited for this moment."""
+        self.look_again(self._later.due(now_ms))
+        watched, self._watched = self._watched, set()
+        for market, channel in watched:
+            line = self.lines.get((market, channel))
+            if line is None:  # over, and given back
+                continue
             before = line.begin_ms
-            written, heals, waiting = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
-            changes.gaps += written
-            changes.heals += heals
-            if channel == ORDERBOOK:
-                if line.begin_ms != before:
-                    self._begun(market, line, before, changes)
-                for key in coverage.may_begin_earlier(line, self.slices):
-                    self._awaited[key].add(market)
-            if waiting:
-                again.add((market, channel))
-            elif channel == ORDERBOOK and coverage.is_over(line):
-                changes.over.append(market)
-        self._watched = again
+            found = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
+            changes.gaps += found.gaps
+            changes.heals += found.heals
+            if channel != ORDERBOOK:  # there are three of them
+                if found.waits or found.horizons:
+                    self._watched.add((market, channel))
+                continue
+            if line.begin_ms != before:
+                self._begun(market, line, before, changes)
+            for slice_key, horizon_ms in (*found.horizons, *coverage.may_begin_earlier(line, self.slices)):
+                self._awaited[slice_key].wait(market, horizon_ms)
+            if found.again_ms is not None:
+                self._later.wait(market, found.again_ms)
+            if found.waits:
+                self._waiting.add(market)
+            else:
+                self._waiting.discard(market)
+                if coverage.is_over(line):
+                    changes.over.append(market)
 
     def _begun(self, market: int, line: TimeLine, before: int | None, changes: Changes) -> None:
         """A line's first tile begins elsewhere: its first gap is another one."""
@@ -555,4 +570,5 @@ class Claims:
         """Time lines that are over, and stored as such, leave."""
         for market in markets:
             self.lines.pop((market, ORDERBOOK), None)
+            self._waiting.discard(market)
             self._resident.discard(market)

@@ -186,10 +186,26 @@ def beginning(channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState])
     return gap if gap[0] < gap[1] else None
 
 
+@dataclass(slots=True)
+class Settled:
+    """What became of a time line: gaps to write, gaps healed, and what it waits for.
+
+    `waits`: how far it is sealed is not what its open runs prove. It is to be looked at again when something of it
+    changes, when the clock says `again_ms`, and when a slice comes to one of `horizons`: in no step before, as there
+    are as many lines as markets, and what they wait for may be away for days.
+    """
+
+    gaps: list[GapWritten]
+    heals: list[GapHealed]
+    waits: bool = False
+    again_ms: int | None = None
+    horizons: list[tuple[RunKey, int]] = field(default_factory=list)
+
+
 def settle(
     market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], now_ms: int, hole_wait_ms: int
-) -> tuple[list[GapWritten], list[GapHealed], bool]:
-    """Advance a time line: gaps to write, gaps healed, and whether it must be looked at again soon."""
+) -> Settled:
+    """Advance a time line."""
     held = covered(line, slices)
     advancing = [claim(run, slices[(*run.key[:2], run.slice)])[1] for run in line.open]
     written = _still_listed(market, channel, line, held)
@@ -198,9 +214,10 @@ def settle(
         heals.remove(heal)
         written = [gap for gap in written if gap.interval != heal.interval]
         written += [GapWritten(market, channel, part, heal.reason, heal.had) for part in heal.left]
+    found = Settled(written, heals)
     if line.first_ms is None:
-        return written, heals, True
-    waiting = False
+        found.waits = True
+        return found
     tiles = intervals.union([*held, *line.gaps])
     tile = first_tile(tiles, line.first_ms, channel)
     line.begin_ms = None if tile is None else tile[0]
@@ -222,12 +239,13 @@ def settle(
                 end = min(end, line.end_ms)
         if end is None:  # still covered up to the horizons, or an outage that lasts
             # ... or a new run whose horizon has not reached its beginning yet
-            waiting = not line.open or any(run.cover_from_ms > sealed for run in line.open)
+            found.waits = not line.open or any(run.cover_from_ms > sealed for run in line.open)
+            found.again_ms = line.end_ms + 1 if not line.open and line.end_ms is not None else None
             break
         since = line.hole_since.get(sealed, now_ms)
         line.hole_since = {**line.hole_since, sealed: since}
         if now_ms - since < hole_wait_ms:
-            waiting = True
+            found.waits, found.again_ms = True, since + hole_wait_ms
             break
         line.hole_since = {start: at for start, at in line.hole_since.items() if start != sealed}
         reason = _reason(line, sealed)
@@ -237,21 +255,24 @@ def settle(
         tiles = intervals.union([*tiles, gap])
     if line.hole_since:  # some may have been filled in time
         line.hole_since = {start: at for start, at in line.hole_since.items() if start >= line.sealed_ms}
-    latest_gap = max((end for _, end in line.gaps), default=None)
-    late = latest_gap is not None and any(
-        claim(run, slices[(*run.key[:2], run.slice)])[1] < latest_gap for run in line.open
-    )
-    return written, heals, waiting or late
+    # A run that has not come through the last gap or hole may still fill it, and a new one may begin.
+    last = max((*(end for _, end in line.gaps), *(start for start, _ in tiles[1:])), default=-1)
+    for run in line.open:
+        key = (*run.key[:2], run.slice)
+        if run.excluded_from_ms is None and slices[key].horizon_ms < (needed := max(last, run.cover_from_ms + 1)):
+            found.horizons.append((key, needed))
+    return found
 
 
-def may_begin_earlier(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[RunKey]:
-    """Slices with whose next horizon a line may begin earlier: an open run of theirs holds nothing of it yet."""
+def may_begin_earlier(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[tuple[RunKey, int]]:
+    """Slices, and the horizons with which a line may begin earlier: an open run of theirs holds nothing of it yet."""
     begin_ms, first_ms = line.begin_ms, line.first_ms
     if begin_ms is None or first_ms is None or begin_ms <= first_ms:
         return []
     earlier = [run for run in line.open if run.cover_from_ms < begin_ms and run.excluded_from_ms is None]
     named = [((*run.key[:2], run.slice), run) for run in earlier]
-    return [key for key, run in named if claim(run, slices[key])[1] <= max(run.cover_from_ms, first_ms)]
+    holding = [(key, max(run.cover_from_ms, first_ms) + 1) for key, run in named]
+    return [(key, needed) for key, needed in holding if slices[key].horizon_ms < needed]
 
 
 def _still_listed(market: int, channel: str, line: TimeLine, held: list[Interval]) -> list[GapWritten]:

@@ -1,0 +1,130 @@
+"""A time line that waits is looked at when what it waits for happens, and in no step before: there are a million."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from deduplicator.merge import coverage
+from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart
+from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.waits import Waits
+from tests.test_merge_rules import LIMITS
+from tests.world import START_MS, Stored
+
+MARKETS = range(1, 31)
+HOUR = 3_600_000
+A, B, C = 1, 2, 3
+
+
+def begin(gatherer: int, slice_: int, from_ms: int) -> Copy:
+    """A new subscription of all markets."""
+    copy = Copy(gatherer, 0, slice_, slice_)
+    copy.slices = [SliceStart(slice_, slice_, 1, ORDERBOOK)]
+    copy.runs = [RunStart(slice_ * 1000 + market, slice_, market, START_MS + from_ms) for market in MARKETS]
+    copy.horizons = [Horizon(slice_, START_MS + from_ms + 10, False, "")]
+    return copy
+
+
+def horizon(gatherer: int, slice_: int, batch: int, ms: int, *, ended: bool = False) -> Copy:
+    """Nothing but that the subscription goes on, or ends."""
+    copy = Copy(gatherer, 0, batch, batch)
+    copy.horizons = [Horizon(slice_, START_MS + ms, ended, "disconnect" if ended else "")]
+    return copy
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
+    """How often a line was looked at since the last call."""
+    counted: list[int] = []
+    settle: Any = coverage.settle
+
+    def watched(market: int, *rest: Any) -> Any:
+        counted.append(market)
+        return settle(market, *rest)
+
+    def since() -> int:
+        count = len(counted)
+        counted.clear()
+        return count
+
+    monkeypatch.setattr(coverage, "settle", watched)
+    return since
+
+
+@pytest.fixture
+def merger() -> Merger:
+    """Three gatherers hold all markets."""
+    made = Merger(LIMITS, 0)
+    for market in MARKETS:
+        made.claims.begin_line(market, ORDERBOOK, START_MS, None)
+    made.step([begin(gatherer, 1, 0) for gatherer in (A, B, C)], 0)
+    made.step([horizon(gatherer, 1, 2, 1000) for gatherer in (A, B, C)], 0)
+    return made
+
+
+def test_a_gatherer_that_is_away_costs_no_look_at_the_markets_that_it_held(
+    merger: Merger, looks: Callable[[], int]
+) -> None:
+    """One dies; an hour later the others are cut off and begin again. When it comes back it heals what it held."""
+    stored = Stored()
+    merger.step([horizon(gatherer, 1, 3, HOUR, ended=True) for gatherer in (A, B)], 1)
+    merger.step([begin(gatherer, 2, HOUR + 9000) for gatherer in (A, B)], 2)
+    stored.take(merger.step([], LIMITS.hole_wait_ms + 2))
+    assert len(stored.gaps) == len(MARKETS)
+    looks()
+    for n in range(50):
+        stored.take(merger.step([horizon(gatherer, 2, 3 + n, HOUR + 9100 + n) for gatherer in (A, B)], 2000 + n))
+        stored.take(merger.step([], 3_000_000 + n))
+    assert not looks()
+    stored.take(merger.step([horizon(C, 1, 3, 30_000)], 4_000_000))
+    assert not looks(), "it is not there yet"
+    stored.take(merger.step([horizon(C, 1, 4, HOUR + 9000)], 4_000_001))
+    stored.take(merger.step([], 4_000_002))
+    assert not stored.gaps, "it had recorded through the others' outage"
+
+
+def test_a_hole_is_looked_at_when_its_wait_is_over_or_when_it_is_filled(
+    merger: Merger, looks: Callable[[], int]
+) -> None:
+    """Not in the steps between."""
+    stored = Stored()
+    merger.step([horizon(gatherer, 1, 3, 2000, ended=True) for gatherer in (A, B, C)], 1)
+    merger.step([begin(A, 2, 2500)], 2)
+    looks()
+    for now in range(3, 20):
+        stored.take(merger.step([], now))
+    assert not looks() and not stored.gaps
+    assert merger.claims.waiting() == set(MARKETS)
+    stored.take(merger.step([], LIMITS.hole_wait_ms + 2))
+    assert len(stored.gaps) == len(MARKETS) and looks() == len(MARKETS)
+    assert not merger.claims.waiting()
+
+
+def test_an_outage_of_all_is_not_looked_at_while_it_lasts(merger: Merger, looks: Callable[[], int]) -> None:
+    """But at the end of a market that ends in it."""
+    stored = Stored()
+    merger.claims.begin_line(7, ORDERBOOK, START_MS, START_MS + 5000)
+    merger.step([horizon(gatherer, 1, 3, 2000, ended=True) for gatherer in (A, B, C)], 1)
+    merger.step([], 2)
+    looks()
+    for now in range(3, 20):
+        stored.take(merger.step([], now))
+    assert not looks()
+    assert merger.claims.waiting() == set(MARKETS)
+    stored.take(merger.step([], START_MS + 5001))
+    stored.take(merger.step([], START_MS + 5001 + LIMITS.hole_wait_ms))
+    assert stored.gaps == {(7, (START_MS + 2000, START_MS + 5000)): "not_recorded"}
+
+
+def test_a_market_waits_for_the_least_of_its_moments() -> None:
+    """And is due once."""
+    waits = Waits()
+    for market, moment in ((1, 50), (2, 30), (1, 20), (2, 40)):
+        waits.wait(market, moment)
+    assert (waits.due(19), waits.due(20), waits.due(29), waits.due(1000)) == ([], [1], [], [2])
+    assert not len(waits) and not waits.due(1 << 61)
+    waits.wait(2, 5)
+    assert waits.due(5) == [2]
