@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import pwd
 import signal
@@ -18,6 +19,7 @@ import pytest
 
 from common.errors import EmbeddedServerError
 from common.storage import embedded
+from common.storage.database import owned
 from common.storage.embedded import EmbeddedServer, attach_dsn
 
 ROOT = Path(__file__).parent.parent
@@ -91,6 +93,45 @@ async def test_the_server_ends_with_its_owner_also_after_kill_9_and_recovers(ope
             connection = await asyncpg.connect(server.dsn)
             assert await connection.fetchval("SELECT count(*) FROM t") == expected
             await connection.close()
+
+
+async def test_a_server_that_ends_under_its_owner_is_started_again(
+    open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However it ended, and also if that fails at first; what was committed is there, and at the end none runs."""
+    monkeypatch.setattr("common.storage.embedded.START_AGAIN_MAX_S", 0.5)
+    refused = 0
+    start = EmbeddedServer.start
+
+    async def refusing(self: EmbeddedServer) -> None:
+        nonlocal refused
+        if refused > 0:
+            refused -= 1
+            raise EmbeddedServerError("not yet")
+        await start(self)
+
+    monkeypatch.setattr(EmbeddedServer, "start", refusing)
+    dsn = f"embedded:{open_folder / 'db'}"
+    async with owned(dsn, "production") as address:
+        for sent in (signal.SIGKILL, signal.SIGINT, signal.SIGKILL):
+            refused = 2
+            pid = int((open_folder / "db" / "data" / "postmaster.pid").read_text().split()[0])
+            connection = await asyncpg.connect(address)
+            await connection.execute("CREATE TABLE IF NOT EXISTS t (n int)")
+            await connection.execute("INSERT INTO t VALUES (1)")
+            os.kill(pid, sent)
+            async with asyncio.timeout(60):
+                while True:
+                    with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+                        connection = await asyncpg.connect(address)
+                        if int((open_folder / "db" / "data" / "postmaster.pid").read_text().split()[0]) != pid:
+                            break
+                    await asyncio.sleep(0.1)
+            rows = await connection.fetchval("SELECT count(*) FROM t")
+            await connection.close()
+        assert rows == 3
+        pid = int((open_folder / "db" / "data" / "postmaster.pid").read_text().split()[0])
+    assert gone(pid, 5)
 
 
 async def test_two_owners_of_one_folder_are_refused(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,15 +36,20 @@ REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError,
 async def owned(dsn: str, schema: Schema) -> AsyncIterator[str]:
     """The libpq address of the database that this process owns.
 
-    An embedded server is started, migrated (it has no other operator) and stopped at the end; an ordinary one is
-    used as it is and migrated by `fleet migrate`.
+    An embedded server is started, migrated (it has no other operator), started again should it end, and stopped at
+    the end; an ordinary one is used as it is and migrated by `fleet migrate`.
     """
     if not embedded.is_embedded(dsn):
         yield dsn
         return
     async with embedded.EmbeddedServer.of_dsn(dsn) as server:
         await _migrated(server.dsn, schema)
-        yield server.dsn
+        keeping = asyncio.create_task(server.keep_running(), name="embedded server")
+        try:
+            yield server.dsn
+        finally:
+            keeping.cancel()
+            await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _migrated(dsn: str, schema: Schema) -> None:

@@ -8,7 +8,7 @@ owned by that user; nothing outside the folder is changed. If that user cannot r
 checkout below a private folder), they are linked or copied into the folder.
 
 The server ends with its owner, also after kill -9: the kernel sends it SIGINT (a fast shutdown) when the owner
-dies. Whatever it had committed is there at the next start.
+dies. Whatever it had committed is there at the next start. A server that ends under its owner is started again by it.
 """
 
 from __future__ import annotations
@@ -28,13 +28,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from common import log
 from common.errors import EmbeddedServerError
+from common.process import backoff_s
 
 PREFIX: Final = "embedded:"
 DATABASE: Final = "kalshi"
 SUPERUSER: Final = "postgres"
 START_WAIT_S: Final = 60
 STOP_WAIT_S: Final = 30
+LOOK_S: Final = 0.25
+START_AGAIN_MAX_S: Final = 30.0
 SOCKET_PATH_BYTES_MAX: Final = 90  # the kernel allows 107, of which the file's name takes 17
 _PR_SET_PDEATHSIG: Final = 1
 _SETTINGS: Final = {
@@ -202,6 +206,29 @@ class EmbeddedServer:
                 start_new_session=True,
             )
         await self._wait_until_ready()
+
+    async def keep_running(self) -> None:
+        """Start the server again whenever it ends by itself; until cancelled, from the main thread.
+
+        An owner that cannot start it goes on without, as without any other database, and tries again: what a gatherer
+        receives waits in its journal.
+        """
+        while True:
+            while self._process is not None and (code := self._process.poll()) is None:
+                await asyncio.sleep(LOOK_S)
+            if self._process is not None:
+                log.get().error("embedded_server_ended", folder=str(self.folder), exit_code=code)
+            for delay in backoff_s(LOOK_S, START_AGAIN_MAX_S):
+                await asyncio.sleep(delay)
+                try:
+                    await self.stop()  # what a start before has left, if it does not answer
+                    if not (self.folder / "data" / "PG_VERSION").exists():
+                        raise EmbeddedServerError(f"the data in {self.folder} is gone: a new one would be empty")
+                    await self.start()
+                    break
+                except (EmbeddedServerError, OSError) as error:
+                    log.get().error("embedded_server_not_started", folder=str(self.folder), error=str(error))
+            log.get().info("embedded_server_started_again", folder=str(self.folder))
 
     async def stop(self) -> None:
         """Stop the server (a fast shutdown) and wait for its end."""
