@@ -20,8 +20,8 @@ $(STAMP): requirements.lock pyproject.toml
 
 install: $(STAMP) ## make the virtual environment from the lock file
 
-demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way, then the verdict
-	$(BIN)/fleet demo
+demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way, then the verdict (KEEP=1: then one that stays)
+	$(BIN)/fleet demo $(if $(KEEP),--keep)
 
 test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDINGS)
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist worksteal

@@ -1,6 +1,7 @@
-"""A whole fleet on this machine: real processes, real keys, real databases, in one temporary folder.
+"""A whole fleet on this machine: real processes, real keys, real databases, in one folder.
 
-The demo and the tests start it; nothing of it outlives the folder's owner.
+The demo and the tests start it in a temporary one, `fleet up` in one that stays; no process outlives the one that
+started it.
 """
 
 from __future__ import annotations
@@ -68,14 +69,18 @@ class Plan:
     production: dict[str, Any] = field(default_factory=dict)  # of the deduplicator's file, beside the address
     workers: int = 1
     overrides: dict[str, dict[str, Any]] = field(default_factory=dict)  # sections of the gatherers' files
+    archive: dict[str, Any] = field(default_factory=dict)  # of the deduplicator's file, beside the bucket
+    truth: bool = True  # the exchange writes down what happened: without an end
 
 
 class LocalFleet:
     """Processes of one fleet by name: simulator, gatherer-a ..., deduplicator, s3."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+        """In a folder that is there, and stays; else in a temporary one."""
         self.plan = plan
-        self.folder = Path(tempfile.mkdtemp(prefix="kalshi-fleet-"))
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="kalshi-fleet-"))
+        self._stays = folder is not None
         self.folder.chmod(0o711)  # the database's user must be able to enter, not to look
         self.truth = self.folder / "truth.ndjson"
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -162,7 +167,7 @@ class LocalFleet:
                 "production": {"dsn": self.production_dsn, **self.plan.production},
                 "kalshi": self._exchange("deduplicator"),
                 "merge": {"hole_wait": self.plan.hole_wait, "metadata_poll": "5s", **self.plan.merge},
-                "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h"},
+                "archive": {"bucket": BUCKET, "endpoint_url": self.s3_url, "interval": "1h", **self.plan.archive},
                 "http": {"port": self.ports["deduplicator"], "page": {}},
                 "logging": {"level": "info"},
             },
@@ -198,7 +203,8 @@ class LocalFleet:
 
     async def start_simulator(self, *extra: str) -> None:
         """Start the exchange and learn its ports."""
-        command = ["simulator", "serve", "--keys", str(self.folder / "public-keys"), "--truth", str(self.truth)]
+        command = ["simulator", "serve", "--keys", str(self.folder / "public-keys")]
+        command += ["--truth", str(self.truth)] if self.plan.truth else []
         process = self.spawn("simulator", *command, "--ping", "0.5", *self.plan.simulator, *extra, pipe=True)
         assert process.stdout is not None
         line = await asyncio.to_thread(process.stdout.readline)
@@ -247,7 +253,7 @@ class LocalFleet:
         return "\n".join(file.read_text(errors="replace").splitlines()[-lines:]) if file.exists() else ""
 
     async def close(self) -> None:
-        """Stop everything and remove the folder."""
+        """Stop everything, and remove the folder if it is a temporary one."""
         for name in ("deduplicator", *self.plan.gatherers, "s3", "simulator"):
             if name in self.processes and self.processes[name].poll() is None:
                 self.processes[name].send_signal(signal.SIGTERM)
@@ -259,7 +265,7 @@ class LocalFleet:
                 process.wait()
         if self._http:
             await self._http.close()
-        if not os.environ.get("FLEET_KEEP"):
+        if not self._stays and not os.environ.get("FLEET_KEEP"):
             shutil.rmtree(self.folder, ignore_errors=True)
 
     # -- talking to them ---------------------------------------------------------------------------------------

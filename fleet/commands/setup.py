@@ -1,4 +1,4 @@
-"""Setting up: configurations, databases, what keeps a process from working, and the demo."""
+"""Setting up: configurations, databases, and what keeps a process from working."""
 
 from __future__ import annotations
 
@@ -23,14 +23,6 @@ from common.storage.migrate import migrate as migrate_schema
 from fleet.commands.base import CONFIG, OUTPUT, fetch, gatherer, main, to_end
 from fleet.output import Format, show
 from fleet.statements import SQL
-
-
-@main.command()
-def demo() -> None:
-    """A whole fleet on this machine for a minute, broken on the way; exits 0 only if production equals the exchange."""
-    from fleet.demo import run
-
-    sys.exit(0 if to_end(run()) else 1)
 
 
 @main.command()
