@@ -25,7 +25,7 @@ def gatherer_row(name: str, status: Status, before: Status | None) -> dict[str, 
         "lag ms": status["loader"]["lag_ms"],
         "journal": "FULL" if journal["full"] else used,
         "copies": None,
-        "gaps": None,
+        "open gaps": None,
     }
 
 
@@ -40,11 +40,28 @@ def deduplicator_row(name: str, status: Status, before: Status | None) -> dict[s
         "connections": ", ".join(read),
         "markets": status["time_lines"],
         "per second": _rate(status, before, inserted),
-        "lag ms": status["lag_ms"],
+        "lag ms": status["lag_ms"],  # none where nothing came lately
         "journal": None,
         "copies": None if copies is None else round(copies, 2),
-        "gaps": status["gaps"],
+        "open gaps": gaps_shown(status["open_gaps"]),
     }
+
+
+def gaps_shown(found: Mapping[str, Mapping[str, Any]] | None) -> str:
+    """What production lists as not recorded, by channel: how many gaps, and how long they are together."""
+    if found is None:
+        return "not known"
+    names = {"orderbook_delta": "order books", "trade": "trades"}
+    shown = [f"{names.get(name, 'lifecycle')} {g['gaps']}, {lasted(g['seconds'])}" for name, g in found.items()]
+    return "; ".join(shown) or "none"
+
+
+def lasted(seconds: float) -> str:
+    """As people say it."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"
 
 
 def row(url: str, status: Status, before: Status | None) -> dict[str, Any]:
@@ -53,7 +70,7 @@ def row(url: str, status: Status, before: Status | None) -> dict[str, Any]:
         return gatherer_row(status["gatherer_id"], status, before)
     if "deduplicator_id" in status:
         return deduplicator_row(status["deduplicator_id"], status, before)
-    empty = dict.fromkeys(("connections", "markets", "per second", "lag ms", "journal", "copies", "gaps"))
+    empty = dict.fromkeys(("connections", "markets", "per second", "lag ms", "journal", "copies", "open gaps"))
     return {"process": url, "ready": status["ready"], **empty}
 
 

@@ -18,6 +18,8 @@ from deduplicator.merge.merger import ORDERBOOK
 from deduplicator.reader import Batches
 from deduplicator.sources import Sources
 
+LAG_HOLDS_MS: Final = 60_000
+"""The lag of changes that were stored longer ago says nothing of now."""
 FAMILIES: Final = {
     "deduplicator_ready": Family("gauge", "1 if it merges and every gatherer is read, as /readyz says."),
     "deduplicator_delta_copies": Family(
@@ -82,7 +84,7 @@ class Totals:
         self.received = self.inserted = self.confirmed = self.disputed = self.unplaced = self.quarantined = 0
         self.trades = self.tickers = self.lifecycle = 0
         self.gaps = self.heals = self.conflicts = 0
-        self.lag_ms = self.stored_ms = 0
+        self.lag_ms = self.stored_ms = self.changed_ms = 0
         self.gap_ms = Counter({(channel, reason): 0 for channel in CHANNELS for reason in REASONS})
         """By channel and reason. An increase is seen only of what was there before: all begin with 0."""
         self.alarms: Counter[str] = Counter()
@@ -111,10 +113,10 @@ class Totals:
         self.conflicts += len(changes.conflicts)
         self.alarms.update(changes.alarms)
         if len(changes.new):
-            self.lag_ms = now_ms - int(changes.new.exchange_ms.max())
+            self.lag_ms, self.changed_ms = now_ms - int(changes.new.exchange_ms.max()), now_ms
 
-    def shown(self) -> dict[str, Any]:
-        """As JSON."""
+    def shown(self, now_ms: int) -> dict[str, Any]:
+        """As JSON; the lag is that of the newest changes, and none where the newest are old."""
         return {
             "steps": self.steps,
             "deltas": {
@@ -128,10 +130,10 @@ class Totals:
             "trade_copies": self.trades,
             "ticker_copies": self.tickers,
             "lifecycle_copies": self.lifecycle,
-            "gaps": self.gaps,
-            "heals": self.heals,
+            "gaps_written": self.gaps,
+            "gaps_healed": self.heals,
             "conflicts": self.conflicts,
-            "lag_ms": self.lag_ms,
+            "lag_ms": self.lag_ms if now_ms - self.changed_ms < LAG_HOLDS_MS else None,
             "alarms": dict(self.alarms),
         }
 

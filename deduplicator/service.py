@@ -33,6 +33,7 @@ from deduplicator.merge.merger import Limits, Merger
 from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
 from deduplicator.narrowing import Narrowing, Stretch, Suspect
+from deduplicator.open_gaps import OpenGaps
 from deduplicator.pages import Pages
 from deduplicator.production import Production
 from deduplicator.reader import Batches
@@ -115,6 +116,7 @@ class Deduplicator:
                 aside=aside,
             )
             self._kept_aside = KeptSetAside(aside, dsn, timeout_ms, self._lease)
+            self._open_gaps = OpenGaps(dsn, timeout_ms)
             registry.register(
                 DeduplicatorCollector(
                     self.totals,
@@ -155,6 +157,7 @@ class Deduplicator:
             "checkpoints": self._checkpoints.run,
             "retention": self._retention.run,
             "set_aside": self._kept_aside.run,
+            "open_gaps": self._open_gaps.run,
             **({} if self._exporter is None else {"archive": self._exporter.run}),
         }
         self._tasks |= {name: Supervised(name, run) for name, run in runs.items()}
@@ -334,6 +337,7 @@ class Deduplicator:
             "checkpoints": self._checkpoints,
             "retention": self._retention,
             "set_aside": self._kept_aside,
+            "open_gaps": self._open_gaps,
             **({} if self._exporter is None else {"archive": self._exporter}),
         }
         failing = {name: bool(task.last_error or self._crashed(name)) for name, task in tasks.items()}
@@ -369,7 +373,8 @@ class Deduplicator:
             "metadata_refused": self._metadata.refused,
             "metadata_age_s": {name: round(age_s) for name, age_s in sorted(self._metadata.ages_s().items())},
             "set_aside": self._aside.status(),
-            **totals.shown(),
+            **totals.shown(_now_ms()),
+            "open_gaps": self._open_gaps.shown(),
             "refill": {
                 "gaps": self._refill.gaps,
                 "trades": self._refill.trades,

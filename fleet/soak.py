@@ -75,7 +75,8 @@ async def sample(fleet: LocalFleet, series: dict[str, Series]) -> None:
         series[name].files.append(files)
         status = await fleet.status(name)
         if status is not None:
-            series[name].lag_ms.append(status["lag_ms"] if name == "deduplicator" else status["loader"]["lag_ms"])
+            lag_ms = status["lag_ms"] if name == "deduplicator" else status["loader"]["lag_ms"]
+            series[name].lag_ms += [] if lag_ms is None else [lag_ms]
 
 
 def drift(values: list[int]) -> tuple[float, float]:

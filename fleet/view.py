@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from common.overview import gaps_shown
+
 LINE_EVERY_S = 5.0
 
 
@@ -61,10 +63,10 @@ class View:
             up = sum(status is not None for status in gatherers.values())
             state = "deduplicator down"
             if production is not None:
-                state = f"lag {production['lag_ms']} ms, gaps {production['gaps']}"
+                state = f"production {inserted} (+{rate:.0f}/s), {confirmed} copies confirmed, {_lag(production)}, "
+                state += f"open gaps: {gaps_shown(production['open_gaps'])}"
             print(
-                f"{now - self._began:5.1f} s  exchange {sent} changes; production {inserted} (+{rate:.0f}/s), "
-                f"{confirmed} copies confirmed, {state}, gatherers up {up} of {len(gatherers)}",
+                f"{now - self._began:5.1f} s  exchange {sent} changes; {state}, gatherers up {up} of {len(gatherers)}",
                 flush=True,
             )
 
@@ -112,8 +114,12 @@ class View:
                 state,
                 f"{copies:.2f} copies",
                 f"{rate:.0f}/s",
-                f"gaps {production['gaps']}",
+                f"open gaps: {gaps_shown(production['open_gaps'])}",
                 f"{inserted} of {sent}",
-                str(production["lag_ms"]),
+                "" if production["lag_ms"] is None else str(production["lag_ms"]),
             )
         return table
+
+
+def _lag(production: dict[str, Any]) -> str:
+    return "nothing new" if production["lag_ms"] is None else f"lag {production['lag_ms']} ms"

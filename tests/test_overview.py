@@ -37,7 +37,10 @@ def deduplicator(**changes: Any) -> dict[str, Any]:
         "ready": "ready",
         "time_lines": 7,
         "lag_ms": 90,
-        "gaps": 2,
+        "open_gaps": {
+            "orderbook_delta": {"gaps": 2, "seconds": 4.5, "last_day_seconds": 4.5},
+            "trade": {"gaps": 1, "seconds": 7200.0, "last_day_seconds": 0.0},
+        },
         "deltas": {"inserted": 1000, "confirmed": 1990},
         "gatherers": {"gatherer-a": {"connected": True, "behind_batches": 0}},
         **changes,
@@ -55,6 +58,9 @@ def test_a_row_says_what_an_operator_looks_for() -> None:
     assert overview.row("x", gatherer(1.0, 1, journal=full), None)["journal"] == "FULL"
     row = overview.row("x", deduplicator(), None)
     assert row["copies"] == 2.99 and row["per second"] == 100 and row["connections"] == "gatherer-a read"
+    assert row["open gaps"] == "order books 2, 4.5 s; trades 1, 2.0 h" and row["lag ms"] == 90
+    assert overview.row("x", deduplicator(open_gaps={}, lag_ms=None), None)["open gaps"] == "none"
+    assert overview.row("x", deduplicator(open_gaps=None), None)["open gaps"] == "not known"
     gone = overview.row("http://x", {"ready": "does not answer: [timeout]"}, None)
     assert list(gone) == list(row) and gone["process"] == "http://x"
     console = Console(record=True, width=200)

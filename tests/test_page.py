@@ -32,7 +32,9 @@ STATUS = {
     "ready": "ready",
     "gatherers": {"gatherer-a": {"connected": True, "behind_batches": 0, "received_us": 1_795_519_884_787_500}},
     "time_lines": 2,
-    "gaps": 1,
+    "epoch": 1795519884787500,
+    "spool_bytes": 5 << 29,
+    "open_gaps": {"orderbook_delta": {"gaps": 1, "seconds": 600.0, "last_day_seconds": 600.0}},
     "lag_ms": 1234,
     "deltas": {"inserted": 10, "confirmed": 20},
     "note": "postgresql://reader:hunter2hunter2@db/kalshi",
@@ -223,7 +225,11 @@ async def test_a_browser_shows_it(pages: Pages, tmp_path: Path) -> None:
         await page.wait_for_selector("#map td.some")
         assert await page.inner_text("#ready") == "ready" and await page.inner_text("#name") == "deduplicator"
         assert await page.title() == "deduplicator: ready"
-        assert "1,234" in await page.inner_text("#state") and "1795519884787500" in await page.inner_text("#tables")
+        assert "1,234" in await page.inner_text("#state") and "order books 1, 10.0 min" in await page.inner_text(
+            "#state"
+        )
+        tables = await page.inner_text("#tables")
+        assert "2026-11-24 11:31:24 UTC" in tables and "1795519884787500" in tables and "2.5 GiB" in tables
         assert await page.locator("#map tr").count() == 1 + 3 and await page.locator("#map td.full").count() >= 3
         tip = await page.locator("#map td.some").first.get_attribute("title")
         assert tip is not None and "600 market-seconds missing" in tip
@@ -236,3 +242,29 @@ async def test_a_browser_shows_it(pages: Pages, tmp_path: Path) -> None:
         await page.screenshot(path=tmp_path / "page.png")
         await browser.close()
     assert not complaints
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
+async def test_it_fits_a_phone_and_says_what_is_old(pages: Pages, tmp_path: Path) -> None:
+    """The whole day is seen at once, from side to side; a process that answers no more has its page marked."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = await browser.new_page(viewport={"width": 360, "height": 740})
+        async with serving(pages, {}) as url:
+            await page.goto(url)
+            await page.wait_for_selector("#map td.some")
+            assert await page.evaluate("document.documentElement.scrollWidth") <= 360, "nothing hangs over the side"
+            rows = await page.evaluate(
+                "[...document.querySelectorAll('#map tr')].slice(1).map(row => [...row.querySelectorAll('td')]"
+                ".map(cell => cell.getBoundingClientRect()).map(box => [box.left, box.width, box.height]))"
+            )
+            assert len(rows) == 3
+            for row in rows:
+                assert len(row) == 96 and all(width > 2 and height > 10 for _, width, height in row)
+                assert row[0][0] >= 0 and row[-1][0] + row[-1][1] <= 360
+            assert not await page.locator("body.stale").count()
+            await page.screenshot(path=tmp_path / "phone.png", full_page=True)
+        await page.wait_for_selector("body.stale")
+        assert "what is below is old" in await page.inner_text("#ready")
+        assert await page.title() == "deduplicator: DOES NOT ANSWER"
+        await browser.close()

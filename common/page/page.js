@@ -25,10 +25,24 @@ const shown = (value) =>
     : typeof value === "object" ? Object.entries(value).map(([name, one]) => `${name.replaceAll("_", " ")} ${shown(one)}`).join(", ") || "–"
     : value;
 
+// Times and sizes as people write them.
+const utc = (ms) => `${new Date(ms).toISOString().slice(0, 19).replace("T", " ")} UTC`;
+const UNITS = { bytes: [["GiB", 2 ** 30], ["MiB", 2 ** 20], ["KiB", 2 ** 10]], seconds: [["d", 86400], ["h", 3600], ["min", 60]] };
+function inUnits(value, units, least, last) {
+  const [unit, size] = units.find(([, one]) => value >= least * one) || [last, 1];
+  return `${(value / size).toLocaleString("en", { maximumFractionDigits: 1 })} ${unit}`;
+}
+
 // Numbers that name something, and times, are no quantities.
 const isQuantity = (column, value) => typeof value === "number" && !/(^lane|pid|_us|^epoch|batch)$/.test(column);
-const asCell = (column, value) => typeof value === "number" && !isQuantity(column, value) ? String(value)
-  : /_time$/.test(column) && typeof value === "string" ? value.slice(0, 16) : shown(value);
+function asCell(column, value) {
+  if (typeof value === "string" && /_time$/.test(column)) return value.slice(0, 16);
+  if (typeof value !== "number") return shown(value);
+  if (/_us$/.test(column) && value > 1e15) return utc(value / 1000);
+  if (/(^|_)bytes$/.test(column)) return inUnits(value, UNITS.bytes, 1, "B");
+  if (/(^seconds|_s|_seconds)$/.test(column)) return inUnits(value, UNITS.seconds, 2, "s");
+  return isQuantity(column, value) ? shown(value) : String(value);
+}
 
 function fill(table, rows, columns) {
   const head = element("tr"), body = rows.map((row) => {
@@ -70,6 +84,7 @@ async function showState() {
     at("ready").textContent = row.ready;
     at("ready").className = row.ready === "ready" ? "good" : "bad";
     at("asked").textContent = `asked ${new Date().toISOString().slice(11, 19)} UTC`;
+    document.body.classList.remove("stale");
     const items = Object.entries(row).filter(([name, value]) => value !== null && name !== "process" && name !== "ready");
     at("state").replaceChildren(...items.map(([name, value]) => {
       const item = element("div", null, name === "connections" ? "wide" : "");
@@ -86,6 +101,8 @@ async function showState() {
   } catch (error) {
     at("ready").textContent = `does not answer (${error.message}); what is below is old`;
     at("ready").className = "bad";
+    document.title = `${at("name").textContent}: DOES NOT ANSWER`;
+    document.body.classList.add("stale");
   }
   setTimeout(showState, STATE_EVERY_MS);
 }
@@ -98,10 +115,12 @@ function drawMap(map) {
   const start = Date.parse(map.start), step = map.bucket_s * 1000, perHour = Math.round(3600000 / step);
   const count = map.rows.length ? map.rows[0].shares.length : 0;
   const first = (perHour - Math.floor(start / step) % perHour) % perHour;
-  if (first) { const blank = element("td", "", "hour"); blank.colSpan = first; hours.append(blank); }
+  const spread = (cell, columns) => { cell.colSpan = columns; cell.style.gridColumn = `span ${columns}`; };
+  if (first) { const blank = element("td", "", "hour"); spread(blank, first); hours.append(blank); }
   for (let n = first; n < count; n += perHour) {
-    const cell = element("td", String(new Date(start + n * step).getUTCHours()).padStart(2, "0"), "hour");
-    cell.colSpan = Math.min(perHour, count - n);
+    const hour = new Date(start + n * step).getUTCHours(), cell = element("td", undefined, "hour");
+    cell.append(element("span", String(hour).padStart(2, "0"), hour % 3 ? "wider" : ""));
+    spread(cell, Math.min(perHour, count - n));
     hours.append(cell);
   }
   at("map").replaceChildren(hours, ...map.rows.map((row) => {
@@ -121,8 +140,10 @@ async function showMap() {
   try {
     const map = await ask("page/coverage");
     if (map.rows) drawMap(map);
-    at("made").textContent = map.error || (map.made_at ? `made ${map.made_at.slice(11, 19)} UTC` : "being computed …");
+    const made = map.made_at ? `made ${map.made_at.slice(0, 19).replace("T", " ")} UTC` : "";
+    at("made").textContent = map.error ? [map.error, made && `the map is old: ${made}`].filter(Boolean).join("; ") : made || "being computed …";
     at("made").className = map.error ? "bad-text" : "";
+    at("map").classList.toggle("stale", Boolean(map.error));
     setTimeout(showMap, map.computing ? 1000 : MAP_EVERY_MS);
   } catch (error) {
     at("made").textContent = error.message;

@@ -1,0 +1,51 @@
+"""What production lists as not recorded, as it stands: for `/status`, the status page and `fleet status`.
+
+Asked again and again beside the merge, for at most a hundredth of the time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from common.errors import StorageError
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.statements import SQL
+
+LOOK_S: Final = 5.0
+REST_FACTOR: Final = 100
+DAY: Final = timedelta(days=1)
+
+
+class OpenGaps:
+    """By channel, gaps that neither a copy nor REST has closed; beginnings of markets are none."""
+
+    def __init__(self, dsn: str, timeout_ms: int) -> None:
+        self._dsn, self._timeout_ms = dsn, timeout_ms
+        self._found: dict[str, dict[str, Any]] | None = None
+        self.last_error = ""
+
+    def shown(self) -> dict[str, dict[str, Any]] | None:
+        """As JSON: of each channel that has any, how many gaps and seconds; None before the first answer, and while
+        production does not give one."""
+        return self._found
+
+    async def run(self) -> None:
+        """Until cancelled; the database may fail and come back."""
+        while True:
+            began = time.monotonic()
+            try:
+                connection = await connect(self._dsn, self._timeout_ms)
+                try:
+                    async with connection.transaction(readonly=True):
+                        rows = await connection.fetch(SQL["open_gaps"], datetime.now(UTC) - DAY)
+                finally:
+                    connection.terminate()
+                names = ("gaps", "seconds", "last_day_seconds")
+                self._found = {row["channel"]: {name: row[name] for name in names} for row in rows}
+                self.last_error = ""
+            except (StorageError, *CLIENT_ERRORS) as error:
+                self._found, self.last_error = None, f"{type(error).__name__}: {error}"
+            await asyncio.sleep(max(LOOK_S, REST_FACTOR * (time.monotonic() - began)))
