@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
+import fcntl
 import os
 import shutil
+import socket
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Final
@@ -18,33 +20,26 @@ import aiohttp
 
 from common import clock
 from common.config.load import check_private_key_file
-from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig
+from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Http, ReaderConfig
 from common.errors import AuthenticationError, ExchangeError, FleetError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.exchange.status import active_indexes, inactive_text
 from common.storage import embedded, migrate
 from common.storage.address import is_verified_or_local
-from common.storage.database import connect
+from common.storage.database import CLIENT_ERRORS, connect
 from common.storage.migrate import Schema
+from fleet import doctor_s3
+from fleet.finding import Finding
+from fleet.statements import SQL
+from gatherer.journal.ownership import LOCK_FILE
 from gatherer.transport import DialRefused, Socket, dial
 
 ACCOUNT_CONNECTIONS: Final = 200  # of the smallest tier (facts, section 2.5)
 CLOCK_S_WARN: Final = 2.0  # an HTTP date has whole seconds
 CLOCK_S_MAX: Final = 10.0  # the exchange refuses signatures beyond
 DIALS_AT_ONCE: Final = 10
-OWNS: Final = "SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = to_regclass('batches')"
 GIB: Final = 1 << 30
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: `cure` is empty where nothing is to be done."""
-
-    check: str
-    ok: bool
-    told: str
-    cure: str = ""
 
 
 async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, dials: bool) -> AsyncIterator[Finding]:
@@ -60,25 +55,71 @@ async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, di
     if signer is not None:
         async for finding in _exchange(config.kalshi, signer):
             yield finding
+    yield await _port(
+        config.http, config.deduplicator_id if isinstance(config, DeduplicatorConfig) else config.gatherer_id
+    )
     if isinstance(config, DeduplicatorConfig):
-        dsn = config.production.dsn.get_secret_value()
-        if not (embedded.is_embedded(dsn) or is_verified_or_local(dsn)):
-            told = (
-                "production.dsn does not say sslmode=verify-full: whoever stands between could change what is recorded"
-            )
-            yield Finding(
-                "encryption", False, told, "add ?sslmode=verify-full&sslrootcert=FILE (docs/runbooks/accounts.md)"
-            )
-        async for finding in _database("production", dsn, "production", file):
+        async for finding in _of_deduplicator(file, config):
             yield finding
-        for source in config.gatherers:
-            async for finding in _database(source.id, source.dsn.get_secret_value(), "gatherer", None):
-                yield finding
+    else:
+        async for finding in _of_gatherer(file, config, signer, dials=dials):
+            yield finding
+
+
+async def examine_reader(config: ReaderConfig) -> AsyncIterator[Finding]:
+    """What keeps somebody from reading what an analyst's file names."""
+    if config.production is not None:
+        dsn = config.production.dsn.get_secret_value()
+        async for finding in _encryption(dsn):
+            yield finding
+        async for finding in _database("production", dsn, "production", "doctor_reader", None):
+            yield finding
+    if config.archive is not None:
+        yield await asyncio.to_thread(doctor_s3.readable, config.archive)
+
+
+async def _of_deduplicator(file: Path, config: DeduplicatorConfig) -> AsyncIterator[Finding]:
+    dsn = config.production.dsn.get_secret_value()
+    async for finding in _encryption(dsn):
+        yield finding
+    async for finding in _database("production", dsn, "production", "doctor_production", file):
+        yield finding
+    instances: dict[str, str] = {}
+    for source in config.gatherers:
+        async for finding in _database(
+            source.id, source.dsn.get_secret_value(), "gatherer", "doctor_gatherer", None, instances
+        ):
+            yield finding
+    if config.archive is None:
+        cure = "add the section `archive`: without it days never leave production, and nothing else has them"
+        yield Finding("archive", True, "there is none: nothing is exported", cure)
         return
-    async for finding in _database("database", config.database.dsn.get_secret_value(), "gatherer", file):
+    archive = config.archive
+    for finding in await asyncio.to_thread(lambda: list(doctor_s3.archive(archive))):
+        yield finding
+    spool = archive.spool_dir
+    if spool is not None and not (spool.is_dir() and os.access(spool, os.W_OK)):
+        yield Finding("archive spool", False, f"{spool} cannot be written", "make the folder, and give it to this user")
+
+
+async def _of_gatherer(
+    file: Path, config: GathererConfig, signer: Signer | None, *, dials: bool
+) -> AsyncIterator[Finding]:
+    async for finding in _database(
+        "database", config.database.dsn.get_secret_value(), "gatherer", "doctor_owner", file
+    ):
         yield finding
     yield _kernel_clock(config)
     yield _disk(config)
+    yield _lock(config.journal.dir)
+    raw = config.journal.raw
+    if raw is None:
+        told = "journal.raw is not set: frames are kept only as long as the journal has room"
+        cure = "set it, and history can be made again from what was received, after any fault"
+        yield Finding("raw archive", True, told, cure)
+    else:
+        for finding in await asyncio.to_thread(lambda: list(doctor_s3.raw(raw, config.gatherer_id))):
+            yield finding
     wanted = sum(config.connections.model_dump().values())
     if wanted > ACCOUNT_CONNECTIONS:
         yield Finding(
@@ -87,8 +128,56 @@ async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, di
             f"{wanted} are configured; an account begins with {ACCOUNT_CONNECTIONS}",
             "lower `connections`, or ask the exchange for a higher tier",
         )
-    if dials and signer is not None:
-        yield await _dial_all(config.kalshi, signer, wanted)
+    if signer is not None:
+        yield await _dial_all(config.kalshi, signer, wanted if dials else 1)
+
+
+async def _encryption(dsn: str) -> AsyncIterator[Finding]:
+    if not (embedded.is_embedded(dsn) or is_verified_or_local(dsn)):
+        told = "production.dsn does not say sslmode=verify-full: whoever stands between could change what is recorded"
+        cure = "add ?sslmode=verify-full&sslrootcert=FILE (docs/runbooks/accounts.md)"
+        yield Finding("encryption", False, told, cure)
+
+
+async def _port(http: Http, own: str) -> Finding:
+    """Whether it is free, or this very process has it."""
+    where = f"{http.host}:{http.port}"
+    with socket.socket(socket.AF_INET6 if ":" in http.host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((http.host, http.port))
+            return Finding("http", True, f"{where} is free")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                told = f"{where} cannot be listened at: {error.strerror}"
+                return Finding(
+                    "http", False, told, "mend http.host and http.port: an address of this machine, a port above 1023"
+                )
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(f"http://{where}/status") as answer,
+        ):
+            state = await answer.json()
+            if own in (state.get("gatherer_id"), state.get("deduplicator_id")):
+                return Finding("http", True, f"{own} runs, and listens at {where}")
+    return Finding("http", False, f"another process listens at {where}", "end it, or give this one another http.port")
+
+
+def _lock(folder: Path) -> Finding:
+    """Whether a gatherer holds the journal; looking takes no lock that would keep one from starting for long."""
+    file = folder / LOCK_FILE
+    try:
+        with file.open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        pass
+    except BlockingIOError:
+        told = f"process {file.read_text().strip()} holds {folder}"
+        return Finding("journal lock", True, told, "if that is not this gatherer, give each its own journal.dir")
+    except OSError as error:
+        return Finding("journal lock", False, f"{file}: {error.strerror}", "give this user the folder (chown)")
+    return Finding("journal lock", True, "nobody holds the journal")
 
 
 async def _clock(exchange: Exchange) -> Finding:
@@ -144,13 +233,20 @@ def _cure_of(answer: str) -> str:
     return "check kalshi.key_id and the private key"
 
 
-async def _database(name: str, dsn: str, schema: Schema, file: Path | None) -> AsyncIterator[Finding]:
-    command = f"fleet migrate --config {file}" if file else "fleet migrate --config <the gatherer's file>"
-    if embedded.is_embedded(dsn):
-        folder = Path(dsn.removeprefix(embedded.PREFIX))
-        if not (folder / "data" / "postmaster.pid").exists():
-            yield Finding(name, True, "embedded: its owner starts and upgrades it")
-            return
+async def _database(
+    name: str,
+    dsn: str,
+    schema: Schema,
+    question: str,
+    file: Path | None,
+    instances: dict[str, str] | None = None,
+) -> AsyncIterator[Finding]:
+    """`file`: of the process that owns it, if that is this one. `question`: what its account may. `instances`: of
+    gatherers, by instance."""
+    command = f"fleet migrate --config {file}" if file else "fleet migrate --config <the file of its process>"
+    if embedded.is_embedded(dsn) and (finding := _embedded(name, dsn, owned=file is not None)) is not None:
+        yield finding
+        return
     try:
         connection = await connect(dsn)
     except FleetError as error:
@@ -158,24 +254,55 @@ async def _database(name: str, dsn: str, schema: Schema, file: Path | None) -> A
         return
     try:
         await migrate.check(connection, schema, command)
-        told = "answers, with this code's schema"
-        if schema == "gatherer" and file is not None and not await connection.fetchval(OWNS):
-            user = await connection.fetchval("SELECT current_user")
-            cure = "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)"
-            yield Finding(name, False, f"{user} does not own the tables: it could make no partition", cure)
+        row = await connection.fetchrow(SQL[question])
+        if not row["may"]:
+            yield Finding(name, False, f"{row['account']} {MAY_NOT[question]}", CURES[question])
             return
-        if schema == "gatherer":
-            told += f"; hours are kept by {await connection.fetchval('SELECT storage_engine()')}"
+        told = "answers, with this code's schema"
+        if "engine" in row:
+            told += f"; hours are kept by {row['engine']}"
+        if instances is not None and (other := instances.setdefault(row["instance"], name)) != name:
+            yield Finding(name, False, f"is the database of {other} (one instance)", "mend the dsn of one of the two")
+            return
         yield Finding(name, True, told)
     except FleetError as error:
         yield Finding(name, False, str(error), command)
+    except CLIENT_ERRORS as error:
+        told = f"does not say what this account may: {type(error).__name__}: {error}"
+        yield Finding(name, False, told, "grant the account its role (docs/runbooks/accounts.md)")
     finally:
         await connection.close()
 
 
+MAY_NOT: Final = {
+    "doctor_owner": "does not own the tables: it could make no partition",
+    "doctor_production": "may not write production",
+    "doctor_gatherer": "may not read it, or not acknowledge what was read",
+    "doctor_reader": "may not read production",
+}
+CURES: Final = {
+    "doctor_owner": "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)",
+    "doctor_production": "make it a member of kalshi_writer: fleet migrate --owner NAME --account",
+    "doctor_gatherer": "make it a member of kalshi_reader (docs/runbooks/accounts.md)",
+    "doctor_reader": "make it a member of kalshi_analyst (docs/runbooks/accounts.md)",
+}
+
+
+def _embedded(name: str, dsn: str, *, owned: bool) -> Finding | None:
+    """What is to be said of an embedded server that does not run; None: it runs, and can be asked."""
+    if embedded.is_running(dsn):
+        return None
+    if not owned:
+        return Finding(name, False, f"{dsn} does not run", "start its owner; it starts and stops the server")
+    if (problem := embedded.unusable(dsn)) is not None:
+        return Finding(name, False, problem, "choose another folder, or give this one to the user who runs the process")
+    return Finding(name, True, "embedded: its owner starts and upgrades it")
+
+
 def _kernel_clock(config: GathererConfig) -> Finding:
     if config.bounds.clock_proof == "assumed":
-        return Finding("clock proof", True, "assumed by configuration (bounds.clock_proof)")
+        cure = "bounds.clock_proof: kernel, wherever a time service runs: a clock that is wrong is believed else"
+        return Finding("clock proof", True, "assumed by configuration, not proven", cure)
     error_us = clock.error_bound_us()
     if error_us is None or error_us > config.bounds.clock * 1000:
         told = "not synchronised" if error_us is None else f"its error may be {error_us / 1000:.0f} ms"
@@ -220,6 +347,9 @@ async def _dial_all(exchange: Exchange, signer: Signer, wanted: int) -> Finding:
             with contextlib.suppress(Exception):
                 await socket.close()
     if not refused:
-        return Finding("connections", True, f"all {wanted} were accepted at once")
+        return Finding("connections", True, f"{wanted} of {wanted} were accepted at once")
+    if not opened and "429" not in refused[0]:
+        cure = "check kalshi.ws_url, its name and the way out of this network"
+        return Finding("connections", False, f"{urlsplit(exchange.ws_url).netloc} refuses: {refused[0]}", cure)
     cure = "lower `connections`, stop what else uses the account, or give each gatherer an account of its own"
     return Finding("connections", False, f"{len(opened)} of {wanted} were accepted: {refused[0]}", cure)

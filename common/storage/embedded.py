@@ -98,6 +98,23 @@ def is_running(dsn: str) -> bool:
     return b"postgres" in _command_of(pid) if Path("/proc/self").exists() else socket_dir(folder).exists()
 
 
+def unusable(dsn: str) -> str | None:
+    """Why a server could not be started in the folder of an embedded address; None: it could."""
+    folder = Path(dsn.removeprefix(PREFIX)).absolute()
+    there = next(place for place in (folder, *folder.parents) if place.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        return f"{there} cannot be written by this user"
+    try:
+        account = _account()
+        program("postgres")
+    except EmbeddedServerError as error:
+        return str(error)
+    above = there.parent if there == folder else there
+    if account.name and not _can_reach(above, account):
+        return f"user {account.name!r}, which the server runs as, cannot enter {above}"
+    return None
+
+
 def program(name: str) -> Path:
     """A program of the wheel, such as psql."""
     # Found, not imported: importing the wheel's Python has side effects on the run-time folder.

@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import click
 from click import shell_completion
 
 from common import cli
 from common.config.load import check_private_key_file, is_readers, load_any, load_reader
-from common.config.schema import DeduplicatorConfig, GathererConfig
+from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
 from common.errors import FleetError
 from common.storage import embedded
 from common.storage.accounts import as_account, make_account
@@ -72,15 +71,18 @@ def check_config(config_file: Path, without_secrets: bool) -> None:
 @OUTPUT
 def doctor(config_file: Path, dial: bool, form: Format) -> None:
     """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
-    from fleet.doctor import examine
+    from fleet.doctor import examine, examine_reader
 
     try:
-        config = load_any(config_file)
+        if is_readers(config_file):
+            found = examine_reader(cast(ReaderConfig, load_reader(config_file)))
+        else:
+            found = examine(config_file, load_any(config_file), dials=dial)
     except FleetError as error:
         cli.fail(error)
 
     async def work() -> list[dict[str, Any]]:
-        return [asdict(finding) async for finding in examine(config_file, config, dials=dial)]
+        return [finding.row() async for finding in found]
 
     findings = to_end(work())
     show(findings, form, str(config_file))
