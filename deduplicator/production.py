@@ -109,11 +109,12 @@ class Production:
         async with self._using:
             return {row["lane"]: row["proven_ms"] for row in await self._db.fetch(SQL["proven_until"], gatherer)}
 
-    async def replaced(self, gatherer_id: str, gatherer: int) -> list[RunKey]:
-        """Slices that go on of a gatherer's former instances: number of the instance, lane, slice."""
+    async def left_behind(self, gatherer_id: str, gatherer: int, configured: list[str]) -> dict[RunKey, bool]:
+        """Slices that go on of a gatherer's former instances, and of gatherers that are configured no longer: number of
+        the instance, lane, slice; whether it was replaced."""
         async with self._using:
-            rows = await self._db.fetch(SQL["replaced_slices"], gatherer_id, gatherer)
-        return [(row["gatherer"], row["lane"], row["slice"]) for row in rows]
+            rows = await self._db.fetch(SQL["left_behind"], gatherer_id, gatherer, configured)
+        return {(row["gatherer"], row["lane"], row["slice"]): row["replaced"] for row in rows}
 
     async def open_slices(self, gatherer: int) -> list[tuple[int, int, int]]:
         """Of the gatherer's lanes that were put back the slices that go on: lane, number, and until when (µs) was

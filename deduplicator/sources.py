@@ -28,6 +28,7 @@ from deduplicator.reader import Batches, News, Reader, SameDatabase
 
 PUT_BACK: Final = "database_put_back"
 REPLACED: Final = "replaced"
+REMOVED: Final = "removed"
 AHEAD_MS: Final = 60_000
 """An exchange time may be so far ahead of when its frame was received."""
 RETRY_S: Final = 0.4
@@ -322,9 +323,12 @@ class Sources:
         return due
 
     async def _find_over(self, reader: Reader, agreeing: set[int]) -> tuple[dict[RunKey, str], bool]:
-        """Slices that go on in production and are lost with the state of a database that was put back, or with a
-        machine that was replaced; and whether these are all. What the journal still has is loaded again, and may come
-        later than this looks. `agreeing`: lanes that were just seen not to have been put back since."""
+        """Slices that go on in production and are lost with the state of a database that was put back, with a machine
+        that was replaced, or with a gatherer that is configured no longer; and whether these are all.
+
+        What the journal still has is loaded again, and may come later than this looks. `agreeing`: lanes that were just
+        seen not to have been put back since.
+        """
         all_stored = not self._storing
         going_on = await self._production.open_slices(reader.gatherer)
         looked_at = [one for one in going_on if one[0] in agreeing]
@@ -336,8 +340,8 @@ class Sources:
         present = [other.gatherer for name, other in self._readers.items() if name not in self._same]
         if 0 in present or len(set(present)) < len(present):
             return over, False
-        replaced = await self._production.replaced(reader.id, reader.gatherer)
-        over |= {key: REPLACED for key in replaced if key[0] not in present}
+        left = await self._production.left_behind(reader.id, reader.gatherer, list(self._readers))
+        over |= {key: REPLACED if replaced else REMOVED for key, replaced in left.items() if key[0] not in present}
         return over, known
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import GathererSource
+from common.config.schema import DeduplicatorConfig, GathererSource
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.chain import Cursor, PutBack, why_put_back
@@ -182,6 +182,32 @@ async def test_a_replaced_machines_slices_end_where_they_are_proven(open_folder:
         runs = await made.fetch("SELECT ended, cover_to FROM store.runs ORDER BY gatherer")
         assert [row["ended"] for row in runs] == [True, False]
         assert ms_of_datetime(runs[0]["cover_to"]) == BASE_MS + 10
+
+
+async def test_what_a_gatherer_that_was_taken_away_had_open_ends_where_it_is_proven(open_folder: Path) -> None:
+    """It died, and is configured no longer: it would hold the ends of its markets open for ever. Not while another
+    one has not answered since the start: that may be it, under another name."""
+    async with site(open_folder, "gatherer-a", "gatherer-b", "gatherer-c") as made:
+        for name, market in zip(made.zones, "ABC", strict=True):
+            async with Lane(made.zones[name], 0, open_folder / name) as lane:
+                await write(lane, market, range(10))
+        made.start()
+        await made.until(A=range(10), B=range(10), C=range(10))
+        await made.stop()
+        left = [source for source in made.given["gatherers"] if source["id"] != "gatherer-c"]
+        made.config = DeduplicatorConfig.model_validate(made.given | {"gatherers": left})
+        await made.zones["gatherer-b"].hide()
+        made.start()
+        await made.acknowledged(made.zones["gatherer-a"])
+        assert not await made.fetch("SELECT FROM store.slices WHERE ended")
+        await made.zones["gatherer-b"].show()
+        await made.until_rows("SELECT FROM store.slices WHERE ended", 1)
+        (ended,) = await made.fetch(
+            "SELECT gatherer_id, s.reason, cover_to FROM store.slices s JOIN store.gatherers USING (gatherer)"
+            " JOIN store.runs r USING (gatherer, lane, slice) WHERE s.ended"
+        )
+        assert (ended["gatherer_id"], ended["reason"]) == ("gatherer-c", "removed")
+        assert ms_of_datetime(ended["cover_to"]) == BASE_MS + 10
 
 
 async def test_machines_that_exchange_their_addresses_go_on(open_folder: Path) -> None:

@@ -119,6 +119,29 @@ def test_an_outage_of_all_is_not_looked_at_while_it_lasts(merger: Merger, looks:
     assert stored.gaps == {(7, (START_MS + 2000, START_MS + 5000)): "not_recorded"}
 
 
+def test_a_gatherer_that_does_not_come_back_holds_no_end_open(merger: Merger) -> None:
+    """The others lose a market before its end; the gap up to there is listed once they are past it, and healed if the
+    third one returns after all."""
+    stored = Stored()
+    end_ms = START_MS + 9000
+    merger.step([horizon(gatherer, 1, 3, 5000, ended=True) for gatherer in (A, B)], 1)
+    merger.claims.begin_line(7, ORDERBOOK, START_MS, end_ms)
+    other = Copy(A, 0, 4, 4)
+    other.slices = [SliceStart(9, 9, 1, ORDERBOOK)]
+    other.runs = [RunStart(9001, 9, 8, START_MS + 5100)]
+    other.horizons = [Horizon(9, START_MS + 8000, False, "")]
+    stored.take(merger.step([other], end_ms + 1))
+    for n in range(3):
+        stored.take(merger.step([], end_ms + 2 + 10_000 * n))
+    assert not [market for market, _ in stored.gaps if market == 7], "nobody is past the end: all are late"
+    stored.take(merger.step([horizon(A, 9, 5, 9500)], end_ms + 40_000))
+    for n in range(3):
+        stored.take(merger.step([], end_ms + 41_000 + LIMITS.hole_wait_ms * n))
+    assert stored.gaps[7, (START_MS + 5000, end_ms)] == "not_recorded"
+    stored.take(merger.step([horizon(C, 1, 3, 9200)], end_ms + 90_000))
+    assert not [market for market, _ in stored.gaps if market == 7]
+
+
 def test_a_market_waits_for_the_least_of_its_moments() -> None:
     """And is due once."""
     waits = Waits()

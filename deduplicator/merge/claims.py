@@ -534,7 +534,7 @@ class Claims:
             if line is None:  # over, and given back
                 continue
             before = line.begin_ms
-            found = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms)
+            found = coverage.settle(market, channel, line, self.slices, now_ms, hole_wait_ms, self.reach_ms)
             changes.gaps += found.gaps
             changes.heals += found.heals
             if channel != ORDERBOOK:  # there are three of them

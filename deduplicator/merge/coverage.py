@@ -203,9 +203,15 @@ class Settled:
 
 
 def settle(
-    market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], now_ms: int, hole_wait_ms: int
+    market: int,
+    channel: str,
+    line: TimeLine,
+    slices: Mapping[RunKey, SliceState],
+    now_ms: int,
+    hole_wait_ms: int,
+    reach_ms: int,
 ) -> Settled:
-    """Advance a time line."""
+    """Advance a time line. `reach_ms`: no claim of any line is beyond."""
     held = covered(line, slices)
     advancing = [claim(run, slices[(*run.key[:2], run.slice)])[1] for run in line.open]
     written = _still_listed(market, channel, line, held)
@@ -233,14 +239,18 @@ def settle(
         if line.end_ms is not None:
             if sealed >= line.end_ms:
                 break
-            if end is None and not line.open and now_ms > line.end_ms:
+            # A run that is open may be of a gatherer that will not come back: it is waited for as for a hole, from when
+            # others are past the end.
+            past = not line.open or reach_ms >= line.end_ms
+            if end is None and past and now_ms > line.end_ms:
                 end = line.end_ms
             elif end is not None:
                 end = min(end, line.end_ms)
         if end is None:  # still covered up to the horizons, or an outage that lasts
             # ... or a new run whose horizon has not reached its beginning yet
             found.waits = not line.open or any(run.cover_from_ms > sealed for run in line.open)
-            found.again_ms = line.end_ms + 1 if not line.open and line.end_ms is not None else None
+            if line.end_ms is not None:
+                found.again_ms = line.end_ms + 1 if now_ms <= line.end_ms else now_ms + hole_wait_ms
             break
         since = line.hole_since.get(sealed, now_ms)
         line.hole_since = {**line.hole_since, sealed: since}
