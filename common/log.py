@@ -17,6 +17,24 @@ from common.config.schema import Logging
 from common.log_limit import Limit
 
 
+def _standard_error(*_: Any) -> structlog.PrintLogger:
+    """That of the moment: a test may have replaced it since."""
+    return structlog.PrintLogger(sys.stderr)
+
+
+def _unconfigured() -> None:
+    """What no process has configured, as a command, logs for people: never among the rows that it prints."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            _without_secrets,
+            structlog.dev.ConsoleRenderer(colors=False),
+        ],
+        logger_factory=_standard_error,
+    )
+
+
 def configure(config: Logging, **bound: str) -> None:
     """Set up the process's logs; `bound` fields are on every line."""
     renderer: structlog.types.Processor
@@ -54,3 +72,6 @@ def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackTy
 
 def _without_secrets(_: Any, __: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
     return {name: redact.value(item) for name, item in event.items()}
+
+
+_unconfigured()

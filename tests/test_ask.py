@@ -22,6 +22,7 @@ from common.storage.embedded import EmbeddedServer
 from fleet import asking
 from tests.archive_case import OLD, running_site
 from tests.commands import fleet
+from tests.keys import write_key
 from tests.test_look import config
 
 __all__ = ["config"]  # a fixture
@@ -197,6 +198,24 @@ async def test_an_analysts_file_has_an_archive_alone(
         assert ended.returncode == 1 and "took longer than 0.5 s" in ended.stderr, "and is not waited for"
         code, _, err = await fleet("gaps")
         assert code == 2 and "has no section `production`" in err
+
+
+async def test_what_is_logged_is_not_among_the_rows(
+    open_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A command that logs, as an export does, prints JSON alone."""
+    async with running_site(open_folder, monkeypatch) as site:
+        file = tmp_path / "deduplicator.yaml"
+        key = {"key_id": "k", "private_key_file": str(write_key(tmp_path / "key.pem"))}
+        given = {
+            "gatherers": [{"id": "gatherer-a", "dsn": "postgresql://x@127.0.0.1:1/kalshi"}],
+            "production": {"dsn": site.dsn},
+            "kalshi": {"rest_url": "http://127.0.0.1:9/trade-api/v2", **key},
+            "archive": {"bucket": "archive", "endpoint_url": site._url},
+        }
+        file.write_text(yaml.safe_dump(given))
+        code, out, err = await fleet("export", "--config", file, "--json")
+        assert code == 0 and len(json.loads(out)) == 2 and "hour_exported" in err, (out, err)
 
 
 def test_a_psql_line_holds_no_password() -> None:

@@ -91,7 +91,7 @@ async def test_a_database_put_back_without_its_journal(
         await made.until_rows("SELECT reason FROM store.slices WHERE NOT ended", 1)
         await made.until_rows("SELECT reason FROM store.slices WHERE reason = 'database_put_back'", 1)
         assert made.deduplicator.status()["gatherers"]["gatherer-a"]["put_back"] == 1
-    assert "log_put_back" in capfd.readouterr().out
+    assert "log_put_back" in capfd.readouterr().err
 
 
 async def test_a_database_put_back_with_its_journal(open_folder: Path) -> None:
