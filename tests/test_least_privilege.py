@@ -288,6 +288,20 @@ async def test_the_databases_owner_migrates_it_and_needs_no_more(own_server: Emb
     assert await asyncio.to_thread(migrate.migrate, dsn, "gatherer") == []
 
 
+async def test_every_setting_that_a_migration_reads_may_be_read_by_anybody(own_server: EmbeddedServer) -> None:
+    """Also one that is read only where TimescaleDB is installed: the first machine of all died of it."""
+    owner = await asyncpg.connect(own_server.dsn)
+    await owner.execute("CREATE ROLE plain LOGIN")
+    await owner.close()
+    plain = await asyncpg.connect(f"postgresql://plain@/kalshi?host={socket_dir(own_server.folder)}")
+    texts = [file.read_text() for file in Path("common/storage").rglob("*.sql")]
+    names = {name for text in texts for name in re.findall(r"(?i)\bcurrent_setting\(\s*'([^']+)'", text)}
+    assert names
+    for name in sorted(names):
+        await plain.fetchval("SELECT current_setting($1, true)", name)
+    await plain.close()
+
+
 async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
     own_server: EmbeddedServer, tmp_path: Path
 ) -> None:
