@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long mutants spark recipes clients chaos soak apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
+.PHONY: help install demo test test-long mutants spark recipes clients chaos soak births apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,9 @@ chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then th
 
 soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, files, lag and drift (HOURS=, RATE=)
 	$(BIN)/python -m fleet.soak $(if $(HOURS),--hours $(HOURS)) $(if $(RATE),--rate $(RATE))
+
+births: $(STAMP) ## a fleet while a hundred combos are born and settle a second beside an event history without an end (SECONDS=, BIRTHS=, GATHERERS=)
+	$(BIN)/python -m workshop.rehearsal.births $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BIRTHS),--births $(BIRTHS)) $(if $(GATHERERS),--gatherers $(GATHERERS))
 
 apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from its files, destroy (needs terraform and the AWS provider)
 	$(BIN)/python -m fleet.rehearsal

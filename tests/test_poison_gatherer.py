@@ -137,6 +137,26 @@ async def test_a_row_that_is_none_is_set_aside_and_the_crawl_goes_on(
         assert aside.counts().get("listed_row") == 1
 
 
+async def test_a_start_holds_what_the_database_lists_but_what_is_over(
+    db: asyncpg.Connection, server: Database, tmp_path: Path
+) -> None:
+    """A market that was settled when the process before this one ended is listed no more: nobody else forgets it."""
+    await db.execute(
+        "INSERT INTO listed_markets (ticker, status, open_time, close_time)"
+        " SELECT 'KXA-' || status, status, NULL, now() FROM unnest($1::text[]) status",
+        ["active", "determined", "finalized", "settled"],
+    )
+    crew = Crew()
+    async with stub(tmp_path) as (served, rest):
+        registry = Registry(rest, config(), server.dsn, crew)  # type: ignore[arg-type]
+        await registry._rebuild()
+        assert sorted(crew.held) == ["KXA-active", "KXA-determined"] == sorted(registry.listing.markets)
+        assert await db.fetchval("SELECT count(*) FROM listed_markets") == 2
+        serve(served, open=[[market(1)]], settled=[[market(2, status="finalized")]])
+        await crawled(registry)
+        assert "KXA-2" not in crew.held, "settled when it was first shown"
+
+
 @pytest.mark.parametrize("status", STATUSES)
 async def test_a_list_that_is_refused_does_not_end_the_crawl(
     db: asyncpg.Connection, server: Database, tmp_path: Path, status: str
