@@ -44,6 +44,8 @@ LIVE: Final = ("open", "unopened", "paused", "closed")
 OPEN: Final = "markets open"
 RELATIONS: Final = {"put_series": "series", "put_event": "events", "put_market": "markets"}
 COMBOS: Final = "KXMVE"
+STORED_MAX: Final = 50_000
+"""Rows of each relation that are known to be stored as they are: lists of what changed show them again for minutes."""
 YEARS_BEFORE: Final = 2200
 """A time later than that is none: with some added, no database and no library holds it."""
 _VOLUME = re.compile(r"-?\d{1,20}(\.\d{1,6})?", re.ASCII)
@@ -86,6 +88,8 @@ class Metadata:
         self._series_s = 0.0
         self._asked: dict[str, float] = {}
         """By ticker: when it was asked for by name; at most those of a round are kept."""
+        self._stored: dict[str, dict[str, int]] = {statement: {} for statement in RELATIONS}
+        """By statement and name: the hash of the row that production has by this connection."""
         self.polls = self.refused = 0
         self.last_error = ""
 
@@ -95,6 +99,8 @@ class Metadata:
         while True:
             try:
                 connection = await connect(self._dsn, self._timeout)
+                for stored in self._stored.values():
+                    stored.clear()  # what comes back may be another database, or an older one
                 try:
                     while True:
                         whole = await self.poll(connection, poll_s, reconcile_s)
@@ -188,7 +194,7 @@ class Metadata:
     async def _put(
         self, connection: asyncpg.Connection, statement: str, key: str, rows: Page, check: Check
     ) -> dict[str, str]:
-        """Store what a page lists; returns what is stored: names, and objects as texts."""
+        """Store what a page lists, but for what is stored as it is; returns what was: names, and objects as texts."""
         unique: dict[str, str] = {}
         for row in rows:
             try:
@@ -199,20 +205,35 @@ class Metadata:
                 unique[name] = json.dumps(row)  # a page may list a row twice while it changes
             except (LookupError, TypeError, ValueError) as error:
                 self._refuse(repr(row.get(key)) if isinstance(row, dict) else repr(row), error)
-        if not unique:
-            return unique
+        stored = self._stored[statement]
+        new = {name: raw for name, raw in unique.items() if stored.get(name) != hash(raw)}
+        refused = await self._put_new(connection, statement, new) if new else {}
+        for name, why in refused.items():
+            del new[name], unique[name]
+            self._refuse(repr(name), why)
+        for name in self._aside.keys(ROW) & {repr(name) for name in unique}:
+            self._aside.mended(ROW, name)
+        for name, raw in new.items():
+            stored.pop(name, None)
+            stored[name] = hash(raw)
+        while len(stored) > STORED_MAX:
+            del stored[next(iter(stored))]
+        return new
+
+    async def _put_new(
+        self, connection: asyncpg.Connection, statement: str, new: dict[str, str]
+    ) -> dict[str, Exception]:
+        """Returns those that the database cannot hold."""
+        refused: dict[str, Exception] = {}
         try:
-            await put_metadata(connection, statement, RELATIONS[statement], [list(unique), list(unique.values())])
+            await put_metadata(connection, statement, RELATIONS[statement], [list(new), list(new.values())])
         except REFUSALS:
-            for name, raw in list(unique.items()):  # one of them cannot be held: the others can
+            for name, raw in new.items():  # one of them cannot be held: the others can
                 try:
                     await put_metadata(connection, statement, RELATIONS[statement], [[name], [raw]])
                 except REFUSALS as error:
-                    del unique[name]
-                    self._refuse(repr(name), error)
-        for name in self._aside.keys(ROW) & {repr(name) for name in unique}:
-            self._aside.mended(ROW, name)
-        return unique
+                    refused[name] = error
+        return refused
 
     def _refuse(self, name: str, error: Exception) -> None:
         self.refused += 1

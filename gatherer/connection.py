@@ -63,7 +63,7 @@ class Connection:
         """How it is: up if the connection stands and its subscriptions are whole."""
         counters, session = self._counters, self._session
         self._count()
-        counters.up = session is not None and session.conversation.healthy
+        counters.up = session is not None and session.conversation.ready(time.monotonic())
         counters.session = session.number if session is not None else 0
         counters.unproven = session.conversation.unproven(time.monotonic()) if session is not None else []
         counters.rejected = session.conversation.rejected if session is not None else []

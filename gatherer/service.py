@@ -21,6 +21,7 @@ from common.process import backoff_s, stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import connect, owned
+from gatherer.conversation.membership import few_of
 from gatherer.crew.crew import Crew
 from gatherer.keeper import Keeper
 from gatherer.load_writer import SQL, was_loaded
@@ -190,7 +191,8 @@ class Gatherer:
             return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
         if self._sharding.unassigned:
             return f"{len(self._sharding.unassigned)} markets find no room: every connection is full (error 26)"
-        if sum(c.markets for c in connections if c.role == "orderbook") < len(self._sharding):
+        held = sum(c.markets for c in connections if c.role == "orderbook")
+        if not few_of(len(self._sharding) - held, len(self._sharding)):
             return "markets are being handed to their connections"
         for lane in crew.capturing:
             slow = lane.why_not_loading(self.config.protocol.silence / 1000)

@@ -34,6 +34,8 @@ key, from 1), `channel` and `ticker`:
                    goes on under another sid), silence; or, without `how`, as always. Also on connections to come
     pings          `on` false: no pings are sent; those of the client are answered
     status         GET /exchange/status: `inactive` lists the indexes that are not active
+    emptied        the books of the open markets of exchange index `index` (of all, without it) are emptied without
+                   changes, as a pause does that cancels all orders
     raw            `text` is sent as a frame
     odd            a numbered frame of type `type` with body `msg` is sent to subscribers of `ticker`
     restart        everything is cut and refused for `for_ms`
@@ -56,6 +58,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from simulator.exchange import Exchange, compact
+from simulator.records import index_of
 from simulator.session import Session
 
 
@@ -173,6 +176,8 @@ class FaultDesk:
                 self.pings = fault["on"]
             case "status":
                 self._exchange.inactive_indexes = frozenset(fault["inactive"])
+            case "emptied":
+                self._empty(fault.get("index"))
             case "ghost":
                 self._exchange.announce_ghost(fault["ticker"])
             case "mute":
@@ -194,6 +199,11 @@ class FaultDesk:
                 raise UnknownFault(f"unknown fault {kind!r}")
         self._exchange.truth.write("fault", at_ms=self._exchange.now_us() // 1000, hit=len(targets), fault=fault)
         return len(targets)
+
+    def _empty(self, index: int | None) -> None:
+        for market in self._exchange.markets.values():
+            if market.status == "active" and index in (None, index_of(market.series_ticker)):
+                self._exchange.reset(market, {}, {}, max(self._exchange.now_us(), market.last_us))
 
     @staticmethod
     def _matches(session: Session, fault: dict[str, Any]) -> bool:

@@ -7,11 +7,13 @@ than in production: twenty seconds here are more than six minutes there.
 from __future__ import annotations
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from fleet.local import LocalFleet, Plan
+from common.storage.database import connect
+from fleet.local import GATHERERS, LocalFleet, Plan
 from tests.fleet_case import assert_equal, judge, running
 from tests.gatherer_case import NAME, check_local, gathering, local, settle, status_of
 
@@ -28,6 +30,18 @@ async def commands(fleet: LocalFleet) -> int:
     """How many commands it was sent."""
     count: int = (await fleet.control("/state"))["commands"][NAME]
     return count
+
+
+async def held_until(fleet: LocalFleet) -> dict[tuple[str, str], datetime]:
+    """Up to when each gatherer provably holds anything of a channel, as production says."""
+    connection = await connect(fleet.production_dsn)
+    try:
+        rows = await connection.fetch(
+            "SELECT gatherer_id, channel, max(upper(held)) AS held_until FROM coverage_by_gatherer GROUP BY 1, 2"
+        )
+        return {(row["gatherer_id"], row["channel"]): row["held_until"] for row in rows}
+    finally:
+        await connection.close()
 
 
 @pytest.mark.parametrize("how", ["subscribed", "unnumbered", "error", "silence"])
@@ -71,16 +85,36 @@ async def test_what_is_refused_or_not_answered_costs_no_connection(to: str) -> N
         assert (await check_local(fleet))["frames"] > 300
 
 
-async def test_one_index_that_is_not_active_stops_nothing() -> None:
-    """The top-level flag is that of index 0 alone (facts, section 10): dialling goes on, and the status names it."""
+@pytest.mark.parametrize("inactive", [[0], [2], [0, 1, 2, 3]], ids=str)
+async def test_an_index_that_is_not_active_stops_nothing(inactive: list[int]) -> None:
+    """The top-level flag is that of index 0 alone (facts, section 10): dialling and recording go on whatever it is."""
     async with gathering("--markets", "4", "--rate", "100", connections=CONNECTIONS) as fleet:
-        await fleet.control("/faults", {"kind": "status", "inactive": [0]})
+        await fleet.control("/faults", {"kind": "status", "inactive": inactive})
         await fleet.control("/faults", {"kind": "cut", "for_ms": 300})
         await asyncio.sleep(3)
         await fleet.ready(NAME)
+        rows = (await status_of(fleet))["loader"]["delta_rows"]
+        await asyncio.sleep(2)
         status = await status_of(fleet)
-        assert "exchange index 0" in status["registry"]["exchange"]
-        assert status["registry"]["exchange_indexes"] == {"0": False, "1": True, "2": True, "3": True}
+        assert status["loader"]["delta_rows"] > rows + 50, "what comes is recorded"
+        assert "not active: " in status["registry"]["exchange"]
+        assert status["registry"]["exchange_indexes"] == {str(n): n not in inactive for n in range(4)}
+
+
+async def test_a_shards_maintenance_costs_no_other_and_is_an_alarm() -> None:
+    """Its status says so and its books are emptied without a change; all markets go on, and production is right."""
+    plan = Plan(gatherers=GATHERERS[:1], connections=CONNECTIONS, simulator=("--markets", "80", "--rate", "400"))
+    async with running(plan) as fleet:
+        await asyncio.sleep(3)
+        dialled = await sessions(fleet)
+        await fleet.control("/faults", {"kind": "status", "inactive": [0]})
+        await fleet.control("/faults", {"kind": "emptied", "index": 0})
+        await asyncio.sleep(4)
+        gatherer = await status_of(fleet)
+        assert gatherer["ready"] == "ready" and await sessions(fleet) == dialled
+        assert_equal(await judge(fleet, strict=True))
+        status = await fleet.status("deduplicator")
+        assert status is not None and status["alarms"]["books_emptied"] == 1, "many open markets at once"
 
 
 async def test_empty_lists_let_no_market_go_that_the_stream_moves() -> None:
@@ -135,6 +169,11 @@ async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> 
             assert status is not None and status["ready"] == "ready"
             lacks[name] = {entry["role"] for entry in status["unproven"]}
         assert lacks["gatherer-a"] >= {"trade", "orderbook"} <= lacks["gatherer-b"] and not lacks["gatherer-c"]
+        held = await held_until(fleet)
+        for channel in ("trade", "orderbook_delta"):
+            proven = {name: held[name, channel] for name in fleet.plan.gatherers}
+            lacking = max(proven["gatherer-a"], proven["gatherer-b"])
+            assert lacking + timedelta(seconds=2) < proven["gatherer-c"], "production says who lacks the quiet stretch"
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         # Every row is there; a quiet stretch that the third proved too late, on a slow machine, is listed.

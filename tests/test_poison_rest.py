@@ -17,6 +17,7 @@ from common.config.schema import Merge
 from common.set_aside import SetAside
 from common.storage import migrate
 from deduplicator.backfill import Backfilled, backfill
+from deduplicator.feed import put_metadata
 from deduplicator.lease import Lease
 from deduplicator.metadata import Metadata
 from deduplicator.production import Production
@@ -420,6 +421,35 @@ async def test_null_instead_of_a_list_is_an_error_of_that_page_which_is_asked_fo
         cursors = [query.get("cursor") for query in served.queries("/markets") if query.get("status") == "open"]
         assert cursors == ["1", "2"]
         assert again.ages_s()["markets"] < 60
+
+
+async def test_what_is_stored_as_it_is_is_not_stored_again(
+    db: asyncpg.Connection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lists of what changed show each market for minutes: at a hundred a second most of a round is known already."""
+    put: list[str] = []
+
+    async def counted(connection: Any, statement: str, relation: str, columns: list[list[str]]) -> None:
+        put.extend(columns[0])
+        await put_metadata(connection, statement, relation, columns)
+
+    monkeypatch.setattr("deduplicator.metadata.put_metadata", counted)
+    async with stub(tmp_path) as (served, rest):
+        serve_lists(served, [market(1), market(2), market(3)])
+        metadata = Metadata(rest, "", 1000)
+        await metadata.poll(db, 0, 0)
+        assert {"KXA-1", "KXA-2", "KXA-3"} <= set(put)
+        put.clear()
+        serve_lists(served, [market(1), market(2, title="another"), market(3)])
+        await metadata.poll(db, 0, 0)
+        assert [name for name in put if name.startswith("KXA-")] == ["KXA-2"]
+        assert await db.fetchval("SELECT raw ->> 'title' FROM markets WHERE ticker = 'KXA-2'") == "another"
+        monkeypatch.setattr("deduplicator.metadata.STORED_MAX", 1)
+        serve_lists(served, [market(1), market(2), market(3)])
+        await metadata.poll(db, 0, 0)
+        put.clear()
+        await metadata.poll(db, 0, 0)
+        assert {"KXA-1", "KXA-2"} <= set(put), "forgotten, and stored again"
 
 
 async def test_an_empty_list_of_open_markets_is_no_whole_reading(db: asyncpg.Connection, tmp_path: Path) -> None:

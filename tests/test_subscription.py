@@ -45,6 +45,27 @@ def subscribed(markets: list[str], batch: int = 10, idle_probe: float = 10) -> C
     return talk
 
 
+def test_births_leave_a_connection_ready_as_long_as_they_are_few_and_not_late() -> None:
+    """A hundred are born every second: one is always on its way to its book."""
+    markets = [f"M{n}" for n in range(100)]
+    talk = subscribed(markets, batch=100)
+    assert talk.ready(1.0)
+    (add,) = talk.add(["A", "B"], 1.0)
+    assert isinstance(add, Send) and talk.ready(1.0) and not talk.healthy, "two of a hundred and two"
+    talk.add(["C"], 1.5)
+    assert not talk.ready(1.5), "three are too many"
+    talk.frame(head("ok", id=add.command["id"], sid=1, seq=101), 2.0)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=102, msg={"market_ticker": "A"}), 2.0)
+    assert talk.ready(2.0) and not talk.healthy, "B's book and C's answer are still to come"
+    assert not talk.ready(22.0), "they are late"
+    talk.frame(head("ok", id=talk.state.ledger.last_id, sid=1, seq=103), 22.1)
+    assert talk.state.members.whole and not talk.ready(22.1), "B's book is late"
+    talk.frame(head("orderbook_snapshot", sid=1, seq=104, msg={"market_ticker": "B"}), 22.2)
+    assert talk.ready(22.2)
+    talk.frame(head("orderbook_snapshot", sid=1, seq=200, msg={"market_ticker": "C"}), 22.3)
+    assert not talk.ready(22.4), "after a gap all books are to come"
+
+
 def test_subscribe_says_which_prices_it_wants_and_adds_the_rest_in_batches() -> None:
     """use_yes_price is explicit; one command at a time."""
     talk = Conversation("orderbook", TIMES, 2)

@@ -46,6 +46,11 @@ class BooksDue:
         """Whether any book may still come soon."""
         return any(wanted.tries <= SNAPSHOT_TRIES_MAX for wanted in self._wanted.values())
 
+    def coming(self, since_s: float) -> float:
+        """How many books may still come soon; no end of them if one of these was wanted before `since_s`."""
+        coming = [wanted for wanted in self._wanted.values() if wanted.tries <= SNAPSHOT_TRIES_MAX]
+        return _NEVER if any(wanted.since_s < since_s for wanted in coming) else len(coming)
+
     def taken(self, tickers: Iterable[str], now_s: float) -> None:
         """Markets that have just been added: their books come by themselves, or are asked for."""
         self._want({ticker: Wanted(now_s, now_s + self._wait_s, 1) for ticker in tickers})

@@ -21,6 +21,7 @@ from common.exchange import frames
 from gatherer.conversation.actions import Action, Surprise, Times
 from gatherer.conversation.answers import ANSWERS, SEQ_MAX, SID_MAX, Answers
 from gatherer.conversation.due_commands import DueCommands
+from gatherer.conversation.membership import few_of
 from gatherer.conversation.state import State
 from gatherer.conversation.subscriptions import CHANNELS, Subscription
 
@@ -113,6 +114,16 @@ class Conversation:
         if self.rejected or not self.state.members.wanted:
             return not self.rejected
         return self._subscriptions.book is not None and self.state.members.whole and not self.state.books.awaited
+
+    def ready(self, now_s: float) -> bool:
+        """Healthy, but for few markets that were born a moment ago: where a hundred are born every second, some are
+        always on their way."""
+        if self.healthy or self.role != "orderbook" or self.rejected or self._subscriptions.book is None:
+            return self.healthy
+        wanted, coming = self.state.members.counts
+        wait_s = self.state.proof_wait_s
+        late, _ = self.state.members.late(now_s, wait_s)
+        return not late and few_of(coming + self.state.books.coming(now_s - wait_s), wanted)
 
     def unproven(self, now_s: float) -> list[str]:
         """What can no longer be proven on this connection, and why."""

@@ -13,6 +13,13 @@ from itertools import islice
 from typing import Final
 
 DELETE_TRIES_MAX: Final = 3
+COMING_SHARE: Final = 50
+"""Of so many markets one may be on its way to its book: as many as are born in some seconds, far less than all."""
+
+
+def few_of(coming: float, markets: int) -> bool:
+    """Whether so many of the markets may be on their way."""
+    return coming * COMING_SHARE <= markets
 
 
 class Stage(enum.Enum):
@@ -97,6 +104,11 @@ class Membership:
     def wanted(self) -> bool:
         """Whether there is any market to be recorded here."""
         return any(self._in[stage] for stage in WANTED)
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many wanted markets there are, and how many of them are not held yet, the refused ones apart."""
+        return sum(len(self._in[stage]) for stage in WANTED), max(0, len(self._since_s) - self.refused)
 
     @property
     def whole(self) -> bool:

@@ -1,7 +1,7 @@
 """A fleet beside an exchange at which combos are born and settle all the time, and whose lists of events do not end.
 
-The exchange's own log says what there was to record; production says what was recorded. Protocol times are those of
-production where they decide how many markets a connection can take a second: 120 commands a minute.
+The exchange's own log says what there was to record; production says what was recorded. Protocol times and bounds are
+production's in the whole run (the quick one has short ones), but for how often lists are read.
 """
 
 from __future__ import annotations
@@ -35,6 +35,9 @@ HISTORY: Final = 1_000_000_000
 """Past events in the unfiltered lists: at 200 a page nobody ever reads them whole."""
 CONNECTIONS: Final = {"orderbook": 8, "trade": 2, "ticker": 1, "lifecycle": 2}
 MARKETS: Final = 40
+PROTOCOL: Final = {"silence": "25s", "idle_probe": "10s", "snapshot_wait": "2s", "reply_wait": "10s"}
+BOUNDS: Final = {"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"}
+"""As production has them."""
 SAMPLE_S: Final = 5.0
 SEAL_WAIT_S: Final = 300.0
 
@@ -53,6 +56,7 @@ class Scale:
     reconcile_s: float = 120.0
     forget_s: float = 900.0
     flat_share: float = 0.05
+    fast: bool = False
 
     def plan(self) -> Plan:
         """The fleet, and its exchange."""
@@ -64,19 +68,22 @@ class Scale:
                 "--births", str(self.births), "--life", str(self.life_s), "--forget-after", str(self.forget_s),
             ),
             merge={"metadata_poll": _s(self.poll_s), "metadata_reconcile": _s(self.reconcile_s)},
+            hole_wait="8s" if self.fast else "30s",
             overrides={
                 "protocol": {
                     "registry_poll": _s(self.poll_s),
                     "reconcile": _s(self.reconcile_s),
                     "settled_grace": _s(self.grace_s),
                     "commands_per_minute": 120,
+                    **({} if self.fast else PROTOCOL),
                 },
+                "bounds": {} if self.fast else BOUNDS,
                 "snapshots": {"interval": "1m", "audit": "1h"},
             },
         )  # fmt: skip
 
 
-QUICK: Final = Scale(20.0, 10.0, 1, 50.0, 4.0, 6.0, 3.0, 6.0, 60.0, 0.25)
+QUICK: Final = Scale(20.0, 10.0, 1, 50.0, 4.0, 6.0, 3.0, 6.0, 60.0, 0.25, fast=True)
 """That it works; of the memory it says little."""
 
 
@@ -93,6 +100,7 @@ class Samples:
     """By list: since when it was not read whole."""
     markets: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     """That a process knows."""
+    ready: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
 
     async def take(self, fleet: LocalFleet) -> None:
         """One look at everything."""
@@ -103,6 +111,7 @@ class Samples:
                 self._of(name, status)
 
     def _of(self, name: str, status: dict[str, Any]) -> None:
+        self.ready[name].append(status["ready"] == "ready")
         if name == "deduplicator":
             self.markets[name].append(status["time_lines"])
             for group, age_s in status["metadata_age_s"].items():
@@ -138,7 +147,8 @@ async def run(scale: Scale) -> list[Statement]:
             sealed = await watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S))
             view.say("sealed" if sealed else "not sealed in time")
             for name, known in samples.markets.items():
-                view.say(f"{name}: at most {max(known)} markets known at a time, {known[-1]} at the end")
+                ready = f"ready at {sum(samples.ready[name])} of {len(known)} looks"
+                view.say(f"{name}: at most {max(known)} markets known at a time, {known[-1]} at the end; {ready}")
         checks = await compare_changes(fleet.production_dsn, truth)
         for check in checks:
             for example in check.examples:
