@@ -6,6 +6,11 @@ deduplicator itself, nobody is late, and nothing is held back.
 
 from __future__ import annotations
 
+from typing import Final
+
+AHEAD_US: Final = 60_000_000
+"""A gatherer's clock may be so far ahead of ours; what is further ahead makes nobody late."""
+
 
 class CatchUp:
     """`late_us`: how far behind is late; `share`: of the time, at most, if others have something to tell."""
@@ -15,9 +20,9 @@ class CatchUp:
         self._newest_us = 0
         self._next_s = 0.0
 
-    def saw(self, received_us: int) -> None:
-        """Frames were received at this time, whoever received them."""
-        self._newest_us = max(self._newest_us, received_us)
+    def saw(self, received_us: int, now_us: int) -> None:
+        """Frames were received at this time, whoever received them; now, by our own clock, it is that time."""
+        self._newest_us = max(self._newest_us, min(received_us, now_us + AHEAD_US))
 
     def is_late(self, received_us: int) -> bool:
         """Whether what was received then comes late."""

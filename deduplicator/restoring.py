@@ -64,7 +64,8 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
         excluded.excluded_from_ms, excluded.reason = ms_of_datetime(row["cover_to"]), "conflict"
         excluded.fixed = row["fixed"]
         merger.claims.restore_excluded(excluded)
-    markets = [row[0] for row in await db.fetch(SQL["markets_not_over"])]
+    # A market that is over has an open run where a late copy of it is being read.
+    markets = sorted({row[0] for row in await db.fetch(SQL["markets_not_over"])} | merger.claims.held_open())
     for at in range(0, len(markets), LINES_AT_ONCE):
         await load_lines(db, merger, markets[at : at + LINES_AT_ONCE])
     for row in await db.fetch("TABLE store.reset_votes"):

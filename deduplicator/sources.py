@@ -146,7 +146,7 @@ class Sources:
         self._storing |= bool(news.batches)
         for one in news.batches:
             self._ahead[name][one.copy.lane] = one.end
-            self._catch_up.saw(one.received_us)
+            self._catch_up.saw(one.received_us, time.time_ns() // 1000)
             self._received_us[name] = max(one.received_us, self._received_us.get(name, 0))
 
     def remembered(self) -> list[Copy]:

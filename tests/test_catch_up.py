@@ -20,9 +20,16 @@ def test_late_is_who_is_behind_the_others() -> None:
     """Not who is behind the clock: after an absence of the deduplicator all are behind alike."""
     catch_up = CatchUp(late_us=100, share=0.5)
     assert not catch_up.is_late(0)
-    catch_up.saw(1000)
-    catch_up.saw(500)
+    catch_up.saw(1000, 1000)
+    catch_up.saw(500, 1001)
     assert catch_up.is_late(899) and not catch_up.is_late(900) and not catch_up.is_late(5000)
+
+
+def test_a_clock_that_was_a_year_ahead_once_makes_nobody_late_for_a_year() -> None:
+    """One batch of one gatherer: what all receive from a minute later on is not late."""
+    catch_up = CatchUp(late_us=120_000_000, share=0.5)
+    catch_up.saw(10**15, 1_000_000)
+    assert not catch_up.is_late(62_000_000)
 
 
 def test_its_share_is_kept_whatever_a_step_takes() -> None:

@@ -15,7 +15,7 @@ from deduplicator.merge.identity import I64, U16, Bool, IdentityStore, pack_cont
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import Limits, Merger, _ranges
 from deduplicator.merge.union import contradictions, placed_rows, unite
-from tests.test_merge_rules import GOOD, LIMITS, Row, a_copy, held_of
+from tests.test_merge_rules import GOOD, LIMITS, Row, a_copy, held_of, merged
 from tests.world import START_MS, Stored
 
 BOOK = "orderbook_delta"
@@ -848,15 +848,22 @@ def test_what_was_dropped_unread_contradicts_nobody() -> None:
 
 
 def test_of_what_was_dropped_unread_only_what_is_certain_stays() -> None:
-    """No rows, no claim, no snapshot, no end; where time stepped back."""
+    """No rows, no claim, no snapshot; where time stepped back, and what ended, which nobody says again."""
     copy = a_copy(1, GOOD)
+    copy.horizons += [Horizon(1, START_MS + 300, True, "cut")]
     copy.quarantined = 2
     back = RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")
     copy.run_events = [RunEvent(1, "covers", START_MS, 0, ""), back]
     copy.snapshots = [Snapshot(1, 1, "audit", START_MS + 4, 0, 1, START_MS * 1000, (), ())]
     strip_dropped_rows(copy)
     assert copy.dropped and copy.run_events == [back] and copy.slices and copy.runs
-    assert not copy.horizons and not copy.snapshots and not len(copy.deltas) and copy.delta_frames == 2
+    assert not copy.snapshots and not len(copy.deltas) and copy.delta_frames == 2
+    merger, _ = merged([a_copy(1, GOOD, horizon=4)])
+    copy.slices, copy.runs = [], []
+    merger.step([copy], 5000)
+    assert not merger.claims.slices and not merger.claims.runs
+    assert merger.claims.line(1, BOOK).held_by(1) == [(START_MS, START_MS + 4)], "it proves no more than before"
+    assert merger.claims.line(1, BOOK).last_end == {1: "dropped_unread"}
 
 
 def test_gaps_end_with_the_market_and_heal_by_parts() -> None:

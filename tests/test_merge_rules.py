@@ -88,6 +88,31 @@ def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_stan
     assert not stored.gaps
 
 
+@pytest.mark.parametrize("copies", [2, 3])
+def test_an_order_that_is_disputed_stays_that_when_the_state_is_made_again(copies: int) -> None:
+    """Restarted before the claims have come to it: who has the changes in another order has them all the same."""
+    other: list[Row] = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8)]
+    given = [a_copy(n, other if n == 2 else GOOD, horizon=0) for n in range(1, copies + 1)]
+    first, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
+    first.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    changes = first.step(given, 0)
+    stored.take(changes)
+    again = Merger(LIMITS, START_MS - 86_400_000)
+    again.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    for gatherer in range(1, copies + 1):
+        again.claims.restore_slice((gatherer, 0, 1), coverage.SliceState(7, 1, "orderbook_delta", START_MS))
+        run = coverage.RunState((gatherer, 0, 1), 1, 1, "orderbook_delta", START_MS)
+        again.claims.restore_run(run)
+    new = changes.new
+    again.load_identities(new.market, new.exchange_ms, new.ordinal, pack_content(new.side, new.price, new.delta))
+    again.remember(given)
+    for batch in range(2, 6):
+        copies_ = [a_copy(n, [], batch=batch, horizon=20 * batch) for n in range(1, copies + 1)]
+        stored.take(again.step(copies_, batch))
+    assert [c.kind for c in stored.conflicts] == ["order_disputed"]
+    assert again.claims.covered.by(1, START_MS + 1) == set(range(1, copies + 1))
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_group_that_is_longer_in_one_copy_is_a_conflict(first: int) -> None:
     """Rule 3 compares whole groups: a row that the other copy does not have, behind its end, contradicts it."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 from deduplicator.merge import coverage
-from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart
+from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
+from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import ORDERBOOK, Merger
 from deduplicator.merge.waits import Waits
 from tests.test_merge_rules import LIMITS
@@ -86,6 +88,21 @@ def test_a_gatherer_that_is_away_costs_no_look_at_the_markets_that_it_held(
     assert not stored.gaps, "it had recorded through the others' outage"
 
 
+def test_a_late_copy_heals_each_gap_when_it_is_through_it(merger: Merger) -> None:
+    """Not all of them when it is through the last one: it may never come so far."""
+    stored = Stored()
+    for n in (1, 2):
+        merger.step([horizon(gatherer, n, 10 * n, HOUR * n, ended=True) for gatherer in (A, B)], 3 * n)
+        merger.step([begin(gatherer, n + 1, HOUR * n + 9000) for gatherer in (A, B)], 3 * n + 1)
+    for _ in range(2):
+        stored.take(merger.step([], LIMITS.hole_wait_ms + 10))
+    assert len(stored.gaps) == 2 * len(MARKETS)
+    stored.take(merger.step([horizon(C, 1, 3, HOUR + 9500)], 2000))
+    assert {start for _, (start, _) in stored.gaps} == {START_MS + 2 * HOUR}
+    stored.take(merger.step([horizon(C, 1, 4, HOUR * 2 + 9000)], 2001))
+    assert not stored.gaps
+
+
 def test_a_hole_is_looked_at_when_its_wait_is_over_or_when_it_is_filled(
     merger: Merger, looks: Callable[[], int]
 ) -> None:
@@ -151,3 +168,38 @@ def test_a_market_waits_for_the_least_of_its_moments() -> None:
     assert not len(waits) and not waits.due(1 << 61)
     waits.wait(2, 5)
     assert waits.due(5) == [2]
+
+
+def test_a_copy_that_is_wrong_all_over_is_judged_once_a_market(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first group takes its say; each of its thousands of others would be asked about all the same, in one step."""
+    asked: list[Any] = []
+    said: Any = Joining._said
+
+    def counted(self: Joining, group: Any, *rest: Any) -> Any:
+        asked.append(group)
+        return said(self, group, *rest)
+
+    def changes(gatherer: int, off_ms: int) -> Copy:
+        copy = Copy(gatherer, 0, 3, 3, delta_frames=30 * len(MARKETS))
+        at = [(market, n) for market in MARKETS for n in range(30)]
+        market, number = np.array(at, np.int64).T
+        ones = np.ones(len(at), np.int64)
+        copy.deltas = Deltas(
+            1000 + market, market, number, START_MS + 2000 + number * 10 + off_ms, ones * 0, -ones, ones * 0,
+            4200 * ones, number + 5, START_MS * 1000 * ones,
+        )  # fmt: skip
+        copy.horizons = [Horizon(1, START_MS + 3000, False, "")]
+        return copy
+
+    made = Merger(LIMITS, 0)
+    for market in MARKETS:
+        made.claims.begin_line(market, ORDERBOOK, START_MS, None)
+    made.step([begin(gatherer, 1, 0) for gatherer in (A, B, C)], 0)
+    made.step([changes(A, 0), changes(B, 0)], 1)
+    monkeypatch.setattr(Joining, "_said", counted)
+    stored = Stored()
+    stored.take(made.step([changes(C, 3)], 2))
+    assert len(stored.conflicts) == 2 * len(MARKETS), "what it has, and what it lacks"
+    assert len(asked) <= 3 * len(MARKETS)
+    assert not stored.deltas, "nothing of it gets in"
+    assert all(made.claims.covered.by(market, START_MS + 2500) == {A, B} for market in MARKETS)

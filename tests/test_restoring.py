@@ -266,6 +266,19 @@ async def test_the_line_of_a_market_that_is_over_comes_with_its_rows(production:
     assert len(held) == 2 and held.all()
 
 
+async def test_a_market_that_is_over_and_of_which_a_late_copy_is_being_read_is_known_whole(
+    production: Production,
+) -> None:
+    """The run's beginning is stored, its end comes after the restart: the gap that it fills is healed by then."""
+    gap = GapWritten(OVER, ORDERBOOK, (DAY_MS + 100, DAY_MS + 200), "not_recorded", {})
+    await production.store(Changes(gaps=[gap]), [])
+    await production.store(run(OPEN, 0, None, market=OVER), [])
+    merger = await restored(production)
+    line = merger.claims.line(OVER, ORDERBOOK)
+    assert (line.first_ms, line.end_ms) == (DAY_MS, DAY_MS + 450)
+    assert [heal.interval for heal in merger.step([], DAY_MS + 1000).heals] == [gap.interval]
+
+
 async def test_a_cursor_moves_from_exactly_where_the_batches_were_read(production: Production) -> None:
     """To the last of them; from anywhere else, nothing of the step is stored."""
     await production.store(Changes(accounts=[Account(1, 0, 1, 3, 0, 0)]), [])

@@ -479,6 +479,14 @@ class Claims:
         unclaiming = [self.runs[key] for key in sorted(self._unclaiming.get(market, ()))]
         return [run for run in (*self.line(market, ORDERBOOK).open, *unclaiming) if run.key[0] in gatherers]
 
+    def says_nothing_from(self, market: int, gatherer: int, ms: int) -> bool:
+        """Whether all that a gatherer claims, or may come to claim, of a market is excluded from a millisecond on."""
+        runs = self._open_runs(market, {gatherer})
+        ended = self.line(market, ORDERBOOK).held_by(gatherer)
+        return all(run.excluded_from_ms is not None and run.excluded_from_ms <= ms for run in runs) and not any(
+            to_ms > ms for _, to_ms in ended
+        )
+
     def exclusions(self, gatherer: int, lane: int) -> Iterator[tuple[RunKey, list[intervals.Interval]]]:
         """Of the runs of a lane that are or were excluded: in which stretches."""
         return ((key, stretches) for key, stretches in self.excluded.items() if key[:2] == (gatherer, lane))
@@ -520,6 +528,10 @@ class Claims:
     def excluded_markets(self) -> Iterable[int]:
         """Markets of which a run is excluded."""
         return self._excluded_of.keys()
+
+    def held_open(self) -> set[int]:
+        """Markets of which a run is open."""
+        return {run.market for run in self.runs.values()}
 
     def runs_of(self, key: RunKey) -> Iterator[RunState]:
         """The open runs of a slice."""

@@ -265,12 +265,14 @@ def settle(
         tiles = intervals.union([*tiles, gap])
     if line.hole_since:  # some may have been filled in time
         line.hole_since = {start: at for start, at in line.hole_since.items() if start >= line.sealed_ms}
-    # A run that has not come through the last gap or hole may still fill it, and a new one may begin.
-    last = max((*(end for _, end in line.gaps), *(start for start, _ in tiles[1:])), default=-1)
+    # A run that has come through a gap or hole fills it, and a new one begins.
+    ends = [*(end for _, end in line.gaps), *(start for start, _ in tiles[1:])]
     for run in line.open:
         key = (*run.key[:2], run.slice)
-        if run.excluded_from_ms is None and slices[key].horizon_ms < (needed := max(last, run.cover_from_ms + 1)):
-            found.horizons.append((key, needed))
+        horizon_ms = slices[key].horizon_ms
+        coming = [ms for ms in (*ends, run.cover_from_ms + 1) if ms > horizon_ms]
+        if run.excluded_from_ms is None and coming:
+            found.horizons.append((key, min(coming)))
     return found
 
 

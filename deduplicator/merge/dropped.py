@@ -6,14 +6,18 @@ anything. Changes behind them keep their ordinals, which the gatherer counted wh
 
 from __future__ import annotations
 
-from deduplicator.merge.copies import Copy, Deltas
+from deduplicator.merge.claims import DROPPED_UNREAD
+from deduplicator.merge.copies import Copy, Deltas, Horizon
+
+NOTHING_MS = -1
 
 
 def strip_dropped_rows(copy: Copy) -> None:
-    """Leave of such a copy what is certain: what began, what was quarantined, where time stepped back."""
+    """Leave of such a copy what is certain: what began, and what ended (that proves no more than before), what was
+    quarantined, where time stepped back."""
     copy.dropped = True
     copy.deltas = Deltas()
     copy.delta_frames = copy.quarantined
-    copy.horizons = []
+    copy.horizons = [Horizon(h.slice, NOTHING_MS, True, DROPPED_UNREAD) for h in copy.horizons if h.ended]
     copy.snapshots = []
     copy.run_events = [event for event in copy.run_events if event.event == "retracts"]

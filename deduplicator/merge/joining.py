@@ -15,6 +15,7 @@ from deduplicator.merge.absence import Absences
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy, Deltas, RunKey
 from deduplicator.merge.disputes import Dispute, Verdict, Version
+from deduplicator.merge.groups import Groups
 from deduplicator.merge.identity import GATHERERS_MAX, I64, U16, U64, Bool, IdentityStore, Stored, StoreFull, slot_shift
 from deduplicator.merge.union import Group, Placed, United, contradictions, placed_rows, unite
 
@@ -73,11 +74,12 @@ class Joining:
             dropped: Bool | None = None
             agreed: list[tuple[Group, int]] = []
             if suspicious:
-                stalled = self._undecided(step.rows, suspicious, taken, now_ms)
+                groups = Groups(self.store, step.rows)
+                stalled = self._undecided(groups, suspicious, taken, now_ms)
                 if stalled:
                     changes.stalled |= stalled
                     continue
-                dropped = self._judge(step.rows, suspicious, changes, agreed)
+                dropped = self._judge(groups, suspicious, changes, agreed)
                 step.united = unite(self.store, step.rows, step.before, np.nonzero(~dropped)[0])
             for gatherer in {c.gatherer for c in taken}:
                 self._stalled_since.pop(gatherer, None)
@@ -99,6 +101,21 @@ class Joining:
         united = unite(self.store, step.rows, step.before, np.nonzero(same)[0])
         self.store.mark(united.places, united.holders, united.linked)
         self._remember_last(step.rows, ~same)
+        if not same.all():
+            self._remember_orders(step.rows, np.nonzero(~same)[0])
+
+    def _remember_orders(self, rows: Placed, others: I64) -> None:
+        """Who brought what is stored of a group in another order has it, as in the step that found that."""
+        groups = Groups(self.store, rows)
+        market, ms, _ = self.store.places(rows.key[others])
+        for group in dict.fromkeys(zip(market.tolist(), ms.tolist(), strict=True)):
+            stored = self.store.group(*group)
+            base = sorted(row.content for row in stored)
+            inside = groups.inside(*group)
+            for run in dict.fromkeys(rows.runs[chain] for chain in rows.chain[inside].tolist()):
+                mine = inside[[rows.runs[chain] == run for chain in rows.chain[inside].tolist()]]
+                if sorted(self._brought(rows, mine, stored)) == base:
+                    self._hold(stored, int(rows.bit[mine[0]]))
 
     def silent(self, changes: Changes) -> None:
         """Rule 14 for what a copy has not: rows that a claim has now gone past, and ties that a voice can decide.
@@ -299,57 +316,42 @@ class Joining:
             group = (int(market[n]), int(ms[n]))
             suspicious[group] = suspicious.get(group, 0) | int(objecting[n])
 
-    def _undecided(self, rows: Placed, suspicious: Iterable[Group], copies: list[Copy], now_ms: int) -> set[int]:
+    def _undecided(self, groups: Groups, suspicious: Iterable[Group], copies: list[Copy], now_ms: int) -> set[int]:
         """Gatherers whose say about a suspicious group is not complete yet: its end was not read."""
         waiting: set[int] = set()
         horizons = {(c.gatherer, c.lane, h.slice): h.horizon_ms for c in copies for h in c.horizons}
         ended = {(c.gatherer, c.lane, e.run) for c in copies for e in c.run_events if e.event == "ended"}
-        all_ms = self.store.milliseconds(rows.key)
         for market, ms in suspicious:
-            for key in self._runs_in(rows, market, ms, all_ms):
+            for key in groups.runs(market, ms):
                 run = self._claims.runs.get(key)
                 if run is None or key in ended:
                     continue  # a run that is over says nothing more
                 slice_key = (*key[:2], run.slice)
                 slice_ = self._claims.slices.get(slice_key)
                 reach = max(horizons.get(slice_key, -1), -1 if slice_ is None else slice_.horizon_ms)
-                chains = [n for n, name in enumerate(rows.runs) if name == key]
-                seen = max(int(all_ms[rows.chain == n].max()) for n in chains)
-                if seen <= ms and reach <= ms:
+                if groups.seen_ms[key] <= ms and reach <= ms:
                     since = self._stalled_since.setdefault(key[0], now_ms)
                     if now_ms - since < self._limits.hole_wait_ms:
                         waiting.add(key[0])
         return waiting
 
-    def _runs_in(self, rows: Placed, market: int, ms: int, all_ms: I64) -> set[RunKey]:
-        """Runs of this step with rows in a group."""
-        inside = self._inside(rows, market, ms, all_ms)
-        return {rows.runs[chain] for chain in distinct(rows.chain[inside]).tolist()}
-
-    def _inside(self, rows: Placed, market: int, ms: int, all_ms: I64) -> I64:
-        at = np.nonzero(all_ms == ms)[0]
-        mine = self.store.places(rows.key[at])[0] == market
-        inside: I64 = at[mine]
-        return inside
-
     def _judge(
-        self, rows: Placed, suspicious: dict[Group, int], changes: Changes, agreed: list[tuple[Group, int]]
+        self, groups: Groups, suspicious: dict[Group, int], changes: Changes, agreed: list[tuple[Group, int]]
     ) -> Bool:
         """Settle every suspicious group; returns the mask of rows that are not used."""
+        rows = groups.rows
         dropped = np.zeros(len(rows.key), np.bool_)
-        all_ms = self.store.milliseconds(rows.key)
-        runs_of: defaultdict[int, set[RunKey]] = defaultdict(set)
-        rows_of: defaultdict[RunKey, list[slice]] = defaultdict(list)
-        ends = [*rows.begins[1:].tolist(), len(rows.key)]
-        markets = self.store.places(rows.key[rows.begins])[0].tolist()
-        for run, start, end, market in zip(rows.runs, rows.begins.tolist(), ends, markets, strict=True):
-            runs_of[market].add(run)
-            rows_of[run].append(slice(start, end))
+        silenced: dict[int, int] = defaultdict(int)
+        """By market: bits of gatherers that say nothing more of it from a former group on."""
         for group in sorted(suspicious, key=lambda group: group[1]):
             market, ms = group
-            inside = self._inside(rows, market, ms, all_ms)
+            inside = groups.inside(market, ms)
             inside = inside[~dropped[inside]]
+            if not len(inside) and not suspicious[group] & ~silenced[market] and group not in self._disputes:
+                continue  # who contradicted here has lost its say before: of a copy that is wrong all over, all groups
             stored = self.store.group(market, ms)
+            if not len(inside) and not stored and group not in self._disputes:
+                continue
             brought: dict[int, Version] = {}
             of_run: dict[RunKey, tuple[I64, Version]] = {}
             for run_key in dict.fromkeys(rows.runs[chain] for chain in rows.chain[inside].tolist()):
@@ -377,11 +379,16 @@ class Joining:
                     dropped[mine] = [standing.get(ordinal) != content for ordinal, content in places]
             if verdict is not None and verdict.kind == "order_disputed":
                 agreed += [(group, bit) for bit, version in said.items() if version != base]
-            for run_key in self._claims.just_excluded & runs_of[market]:
+            if verdict is None:
+                continue
+            for run_key in self._claims.just_excluded & groups.runs_of[market]:
                 from_ms = self._claims.excluded_from(run_key)
-                for chain in rows_of[run_key]:
-                    self._pass_over(run_key, all_ms[chain][all_ms[chain] >= from_ms])
-                    dropped[chain] |= all_ms[chain] > from_ms
+                for chain in groups.rows_of[run_key]:
+                    of_chain = groups.ms[chain]
+                    self._pass_over(run_key, of_chain[of_chain >= from_ms])
+                    dropped[chain] |= of_chain > from_ms
+                if self._claims.says_nothing_from(market, run_key[0], ms):
+                    silenced[market] |= self._bits[run_key[0]]
         return dropped
 
     def _brought(self, rows: Placed, mine: I64, stored: list[Stored]) -> Version:

@@ -1,1 +1,1 @@
-SELECT market FROM store.lines WHERE NOT over ORDER BY market
+SELECT market FROM store.lines WHERE NOT over
