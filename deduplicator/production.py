@@ -148,10 +148,10 @@ class Production:
     async def prepare(self, merger: Merger, copies: list[Copy]) -> None:
         """Give the state what production has and a step over these copies needs."""
         async with self._using:
-            if lines := merger.missing_lines(copies):
-                await restoring.load_lines(self._db, merger, lines)
             if runs := merger.missing_runs(copies):
                 await restoring.load_guests(self._db, merger, runs)
+            if lines := merger.missing_lines(copies):
+                await restoring.load_lines(self._db, merger, lines)
             for wanted in (*merger.late(copies), *merger.heads_below_floor()):
                 await restoring.load_identities(self._db, merger, wanted)
 

@@ -25,7 +25,7 @@ from deduplicator.merge.copies import (
     SliceChange,
     Unplaced,
 )
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger
 from deduplicator.production import Production
 from deduplicator.statements import SQL
 from tests.databases import new_database
@@ -277,6 +277,27 @@ async def test_a_market_that_is_over_and_of_which_a_late_copy_is_being_read_is_k
     line = merger.claims.line(OVER, ORDERBOOK)
     assert (line.first_ms, line.end_ms) == (DAY_MS, DAY_MS + 450)
     assert [heal.interval for heal in merger.step([], DAY_MS + 1000).heals] == [gap.interval]
+
+
+@pytest.mark.parametrize("event", ["covers", "retracts"])
+async def test_an_event_of_a_market_that_is_over_finds_its_line(event: str, production: Production) -> None:
+    """Of a run that claimed nothing yet: it kept the market in no memory, and what it says now is of a known line."""
+    gap = GapWritten(OVER, ORDERBOOK, (DAY_MS + 100, DAY_MS + 200), "not_recorded", {})
+    await production.store(Changes(gaps=[gap]), [])
+    key = (1, 0, OPEN)
+    await production.store(Changes(runs={key: RunChange(key, OPEN, OVER, NEVER_MS, None, False, "", False)}), [])
+    merger = await restored(production)
+    merger.claims.give_back([OVER])
+    copy = Copy(1, 0, 1, 1)
+    copy.run_events = [RunEvent(OPEN, event, DAY_MS + 20, DAY_MS + 150, "step_back")]
+    await production.prepare(merger, [copy])
+    changes = merger.step([copy], DAY_MS + 1000)
+    line = merger.claims.line(OVER, ORDERBOOK)
+    assert (line.first_ms, line.end_ms) == (DAY_MS, DAY_MS + 450)
+    if event == "covers":
+        assert [heal.interval for heal in changes.heals] == [gap.interval]
+    else:
+        assert [row.interval for row in changes.gaps] == [(DAY_MS + 20, DAY_MS + 100)], "the rest is listed already"
 
 
 async def test_a_cursor_moves_from_exactly_where_the_batches_were_read(production: Production) -> None:

@@ -120,12 +120,14 @@ class Merger:
     # -- what must be known before a step ----------------------------------------------------------------------
 
     def missing_lines(self, copies: Iterable[Copy]) -> list[int]:
-        """Markets whose time lines a step needs and that are not here."""
+        """Markets whose time lines a step needs and that are not here; `missing_runs` must be known."""
         named: set[int] = set()
         for copy in copies:
             named.update(distinct(copy.deltas.market).tolist())
             named.update(start.market for start in copy.runs)
             named.update(snapshot.market for snapshot in copy.snapshots)
+            of_events = (self.claims.find((copy.gatherer, copy.lane, event.run)) for event in copy.run_events)
+            named.update(run.market for run in of_events if run is not None)
         return self.claims.missing_lines(named)
 
     def missing_runs(self, copies: Iterable[Copy]) -> list[RunKey]:

@@ -174,7 +174,7 @@ class Memory:
             elif run.excluded and not slice_.ended:
                 state.excluded_from_ms, state.reason = run.cover_to_ms, "conflict"
                 claims.restore_excluded(state)
-        self.load_lines(merger, self.lines.keys() - self.over)
+        self.load_lines(merger, (self.lines.keys() - self.over) | merger.claims.held_open())
         for vote in self.votes:
             merger.restore_vote(vote, now_ms)
         for book in self.books:
@@ -188,7 +188,6 @@ class Memory:
 
     def prepare(self, merger: Merger, copies: list[Copy]) -> None:
         """What a step over these copies needs."""
-        self.load_lines(merger, merger.missing_lines(copies))
         for key in merger.missing_runs(copies):
             run = self.runs.get(key)
             if run is not None:
@@ -197,6 +196,7 @@ class Memory:
                 state.cover_to_ms, state.fixed = run.cover_to_ms, run.fixed
                 state.excluded_from_ms = run.cover_to_ms if run.reason == "conflict" else None
                 merger.claims.restore_guest(state, s.session, s.sid, ended=run.cover_to_ms is not None)
+        self.load_lines(merger, merger.missing_lines(copies))
         for wanted in (*merger.late(copies), *merger.heads_below_floor()):
             self._load(merger, wanted)
 
