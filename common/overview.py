@@ -1,4 +1,7 @@
-"""What the processes say of themselves, as rows for a table: from their /status and what that was before. Pure."""
+"""What the processes say of themselves, as rows for a table: from their /status and what that was before. Pure.
+
+What matters most comes first: a narrow terminal has no room for the last columns.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,13 @@ def gatherer_row(name: str, status: Status, before: Status | None) -> dict[str, 
     return {
         "process": name,
         "ready": status["ready"],
-        "connections": ", ".join(shown),
-        "markets": status["markets"],
-        "per second": _rate(status, before, frames),
         "lag ms": status["loader"]["lag_ms"],
-        "journal": "FULL" if journal["full"] else used,
-        "copies": None,
         "open gaps": None,
+        "connections": ", ".join(shown),
+        "journal": "FULL" if journal["full"] else used,
+        "per second": _rate(status, before, frames),
+        "markets": status["markets"],
+        "copies": None,
     }
 
 
@@ -37,13 +40,13 @@ def deduplicator_row(name: str, status: Status, before: Status | None) -> dict[s
     return {
         "process": name,
         "ready": status["ready"],
-        "connections": ", ".join(read),
-        "markets": status["time_lines"],
-        "per second": _rate(status, before, inserted),
         "lag ms": status["lag_ms"],  # none where nothing came lately
-        "journal": None,
-        "copies": None if copies is None else round(copies, 2),
         "open gaps": gaps_shown(status["open_gaps"]),
+        "connections": ", ".join(read),
+        "journal": None,
+        "per second": _rate(status, before, inserted),
+        "markets": status["time_lines"],
+        "copies": None if copies is None else round(copies, 2),
     }
 
 
@@ -70,7 +73,7 @@ def row(url: str, status: Status, before: Status | None) -> dict[str, Any]:
         return gatherer_row(status["gatherer_id"], status, before)
     if "deduplicator_id" in status:
         return deduplicator_row(status["deduplicator_id"], status, before)
-    empty = dict.fromkeys(("connections", "markets", "per second", "lag ms", "journal", "copies", "open gaps"))
+    empty = dict.fromkeys(("lag ms", "open gaps", "connections", "journal", "per second", "markets", "copies"))
     return {"process": url, "ready": status["ready"], **empty}
 
 

@@ -72,9 +72,9 @@ async def conditions(
                 "day": day.date(),
                 "relation": relation,
                 "condition": condition,
+                "why": why,
                 "lost_s": round(lost_s, 3),
                 "expected_s": round(recorded.expected_s, 3),
-                "why": why,
                 "archived_hours": archived_hours,
             }
         day += DAY

@@ -55,14 +55,14 @@ async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, di
     if signer is not None:
         async for finding in _exchange(config.kalshi, signer):
             yield finding
-    yield await _port(
-        config.http, config.deduplicator_id if isinstance(config, DeduplicatorConfig) else config.gatherer_id
-    )
+    own = config.deduplicator_id if isinstance(config, DeduplicatorConfig) else config.gatherer_id
+    runs = await _runs(config.http, own)
+    yield _port(config.http, own, runs=runs)
     if isinstance(config, DeduplicatorConfig):
         async for finding in _of_deduplicator(file, config):
             yield finding
     else:
-        async for finding in _of_gatherer(file, config, signer, dials=dials):
+        async for finding in _of_gatherer(file, config, signer, dials=dials, runs=runs):
             yield finding
 
 
@@ -103,7 +103,7 @@ async def _of_deduplicator(file: Path, config: DeduplicatorConfig) -> AsyncItera
 
 
 async def _of_gatherer(
-    file: Path, config: GathererConfig, signer: Signer | None, *, dials: bool
+    file: Path, config: GathererConfig, signer: Signer | None, *, dials: bool, runs: bool
 ) -> AsyncIterator[Finding]:
     async for finding in _database(
         "database", config.database.dsn.get_secret_value(), "gatherer", "doctor_owner", file
@@ -111,7 +111,7 @@ async def _of_gatherer(
         yield finding
     yield _kernel_clock(config)
     yield _disk(config)
-    yield _lock(config.journal.dir)
+    yield _lock(config.journal.dir, runs=runs)
     raw = config.journal.raw
     if raw is None:
         told = "journal.raw is not set: frames are kept only as long as the journal has room"
@@ -139,33 +139,38 @@ async def _encryption(dsn: str) -> AsyncIterator[Finding]:
         yield Finding("encryption", False, told, cure)
 
 
-async def _port(http: Http, own: str) -> Finding:
+async def _runs(http: Http, own: str) -> bool:
+    """Whether the process that is looked at answers at its address."""
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+            session.get(f"http://{http.host}:{http.port}/status") as answer,
+        ):
+            state = await answer.json()
+            return own in (state.get("gatherer_id"), state.get("deduplicator_id"))
+    return False
+
+
+def _port(http: Http, own: str, *, runs: bool) -> Finding:
     """Whether it is free, or this very process has it."""
     where = f"{http.host}:{http.port}"
+    if runs:
+        return Finding("http", True, f"{own} runs, and listens at {where}")
     with socket.socket(socket.AF_INET6 if ":" in http.host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((http.host, http.port))
-            return Finding("http", True, f"{where} is free")
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                told = f"{where} cannot be listened at: {error.strerror}"
-                return Finding(
-                    "http", False, told, "mend http.host and http.port: an address of this machine, a port above 1023"
-                )
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.get(f"http://{where}/status") as answer,
-        ):
-            state = await answer.json()
-            if own in (state.get("gatherer_id"), state.get("deduplicator_id")):
-                return Finding("http", True, f"{own} runs, and listens at {where}")
-    return Finding("http", False, f"another process listens at {where}", "end it, or give this one another http.port")
+            if error.errno == errno.EADDRINUSE:
+                cure = "end it, or give this one another http.port"
+                return Finding("http", False, f"another process listens at {where}", cure)
+            told = f"{where} cannot be listened at: {error.strerror}"
+            return Finding("http", False, told, "an address of this machine, and a port that this user may have")
+    return Finding("http", True, f"{where} is free")
 
 
-def _lock(folder: Path) -> Finding:
-    """Whether a gatherer holds the journal; looking takes no lock that would keep one from starting for long."""
+def _lock(folder: Path, *, runs: bool) -> Finding:
+    """Whether a gatherer holds the journal: this one, if it runs. Looking takes the lock for a moment only."""
     file = folder / LOCK_FILE
     try:
         with file.open() as lock:
@@ -174,7 +179,8 @@ def _lock(folder: Path) -> Finding:
         pass
     except BlockingIOError:
         told = f"process {file.read_text().strip()} holds {folder}"
-        return Finding("journal lock", True, told, "if that is not this gatherer, give each its own journal.dir")
+        cure = "" if runs else "this gatherer does not answer: if it is another one, give each its own journal.dir"
+        return Finding("journal lock", runs, told, cure)
     except OSError as error:
         return Finding("journal lock", False, f"{file}: {error.strerror}", "give this user the folder (chown)")
     return Finding("journal lock", True, "nobody holds the journal")

@@ -102,7 +102,7 @@ def table(rows: Rows, title: str, width: int) -> tuple[Table, list[str]]:
             min_width=max(1, min(least[column], width - PADDING - 1)),
         )
     if not rows:
-        made.add_column("nothing")
+        made.add_column("nothing", min_width=min(cell_len(title), width - PADDING - 1))  # else the title is folded
     for at in range(len(rows)):
         made.add_row(*(_cell(column, texts[column][at]) for column in columns))
     return made, left_out

@@ -26,7 +26,7 @@ from common.storage import migrate
 from common.storage.accounts import as_account
 from common.storage.embedded import EmbeddedServer
 from fleet import doctor_s3, s3
-from fleet.doctor import _lock, _port
+from fleet.doctor import _lock, _port, _runs
 from fleet.doctor_s3 import NEVER
 from fleet.finding import Finding
 from fleet.local import LocalFleet, Plan
@@ -295,19 +295,23 @@ async def test_each_obstacle_of_a_deduplicator(endpoint: str, open_folder: Path,
 
 async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path: Path) -> None:
     """A gatherer that runs is no obstacle to itself."""
-    assert _lock(tmp_path).state == "fine"
+    assert _lock(tmp_path, runs=False).state == "fine"
     with owned_journal(tmp_path):
-        held = _lock(tmp_path)
-        assert held.state == "look" and f"process {os.getpid()} holds" in held.told
-    assert _lock(tmp_path).state == "fine"
+        held = _lock(tmp_path, runs=False)
+        assert held.state == "wrong" and f"process {os.getpid()} holds" in held.told, "another gatherer's"
+        assert _lock(tmp_path, runs=True).state == "fine", "its own"
+    assert _lock(tmp_path, runs=True).state == "fine"
 
     def status() -> dict[str, Any]:
         return {"gatherer_id": NAME}
 
     async with http.serve(Http(port=0), CollectorRegistry(), lambda: None, status) as port:
-        mine, other = await _port(Http(port=port), NAME), await _port(Http(port=port), "gatherer-b")
+        where = Http(port=port)
+        assert await _runs(where, NAME) and not await _runs(where, "gatherer-b")
+        mine, other = _port(where, NAME, runs=True), _port(where, "gatherer-b", runs=False)
     assert mine.state == "fine" and "runs, and listens" in mine.told
-    assert other.state == "wrong" and (await _port(Http(port=port), NAME)).told.endswith("is free")
+    assert other.state == "wrong" and _port(where, NAME, runs=False).told.endswith("is free")
+    assert not await _runs(where, NAME)
 
 
 def _mend(dsn: str) -> None:

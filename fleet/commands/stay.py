@@ -84,7 +84,7 @@ def _shown(folder: Path, state: dict[str, Any]) -> str:
             "",
             "To try:",
             "",
-            f"  export FLEET_CONFIG={folder}/deduplicator.yaml",
+            f"  export FLEET_CONFIG={folder}/deduplicator.yaml AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local",
             "  fleet tail trades --seconds 10",
             '  fleet query "SELECT ticker, count(*) FROM orderbook_deltas GROUP BY 1 ORDER BY 2 DESC LIMIT 5"',
             f"  fleet status --watch {' '.join(url for name, url in ports.items() if name != 's3')}",
