@@ -53,7 +53,7 @@ CONSOLE: Final = (
     b"<output>aGVyZQ==</output></GetConsoleOutputResponse>",
 )
 SESSION: Final = b'{"SessionId": "s-1", "TokenValue": "t", "StreamUrl": "wss://ssm/s-1"}'
-LINES_MAX: Final = 100
+LINES_MAX: Final = 1_000
 
 
 @dataclass
@@ -179,9 +179,9 @@ class Cloud:
 
     def _log(self, action: str, content: dict[str, Any]) -> tuple[int, bytes]:
         if action == "FilterLogEvents":
-            wanted = content.get("logStreamNames", [])
+            wanted, at = content.get("logStreamNames", []), content["startTime"]
             events = [
-                {"logStreamName": stream, "timestamp": content["startTime"], "message": text, "eventId": str(number)}
+                {"logStreamName": stream, "timestamp": at, "ingestionTime": at, "message": text, "eventId": str(number)}
                 for number, (stream, text) in enumerate(self.logs)
                 if stream in wanted
             ]
