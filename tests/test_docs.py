@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleet.__main__ import main
+from fleet.library import load, load_archive
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("deploy/**/*.md")])
@@ -34,6 +35,18 @@ def test_every_make_target_and_command_in_the_readme_exists() -> None:
         options = {option for parameter in known.params for option in parameter.opts}
         for option in re.findall(r"--[a-z-]+", rest):
             assert option in options, f"fleet {name} {option}"
+
+
+def test_a_query_that_a_page_shows_has_all_that_it_needs() -> None:
+    """Its name is in the library, and each value that it takes is given."""
+    shown = []
+    for page in PAGES:
+        shown += re.findall(r"(?m)^ {4}fleet query ([a-z][a-z-]+)\b(.*)$", page.read_text())
+    assert len(shown) > 6
+    for name, rest in shown:
+        library = load_archive() if "--archive" in rest else load()
+        lacking = [one for one in library[name].parameters if f"--{one} " not in f"{rest} "]
+        assert not lacking, f"fleet query {name}{rest} lacks {lacking}"
 
 
 def test_decisions_are_numbered_and_linked_modules_exist() -> None:
