@@ -249,3 +249,23 @@ def test_the_shipped_files_are_checked_without_their_secrets(file: Path, monkeyp
         return
     secrets = {"KALSHI_KEY_ID": "12345", "GATHERER_PASSWORD": "g", "READER_PASSWORD": "r", "PRODUCTION_PASSWORD": "p"}
     assert load_any(file, secrets).kalshi.key_id.get_secret_value() == "12345"
+
+
+def test_the_key_and_the_addresses_are_read_too(tmp_path: Path) -> None:
+    """All that is wrong with them at once, without a password; `--without-secrets`, nothing of this machine."""
+    (key := tmp_path / "key.pem").write_text("no key")
+    key.chmod(0o600)
+    text = (ROOT / "configs/deduplicator.yaml").read_text().replace("/etc/kalshi/private_key.pem", str(key))
+    file = tmp_path / "d.yaml"
+    file.write_text(text.replace("@gatherer-b:5432", "@gatherer-b:fifty"))
+    secrets = dict.fromkeys(VARIABLES, "secret-word")
+    done = CliRunner().invoke(main, ["check-config", "--config", str(file)], env=secrets)
+    lines = done.stderr.strip().splitlines()
+    assert done.exit_code == 2 and len(lines) == 3 and "secret-word" not in done.stderr
+    assert lines[0].startswith(f"{file}: kalshi.private_key_file: ") and "is not an unencrypted PEM" in lines[0]
+    assert lines[1].startswith(f"{file}: production.dsn: the file /etc/kalshi/rds-ca.pem is not there")
+    assert lines[2] == f"{file}: gatherers.1.dsn: its dsn is not a PostgreSQL address"
+    assert CliRunner().invoke(main, ["check-config", "--without-secrets", "--config", str(file)]).exit_code == 0
+    write_key(key)
+    file.write_text(text.replace("rds-ca.pem", "").replace("&sslrootcert=/etc/kalshi/", ""))
+    assert CliRunner().invoke(main, ["check-config", "--config", str(file)], env=secrets).exit_code == 0

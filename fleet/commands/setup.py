@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,11 +15,13 @@ from click import shell_completion
 from common import cli
 from common.config.load import check_private_key_file, is_readers, load_any, load_reader
 from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
-from common.errors import FleetError
+from common.errors import AuthenticationError, ConfigError, ConfigErrors, FleetError, StorageError
+from common.exchange.signing import Signer
 from common.storage import embedded
 from common.storage.accounts import as_account, make_account
 from common.storage.migrate import Schema
 from common.storage.migrate import migrate as migrate_schema
+from common.storage.unreached import check_address
 from fleet.commands.base import CONFIG, OUTPUT, fetch, gatherer, main, to_end
 from fleet.output import Format, show
 from fleet.statements import SQL
@@ -43,21 +46,46 @@ class _Anything(dict[str, str]):
         return super().get(key, default if default is not None else "1")
 
 
+def _faults(file: str, config: GathererConfig | DeduplicatorConfig | ReaderConfig) -> Iterator[ConfigError]:
+    """What is wrong with the key and the addresses that a file names, without asking anybody."""
+    if not isinstance(config, ReaderConfig):
+        try:
+            check_private_key_file(file, config.kalshi)
+            Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
+        except ConfigError as error:
+            yield error
+        except AuthenticationError as error:
+            yield ConfigError(file, None, "kalshi.private_key_file", str(error))
+    for name, dsn in _addresses(config):
+        try:
+            if not embedded.is_embedded(dsn):
+                check_address(dsn)
+        except StorageError as error:
+            yield ConfigError(file, None, name, str(error).removeprefix("the database cannot be reached: "))
+
+
+def _addresses(config: GathererConfig | DeduplicatorConfig | ReaderConfig) -> Iterator[tuple[str, str]]:
+    if isinstance(config, GathererConfig):
+        yield "database.dsn", config.database.dsn.get_secret_value()
+    elif config.production is not None:
+        yield "production.dsn", config.production.dsn.get_secret_value()
+    if isinstance(config, DeduplicatorConfig):
+        for number, source in enumerate(config.gatherers):
+            yield f"gatherers.{number}.dsn", source.dsn.get_secret_value()
+
+
 @main.command("check-config")
 @CONFIG
 @click.option("--without-secrets", is_flag=True, help="of another machine: its variables and its key are not here")
 def check_config(config_file: Path, without_secrets: bool) -> None:
-    """Read a configuration file and its key file; say what is wrong, or that nothing is."""
+    """Read a configuration file, its key and its addresses; say all that is wrong, or that nothing is."""
     try:
         environ = _Anything(os.environ) if without_secrets else None
-        if is_readers(config_file):
-            load_reader(config_file, environ)
-            kind = "analyst's"
-        else:
-            config = load_any(config_file, environ)
-            if not without_secrets:
-                check_private_key_file(str(config_file), config.kalshi)
-            kind = "gatherer" if isinstance(config, GathererConfig) else "deduplicator"
+        readers = is_readers(config_file)
+        config = load_reader(config_file, environ) if readers else load_any(config_file, environ)
+        if not without_secrets and (faults := list(_faults(str(config_file), config))):
+            raise faults[0] if len(faults) == 1 else ConfigErrors(faults)
+        kind = "gatherer" if isinstance(config, GathererConfig) else "analyst's" if readers else "deduplicator"
     except FleetError as error:
         cli.fail(error)
     print(f"{config_file}: a correct {kind} configuration")
