@@ -14,7 +14,13 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto
 table { border-collapse: collapse; margin: 1rem 0 }
 td, th { padding: .2rem .9rem .2rem 0; text-align: left; border-bottom: 1px solid #ddd }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
-.available { color: #2e7d4f } .degraded { color: #a15c00 } .missing { color: #b3261e }
+.available { color: #2e7d4f } .degraded { color: #a15c00 } .missing { color: #b3261e } .pending { color: #6b7280 }
+:root { color-scheme: light dark } svg text { fill: currentColor }
+@media (prefers-color-scheme: dark) {
+  body { color: #e6eaf0; background: #12161c } td, th { border-color: #2c3440 }
+  .available { color: #5fbf8a } .degraded { color: #e0a04a } .missing { color: #ef7a72 }
+}
+@media (max-width: 700px) { table { display: block; overflow-x: auto } }
 """
 
 
