@@ -6,6 +6,7 @@ Opening and closing send no message (facts, section 3.7): whether a market is op
 from __future__ import annotations
 
 import sys
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -64,6 +65,8 @@ class Listing:
         self.markets: dict[str, Listed] = {}
         self.changed: dict[str, Listed] = {}
         self._unknown: set[str] = set()
+        self._over: deque[tuple[int, str]] = deque()
+        """Settled markets in the order in which they were seen to be, until they leave."""
 
     def wants(self, ticker: str) -> bool:
         """Whether the configuration includes the market."""
@@ -121,12 +124,19 @@ class Listing:
         known.status, known.open_ms, known.close_ms = status, open_ms, close_ms
         if status in OVER and not known.over_ms:
             known.over_ms = now_ms
+            self._over.append((now_ms, ticker))
         self.changed[ticker] = known
         return True
 
     def over(self, now_ms: int, grace_ms: int) -> list[str]:
-        """Markets that have been settled for longer than the grace: their time lines have ended."""
-        return [t for t, m in self.markets.items() if m.over_ms and now_ms - m.over_ms >= grace_ms]
+        """Markets that have been settled for longer than the grace: their time lines have ended. Each once."""
+        found: list[str] = []
+        while self._over and abs(now_ms - self._over[0][0]) >= grace_ms:  # a clock that was far ahead keeps nobody
+            at_ms, ticker = self._over.popleft()
+            known = self.markets.get(ticker)
+            if known is not None and known.over_ms == at_ms:
+                found.append(ticker)
+        return found
 
     def shown(self, ticker: str, crawl: int) -> None:
         """A crawl shows a known market in a row that cannot be read: there is one."""

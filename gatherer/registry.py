@@ -46,6 +46,8 @@ MOVED: Final = timedelta(minutes=10)
 """What was recorded of a market in that time is the stream's word that there is one."""
 UNKNOWN_POLL_S: Final = 1.0
 UNKNOWN_MOST_S: Final = 60.0
+DROP_S: Final = 10.0
+"""Markets that are over leave together: as few commands as their number allows."""
 SAVE_S: Final = 1.0
 MOVED_WAIT_MS: Final = 60_000
 SAVE_ROWS_MAX: Final = 20_000
@@ -83,6 +85,7 @@ class Registry:
         await self._rebuild()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._keep_listing())
+            group.create_task(self._keep_dropping())
             group.create_task(self._keep_saved())
             group.create_task(self._ask_unknown())
 
@@ -110,7 +113,6 @@ class Registry:
             whole = await self.crawl()
         if self._changes.due():
             await self._read_on(self._changes, 0)
-        self._drop_over()
         return whole
 
     async def crawl(self) -> bool:
@@ -256,6 +258,12 @@ class Registry:
                 new.append(ticker)
         if new:
             self._crew.hold(new)
+
+    async def _keep_dropping(self) -> None:
+        """What is over leaves whatever REST does: a list may be long, slow or away, and nobody needs it for this."""
+        while True:
+            await asyncio.sleep(min(DROP_S, self._protocol.registry_poll / 1000))
+            self._drop_over()
 
     def _drop_over(self) -> None:
         over = self.listing.over(_now_ms(), self._protocol.settled_grace)

@@ -57,6 +57,15 @@ def test_what_left_does_not_come_back_by_a_list_of_what_changed_of_late() -> Non
     assert not listing.markets and not listing.changed
 
 
+def test_a_clock_that_was_ahead_for_a_moment_keeps_no_settled_market() -> None:
+    """Neither that one nor those that are settled after it."""
+    listing = Listing("include", ())
+    for n, now_ms in enumerate((NOW + 24 * HOUR, NOW, NOW + 500)):
+        listing.learn(f"KXA-{n}", "active", NOW - HOUR, NOW, NOW - 1)
+        listing.event(f"KXA-{n}", "settled", {"market_ticker": f"KXA-{n}"}, now_ms)
+    assert listing.over(NOW + 1000, 1000) == ["KXA-0", "KXA-1"] and listing.over(NOW + 1500, 1000) == ["KXA-2"]
+
+
 def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_said() -> None:
     """It was asked before the message came, or so soon after it that REST may lag; a later one is believed again."""
     lag = 2000

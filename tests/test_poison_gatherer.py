@@ -55,7 +55,7 @@ class Crew:
         self.books += books
 
 
-def config(combos: str = "include", series: tuple[str, ...] = ()) -> Any:
+def config(combos: str = "include", series: tuple[str, ...] = (), **protocol: str) -> Any:
     """What registry and books read of it."""
     return GathererConfig.model_validate(
         {
@@ -69,7 +69,7 @@ def config(combos: str = "include", series: tuple[str, ...] = ()) -> Any:
             "database": {"dsn": "postgresql://x/y"},
             "journal": {"dir": "/nowhere"},
             "markets": {"combos": combos, "series": series},
-            "protocol": {"rest_lag": "1ms"},
+            "protocol": {"rest_lag": "1ms", **protocol},
         }
     )
 
@@ -155,6 +155,30 @@ async def test_a_start_holds_what_the_database_lists_but_what_is_over(
         serve(served, open=[[market(1)]], settled=[[market(2, status="finalized")]])
         await crawled(registry)
         assert "KXA-2" not in crew.held, "settled when it was first shown"
+
+
+async def test_what_is_over_leaves_while_a_list_has_no_end(
+    db: asyncpg.Connection, server: Database, tmp_path: Path
+) -> None:
+    """Or REST is away: a settled market needs nobody's word any more."""
+    crew = Crew()
+    never = asyncio.Event()
+    async with stub(tmp_path) as (_, rest):
+        short = config(registry_poll="50ms", settled_grace="100ms")
+        registry = Registry(rest, short, server.dsn, crew)  # type: ignore[arg-type]
+        registry.crawl = never.wait  # type: ignore[assignment]
+        registry.listing.learn("KXA-1", "active", 0, 0, 1)
+        registry.lifecycle("KXA-1", "settled", '{"market_ticker": "KXA-1"}')
+        running = asyncio.create_task(registry.run())
+        try:
+            async with asyncio.timeout(20):
+                while crew.dropped != ["KXA-1"]:
+                    assert not running.done()
+                    await asyncio.sleep(0.02)
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+        assert not registry.listing.markets
 
 
 @pytest.mark.parametrize("status", STATUSES)

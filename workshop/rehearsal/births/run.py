@@ -33,7 +33,7 @@ from workshop.rehearsal.births.statements import (
 SQL: Final = Queries(Path(__file__).parent / "sql")
 HISTORY: Final = 1_000_000_000
 """Past events in the unfiltered lists: at 200 a page nobody ever reads them whole."""
-CONNECTIONS: Final = {"orderbook": 8, "trade": 2, "ticker": 1, "lifecycle": 2}
+CONNECTIONS: Final = {"orderbook": 8, "trade": 1, "ticker": 1, "lifecycle": 1}
 MARKETS: Final = 40
 PROTOCOL: Final = {"silence": "25s", "idle_probe": "10s", "snapshot_wait": "2s", "reply_wait": "10s"}
 BOUNDS: Final = {"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"}
@@ -49,11 +49,11 @@ class Scale:
     seconds: float = 1200.0
     births: float = 100.0
     gatherers: int = 3
-    changes: float = 200.0
+    changes: float = 100.0
     life_s: float = 60.0
     grace_s: float = 180.0
     poll_s: float = 60.0
-    reconcile_s: float = 120.0
+    reconcile_s: float = 300.0
     forget_s: float = 900.0
     flat_share: float = 0.05
     fast: bool = False
