@@ -68,6 +68,7 @@ TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_
 async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry) -> int:
     """Store all channels of some batches, within the step of `entry`; returns how many rows were refused."""
     rows: dict[Channel, list[Row]] = {TRADES: [], TICKERS: [], LIFECYCLE: []}
+    unread: list[tuple[Any, ...]] = []
     for batch in batches:
         who, numbers = batch.copy.gatherer, batch.numbers
         rows[TRADES] += [Row(who, _trade(r, numbers)) for r in batch.trades]
@@ -76,9 +77,12 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry
             Row(who, (numbers[r["market"]], r["event_type"], r["payload"], datetime_of_us(r["received_us"])))
             for r in batch.lifecycle
         ]
-        for r in batch.quarantine:
-            at = datetime_of_us(r["received_us"])
-            await db.execute(SQL["add_quarantine"], who, r["session"], r["sid"], r["seq"], r["reason"], at, r["frame"])
+        unread += [
+            (who, r["session"], r["sid"], r["seq"], r["reason"], datetime_of_us(r["received_us"]), r["frame"])
+            for r in batch.quarantine
+        ]
+    if unread:
+        await db.executemany(SQL["add_quarantine"], unread)
     return sum([await _merge(db, entry, channel, some) for channel, some in rows.items() if some])
 
 

@@ -298,7 +298,8 @@ async def _nobodys(
         stretch = datetime_of_ms(ms), datetime_of_ms(ms + 1)
         if not await production.fetchval(SQL["heal_disputed"], CONFLICT, market, stretch[0]):
             versions = [{"stored": _shown(stands)}, {"gatherers": _shown(said)}]
-            await merged_rows.add_conflict(production, entry, CONFLICT, market, stretch[0], json.dumps(versions))
+            conflict = (CONFLICT, market, stretch[0], json.dumps(versions))
+            await merged_rows.add_conflicts(production, entry, [conflict])
         if not intervals.covers(claimed, ms):
             continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, 0, 0, 0, *stretch, CONFLICT)

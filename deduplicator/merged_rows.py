@@ -76,9 +76,10 @@ def _unplaced(entry: Entry, event: str, rows: Sequence[Row]) -> None:
     )
 
 
-async def add_conflict(db: asyncpg.Connection, entry: Entry, *conflict: Any) -> None:
-    """A contradiction, once: kind, market, time, versions (JSON)."""
-    conflicts(entry, await db.fetch(SQL["add_conflict"], *conflict))
+async def add_conflicts(db: asyncpg.Connection, entry: Entry, found: Sequence[Row]) -> None:
+    """Contradictions, each once: kind, market, time, versions (JSON)."""
+    if found:
+        conflicts(entry, await db.fetchmany(SQL["add_conflict"], found))
 
 
 def conflicts(entry: Entry, rows: Iterable[Row]) -> None:

@@ -12,7 +12,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 
@@ -28,7 +28,7 @@ from deduplicator.feed import Entry
 from deduplicator.lags import Lag
 from deduplicator.lease import Lease, Step
 from deduplicator.merge import intervals
-from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
+from deduplicator.merge.copies import Account, Changes, Copy, ResetVote, RunKey, SliceStart
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.merged_rows import as_columns as _columns
 from deduplicator.reader import Batches
@@ -204,10 +204,10 @@ class Production:
             self.refused += await channels.store(db, batches, entry)
             entry.add_rows(tables.SEAL, seal)
             await rest_books.store(db, batches)
-            for batch in batches:
-                for name in batch.unknown_fields:
-                    at = datetime_of_us(batch.received_us)
-                    await db.execute(SQL["note_unknown_field"], batch.copy.gatherer, name, at)
+            unknown = [
+                (b.copy.gatherer, name, datetime_of_us(b.received_us)) for b in batches for name in b.unknown_fields
+            ]
+            await _each(db, "note_unknown_field", unknown)
             read = {(batch.copy.gatherer, batch.copy.lane): batch for batch in batches}
             for account in changes.accounts:
                 await self._account(account, read.get((account.gatherer, account.lane)))
@@ -269,11 +269,13 @@ class Production:
         healed = [(h.market, h.channel, *map(datetime_of_ms, h.interval)) for h in changes.heals]
         if healed:
             await merged_rows.heal_gaps(db, entry, healed)
-        for r in changes.retractions:
-            stretch = map(datetime_of_ms, r.interval)
-            await db.execute(SQL["add_retraction"], r.market, r.channel, r.gatherer, *r.key[1:], *stretch, r.reason)
-        for part in changes.parts:
-            await db.execute(SQL["add_part"], *part.key, part.market, part.channel, *map(datetime_of_ms, part.interval))
+        retractions = [
+            (r.market, r.channel, r.gatherer, *r.key[1:], *map(datetime_of_ms, r.interval), r.reason)
+            for r in changes.retractions
+        ]
+        await _each(db, "add_retraction", retractions)
+        parts = [(*p.key, p.market, p.channel, *map(datetime_of_ms, p.interval)) for p in changes.parts]
+        await _each(db, "add_part", parts)
         gaps = [
             (g.market, g.channel, *map(datetime_of_ms, g.interval), g.reason, json.dumps(g.had)) for g in changes.gaps
         ]
@@ -331,20 +333,15 @@ class Production:
         await merged_rows.add_unplaced(db, entry, unplaced)
         await merged_rows.remove_unplaced(db, entry, [(*row[:4], row.run) for row in changes.placed])
         await merged_rows.judge_unplaced(db, entry, [(*row[:4], row.run) for row in changes.judged])
-        for conflict in changes.conflicts:
-            at, versions = datetime_of_ms(conflict.exchange_ms), json.dumps(conflict.versions)
-            await merged_rows.add_conflict(db, entry, conflict.kind, conflict.market, at, versions)
-        votes = [(v, SQL["add_vote"]) for v in changes.votes] + [(v, SQL["remove_vote"]) for v in changes.votes_done]
-        for vote, statement in votes:
-            key = (
-                vote.market,
-                vote.gatherer,
-                datetime_of_ms(vote.exchange_ms),
-                vote.after_ordinal,
-                datetime_of_us(vote.taken_us),
-            )
-            books = (list(vote.yes), list(vote.no)) if statement is SQL["add_vote"] else ()
-            await db.execute(statement, *key, *books)
+        conflicts = [
+            (c.kind, c.market, datetime_of_ms(c.exchange_ms), json.dumps(c.versions)) for c in changes.conflicts
+        ]
+        await merged_rows.add_conflicts(db, entry, conflicts)
+        done = [_vote_key(vote) for vote in changes.votes_done]
+        decided = set(done)  # most are, in the step that brings them
+        votes = [(*_vote_key(v), list(v.yes), list(v.no)) for v in changes.votes if _vote_key(v) not in decided]
+        await _each(db, "add_vote", votes)
+        await _each(db, "remove_vote", done)
 
     # -- metadata and time lines -------------------------------------------------------------------------------
 
@@ -370,3 +367,14 @@ class Production:
 def _array(levels: Iterable[int]) -> str:
     """Levels as the text of an array: an array of arrays of several lengths cannot be sent."""
     return "{" + ",".join(map(str, levels)) + "}"
+
+
+async def _each(db: asyncpg.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """One statement for each of many rows, without waiting for the answers in between."""
+    if rows:
+        await db.executemany(SQL[name], rows)
+
+
+def _vote_key(vote: ResetVote) -> tuple[Any, ...]:
+    at, taken = datetime_of_ms(vote.exchange_ms), datetime_of_us(vote.taken_us)
+    return (vote.market, vote.gatherer, at, vote.after_ordinal, taken)

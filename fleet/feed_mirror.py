@@ -22,6 +22,8 @@ HELD: Final = {
     )
 }  # fmt: skip
 """Statements that read what production holds."""
+CHANGE_MS: Final = tables.TABLES[tables.CHANGES].get_field_index("exchange_ms")
+DAY_MS: Final = 86_400_000
 EXAMPLES: Final = 3
 
 
@@ -108,11 +110,15 @@ async def read_to(dsn: str, mirror: Mirror, last: int, poll_s: float = 0.2) -> N
 
 
 async def differences(db: asyncpg.Connection, mirror: Mirror) -> list[str]:
-    """Where production, as the connection sees it, holds other rows than the mirror."""
+    """Where production, as the connection sees it, holds other rows than the mirror; changes of days that have left it
+    are in the archive alone."""
     found, holds = [], mirror.holds()
+    left = {row[0] for row in await db.fetch(SQL["detached_days"])}
     for name, statement in HELD.items():
         stored = Counter(_hashable(row.values() for row in await db.fetch(SQL[statement])))
         lacks, more = stored - holds[name], holds[name] - stored
+        if name == tables.CHANGES:
+            more = Counter({row: n for row, n in more.items() if row[CHANGE_MS] // DAY_MS not in left})
         if lacks or more:
             examples = f"lacks {list(lacks)[:EXAMPLES]}, has too much {list(more)[:EXAMPLES]}"
             found.append(f"{name}: {lacks.total()} and {more.total()} rows: the feed {examples}")

@@ -29,7 +29,7 @@ from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.archive.hour import HOUR, Hour, Written
 from deduplicator.archive.late import Late
 from deduplicator.feed import ARCHIVE, changing
-from deduplicator.merged_rows import add_conflict
+from deduplicator.merged_rows import add_conflicts
 from deduplicator.statements import SQL
 from deduplicator.trade_order import placed
 
@@ -183,7 +183,7 @@ class Exporter:
             if written.late is not None:
                 for market, ms, versions in written.late.conflicts():
                     conflict = (CONFLICT, market, datetime_of_ms(ms), json.dumps(versions))
-                    await add_conflict(connection, entry, *conflict)
+                    await add_conflicts(connection, entry, [conflict])
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
             if written.placed:
                 columns = map(list, zip(*written.placed, strict=True))

@@ -29,8 +29,6 @@ STRAYS_MAX: Final = 10_000
 ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
 REASON_CHARACTERS_MAX: Final = 500
 CHANNEL_CHARACTERS_MAX: Final = 100
-SENT_MS_MAX: Final = 5 * 60_000
-"""A frame that says it was sent so far from its receipt, by a clock that is proven: one of the two clocks is wrong."""
 TRACEBACK_CALLS: Final = 4  # of the innermost
 FAILED: Final = "derivation_failed"
 """The alarm when the handling of a record raised what nobody expected."""
@@ -486,14 +484,14 @@ class Derivation:
 
     def _start_moment(self, session: SessionState, record: Record, head: frames.Head) -> int:
         """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier; but where they
-        are so far apart that one of them is wrong, whichever is later."""
+        are further apart than the lag bound, one of them may be wrong, and it is whichever is later."""
         received_ms = record.wall_us // 1000
         sent_ms: int | None = head.sending_ts_ms
         ours = received_ms + 1 + self.bounds.clock if session.clock_proven else NEVER
         if sent_ms is None:
             return ours
         theirs = sent_ms + 1 + self.bounds.sender
-        if session.clock_proven and abs(sent_ms - received_ms) > SENT_MS_MAX:
+        if session.clock_proven and abs(sent_ms - received_ms) > self.bounds.lag:
             self.out.alarm("sending_time_absurd")
             return max(ours, theirs)
         return min(ours, theirs)

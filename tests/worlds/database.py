@@ -32,6 +32,9 @@ SELECT market, lower(r) AS from_ts, upper(r) AS to_ts FROM store.covered, unnest
 
 CHANGES: Final = "SELECT market, exchange_ts, ordinal, side, price, delta FROM"
 LEAVE: Final = (
+    "INSERT INTO store.exports (hour, exported_at, complete, unsealed, delta_rows, step)"
+    " SELECT h, now(), true, 0, 1000000, 1 FROM generate_series($1::date, $2::date + interval '23 hours', '1 hour') h"
+    " ON CONFLICT DO NOTHING",
     "INSERT INTO store.detached (day, rows) SELECT day::date, 0"
     " FROM generate_series($1::date, $2::date, interval '1 day') day ON CONFLICT DO NOTHING",
     "SELECT store.drop_day(day) FROM (SELECT to_date(right(inhrelid::regclass::text, 8), 'YYYYMMDD') AS day"
