@@ -18,7 +18,7 @@ from fleet.ending import watch
 from fleet.local import GATHERERS, LocalFleet, Plan
 from fleet.soak import measured
 from fleet.truth import Truth
-from fleet.verdict import compare_changes, sealed_past
+from fleet.verdict import Check, compare_changes
 from fleet.view import View
 from workshop.rehearsal.births.statements import (
     RESULT_MS_MAX,
@@ -39,7 +39,7 @@ PROTOCOL: Final = {"silence": "25s", "idle_probe": "10s", "snapshot_wait": "2s",
 BOUNDS: Final = {"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"}
 """As production has them."""
 SAMPLE_S: Final = 5.0
-SEAL_WAIT_S: Final = 300.0
+LAST_ROWS_S: Final = 300.0
 
 
 @dataclass(frozen=True)
@@ -143,13 +143,11 @@ async def run(scale: Scale) -> list[Statement]:
             truth = Truth.read(fleet.truth)
             view.say("the births pause; waiting for the last results")
             results = await watch(fleet, view, _results(fleet, truth))
-            view.say("waiting until every market is sealed past its last event")
-            sealed = await watch(fleet, view, sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S))
-            view.say("sealed" if sealed else "not sealed in time")
+            view.say("comparing production with the exchange's log, until it has everything")
+            checks = await watch(fleet, view, _compared(fleet, truth))
             for name, known in samples.markets.items():
                 ready = f"ready at {sum(samples.ready[name])} of {len(known)} looks"
                 view.say(f"{name}: at most {max(known)} markets known at a time, {known[-1]} at the end; {ready}")
-        checks = await compare_changes(fleet.production_dsn, truth)
         for check in checks:
             for example in check.examples:
                 print(f"{check.name}: {example}")
@@ -169,6 +167,16 @@ async def _results(fleet: LocalFleet, truth: Truth) -> dict[str, int]:
         found = await _moments(fleet, "results")
         if over.keys() <= found.keys() or asyncio.get_running_loop().time() > deadline_s:
             return found
+        await asyncio.sleep(1.0)
+
+
+async def _compared(fleet: LocalFleet, truth: Truth) -> list[Check]:
+    """What differs once the last rows have had their time to come."""
+    deadline_s = asyncio.get_running_loop().time() + LAST_ROWS_S
+    while True:
+        checks = await compare_changes(fleet.production_dsn, truth)
+        if not any(check.differences for check in checks) or asyncio.get_running_loop().time() > deadline_s:
+            return checks
         await asyncio.sleep(1.0)
 
 

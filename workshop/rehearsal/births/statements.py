@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -85,8 +86,15 @@ def memory_flat(memory_bytes: Mapping[str, Sequence[int]], share: float) -> Stat
     for name, values in memory_bytes.items():
         before, after = drift(list(values))
         flat &= after <= before * (1 + share)
-        found.append(f"{name} {before / MIB:.0f} to {after / MIB:.0f} MiB ({100 * (after / before - 1):+.1f} %)")
+        quarters = ", ".join(f"{quarter / MIB:.0f}" for quarter in _quarters(values))
+        found.append(f"{name} {quarters} MiB, quarter by quarter ({100 * (after / before - 1):+.1f} %)")
     return Statement(f"memory is flat (within {100 * share:g} %)", flat, "; ".join(found))
+
+
+def _quarters(values: Sequence[int]) -> list[float]:
+    """The medians of the four quarters of the time; of less where there are fewer values."""
+    size = max(len(values) // 4, 1)
+    return [statistics.median(values[first : first + size]) for first in range(0, min(4 * size, len(values)), size)]
 
 
 def _of(sorted_ms: Sequence[int], share: float) -> float:
