@@ -448,6 +448,11 @@ async def own_machine(world: World) -> str:
     """The commands of deploy/systemd/README.md, as they stand there, on a fresh Debian without any cloud."""
     stage = world.stage
     machine = stage.bare_machine(OWN, "#cloud-config\n{}\n")
+
+    async def up() -> bool:  # what systemd tidies up while it starts is nobody's yet
+        return machine.run("systemctl", "is-system-running", check=False).strip() in ("running", "degraded")
+
+    await stage.until("it has booted", up, 120, machine)
     first, second = blocks(PROJECT / "deploy/systemd/README.md")
     shutil.copy(stage.release.file, machine.root / "root")
     machine.run("bash", "-c", "sed -i 's|http://|https://|' /etc/apt/sources.list.d/*.list; apt-get update -qq")
