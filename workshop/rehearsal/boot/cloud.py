@@ -30,6 +30,8 @@ METADATA_IP: Final = "169.254.169.254"
 TIME_IP: Final = "169.254.169.123"
 EXCHANGE: Final = ("external-api.kalshi.com", "external-api-ws.kalshi.com")
 STOP_S: Final = 5.0
+GONE: Final = (OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError, asyncio.CancelledError)
+"""How an answer may end: the caller is gone, or the rehearsal is over."""
 PACKAGES: Final = ("deb.debian.org", "apt.postgresql.org", "packagecloud.io", "www.postgresql.org", "apt.grafana.com")
 HOOKS: Final = "hooks.example.com"
 """Where alerts go."""
@@ -131,7 +133,7 @@ class Cloud:
 
     def _guarded(self, answer: Any) -> Any:
         async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, ssl.SSLError):
+            with contextlib.suppress(*GONE):
                 await answer(reader, writer)
             writer.close()
 
