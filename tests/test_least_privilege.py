@@ -312,9 +312,10 @@ async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
     await owner.execute("CREATE ROLE someone LOGIN IN ROLE kalshi_reader")
     await owner.close()
     for dsn, owns in ((own_server.dsn, True), (reader, False)):
-        (found,) = [one async for one in doctor._database("database", dsn, "gatherer", tmp_path / "gatherer.yaml")]
+        file = tmp_path / "gatherer.yaml"
+        (found,) = [one async for one in doctor._database("database", dsn, "gatherer", "doctor_owner", file)]
         assert found.ok is owns and owns is ("does not own the tables" not in found.told), found
-    (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", None)]
+    (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", "doctor_gatherer", None)]
     assert found.ok, "the deduplicator reads as one"
 
 
