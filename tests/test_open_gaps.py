@@ -20,7 +20,6 @@ from fleet.view import View
 from tests.databases import new_database
 
 HOUR = timedelta(hours=1)
-NOW = datetime.now(UTC).replace(microsecond=0)
 STATUS: dict[str, Any] = {
     "ready": "ready",
     "deltas": {"inserted": 1000, "confirmed": 1990},
@@ -32,21 +31,22 @@ STATUS: dict[str, Any] = {
 @pytest.fixture
 async def production() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
     """Two markets of two days, one of which ended, with gaps of every kind."""
+    now = datetime.now(UTC).replace(microsecond=0)
     async with new_database("production") as made:
         db = await asyncpg.connect(made.dsn, server_settings={"timezone": "UTC"})
         await db.execute("INSERT INTO store.markets (ticker) VALUES ('KXA-1'), ('KXB-1'), ('')")
         await db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g', gen_random_uuid())")
-        await db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1, false, '')", NOW)
+        await db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1, false, '')", now)
         for number, ticker in enumerate(("KXA-1", "KXB-1")):
             await db.execute(
                 "INSERT INTO store.runs SELECT 1, 0, $1, 1, market, $3, $3, true, '' FROM store.markets"
-                " WHERE ticker = $2", number, ticker, NOW - 40 * HOUR,
+                " WHERE ticker = $2", number, ticker, now - 40 * HOUR,
             )  # fmt: skip
-        await db.execute("UPDATE store.lines SET first_seen = $1", NOW - 48 * HOUR)
+        await db.execute("UPDATE store.lines SET first_seen = $1", now - 48 * HOUR)
         await db.execute(
             "UPDATE store.lines SET ended_at = $1 FROM store.markets m"
             " WHERE m.ticker = 'KXB-1' AND m.market = lines.market",
-            NOW - 30 * HOUR,
+            now - 30 * HOUR,
         )
         for ticker, channel, at, seconds, reason, healed, refilled in (
             ("KXA-1", "orderbook_delta", 20, 10, "not_recorded", False, False),
@@ -61,8 +61,8 @@ async def production() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
             await db.execute(
                 "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had, healed_at, refilled_at)"
                 " SELECT market, $2, $3, $4, $5, '{}', $6, $7 FROM store.markets WHERE ticker = $1",
-                ticker, channel, NOW - at * HOUR, NOW - at * HOUR + timedelta(seconds=seconds), reason,
-                NOW if healed else None, NOW if refilled else None,
+                ticker, channel, now - at * HOUR, now - at * HOUR + timedelta(seconds=seconds), reason,
+                now if healed else None, now if refilled else None,
             )  # fmt: skip
         yield made.dsn, db
         await db.close()
