@@ -20,6 +20,7 @@ SELECT o.market, o.channel FROM store.claims o
    AND NOT EXISTS (SELECT FROM store.claims c JOIN store.gatherers g USING (gatherer)
                     WHERE g.gatherer_id = $1 AND c.market = o.market AND c.channel = o.channel AND c.to_ts > $2)
    AND o.to_ts > now() - interval '3 seconds'
+   AND NOT EXISTS (SELECT FROM store.lines l WHERE l.market = o.market AND l.ended_at IS NOT NULL)
 UNION ALL
 SELECT 0, 'anything'
  WHERE NOT EXISTS (SELECT FROM store.claims c JOIN store.gatherers g USING (gatherer)
@@ -48,7 +49,8 @@ async def replay_over(fleet: LocalFleet) -> None:
 
 
 async def covers_again(fleet: LocalFleet, gatherer: str) -> None:
-    """Wait until a gatherer that was started again claims all that the others claim, however slow the machine is.
+    """Wait until a gatherer that was started again claims all that the others claim, however slow the machine is; but
+    for markets that are over: who did not hold them before does not begin to.
 
     Only then may the next one fail without a stretch that nobody provably recorded.
     """
