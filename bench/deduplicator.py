@@ -40,8 +40,9 @@ SELECT market, timestamptz 'epoch' + exchange_ms * interval '1 millisecond', ord
 """
 
 
-def database(server: EmbeddedServer, database: str) -> str:
-    return f"postgresql://postgres@/{database}?host={socket_dir(server.folder)}"
+def database(server: EmbeddedServer, name: str) -> str:
+    """The address of one of its databases."""
+    return f"postgresql://postgres@/{name}?host={socket_dir(server.folder)}"
 
 
 async def fill(server: EmbeddedServer, folder: Path) -> list[str]:

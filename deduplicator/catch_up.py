@@ -21,7 +21,7 @@ class CatchUp:
         self._next_s = 0.0
 
     def saw(self, received_us: int, now_us: int) -> None:
-        """Frames were received at this time, whoever received them; now, by our own clock, it is that time."""
+        """Frames were received by some gatherer at `received_us`; our own clock shows `now_us`."""
         self._newest_us = max(self._newest_us, min(received_us, now_us + AHEAD_US))
 
     def is_late(self, received_us: int) -> bool:

@@ -134,7 +134,7 @@ async def _of_gatherer(
 
 async def _encryption(dsn: str) -> AsyncIterator[Finding]:
     if not (embedded.is_embedded(dsn) or is_verified_or_local(dsn)):
-        told = "production.dsn does not say sslmode=verify-full: whoever stands between could change what is recorded"
+        told = "production.dsn does not say sslmode=verify-full: anybody in between could change what is recorded"
         cure = "add ?sslmode=verify-full&sslrootcert=FILE (docs/runbooks/accounts.md)"
         yield Finding("encryption", False, told, cure)
 

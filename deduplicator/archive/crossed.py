@@ -66,10 +66,13 @@ class Crossed:
         yes, no = (_best(len(code), code, *sizes, side=side) for side in (0, 1))
         ends = np.append(key[1:] >> ORDINAL_BITS != key[:-1] >> ORDINAL_BITS, False)
         self.compared += int(np.count_nonzero(ends & (yes > 0) & (no > 0)))
-        for at in np.flatnonzero(ends & (yes > 0) & (no > 0) & (yes + no >= DOLLAR)).tolist():
-            market = int(code[at])
-            self._first.setdefault(market, int(at_ms[at]))
-            self.failed[market] = self.failed.get(market, 0) + 1
+        wrong = np.flatnonzero(ends & (yes > 0) & (no > 0) & (yes + no >= DOLLAR))
+        # A market whose book is wrong may be crossed at every change.
+        markets, first_at, counts = np.unique(code[wrong], return_index=True, return_counts=True)
+        first_ms = at_ms[wrong[first_at]].tolist()
+        for market, ms, count in zip(markets.tolist(), first_ms, counts.tolist(), strict=True):
+            self._first.setdefault(market, ms)
+            self.failed[market] = self.failed.get(market, 0) + count
         self._carry(held, changes, behind)
 
     def _sizes(self, held: I64, changes: I64) -> tuple[I64, I64, I64, I64, I64]:
