@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
+import gc
 import os
 import random
 import signal
@@ -46,6 +48,23 @@ def end_with_parent_of(parent: int) -> Callable[[], None]:
             os._exit(1)
 
     return prepare
+
+
+@contextlib.contextmanager
+def made_to_last() -> Iterator[None]:
+    """While a state of millions of objects is made that lasts as long as the process, or until the next such state.
+
+    The collector of cycles, which would look at all of them again each time their number has grown by a quarter, waits
+    meanwhile, and leaves alone what is there at the end.
+    """
+    gc.unfreeze()
+    gc.collect()  # a state before this one
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+        gc.freeze()
 
 
 def keep_freed_memory(arenas: int = 0) -> None:

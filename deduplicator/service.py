@@ -18,7 +18,7 @@ from common.config.schema import DeduplicatorConfig
 from common.errors import Fenced, StateRenewed, StorageError, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from common.process import backoff_s, stop_event
+from common.process import backoff_s, made_to_last, stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect, owned
@@ -216,7 +216,8 @@ class Deduplicator:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
         await self._close_sources()
         self._merger = None  # of a million markets two states would not fit
-        self._merger = merger = await production.restore(self._limits, _now_ms())
+        with made_to_last():
+            self._merger = merger = await production.restore(self._limits, _now_ms())
         time_lines = TimeLines(production, merger, UNKNOWN_POLLS * self.config.merge.metadata_poll)
         self._sources = sources = Sources(self.config, production, self._narrowing, self._put_backs)
         everything = (await production.allot([""]))[""]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from common.numbers import datetime_of_ms
 from deduplicator.merge.merger import ORDERBOOK, Merger
 from deduplicator.production import Production
+from deduplicator.restoring import LINES_AT_ONCE
 
 CLOSE_GRACE_MS: Final = 60_000
 
@@ -26,20 +28,20 @@ class TimeLines:
         started = self._production.fleet_started_ms
         rows: list[tuple[int, datetime, datetime | None]] = []
         self._since, lines = await self._production.time_lines(self._since)
-        changed = list(lines)
-        missing = self._merger.claims.missing_lines(line[0] for line in changed)
-        if missing:
-            await self._production.load_lines(self._merger, missing)
-        for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
-            end = None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
-            if open_ms < 0:
-                self._unlisted[market] = (seen_ms, end)
-                continue
-            self._unlisted.pop(market, None)
-            first = max(open_ms, started)
-            self._merger.claims.begin_line(market, ORDERBOOK, first, end)
-            if (first_ms, ended_ms) != (first, -1 if end is None else end):
-                rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
+        while changed := list(islice(lines, LINES_AT_ONCE)):  # the first time there are as many as markets
+            missing = self._merger.claims.missing_lines(line[0] for line in changed)
+            if missing:
+                await self._production.load_lines(self._merger, missing)
+            for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
+                end = None if over_ms < 0 else over_ms + CLOSE_GRACE_MS
+                if open_ms < 0:
+                    self._unlisted[market] = (seen_ms, end)
+                    continue
+                self._unlisted.pop(market, None)
+                first = max(open_ms, started)
+                self._merger.claims.begin_line(market, ORDERBOOK, first, end)
+                if (first_ms, ended_ms) != (first, -1 if end is None else end):
+                    rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
         for market, (seen_ms, end) in list(self._unlisted.items()):
             if now_ms - seen_ms > self._patience_ms:
                 del self._unlisted[market]  # REST does not list it: the widest claim is the honest one

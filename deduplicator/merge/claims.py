@@ -85,9 +85,11 @@ class Claims:
     def restore_run(self, run: RunState) -> None:
         """An open run that production knows; its slice must be known."""
         run.stored = True
-        self._know(run)
         if run.cover_from_ms < NEVER_MS:
+            self._own(run)
             self._claim(run)
+        else:
+            self._know(run)
 
     def restore_held(self, market: int, channel: str, gatherer: int, held: intervals.Interval) -> None:
         """What a gatherer's runs that have ended hold."""
@@ -174,7 +176,10 @@ class Claims:
 
     def line(self, market: int, channel: str) -> TimeLine:
         """The time line of a market's channel."""
-        return self.lines.setdefault((market, channel), TimeLine())
+        line = self.lines.get((market, channel))
+        if line is None:
+            line = self.lines[market, channel] = TimeLine()
+        return line
 
     def begin_line(self, market: int, channel: str, first_ms: int, end_ms: int | None) -> None:
         """Where a time line begins and, once that is known, ends."""
@@ -214,10 +219,13 @@ class Claims:
         key = (*run.key[:2], run.slice)
         return self.slices.get(key) or self._guest_slices.get(key)
 
-    def _know(self, run: RunState) -> None:
+    def _own(self, run: RunState) -> None:
         self.runs[run.key] = run
         self.gatherers.add(run.key[0])
         self._of_slice[(*run.key[:2], run.slice)].add(run.key)
+
+    def _know(self, run: RunState) -> None:
+        self._own(run)
         self._unclaiming[run.market].add(run.key)
 
     def _claim(self, run: RunState) -> None:

@@ -128,6 +128,8 @@ def claim(run: RunState, slice_: SliceState) -> Interval:
 
 def covered(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> list[Interval]:
     """The union of all claims, less what was retracted."""
+    if not line.done and not line.retracted:  # as of nearly all
+        return intervals.union([claim(run, slices[(*run.key[:2], run.slice)]) for run in line.open])
     parts = [part for gatherer in gatherers_of(line) for part in _claimed(line, gatherer, slices)]
     return intervals.minus(intervals.union(parts), line.retracted_of(0))
 
@@ -162,7 +164,11 @@ def first_tile(tiles: list[Interval], first_ms: int, channel: str) -> Interval |
 
 
 def _first(line: TimeLine, channel: str, held: list[Interval]) -> Interval | None:
-    return None if line.first_ms is None else first_tile(intervals.union([*held, *line.gaps]), line.first_ms, channel)
+    return None if line.first_ms is None else first_tile(_tiles(line, held), line.first_ms, channel)
+
+
+def _tiles(line: TimeLine, held: list[Interval]) -> list[Interval]:
+    return intervals.union([*held, *line.gaps]) if line.gaps else held
 
 
 def sealed(channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState]) -> int | None:
@@ -224,7 +230,7 @@ def settle(
     if line.first_ms is None:
         found.waits = True
         return found
-    tiles = intervals.union([*held, *line.gaps])
+    tiles = _tiles(line, held)
     tile = first_tile(tiles, line.first_ms, channel)
     line.begin_ms = None if tile is None else tile[0]
     # All are waited for from when they are seen, and not one after the other.
@@ -290,8 +296,11 @@ def may_begin_earlier(line: TimeLine, slices: Mapping[RunKey, SliceState]) -> li
 def _still_listed(market: int, channel: str, line: TimeLine, held: list[Interval]) -> list[GapWritten]:
     """An earlier copy comes, and has a hole before what was the first tile: the first gap becomes a row, which it heals
     as it heals any other. So a seal never falls."""
-    before, tile = line.begin_ms, _first(line, channel, held)
-    if before is None or line.first_ms is None or tile is None or tile[1] >= before or channel in ALL_MARKETS_CHANNELS:
+    before = line.begin_ms
+    if before is None or line.first_ms is None or channel in ALL_MARKETS_CHANNELS:
+        return []
+    tile = _first(line, channel, held)
+    if tile is None or tile[1] >= before:
         return []
     written = []
     for gap in intervals.minus([(line.first_ms, before)], list(line.gaps)):
