@@ -143,6 +143,38 @@ def test_what_was_brought_before_a_restart_is_no_absence_after_it() -> None:
         assert bool(stored.conflicts) is not remembered
 
 
+def test_what_comes_after_dropped_batches_is_no_neighbour_of_what_was_read_before_a_restart() -> None:
+    """The run ended where its rows were lost; what it had brought is remembered, and says nothing of what follows."""
+    stored = Stored()
+    before, whole = a_copy(1, [(1, 0, 5)], horizon=2), a_copy(2, [(1, 0, 5), (4, 0, 6), (9, 0, 7)], horizon=20)
+    stored.take(fresh().step([before, whole], 0))
+    merger = restored(stored, 0, done={1: (START_MS, START_MS + 2), 2: (START_MS, START_MS + 20)})
+    over = RunState((1, 0, 1), 1, 1, ORDERBOOK, START_MS, START_MS + 2, reason="dropped_unread")
+    merger.claims.restore_guest(over, 7, 1, ended=True)
+    merger.remember([before])
+    stored.take(merger.step([a_copy(1, [(9, 0, 7)], batch=3, horizon=None)], 1))
+    assert not stored.conflicts and stored.received == stored.accounted
+
+
+def test_a_market_that_is_over_is_not_given_back_before_its_rows_were_looked_at() -> None:
+    """Its runs have ended, though the lanes have not gone past them: nobody could look once the line is gone."""
+    merger, stored = Merger(LIMITS, 0), Stored()
+    merger.claims.begin_line(1, ORDERBOOK, START_MS, START_MS + 8)
+    quiet, other = a_copy(1, [(1, 0, 5)], horizon=1), a_copy(2, [(1, 0, 5), (5, 0, 6)], horizon=1)
+    quiet.run_events = [RunEvent(1, "ended", START_MS, START_MS + 10, "deleted")]
+    other.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "deleted")]
+    over: list[int] = []
+    for now, copies in enumerate([[quiet, other], [], [], []]):
+        changes = merger.step(copies, START_MS + now)
+        stored.take(changes)
+        merger.give_back(changes.over)
+        over += changes.over
+    assert [(c.kind, c.exchange_ms - START_MS) for c in stored.conflicts] == [("conflict", 5)]  # type: ignore[attr-defined]
+    for now in (2000, 4000):
+        over += merger.step([], START_MS + now).over
+    assert over == [1]
+
+
 def test_a_run_that_nobody_knows_any_more_claims_nothing_and_kills_nothing() -> None:
     """Rule 11: rows, events and horizons of runs and slices that were forgotten; the rest goes on."""
     merger, stored = fresh(), Stored()

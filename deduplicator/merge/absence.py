@@ -114,6 +114,16 @@ class Absences:
             found += self._look(chunk, [*due, *asked], bits)
         return found
 
+    def of_markets(self, markets: list[int], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+        """The same of markets whose lines are over, where a lane that claims them has not been asked yet."""
+        ends = self._claims.covered.ends(markets)
+        found = []
+        for chunk in self._chunks if ends else ():
+            asked = self._claims.lanes - chunk.done - chunk.over
+            if due := [lane for lane in asked if ends.get(lane[0], -1) > chunk.low_ms]:
+                found += self._look(chunk, due, bits, markets)
+        return found
+
     def come_to(self, ms: I64, bits: dict[int, int]) -> Bool:
         """Which milliseconds lie in a chunk that a lane's claims have come to, and that was not looked at for it."""
         inside = np.zeros(len(ms), np.bool_)
@@ -140,7 +150,9 @@ class Absences:
                 kept.append(chunk)
         self._chunks = kept
 
-    def _look(self, chunk: _Chunk, due: list[Lane], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+    def _look(
+        self, chunk: _Chunk, due: list[Lane], bits: dict[int, int], markets: list[int] | None = None
+    ) -> list[tuple[int, int, int]]:
         gatherers = {gatherer for gatherer, _ in due}
         places = self._store.locate(chunk.keys())
         holders = self._store.holders(places)
@@ -149,6 +161,9 @@ class Absences:
         if not lacking.any():
             return []
         market, ms, _ = self._store.places(places.keys[lacking])
+        if markets is not None:
+            lacking[lacking] = among = np.isin(market, markets)
+            market, ms = market[among], ms[among]
         found = []
         for gatherer in sorted(gatherers):
             lanes = {lane for who, lane in due if who == gatherer}

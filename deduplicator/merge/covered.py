@@ -71,6 +71,15 @@ class Covered:
                     coming |= ms >= slice_.horizon_ms
         return _inside(self._held(line, gatherer), ms), coming & ~_inside(self._detached, ms)
 
+    def ends(self, markets: Iterable[int]) -> dict[int, int]:
+        """By gatherer, up to where runs of these markets that have ended reach at most."""
+        ends: dict[int, int] = {}
+        for market in markets:
+            line = self._lines.get((market, ORDERBOOK))
+            for gatherer, held in line.done.items() if line is not None else ():
+                ends[gatherer] = max(ends.get(gatherer, -1), *(end for _, end in held))
+        return ends
+
     def listed(self, market: int, ms: int) -> bool:
         """Whether a market's millisecond lies in a gap row, or where none is needed: before the first tile, after the
         end of what is over, or in a detached day. What has no place there waits for no horizon."""

@@ -101,6 +101,9 @@ class Joining:
         united = unite(self.store, step.rows, step.before, np.nonzero(same)[0])
         self.store.mark(united.places, united.holders, united.linked)
         self._remember_last(step.rows, ~same)
+        for key in step.rows.runs:
+            if key not in self._claims.runs:  # it ended, perhaps as batches were dropped: what comes is no neighbour
+                self._last.pop(key, None)
         if not same.all():
             self._remember_orders(step.rows, np.nonzero(~same)[0])
 
@@ -124,21 +127,37 @@ class Joining:
         """
         for market, from_ms, to_ms in self._claims.lowered:
             self.absences.add(self.store.of_market(market, from_ms, to_ms))
-        asked: dict[Group, int] = defaultdict(int)
         before = self.absences.unchecked
-        for gatherer, market, ms in self.absences.found(self._bits, at_once=not self._limits.hole_wait_ms):
-            asked[(market, ms)] |= self._bits[gatherer]
+        found = self.absences.found(self._bits, at_once=not self._limits.hole_wait_ms)
         if self.absences.unchecked > before:
             changes.alarms["absence_unchecked"] += self.absences.unchecked - before
-        for group, dispute in self._disputes.items():
-            if dispute.tied:
-                asked[group] |= 0
+        tied = [group for group, dispute in self._disputes.items() if dispute.tied]
+        self._object(found, tied, changes)
+
+    def leaving(self, changes: Changes) -> None:
+        """Rule 14 once more for lines that are over, which nobody claims anything of any more: what a lane has not gone
+        past is looked at now. A line of which something new was said stays for another step: whoever lost its say
+        claims less of it."""
+        found = self.absences.of_markets(changes.over, self._bits)
+        said = {market for market, _ in self._object(found, [], changes)}
+        changes.over = [market for market in changes.over if market not in said]
+
+    def _object(self, found: Iterable[tuple[int, int, int]], tied: Iterable[Group], changes: Changes) -> list[Group]:
+        """Gatherers say that they have nothing of what is stored; the groups of which something new was said."""
+        asked: dict[Group, int] = defaultdict(int, dict.fromkeys(tied, 0))
+        for gatherer, market, ms in found:
+            asked[(market, ms)] |= self._bits[gatherer]
+        new = []
         for group in sorted(asked, key=lambda group: group[1]):
             stored = self.store.group(*group)
             base = tuple(row.content for row in stored)
             verdict = self._settle(group, self._said(group, stored, asked[group]), base, changes)
-            if verdict is not None and verdict.kind == "order_disputed":
+            if verdict is None:
+                continue
+            new.append(group)
+            if verdict.kind == "order_disputed":
                 self._hold(stored, asked[group])
+        return new
 
     def went_on(self, run_key: RunKey, ms: int) -> bool:
         """Whether an open run has shown a group later than a millisecond."""

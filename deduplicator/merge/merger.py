@@ -186,6 +186,7 @@ class Merger:
             unsettled = {self._heads[key].rows[0].market for key in self._open_heads}
             self.claims.look_again(unsettled.intersection(changes.over))
             changes.over = [market for market in changes.over if market not in unsettled]
+            self._joining.leaving(changes)
         self.claims.finish()
         self._joining.forget()
         return changes
