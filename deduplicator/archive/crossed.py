@@ -79,23 +79,26 @@ class Crossed:
         """Of each opening level and each change: its side, price, the size that it leaves, and from which change on
         and up to which (exclusive) that is so."""
         both = np.concatenate((held, changes), axis=1)
-        count, opened = changes.shape[1], held.shape[1]
-        place = np.concatenate((np.searchsorted(changes[0], held[0]), np.arange(count)))
+        place = np.concatenate((np.searchsorted(changes[0], held[0]), np.arange(changes.shape[1])))
         level = (both[0] << (PRICE_BITS + 1)) | (both[2] << 1) | both[1]
-        by = np.lexsort((np.arange(opened + count), level))
-        same = level[by][1:] == level[by][:-1]
+        by = np.argsort(level, kind="stable")
+        ordered = level[by]
+        same = ordered[1:] == ordered[:-1]
         begins = np.flatnonzero(np.concatenate(([True], ~same)))
         total = np.cumsum(both[3][by])
         before = np.concatenate(([0], total))[begins]
         size = total - np.repeat(before, np.diff(np.append(begins, len(by))))
-        last = np.searchsorted(changes[0], both[0][by], "right")
-        until = np.where(np.append(same, False), np.append(place[by][1:], 0), last)
-        return both[1][by], both[2][by], size, place[by], until
+        at = place[by]
+        until = np.append(at[1:], 0)
+        last = np.append(begins[1:], len(by)) - 1
+        until[last] = np.searchsorted(changes[0], both[0][by[last]], "right")
+        return both[1][by], both[2][by], size, at, until
 
     def _carry(self, held: I64, changes: I64, behind: int) -> None:
         """The last market of a block may go on in the next: its book so far is what it opens with there."""
         code = int(changes[0, -1])
-        mine = np.concatenate((held, changes), axis=1)[:, np.concatenate((held[0], changes[0])) == code]
+        opened, first = np.searchsorted(held[0], code), np.searchsorted(changes[0], code)
+        mine = np.concatenate((held[:, opened:], changes[:, first:]), axis=1)
         level = (mine[2] << 1) | mine[1]
         levels, inverse = np.unique(level, return_inverse=True)
         sums = np.zeros(len(levels), np.int64)
@@ -119,7 +122,7 @@ def _best(count: int, code: I64, sides: I64, price: I64, size: I64, begin: I64, 
     if not len(price):
         return best
     power = np.frexp((until - begin).astype(np.float64))[1] - 1
-    order = np.argsort(-power, kind="stable")
+    order = np.argsort((-power).astype(np.int8), kind="stable")  # of one byte each, it is a count and no comparison
     price, begin, until, power = price[order], begin[order], until[order], power[order]
     at = 0
     for exponent in range(int(power[0]), -1, -1):

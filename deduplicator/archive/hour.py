@@ -38,6 +38,8 @@ from deduplicator.statements import SQL
 HOUR: Final = timedelta(hours=1)
 RUN_ROWS: Final = 250_000
 BLOCK_ROWS: Final = 1_000_000
+CHECKED_ROWS: Final = 250_000
+"""So many are near enough to the processor to be looked at a quarter faster than a whole block."""
 CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000
 EXAMPLES_MAX: Final = 5
@@ -244,7 +246,8 @@ class Hour:
                 if checks is not None:
                     checks.add(block)
                 if crossed is not None:
-                    crossed.add(block)
+                    for at in range(0, len(block), CHECKED_ROWS):
+                        crossed.add(block[at : at + CHECKED_ROWS])
                 yield tables.deltas_table(block, order)
 
         def write() -> None:
