@@ -143,11 +143,15 @@ class FeedError(FleetError):
 
 
 class FeedPassed(FeedError):
-    """The reader's place is older than what is kept: it must begin again from an exact start."""
+    """The reader's place is older than what is kept: it must begin again from an exact start, or read `archived`, the
+    object of the archive with the step after its place, and those that follow."""
 
-    def __init__(self, place: int, oldest: int) -> None:
-        self.place, self.oldest = place, oldest
-        super().__init__(f"step {place + 1} is no longer in the feed; its oldest step is {oldest}: begin again")
+    def __init__(self, place: int, oldest: int, archived: str | None = None) -> None:
+        self.place, self.oldest, self.archived = place, oldest, archived
+        what = "begin again"
+        if archived is not None:
+            what += f", or read what is older in the archive, from {archived} on"
+        super().__init__(f"step {place + 1} is no longer in the feed; its oldest step is {oldest}: {what}")
 
 
 class FeedReplaced(FeedError):

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
+from deduplicator.archive.feed import FeedArchive
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.merger import ORDERBOOK
@@ -60,12 +61,16 @@ FAMILIES: Final = {
     "deduplicator_steps_failed": Family("counter", "Steps of the merge that raised what nobody foresaw."),
     "deduplicator_task_failing": Family(
         "gauge",
-        "1 if the last try failed: production, archive, metadata, refill, checkpoints, retention, set_aside, lags, "
-        "time_lines.",
+        "1 if the last try failed: production, archive, feed_archive, metadata, refill, checkpoints, retention, "
+        "set_aside, lags, time_lines.",
         ("task",),
     ),
     "deduplicator_task_crashes": Family("counter", "Unforeseen failures, after which it began again.", ("task",)),
     "deduplicator_hours_exported": Family("counter", "Hours written to the archive."),
+    "deduplicator_feed_hours_archived": Family("counter", "Hours of the feed written to the archive."),
+    "deduplicator_feed_steps_missing": Family(
+        "counter", "Steps of the feed that left production before they were archived."
+    ),
     "deduplicator_checks": Family("counter", "Comparisons of exported hours (rule 8).", ("check", "result")),
 }  # fmt: skip
 
@@ -145,6 +150,7 @@ class DeduplicatorCollector(Collector):
         self,
         totals: Totals,
         exporter: Exporter | None,
+        feed_archive: FeedArchive | None,
         ready: Callable[[], bool],
         sources: Callable[[], Sources | None],
         failing: Callable[[], Mapping[str, bool]],
@@ -154,7 +160,7 @@ class DeduplicatorCollector(Collector):
         crashes: Callable[[], Mapping[str, int]],
     ) -> None:
         self._aside, self._ages_s = aside, ages_s
-        self._totals, self._exporter = totals, exporter
+        self._totals, self._exporter, self._feed_archive = totals, exporter, feed_archive
         self._ready, self._sources, self._failing = ready, sources, failing
         self._waiting, self._crashes = waiting, crashes
 
@@ -198,4 +204,7 @@ class DeduplicatorCollector(Collector):
             scrape.add("deduplicator_hours_exported", self._exporter.hours)
             for labels, count in sorted(self._exporter.checks.items()):
                 scrape.add("deduplicator_checks", count, *labels)
+        if self._feed_archive is not None:
+            scrape.add("deduplicator_feed_hours_archived", self._feed_archive.hours)
+            scrape.add("deduplicator_feed_steps_missing", self._feed_archive.missing)
         return scrape.metrics

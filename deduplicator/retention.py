@@ -42,7 +42,8 @@ CHECKPOINTS_AT_ONCE: Final = 100
 
 
 class Retention:
-    """Looks after partitions. `archived`: whether hours are exported at all; `feed_keep`: milliseconds of the feed."""
+    """Looks after partitions. `archived`: whether hours are exported at all, those of the feed too; `feed_keep`:
+    milliseconds of the feed."""
 
     def __init__(
         self,
@@ -94,7 +95,7 @@ class Retention:
             with self._aside.one("retention", "markets that ended"):
                 await self.compact(connection, ENDED_KEPT)
             with self._aside.one("retention", "feed"):
-                await connection.execute("SELECT store.drop_feed($1)", self._feed_keep)
+                await connection.execute("SELECT store.drop_feed($1, $2)", self._feed_keep, self._archived)
             return await self._behind(connection) if self._archived else []
         finally:
             connection.terminate()

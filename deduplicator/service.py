@@ -23,6 +23,7 @@ from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect, owned
 from deduplicator.archive.exporter import Exporter
+from deduplicator.archive.feed import FeedArchive
 from deduplicator.checkpoints import Checkpoints
 from deduplicator.lags import PRODUCTION, Lags
 from deduplicator.lease import Lease
@@ -102,6 +103,7 @@ class Deduplicator:
             aside, timeout_ms = self._aside, config.merge.timeout
             self._exporter = Exporter(config.archive, dsn, aside=aside) if config.archive else None
             combos = config.merge.combos == "include"
+            self._feed_archive = FeedArchive(config.archive, dsn, self._lease) if config.archive else None
             self._metadata = Metadata(rest, dsn, timeout_ms, combos=combos, aside=aside)
             self._refill = Refill(rest, dsn, config.merge, self._lease, aside)
             self._checkpoints = Checkpoints(
@@ -121,6 +123,7 @@ class Deduplicator:
                 DeduplicatorCollector(
                     self.totals,
                     self._exporter,
+                    self._feed_archive,
                     ready=lambda: self._why_not_ready() is None,
                     sources=lambda: self._sources,
                     failing=self._failing,
@@ -159,6 +162,7 @@ class Deduplicator:
             "set_aside": self._kept_aside.run,
             "open_gaps": self._open_gaps.run,
             **({} if self._exporter is None else {"archive": self._exporter.run}),
+            **({} if self._feed_archive is None else {"feed_archive": self._feed_archive.run}),
         }
         self._tasks |= {name: Supervised(name, run) for name, run in runs.items()}
         return {name: self._tasks[name] for name in runs}
@@ -340,6 +344,7 @@ class Deduplicator:
             "set_aside": self._kept_aside,
             "open_gaps": self._open_gaps,
             **({} if self._exporter is None else {"archive": self._exporter}),
+            **({} if self._feed_archive is None else {"feed_archive": self._feed_archive}),
         }
         failing = {name: bool(task.last_error or self._crashed(name)) for name, task in tasks.items()}
         aside = {name: bool(self._tasks[name].error) for name in ("lags", "time_lines")}
@@ -384,6 +389,7 @@ class Deduplicator:
             },
             "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.last_error},
             "archive": self._archive_status(),
+            "feed_archive": self._feed_archive.status() if self._feed_archive is not None else None,
             "retention": {
                 "partitions_dropped": self._retention.dropped,
                 "hours_not_archived": self._retention.waiting,

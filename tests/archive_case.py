@@ -35,13 +35,13 @@ class Site:
     """Production, and its archive."""
 
     def __init__(self, dsn: str, url: str) -> None:
-        self.dsn, self._url = dsn, url
+        self.dsn, self.url = dsn, url
         self.s3 = s3.client(url)
         self.exporter = self.new_exporter()
 
     def new_exporter(self) -> Exporter:
         """As after a restart: nothing waits."""
-        return Exporter(Archive(bucket="archive", endpoint_url=self._url), self.dsn)
+        return Exporter(Archive(bucket="archive", endpoint_url=self.url), self.dsn)
 
     async def start(self) -> None:
         """Connect, and take the lease."""

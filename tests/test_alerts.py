@@ -160,6 +160,7 @@ CASES: dict[str, Case] = {
     "AcknowledgementRefused": gauge('deduplicator_acknowledgements_refused{gatherer="gatherer-a"}', "1", "0", 5),
     "TaskFailing": gauge('deduplicator_task_failing{task="refill"}', "1", "0", 10),
     "ArchiveFailing": gauge('deduplicator_task_failing{task="archive"}', "1", "0", 30),
+    "FeedArchiveFailing": gauge('deduplicator_task_failing{task="feed_archive"}', "1", "0", 30),
 }
 
 

@@ -32,7 +32,7 @@ pytestmark = [
     pytest.mark.long,
     pytest.mark.skipif(shutil.which("prometheus") is None, reason="no prometheus (Debian's package)"),
 ]
-NEED_AN_HOUR_OR_A_START = {"ArchiveFailing", "BoundNearlyReached", "ClockNotProven"}
+NEED_AN_HOUR_OR_A_START = {"ArchiveFailing", "FeedArchiveFailing", "BoundNearlyReached", "ClockNotProven"}
 NEED_A_DISK = {"DiskFilling", "DroppedUnread"}
 
 
@@ -182,9 +182,9 @@ async def test_alerts_that_need_a_past_hour_or_a_new_process_are_seen() -> None:
         fleet.start_deduplicator()
         await fleet.ready(*GATHERERS, "deduplicator")
         async with prometheus(fleet) as monitor:
-            async with monitor.during("ArchiveFailing"):
+            async with monitor.during("ArchiveFailing", "FeedArchiveFailing"):
                 await _past_hour(fleet.production_dsn)
-                await monitor.becomes(True, "ArchiveFailing")
+                await monitor.becomes(True, "ArchiveFailing", "FeedArchiveFailing")
                 await fleet.start_s3()
 
             async with monitor.during("BoundNearlyReached"):
@@ -204,7 +204,7 @@ async def test_alerts_that_need_a_past_hour_or_a_new_process_are_seen() -> None:
 
 
 async def _past_hour(dsn: str) -> None:
-    """Production has a change of three hours ago, as if it had recorded then."""
+    """Production has a change of three hours ago, and first steps of the hour before, as if it had recorded then."""
     connection = await connect(dsn)
     at = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
     await connection.execute(f"SELECT store.add_day('deltas', '{at:%Y-%m-%d}')")
@@ -212,6 +212,10 @@ async def _past_hour(dsn: str) -> None:
         "INSERT INTO store.deltas (market, exchange_ts, ordinal, exchange_us, side, price, delta, received_at)"
         " SELECT market, $1, 0, 0, 0, 5000, 100, $1 FROM store.markets LIMIT 1",
         at,
+    )
+    await connection.execute(
+        "UPDATE store.feed SET committed_at = committed_at - interval '1 hour'"
+        " WHERE step <= (SELECT min(step) FROM store.feed)"
     )
     await connection.close()
 

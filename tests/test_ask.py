@@ -168,7 +168,7 @@ async def test_an_analysts_file_has_an_archive_alone(
     async with running_site(open_folder, monkeypatch) as site:
         await site.exporter.export_due()
         file = tmp_path / "analyst.yaml"
-        file.write_text(yaml.safe_dump({"archive": {"bucket": "archive", "endpoint_url": site._url}}))
+        file.write_text(yaml.safe_dump({"archive": {"bucket": "archive", "endpoint_url": site.url}}))
         monkeypatch.setenv("FLEET_CONFIG", str(file))
         day = f"{OLD:%Y-%m-%d}"
         counted = f"SELECT count(*) AS n, count(*) AS n FROM orderbook_deltas WHERE \"date\" = '{day}'"
@@ -211,7 +211,7 @@ async def test_what_is_logged_is_not_among_the_rows(
             "gatherers": [{"id": "gatherer-a", "dsn": "postgresql://x@127.0.0.1:1/kalshi"}],
             "production": {"dsn": site.dsn},
             "kalshi": {"rest_url": "http://127.0.0.1:9/trade-api/v2", **key},
-            "archive": {"bucket": "archive", "endpoint_url": site._url},
+            "archive": {"bucket": "archive", "endpoint_url": site.url},
         }
         file.write_text(yaml.safe_dump(given))
         code, out, err = await fleet("export", "--config", file, "--json")

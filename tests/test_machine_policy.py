@@ -11,7 +11,9 @@ from typing import Any, Final
 
 import pytest
 
+from common.feed.archived import FEED, MARKETS
 from deduplicator.archive import tables
+from deduplicator.archive.feed import REPLACED
 from fleet.terraform import ROOT, copied, initialise, terraform
 from tests.terraform_case import NEEDS_PROVIDER
 
@@ -100,6 +102,8 @@ PROGRAMS: Final = {
             *(f"fleet/{relation}/date=2026-11-21/hour=10/part.parquet" for relation in tables.SCHEMAS),
             "fleet/_manifests/date=2026-11-21/hour=10.json",
             *(f"fleet/{place}" for place in ("_reports/2026-11-21.json", "quality/date=2026-11-21/part.parquet")),
+            *(f"fleet/{relation}/date=2026-11-21/hour=10/part.parquet" for relation in (FEED, MARKETS)),
+            f"fleet/{REPLACED}/feed/date=2026-11-21/hour=10/etag.parquet",
         ),
         ("fleet/raw/gatherer=gatherer-a/x", "orderbook_deltas/x", "other/x"),
     ),

@@ -107,7 +107,7 @@ class Feed:
             raise FeedReplaced(self.place, f"its last step is {newest}")
         first = newest + 1 if oldest is None else oldest
         if self.place + 1 < first:
-            raise FeedPassed(self.place, first)
+            raise FeedPassed(self.place, first, await db.fetchval(SQL["archived_from"], self.place + 1))
 
     async def _read(self, db: asyncpg.Connection) -> AsyncIterator[FeedStep]:
         found = await db.fetch(SQL["read"], self.place, STEPS_AT_ONCE, BYTES_AT_ONCE)
@@ -150,5 +150,5 @@ async def place_since(db: asyncpg.Connection, at: datetime) -> int:
     oldest, _ = await db.fetchrow(SQL["ends"])
     place: Any = await db.fetchval(SQL["first_since"], at)
     if oldest is not None and oldest > 1 and place == oldest - 1:
-        raise FeedPassed(place - 1, oldest)
+        raise FeedPassed(place - 1, oldest, await db.fetchval(SQL["archived_since"], at))
     return int(place)

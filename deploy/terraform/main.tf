@@ -115,6 +115,7 @@ data "aws_iam_policy_document" "deduplicator" {
     resources = concat(
       [for table in local.tables : "${module.archive.arn}/${local.prefix}${table}/*"],
       ["${module.archive.arn}/${local.prefix}_manifests/*", "${module.archive.arn}/${local.prefix}quality/*", "${module.archive.arn}/${local.prefix}_reports/*"],
+      [for place in ["feed", "feed_markets", "_replaced/feed"] : "${module.archive.arn}/${local.prefix}${place}/*"],
     )
   }
 
