@@ -9,7 +9,21 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bench import archive, births, capture, deduplicator, feed, gatherer, held, latency, loader, merge, million, restart
+from bench import (
+    archive,
+    births,
+    capture,
+    deduplicator,
+    feed,
+    gatherer,
+    held,
+    latency,
+    loader,
+    merge,
+    million,
+    replay,
+    restart,
+)
 
 ALL = {
     "capture": capture.run,
@@ -21,6 +35,7 @@ ALL = {
     "feed": feed.run,
     "latency": latency.run,
     "archive": archive.run,
+    "replay": replay.run,
     "restart": restart.run,
     "million": million.run,
     "births": births.run,

@@ -101,3 +101,12 @@ async def running_site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> As
         await made.store(OLD + timedelta(days=2, hours=5), range(4), delta=7)
         yield made
     endpoint.stop()
+
+
+def copied(running: Site, folder: Path) -> Path:
+    """The archive as a folder."""
+    for entry in running.s3.list_objects_v2(Bucket="archive")["Contents"]:
+        target = folder / "archive" / entry["Key"]
+        target.parent.mkdir(parents=True, exist_ok=True)
+        running.s3.download_file("archive", entry["Key"], str(target))
+    return folder / "archive"

@@ -33,9 +33,8 @@ from fleet.rebuild.local import Rebuild
 from fleet.rebuild.raw import lanes
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Ended, Kind, SegmentHeader, SessionOpened, encode
-from tests.archive_case import running_site
+from tests.archive_case import copied, running_site
 from tests.conftest import LONG
-from tests.test_notebook import copied
 
 BOUNDS = BoundsMs(disorder=15_000, lag=30_000, sender=1000, clock=200)
 MINUTE_MS = 60_000

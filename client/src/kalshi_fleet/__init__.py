@@ -1,0 +1,45 @@
+"""Read what Kalshi Fleet recorded: exact, in the exchange's order, and with its completeness."""
+
+from kalshi_fleet.answer import Answer, GapRow
+from kalshi_fleet.archive import Archive
+from kalshi_fleet.errors import (
+    BadTime,
+    HourChanging,
+    HourMissing,
+    KalshiFleetError,
+    NotAnArchive,
+    NotSealed,
+    UnknownMarket,
+)
+from kalshi_fleet.events import Book, BookState, Change, Event, Gap, Reset, Trade
+from kalshi_fleet.hftbacktest import to_hftbacktest
+from kalshi_fleet.instants import Instant, instants
+from kalshi_fleet.moments import moment, written
+from kalshi_fleet.nautilus import to_nautilus
+
+__version__ = "0.1.0"
+__all__ = [
+    "Answer",
+    "Archive",
+    "BadTime",
+    "Book",
+    "BookState",
+    "Change",
+    "Event",
+    "Gap",
+    "GapRow",
+    "HourChanging",
+    "HourMissing",
+    "Instant",
+    "KalshiFleetError",
+    "NotAnArchive",
+    "NotSealed",
+    "Reset",
+    "Trade",
+    "UnknownMarket",
+    "instants",
+    "moment",
+    "to_hftbacktest",
+    "to_nautilus",
+    "written",
+]

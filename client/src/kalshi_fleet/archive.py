@@ -1,0 +1,375 @@
+"""The archive: what the fleet recorded, hour by hour, with its completeness."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
+
+from kalshi_fleet import replay as replaying
+from kalshi_fleet.answer import Answer, GapRow
+from kalshi_fleet.columns import MS, PRICE, SCHEMAS, SIZE, decimals
+from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
+from kalshi_fleet.events import BOOK_CHANNEL, TRADE_CHANNEL, Event, Levels
+from kalshi_fleet.market import Market
+from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
+
+LIFECYCLE_CHANNEL: Final = "market_lifecycle_v2"
+TICKER_CHANNEL: Final = "ticker"
+Tickers = str | Sequence[str]
+BOOKS: Final = pa.schema(
+    [
+        ("ticker", pa.string()),
+        ("at", MS),
+        ("side", pa.string()),
+        ("level", pa.int32()),
+        ("price", PRICE),
+        ("size", SIZE),
+    ]
+)
+ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "orderbook_deltas": ("exchange_ts", "ticker", "ordinal"),
+    "trades": ("exchange_ts", "ticker", "ordinal", "trade_id"),
+    "tickers": ("exchange_ts", "ticker", "received_at"),
+    "lifecycle_events": ("received_at", "ticker", "event_type"),
+}
+
+
+class Archive:
+    """An archive in a folder or at `s3://BUCKET/PREFIX`.
+
+    Credentials for S3 that are not given are found as AWS's tools find them. `tickers` is one, some, or None for all
+    markets. Times are `kalshi_fleet.moments.Moment`; stretches go from `start` up to `end`, exclusive.
+
+    Raises `NotAnArchive`, `BadTime`, `UnknownMarket`, `HourChanging`.
+    """
+
+    def __init__(
+        self,
+        location: str | Path,
+        *,
+        endpoint_url: str | None = None,
+        region: str = REGION,
+        credentials: tuple[str, str] | None = None,
+    ) -> None:
+        self._store = Store(location, endpoint_url, region, credentials)
+
+    def __repr__(self) -> str:
+        return f"Archive({self._store.location!r})"
+
+    # -- rows ----------------------------------------------------------------------------------------------------
+
+    def changes(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """Changes of the book: `ticker, exchange_ts, ordinal, side, price, delta, exchange_us, received_at`."""
+        return self._rows("orderbook_deltas", tickers, start, end, BOOK_CHANNEL)
+
+    def trades(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """Trades: `trade_id, ticker, exchange_ts, ordinal, yes_price, count, taker_side, is_block, …`."""
+        return self._rows("trades", tickers, start, end, TRADE_CHANNEL)
+
+    def tickers(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """The exchange's ticker messages: `price, yes_bid, yes_ask, …, volume, open_interest`."""
+        return self._rows("tickers", tickers, start, end, TICKER_CHANNEL)
+
+    def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """Lifecycle messages, by when they were received."""
+        return self._rows("lifecycle_events", tickers, start, end, LIFECYCLE_CHANNEL)
+
+    def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """What nobody provably recorded, as rows; one that was healed since has `healed_at`."""
+        wanted = _names(tickers)
+        first_ms, last_ms = stretch(start, end)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        table = _united([self._store.read("coverage_gaps", one, wanted) for one in found], "coverage_gaps")
+        begun, ended = (table[name].cast(pa.int64()) for name in ("started_at", "ended_at"))
+        table = table.filter(pc.and_(pc.less(begun, last_ms), pc.greater(ended, first_ms)))
+        # Each hour lists what touches it, as of its export: the latest word on a gap is the last hour's.
+        keys = ["ticker", "channel", "started_at", "ended_at", "reason"]
+        table = table.group_by(keys).aggregate([("book_equal", "max"), ("healed_at", "max")])
+        table = table.rename_columns([*keys, "book_equal", "healed_at"]).sort_by([(key, "ascending") for key in keys])
+        self._known(wanted, found, len(table))
+        return Answer(table, _gap_rows(table), until, missing, unsealed)
+
+    def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """What the archive says of each hour: `hour, in_archive, finished, sealed, gaps, changes, trades`.
+
+        `sealed`: nothing will come any more for the markets that were named (for any, if none was).
+        """
+        wanted = _names(tickers)
+        first_ms, last_ms = stretch(start, end)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        by_hour = {one.hour_ms: one for one in found}
+        rows = []
+        for hour in hours_of(first_ms, last_ms):
+            one = by_hour.get(hour)
+            row: dict[str, Any] = {"hour": of_ms(hour), "in_archive": one is not None}
+            if one is not None:
+                row |= {"finished": one.finished, "sealed": _sealed(one, wanted), "gaps": one.rows["coverage_gaps"]}
+                row |= {"changes": one.rows["orderbook_deltas"], "trades": one.rows["trades"]}
+            rows.append(row)
+        kinds = [("hour", MS)] + [(name, pa.bool_()) for name in ("in_archive", "finished", "sealed")]
+        schema = pa.schema(kinds + [(name, pa.int64()) for name in ("gaps", "changes", "trades")])
+        return Answer(
+            pa.Table.from_pylist(rows, schema),
+            self._gaps(wanted, found, first_ms, last_ms, None),
+            until,
+            missing,
+            unsealed,
+        )
+
+    def markets(self, start: Moment, end: Moment, tickers: Tickers | None = None) -> Answer:
+        """Markets that the days of the stretch know, as of the latest of them: the exchange's fields, and `raw`."""
+        wanted = _names(tickers)
+        first_ms, last_ms = stretch(start, end)
+        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        tables = []
+        for path in self._store.days("markets", hours_of(first_ms, last_ms)):
+            table = plain(pq.ParquetFile(path, filesystem=self._store.filesystem).read())
+            if wanted is not None:
+                table = table.filter(pc.is_in(table["ticker"], pa.array(wanted, pa.string())))
+            day = path.rsplit("/date=", 1)[1][:10]
+            tables.append(table.append_column("day", pa.array([day] * len(table), pa.string())))
+        if not tables:
+            return Answer(pa.table({"ticker": pa.array([], pa.string())}), (), until, missing, unsealed)
+        table = pa.concat_tables(tables).sort_by([("ticker", "ascending"), ("day", "descending")])
+        names = table["ticker"].to_pylist()
+        latest = [place for place, name in enumerate(names) if not place or names[place - 1] != name]
+        return Answer(table.take(pa.array(latest, pa.int64())).drop_columns("day"), (), until, missing, unsealed)
+
+    # -- books ---------------------------------------------------------------------------------------------------
+
+    def book(self, ticker: str, at: Moment) -> Answer:
+        """The book after all changes up to a moment: `ticker, at, side, level, price, size`, best level first.
+
+        In a gap, and until the exchange shows the book after it, no book is known: no rows, and the gap is named.
+        """
+        ms = floor_ms(moment(at, datetime.now(UTC)))
+        return self._books(ticker, [ms], None, unsealed=True)
+
+    def books(
+        self,
+        ticker: str,
+        start: Moment,
+        end: Moment,
+        every: str | timedelta = "1s",
+        depth: int | None = 10,
+        *,
+        unsealed: bool = False,
+    ) -> Answer:
+        """The book at `start` and every so often up to `end` (exclusive), so many levels a side (None: all).
+
+        Moments at which it is not known have no rows, and `gaps` names them; an empty book has none either.
+        """
+        first_ms, last_ms = stretch(start, end)
+        return self._books(ticker, list(range(first_ms, last_ms, duration_ms(every))), depth, unsealed=unsealed)
+
+    def _books(self, ticker: str, moments: Sequence[int], depth: int | None, *, unsealed: bool) -> Answer:
+        first_ms, last_ms = moments[0], moments[-1] + 1
+        found, missing, open_hours, until = self._hours([ticker], first_ms, last_ms, unsealed=unsealed)
+        gaps = list(self._gaps([ticker], found, first_ms, last_ms, BOOK_CHANNEL))
+        made = _Made()
+        market, before = Market(ticker), self._before(found)
+        due = iter(moments)
+        at = next(due, None)
+        for number, manifest in enumerate(found):
+            replaying.opened(self._store, manifest, None if number else before, {ticker: market})
+            lost: int | None = None
+            while at is not None and at < manifest.hour_ms + HOUR_MS:
+                market.advance(at + 1, quiet=True)
+                if market.levels is not None:
+                    made.add(at, market.levels, depth)
+                elif lost != market.need_ms:
+                    lost = market.need_ms
+                    if not any(gap.started_at <= of_ms(at) < gap.ended_at for gap in gaps):
+                        gaps.append(GapRow(ticker, BOOK_CHANNEL, of_ms(at), of_ms(at + 1), "not_known_yet"))
+                at = next(due, None)
+            market.advance(manifest.hour_ms + HOUR_MS, quiet=True)
+        if not made.price:
+            self._known([ticker], found, 0)
+        return Answer(made.table(ticker), tuple(gaps), until, missing, open_hours)
+
+    def replay(
+        self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
+    ) -> Iterator[Event]:
+        """Everything that happened, in the canonical order: `Book | Change | Trade | Gap | Reset`.
+
+        Of each market it begins with its book (or the gap that `start` lies in). Across markets the order is by time,
+        then ticker; in a millisecond a market's changes come by ordinal, then its trades by their twins'. No book is
+        crossed, and no level below nothing, at the end of a millisecond: where the record's would be, it is a `Gap`
+        with the reason `impossible_book`.
+
+        Raises, before the first event, `HourMissing`, and `NotSealed` unless `unsealed`.
+        """
+        first_ms, last_ms = stretch(start, end)
+        wanted = _names(tickers)
+        if not wanted:
+            raise ValueError("a replay wants the tickers of its markets")
+        found, missing, _, _ = self._hours(wanted, first_ms, last_ms, unsealed=unsealed)
+        if missing:
+            raise HourMissing(missing)
+        self._known(wanted, found, 0)
+        return replaying.events(self._store, found, self._before(found), wanted, first_ms, last_ms, trades)
+
+    # -- SQL -----------------------------------------------------------------------------------------------------
+
+    def sql(self, statement: str) -> Any:
+        """A SELECT in DuckDB's dialect over the relations, as an Arrow table: many markets over days.
+
+        Each relation has its partitions as columns: `date` (text) and `hour`; a condition on them, or on `ticker`,
+        leaves files and row groups unread. It says nothing of completeness: ask `coverage` and `gaps`.
+        """
+        import duckdb
+
+        db = duckdb.connect()
+        db.execute("SET TimeZone = 'UTC'")
+        for name in (*RELATIONS, *DAILY):
+            partitions = [pa.field("date", pa.string())] + ([] if name in DAILY else [pa.field("hour", pa.int32())])
+            layout = ds.partitioning(pa.schema(partitions), flavor="hive")
+            folder = f"{self._store.root}/{name}"
+            try:
+                found = ds.dataset(folder, filesystem=self._store.filesystem, format="parquet", partitioning=layout)
+            except (OSError, pa.ArrowException):
+                continue
+            db.register(name, found)
+        db.execute("SET enable_external_access = false")
+        return db.sql(statement).to_arrow_table()
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _rows(self, relation: str, tickers: Tickers | None, start: Moment, end: Moment, channel: str) -> Answer:
+        wanted = _names(tickers)
+        first_ms, last_ms = stretch(start, end)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        table = _united([self._store.read(relation, one, wanted) for one in found], relation)
+        order = ORDERS[relation]
+        at = table[order[0]].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
+        within = pc.and_(pc.greater_equal(at, first_ms * 1000), pc.less(at, last_ms * 1000))
+        table = table.filter(within).sort_by([(name, "ascending") for name in order])
+        self._known(wanted, found, len(table))
+        return Answer(table, self._gaps(wanted, found, first_ms, last_ms, channel), until, missing, unsealed)
+
+    def _hours(
+        self, tickers: Sequence[str] | None, first_ms: int, last_ms: int, *, unsealed: bool = True
+    ) -> tuple[list[Manifest], tuple[datetime, ...], tuple[datetime, ...], datetime | None]:
+        """Manifests of the hours that are there, those that are not, those not sealed, and up to where all is."""
+        hours = hours_of(first_ms, last_ms)
+        known = self._store.manifests(hours)
+        found = [known[hour] for hour in hours if hour in known]
+        missing = tuple(of_ms(hour) for hour in hours if hour not in known)
+        still_open = tuple(of_ms(one.hour_ms) for one in found if not _sealed(one, tickers))
+        until = None
+        for hour in hours:
+            if hour not in known or not _sealed(known[hour], tickers):
+                break
+            until = of_ms(hour + HOUR_MS)
+        if still_open and not unsealed:
+            first = next(one for one in found if not _sealed(one, tickers))
+            raise NotSealed([one for one in tickers or () if not first.sealed(one)], of_ms(first.hour_ms))
+        return found, missing, still_open, until
+
+    def _before(self, found: Sequence[Manifest]) -> Manifest | None:
+        """The hour before the first one, if it is there."""
+        if not found:
+            return None
+        hour = found[0].hour_ms - HOUR_MS
+        return self._store.manifests([hour]).get(hour)
+
+    def _gaps(
+        self, tickers: Sequence[str] | None, found: Sequence[Manifest], first_ms: int, last_ms: int, channel: str | None
+    ) -> tuple[GapRow, ...]:
+        rows: set[GapRow] = set()
+        for one in found:
+            table = self._store.read("coverage_gaps", one, tickers)
+            rows.update(_gap_rows(table if channel is None else table.filter(pc.equal(table["channel"], channel))))
+        first, last = of_ms(first_ms), of_ms(last_ms)
+        kept = [row for row in rows if row.started_at < last and row.ended_at > first]
+        return tuple(sorted(kept, key=lambda row: (row.started_at, row.ticker, row.channel, row.ended_at)))
+
+    def _known(self, tickers: Sequence[str] | None, found: Sequence[Manifest], rows: int) -> None:
+        """A market without a row may be a quiet one, or one that is not. Raises `UnknownMarket`."""
+        if tickers is None or rows or not found:
+            return
+        left = set(tickers)
+        for path in self._store.days("markets", [one.hour_ms for one in found]):
+            names = pq.ParquetFile(path, filesystem=self._store.filesystem).read(["ticker"])["ticker"]
+            left -= set(names.filter(pc.is_in(names, pa.array(sorted(left), pa.string()))).to_pylist())
+        relations = (
+            "orderbook_openings",
+            "orderbook_snapshots",
+            "orderbook_deltas",
+            "trades",
+            "tickers",
+            "coverage_gaps",
+        )
+        for one in found:
+            for relation in relations:
+                if not left:
+                    return
+                file = self._store.file(relation, one)
+                if row_groups(file, sorted(left)):
+                    table = self._store.read(relation, one, sorted(left), ["ticker"])
+                    left -= set(table["ticker"].unique().to_pylist())
+        if left:
+            raise UnknownMarket(min(left))
+
+
+class _Made:
+    """Sampled books, as columns."""
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self.side: list[str] = []
+        self.level: list[int] = []
+        self.price: list[int] = []
+        self.size: list[int] = []
+
+    def add(self, at_ms: int, levels: Levels, depth: int | None) -> None:
+        keys = sorted(levels, reverse=True)
+        for number, side in ((0, "yes"), (1, "no")):
+            mine = [key for key in keys if key & 1 == number][:depth]
+            self.at += [at_ms] * len(mine)
+            self.side += [side] * len(mine)
+            self.level += range(len(mine))
+            self.price += [key >> 1 for key in mine]
+            self.size += [levels[key] for key in mine]
+
+    def table(self, ticker: str) -> Any:
+        columns = [
+            pa.array([ticker] * len(self.at), pa.string()),
+            pa.array(self.at, pa.int64()).cast(MS),
+            pa.array(self.side, pa.string()),
+            pa.array(self.level, pa.int32()),
+            decimals(np.array(self.price, np.int64), PRICE),
+            decimals(np.array(self.size, np.int64), SIZE),
+        ]
+        return pa.Table.from_arrays(columns, schema=BOOKS)
+
+
+def _names(tickers: Tickers | None) -> list[str] | None:
+    """In the order of code points, each once."""
+    if tickers is None:
+        return None
+    return sorted({tickers} if isinstance(tickers, str) else set(tickers))
+
+
+def _sealed(manifest: Manifest, tickers: Sequence[str] | None) -> bool:
+    return manifest.sealed(None) if tickers is None else all(manifest.sealed(one) for one in tickers)
+
+
+def _gap_rows(table: Any) -> tuple[GapRow, ...]:
+    open_ones = table.filter(table["healed_at"].is_null())
+    names = ("ticker", "channel", "started_at", "ended_at", "reason")
+    return tuple(GapRow(*row) for row in zip(*(open_ones[name].to_pylist() for name in names), strict=True))
+
+
+def _united(tables: Sequence[Any], relation: str) -> Any:
+    schema = SCHEMAS[relation]
+    return pa.concat_tables([table.select(schema.names).cast(schema) for table in tables] or [schema.empty_table()])

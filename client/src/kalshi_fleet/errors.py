@@ -1,0 +1,51 @@
+"""What can go wrong, as a tree: the docstring of each is what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+
+class KalshiFleetError(Exception):
+    """The root of the library's errors."""
+
+
+class BadTime(KalshiFleetError, ValueError):
+    """A text or value is no moment."""
+
+
+class NotAnArchive(KalshiFleetError):
+    """The place cannot be read, or holds no relation of an archive."""
+
+
+class UnknownMarket(KalshiFleetError, LookupError):
+    """The archive's days know no market of this ticker."""
+
+    def __init__(self, ticker: str) -> None:
+        super().__init__(
+            f"the archive knows no market {ticker!r} in these hours; tickers are upper case, as the exchange has them"
+        )
+        self.ticker = ticker
+
+
+class HourMissing(KalshiFleetError, LookupError):
+    """Hours that were asked for are not in the archive."""
+
+    def __init__(self, hours: Sequence[datetime]) -> None:
+        shown = ", ".join(f"{hour:%Y-%m-%dT%H}:00Z" for hour in hours[:3])
+        more = f" and {len(hours) - 3} more" if len(hours) > 3 else ""
+        super().__init__(f"not in the archive: {shown}{more}")
+        self.hours = list(hours)
+
+
+class NotSealed(KalshiFleetError):
+    """Something may still come for these markets: `unsealed=True` reads them as they are."""
+
+    def __init__(self, tickers: Sequence[str], hour: datetime) -> None:
+        who = ", ".join(tickers[:3]) + (f" and {len(tickers) - 3} more" if len(tickers) > 3 else "")
+        super().__init__(f"{who}: the hour {hour:%Y-%m-%dT%H}:00Z is not sealed; unsealed=True reads it as it is")
+        self.tickers, self.hour = list(tickers), hour
+
+
+class HourChanging(KalshiFleetError):
+    """An object is not the one that its hour's manifest describes: it is being replaced, or the copy is incomplete."""

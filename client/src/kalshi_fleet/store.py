@@ -1,0 +1,165 @@
+"""Where an archive lies, and what its hours say of themselves: paths, manifests, files. Knows no market's book."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import fs
+
+from kalshi_fleet.errors import HourChanging, NotAnArchive
+from kalshi_fleet.moments import of_ms
+
+RELATIONS: Final = (
+    "orderbook_deltas", "trades", "tickers", "lifecycle_events", "orderbook_snapshots", "orderbook_openings",
+    "coverage_gaps", "unplaced_deltas",
+)  # fmt: skip
+DAILY: Final = ("markets", "events", "series")
+MANIFESTS_AT_ONCE: Final = 16
+REGION: Final = "us-east-2"
+_DICTIONARIES: Final = {"orderbook_deltas": ["ticker", "side"]}
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What an exported hour says of itself."""
+
+    hour_ms: int
+    finished: bool
+    unsealed_count: int
+    unsealed: frozenset[str]
+    rows: dict[str, int]
+
+    def sealed(self, ticker: str | None) -> bool:
+        """Whether nothing will come any more for the market (None: for any market)."""
+        if not self.finished:
+            return False
+        if not self.unsealed_count:
+            return True
+        return ticker is not None and ticker not in self.unsealed and len(self.unsealed) == self.unsealed_count
+
+
+class Store:
+    """A folder or `s3://BUCKET/PREFIX`. Credentials that are not given are found as AWS's tools find them."""
+
+    def __init__(
+        self, location: str | Path, endpoint_url: str | None, region: str, credentials: tuple[str, str] | None
+    ) -> None:
+        self.location = str(location)
+        try:
+            self.filesystem, self.root = _opened(self.location, endpoint_url, region, credentials)
+            found = {entry.base_name for entry in self.filesystem.get_file_info(fs.FileSelector(self.root))}
+        except (OSError, pa.ArrowException) as error:
+            raise NotAnArchive(f"{location} cannot be read: {type(error).__name__}: {error}") from error
+        if not found & {*RELATIONS, *DAILY}:
+            raise NotAnArchive(f"{location} holds no relation of an archive; it should hold folders like trades/")
+        self._manifests: dict[int, Manifest] = {}
+
+    def manifests(self, hours: Sequence[int]) -> dict[int, Manifest]:
+        """Of those hours that are in the archive. One that says that its hour is sealed is asked for once."""
+        wanted = [hour for hour in hours if hour not in self._manifests]
+        with ThreadPoolExecutor(MANIFESTS_AT_ONCE) as pool:
+            read = [one for one in pool.map(self._manifest, wanted) if one is not None]
+        self._manifests.update({one.hour_ms: one for one in read if one.sealed(None)})
+        known = {one.hour_ms: one for one in read} | self._manifests
+        return {hour: known[hour] for hour in hours if hour in known}
+
+    def _manifest(self, hour_ms: int) -> Manifest | None:
+        path = f"{self.root}/_manifests/{_within(hour_ms)}.json"
+        try:
+            with self.filesystem.open_input_file(path) as source:
+                said = json.loads(source.read())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, pa.ArrowException) as error:
+            raise NotAnArchive(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        rows = {name: relation["rows"] for name, relation in said["relations"].items()}
+        return Manifest(hour_ms, said["finished"], said["unsealed_markets"], frozenset(said["unsealed"]), rows)
+
+    def file(self, relation: str, manifest: Manifest) -> Any:
+        """The relation's file of an hour, as its manifest describes it. Raises `HourChanging` if it is another one."""
+        path = f"{self.root}/{relation}/{_within(manifest.hour_ms)}/part.parquet"
+        try:
+            file = pq.ParquetFile(path, filesystem=self.filesystem, read_dictionary=_DICTIONARIES.get(relation))
+        except FileNotFoundError:
+            raise HourChanging(f"{path} is not there, and its manifest says that it is") from None
+        except (OSError, pa.ArrowException) as error:
+            raise NotAnArchive(f"{path} cannot be read: {type(error).__name__}: {error}") from error
+        if file.metadata.num_rows != manifest.rows[relation]:
+            raise HourChanging(
+                f"{path} has {file.metadata.num_rows} rows and its manifest says {manifest.rows[relation]}:"
+                " the hour is being replaced, or the copy is incomplete"
+            )
+        return file
+
+    def read(self, relation: str, manifest: Manifest, tickers: Sequence[str] | None, columns: Any = None) -> Any:
+        """Rows of an hour, of some markets or of all; row groups without them are not read."""
+        file = self.file(relation, manifest)
+        names = file.schema_arrow.names if columns is None else columns
+        groups = row_groups(file, tickers)
+        table = file.read_row_groups(groups, columns=names) if groups else file.schema_arrow.empty_table().select(names)
+        if tickers is not None:
+            table = table.filter(pa.compute.is_in(table["ticker"].cast(pa.string()), pa.array(tickers, pa.string())))
+        return plain(table)
+
+    def days(self, relation: str, hours: Sequence[int]) -> list[str]:
+        """Paths of a daily relation, for the days of some hours, that are there."""
+        days = sorted({f"{of_ms(hour):%Y-%m-%d}" for hour in hours})
+        paths = [f"{self.root}/{relation}/date={day}/part.parquet" for day in days]
+        return [entry.path for entry in self.filesystem.get_file_info(paths) if entry.type == fs.FileType.File]
+
+
+def row_groups(file: Any, tickers: Sequence[str] | None) -> list[int]:
+    """Row groups that may hold one of the tickers, by the statistics."""
+    metadata = file.metadata
+    if tickers is None:
+        return list(range(metadata.num_row_groups))
+    place = metadata.schema.names.index("ticker")
+    wanted = []
+    for group in range(metadata.num_row_groups):
+        found = metadata.row_group(group).column(place).statistics
+        if metadata.row_group(group).num_rows == 0:
+            continue
+        if found is None or not found.has_min_max or any(found.min <= one <= found.max for one in tickers):
+            wanted.append(group)
+    return wanted
+
+
+def plain(table: Any) -> Any:
+    """Dictionaries of texts as texts."""
+    for place, column in enumerate(table.schema):
+        if pa.types.is_dictionary(column.type):
+            table = table.set_column(place, pa.field(column.name, pa.string()), table.column(place).cast(pa.string()))
+    return table
+
+
+def hour_start(hour_ms: int) -> datetime:
+    """The hour's beginning."""
+    return of_ms(hour_ms)
+
+
+def _within(hour_ms: int) -> str:
+    return f"date={of_ms(hour_ms):%Y-%m-%d}/hour={of_ms(hour_ms):%H}"
+
+
+def _opened(
+    location: str, endpoint_url: str | None, region: str, credentials: tuple[str, str] | None
+) -> tuple[Any, str]:
+    parts = urlsplit(location)
+    if parts.scheme != "s3":
+        return fs.LocalFileSystem(), str(Path(location).resolve())
+    options: dict[str, Any] = {"region": region}
+    if endpoint_url is not None:
+        endpoint = urlsplit(endpoint_url)
+        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
+    if credentials is not None:
+        options |= dict(zip(("access_key", "secret_key"), credentials, strict=True))
+    return fs.S3FileSystem(**options), f"{parts.netloc}{parts.path}".rstrip("/")
