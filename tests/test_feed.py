@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from common.errors import FeedError, FeedPassed, FeedReplaced
+from common.feed import reader
 from common.feed.reader import Feed, FeedStep
 from common.numbers import datetime_of_ms
 from deduplicator import channels
@@ -26,6 +27,7 @@ from tests.feed_case import Mirror, feed_is_production
 
 NOW_MS = int(datetime.now(UTC).timestamp()) * 1000 - 60_000
 ORDERBOOK = "orderbook_delta"
+SOME_S = 15
 
 
 @pytest.fixture
@@ -78,10 +80,11 @@ async def site(made: Database) -> AsyncIterator[Site]:
 async def some(feed: Feed, count: int) -> list[FeedStep]:
     """So many steps."""
     steps: list[FeedStep] = []
-    async for step in feed:
-        steps.append(step)
-        if len(steps) == count:
-            break
+    async with asyncio.timeout(SOME_S):  # a reader that waits for ever fails, too
+        async for step in feed:
+            steps.append(step)
+            if len(steps) == count:
+                break
     return steps
 
 
@@ -145,6 +148,17 @@ async def test_two_readers_follow_at_different_places_and_a_late_row_comes_once(
     assert last[1].from_ms == last[1].to_ms == NOW_MS - 3_600_000
 
 
+async def test_a_step_of_any_size_is_read_and_few_bytes_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that is larger than what is read at once comes alone; smaller ones come together."""
+    for n in (1, 40, 1, 1, 300):
+        first = 1000 * await site.db.fetchval("SELECT step FROM store.lease")
+        await site.step(*range(first, first + n))
+    sizes = [row[0] for row in await site.db.fetch("SELECT octet_length(block) FROM store.feed ORDER BY step")]
+    for limit in (0, min(sizes), 2 * min(sizes), sizes[1], max(sizes), sum(sizes)):
+        monkeypatch.setattr(reader, "BYTES_AT_ONCE", limit)
+        assert [step.step for step in await some(Feed(site.dsn, 0, poll_s=0.05), 5)] == [1, 2, 3, 4, 5]
+
+
 async def test_a_reader_goes_on_after_its_connection_is_lost(site: Site) -> None:
     """Cut again and again, also in the middle."""
     feed, seen = Feed(site.dsn, 0, poll_s=0.1), list[int]()
@@ -175,6 +189,8 @@ async def test_a_place_that_is_no_longer_kept_and_one_that_is_not_of_this_log_ar
         await some(Feed(site.dsn, 5), 1)
     with pytest.raises(FeedReplaced, match="committed at"):
         await some(Feed(site.dsn, 3, third.committed_at - timedelta(seconds=1)), 1)
+    with pytest.raises(FeedReplaced, match="committed at"):
+        await some(Feed(site.dsn, 3, third.committed_at + timedelta(seconds=1)), 1)
     assert (await some(Feed(site.dsn, 3, third.committed_at), 1))[0].step == 4
     await site.db.execute("DELETE FROM store.feed WHERE step = 3")
     with pytest.raises(FeedError, match="after step 2 the feed has step 4"):

@@ -19,7 +19,9 @@ from deduplicator.merge.copies import BookWritten, Changes, Deltas, ResetVote
 from tests.databases import new_database
 from tests.test_feed import NOW_MS, Site
 
-STEPS = 400 if os.environ.get("FLEET_TEST_LONG") else 60
+LONG = bool(os.environ.get("FLEET_TEST_LONG"))
+STEPS = 400 if LONG else 60
+SEEDS = 4 if LONG else 2
 STARTS_MAX = 6
 MARKETS = 3
 NOW = "SELECT side, price, size FROM store.fold($1, 'infinity')"
@@ -88,15 +90,15 @@ async def followed(db: asyncpg.Connection, place: int, books: dict[int, Book]) -
     return gone
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(SEEDS))
 async def test_a_book_and_the_feed_from_its_step_are_the_book_of_every_later_step(seed: int, site: Site) -> None:
     """With late changes, books that come later than changes after them, resets, and resets that are taken back."""
     rng = random.Random(seed)
     numbers = await site.production.allot([f"KXA-{n}" for n in range(1, MARKETS + 1)])
     stream = Stream(list(numbers.values()), rng)
     starts: list[tuple[int, dict[int, Book]]] = []
-    compared = gone = 0
-    for n in range(STEPS):
+    compared = gone = begun = 0
+    for _ in range(STEPS):
         await site.production.store(stream.step(), [])
         step = await site.db.fetchval("SELECT step FROM store.lease")
         for place, books in starts:
@@ -107,11 +109,12 @@ async def test_a_book_and_the_feed_from_its_step_are_the_book_of_every_later_ste
             for market, book in books.items():
                 assert book.folded() == now[market], f"market {market} at step {step}"
                 compared += 1
-        if n % 7 == 0:
+        if rng.random() < 1 / 7:
+            begun += 1
             start = await snapshot(site.db, [*numbers, "KX-UNKNOWN"])
             assert start.step == step and start.books.keys() == numbers.keys()
             starts.append((step, {book.market: book for book in start.books.values()}))
-    assert compared > 2 * STEPS and gone
+    assert compared > 2 * STEPS and gone and begun > STEPS / 20
 
 
 async def test_a_start_is_of_one_moment_whatever_is_written_meanwhile(site: Site) -> None:
@@ -134,3 +137,24 @@ async def test_a_start_is_of_one_moment_whatever_is_written_meanwhile(site: Site
     assert before.books["KXA-1"].folded() == {10_000: 200} and not before.trades["KXA-1"]
     assert after.books["KXA-1"].folded() == {10_000: 1800} and len(after.trades["KXA-1"]) == 1
     await other.close()
+
+
+async def test_starts_that_are_made_while_steps_are_written_have_the_changes_of_their_step(site: Site) -> None:
+    """Each step adds one change: as many as the step that the start names, neither more nor fewer."""
+    done = asyncio.Event()
+    db = await asyncpg.connect(site.dsn)
+
+    async def write() -> None:
+        for n in range(STEPS):
+            await site.step(n)
+        done.set()
+
+    writing = asyncio.create_task(write())
+    starts = 0
+    while not done.is_set():
+        start = await snapshot(db, ["KXA-1"])
+        assert len(start.books["KXA-1"].changes) == start.step
+        starts += 1
+    await writing
+    await db.close()
+    assert starts > 3
