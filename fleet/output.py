@@ -76,9 +76,14 @@ def line(row: Mapping[str, Any], form: Format) -> None:
     """Print one row of many that are to come, at once: as JSON, or its values with tabs between them."""
     flat = _flat(row)
     if form in ("json", "ndjson"):
-        print(json.dumps(_plain_row(flat)), flush=True)
+        print(as_json(flat), flush=True)
     else:
         print("\t".join(_one_line(_text(value)) for value in flat.values()), flush=True)
+
+
+def as_json(row: Mapping[str, Any]) -> str:
+    """A row as an object on one line."""
+    return json.dumps(_plain_row(_flat(row)))
 
 
 def table(rows: Rows, title: str, width: int) -> tuple[Table, list[str]]:

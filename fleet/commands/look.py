@@ -7,6 +7,7 @@ import contextlib
 import json
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from rich.live import Live
 from common import overview
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, must_be_known, readable, to_end, utc
 from fleet.moments import written
-from fleet.output import Format, line, record, show, table
+from fleet.output import Format, as_json, line, record, show, table
 from fleet.statements import SQL
 
 WATCH_S = 2.0
@@ -215,3 +216,49 @@ def tail(
 
     with contextlib.suppress(KeyboardInterrupt):
         to_end(run())
+
+
+@main.command()
+@click.argument("ticker")
+@CONFIG
+@click.option("--rate", type=click.FloatRange(0.01, 50), default=4.0, show_default=True, metavar="HZ", help="so often")
+@click.option(
+    "--ndjson",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="also write a line into this file after each step that had something of the market",
+)
+@click.option("--seconds", type=float, help="end after so long; without it, when interrupted")
+@OUTPUT
+def watch(
+    ticker: str, config_file: Path, rate: float, ndjson: Path | None, seconds: float | None, form: Format
+) -> None:
+    """One market, live: its book, last trades, state, and how old and how whole that is. In a pipe: a row each time.
+
+    The book is production's of the step that is shown. Exits 1 for a market that is not known.
+    """
+    from fleet.watch import Watched, screen
+    from fleet.watch import watch as work
+
+    dsn = readable(config_file)
+    shown = -1
+
+    def as_row(watched: Watched) -> None:
+        nonlocal shown
+        if watched.step != shown:
+            shown = watched.step
+            line(watched.row(), form)
+
+    async def run(show: Callable[[Watched], None], each: Callable[[Watched], None]) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(work(dsn, ticker, rate, show, each), seconds)
+
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as open_:
+        each: Callable[[Watched], None] = lambda _: None  # noqa: E731
+        if ndjson is not None:
+            file = open_.enter_context(ndjson.open("a", buffering=1))
+            each = lambda watched: print(as_json(watched.row()), file=file)  # noqa: E731
+        if form != "table":
+            to_end(run(as_row, each))
+            return
+        live = open_.enter_context(Live(console=Console(), auto_refresh=False))
+        to_end(run(lambda w: live.update(screen(w, datetime.now(UTC), live.console.height), refresh=True), each))
