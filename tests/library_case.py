@@ -225,6 +225,18 @@ async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> 
             " VALUES ($1, 'trade', $2, $3, 'not_recorded', '{}')",
             numbers[""], *map(datetime_of_ms, TRADES_LOST),
         )  # fmt: skip
+        await db.execute("SELECT store.add_day('tickers', $1)", START.date())
+        await db.execute(
+            "INSERT INTO store.tickers VALUES ($1, $2, gen_random_uuid(), 100, NULL, 4200, 250, NULL, 100, 0, $2)",
+            numbers["KXL-PLAIN"], START + timedelta(minutes=5),
+        )  # fmt: skip
+        payload = json.dumps({"title": 'A "title", two\nlines', "empty": ""})
+        for at in (None, START):
+            await db.execute(
+                "INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)"
+                " VALUES ($1, 'created', $2, $3, gen_random_uuid(), $4)",
+                numbers["KXL-PLAIN"], at, payload, START + timedelta(minutes=5),
+            )  # fmt: skip
         # A market that is held to the middle of the last hour: more of it may come.
         late = (await site.production.allot(["KXL-LATE"]))["KXL-LATE"]
         await db.execute("UPDATE store.lines SET first_seen = $1 WHERE market = $2", START, late)

@@ -256,6 +256,33 @@ async def a_hour_that_is_being_replaced_is_an_error(record: Recorded) -> None:
     assert kf.Archive(record.folder).changes("KXL-PLAIN", START, END).complete
 
 
+async def production_says_the_same(record: Recorded, archive: kf.Archive) -> None:
+    """Calls and columns are the same, plainly and awaited; a loop runs here."""
+    live, awaited = kf.Production(record.site.dsn), kf.AsyncProduction(record.site.dsn)
+    names = ["KXL-PLAIN", "KXL-GAPS", "KXL-FIRST"]
+    for call in ("changes", "trades", "tickers", "lifecycle", "gaps"):
+        for asked in (names[0], names):
+            theirs = getattr(archive, call)(asked, START, END)
+            mine = getattr(live, call)(asked, START, END)
+            assert mine.table.equals(theirs.table), call
+            assert (await getattr(awaited, call)(asked, START, END)).table.equals(theirs.table)
+            assert len(mine) or asked == names[0]
+    changes, theirs = live.changes(names, START, END), archive.changes(names, START, END)
+    assert (changes.gaps, changes.complete) == (theirs.gaps, theirs.complete)
+    assert changes.sealed_until == theirs.sealed_until == END and not changes.unsealed
+    plain = live.changes("KXL-PLAIN", START, END)
+    assert plain.complete and not live.trades("KXL-PLAIN", START, END).complete
+    late = live.changes("KXL-LATE", START, END)
+    assert late.sealed_until == END - timedelta(minutes=30) and list(late.unsealed) == [END - timedelta(hours=1)]
+    stream = record.streams["KXL-PLAIN"]
+    for ms in stream.moments()[::40]:
+        at = datetime_of_ms(ms)
+        assert live.book("KXL-PLAIN", at).table.equals(archive.book("KXL-PLAIN", at).table)
+    assert not live.book("KXL-GAPS", START + timedelta(minutes=20, seconds=30)).complete
+    with pytest.raises(kf.UnknownMarket):
+        live.trades("KXL-PLAYN", START, END)
+
+
 async def test_the_library_shows_what_the_record_holds(record: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
     """One archive, all that is said of it: making it is what takes the time."""
     archive = kf.Archive(record.folder)
@@ -266,6 +293,7 @@ async def test_the_library_shows_what_the_record_holds(record: Recorded, monkeyp
     await books_and_book(record, archive)
     await answers_are_whole(record, archive)
     await nothing_is_silently_empty(record, archive)
+    await production_says_the_same(record, archive)
     await a_hour_that_is_being_replaced_is_an_error(record)
     s3 = kf.Archive("s3://archive", endpoint_url=record.site.s3.meta.endpoint_url, credentials=("local", "local"))
     assert list(s3.replay("KXL-GAPS", START, END)) == list(archive.replay("KXL-GAPS", START, END))

@@ -16,11 +16,13 @@ from kalshi_fleet.hftbacktest import to_hftbacktest
 from kalshi_fleet.instants import Instant, instants
 from kalshi_fleet.moments import moment, written
 from kalshi_fleet.nautilus import to_nautilus
+from kalshi_fleet.production import AsyncProduction, Production
 
 __version__ = "0.1.0"
 __all__ = [
     "Answer",
     "Archive",
+    "AsyncProduction",
     "BadTime",
     "Book",
     "BookState",
@@ -34,6 +36,7 @@ __all__ = [
     "KalshiFleetError",
     "NotAnArchive",
     "NotSealed",
+    "Production",
     "Reset",
     "Trade",
     "UnknownMarket",

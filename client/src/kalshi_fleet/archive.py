@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from kalshi_fleet import replay as replaying
 from kalshi_fleet.answer import Answer, GapRow
-from kalshi_fleet.columns import MS, PRICE, SCHEMAS, SIZE, decimals
+from kalshi_fleet.columns import BOOKS, MS, PRICE, SCHEMAS, SIZE, decimals
 from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
 from kalshi_fleet.events import BOOK_CHANNEL, TRADE_CHANNEL, Event, Levels
 from kalshi_fleet.market import Market
@@ -25,21 +25,11 @@ from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain,
 LIFECYCLE_CHANNEL: Final = "market_lifecycle_v2"
 TICKER_CHANNEL: Final = "ticker"
 Tickers = str | Sequence[str]
-BOOKS: Final = pa.schema(
-    [
-        ("ticker", pa.string()),
-        ("at", MS),
-        ("side", pa.string()),
-        ("level", pa.int32()),
-        ("price", PRICE),
-        ("size", SIZE),
-    ]
-)
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "orderbook_deltas": ("exchange_ts", "ticker", "ordinal"),
     "trades": ("exchange_ts", "ticker", "ordinal", "trade_id"),
     "tickers": ("exchange_ts", "ticker", "received_at"),
-    "lifecycle_events": ("received_at", "ticker", "event_type"),
+    "lifecycle_events": ("received_at", "ticker", "exchange_ts", "event_type", "payload"),
 }
 
 

@@ -82,3 +82,13 @@ SCHEMAS: Final[dict[str, Any]] = {
     ),
 }  # fmt: skip
 """Columns of the relations that are answered, the same from every source."""
+BOOKS: Final = pa.schema(
+    [
+        ("ticker", pa.string()),
+        ("at", MS),
+        ("side", pa.string()),
+        ("level", pa.int32()),
+        ("price", PRICE),
+        ("size", SIZE),
+    ]
+)

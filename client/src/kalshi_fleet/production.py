@@ -1,0 +1,200 @@
+"""Production by SQL: the archive's calls and columns, on what the database holds now."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+from collections.abc import Coroutine, Sequence
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+from typing import Any, Final, TypeVar
+
+import asyncpg
+import pyarrow as pa
+from pyarrow import csv
+
+from kalshi_fleet.answer import Answer, GapRow
+from kalshi_fleet.columns import BOOKS, SCHEMAS
+from kalshi_fleet.errors import UnknownMarket
+from kalshi_fleet.events import BOOK_CHANNEL, TRADE_CHANNEL
+from kalshi_fleet.moments import Moment, floor_ms, hours_of, moment, of_ms, stretch
+
+T = TypeVar("T")
+SETTINGS: Final = {"timezone": "UTC", "default_transaction_read_only": "on", "application_name": "kalshi_fleet"}
+LIFECYCLE_CHANNELS: Final = ("market_lifecycle_v2", "multivariate_market_lifecycle")
+TICKER_CHANNEL: Final = "ticker"
+
+
+class AsyncProduction:
+    """Production, asked with `await`. Each call reads one snapshot of the database, on a connection of its own.
+
+    `dsn`: as asyncpg takes it, of an account that may read (role `kalshi_analyst`). Raises `BadTime`, `UnknownMarket`,
+    and what asyncpg raises.
+    """
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+
+    async def changes(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.changes`."""
+        return await self._rows("changes", "orderbook_deltas", tickers, start, end, (BOOK_CHANNEL,))
+
+    async def trades(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.trades`."""
+        return await self._rows("trades", "trades", tickers, start, end, (TRADE_CHANNEL,))
+
+    async def tickers(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.tickers`. The channel is not numbered: nothing is known of its completeness but its rows."""
+        return await self._rows("tickers", "tickers", tickers, start, end, ())
+
+    async def lifecycle(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.lifecycle`."""
+        return await self._rows("lifecycle", "lifecycle_events", tickers, start, end, LIFECYCLE_CHANNELS)
+
+    async def gaps(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.gaps`."""
+        return await self._rows("gaps", "coverage_gaps", tickers, start, end, (BOOK_CHANNEL,), every_gap=True)
+
+    async def book(self, ticker: str, at: Moment) -> Answer:
+        """As `Archive.book`, by `book_at`: in a gap it is the best known, and the gap is named."""
+        asked = of_ms(floor_ms(moment(at)))
+        db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
+        try:
+            async with db.transaction(isolation="repeatable_read", readonly=True):
+                table = await _table(db, "book", BOOKS, ticker, asked)
+                until = asked + timedelta(milliseconds=1)
+                return await _answer(db, table, [ticker], asked, until, (BOOK_CHANNEL,))
+        finally:
+            db.terminate()
+
+    async def _rows(
+        self,
+        name: str,
+        relation: str,
+        tickers: str | Sequence[str],
+        start: Moment,
+        end: Moment,
+        channels: Sequence[str],
+        *,
+        every_gap: bool = False,
+    ) -> Answer:
+        wanted = sorted({tickers} if isinstance(tickers, str) else set(tickers))
+        first, last = map(of_ms, stretch(start, end))
+        db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
+        try:
+            async with db.transaction(isolation="repeatable_read", readonly=True):
+                table = await _table(db, name, SCHEMAS[relation], wanted, first, last)
+                return await _answer(db, table, wanted, first, last, channels, every_gap=every_gap)
+        finally:
+            db.terminate()
+
+
+class Production:
+    """Production, asked plainly; also where an event loop runs already (a notebook). See `AsyncProduction`."""
+
+    def __init__(self, dsn: str) -> None:
+        self._asked = AsyncProduction(dsn)
+
+    def changes(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.changes`."""
+        return _plainly(self._asked.changes(tickers, start, end))
+
+    def trades(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.trades`."""
+        return _plainly(self._asked.trades(tickers, start, end))
+
+    def tickers(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `AsyncProduction.tickers`."""
+        return _plainly(self._asked.tickers(tickers, start, end))
+
+    def lifecycle(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.lifecycle`."""
+        return _plainly(self._asked.lifecycle(tickers, start, end))
+
+    def gaps(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+        """As `Archive.gaps`."""
+        return _plainly(self._asked.gaps(tickers, start, end))
+
+    def book(self, ticker: str, at: Moment) -> Answer:
+        """As `AsyncProduction.book`."""
+        return _plainly(self._asked.book(ticker, at))
+
+
+def _plainly(asked: Coroutine[Any, Any, T]) -> T:
+    """What it gives, from a loop of its own: one may run here."""
+    made: list[T] = []
+    failed: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            made.append(asyncio.run(asked))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=work, name="kalshi_fleet")
+    thread.start()
+    thread.join()
+    if failed:
+        raise failed[0]
+    return made[0]
+
+
+def _sql(name: str) -> str:
+    return resources.files("kalshi_fleet").joinpath("sql", f"{name}.sql").read_text()
+
+
+async def _table(db: asyncpg.Connection, name: str, schema: Any, *values: Any) -> Any:
+    """Rows as CSV from the server, read as columns: no object for each value. Times are integers on the way."""
+    sink = io.BytesIO()
+    await db.copy_from_query(_sql(name), *values, output=sink, format="csv")
+    if not sink.getbuffer().nbytes:
+        return schema.empty_table()
+    on_the_way = {one.name: pa.int64() if pa.types.is_timestamp(one.type) else one.type for one in schema}
+    sink.seek(0)
+    table = csv.read_csv(
+        sink,
+        csv.ReadOptions(column_names=schema.names),
+        csv.ParseOptions(newlines_in_values=True),
+        csv.ConvertOptions(
+            column_types=on_the_way,
+            null_values=[""],
+            strings_can_be_null=True,
+            quoted_strings_can_be_null=False,
+            true_values=["t"],
+            false_values=["f"],
+        ),
+    )
+    return table.cast(schema)
+
+
+async def _answer(
+    db: asyncpg.Connection,
+    table: Any,
+    tickers: Sequence[str],
+    first: datetime,
+    last: datetime,
+    channels: Sequence[str],
+    *,
+    every_gap: bool = False,
+) -> Answer:
+    known = {row["ticker"] for row in await db.fetch(_sql("known"), tickers)}
+    if left := set(tickers) - known:
+        raise UnknownMarket(min(left))
+    gaps = await _table(db, "gaps", SCHEMAS["coverage_gaps"], tickers, first, last)
+    listed = [
+        GapRow(row["ticker"], row["channel"], row["started_at"], row["ended_at"], row["reason"])
+        for row in gaps.to_pylist()
+        if row["healed_at"] is None and (every_gap or row["channel"] in channels)
+    ]
+    seals = [last]
+    for channel in channels:
+        seals += [
+            row["sealed_until"] for row in await db.fetch(_sql("sealed"), tickers, channel) if row["sealed_until"]
+        ]
+    sealed = min(seals)
+    hours = [of_ms(hour) for hour in hours_of(floor_ms(first), floor_ms(last))]
+    away = {row["day"] for row in await db.fetch(_sql("away"), first.date(), last.date())} if channels else set()
+    missing = tuple(hour for hour in hours if hour.date() in away and channels[0] == BOOK_CHANNEL)
+    unsealed = tuple(hour for hour in hours if sealed < min(last, hour + timedelta(hours=1)))
+    return Answer(table, tuple(listed), sealed.astimezone(UTC) if sealed > first else None, missing, unsealed)
