@@ -196,6 +196,9 @@ async def test_in_a_pipe_it_is_rows_and_every_step_is_in_the_file(site: Site, co
     lines = [json.loads(line) for line in file.read_text().splitlines()]
     assert {row["step"]: levels(row) for row in lines} == expected and len(lines) == len(expected)
     assert rows[-1] == lines[-1] and len(rows) < 8
+    _, printed, _ = await fleet("book", "KXA-1", "--config", config, "--json")
+    now = {(r["side"], r["price"], r["size"]) for r in json.loads(printed)}
+    assert now == {(side, *level) for side in ("yes", "no") for level in rows[-1][side]}, "as `fleet book` writes them"
     code, _, error = await fleet("watch", "KXNONE", "--config", config)
     assert code == 1 and "no market KXNONE is known" in error
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from typing import Final
 
 from workshop.mutants.fault import Fault
-from workshop.mutants.faults import archive, conversation, derive, journal, loader, merge, production, reader, rows
+from workshop.mutants.faults import (
+    archive,
+    conversation,
+    derive,
+    feed,
+    journal,
+    loader,
+    merge,
+    production,
+    reader,
+    rows,
+)
 
 AREAS: Final[dict[str, tuple[Fault, ...]]] = {
     "conversation": conversation.FAULTS,
@@ -16,6 +27,7 @@ AREAS: Final[dict[str, tuple[Fault, ...]]] = {
     "merge": merge.FAULTS,
     "rows": rows.FAULTS,
     "production": production.FAULTS,
+    "feed": feed.FAULTS,
     "archive": archive.FAULTS,
 }
 """In the order of the data."""
