@@ -79,7 +79,7 @@ class Deduplicator:
         self._started = time.monotonic()
         self._lease = Lease(config.deduplicator_id)
         self._merger: Merger | None = None
-        self._seals: Seals
+        self._seals: Seals | None = None
         self._sources: Sources | None = None
         self._failure = ""
         self._last_failed = ""
@@ -219,7 +219,7 @@ class Deduplicator:
     async def _session(self, production: Production, stopped: asyncio.Event) -> None:
         """Merge until stopped, with a state made from production; any failure ends it, and the state with it."""
         await self._close_sources()
-        self._merger = None  # of a million markets two states would not fit
+        self._merger = self._seals = None  # of a million markets two states would not fit
         with made_to_last():
             self._merger = merger = await production.restore(self._limits, _now_ms())
         time_lines = TimeLines(production, merger, UNKNOWN_POLLS * self.config.merge.metadata_poll)
@@ -294,11 +294,13 @@ class Deduplicator:
             merger.remember(remembered)
         await production.prepare(merger, copies)
         changes = merger.step(copies, _now_ms(), sources.over())
-        self._seals.note(changes)
+        seals = self._seals
+        assert seals is not None, "a session has its own"
+        seals.note(changes)
         self._steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
         if used or _anything(changes):
-            await production.store(changes, used, self._seals.due(_now_ms()))
+            await production.store(changes, used, seals.due(_now_ms()))
             merger.give_back(changes.over)
             now_ms = _now_ms()
             self.totals.add(changes, used, now_ms)

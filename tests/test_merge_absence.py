@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -97,6 +98,21 @@ def test_where_nothing_more_will_come_nothing_is_waited_for() -> None:
     assert not merger.claims.covered.anywhere(1, START_MS + 9) and merger.claims.covered.anywhere(1, START_MS + 8)
 
 
+def test_what_is_loaded_at_a_restart_is_looked_at_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As many rows at once as are remembered, of many markets: each piece holds a stretch of time."""
+    monkeypatch.setattr("deduplicator.merge.absence.CHUNK_ROWS", 10)
+    merger = fresh()
+    count = 95
+    columns = np.arange(count) % 7 + 1, START_MS + np.arange(count) * 3, np.zeros(count, np.int64)
+    for market in range(1, 8):
+        merger.claims.begin_line(market, ORDERBOOK, START_MS, None)
+    merger.load_identities(*columns, pack_content(columns[2], columns[2] + 4200, columns[2] + 1))
+    chunks = merger._joining.absences._chunks
+    assert [chunk.rows for chunk in chunks] == [10] * 5 + [9] * 5
+    assert all(before.high_ms < after.low_ms for before, after in pairwise(chunks))
+    assert all((np.diff(chunk.keys()) > 0).all() for chunk in chunks)
+
+
 def restored(stored: Stored, floor_ms: int, *, done: dict[int, intervals.Interval]) -> Merger:
     """A state made from production: identities, and what runs that are over hold."""
     merger = Merger(LIMITS, floor_ms)
@@ -154,6 +170,40 @@ def test_what_comes_after_dropped_batches_is_no_neighbour_of_what_was_read_befor
     merger.remember([before])
     stored.take(merger.step([a_copy(1, [(9, 0, 7)], batch=3, horizon=None)], 1))
     assert not stored.conflicts and stored.received == stored.accounted
+
+
+def test_what_is_remembered_as_one_copy_across_dropped_batches_makes_no_neighbours() -> None:
+    """The reader steps over batches that were emptied: what lay between is not denied to who has it."""
+    stored = Stored()
+    rows: list[Row] = [(1, 0, 5), (3, 0, 7)]
+    stored.take(fresh().step([a_copy(1, rows, horizon=2)], 0))
+    merger = restored(stored, 0, done={1: (START_MS, START_MS + 2)})
+    over = RunState((1, 0, 1), 1, 1, ORDERBOOK, START_MS, START_MS + 2, reason="dropped_unread")
+    merger.claims.restore_guest(over, 7, 1, ended=True)
+    merger.remember([a_copy(1, rows, horizon=None)])
+    stored.take(merger.step([a_copy(2, [(1, 0, 5), (2, 0, 6), (3, 0, 7)], horizon=20)], 1))
+    assert not stored.conflicts and (1, START_MS + 2, 0) in stored.deltas
+    assert merger.claims.covered.by(1, START_MS + 2) == {2}
+
+
+def test_who_has_given_its_bit_away_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More gatherers than bits in a process's life: a line that leaves is looked at without the one that is gone."""
+    monkeypatch.setattr("deduplicator.merge.joining.GATHERERS_MAX", 2)
+    merger = Merger(LIMITS, 0)
+    merger.claims.begin_line(1, ORDERBOOK, START_MS, START_MS + 8)
+    replaced = a_copy(1, [], horizon=None)
+    replaced.horizons = [Horizon(1, START_MS + 20, True, "closed")]
+    merger.step([replaced], START_MS + 100)
+    for gatherer in (2, 3):
+        idle = a_copy(gatherer, [], horizon=1)
+        idle.runs = []
+        merger.step([idle], START_MS + 100)
+    copies = [a_copy(2, [(5, 0, 6)], batch=2, horizon=4), a_copy(3, [], batch=2, horizon=4)]
+    for copy, start in zip(copies, (0, 6), strict=True):
+        copy.runs = [RunStart(1, 1, 1, START_MS + start)]
+        copy.run_events = [RunEvent(1, "ended", START_MS + start, START_MS + 15, "closed")]
+    changes = merger.step(copies, START_MS + 101)
+    assert changes.over == [1] and not changes.conflicts
 
 
 def test_a_market_that_is_over_is_not_given_back_before_its_rows_were_looked_at() -> None:

@@ -36,6 +36,9 @@ class Crossed:
         """By code: at how many ends of a millisecond."""
         self._first: dict[int, int] = {}
         self.unchecked: set[int] = set()
+        self._last: tuple[int, int, int, bool, bool] | None = None
+        """Of the last change: its millisecond of its market; code, millisecond; whether both sides have a bid there,
+        and whether these are crossed."""
         self.opened: set[int] = set()
         """Codes of markets whose book is known at the beginning."""
 
@@ -65,15 +68,32 @@ class Crossed:
         sizes = self._sizes(held, changes)
         yes, no = (_best(len(code), code, *sizes, side=side) for side in (0, 1))
         ends = np.append(key[1:] >> ORDINAL_BITS != key[:-1] >> ORDINAL_BITS, False)
-        self.compared += int(np.count_nonzero(ends & (yes > 0) & (no > 0)))
-        wrong = np.flatnonzero(ends & (yes > 0) & (no > 0) & (yes + no >= DOLLAR))
+        both = (yes > 0) & (no > 0)
+        crossed = both & (yes + no >= DOLLAR)
+        if self._last is not None and self._last[0] != key[0] >> ORDINAL_BITS:
+            self._end()
+        self._last = int(key[-1] >> ORDINAL_BITS), int(code[-1]), int(at_ms[-1]), bool(both[-1]), bool(crossed[-1])
+        self.compared += int(np.count_nonzero(ends & both))
+        wrong = np.flatnonzero(ends & crossed)
         # A market whose book is wrong may be crossed at every change.
         markets, first_at, counts = np.unique(code[wrong], return_index=True, return_counts=True)
         first_ms = at_ms[wrong[first_at]].tolist()
         for market, ms, count in zip(markets.tolist(), first_ms, counts.tolist(), strict=True):
-            self._first.setdefault(market, ms)
-            self.failed[market] = self.failed.get(market, 0) + count
+            self._fail(market, ms, count)
         self._carry(held, changes, behind)
+
+    def _fail(self, market: int, ms: int, count: int) -> None:
+        self._first.setdefault(market, ms)
+        self.failed[market] = self.failed.get(market, 0) + count
+
+    def _end(self) -> None:
+        """A block's last change was the last one of its millisecond, as is known now."""
+        if self._last is not None:
+            _, code, ms, both, crossed = self._last
+            self.compared += both
+            if crossed:
+                self._fail(code, ms, 1)
+            self._last = None
 
     def _sizes(self, held: I64, changes: I64) -> tuple[I64, I64, I64, I64, I64]:
         """Of each opening level and each change: its side, price, the size that it leaves, and from which change on
@@ -109,7 +129,8 @@ class Crossed:
 
     def result(self, excused: set[int]) -> tuple[int, list[tuple[int, int]]]:
         """How many contradict, and the first of each market. `excused`: codes of markets with a gap or a reset, whose
-        books are not known from the changes alone."""
+        books are not known from the changes alone. Nothing may be added after."""
+        self._end()
         wrong = {code: count for code, count in self.failed.items() if code not in excused | self.unchecked}
         return sum(wrong.values()), [(code, self._first[code]) for code in list(wrong)[:EXAMPLES_MAX]]
 

@@ -74,6 +74,11 @@ class Absences:
         if not len(keys):
             return
         ms = self._store.milliseconds(keys)
+        if len(keys) > CHUNK_ROWS:  # of a restart: all that is remembered
+            by_time = keys[np.argsort(ms, kind="stable")]
+            for part in np.array_split(by_time, -(-len(keys) // CHUNK_ROWS)):
+                self.add(np.sort(part))
+            return
         low, high = int(ms.min()), int(ms.max())
         last = self._chunks[-1] if self._chunks else None
         if (
@@ -94,7 +99,7 @@ class Absences:
         found = self._waited_for()
         if at_once:
             everybody = sorted(self._claims.lanes)
-            return found + [one for chunk in self._chunks for one in self._look(chunk, everybody, bits)]
+            return found + [one for chunk in self._chunks for one in self._look(chunk.keys(), everybody, bits)]
         lanes = self._claims.reach
         over = {lane for lane in self._claims.lanes - lanes.keys() if lane[0] in bits}
         for chunk in self._chunks:
@@ -111,7 +116,7 @@ class Absences:
             chunk.waited = 0
             chunk.done.update(due)
             chunk.over |= asked
-            found += self._look(chunk, [*due, *asked], bits)
+            found += self._look(chunk.keys(), [*due, *asked], bits)
         return found
 
     def of_markets(self, markets: list[int], bits: dict[int, int]) -> list[tuple[int, int, int]]:
@@ -121,7 +126,8 @@ class Absences:
         for chunk in self._chunks if ends else ():
             asked = self._claims.lanes - chunk.done - chunk.over
             if due := [lane for lane in asked if ends.get(lane[0], -1) > chunk.low_ms]:
-                found += self._look(chunk, due, bits, markets)
+                keys = chunk.keys()
+                found += self._look(keys[np.isin(self._store.places(keys)[0], markets)], due, bits)
         return found
 
     def come_to(self, ms: I64, bits: dict[int, int]) -> Bool:
@@ -150,26 +156,22 @@ class Absences:
                 kept.append(chunk)
         self._chunks = kept
 
-    def _look(
-        self, chunk: _Chunk, due: list[Lane], bits: dict[int, int], markets: list[int] | None = None
-    ) -> list[tuple[int, int, int]]:
-        gatherers = {gatherer for gatherer, _ in due}
-        places = self._store.locate(chunk.keys())
+    def _look(self, keys: U64, due: list[Lane], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+        gatherers = {gatherer for gatherer, _ in due if gatherer in bits}  # one that gave its bit away has no say
+        places = self._store.locate(keys)
         holders = self._store.holders(places)
-        wanted = sum(bits[who] for who in gatherers if who in bits)
-        lacking = places.stored & (holders & wanted != wanted)
-        if not lacking.any():
+        wanted = sum(bits[gatherer] for gatherer in gatherers)
+        lacking = np.flatnonzero(places.stored & (holders & wanted != wanted))
+        if not len(lacking):
             return []
         market, ms, _ = self._store.places(places.keys[lacking])
-        if markets is not None:
-            lacking[lacking] = among = np.isin(market, markets)
-            market, ms = market[among], ms[among]
+        by_market = np.argsort(market, kind="stable")
         found = []
         for gatherer in sorted(gatherers):
             lanes = {lane for who, lane in due if who == gatherer}
-            without = (holders[lacking] & bits.get(gatherer, 0)) == 0
-            for number in distinct(market[without]).tolist():
-                times = distinct(ms[without & (market == number)])
+            without = by_market[(holders[lacking[by_market]] & bits[gatherer]) == 0]
+            for of_market in np.split(without, np.flatnonzero(np.diff(market[without])) + 1) if len(without) else ():
+                number, times = int(market[of_market[0]]), distinct(ms[of_market])
                 # what another lane may come to cover is looked at when that lane has gone past it
                 covered, coming = self._claims.covered.reaches(gatherer, number, times, lanes)
                 found += [(gatherer, number, at) for at in times[covered].tolist()]

@@ -98,11 +98,15 @@ class Joining:
         step = self._gather([copy])
         places = self.store.locate(step.rows.key)
         same = places.stored & (self.store.content(places) == step.rows.content)
-        united = unite(self.store, step.rows, step.before, np.nonzero(same)[0])
-        self.store.mark(united.places, united.holders, united.linked)
+        # A run that has ended may have had rows between these that were dropped, or are elsewhere: none is a neighbour.
+        goes_on = np.array([key in self._claims.runs for key in step.rows.runs], np.bool_)[step.rows.chain]
+        for neighbours in (goes_on, ~goes_on):
+            united = unite(self.store, step.rows, step.before, np.nonzero(same & neighbours)[0])
+            linked = united.linked if neighbours is goes_on else np.zeros_like(united.linked)
+            self.store.mark(united.places, united.holders, linked)
         self._remember_last(step.rows, ~same)
         for key in step.rows.runs:
-            if key not in self._claims.runs:  # it ended, perhaps as batches were dropped: what comes is no neighbour
+            if key not in self._claims.runs:
                 self._last.pop(key, None)
         if not same.all():
             self._remember_orders(step.rows, np.nonzero(~same)[0])

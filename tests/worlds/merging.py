@@ -97,7 +97,8 @@ class Merging:
             since = min(proven, default=-1)
             recent = [copy for copy in queue.copies[: queue.done] if (copy.deltas.exchange_ms >= since).any()]
             self.memory.prepare(merger, recent)
-            merger.remember(copy for copy in recent if not copy.dropped)
+            if whole := [copy for copy in recent if not copy.dropped]:  # the reader gives one copy of all of them
+                merger.remember([joined(whole)])
         return merger
 
     def _read(self, keys: list[LaneKey]) -> None:
