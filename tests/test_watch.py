@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import fcntl
 import io
 import json
@@ -212,7 +213,16 @@ async def test_it_ends_cleanly_when_it_is_interrupted(site: Site, config: Path, 
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 60, 0, 0))
     output = theirs if terminal else subprocess.PIPE
-    with subprocess.Popen(command, stdout=output, stderr=subprocess.PIPE, env=environment) as process:
+    begun = subprocess.Popen(
+        command,
+        stdout=output,
+        stderr=subprocess.PIPE,
+        env=environment,
+        # A shell that has the tests in its background has all of them ignore the signal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    with begun as process, contextlib.ExitStack() as ended:
+        ended.callback(process.kill)  # if anything fails here: it is waited for
         os.close(theirs)
         seen = b""
         until = time.monotonic() + 30
