@@ -86,7 +86,8 @@ async def _latency(production: Production, dsn: str) -> list[float]:
     rng, at_ms = np.random.default_rng(2), int(time.time() * 1000)
     for n in range(PACED_STEPS):
         await asyncio.gather(production.store(_changes(rng, PACED_ROWS, at_ms + n * 2000), []), asyncio.sleep(PACE_S))
-    await asyncio.wait_for(reading, 60)
+    async with asyncio.timeout(60):
+        await reading
     return took
 
 

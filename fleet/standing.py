@@ -81,7 +81,8 @@ async def stand(folder: Path) -> None:
         while not stopped.is_set():
             await _start_again(fleet)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), AGAIN_AFTER_S)
+                async with asyncio.timeout(AGAIN_AFTER_S):
+                    await stopped.wait()
 
 
 async def _start_again(fleet: LocalFleet) -> None:
@@ -195,10 +196,25 @@ def down(folder: Path, tell: Tell, *, keep: bool = False) -> bool:
                 break
     if folder.exists() and not keep:
         if (folder / LOG).exists() or not any(folder.iterdir()):
-            shutil.rmtree(folder)
+            _remove(folder)
         else:
             raise FleetError(f"{folder} is no fleet's folder: nothing was removed")
     return found
+
+
+def _remove(folder: Path) -> None:
+    """Remove it. What was just being started when its owner was killed may still write into it for a moment."""
+    until = time.monotonic() + KILL_AFTER_S
+    while True:
+        try:
+            shutil.rmtree(folder)
+            return
+        except OSError as error:
+            if time.monotonic() > until:
+                raise FleetError(f"{folder} cannot be removed: {error}") from error
+        for pid, _ in _processes(folder):
+            _send(pid, signal.SIGKILL)
+        time.sleep(0.1)
 
 
 def _owner(folder: Path) -> int | None:

@@ -238,7 +238,8 @@ async def watch(
             if latest is not None:
                 show(latest)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(asyncio.shield(reading), max(0.001, 1 / hz - (time.monotonic() - began)))
+                async with asyncio.timeout(max(0.001, 1 / hz - (time.monotonic() - began))):
+                    await asyncio.shield(reading)
         reading.result()
     finally:
         reading.cancel()

@@ -74,7 +74,8 @@ class Dialing:
                     self._next_probe_s = now_s + self._pause_s(now_s)
                     return True
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._back.wait(), self._next_probe_s - now_s)
+                    async with asyncio.timeout(self._next_probe_s - now_s):
+                        await self._back.wait()
         return False
 
     def _pause_s(self, now_s: float) -> float:

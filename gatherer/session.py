@@ -187,7 +187,8 @@ class Session:
             look = self.look(now_s, socket.heard_s)
             if look is Look.PING:
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(socket.ping(), PING_WAIT_S)
+                    async with asyncio.timeout(PING_WAIT_S):
+                        await socket.ping()
 
     def look(self, now_s: float, heard_s: float) -> Look:
         """Now and then: what is due; a socket that was silent is asked whether it lives, and given up if it is not."""

@@ -114,7 +114,8 @@ class Server:
                 if task.done() and task.exception():
                     raise task.exception() or AssertionError
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stopped.wait(), 0.2)
+                async with asyncio.timeout(0.2):
+                    await stopped.wait()
 
     async def _halt(self, driver: Driver) -> None:
         task = self._tasks.pop(driver, None)

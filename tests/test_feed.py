@@ -269,3 +269,24 @@ def test_statements_that_write_merged_rows_are_named_only_where_what_they_return
     for package in ("fleet", "common"):
         for file in (ROOT / package).rglob("*.sql"):
             assert "migrations" in file.parts or not WRITES.search(file.read_text()), f"{file} writes merged rows"
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_reader_that_is_ended_as_it_is_woken_ends(turns: int) -> None:
+    """`asyncio.wait_for` took the end for an answer on Python 3.11: `fleet tail --seconds` went on for ever."""
+    feed = Feed("postgresql://nobody", 0)
+
+    async def follow() -> None:
+        while True:
+            await feed._wait()
+            feed._woken.clear()
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0.01)
+    feed._woken.set()
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    following.cancel()
+    ended, _ = await asyncio.wait({following}, timeout=5)
+    following.cancel()
+    assert ended, "the end was swallowed"

@@ -98,7 +98,8 @@ class Feed:
 
     async def _wait(self) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._woken.wait(), self._poll_s)
+            async with asyncio.timeout(self._poll_s):
+                await self._woken.wait()
 
     async def _check(self, db: asyncpg.Connection) -> None:
         """Whether the place is one of this feed."""

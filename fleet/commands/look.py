@@ -212,7 +212,8 @@ def tail(
 
     async def run() -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(follow(), seconds)
+            async with asyncio.timeout(seconds):
+                await follow()
 
     with contextlib.suppress(KeyboardInterrupt):
         to_end(run())
@@ -250,7 +251,8 @@ def watch(
 
     async def run(show: Callable[[Watched], None], each: Callable[[Watched], None]) -> None:
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(work(dsn, ticker, rate, show, each), seconds)
+            async with asyncio.timeout(seconds):
+                await work(dsn, ticker, rate, show, each)
 
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as open_:
         each: Callable[[Watched], None] = lambda _: None  # noqa: E731

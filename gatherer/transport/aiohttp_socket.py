@@ -73,7 +73,8 @@ class AiohttpSocket:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
         with contextlib.suppress(TimeoutError, ConnectionError, aiohttp.ClientError):
-            await asyncio.wait_for(self._socket.close(), CLOSE_WAIT_S)
+            async with asyncio.timeout(CLOSE_WAIT_S):
+                await self._socket.close()
         await self._session.close()
 
 
@@ -81,12 +82,10 @@ async def dial(url: str, headers: dict[str, str]) -> AiohttpSocket:
     """Open a connection; raises `DialRefused`."""
     session = aiohttp.ClientSession()
     try:
-        socket = await asyncio.wait_for(
-            session.ws_connect(
+        async with asyncio.timeout(DIAL_WAIT_S):
+            socket = await session.ws_connect(
                 url, headers=headers, autoping=False, max_msg_size=FRAME_BYTES_MAX, compress=0, decode_text=False
-            ),
-            DIAL_WAIT_S,
-        )
+            )
     except aiohttp.WSServerHandshakeError as error:
         await session.close()
         raise DialRefused(f"HTTP {error.status}: {error.message}", error.status) from error

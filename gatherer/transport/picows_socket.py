@@ -106,7 +106,8 @@ class PicowsSocket:
             self._transport.send_close(picows.WSCloseCode.OK)
             self._transport.disconnect()
             try:
-                await asyncio.wait_for(self._listener.gone.wait(), CLOSE_WAIT_S)
+                async with asyncio.timeout(CLOSE_WAIT_S):
+                    await self._listener.gone.wait()
             except TimeoutError:
                 self._transport.disconnect(graceful=False)
 
