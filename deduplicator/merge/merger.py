@@ -43,10 +43,12 @@ HOUR_MS: Final = 3_600_000
 
 @dataclass
 class _Heads:
-    """The pending head rows of one group of one run; `followed`: the run was seen, or proven, to go beyond it."""
+    """The pending head rows of one group of one run; `followed`: the run was seen, or proven, to go beyond it;
+    `again`: it was, before these were read: they are read again, and may be a part of the group."""
 
     rows: list[Unplaced] = field(default_factory=list)
     followed: bool = False
+    again: bool = False
 
 
 class Merger:
@@ -166,12 +168,13 @@ class Merger:
         `over`: slices that nobody will report the end of, each with the reason; they end where they are proven.
         """
         changes = Changes()
+        again = self._heads_again(copies)
         copies = self._joining.unite(copies, changes, now_ms)
         for copy in copies:
             if copy.dropped:
                 changes.alarms["dropped_unread"] += copy.to_batch - copy.from_batch + 1
                 self._abandon_heads((copy.gatherer, copy.lane))
-            self._unplaced(copy, changes)
+            self._unplaced(copy, changes, again)
             self.claims.apply(copy, changes)
         self.claims.retire(over or {}, changes)
         self._joining.silent(changes)
@@ -193,7 +196,17 @@ class Merger:
 
     # -- rule 4 ------------------------------------------------------------------------------------------------
 
-    def _unplaced(self, copy: Copy, changes: Changes) -> None:
+    def _heads_again(self, copies: list[Copy]) -> set[tuple[RunKey, int]]:
+        """Head groups of these copies that their runs had gone beyond before."""
+        found = set()
+        for copy in copies:
+            for at in np.nonzero(copy.deltas.ordinal < 0)[0].tolist():
+                key, ms = (copy.gatherer, copy.lane, int(copy.deltas.run[at])), int(copy.deltas.exchange_ms[at])
+                if self._joining.went_on(key, ms):
+                    found.add((key, ms))
+        return found
+
+    def _unplaced(self, copy: Copy, changes: Changes, again: set[tuple[RunKey, int]]) -> None:
         deltas = copy.deltas
         for at in np.nonzero(deltas.ordinal < 0)[0].tolist():
             run_key = (copy.gatherer, copy.lane, int(deltas.run[at]))
@@ -217,6 +230,7 @@ class Merger:
             group = self._heads.setdefault((run_key, row.exchange_ms), _Heads())
             if row not in group.rows:  # a batch that is read again says nothing new
                 group.rows.append(row)
+            group.again |= (run_key, row.exchange_ms) in again
             self._heads_of[run_key].add(row.exchange_ms)
             self._open_heads.add((run_key, row.exchange_ms))
 
@@ -252,7 +266,8 @@ class Merger:
             if ms < self.store.floor_ms and not stored and (run_key, ms) not in self._loaded_heads:
                 continue  # the owner loads what production has and asks again
             mine = [_content(row) for row in sorted(group.rows, key=lambda row: row.seq)]
-            if heads.matches(mine, stored, followed=group.followed or self._joining.went_on(run_key, ms)):
+            followed = not group.again and (group.followed or self._joining.went_on(run_key, ms))
+            if heads.matches(mine, stored, followed=followed):
                 changes.placed += group.rows
             else:
                 changes.alarms["head_conflict"] += 1

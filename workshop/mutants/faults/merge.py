@@ -32,6 +32,14 @@ FAULTS: Final = (
         RULES,
     ),
     Fault(
+        "heads-read-again-are-whole",
+        "deduplicator/merge/merger.py",
+        "followed = not group.again and (group.followed",
+        "followed = (group.followed",
+        "a part of a group that is read again would contradict the group",
+        ("tests/test_worlds.py",),
+    ),
+    Fault(
         "touching-stretches-do-not-join",
         INTERVALS,
         "if result and start <= result[-1][1]:",
