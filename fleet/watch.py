@@ -259,8 +259,8 @@ def screen(watched: Watched, now: datetime, height: int) -> RenderableType:
         ask = [str(1 - row["no"][n][0]), str(row["no"][n][1])] if n < len(row["no"]) else ["", ""]
         ladder.add_row(*(Text(value) for value in (*bid, *ask)))
     done = Table(expand=False, pad_edge=False)
-    for name, side in (("traded", "left"), ("taker", "left"), ("price", "right"), ("count", "right")):
-        done.add_column(name, justify=side, no_wrap=True)  # type: ignore[arg-type]
+    for name in ("traded", "taker", "price", "count"):
+        done.add_column(name, justify="right" if name in ("price", "count") else "left", no_wrap=True)
     for r in trades:
         at = written(datetime_of_ms(r["exchange_ms"]))
         done.add_row(at, SIDES[r["taker_side"]], str(_dollars(r["yes_price"])), str(_contracts(r["count"])))

@@ -214,6 +214,13 @@ async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> 
         await db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('a', gen_random_uuid())")
         sealed_to = END + timedelta(hours=1)
         await db.execute("INSERT INTO store.slices VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)", sealed_to)
+        await db.execute(  # trades but for a gap, and lifecycle messages; of combos' nobody ever held any
+            "INSERT INTO store.run_parts (gatherer, lane, run, market, channel, from_ts, to_ts)"
+            " SELECT 1, 0, row_number() OVER (), $1, x.channel, x.from_ts, x.to_ts"
+            "   FROM (VALUES ('trade', $2::timestamptz, $3::timestamptz), ('trade', $4, $5),"
+            "                ('market_lifecycle_v2', $2, $5)) x (channel, from_ts, to_ts)",
+            numbers[""], OLD, *map(datetime_of_ms, TRADES_LOST), sealed_to,
+        )  # fmt: skip
         known = [*made, "KXL-LATE"]
         raws = [json.dumps({"ticker": ticker, "status": "active"}) for ticker in known]
         await db.execute(SQL["put_market"], known, raws)

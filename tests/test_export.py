@@ -161,6 +161,30 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
         assert manifest(site)["unsealed"] == unsealed, "an hour is sealed when its markets are up to its end"
 
 
+async def test_an_hour_waits_for_channels_of_all_markets_that_ever_began(site: Site) -> None:
+    """Trades may still come while their channel is not sealed past the hour: the manifest says so, and the hour is
+    exported again once it is. A channel that nobody ever held is named, and not waited for."""
+    await site.db.execute("UPDATE store.slices SET horizon = $1", AT + HOUR)
+    everything = (await site.production.allot([""]))[""]
+    begin = await site.db.fetchval("SELECT fleet_started_at FROM store.lease")
+    await site.db.execute(
+        "INSERT INTO store.run_parts (gatherer, lane, run, market, channel, from_ts, to_ts)"
+        " VALUES (1, 0, 77, $1, 'trade', $2, $3)", everything, begin, AT + HOUR - ONE_MS,
+    )  # fmt: skip
+    await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
+    kept = site.exporter._archive
+    site.exporter._archive = kept.model_copy(update={"wait_unsealed": 7 * 86_400_000})
+    assert AT not in await site.exporter.export_due(), "trades of its last millisecond may come"
+    site.exporter._archive = kept.model_copy(update={"wait_unsealed": 0})
+    assert AT in await site.exporter.export_due()
+    lifecycle = ["market_lifecycle_v2", "multivariate_market_lifecycle"]
+    assert (manifest(site)["unsealed"], manifest(site)["unsealed_channels"]) == ([], [*lifecycle, "trade"])
+    assert AT not in await site.exporter.export_due(), "nothing is new"
+    await site.db.execute("UPDATE store.run_parts SET to_ts = $1 WHERE run = 77", AT + HOUR)
+    assert AT in await site.exporter.export_due() and manifest(site)["unsealed_channels"] == lifecycle
+    assert AT not in await site.exporter.export_due(), "it is done with"
+
+
 async def test_an_hour_that_is_not_over_is_exported_and_not_done_with(site: Site) -> None:
     """Its manifest says so; production does not, so that it is exported again when it is over."""
     connection = await connect(site.dsn)

@@ -20,9 +20,11 @@ from deduplicator.archive import tables
 from fleet import moments as of_the_fleet
 from kalshi_fleet import columns, hour, market, replay
 from kalshi_fleet import moments as times
+from kalshi_fleet.events import BOOK_CHANNEL
 from kalshi_fleet.fold import fold
+from kalshi_fleet.store import manifest_of
 from tests.conftest import LONG
-from tests.library_case import END, END_MS, START, START_MS, TRADES_LOST, Book, Recorded, recorded
+from tests.library_case import END, END_MS, HOURS, START, START_MS, TRADES_LOST, Book, Recorded, recorded
 
 SEEDS = range(8) if LONG else range(1)
 PACKAGE = Path(kf.__file__).parent
@@ -105,6 +107,19 @@ async def canonical_order(record: Recorded, archive: kf.Archive) -> None:
     lost = [e for e in events if isinstance(e, kf.Gap) and e.channel == "trade"]
     assert [(e.ticker, e.at_ms, e.until_ms) for e in lost] == [(name, *TRADES_LOST) for name in sorted(names)]
     assert not archive.trades("KXL-CLOSE", START, END).complete and archive.changes("KXL-CLOSE", START, END).complete
+
+
+def test_manifests_of_before_say_nothing_of_channels_that_carry_all_markets() -> None:
+    """What is not said is not sealed; and a list of markets that was cut says nothing of those that it lacks."""
+    said = {"finished": True, "unsealed_markets": 0, "unsealed": [], "relations": {}}
+    before, now = manifest_of(0, said), manifest_of(0, {**said, "unsealed_channels": ["trade"]})
+    assert before.sealed(["KXA"], [BOOK_CHANNEL]) and not before.sealed(["KXA"], ["market_lifecycle_v2"])
+    assert now.sealed(["KXA"], ["market_lifecycle_v2"]) and now.unsealed_of(["KXA"], ["trade"]) == ["trade"]
+    cut = manifest_of(0, {**said, "unsealed_markets": 2, "unsealed": ["KXB"]})
+    assert not cut.sealed(["KXA"], [BOOK_CHANNEL]) and not cut.sealed(None, [BOOK_CHANNEL])
+    whole = manifest_of(0, {**said, "unsealed_markets": 1, "unsealed": ["KXB"]})
+    assert whole.sealed(["KXA"], [BOOK_CHANNEL]) and not whole.sealed(["KXA", "KXB"], [BOOK_CHANNEL])
+    assert not manifest_of(0, {**said, "finished": False}).sealed(["KXA"], [BOOK_CHANNEL])
 
 
 def in_small_pieces(archive: kf.Archive, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,6 +282,13 @@ async def production_says_the_same(record: Recorded, archive: kf.Archive) -> Non
             assert mine.table.equals(theirs.table), call
             assert (await getattr(awaited, call)(asked, START, END)).table.equals(theirs.table)
             assert len(mine) or asked == names[0]
+            assert (mine.gaps, mine.complete, mine.unsealed) == (theirs.gaps, theirs.complete, theirs.unsealed), call
+    assert archive.lifecycle("KXL-PLAIN", START, END).complete, "combos' channel, which nobody held, is another"
+    everything = archive.lifecycle(None, START, END)
+    assert len(everything.unsealed) == HOURS and everything.sealed_until is None and not everything.complete
+    assert archive.trades("KXL-PLAIN", START + timedelta(hours=1), END).complete
+    tickers = archive.tickers("KXL-PLAIN", START, END)
+    assert not tickers.complete and tickers.sealed_until is None and "does not number" in tickers.why()
     changes, theirs = live.changes(names, START, END), archive.changes(names, START, END)
     assert (changes.gaps, changes.complete) == (theirs.gaps, theirs.complete)
     assert changes.sealed_until == theirs.sealed_until == END and not changes.unsealed

@@ -1,4 +1,5 @@
-"""Exporting hours: when every market alive in one is sealed past its end, or after a wait, with the unsealed listed."""
+"""Exporting hours: when every market alive in one, and the channels of all markets, are sealed past its end, or after a
+wait, with the unsealed listed."""
 
 from __future__ import annotations
 
@@ -145,6 +146,7 @@ class Exporter:
             "finished": finished,
             "unsealed_markets": len(written.unsealed),
             "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
+            "unsealed_channels": sorted(written.unsealed_channels),
             "gaps": written.rows["coverage_gaps"],
             "checks": {check.name: {"compared": check.compared, "failed": check.failed} for check in written.checks},
             "code_version": version("kalshi-fleet"),
@@ -179,7 +181,8 @@ class Exporter:
                 examples = json.dumps(check.examples)
                 values = (check.name, check.compared, check.failed, examples, written.at)
                 await connection.execute(SQL["note_checks"], hour, *values)
-            await connection.execute(SQL["note_export"], hour, written.at, not unsealed, unsealed, rows, written.step)
+            complete = not unsealed and not any(written.unsealed_channels.values())
+            await connection.execute(SQL["note_export"], hour, written.at, complete, unsealed, rows, written.step)
             if written.late is not None:
                 for market, ms, versions in written.late.conflicts():
                     conflict = (CONFLICT, market, datetime_of_ms(ms), json.dumps(versions))

@@ -2,7 +2,7 @@
 
 An hour's steps are settled in production (`store.feed_hours`) under the lease, once it is over; then its object is
 written, which is a function of them; then production is told. Killed anywhere, it goes on there: each step is in one
-object, whoever writes it, and however often.
+object, however often that is written.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ class FeedArchive:
                 hour: datetime = due["hour"]
                 path = path_of(FEED, hour)
                 with tempfile.TemporaryDirectory(prefix=FOLDER, dir=self._archive.spool_dir) as folder:
-                    held, markets = await self._write(connection, due, Path(folder) / "feed")
+                    written, markets = await self._write(connection, due, Path(folder) / "feed")
                     await asyncio.to_thread(_write_markets, Path(folder) / "markets", markets)
                     await asyncio.to_thread(self._put_markets, path_of(MARKETS, hour), Path(folder) / "markets")
-                    await asyncio.to_thread(self._put, path, Path(folder) / "feed", held)
+                    await asyncio.to_thread(self._put, path, Path(folder) / "feed", written)
                 async with self._lease.locked(connection):
                     where = f"s3://{self._archive.bucket}/{self._bucket.key(path)}"
                     await connection.execute(SQL["note_feed_hour"], hour, where)
                 self.hours += 1
-                log.get().info("feed_hour_archived", hour=hour.isoformat(), first=held.first, last=held.last)
+                log.get().info("feed_hour_archived", hour=hour.isoformat(), first=written.first, last=written.last)
                 done.append(hour)
             return done
         finally:

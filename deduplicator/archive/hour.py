@@ -60,12 +60,15 @@ class Check:
 
 @dataclass
 class Written:
-    """What was written: as of which step; rows by relation; what was checked; what came late; trades then placed."""
+    """What was written: as of which step; rows by relation; markets whose books are not sealed past the hour, and
+    channels of all markets that are not, each with whether it ever began; what was checked; what came late; trades
+    then placed."""
 
     at: datetime
     step: int
     rows: dict[str, int]
     unsealed: list[str]
+    unsealed_channels: dict[str, bool]
     checks: list[Check]
     late: Late | None
     placed: list[Placed]
@@ -105,6 +108,7 @@ class Hour:
             await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
             at, step = await self._db.fetchrow("SELECT now(), step FROM store.lease")
             unsealed = await self._db.fetch(SQL["unsealed"], self._until)
+            channels = dict(await self._db.fetch(SQL["unsealed_channels"], self._until))
             if await self._db.fetchval(SQL["is_detached"], self._start):
                 late = await self._unite()
             else:
@@ -112,7 +116,8 @@ class Hour:
             for name in tables.SCHEMAS:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
-        return Written(at, step, self._rows, [row["ticker"] for row in unsealed], checks, late, self._placed)
+        markets = [row["ticker"] for row in unsealed]
+        return Written(at, step, self._rows, markets, channels, checks, late, self._placed)
 
     async def _relation(self, name: str) -> None:
         """A relation whose rows the database gives in their order."""

@@ -140,8 +140,8 @@ class Joining:
 
     def leaving(self, changes: Changes) -> None:
         """Rule 14 once more for lines that are over, which nobody claims anything of any more: what a lane has not gone
-        past is looked at now. A line of which something new was said stays for another step: whoever lost its say
-        claims less of it."""
+        past is looked at now. A line of which something new was said stays for another step: runs that were excluded
+        claim less of it."""
         found = self.absences.of_markets(changes.over, self._bits)
         said = {market for market, _ in self._object(found, [], changes)}
         changes.over = [market for market in changes.over if market not in said]

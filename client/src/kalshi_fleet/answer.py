@@ -30,7 +30,8 @@ class Answer:
 
     `complete`: every hour is there and sealed for the markets, and no gap lies in the stretch. `sealed_until`: up to
     here from the stretch's beginning nothing will come any more (None: not even its first hour is sealed). `missing`:
-    hours that are not in the archive. `unsealed`: hours of which something may still come.
+    hours that are not in the archive. `unsealed`: hours of which something may still come. `provable`: whether the
+    exchange numbers what was asked for, so that a loss would be seen; of `tickers` it does not.
     """
 
     table: pa.Table
@@ -38,11 +39,12 @@ class Answer:
     sealed_until: datetime | None
     missing: Sequence[datetime] = field(default_factory=tuple)
     unsealed: Sequence[datetime] = field(default_factory=tuple)
+    provable: bool = True
 
     @property
     def complete(self) -> bool:
-        """Whether nothing is missing, and nothing may still come."""
-        return not self.gaps and not self.missing and not self.unsealed
+        """Whether it is proven that nothing is missing, and nothing may still come."""
+        return self.provable and not self.gaps and not self.missing and not self.unsealed
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -58,7 +60,8 @@ class Answer:
 
     def why(self) -> str:
         """What is incomplete, in words; empty if nothing is."""
-        parts = [f"{len(self.gaps)} gaps"] if self.gaps else []
+        parts = [] if self.provable else ["what the exchange does not number"]
+        parts += [f"{len(self.gaps)} gaps"] if self.gaps else []
         for name, hours in (("not in the archive", self.missing), ("not sealed", self.unsealed)):
             if hours:
                 parts.append(f"{len(hours)} hours {name} (the first: {written(hours[0])})")

@@ -17,13 +17,20 @@ from kalshi_fleet import replay as replaying
 from kalshi_fleet.answer import Answer, GapRow
 from kalshi_fleet.columns import BOOKS, MS, PRICE, SCHEMAS, SIZE, decimals
 from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
-from kalshi_fleet.events import BOOK_CHANNEL, TRADE_CHANNEL, Event, Levels
+from kalshi_fleet.events import (
+    BOOK_CHANNEL,
+    LIFECYCLE_CHANNELS,
+    TRADE_CHANNEL,
+    Event,
+    Levels,
+)
 from kalshi_fleet.market import Market
 from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
 from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
 
-LIFECYCLE_CHANNEL: Final = "market_lifecycle_v2"
-TICKER_CHANNEL: Final = "ticker"
+BOOKS_ALONE: Final = (BOOK_CHANNEL,)
+COMBO: Final = "KXMVE"
+"""How tickers of combos begin: their lifecycle comes on a channel of its own."""
 Tickers = str | Sequence[str]
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "orderbook_deltas": ("exchange_ts", "ticker", "ordinal"),
@@ -59,25 +66,28 @@ class Archive:
 
     def changes(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """Changes of the book: `ticker, exchange_ts, ordinal, side, price, delta, exchange_us, received_at`."""
-        return self._rows("orderbook_deltas", tickers, start, end, BOOK_CHANNEL)
+        return self._rows("orderbook_deltas", tickers, start, end, BOOKS_ALONE)
 
     def trades(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """Trades: `trade_id, ticker, exchange_ts, ordinal, yes_price, count, taker_side, is_block, …`."""
-        return self._rows("trades", tickers, start, end, TRADE_CHANNEL)
+        return self._rows("trades", tickers, start, end, (TRADE_CHANNEL,))
 
     def tickers(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
-        """The exchange's ticker messages: `price, yes_bid, yes_ask, …, volume, open_interest`."""
-        return self._rows("tickers", tickers, start, end, TICKER_CHANNEL)
+        """The exchange's ticker messages: `price, yes_bid, yes_ask, …, volume, open_interest`.
+
+        The exchange does not number them: no answer is `complete`.
+        """
+        return self._rows("tickers", tickers, start, end, ())
 
     def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """Lifecycle messages, by when they were received."""
-        return self._rows("lifecycle_events", tickers, start, end, LIFECYCLE_CHANNEL)
+        return self._rows("lifecycle_events", tickers, start, end, _lifecycle_of(tickers))
 
     def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """What nobody provably recorded, as rows; one that was healed since has `healed_at`."""
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
         table = _united([self._store.read("coverage_gaps", one, wanted) for one in found], "coverage_gaps")
         begun, ended = (table[name].cast(pa.int64()) for name in ("started_at", "ended_at"))
         table = table.filter(pc.and_(pc.less(begun, last_ms), pc.greater(ended, first_ms)))
@@ -91,25 +101,29 @@ class Archive:
     def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """What the archive says of each hour: `hour, in_archive, finished, sealed, gaps, changes, trades`.
 
-        `sealed`: nothing will come any more for the markets that were named (for any, if none was).
+        `sealed`: nothing will come any more for the markets that were named (for any, if none was), of any channel.
         """
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
         by_hour = {one.hour_ms: one for one in found}
         rows = []
         for hour in hours_of(first_ms, last_ms):
             one = by_hour.get(hour)
             row: dict[str, Any] = {"hour": of_ms(hour), "in_archive": one is not None}
             if one is not None:
-                row |= {"finished": one.finished, "sealed": _sealed(one, wanted), "gaps": one.rows["coverage_gaps"]}
+                row |= {
+                    "finished": one.finished,
+                    "sealed": one.sealed(wanted, _all_of(wanted)),
+                    "gaps": one.rows["coverage_gaps"],
+                }
                 row |= {"changes": one.rows["orderbook_deltas"], "trades": one.rows["trades"]}
             rows.append(row)
         kinds = [("hour", MS)] + [(name, pa.bool_()) for name in ("in_archive", "finished", "sealed")]
         schema = pa.schema(kinds + [(name, pa.int64()) for name in ("gaps", "changes", "trades")])
         return Answer(
             pa.Table.from_pylist(rows, schema),
-            self._gaps(wanted, found, first_ms, last_ms, None),
+            self._gaps(wanted, found, first_ms, last_ms, _all_of(wanted)),
             until,
             missing,
             unsealed,
@@ -119,7 +133,7 @@ class Archive:
         """Markets that the days of the stretch know, as of the latest of them: the exchange's fields, and `raw`."""
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
         tables = []
         for path in self._store.days("markets", hours_of(first_ms, last_ms)):
             table = plain(pq.ParquetFile(path, filesystem=self._store.filesystem).read())
@@ -163,8 +177,8 @@ class Archive:
 
     def _books(self, ticker: str, moments: Sequence[int], depth: int | None, *, unsealed: bool) -> Answer:
         first_ms, last_ms = moments[0], moments[-1] + 1
-        found, missing, open_hours, until = self._hours([ticker], first_ms, last_ms, unsealed=unsealed)
-        gaps = list(self._gaps([ticker], found, first_ms, last_ms, BOOK_CHANNEL))
+        found, missing, open_hours, until = self._hours([ticker], first_ms, last_ms, BOOKS_ALONE, unsealed=unsealed)
+        gaps = list(self._gaps([ticker], found, first_ms, last_ms, BOOKS_ALONE))
         made = _Made()
         market, before = Market(ticker), self._before(found)
         due = iter(moments)
@@ -202,7 +216,8 @@ class Archive:
         wanted = _names(tickers)
         if not wanted:
             raise ValueError("a replay wants the tickers of its markets")
-        found, missing, _, _ = self._hours(wanted, first_ms, last_ms, unsealed=unsealed)
+        channels = (BOOK_CHANNEL, TRADE_CHANNEL) if trades else BOOKS_ALONE
+        found, missing, _, _ = self._hours(wanted, first_ms, last_ms, channels, unsealed=unsealed)
         if missing:
             raise HourMissing(missing)
         self._known(wanted, found, 0)
@@ -234,35 +249,45 @@ class Archive:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _rows(self, relation: str, tickers: Tickers | None, start: Moment, end: Moment, channel: str) -> Answer:
+    def _rows(
+        self, relation: str, tickers: Tickers | None, start: Moment, end: Moment, channels: Sequence[str]
+    ) -> Answer:
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms)
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels)
         table = _united([self._store.read(relation, one, wanted) for one in found], relation)
         order = ORDERS[relation]
         at = table[order[0]].cast(pa.timestamp("us", tz="UTC")).cast(pa.int64())
         within = pc.and_(pc.greater_equal(at, first_ms * 1000), pc.less(at, last_ms * 1000))
         table = table.filter(within).sort_by([(name, "ascending") for name in order])
         self._known(wanted, found, len(table))
-        return Answer(table, self._gaps(wanted, found, first_ms, last_ms, channel), until, missing, unsealed)
+        gaps = self._gaps(wanted, found, first_ms, last_ms, channels)
+        return Answer(table, gaps, until if channels else None, missing, unsealed, bool(channels))
 
     def _hours(
-        self, tickers: Sequence[str] | None, first_ms: int, last_ms: int, *, unsealed: bool = True
+        self,
+        tickers: Sequence[str] | None,
+        first_ms: int,
+        last_ms: int,
+        channels: Sequence[str],
+        *,
+        unsealed: bool = True,
     ) -> tuple[list[Manifest], tuple[datetime, ...], tuple[datetime, ...], datetime | None]:
         """Manifests of the hours that are there, those that are not, those not sealed, and up to where all is."""
         hours = hours_of(first_ms, last_ms)
         known = self._store.manifests(hours)
         found = [known[hour] for hour in hours if hour in known]
         missing = tuple(of_ms(hour) for hour in hours if hour not in known)
-        still_open = tuple(of_ms(one.hour_ms) for one in found if not _sealed(one, tickers))
+        still_open = tuple(of_ms(one.hour_ms) for one in found if not one.sealed(tickers, channels))
         until = None
         for hour in hours:
-            if hour not in known or not _sealed(known[hour], tickers):
+            if hour not in known or not known[hour].sealed(tickers, channels):
                 break
             until = of_ms(hour + HOUR_MS)
         if still_open and not unsealed:
-            first = next(one for one in found if not _sealed(one, tickers))
-            raise NotSealed([one for one in tickers or () if not first.sealed(one)], of_ms(first.hour_ms))
+            first = next(one for one in found if not one.sealed(tickers, channels))
+            what = first.unsealed_of(tickers, channels) if first.finished else list(tickers or ())
+            raise NotSealed(what, of_ms(first.hour_ms))
         return found, missing, still_open, until
 
     def _before(self, found: Sequence[Manifest]) -> Manifest | None:
@@ -273,12 +298,17 @@ class Archive:
         return self._store.manifests([hour]).get(hour)
 
     def _gaps(
-        self, tickers: Sequence[str] | None, found: Sequence[Manifest], first_ms: int, last_ms: int, channel: str | None
+        self,
+        tickers: Sequence[str] | None,
+        found: Sequence[Manifest],
+        first_ms: int,
+        last_ms: int,
+        channels: Sequence[str],
     ) -> tuple[GapRow, ...]:
         rows: set[GapRow] = set()
         for one in found:
             table = self._store.read("coverage_gaps", one, tickers)
-            rows.update(_gap_rows(table if channel is None else table.filter(pc.equal(table["channel"], channel))))
+            rows.update(_gap_rows(table.filter(pc.is_in(table["channel"], pa.array(channels, pa.string())))))
         first, last = of_ms(first_ms), of_ms(last_ms)
         kept = [row for row in rows if row.started_at < last and row.ended_at > first]
         return tuple(sorted(kept, key=lambda row: (row.started_at, row.ticker, row.channel, row.ended_at)))
@@ -350,8 +380,16 @@ def _names(tickers: Tickers | None) -> list[str] | None:
     return sorted({tickers} if isinstance(tickers, str) else set(tickers))
 
 
-def _sealed(manifest: Manifest, tickers: Sequence[str] | None) -> bool:
-    return manifest.sealed(None) if tickers is None else all(manifest.sealed(one) for one in tickers)
+def _lifecycle_of(tickers: Tickers | None) -> list[str]:
+    markets, combos = LIFECYCLE_CHANNELS
+    names = _names(tickers)
+    if names is None:
+        return [markets, combos]
+    return sorted({combos if name.startswith(COMBO) else markets for name in names})
+
+
+def _all_of(tickers: Tickers | None) -> list[str]:
+    return [BOOK_CHANNEL, TRADE_CHANNEL, *_lifecycle_of(tickers)]
 
 
 def _gap_rows(table: Any) -> tuple[GapRow, ...]:

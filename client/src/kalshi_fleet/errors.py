@@ -39,12 +39,12 @@ class HourMissing(KalshiFleetError, LookupError):
 
 
 class NotSealed(KalshiFleetError):
-    """Something may still come for these markets: `unsealed=True` reads them as they are."""
+    """Something may still come for these markets, or channels of all markets; `unsealed=True` reads all the same."""
 
-    def __init__(self, tickers: Sequence[str], hour: datetime) -> None:
-        who = ", ".join(tickers[:3]) + (f" and {len(tickers) - 3} more" if len(tickers) > 3 else "")
+    def __init__(self, what: Sequence[str], hour: datetime) -> None:
+        who = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
         super().__init__(f"{who}: the hour {hour:%Y-%m-%dT%H}:00Z is not sealed; unsealed=True reads it as it is")
-        self.tickers, self.hour = list(tickers), hour
+        self.what, self.hour = list(what), hour
 
 
 class HourChanging(KalshiFleetError):

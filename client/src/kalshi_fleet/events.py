@@ -13,6 +13,9 @@ DOLLAR: Final = 10_000
 CONTRACT: Final = 100
 BOOK_CHANNEL: Final = "orderbook_delta"
 TRADE_CHANNEL: Final = "trade"
+LIFECYCLE_CHANNELS: Final = ("market_lifecycle_v2", "multivariate_market_lifecycle")
+SHARED_CHANNELS: Final = frozenset({TRADE_CHANNEL, *LIFECYCLE_CHANNELS})
+"""Each carries all markets."""
 Levels = dict[int, int]
 """2 * price + side (0 yes, 1 no) -> size."""
 

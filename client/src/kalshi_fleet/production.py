@@ -17,12 +17,11 @@ from pyarrow import csv
 from kalshi_fleet.answer import Answer, GapRow
 from kalshi_fleet.columns import BOOKS, SCHEMAS
 from kalshi_fleet.errors import UnknownMarket
-from kalshi_fleet.events import BOOK_CHANNEL, TRADE_CHANNEL
+from kalshi_fleet.events import BOOK_CHANNEL, LIFECYCLE_CHANNELS, TRADE_CHANNEL
 from kalshi_fleet.moments import Moment, floor_ms, hours_of, moment, of_ms, stretch
 
 T = TypeVar("T")
 SETTINGS: Final = {"timezone": "UTC", "default_transaction_read_only": "on", "application_name": "kalshi_fleet"}
-LIFECYCLE_CHANNELS: Final = ("market_lifecycle_v2", "multivariate_market_lifecycle")
 TICKER_CHANNEL: Final = "ticker"
 
 
@@ -197,4 +196,5 @@ async def _answer(
     away = {row["day"] for row in await db.fetch(_sql("away"), first.date(), last.date())} if channels else set()
     missing = tuple(hour for hour in hours if hour.date() in away and channels[0] == BOOK_CHANNEL)
     unsealed = tuple(hour for hour in hours if sealed < min(last, hour + timedelta(hours=1)))
-    return Answer(table, tuple(listed), sealed.astimezone(UTC) if sealed > first else None, missing, unsealed)
+    until = sealed.astimezone(UTC) if sealed > first and channels else None
+    return Answer(table, tuple(listed), until, missing, unsealed, bool(channels))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from kalshi_fleet.errors import HourChanging, NotAnArchive
+from kalshi_fleet.events import BOOK_CHANNEL, SHARED_CHANNELS
 from kalshi_fleet.moments import of_ms
 
 RELATIONS: Final = (
@@ -36,15 +37,38 @@ class Manifest:
     finished: bool
     unsealed_count: int
     unsealed: frozenset[str]
+    unsealed_channels: frozenset[str]
     rows: dict[str, int]
 
-    def sealed(self, ticker: str | None) -> bool:
-        """Whether nothing will come any more for the market (None: for any market)."""
-        if not self.finished:
-            return False
-        if not self.unsealed_count:
-            return True
-        return ticker is not None and ticker not in self.unsealed and len(self.unsealed) == self.unsealed_count
+    @property
+    def settled(self) -> bool:
+        """Whether nothing at all will come any more."""
+        return self.finished and not self.unsealed_count and not self.unsealed_channels
+
+    def sealed(self, tickers: Sequence[str] | None, channels: Sequence[str]) -> bool:
+        """Whether nothing will come any more of these channels for the markets (None: for any market)."""
+        return self.finished and not self.unsealed_of(tickers, channels)
+
+    def unsealed_of(self, tickers: Sequence[str] | None, channels: Sequence[str]) -> list[str]:
+        """Of these, the channels that carry all markets, and the markets whose books, are not sealed."""
+        found = sorted(self.unsealed_channels & set(channels))
+        if BOOK_CHANNEL not in channels or not self.unsealed_count:
+            return found
+        if tickers is None or len(self.unsealed) < self.unsealed_count:  # not all of them are named
+            return [*found, *(sorted(self.unsealed) if tickers is None else tickers)]
+        return [*found, *(ticker for ticker in tickers if ticker in self.unsealed)]
+
+
+def manifest_of(hour_ms: int, said: Mapping[str, Any]) -> Manifest:
+    """A manifest as it stands in the archive. One that says nothing of the channels that carry all markets is older."""
+    return Manifest(
+        hour_ms,
+        said["finished"],
+        said["unsealed_markets"],
+        frozenset(said["unsealed"]),
+        frozenset(said.get("unsealed_channels", SHARED_CHANNELS)),
+        {name: relation["rows"] for name, relation in said["relations"].items()},
+    )
 
 
 class Store:
@@ -68,7 +92,7 @@ class Store:
         wanted = [hour for hour in hours if hour not in self._manifests]
         with ThreadPoolExecutor(MANIFESTS_AT_ONCE) as pool:
             read = [one for one in pool.map(self._manifest, wanted) if one is not None]
-        self._manifests.update({one.hour_ms: one for one in read if one.sealed(None)})
+        self._manifests.update({one.hour_ms: one for one in read if one.settled})
         known = {one.hour_ms: one for one in read} | self._manifests
         return {hour: known[hour] for hour in hours if hour in known}
 
@@ -81,8 +105,7 @@ class Store:
             return None
         except (OSError, ValueError, pa.ArrowException) as error:
             raise NotAnArchive(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-        rows = {name: relation["rows"] for name, relation in said["relations"].items()}
-        return Manifest(hour_ms, said["finished"], said["unsealed_markets"], frozenset(said["unsealed"]), rows)
+        return manifest_of(hour_ms, said)
 
     def file(self, relation: str, manifest: Manifest) -> Any:
         """The relation's file of an hour, as its manifest describes it. Raises `HourChanging` if it is another one."""
