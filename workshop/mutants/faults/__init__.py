@@ -7,6 +7,7 @@ from typing import Final
 from workshop.mutants.fault import Fault
 from workshop.mutants.faults import (
     archive,
+    contradictions,
     conversation,
     derive,
     feed,
@@ -26,6 +27,7 @@ AREAS: Final[dict[str, tuple[Fault, ...]]] = {
     "reader": reader.FAULTS,
     "merge": merge.FAULTS,
     "rows": rows.FAULTS,
+    "contradictions": contradictions.FAULTS,
     "production": production.FAULTS,
     "feed": feed.FAULTS,
     "archive": archive.FAULTS,
