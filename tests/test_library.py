@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import random
+import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -15,14 +16,15 @@ import numpy as np
 import pytest
 
 import kalshi_fleet as kf
-from common.numbers import datetime_of_ms
+from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
 from fleet import moments as of_the_fleet
 from kalshi_fleet import columns, hour, market, replay
 from kalshi_fleet import moments as times
-from kalshi_fleet.events import BOOK_CHANNEL
+from kalshi_fleet.events import BOOK_CHANNEL, channels_of
 from kalshi_fleet.fold import fold
 from kalshi_fleet.store import manifest_of
+from tests.archive_case import OLD
 from tests.conftest import LONG
 from tests.library_case import END, END_MS, HOURS, START, START_MS, TRADES_LOST, Book, Recorded, recorded
 
@@ -257,6 +259,28 @@ async def nothing_is_silently_empty(record: Recorded, archive: kf.Archive) -> No
         archive.trades("KXL-PLAIN", END, START)
 
 
+def nothing_is_known_of_before_the_fleet(record: Recorded, folder: Path) -> None:
+    """The fleet began in the first hour, in the life of its markets: before it no book is known, nothing complete."""
+    shutil.copytree(record.folder, folder)
+    begin = START + timedelta(minutes=10)
+    place = folder / f"_manifests/date={START:%Y-%m-%d}/hour={START:%H}.json"
+    place.write_text(json.dumps({**json.loads(place.read_text()), "recorded_from": begin.isoformat()}))
+    archive = kf.Archive(folder)
+    changes = archive.changes("KXL-PLAIN", START, END)
+    assert not changes.complete and archive.changes("KXL-PLAIN", begin, END).complete
+    ever = datetime.fromtimestamp(0, UTC)
+    assert changes.gaps == (kf.GapRow("KXL-PLAIN", "orderbook_delta", ever, begin, "before_fleet"),)
+    assert {gap.channel for gap in archive.gaps("KXL-PLAIN", START, begin).gaps} == {*channels_of(["KXL-PLAIN"])}
+    assert not archive.trades(None, START, begin).complete
+    at = archive.book("KXL-PLAIN", START + timedelta(minutes=5))
+    assert len(at) == 0 and not at.complete
+    first, second = list(archive.replay("KXL-PLAIN", START, END, trades=False))[:2]
+    assert isinstance(first, kf.Gap) and (first.at_ms, first.until_ms) == (START_MS, ms_of_datetime(begin))
+    assert isinstance(second, kf.Book) and second.at_ms >= first.until_ms and second.yes, "the first that was shown"
+    lost = [e for e in archive.replay("KXL-PLAIN", START, END) if isinstance(e, kf.Gap) and e.reason == "before_fleet"]
+    assert sorted((gap.channel, gap.at_ms) for gap in lost) == [("orderbook_delta", START_MS), ("trade", START_MS)]
+
+
 async def a_hour_that_is_being_replaced_is_an_error(record: Recorded) -> None:
     """An object that is not the one of the manifest."""
     where = f"date={START:%Y-%m-%d}/hour={START:%H}"
@@ -300,6 +324,8 @@ async def production_says_the_same(record: Recorded, archive: kf.Archive) -> Non
     for ms in stream.moments()[::40]:
         at = datetime_of_ms(ms)
         assert live.book("KXL-PLAIN", at).table.equals(archive.book("KXL-PLAIN", at).table)
+    before = live.changes("KXL-PLAIN", OLD - timedelta(minutes=30), OLD)
+    assert not len(before) and not before.complete and before.gaps[0].reason == "before_fleet"
     assert not live.book("KXL-GAPS", START + timedelta(minutes=20, seconds=30)).complete
     with pytest.raises(kf.UnknownMarket):
         live.trades("KXL-PLAYN", START, END)
@@ -316,6 +342,7 @@ async def test_the_library_shows_what_the_record_holds(record: Recorded, monkeyp
     await answers_are_whole(record, archive)
     await nothing_is_silently_empty(record, archive)
     await production_says_the_same(record, archive)
+    nothing_is_known_of_before_the_fleet(record, record.folder.with_name("begun"))
     await a_hour_that_is_being_replaced_is_an_error(record)
     s3 = kf.Archive("s3://archive", endpoint_url=record.site.s3.meta.endpoint_url, credentials=("local", "local"))
     assert list(s3.replay("KXL-GAPS", START, END)) == list(archive.replay("KXL-GAPS", START, END))

@@ -144,6 +144,7 @@ class Exporter:
             "exported_at": written.at.isoformat(),
             "step": written.step,
             "finished": finished,
+            "recorded_from": written.recorded_from.isoformat(),
             "unsealed_markets": len(written.unsealed),
             "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
             "unsealed_channels": sorted(written.unsealed_channels),

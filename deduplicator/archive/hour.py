@@ -60,12 +60,13 @@ class Check:
 
 @dataclass
 class Written:
-    """What was written: as of which step; rows by relation; markets whose books are not sealed past the hour, and
-    channels of all markets that are not, each with whether it ever began; what was checked; what came late; trades
-    then placed."""
+    """What was written: as of which step; the fleet's first moment; rows by relation; markets whose books are not
+    sealed past the hour, and channels of all markets that are not, each with whether it ever began; what was checked;
+    what came late; trades then placed."""
 
     at: datetime
     step: int
+    recorded_from: datetime
     rows: dict[str, int]
     unsealed: list[str]
     unsealed_channels: dict[str, bool]
@@ -106,7 +107,7 @@ class Hour:
         async with self._db.transaction(isolation="repeatable_read", readonly=True):
             # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
             await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
-            at, step = await self._db.fetchrow("SELECT now(), step FROM store.lease")
+            at, step, begin = await self._db.fetchrow("SELECT now(), step, fleet_started_at FROM store.lease")
             unsealed = await self._db.fetch(SQL["unsealed"], self._until)
             channels = dict(await self._db.fetch(SQL["unsealed_channels"], self._until))
             if await self._db.fetchval(SQL["is_detached"], self._start):
@@ -117,7 +118,7 @@ class Hour:
                 if name not in ("orderbook_deltas", "orderbook_openings"):
                     await self._relation(name)
         markets = [row["ticker"] for row in unsealed]
-        return Written(at, step, self._rows, markets, channels, checks, late, self._placed)
+        return Written(at, step, begin, self._rows, markets, channels, checks, late, self._placed)
 
     async def _relation(self, name: str) -> None:
         """A relation whose rows the database gives in their order."""

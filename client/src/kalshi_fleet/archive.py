@@ -19,18 +19,17 @@ from kalshi_fleet.columns import BOOKS, MS, PRICE, SCHEMAS, SIZE, decimals
 from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
 from kalshi_fleet.events import (
     BOOK_CHANNEL,
-    LIFECYCLE_CHANNELS,
     TRADE_CHANNEL,
     Event,
     Levels,
+    channels_of,
+    lifecycle_of,
 )
 from kalshi_fleet.market import Market
 from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
 from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
 
 BOOKS_ALONE: Final = (BOOK_CHANNEL,)
-COMBO: Final = "KXMVE"
-"""How tickers of combos begin: their lifecycle comes on a channel of its own."""
 Tickers = str | Sequence[str]
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "orderbook_deltas": ("exchange_ts", "ticker", "ordinal"),
@@ -81,14 +80,14 @@ class Archive:
 
     def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """Lifecycle messages, by when they were received."""
-        return self._rows("lifecycle_events", tickers, start, end, _lifecycle_of(tickers))
+        return self._rows("lifecycle_events", tickers, start, end, lifecycle_of(_names(tickers)))
 
     def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """What nobody provably recorded, as rows; one that was healed since has `healed_at`."""
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
-        table = _united([self._store.read("coverage_gaps", one, wanted) for one in found], "coverage_gaps")
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
+        table = _united([self._store.gaps(one, wanted) for one in found], "coverage_gaps")
         begun, ended = (table[name].cast(pa.int64()) for name in ("started_at", "ended_at"))
         table = table.filter(pc.and_(pc.less(begun, last_ms), pc.greater(ended, first_ms)))
         # Each hour lists what touches it, as of its export: the latest word on a gap is the last hour's.
@@ -105,7 +104,7 @@ class Archive:
         """
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
         by_hour = {one.hour_ms: one for one in found}
         rows = []
         for hour in hours_of(first_ms, last_ms):
@@ -114,7 +113,7 @@ class Archive:
             if one is not None:
                 row |= {
                     "finished": one.finished,
-                    "sealed": one.sealed(wanted, _all_of(wanted)),
+                    "sealed": one.sealed(wanted, channels_of(wanted)),
                     "gaps": one.rows["coverage_gaps"],
                 }
                 row |= {"changes": one.rows["orderbook_deltas"], "trades": one.rows["trades"]}
@@ -123,7 +122,7 @@ class Archive:
         schema = pa.schema(kinds + [(name, pa.int64()) for name in ("gaps", "changes", "trades")])
         return Answer(
             pa.Table.from_pylist(rows, schema),
-            self._gaps(wanted, found, first_ms, last_ms, _all_of(wanted)),
+            self._gaps(wanted, found, first_ms, last_ms, channels_of(wanted)),
             until,
             missing,
             unsealed,
@@ -133,7 +132,7 @@ class Archive:
         """Markets that the days of the stretch know, as of the latest of them: the exchange's fields, and `raw`."""
         wanted = _names(tickers)
         first_ms, last_ms = stretch(start, end)
-        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, _all_of(wanted))
+        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
         tables = []
         for path in self._store.days("markets", hours_of(first_ms, last_ms)):
             table = plain(pq.ParquetFile(path, filesystem=self._store.filesystem).read())
@@ -307,7 +306,7 @@ class Archive:
     ) -> tuple[GapRow, ...]:
         rows: set[GapRow] = set()
         for one in found:
-            table = self._store.read("coverage_gaps", one, tickers)
+            table = self._store.gaps(one, tickers)
             rows.update(_gap_rows(table.filter(pc.is_in(table["channel"], pa.array(channels, pa.string())))))
         first, last = of_ms(first_ms), of_ms(last_ms)
         kept = [row for row in rows if row.started_at < last and row.ended_at > first]
@@ -378,18 +377,6 @@ def _names(tickers: Tickers | None) -> list[str] | None:
     if tickers is None:
         return None
     return sorted({tickers} if isinstance(tickers, str) else set(tickers))
-
-
-def _lifecycle_of(tickers: Tickers | None) -> list[str]:
-    markets, combos = LIFECYCLE_CHANNELS
-    names = _names(tickers)
-    if names is None:
-        return [markets, combos]
-    return sorted({combos if name.startswith(COMBO) else markets for name in names})
-
-
-def _all_of(tickers: Tickers | None) -> list[str]:
-    return [BOOK_CHANNEL, TRADE_CHANNEL, *_lifecycle_of(tickers)]
 
 
 def _gap_rows(table: Any) -> tuple[GapRow, ...]:

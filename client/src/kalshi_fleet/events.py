@@ -5,7 +5,7 @@ Side `no` has NO prices: a bid of `no` at 3800 is an offer of YES at 6200.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,6 +16,23 @@ TRADE_CHANNEL: Final = "trade"
 LIFECYCLE_CHANNELS: Final = ("market_lifecycle_v2", "multivariate_market_lifecycle")
 SHARED_CHANNELS: Final = frozenset({TRADE_CHANNEL, *LIFECYCLE_CHANNELS})
 """Each carries all markets."""
+COMBO: Final = "KXMVE"
+"""How tickers of combos begin: their lifecycle comes on a channel of its own."""
+BEFORE_FLEET: Final = "before_fleet"
+"""Why a stretch is not recorded that was before the fleet's first moment."""
+
+
+def lifecycle_of(tickers: Sequence[str] | None) -> list[str]:
+    """The channels that bring the lifecycle of these markets (None: of all)."""
+    markets, combos = LIFECYCLE_CHANNELS
+    return sorted({combos if name.startswith(COMBO) else markets for name in tickers} if tickers else {markets, combos})
+
+
+def channels_of(tickers: Sequence[str] | None) -> list[str]:
+    """All numbered channels of these markets."""
+    return [BOOK_CHANNEL, TRADE_CHANNEL, *lifecycle_of(tickers)]
+
+
 Levels = dict[int, int]
 """2 * price + side (0 yes, 1 no) -> size."""
 

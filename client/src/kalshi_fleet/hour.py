@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kalshi_fleet.columns import PRICE, SIZE, units
-from kalshi_fleet.events import BOOK_CHANNEL, CONTRACT, DOLLAR, Gap, Levels, Trade
+from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, CONTRACT, DOLLAR, Gap, Levels, Trade
 from kalshi_fleet.market import NO_MS
 from kalshi_fleet.moments import HOUR_MS
 from kalshi_fleet.store import Manifest, Store, row_groups
@@ -31,9 +31,10 @@ class Hour:
 
     def __init__(self, store: Store, manifest: Manifest, tickers: Sequence[str], before: Manifest | None) -> None:
         self.hour_ms, self.tickers = manifest.hour_ms, tickers
+        self.recorded_from_ms = manifest.recorded_from_ms
         self._spans, self._columns = _changes(store, manifest, tickers)
         self.opening = _openings(store.read("orderbook_openings", manifest, tickers))
-        gaps = _gaps(store.read("coverage_gaps", manifest, tickers))
+        gaps = _gaps(store.gaps(manifest, tickers))
         shown = _shown(store.read("orderbook_snapshots", manifest, tickers))
         self.other_gaps = {
             ticker: [Gap(ticker, *gap) for gap in found if gap[2] != BOOK_CHANNEL] for ticker, found in gaps.items()
@@ -41,7 +42,11 @@ class Hour:
         self.marks: dict[str, list[Mark]] = {}
         for ticker in tickers:
             at, ordinal, _, _ = self.columns(ticker)
-            lost = [(a, b, reason) for a, b, channel, reason in gaps.get(ticker, ()) if channel == BOOK_CHANNEL]
+            lost = [
+                (begin, until, reason)
+                for begin, until, channel, reason in gaps.get(ticker, ())
+                if channel == BOOK_CHANNEL and reason != BEFORE_FLEET  # no book is known before: `lost_until`
+            ]
             self.marks[ticker] = plan(self.hour_ms, at, ordinal, shown.get(ticker, ()), lost)
         self.lost_until = _lost_before(store, before, tickers) if before is not None else {}
         self._store, self._manifest = store, manifest
@@ -185,7 +190,7 @@ def _lost_before(store: Store, before: Manifest, tickers: Sequence[str]) -> dict
     """Markets with a gap that ended in the hour before, and no book of the exchange since: and where it ended."""
     end_ms = before.hour_ms + HOUR_MS
     lost: dict[str, int] = {}
-    for ticker, gaps in _gaps(store.read("coverage_gaps", before, tickers)).items():
+    for ticker, gaps in _gaps(store.gaps(before, tickers)).items():
         ended = [until for _, until, channel, _ in gaps if channel == BOOK_CHANNEL and until <= end_ms]
         if ended:
             lost[ticker] = max(ended)
@@ -198,4 +203,6 @@ def _lost_before(store: Store, before: Manifest, tickers: Sequence[str]) -> dict
 
 def lost_until(hour: Hour, ticker: str) -> int:
     """For `Market.open`."""
+    if hour.recorded_from_ms > hour.hour_ms:
+        return hour.recorded_from_ms
     return hour.lost_until.get(ticker, NO_MS)

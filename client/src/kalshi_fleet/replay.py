@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from kalshi_fleet.events import TRADE_CHANNEL, Event, Gap, Trade
+from kalshi_fleet.events import BEFORE_FLEET, TRADE_CHANNEL, Event, Gap, Trade
 from kalshi_fleet.hour import Hour, lost_until
 from kalshi_fleet.market import Market, Part
 from kalshi_fleet.store import Manifest, Store
@@ -77,7 +77,8 @@ def _begin(market: Market, hour: Hour, start_ms: int) -> list[Event]:
     gaps = [event for _, told in parts for event in told if isinstance(event, Gap)]
     if gaps and gaps[-1].until_ms > start_ms:
         return [gaps[-1]._replace(at_ms=start_ms)]
-    return [Gap(market.ticker, start_ms, max(market.need_ms, start_ms), "orderbook_delta", "not_known_yet")]
+    reason = BEFORE_FLEET if start_ms < hour.recorded_from_ms else "not_known_yet"
+    return [Gap(market.ticker, start_ms, max(market.need_ms, start_ms), "orderbook_delta", reason)]
 
 
 def _others(

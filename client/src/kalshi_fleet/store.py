@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 from pyarrow import fs
 
 from kalshi_fleet.errors import HourChanging, NotAnArchive
-from kalshi_fleet.events import BOOK_CHANNEL, SHARED_CHANNELS
-from kalshi_fleet.moments import of_ms
+from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, SHARED_CHANNELS, channels_of
+from kalshi_fleet.moments import floor_ms, of_ms
 
 RELATIONS: Final = (
     "orderbook_deltas", "trades", "tickers", "lifecycle_events", "orderbook_snapshots", "orderbook_openings",
@@ -38,6 +38,8 @@ class Manifest:
     unsealed_count: int
     unsealed: frozenset[str]
     unsealed_channels: frozenset[str]
+    recorded_from_ms: int
+    """The fleet's first moment: of what was before nothing is recorded, and no gap of it listed."""
     rows: dict[str, int]
 
     @property
@@ -67,6 +69,7 @@ def manifest_of(hour_ms: int, said: Mapping[str, Any]) -> Manifest:
         said["unsealed_markets"],
         frozenset(said["unsealed"]),
         frozenset(said.get("unsealed_channels", SHARED_CHANNELS)),
+        floor_ms(datetime.fromisoformat(said["recorded_from"])) if "recorded_from" in said else hour_ms,
         {name: relation["rows"] for name, relation in said["relations"].items()},
     )
 
@@ -133,6 +136,16 @@ class Store:
             table = table.filter(pa.compute.is_in(table["ticker"].cast(pa.string()), pa.array(tickers, pa.string())))
         return plain(table)
 
+    def gaps(self, manifest: Manifest, tickers: Sequence[str] | None) -> Any:
+        """The gaps that touch an hour, and what of it was before the fleet's first moment (without tickers: '')."""
+        table = self.read("coverage_gaps", manifest, tickers)
+        if manifest.recorded_from_ms <= manifest.hour_ms:
+            return table
+        said = {"started_at": of_ms(0), "ended_at": of_ms(manifest.recorded_from_ms), "reason": BEFORE_FLEET}
+        names = [""] if tickers is None else tickers
+        rows = [{**said, "ticker": name, "channel": channel} for name in names for channel in channels_of([name])]
+        return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)])
+
     def days(self, relation: str, hours: Sequence[int]) -> list[str]:
         """Paths of a daily relation, for the days of some hours, that are there."""
         days = sorted({f"{of_ms(hour):%Y-%m-%d}" for hour in hours})
@@ -162,11 +175,6 @@ def plain(table: Any) -> Any:
         if pa.types.is_dictionary(column.type):
             table = table.set_column(place, pa.field(column.name, pa.string()), table.column(place).cast(pa.string()))
     return table
-
-
-def hour_start(hour_ms: int) -> datetime:
-    """The hour's beginning."""
-    return of_ms(hour_ms)
 
 
 def _within(hour_ms: int) -> str:
