@@ -91,7 +91,7 @@ def _write(folder: Path) -> list[str]:
         if not file.rows:
             file.write(tables.SCHEMAS[name].empty_table())
         file.close()
-    manifest = {"finished": True, "unsealed_markets": 0, "unsealed": []}
+    manifest = {"finished": True, "unsealed_markets": 0, "unsealed": [], "unsealed_channels": []}
     manifest |= {"relations": {name: {"rows": file.rows} for name, file in files.items()}}
     path = folder / f"_manifests/date={HOUR:%Y-%m-%d}/hour={HOUR:%H}.json"
     path.parent.mkdir(parents=True)

@@ -10,3 +10,4 @@ SELECT c.channel,
   LEFT JOIN store.markets everything ON everything.ticker = ''
   LEFT JOIN store.tiled x ON x.market = everything.market AND x.channel = c.channel;
 COMMENT ON VIEW store.channel_seals IS 'Up to where each channel that carries all markets is covered or listed; null: nobody ever held anything of it.';
+REVOKE INSERT ON store.channel_seals FROM kalshi_writer;  -- what every new relation of the schema is granted
