@@ -6,7 +6,7 @@ STAMP  := $(VENV)/.installed
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-long mutants spark recipes clients chaos soak births apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
+.PHONY: help install demo test test-unit test-long mutants spark recipes clients chaos soak births apply-rehearsal boot-rehearsal release checkov bench lint format lock clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ demo: $(STAMP) ## a whole fleet on this machine for a minute, broken on the way,
 test: $(STAMP) ## run the tests (the replay of real frames needs KALSHI_RECORDINGS)
 	$(BIN)/python -m pytest -m "not long" -n 3 --dist worksteal
 
+test-unit: $(STAMP) ## run the tests without a database or a process: half a minute
+	$(BIN)/python -m pytest tests/unit -m "not long" -n 2 --dist worksteal
+
 spark: $(VENV)/.spark ## install PySpark for `fleet rebuild --engine spark` (455 MB; it needs Java 17)
 
 $(VENV)/.spark: $(STAMP) requirements-spark.lock
@@ -42,7 +45,7 @@ $(VENV)/.recipes: $(STAMP) requirements-recipes.lock
 clients: .venv-clients/.installed ## install other people's clients of the exchange, against which the simulator is held (their own environment)
 
 .venv-clients/.installed: requirements-clients.lock
-	$$($(PYTHON) tests/clients/interpreter.py) -m venv .venv-clients
+	$$($(PYTHON) tests/support/clients/interpreter.py) -m venv .venv-clients
 	.venv-clients/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-clients.lock
 	@touch $@
 
@@ -53,16 +56,16 @@ mutants: $(STAMP) ## plant faults one at a time and show which test finds each (
 	$(BIN)/python -m workshop.mutants $(AREA) $(if $(SAMPLE),--sample $(SAMPLE))
 
 chaos: $(STAMP) ## a fleet under load, broken at random for ten minutes, then the verdict (SEED=, SECONDS=, RATE=)
-	$(BIN)/python -m fleet.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
+	$(BIN)/python -m workshop.rehearsal.chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS)) $(if $(RATE),--rate $(RATE))
 
 soak: $(STAMP) ## a fleet under steady load for hours, with a report of memory, files, lag and drift (HOURS=, RATE=)
-	$(BIN)/python -m fleet.soak $(if $(HOURS),--hours $(HOURS)) $(if $(RATE),--rate $(RATE))
+	$(BIN)/python -m workshop.rehearsal.soak $(if $(HOURS),--hours $(HOURS)) $(if $(RATE),--rate $(RATE))
 
 births: $(STAMP) ## a fleet while a hundred combos are born and settle a second beside an event history without an end (SECONDS=, BIRTHS=, GATHERERS=)
 	$(BIN)/python -m workshop.rehearsal.births $(if $(SECONDS),--seconds $(SECONDS)) $(if $(BIRTHS),--births $(BIRTHS)) $(if $(GATHERERS),--gatherers $(GATHERERS))
 
 apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from its files, destroy (needs terraform and the AWS provider)
-	$(BIN)/python -m fleet.rehearsal
+	$(BIN)/python -m workshop.rehearsal.apply
 
 boot-rehearsal: $(STAMP) ## boot the machines that Terraform makes under a real systemd, through reboots, replacements and failures (SCENE=, FAULT=; root)
 	$(BIN)/python -m workshop.rehearsal.boot $(addprefix --scene ,$(SCENE)) $(if $(FAULT),--fault $(FAULT))
@@ -84,7 +87,7 @@ checkov: .venv-checkov/.installed ## look for insecure settings in deploy/terraf
 	@touch $@
 
 bench: $(STAMP) ## measure capture, loader, gatherer and a million markets against their ceilings; writes bench.json
-	$(BIN)/python -m bench
+	$(BIN)/python -m workshop.bench
 
 lint: $(STAMP) ## format check, lint and strict types
 	$(BIN)/ruff format --check .

@@ -1,6 +1,7 @@
 """The book hash: the sum over levels of weight times size, modulo 2^64. It is linear, so a change adds to it.
 
 A level's key is 2 * price + side. Two books of equal hash are equal but for a chance of 2^-64.
+Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The distinct values of a column of integers."""
+"""The distinct values of a column of integers. Pure."""
 
 from __future__ import annotations
 

@@ -27,6 +27,7 @@ and what mends it.
       JournalError
         JournalCorrupt       a sealed segment does not read
         JournalInUse         another gatherer has the journal's folder; exit code 2
+Pure.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Books as dictionaries: 2 * price + side -> size, without empty levels. The one way in which changes become a book."""
+"""Books as dictionaries: 2 * price + side -> size, no empty levels. The one way from changes to a book. Pure."""
 
 from __future__ import annotations
 

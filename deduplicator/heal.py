@@ -24,8 +24,6 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
-from deduplicator import days, merged_rows
-from deduplicator.feed import HEAL, Entry
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.claims import EVERYBODY
 from deduplicator.merge.copies import (
@@ -42,9 +40,11 @@ from deduplicator.merge.copies import (
 from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED, ORDERBOOK
 from deduplicator.merge.identity import I64, pack_content, unpack_content
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.reader import DELTA_LAYOUT as READ_LAYOUT
-from deduplicator.restoring import IDENTITY_LAYOUT
+from deduplicator.read.reader import DELTA_LAYOUT as READ_LAYOUT
 from deduplicator.statements import SQL
+from deduplicator.store import days, merged_rows
+from deduplicator.store.feed import HEAL, Entry
+from deduplicator.store.restoring import IDENTITY_LAYOUT
 
 MARGIN: Final = timedelta(hours=1)
 """A gatherer takes part if it still has everything from so long before the stretch."""

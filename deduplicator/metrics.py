@@ -16,8 +16,8 @@ from deduplicator.archive.feed import FeedArchive
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.merger import ORDERBOOK
-from deduplicator.reader import Batches
-from deduplicator.sources import Sources
+from deduplicator.read.reader import Batches
+from deduplicator.read.sources import Sources
 
 LAG_HOLDS_MS: Final = 60_000
 """The lag of changes that were stored longer ago says nothing of now."""

@@ -24,27 +24,27 @@ from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, REFUSALS, connect, owned
 from deduplicator.archive.exporter import Exporter
 from deduplicator.archive.feed import FeedArchive
-from deduplicator.checkpoints import Checkpoints
-from deduplicator.lags import PRODUCTION, Lags
-from deduplicator.lease import Lease
+from deduplicator.from_rest.metadata import Metadata
+from deduplicator.from_rest.refill import Refill
+from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.metadata import Metadata
 from deduplicator.metrics import DeduplicatorCollector, Totals
-from deduplicator.narrowing import Narrowing, Stretch, Suspect
-from deduplicator.open_gaps import OpenGaps
-from deduplicator.pages import Pages
-from deduplicator.production import Production
-from deduplicator.reader import Batches
-from deduplicator.refill import Refill
-from deduplicator.retention import Retention
-from deduplicator.seals import Seals
-from deduplicator.set_aside import KeptSetAside
-from deduplicator.sources import Sources
+from deduplicator.read.narrowing import Narrowing, Stretch, Suspect
+from deduplicator.read.reader import Batches
+from deduplicator.read.set_aside import KeptSetAside
+from deduplicator.read.sources import Sources
+from deduplicator.status.lags import PRODUCTION, Lags
+from deduplicator.status.open_gaps import OpenGaps
+from deduplicator.status.pages import Pages
+from deduplicator.store.checkpoints import Checkpoints
+from deduplicator.store.lease import Lease
+from deduplicator.store.production import Production
+from deduplicator.store.retention import Retention
+from deduplicator.store.seals import Seals
 from deduplicator.supervision import Supervised
-from deduplicator.time_lines import TimeLines
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0

@@ -12,10 +12,10 @@ from common.config.schema import GathererConfig
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from gatherer.crew.crew import Crew
-from gatherer.keeper import Keeper
-from gatherer.registry import Registry
-from gatherer.retention import Retention
-from gatherer.sharding import Sharding
+from gatherer.crew.sharding import Sharding
+from gatherer.markets.registry import Registry
+from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.retention import Retention
 
 ROLE, LANE = ("role",), ("lane",)
 FAMILIES: Final = {

@@ -21,15 +21,15 @@ from common.process import backoff_s, stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import connect, owned
-from gatherer.conversation.membership import few_of
+from gatherer.capture.conversation.membership import few_of
 from gatherer.crew.crew import Crew
-from gatherer.keeper import Keeper
-from gatherer.load_writer import SQL, was_loaded
+from gatherer.crew.sharding import Sharding
+from gatherer.load.batch_writer import SQL, was_loaded
+from gatherer.markets.registry import Registry
+from gatherer.markets.rest_books import RestBooks
 from gatherer.metrics import GathererCollector, registry
-from gatherer.registry import Registry
-from gatherer.rest_books import RestBooks
-from gatherer.retention import Retention, prepare
-from gatherer.sharding import Sharding
+from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.retention import Retention, prepare
 
 WATCH_S: Final = 0.5
 CHECK_S: Final = 1.0

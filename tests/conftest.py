@@ -11,8 +11,8 @@ import pytest
 import pytest_asyncio
 
 from common.storage.embedded import EmbeddedServer
-from fleet import terraform
-from tests.databases import Database, new_database
+from tests.support.databases import Database, new_database
+from workshop.generate import terraform
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 os.environ["FLEET_PORTS"] = f"{12_000 + WORKER * 5_000}-{16_999 + WORKER * 5_000}"  # up to four workers, side by side

@@ -1,4 +1,4 @@
-"""Blocks: the tables of one transaction as bytes, and back. Pure.
+"""Blocks: the tables of one transaction as bytes, and back. No I/O.
 
 A byte of version and one with the number of tables; for each table its place in `tables.TABLES` (a byte), the length of
 what follows (four bytes, least first), and an Arrow IPC record batch message with zstd. The schemas are those of the

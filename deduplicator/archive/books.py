@@ -2,6 +2,7 @@
 
 Books are compared by their hashes, which are linear (`common.book_hash`): of an hour's changes in their order only
 running sums are needed, so each change is looked at once, whichever gatherer the books on both sides are from.
+Pure.
 """
 
 from __future__ import annotations

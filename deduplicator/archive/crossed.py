@@ -3,6 +3,7 @@
 Best YES bid and best NO bid together are less than a dollar. The best bids at every change follow from the stretches in
 which each level has a size: a stretch is covered by two blocks of a power of two, and what the large blocks have is
 handed down to their halves, so that an hour costs a few passes over its changes and no step for each.
+Pure.
 """
 
 from __future__ import annotations

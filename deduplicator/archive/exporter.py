@@ -29,10 +29,10 @@ from deduplicator.archive import tables
 from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.archive.hour import HOUR, Hour, Written
 from deduplicator.archive.late import Late
-from deduplicator.feed import ARCHIVE, changing
-from deduplicator.merged_rows import add_conflicts
 from deduplicator.statements import SQL
-from deduplicator.trade_order import placed
+from deduplicator.store.feed import ARCHIVE, changing
+from deduplicator.store.merged_rows import add_conflicts
+from deduplicator.store.trade_order import placed
 
 UNSEALED_LISTED_MAX: Final = 1000
 TRIES_MAX: Final = 5

@@ -28,8 +28,8 @@ from common.feed.statements import SQL as FEED_SQL
 from common.feed.tables import EVERYTHING
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive.bucket import Bucket, Outrun
-from deduplicator.lease import Lease
 from deduplicator.statements import SQL
+from deduplicator.store.lease import Lease
 
 FOLDER: Final = "kalshi-feed-"
 CURSOR_STEPS: Final = 64

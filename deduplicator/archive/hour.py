@@ -32,8 +32,8 @@ from deduplicator.archive.order import ORDINAL_MAX, ROW, Numbers, Order, Rows, r
 from deduplicator.archive.reading import Connect, read_changes
 from deduplicator.archive.spool import Spool
 from deduplicator.archive.trade_order import ArchivedTwins, Placed
-from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
+from deduplicator.store.days import DELTA_LAYOUT
 
 HOUR: Final = timedelta(hours=1)
 RUN_ROWS: Final = 250_000

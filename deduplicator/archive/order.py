@@ -1,6 +1,7 @@
 """The changes of an hour as rows, and their order: ticker, exchange time, ordinal, packed into one integer.
 
 The integer sorts as they do, and is the identity of a change within its hour.
+Pure.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from typing import Any
 import asyncpg
 
 from common.storage import copy as binary
-from deduplicator.days import DELTA_LAYOUT
 from deduplicator.statements import SQL
+from deduplicator.store.days import DELTA_LAYOUT
 
 Connect = Callable[[], Awaitable[asyncpg.Connection]]
 

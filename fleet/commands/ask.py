@@ -18,7 +18,6 @@ from common.config.schema import Bucket
 from common.errors import FleetError
 from common.storage import embedded
 from common.storage.address import for_psql
-from fleet.asking import SECONDS, ask
 from fleet.commands.base import (
     CONFIG,
     MOMENT,
@@ -31,9 +30,10 @@ from fleet.commands.base import (
     stretch,
     to_end,
 )
-from fleet.library import Query, load, load_archive
 from fleet.output import Format, show
 from fleet.place import Place
+from fleet.queries.asking import SECONDS, ask
+from fleet.queries.library import Query, load, load_archive
 
 ROWS_SHOWN: Final = 1_000
 """At a terminal, if nothing else is said."""
@@ -156,7 +156,7 @@ def _values(start: datetime | None, end: datetime | None, given: Mapping[str, An
 
 
 def _of_archive(place: Place, statement: str, seconds: float, most: int) -> list[dict[str, Any]]:
-    from fleet.archive import Archive
+    from fleet.queries.archive import Archive
 
     archive = None
     try:

@@ -33,7 +33,7 @@ def verify(config_file: Path, since: datetime | None, until: datetime | None, ma
 
     CONFIG is the deduplicator's file. Exits 1 if anything contradicts the promise.
     """
-    from fleet.verify import verify as work
+    from fleet.checks.verify import verify as work
 
     config, dsn = production(config_file)
     end = utc(until)
@@ -62,7 +62,7 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
     Three files named by the day: HTML, and Parquet with a row a market. CONFIG is the deduplicator's file.
     """
     from deduplicator.archive.bucket import Bucket
-    from fleet import quality, quality_files
+    from fleet.report import quality, quality_files
 
     config, dsn = production(config_file)
     if publish and config.archive is None:
@@ -103,7 +103,7 @@ def condition(config_file: Path, start: datetime | None, end: datetime | None, f
     What each means is in docs/condition.md. How markets began, before their first book, counts as no loss. The file may
     be an analyst's.
     """
-    from fleet.condition import DAYS_MAX, conditions
+    from fleet.report.condition import DAYS_MAX, conditions
 
     last = utc(end)
     first, _ = stretch(start or last - timedelta(days=6), last)
@@ -132,7 +132,7 @@ def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None
     CONFIG is a gatherer's file. Prints each belief with its verdict: holds, does not hold, not seen. Exits 1 if
     one does not hold. What the fleet then does is in docs/assumptions.md.
     """
-    from fleet.probe import probe as work
+    from fleet.probing.probe import probe as work
 
     try:
         config = load_gatherer(config_file)

@@ -26,8 +26,8 @@ def reload(config_file: Path, start: datetime, end: datetime | None, form: Forma
 
     The rows become new batches in a lane of their own: production confirms what it has and takes what it lacks.
     """
-    from gatherer.reload import Reloaded
-    from gatherer.reload import reload as work
+    from gatherer.load.reload import Reloaded
+    from gatherer.load.reload import reload as work
 
     config, dsn = gatherer(config_file)
     since, until = stretch(start, end)
@@ -110,8 +110,8 @@ def backfill(
     """
     from common.exchange.rest import Rest
     from common.exchange.signing import Signer
-    from deduplicator.backfill import Backfilled, never_seen
-    from deduplicator.backfill import backfill as work
+    from deduplicator.from_rest.backfill import Backfilled, never_seen
+    from deduplicator.from_rest.backfill import backfill as work
 
     config, dsn = production(config_file)
     since, until = stretch(start, end)

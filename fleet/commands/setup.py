@@ -99,7 +99,7 @@ def check_config(config_file: Path, without_secrets: bool) -> None:
 @OUTPUT
 def doctor(config_file: Path, dial: bool, form: Format) -> None:
     """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
-    from fleet.doctor import examine, examine_reader
+    from fleet.checks.doctor import examine, examine_reader
 
     try:
         if is_readers(config_file):

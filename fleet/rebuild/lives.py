@@ -9,7 +9,7 @@ import pyarrow.dataset as ds
 
 from common.errors import StorageError
 from common.numbers import ms_of_datetime
-from deduplicator.time_lines import CLOSE_GRACE_MS
+from deduplicator.from_rest.time_lines import CLOSE_GRACE_MS
 from fleet.place import Place
 from fleet.rebuild.part import Life
 

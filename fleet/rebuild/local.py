@@ -25,14 +25,14 @@ from common.exchange.signing import Signer
 from common.set_aside import SetAside
 from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.from_rest.metadata import LIST, Metadata
+from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.metadata import LIST, Metadata
-from deduplicator.production import Production
-from deduplicator.reader import Batches
-from deduplicator.time_lines import TimeLines
+from deduplicator.read.reader import Batches
+from deduplicator.store.production import Production
 from fleet.place import Place
 from fleet.rebuild.batches import Derived, History, instance
 from fleet.rebuild.copies import copy_of, joined, tickers

@@ -1,4 +1,4 @@
-"""The raw archive: which segments there are, and bringing one here. The layout is that of `gatherer/raw.py`."""
+"""The raw archive: which segments there are, and bringing one here. Its layout: `gatherer/upkeep/upload.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 from gatherer.journal.segments import SegmentBytes, packed_file, remove, segment_file, state_file
-from gatherer.reread import Batch, Rereading
+from gatherer.load.reread import Batch, Rereading
 
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"

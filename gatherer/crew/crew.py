@@ -13,9 +13,9 @@ from common import log
 from common.config.schema import GathererConfig
 from gatherer.crew.lane import Lane
 from gatherer.crew.reports import ConnectionReport, LoaderReport, Order
+from gatherer.crew.sharding import Sharding, lane_of, layout
 from gatherer.journal.format import RestBook
 from gatherer.journal.segments import lanes_present
-from gatherer.sharding import Sharding, lane_of, layout
 
 HOLD_MARKETS_MAX: Final = 5000  # in one line
 

@@ -39,14 +39,14 @@ class Lane:
         arguments = [str(config_file), str(number)]
         self.capture = Child(
             f"capture {number}",
-            "gatherer.capture",
+            "gatherer.capture.worker",
             [*arguments, str(lanes)],
             self._captured,
             lambda: self._started(first_orders(number)),
         )
         self.loader = Child(
             f"loader {number}",
-            "gatherer.loader",
+            "gatherer.load.loader",
             [*arguments, "follow" if captures else "drain"],
             self._loaded,
             ended=self._loader_ended,

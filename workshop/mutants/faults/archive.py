@@ -7,8 +7,12 @@ from typing import Final
 from workshop.mutants.fault import Fault
 
 BOOKS: Final = "deduplicator/archive/books.py"
-CHECKS: Final = ("tests/test_archive_books.py", "tests/test_export.py")
-EXPORT: Final = ("tests/test_export.py", "tests/test_stale_hours.py", "tests/test_export_faults.py")
+CHECKS: Final = ("tests/unit/deduplicator/test_archive_books.py", "tests/database/test_export.py")
+EXPORT: Final = (
+    "tests/database/test_export.py",
+    "tests/database/test_stale_hours.py",
+    "tests/database/test_export_faults.py",
+)
 
 FAULTS: Final = (
     Fault(
@@ -42,7 +46,7 @@ FAULTS: Final = (
         "        self._new[at[hit]] = False\n",
         "",
         "a row that came late again would be twice in the archive",
-        ("tests/test_retention.py -k united", "tests/test_retention.py"),
+        ("tests/database/test_retention.py -k united", "tests/database/test_retention.py"),
     ),
     Fault(
         "late-contradictions-are-not-counted",
@@ -50,7 +54,7 @@ FAULTS: Final = (
         'for name in ("side", "price", "delta")]',
         'for name in ("side", "price")]',
         "a late row of another size would contradict the archive without a word",
-        ("tests/test_archive_books.py",),
+        ("tests/unit/deduplicator/test_archive_books.py",),
     ),
     Fault(
         "an-hour-has-the-next-ones-first",
@@ -58,7 +62,7 @@ FAULTS: Final = (
         "within.max() < HOUR_MS",
         "within.max() <= HOUR_MS",
         "the first change of the next hour would be in this one",
-        ("tests/test_archive_books.py", "tests/test_archive.py"),
+        ("tests/unit/deduplicator/test_archive_books.py", "tests/unit/deduplicator/test_archive.py"),
     ),
     Fault(
         "tickers-in-another-order",
@@ -66,7 +70,7 @@ FAULTS: Final = (
         "self.names = sorted(set(tickers))",
         "self.names = sorted(set(tickers), reverse=True)",
         "an hour would not be sorted as the manifest says",
-        ("tests/test_archive_books.py", "tests/test_export.py"),
+        ("tests/unit/deduplicator/test_archive_books.py", "tests/database/test_export.py"),
     ),
     Fault(
         "an-hour-is-never-stale",
@@ -74,7 +78,7 @@ FAULTS: Final = (
         "AND (e.complete IS NOT TRUE OR e.step IS NULL OR t.step > e.step)",
         "AND (e.complete IS NOT TRUE OR e.step IS NULL)",
         "what comes later would never reach the archive",
-        ("tests/test_stale_hours.py -k found_after_the_export", "tests/test_stale_hours.py"),
+        ("tests/database/test_stale_hours.py -k found_after_the_export", "tests/database/test_stale_hours.py"),
     ),
     Fault(
         "an-unfinished-hour-is-done-with",
@@ -82,7 +86,7 @@ FAULTS: Final = (
         "        if finished:\n            await",
         "        if True:\n            await",
         "an hour that was exported before its end would stay as it was",
-        ("tests/test_export.py -k not_over", *EXPORT),
+        ("tests/database/test_export.py -k not_over", *EXPORT),
     ),
     Fault(
         "objects-are-replaced-whatever-they-are",
@@ -90,7 +94,7 @@ FAULTS: Final = (
         'return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}',
         "return {}",
         "an older export could replace a newer one",
-        ("tests/test_archive.py -k lost_a_race", *EXPORT),
+        ("tests/unit/deduplicator/test_archive.py -k lost_a_race", *EXPORT),
     ),
     Fault(
         "a-sealed-market-is-called-unsealed",
@@ -98,7 +102,7 @@ FAULTS: Final = (
         "AND c.sealed_until < $1\n",
         "AND c.sealed_until <= $1\n",
         "manifests would list markets that are whole",
-        ("tests/test_export.py -k up_to_the_seal", *EXPORT),
+        ("tests/database/test_export.py -k up_to_the_seal", *EXPORT),
     ),
     Fault(
         "trades-are-not-checked",
@@ -106,7 +110,7 @@ FAULTS: Final = (
         'if row["changes"] < row["trades"]:',
         'if row["changes"] < 0:',
         "a trade without its change would not be noticed",
-        ("tests/test_export.py -k is_checked", *EXPORT),
+        ("tests/database/test_export.py -k is_checked", *EXPORT),
     ),
     Fault(
         "a-day-that-is-dropped-is-an-empty-hour",
@@ -114,6 +118,6 @@ FAULTS: Final = (
         '            await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")\n',
         "",
         "an hour whose day leaves meanwhile would be archived empty",
-        ("tests/test_export.py -k dropped_while", *EXPORT),
+        ("tests/database/test_export.py -k dropped_while", *EXPORT),
     ),
 )

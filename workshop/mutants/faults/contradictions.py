@@ -66,7 +66,7 @@ FAULTS: Final = (
         "            self._joining.leaving(changes)\n",
         "",
         "what contradicts a market that is over would not be found, if its lanes had not gone past it",
-        ("tests/test_merge_absence.py", *RULES),
+        ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
         "only-lanes-past-it-are-asked",
@@ -74,7 +74,7 @@ FAULTS: Final = (
         "if ends.get(lane[0], -1) > chunk.low_ms",
         "if self._claims.reach.get(lane, -1) > chunk.low_ms",
         "a run that ended beyond its lane's horizon would not object",
-        ("tests/test_merge_absence.py", *RULES),
+        ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
         "what-had-ended-is-a-neighbour",
@@ -82,7 +82,7 @@ FAULTS: Final = (
         "                self._last.pop(key, None)\n        if not same.all():\n",
         "                pass\n        if not same.all():\n",
         "after a restart rows behind dropped batches would contradict those who have what was dropped",
-        ("tests/test_merge_absence.py", *RULES),
+        ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
         "what-had-ended-is-linked",
@@ -90,7 +90,7 @@ FAULTS: Final = (
         "united.linked if neighbours is goes_on else np.zeros_like(united.linked)",
         "united.linked",
         "after a restart a copy that has what others dropped unread would be contradicted by them",
-        ("tests/test_merge_absence.py", *RULES),
+        ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
         "who-is-gone-is-asked",
@@ -98,7 +98,7 @@ FAULTS: Final = (
         " if gatherer in bits}",
         "}",
         "once there were more gatherers than bits every step would fail where a market leaves",
-        ("tests/test_merge_absence.py", *RULES),
+        ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
         "a-claim-does-not-refuse-rows",

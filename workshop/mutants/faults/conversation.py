@@ -6,11 +6,11 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-FOLDER: Final = "gatherer/conversation"
+FOLDER: Final = "gatherer/capture/conversation"
 TALK: Final = (
-    "tests/test_subscription.py tests/test_conversation.py",
-    "tests/test_any_answer.py",
-    "tests/test_worlds.py",
+    "tests/unit/gatherer/test_subscription.py tests/unit/gatherer/test_conversation.py",
+    "tests/fleet/test_any_answer.py",
+    "tests/unit/deduplicator/test_worlds.py",
 )
 
 FAULTS: Final = (
@@ -64,11 +64,11 @@ FAULTS: Final = (
     ),
     Fault(
         "silence-is-death",
-        "gatherer/liveness.py",
+        "gatherer/capture/liveness.py",
         "            return Look.PING",
         "            return Look.GIVE_UP",
         "an exchange that has nothing to say, and sends no pings, would be hung up on",
-        ("tests/test_any_answer.py::test_a_socket_is_asked_before_it_is_given_up", *TALK[1:]),
+        ("tests/fleet/test_any_answer.py::test_a_socket_is_asked_before_it_is_given_up", *TALK[1:]),
     ),
     Fault(
         "quiet-does-not-grow",
@@ -100,7 +100,10 @@ FAULTS: Final = (
         "TERMINAL_CODES: Final = frozenset({10, 25})",
         "TERMINAL_CODES: Final = frozenset({25})",
         "a subscription that ended with error 10 would be waited for in vain",
-        ("tests/test_subscription.py tests/test_derivation.py", "tests/test_worlds.py"),
+        (
+            "tests/unit/gatherer/test_subscription.py tests/unit/gatherer/test_derivation.py",
+            "tests/unit/deduplicator/test_worlds.py",
+        ),
     ),
     Fault(
         "all-breaks-are-repaired-for-ever",

@@ -6,9 +6,16 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-RULES: Final = ("tests/test_derivation.py", "tests/test_worlds.py", "tests/test_merge_world.py")
-MANY: Final = ("tests/test_stretch.py", "tests/test_worlds.py")
-BOOKS: Final = ("tests/test_derivation.py tests/test_stretch.py", "tests/test_worlds.py")
+RULES: Final = (
+    "tests/unit/gatherer/test_derivation.py",
+    "tests/unit/deduplicator/test_worlds.py",
+    "tests/unit/deduplicator/test_merge_world.py",
+)
+MANY: Final = ("tests/unit/gatherer/test_stretch.py", "tests/unit/deduplicator/test_worlds.py")
+BOOKS: Final = (
+    "tests/unit/gatherer/test_derivation.py tests/unit/gatherer/test_stretch.py",
+    "tests/unit/deduplicator/test_worlds.py",
+)
 DERIVATION: Final = "gatherer/derive/derivation.py"
 HORIZON: Final = "gatherer/derive/horizon.py"
 BOOK: Final = "gatherer/derive/books.py"
@@ -285,7 +292,7 @@ FAULTS: Final = (
         "watched.began_us > book.requested_us:",
         "watched.began_us > book.answered_us:",
         "a REST book would be compared with states that were not watched",
-        ("tests/test_derivation.py", "tests/test_rest_snapshots.py"),
+        ("tests/unit/gatherer/test_derivation.py", "tests/database/test_rest_snapshots.py"),
     ),
     Fault(
         "rest-book-judged-before-it-is-proven",
@@ -293,7 +300,7 @@ FAULTS: Final = (
         "if slice_.horizon_ms >= run.watched.until_ms:",
         "if True:",
         "a REST book that is ahead of the stream would be called wrong",
-        ("tests/test_derivation.py", "tests/test_rest_snapshots.py"),
+        ("tests/unit/gatherer/test_derivation.py", "tests/database/test_rest_snapshots.py"),
     ),
     Fault(
         "no-is-yes",

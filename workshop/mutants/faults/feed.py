@@ -9,13 +9,13 @@ from workshop.mutants.fault import Fault
 BLOCK: Final = "common/feed/block.py"
 READER: Final = "common/feed/reader.py"
 START: Final = "common/feed/start.py"
-ROWS: Final = "deduplicator/merged_rows.py"
+ROWS: Final = "deduplicator/store/merged_rows.py"
 SCHEMA: Final = "common/storage/migrations/production/0029_feed.sql"
 DROP: Final = "common/storage/migrations/production/0034_feed_archive.sql"
-BLOCKS: Final = ("tests/test_feed_blocks.py",)
-FEED: Final = ("tests/test_feed.py",)
-STARTS: Final = ("tests/test_feed_start.py",)
-ARCHIVED: Final = ("tests/test_feed_archive.py",)
+BLOCKS: Final = ("tests/unit/common/test_feed_blocks.py",)
+FEED: Final = ("tests/database/test_feed.py",)
+STARTS: Final = ("tests/database/test_feed_start.py",)
+ARCHIVED: Final = ("tests/database/test_feed_archive.py",)
 
 FAULTS: Final = (
     Fault(
@@ -48,7 +48,7 @@ FAULTS: Final = (
         'if row["step"] != self.place + 1:',
         'if row["step"] <= self.place:',
         "a consumer would lack a step and not know",
-        ("tests/test_feed.py -k no_longer_kept", *FEED),
+        ("tests/database/test_feed.py -k no_longer_kept", *FEED),
     ),
     Fault(
         "a-place-just-too-old-is-an-unknown-hole",
@@ -56,7 +56,7 @@ FAULTS: Final = (
         "if self.place + 1 < first:",
         "if self.place + 2 < first:",
         "a reader that slept would not learn where the oldest step is",
-        ("tests/test_feed.py -k no_longer_kept", *FEED),
+        ("tests/database/test_feed.py -k no_longer_kept", *FEED),
     ),
     Fault(
         "a-feed-that-was-put-back-is-read-on",
@@ -64,7 +64,7 @@ FAULTS: Final = (
         "if self.committed_at is not None and at != self.committed_at:",
         "if self.committed_at is not None and at > self.committed_at:",
         "numbers that are used again would be taken for those that were read",
-        ("tests/test_feed.py -k no_longer_kept", *FEED),
+        ("tests/database/test_feed.py -k no_longer_kept", *FEED),
     ),
     Fault(
         "a-step-without-a-block-passes-for-whole",
@@ -72,7 +72,7 @@ FAULTS: Final = (
         "tables=tables, whole=block is not None)",
         "tables=tables, whole=True)",
         "what a person changed would be missing from every consumer's books",
-        ("tests/test_feed.py -k every_writer", *FEED),
+        ("tests/database/test_feed.py -k every_writer", *FEED),
     ),
     Fault(
         "a-large-step-is-never-read",
@@ -80,7 +80,7 @@ FAULTS: Final = (
         " WHERE size <= $3 OR size = own OR step <= $1 + 1\n",
         " WHERE size <= $3\n",
         "a reader would stop for ever, without a word, before a step of many rows",
-        ("tests/test_feed.py -k any_size", *FEED),
+        ("tests/database/test_feed.py -k any_size", *FEED),
     ),
     Fault(
         "no-row-for-a-writer-that-knows-no-feed",
@@ -88,7 +88,7 @@ FAULTS: Final = (
         "    IF NOT EXISTS (SELECT FROM store.feed f WHERE f.step = NEW.step) THEN\n",
         "    IF false THEN\n",
         "a change by hand would be a hole that ends every reader",
-        ("tests/test_feed.py -k every_writer", *FEED),
+        ("tests/database/test_feed.py -k every_writer", *FEED),
     ),
     Fault(
         "nobody-is-woken",
@@ -96,23 +96,23 @@ FAULTS: Final = (
         "    PERFORM pg_notify('kalshi_feed', of_step::text);\n",
         "",
         "every step would be seen a second late",
-        ("tests/test_feed.py -k two_readers", *FEED),
+        ("tests/database/test_feed.py -k two_readers", *FEED),
     ),
     Fault(
         "a-trade-has-no-place-in-its-own-step",
-        "deduplicator/feed.py",
+        "deduplicator/store/feed.py",
         "ordinals = [given.get(id_, old) for",
         "ordinals = [old for",
         "trades would be in no order in the feed",
-        ("tests/test_feed.py -k trades_have", *FEED),
+        ("tests/database/test_feed.py -k trades_have", *FEED),
     ),
     Fault(
         "a-trade-that-is-moved-keeps-its-place",
-        "deduplicator/feed.py",
+        "deduplicator/store/feed.py",
         "    return pa.RecordBatch.from_arrays(columns, schema=fields), placed.filter(others)\n",
         "    return pa.RecordBatch.from_arrays(columns, schema=fields), placed.slice(0, 0)\n",
         "a trade of an earlier step that another one moves would keep its place in the feed",
-        ("tests/test_feed.py -k trades_have", *FEED),
+        ("tests/database/test_feed.py -k trades_have", *FEED),
     ),
     Fault(
         "heals-are-not-in-the-feed",
@@ -120,7 +120,7 @@ FAULTS: Final = (
         "        entry.add_rows(GAPS, [_gap(HEALED, gap) for gap in healed])\n",
         "        del healed\n",
         "a consumer would hold a gap that is none any more",
-        ("tests/test_feed.py -k every_writer", *FEED),
+        ("tests/database/test_feed.py -k every_writer", *FEED),
     ),
     Fault(
         "rows-that-found-their-place-stay-unplaced",
@@ -128,7 +128,7 @@ FAULTS: Final = (
         "    _unplaced(entry, PLACED, gone)\n",
         "",
         "a consumer would list a row as unplaced that is among the changes",
-        ("tests/test_feed.py -k every_writer", *FEED),
+        ("tests/database/test_feed.py -k every_writer", *FEED),
     ),
     Fault(
         "a-reset-taken-back-is-not-in-the-feed",
@@ -144,7 +144,7 @@ FAULTS: Final = (
         '        _books(entry, await db.fetch(SQL["add_books"], *as_columns(books, 8)))\n',
         '        await db.fetch(SQL["add_books"], *as_columns(books, 8))\n',
         "a consumer's book would not follow the exchange's",
-        ("tests/test_feed.py -k every_writer", *FEED),
+        ("tests/database/test_feed.py -k every_writer", *FEED),
     ),
     Fault(
         "the-last-change-of-a-base-counts-twice",
@@ -189,19 +189,19 @@ FAULTS: Final = (
     ),
     Fault(
         "the-seals-exceptions-are-left-out",
-        "deduplicator/seals.py",
+        "deduplicator/store/seals.py",
         "if (ms is None or ms < floor) and not _ended(line, ms)",
         "if (ms is not None and ms < floor) and not _ended(line, ms)",
         "a market of which nothing is sealed would be said to be sealed",
-        ("tests/test_seals.py",),
+        ("tests/unit/deduplicator/test_seals.py",),
     ),
     Fault(
         "the-seals-floor-is-not-lowered",
-        "deduplicator/seals.py",
+        "deduplicator/store/seals.py",
         "return [(EVERYTHING, ORDERBOOK, min(floor, *least))]",
         "return [(EVERYTHING, ORDERBOOK, floor)]",
         "with many late markets each would be said to be sealed as the others",
-        ("tests/test_seals.py",),
+        ("tests/unit/deduplicator/test_seals.py",),
     ),
     Fault(
         "the-feed-leaves-without-an-archive-of-it",
@@ -209,7 +209,7 @@ FAULTS: Final = (
         "EXIT WHEN archived AND (there IS NULL OR (part.number + 1) * size > there + 1);",
         "EXIT WHEN archived AND (part.number + 1) * size > there + 1;",
         "steps that were never archived would be gone",
-        ("tests/test_feed_archive.py -k retention_waits", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k retention_waits", *ARCHIVED),
     ),
     Fault(
         "the-feed-leaves-before-its-last-step-is-archived",
@@ -217,15 +217,15 @@ FAULTS: Final = (
         "(part.number + 1) * size > there + 1);",
         "part.number * size > there + 1);",
         "the last steps of a partition would be gone",
-        ("tests/test_feed_archive.py -k retention_waits", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k retention_waits", *ARCHIVED),
     ),
     Fault(
         "the-retention-does-not-ask-for-the-feeds-archive",
-        "deduplicator/retention.py",
+        "deduplicator/store/retention.py",
         "self._feed_keep, self._archived)",
         "self._feed_keep, False)",
         "the only record of what was known when would be gone while S3 is away",
-        ("tests/test_feed_archive.py -k retention_waits", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k retention_waits", *ARCHIVED),
     ),
     Fault(
         "an-hour-of-the-feed-has-the-next-ones-first",
@@ -233,7 +233,7 @@ FAULTS: Final = (
         "f.committed_at >= n.hour + interval '1 hour'",
         "f.committed_at > n.hour + interval '1 hour'",
         "a step would be looked for in another hour than it is in",
-        ("tests/test_feed_archive.py -k each_step_once", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k each_step_once", *ARCHIVED),
     ),
     Fault(
         "hours-of-the-feed-overlap",
@@ -241,7 +241,7 @@ FAULTS: Final = (
         "last_step + 1 AS step FROM store.feed_hours",
         "last_step AS step FROM store.feed_hours",
         "a step would be in two hours",
-        ("tests/test_feed_archive.py -k each_step_once", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k each_step_once", *ARCHIVED),
     ),
     Fault(
         "the-feed-is-archived-over-a-hole",
@@ -249,7 +249,7 @@ FAULTS: Final = (
         '            if row["step"] != self._next:\n',
         '            if row["step"] < self._next:\n',
         "a step that is missing would not be noticed before its readers are",
-        ("tests/test_feed_archive.py -k nothing_is_archived_over", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k nothing_is_archived_over", *ARCHIVED),
     ),
     Fault(
         "what-a-production-before-knew-is-lost",
@@ -257,7 +257,7 @@ FAULTS: Final = (
         "                self._bucket.replace_file(kept, before, None)\n",
         "                pass\n",
         "after production was put back what was known before would be gone",
-        ("tests/test_feed_archive.py -k put_back", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k put_back", *ARCHIVED),
     ),
     Fault(
         "an-hour-of-the-feed-is-begun-too-late",
@@ -265,6 +265,6 @@ FAULTS: Final = (
         "hour.last < step:",
         "hour.last <= step:",
         "a reader of the archive would miss the last step of an hour",
-        ("tests/test_feed_archive.py -k each_step_once", *ARCHIVED),
+        ("tests/database/test_feed_archive.py -k each_step_once", *ARCHIVED),
     ),
 )

@@ -8,7 +8,7 @@ from workshop.mutants.fault import Fault
 
 READER: Final = "gatherer/journal/reader.py"
 FORMAT: Final = "gatherer/journal/format.py"
-JOURNAL: Final = ("tests/test_journal.py",)
+JOURNAL: Final = ("tests/unit/gatherer/test_journal.py",)
 
 FAULTS: Final = (
     Fault(
@@ -74,6 +74,6 @@ FAULTS: Final = (
         "yield from (record for record in item.records() if record.end > self._offset)",
         "yield from item.records()",
         "frames of a block that were loaded would be loaded again",
-        (*JOURNAL, "tests/test_loader.py"),
+        (*JOURNAL, "tests/database/test_loader.py"),
     ),
 )

@@ -6,12 +6,12 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-LOADER: Final = "gatherer/loader.py"
-WRITER: Final = "gatherer/load_writer.py"
+LOADER: Final = "gatherer/load/loader.py"
+WRITER: Final = "gatherer/load/batch_writer.py"
 LOAD: Final = (
-    "tests/test_loader.py",
-    "tests/test_local_storage.py tests/test_reload.py",
-    "tests/test_gatherer_restart.py",
+    "tests/database/test_loader.py",
+    "tests/database/test_local_storage.py tests/fleet/test_reload.py",
+    "tests/fleet/test_gatherer_restart.py",
 )
 
 FAULTS: Final = (
@@ -21,7 +21,7 @@ FAULTS: Final = (
         "            derivation.cut(chunk.cut, chunk.wall_us(now_us))\n",
         "            pass\n",
         "a journal that was cut off would be claimed as unbroken",
-        ("tests/test_loader.py -k died", *LOAD),
+        ("tests/database/test_loader.py -k died", *LOAD),
     ),
     Fault(
         "batches-overtake-each-other",
@@ -29,7 +29,7 @@ FAULTS: Final = (
         "            await before  # if it fails, this one must not be written\n",
         "            pass\n",
         "a batch would be written though the one before it failed",
-        ("tests/test_loader.py -k before_it", *LOAD),
+        ("tests/database/test_loader.py -k before_it", *LOAD),
     ),
     Fault(
         "the-state-is-not-brought-up-to-the-place",
@@ -37,7 +37,7 @@ FAULTS: Final = (
         "            if chunk.end > place:\n                reader.back_to(place)\n",
         "",
         "after a restart records would be skipped",
-        ("tests/test_loader.py -k before_it", *LOAD),
+        ("tests/database/test_loader.py -k before_it", *LOAD),
     ),
     Fault(
         "another-journals-place-is-taken",
@@ -45,23 +45,23 @@ FAULTS: Final = (
         'if row and str(row["journal"]) == self._journal else None',
         "if row else None",
         "a new journal would be read from the middle",
-        ("tests/test_loader.py -k own_journal", *LOAD),
+        ("tests/database/test_loader.py -k own_journal", *LOAD),
     ),
     Fault(
         "the-search-begins-too-late",
-        "gatherer/suspicion.py",
+        "gatherer/load/bisection.py",
         "if self._failures >= ALIKE and self.limit > 1:",
         "if self._failures > ALIKE and self.limit > 1:",
         "a batch that is refused would hold up the lane for longer",
-        ("tests/test_suspicion.py",),
+        ("tests/unit/gatherer/test_suspicion.py",),
     ),
     Fault(
         "the-culprit-is-guessed",
-        "gatherer/suspicion.py",
+        "gatherer/load/bisection.py",
         "return self._reason if known and records == 1 else None",
         "return self._reason if known else None",
         "good records would be set aside with the bad one",
-        ("tests/test_suspicion.py",),
+        ("tests/unit/gatherer/test_suspicion.py",),
     ),
     Fault(
         "an-hours-partition-comes-too-late",
@@ -69,6 +69,6 @@ FAULTS: Final = (
         "for at_us in (stored_us, stored_us + HOUR_US // 2):",
         "for at_us in (stored_us - HOUR_US,):",
         "nothing could be written at the turn of the hour",
-        ("tests/test_loader.py -k partitions", *LOAD),
+        ("tests/database/test_loader.py -k partitions", *LOAD),
     ),
 )

@@ -7,13 +7,13 @@ from typing import Final
 from workshop.mutants.fault import Fault
 
 RULES: Final = (
-    "tests/test_merge_rows.py",
-    "tests/test_merge_rules.py tests/test_merge_resets.py --deselect"
-    " tests/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
-    "tests/test_worlds.py",
-    "tests/test_merge_world.py",
+    "tests/unit/deduplicator/test_merge_rows.py",
+    "tests/unit/deduplicator/test_merge_rules.py tests/unit/deduplicator/test_merge_resets.py --deselect"
+    " tests/unit/deduplicator/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
+    "tests/unit/deduplicator/test_worlds.py",
+    "tests/unit/deduplicator/test_merge_world.py",
 )
-DETACHED: Final = ("tests/test_merge_detached.py", "tests/test_worlds.py")
+DETACHED: Final = ("tests/database/test_merge_detached.py", "tests/unit/deduplicator/test_worlds.py")
 COVERED: Final = "deduplicator/merge/covered.py"
 CLAIMS: Final = "deduplicator/merge/claims.py"
 COVERAGE: Final = "deduplicator/merge/coverage.py"
@@ -37,7 +37,7 @@ FAULTS: Final = (
         "followed = not group.again and (group.followed",
         "followed = (group.followed",
         "a part of a group that is read again would contradict the group",
-        ("tests/test_worlds.py",),
+        ("tests/unit/deduplicator/test_worlds.py",),
     ),
     Fault(
         "touching-stretches-do-not-join",
@@ -245,7 +245,7 @@ FAULTS: Final = (
         "        group.followed |= followed\n",
         "        pass\n",
         "a head that contradicts its group would be confirmed after a restart",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-head-at-the-end-was-followed",
@@ -261,7 +261,7 @@ FAULTS: Final = (
         "                changes.judged += group.rows\n",
         "",
         "after a restart they would be judged again, and listed twice",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "given-back-with-heads-open",
@@ -341,7 +341,7 @@ FAULTS: Final = (
         "changes.retractions.append(Retraction(run.key, EVERYBODY",
         "[].append(Retraction(run.key, EVERYBODY",
         "after a restart it would be claimed",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-retraction-is-not-stored",
@@ -349,7 +349,7 @@ FAULTS: Final = (
         "changes.retractions.append(Retraction(key, gatherer",
         "[].append(Retraction(key, gatherer",
         "after a restart what contradicted would be claimed",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-claim-that-begins-at-the-contradiction-stands",
@@ -405,7 +405,7 @@ FAULTS: Final = (
         "            changes.parts.append(PartHeld(run.key, run.market, run.channel, held))\n",
         "",
         "after a restart what a readmitted run held before would be a gap",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "an-excluded-run-is-restored-as-open",
@@ -413,7 +413,7 @@ FAULTS: Final = (
         "        self.restore_run(run)\n        self.excluded[run.key] = [(run.excluded_from_ms, NEVER_MS)]\n",
         "        self.restore_run(run)\n",
         "after a restart it would give rows again",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-guests-exclusion-is-forgotten",
@@ -421,7 +421,7 @@ FAULTS: Final = (
         "            self.excluded.setdefault(run.key, [(run.excluded_from_ms, NEVER_MS)])\n",
         "            pass\n",
         "late rows of a run that contradicted would be used",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-guest-that-has-ended-is-open",
@@ -429,7 +429,7 @@ FAULTS: Final = (
         "        if not ended and slice_key in self.slices:\n",
         "        if slice_key in self.slices:\n",
         "a run that is over would claim on",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-guest-claims",
@@ -437,7 +437,7 @@ FAULTS: Final = (
         "            elif found.key in self._guests:\n",
         "            elif found.key in ():\n",
         "what is said of a run that is over would change its claim",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "an-excluded-run-covers",
@@ -445,7 +445,7 @@ FAULTS: Final = (
         "if found.cover_to_ms is None and found.key not in self.excluded and not found.fixed:",
         "if found.cover_to_ms is None and not found.fixed:",
         "a claim would begin inside an exclusion",
-        ("tests/test_restoring.py -k lets_a_run", *RULES),
+        ("tests/database/test_restoring.py -k lets_a_run", *RULES),
     ),
     Fault(
         "a-readmitted-run-claims-what-was-passed-over",
@@ -453,7 +453,7 @@ FAULTS: Final = (
         "found.key not in self.excluded and not found.fixed:",
         "found.key not in self.excluded:",
         "after a restart rows that were not used would be claimed",
-        ("tests/test_restoring.py -k lets_a_run", *RULES),
+        ("tests/database/test_restoring.py -k lets_a_run", *RULES),
     ),
     Fault(
         "a-later-begin-is-believed",
@@ -469,7 +469,7 @@ FAULTS: Final = (
         "        if run.key in self._guests or not run.stored:\n",
         "        if run.key in self._guests:\n",
         "production would refuse the step",
-        (*RULES, "tests/test_worlds_database.py"),
+        (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
         "a-late-claim-begins-at-its-end",

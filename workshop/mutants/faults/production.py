@@ -6,10 +6,18 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-PRODUCTION: Final = "deduplicator/production.py"
-STORE: Final = ("tests/test_restoring.py", "tests/test_storage.py tests/test_steps.py", "tests/test_worlds_database.py")
-LATE: Final = ("tests/test_days.py", "tests/test_stale_hours.py", "tests/test_worlds_archive.py")
-RESTORE: Final = ("tests/test_restoring.py", "tests/test_worlds_database.py")
+PRODUCTION: Final = "deduplicator/store/production.py"
+STORE: Final = (
+    "tests/database/test_restoring.py",
+    "tests/database/test_storage.py tests/database/test_steps.py",
+    "tests/database/test_worlds_database.py",
+)
+LATE: Final = (
+    "tests/unit/deduplicator/test_days.py",
+    "tests/database/test_stale_hours.py",
+    "tests/database/test_worlds_archive.py",
+)
+RESTORE: Final = ("tests/database/test_restoring.py", "tests/database/test_worlds_database.py")
 
 FAULTS: Final = (
     Fault(
@@ -38,21 +46,21 @@ FAULTS: Final = (
     ),
     Fault(
         "a-day-without-rows-is-not-known-to-have-left",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         "    merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])\n"
         '    if not len(columns["market"]):\n        return\n',
         '    if not len(columns["market"]):\n        return\n'
         "    merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])\n",
         "a late copy of it would be disputed by all who cover it, until some row is loaded",
-        ("tests/test_merge_detached.py",),
+        ("tests/database/test_merge_detached.py",),
     ),
     Fault(
         "nobody-is-fenced",
-        "deduplicator/lease.py",
+        "deduplicator/store/lease.py",
         'if await db.fetchval(SQL["lock_lease"], self.epoch) is None:',
         'if await db.fetchval(SQL["lock_lease"], self.epoch) == 0:',
         "two deduplicators would write at once",
-        ("tests/test_storage.py -k fences", "tests/test_steps.py"),
+        ("tests/database/test_storage.py -k fences", "tests/database/test_steps.py"),
     ),
     Fault(
         "open-runs-are-forgotten",
@@ -68,7 +76,7 @@ FAULTS: Final = (
         "UNION ALL SELECT market, exchange_ts, ordinal, side, price, delta FROM store.late_deltas) d",
         ") d",
         "late rows of a day that left production would be stored twice",
-        ("tests/test_restoring.py", "tests/test_retention.py"),
+        ("tests/database/test_restoring.py", "tests/database/test_retention.py"),
     ),
     Fault(
         "a-checkpoint-survives-a-heal-at-its-place",
@@ -76,7 +84,7 @@ FAULTS: Final = (
         "AND (c.exchange_ts > x.ts OR c.after_ordinal >= x.ordinal)",
         "AND (c.exchange_ts > x.ts OR c.after_ordinal > x.ordinal + 1)",
         "book_at would fold from a book that lacks healed changes",
-        ("tests/test_restoring.py", "tests/test_checkpoints.py"),
+        ("tests/database/test_restoring.py", "tests/database/test_checkpoints.py"),
     ),
     Fault(
         "a-heal-goes-unnoticed",
@@ -84,7 +92,7 @@ FAULTS: Final = (
         "if step.heals != self._heals:",
         "if step.heals < 0:",
         "the merge would go on with a state from before `fleet heal`",
-        ("tests/test_restoring.py", "tests/test_heal.py"),
+        ("tests/database/test_restoring.py", "tests/fleet/test_heal.py"),
     ),
     Fault(
         "placed-rows-stay-unplaced",
@@ -144,7 +152,7 @@ FAULTS: Final = (
     ),
     Fault(
         "identities-of-the-floor-are-not-loaded",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         "([], floor_ms, ms_of_datetime(newest) + 1)",
         "([], floor_ms + 1, ms_of_datetime(newest) + 1)",
         "after a restart the changes of one millisecond would be stored twice",
@@ -152,7 +160,7 @@ FAULTS: Final = (
     ),
     Fault(
         "identities-of-the-newest-are-not-loaded",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         "([], floor_ms, ms_of_datetime(newest) + 1)",
         "([], floor_ms, ms_of_datetime(newest))",
         "after a restart the newest changes would be stored twice",
@@ -160,7 +168,7 @@ FAULTS: Final = (
     ),
     Fault(
         "excluded-runs-are-restored-as-open",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         "merger.claims.restore_excluded(excluded)",
         "merger.claims.restore_run(excluded)",
         "after a restart they would give rows again",
@@ -168,7 +176,7 @@ FAULTS: Final = (
     ),
     Fault(
         "guests-have-never-ended",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         'ended=row["ended"])',
         "ended=False)",
         "after a restart a run that is over would claim on",
@@ -176,7 +184,7 @@ FAULTS: Final = (
     ),
     Fault(
         "guests-are-never-excluded",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         'run.excluded_from_ms = run.cover_to_ms if row["reason"] == "conflict" else None',
         "run.excluded_from_ms = None",
         "late rows of a run that contradicted would be used",
@@ -184,7 +192,7 @@ FAULTS: Final = (
     ),
     Fault(
         "lines-of-loaded-rows-are-not-known",
-        "deduplicator/restoring.py",
+        "deduplicator/store/restoring.py",
         "    if missing:\n        await load_lines",
         "    if missing and not missing:\n        await load_lines",
         "rows of a market that is over would be held by nobody",
@@ -196,7 +204,7 @@ FAULTS: Final = (
         "SELECT min(batch) AS first",
         "SELECT min(batch) + 1 AS first",
         "after a restart the oldest rows that are not claimed yet would be called absent",
-        ("tests/test_remembering.py",),
+        ("tests/database/test_remembering.py",),
     ),
     Fault(
         "the-re-read-ends-a-batch-early",
@@ -204,7 +212,7 @@ FAULTS: Final = (
         "batch <= $2 ORDER",
         "batch < $2 ORDER",
         "after a restart the newest rows that are not claimed yet would be called absent",
-        ("tests/test_remembering.py",),
+        ("tests/database/test_remembering.py",),
     ),
     Fault(
         "the-re-read-begins-at-the-fastest-slice",
@@ -212,19 +220,19 @@ FAULTS: Final = (
         "min(",
         "max(",
         "after a restart rows that a slower slice claims later would be called absent",
-        ("tests/test_remembering.py",),
+        ("tests/database/test_remembering.py",),
     ),
     Fault(
         "a-step-of-nobodys-epoch",
-        "deduplicator/lease.py",
+        "deduplicator/store/lease.py",
         "            if row is None:\n                raise self._fenced()\n            step = Step",
         '            if row is None:\n                row = {"step": 0, "heals": 0}\n            step = Step',
         "two deduplicators would write at once",
-        ("tests/test_steps.py", "tests/test_storage.py"),
+        ("tests/database/test_steps.py", "tests/database/test_storage.py"),
     ),
     Fault(
         "late-changes-say-nothing-to-the-archive",
-        "deduplicator/days.py",
+        "deduplicator/store/days.py",
         "late = np.nonzero((new.exchange_ms < now_ms - LATE_MS) & ~gone)[0]",
         "late = np.nonzero((new.exchange_ms < now_ms - DAY_MS) & ~gone)[0]",
         "the archive's books would lack late changes",
@@ -232,7 +240,7 @@ FAULTS: Final = (
     ),
     Fault(
         "only-the-first-late-change-is-noted",
-        "deduplicator/days.py",
+        "deduplicator/store/days.py",
         "last[:-1] = (market[1:] != market[:-1])",
         "last[1:] = (market[1:] != market[:-1])",
         "the archive's books would lack late changes",

@@ -6,15 +6,18 @@ from typing import Final
 
 from workshop.mutants.fault import Fault
 
-READER: Final = "deduplicator/reader.py"
-READ: Final = ("tests/test_reader.py", "tests/test_chain.py", "tests/test_worlds_process.py")
-DROPPED: Final = ("tests/test_read_while_dropped.py",)
-CHAIN: Final = ("tests/test_chain.py::test_what_is_seen_by_the_last_batch_alone", "tests/test_chain.py")
+READER: Final = "deduplicator/read/reader.py"
+READ: Final = ("tests/database/test_reader.py", "tests/database/test_chain.py", "tests/fleet/test_worlds_process.py")
+DROPPED: Final = ("tests/database/test_read_while_dropped.py",)
+CHAIN: Final = (
+    "tests/database/test_chain.py::test_what_is_seen_by_the_last_batch_alone",
+    "tests/database/test_chain.py",
+)
 SEARCH: Final = (
-    "tests/test_narrowing.py -k a_search",
-    "tests/test_narrowing.py -k nobodys",
-    "tests/test_narrowing.py -k culprits",
-    "tests/test_narrowing.py",
+    "tests/database/test_narrowing.py -k a_search",
+    "tests/database/test_narrowing.py -k nobodys",
+    "tests/database/test_narrowing.py -k culprits",
+    "tests/database/test_narrowing.py",
 )
 
 FAULTS: Final = (
@@ -68,7 +71,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-chain-of-the-same-length-is-the-same",
-        "deduplicator/chain.py",
+        "deduplicator/read/chain.py",
         "if last.batch == place.batch and differ(last.digest, place.digest):",
         "if last.batch == place.batch and not differ(last.digest, place.digest) and False:",
         "a database that was put back and grew to the same number would go unnoticed",
@@ -76,7 +79,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-shorter-chain-is-a-chain",
-        "deduplicator/chain.py",
+        "deduplicator/read/chain.py",
         "if last.batch < place.batch:",
         "if last.batch < place.batch - 1:",
         "one batch of a database that was put back would never be read",
@@ -124,7 +127,7 @@ FAULTS: Final = (
     ),
     Fault(
         "what-comes-during-a-drop-is-unlisted",
-        "gatherer/retention.py",
+        "gatherer/upkeep/retention.py",
         "        finally:\n            await self._list_unread(connection, limit)",
         "        finally:\n            pass",
         "a batch that went with its hour would be waited for for ever",
@@ -136,15 +139,15 @@ FAULTS: Final = (
         "greatest(epoch + 1, ",
         "least(epoch + 1, ",
         "gatherers would refuse a production that was put back",
-        ("tests/test_acknowledging.py",),
+        ("tests/database/test_acknowledging.py",),
     ),
     Fault(
         "two-of-one-instance-are-read",
-        "deduplicator/sources.py",
+        "deduplicator/read/sources.py",
         "if other is not reader and other.instance == reader.instance:",
         "if False:",
         "a cloned gatherer would upset the merge of all",
-        ("tests/test_chain.py -k one_instance",),
+        ("tests/database/test_chain.py -k one_instance",),
     ),
     Fault(
         "a-detached-hour-takes-rows",
@@ -152,11 +155,11 @@ FAULTS: Final = (
         "IF pending IS NOT FALSE THEN",
         "IF false THEN",
         "a clock that comes back to a dropped hour would have every batch refused",
-        ("tests/test_local_storage.py -k stayed",),
+        ("tests/database/test_local_storage.py -k stayed",),
     ),
     Fault(
         "any-failures-are-alike",
-        "deduplicator/narrowing.py",
+        "deduplicator/read/narrowing.py",
         "times + 1 if how == before else 1",
         "times + 1",
         "a bad network would begin a search for a culprit",
@@ -164,7 +167,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-suspect-is-cleared-too-early",
-        "deduplicator/narrowing.py",
+        "deduplicator/read/narrowing.py",
         "suspect in group and stretch.last >= group[suspect].last",
         "suspect in group",
         "a culprit would be let go before its batch was tried",
@@ -172,7 +175,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-search-without-an-end",
-        "deduplicator/narrowing.py",
+        "deduplicator/read/narrowing.py",
         "if self._tries >= TRIES_MAX:",
         "if self._tries < 0:",
         "the merge would search for ever",
@@ -180,10 +183,10 @@ FAULTS: Final = (
     ),
     Fault(
         "what-was-not-used-is-not-read-again",
-        "deduplicator/sources.py",
+        "deduplicator/read/sources.py",
         "        self._ahead[name] = dict(self._cursors[name])\n\n    async def _forget",
         "        pass\n\n    async def _forget",
         "a batch that was stalled would be skipped",
-        ("tests/test_catch_up.py", "tests/test_worlds_process.py"),
+        ("tests/unit/deduplicator/test_catch_up.py", "tests/fleet/test_worlds_process.py"),
     ),
 )

@@ -7,11 +7,11 @@ from typing import Final
 from workshop.mutants.fault import Fault
 
 RULES: Final = (
-    "tests/test_merge_rows.py",
-    "tests/test_merge_rules.py --deselect"
-    " tests/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
-    "tests/test_worlds.py",
-    "tests/test_merge_world.py",
+    "tests/unit/deduplicator/test_merge_rows.py",
+    "tests/unit/deduplicator/test_merge_rules.py --deselect"
+    " tests/unit/deduplicator/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
+    "tests/unit/deduplicator/test_worlds.py",
+    "tests/unit/deduplicator/test_merge_world.py",
 )
 IDENTITY: Final = "deduplicator/merge/identity.py"
 UNION: Final = "deduplicator/merge/union.py"

@@ -14,12 +14,6 @@ from typing import Any, Final
 
 from common.numbers import ms_of_datetime
 from common.storage.database import Queries, connect
-from fleet.ending import watch
-from fleet.local import GATHERERS, LocalFleet, Plan
-from fleet.soak import measured
-from fleet.truth import Truth
-from fleet.verdict import Check, compare_changes
-from fleet.view import View
 from workshop.rehearsal.births.statements import (
     RESULT_MS_MAX,
     Statement,
@@ -29,6 +23,12 @@ from workshop.rehearsal.births.statements import (
     memory_flat,
     rounds_end,
 )
+from workshop.rehearsal.ending import watch
+from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.soak import measured
+from workshop.rehearsal.truth import Truth
+from workshop.rehearsal.verdict import Check, compare_changes
+from workshop.rehearsal.view import View
 
 SQL: Final = Queries(Path(__file__).parent / "sql")
 HISTORY: Final = 1_000_000_000

@@ -1,4 +1,4 @@
-"""The four statements about a run, each with what shows it. Pure: the exchange's log, production's answers, samples."""
+"""The four statements about a run, each with what shows it: the exchange's log, production's answers, samples."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fleet.soak import MIB, drift
-from fleet.truth import Truth
-from fleet.verdict import Check
+from workshop.rehearsal.soak import MIB, drift
+from workshop.rehearsal.truth import Truth
+from workshop.rehearsal.verdict import Check
 
 RESULT_MS_MAX: Final = 600_000
 ROUND_S_MAX: Final = 120.0

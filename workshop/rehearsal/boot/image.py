@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from common.errors import FleetError
-from fleet.terraform import ROOT
+from workshop.generate.terraform import ROOT
 from workshop.rehearsal.boot.host import CACHE, PROJECT, run
 
 SUITE: Final = "bookworm"

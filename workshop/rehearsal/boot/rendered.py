@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from fleet.terraform import terraform
+from workshop.generate.terraform import terraform
 from workshop.rehearsal.boot.image import Release, modules
 
 REGION: Final = "us-east-2"

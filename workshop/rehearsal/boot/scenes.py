@@ -21,13 +21,13 @@ import asyncpg
 
 from common.errors import FleetError
 from common.numbers import datetime_of_ms, ms_of_datetime
-from fleet.truth import Truth
-from fleet.verdict import compare, sealed_past
 from workshop.rehearsal.boot.host import PROJECT
 from workshop.rehearsal.boot.machine import OWN, Machine
 from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, MONITORING, REGION, Told
 from workshop.rehearsal.boot.stage import Stage
 from workshop.rehearsal.boot.typed import of_aws, of_the_machines
+from workshop.rehearsal.truth import Truth
+from workshop.rehearsal.verdict import compare, sealed_past
 
 AWAY_S: Final = 40
 HELD_S: Final = 25

@@ -24,7 +24,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from common.errors import FleetError
 from common.process import end_with_parent_of
 from common.storage.embedded import EmbeddedServer, socket_dir
-from fleet.local import free_port
 from workshop.rehearsal.boot.authority import certify
 from workshop.rehearsal.boot.cloud import HOOKS, NAMES, TIME_IP, Cloud, compressed
 from workshop.rehearsal.boot.host import CACHE, python, run
@@ -42,6 +41,7 @@ from workshop.rehearsal.boot.rendered import (
     Told,
     render,
 )
+from workshop.rehearsal.local import free_port
 
 VOLUME_BYTES: Final = 3 << 30
 FAILURES_MAX: Final = 4

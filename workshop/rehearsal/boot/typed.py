@@ -23,11 +23,11 @@ MINUTES_AGO: Final = (10, 5)
 NOT_TYPED: Final = {
     r"gatherer --config|deduplicator --config": "the unit starts it",
     r"gatherer-d": "a fourth gatherer is not here",
-    r"pg_dump|pg_restore|dropdb|createdb": "tests/test_backups.py does it to a fleet",
-    r"fleet rebuild": "tests/test_rebuild.py does it to a fleet",
+    r"pg_dump|pg_restore|dropdb|createdb": "tests/fleet/test_backups.py does it to a fleet",
+    r"fleet rebuild": "tests/fleet/test_rebuild.py does it to a fleet",
     r"fleet migrate --config configs/deduplicator": "it needs the owner: the machines' README has it so, and is typed",
     r"--retire": "the consumer is the only one",
-    r"fleet heal .*--without": "tests/test_runbooks.py does it to a fleet with a contradiction",
+    r"fleet heal .*--without": "tests/fleet/test_runbooks.py does it to a fleet with a contradiction",
     r"fleet probe": "it needs ten minutes of an exchange by itself",
     r"INSERT INTO|^SELECT": "for a database that was broken first",
 }

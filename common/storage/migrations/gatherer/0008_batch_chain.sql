@@ -2,7 +2,7 @@
 -- keeps the digest with its place sees at once that a database was put back, whatever numbers were given since.
 ALTER TABLE batches ADD COLUMN previous bytea NOT NULL DEFAULT '', ADD COLUMN digest bytea NOT NULL DEFAULT '';
 COMMENT ON COLUMN batches.previous IS 'The digest of the batch before it in its lane; empty: it is the first, or was written by a release without digests.';
-COMMENT ON COLUMN batches.digest IS 'Over the previous digest and what identifies the batch (gatherer/chain.py).';
+COMMENT ON COLUMN batches.digest IS 'Over the previous digest and what identifies the batch (gatherer/load/chain.py).';
 
 -- A reader that found a database put back reads from an earlier batch again: what it acknowledges goes back with it,
 -- so that retention keeps what is to be read. Only an older epoch is still refused.

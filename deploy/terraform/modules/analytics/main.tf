@@ -1,5 +1,5 @@
 # The archive's relations as tables: partitions are projected, no crawler runs. tables.json is made from the code's own
-# schemas (`python -m fleet.athena --tables`).
+# schemas (`python -m workshop.generate.athena --tables`).
 
 locals {
   tables   = jsondecode(file("${path.module}/tables.json"))

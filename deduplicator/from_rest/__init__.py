@@ -1,0 +1,1 @@
+"""What comes from the exchange's REST, and not from its streams."""

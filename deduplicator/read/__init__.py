@@ -1,0 +1,1 @@
+"""Reading the gatherers' databases, in the order of their logs."""

@@ -1,0 +1,1 @@
+"""What the status page and `/status` show of production."""

@@ -1,0 +1,124 @@
+"""What the deduplicator's status page shows of production: coverage of the last day, and markets. Read-only."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import asyncpg
+from aiohttp import web
+
+from common import redact
+from common.errors import StorageError
+from common.page.guard import Handler
+from common.storage.database import CLIENT_ERRORS, connect
+from deduplicator.merge.merger import ORDERBOOK
+from deduplicator.statements import SQL
+from deduplicator.status.coverage_map import Edges, lasted_ms, shares
+
+BUCKET: Final = timedelta(minutes=15)
+BUCKETS: Final = 96
+MARKETS_MOST: Final = 100
+SEARCH_MOST: Final = 100
+MARKETS_WAIT_MS: Final = 5_000
+COVERAGE_WAIT_MS: Final = 120_000
+REST_FACTOR: Final = 20
+"""The map is made at most for a twentieth of the time: what took 5 s is good for 100 s."""
+FRESH_S: Final = 15.0
+STATES: Final = ("active", "closed", "all")
+
+
+class Pages:
+    """Answers for the page; each opens a connection of its own, so none disturbs the merge's."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._map: dict[str, Any] = {"computing": True}
+        self._next_map = 0.0
+        self._making: asyncio.Task[None] | None = None
+
+    def handlers(self) -> dict[str, Handler]:
+        """By path."""
+        return {"/page/markets": self.markets, "/page/coverage": self.coverage}
+
+    async def markets(self, request: web.Request) -> web.Response:
+        """Markets that a search finds, `?search=WORDS&state=active|closed|all`."""
+        words = request.query.get("search", "")[:SEARCH_MOST].strip().lower()
+        state = request.query.get("state", "active")
+        if state not in STATES:
+            raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}\n")
+        try:
+            rows = await self._fetch("page_markets", MARKETS_WAIT_MS, words, state, MARKETS_MOST)
+        except (StorageError, *CLIENT_ERRORS) as error:
+            return _unavailable(error)
+        shown = [{**row, "volume": _text(row["volume"]), "close_time": _text(row["close_time"])} for row in rows]
+        return web.json_response({"markets": shown, "most": MARKETS_MOST})
+
+    async def coverage(self, _: web.Request) -> web.Response:
+        """The map as it was last made; made anew, beside this answer, when it is old."""
+        if time.monotonic() >= self._next_map and (self._making is None or self._making.done()):
+            self._making = asyncio.create_task(self._make_map(), name="coverage map")
+        return web.json_response(self._map)
+
+    async def close(self) -> None:
+        """End what is being made."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.gather(self._making, return_exceptions=True)
+
+    async def _make_map(self) -> None:
+        began = time.monotonic()
+        now = datetime.now(UTC)
+        end = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) + BUCKET
+        start = end - BUCKETS * BUCKET
+        try:
+            rows = await self._fetch("page_edges", COVERAGE_WAIT_MS, start, end, BUCKETS)
+            edges = [Edges(r["kind"], r["bucket"], r["sign"], r["count"], r["sum_ms"]) for r in rows]
+            self._map = {"made_at": now.isoformat(), **coverage_map(edges, start)}
+        except (StorageError, *CLIENT_ERRORS) as error:
+            self._map = {**self._map, "computing": False, "error": _reason(error)}
+        took = time.monotonic() - began
+        self._next_map = time.monotonic() + max(FRESH_S, REST_FACTOR * took)
+
+    async def _fetch(self, name: str, wait_ms: int, *arguments: Any) -> list[asyncpg.Record]:
+        connection = await connect(self._dsn, wait_ms)
+        try:
+            async with connection.transaction(readonly=True):
+                rows: list[asyncpg.Record] = await connection.fetch(SQL[name], *arguments)
+                return rows
+        finally:
+            connection.terminate()
+
+
+def coverage_map(edges: list[Edges], start: datetime) -> dict[str, Any]:
+    """Rows of the map: recorded share of each channel's sealed market-time, and of each gatherer's order books."""
+    lasted = lasted_ms(edges, BUCKETS, round(BUCKET.total_seconds() * 1000))
+    nothing = [0] * BUCKETS
+    rows = []
+    for kind, lines in sorted(lasted.items()):
+        if kind.startswith("line "):
+            channel = kind.removeprefix("line ")
+            gaps = lasted.get(f"gap {channel}", nothing)
+            recorded = [line - gap for line, gap in zip(lines, gaps, strict=True)]
+            rows.append({"name": channel, "of": "fleet", "shares": shares(lines, recorded), "missing_ms": gaps})
+    books = lasted.get(f"line {ORDERBOOK}", nothing)
+    for kind, held in sorted(lasted.items()):
+        if kind.startswith("held "):
+            missing = [line - part for line, part in zip(books, held, strict=True)]
+            name = kind.removeprefix("held ")
+            rows.append({"name": name, "of": "gatherer", "shares": shares(books, held), "missing_ms": missing})
+    return {"start": start.isoformat(), "bucket_s": round(BUCKET.total_seconds()), "rows": rows}
+
+
+def _unavailable(error: Exception) -> web.Response:
+    return web.json_response({"error": _reason(error)}, status=503)
+
+
+def _reason(error: Exception) -> str:
+    return redact.text(f"production did not answer in time or at all: {type(error).__name__}: {error}"[:300])
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,1 @@
+"""Writing production: one transaction a step, one lease, one feed."""

@@ -1,0 +1,1 @@
+"""`fleet doctor` and `fleet verify`: what is wrong, and what mends it."""

@@ -1,0 +1,114 @@
+"""What keeps a process from its bucket: credentials, the bucket, its versions, a conditional write. Blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import boto3
+import botocore.exceptions
+from botocore.config import Config
+
+from common.config.schema import Bucket
+from fleet.checks.finding import Finding
+
+NEVER: Final = '"00000000000000000000000000000000"'
+"""The ETag of no object."""
+WRONG_MD5: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
+CREDENTIALS: Final = "give this process credentials as AWS's tools find them: a role of the machine, or its environment"
+WRITE: Final = "allow s3:PutObject and s3:GetObject below the prefix (deploy/terraform has the policy)"
+
+
+def archive(bucket: Bucket) -> Iterator[Finding]:
+    """Of the exporter: objects are replaced on condition, and manifests name versions. Leaves nothing behind."""
+    s3 = _client(bucket)
+    yield (reached := _reached(s3, "archive", bucket))
+    if not reached.ok:
+        return
+    try:
+        state = s3.get_bucket_versioning(Bucket=bucket.bucket).get("Status")
+        told = "keeps versions of its objects" if state == "Enabled" else "does not keep versions of its objects"
+        cure = f"aws s3api put-bucket-versioning --bucket {bucket.bucket} --versioning-configuration Status=Enabled"
+        yield Finding("archive versions", state == "Enabled", told, "" if state == "Enabled" else cure)
+    except botocore.exceptions.ClientError as error:
+        told = f"these credentials may not ask ({_code(error)}): not known"
+        yield Finding("archive versions", True, told, f"look once as its owner: {bucket.bucket} must keep versions")
+    yield _conditional(s3, bucket)
+
+
+def raw(bucket: Bucket, gatherer_id: str) -> Iterator[Finding]:
+    """Of a gatherer that archives its journal. What it tries to write has a wrong checksum, and is refused for that."""
+    key = _key(bucket, f"raw/gatherer={gatherer_id}/doctor")
+    try:
+        _client(bucket).put_object(Bucket=bucket.bucket, Key=key, Body=b"doctor", ContentMD5=WRONG_MD5)
+    except botocore.exceptions.ClientError as error:
+        if _code(error) not in ("BadDigest", "InvalidDigest"):
+            yield _refused("raw archive", bucket, error)
+            return
+    except botocore.exceptions.BotoCoreError as error:
+        yield _away("raw archive", error)
+        return
+    yield Finding("raw archive", True, f"s3://{bucket.bucket} can be written")
+
+
+def readable(bucket: Bucket) -> Finding:
+    """Of somebody who only reads."""
+    return _reached(_client(bucket), "archive", bucket)
+
+
+def _reached(s3: Any, check: str, bucket: Bucket) -> Finding:
+    try:
+        s3.list_objects_v2(Bucket=bucket.bucket, Prefix=_key(bucket, ""), MaxKeys=1)
+    except botocore.exceptions.ClientError as error:
+        return _refused(check, bucket, error)
+    except botocore.exceptions.BotoCoreError as error:
+        return _away(check, error)
+    return Finding(check, True, f"s3://{bucket.bucket} is there, and these credentials may list it")
+
+
+def _conditional(s3: Any, bucket: Bucket) -> Finding:
+    """A write on a condition that nothing meets: what is refused for that leaves nothing."""
+    key, check = _key(bucket, "_manifests/doctor"), "archive writes"
+    try:
+        s3.put_object(Bucket=bucket.bucket, Key=key, Body=b"", IfMatch=NEVER)
+    except botocore.exceptions.ClientError as error:
+        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+            return Finding(check, True, "may be written, and writes on a condition are refused where it is not met")
+        return _refused(check, bucket, error)
+    except botocore.exceptions.BotoCoreError as error:
+        return _away(check, error)
+    told = "takes a write whose condition (If-Match) is not met: two exporters could write over each other"
+    return Finding(check, False, told, "use AWS's S3, or a store with conditional writes")
+
+
+def _refused(check: str, bucket: Bucket, error: botocore.exceptions.ClientError) -> Finding:
+    code = _code(error)
+    if code in ("NoSuchBucket", "404"):
+        return Finding(check, False, f"there is no bucket {bucket.bucket}", "create it, or mend `bucket` and `region`")
+    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
+        return Finding(check, False, f"the credentials are refused: {code}", CREDENTIALS)
+    if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
+        return Finding(check, False, f"{bucket.bucket} is in another region than {bucket.region}", "mend `region`")
+    return Finding(check, False, f"s3://{bucket.bucket}: {code}", WRITE)
+
+
+def _away(check: str, error: botocore.exceptions.BotoCoreError) -> Finding:
+    if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+        return Finding(check, False, "there are no credentials for S3", CREDENTIALS)
+    told = " ".join(str(error).split())
+    return Finding(check, False, f"S3 does not answer: {told}", "check `endpoint_url`, and the way out of this network")
+
+
+def _client(bucket: Bucket) -> Any:
+    options = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=15, s3={"addressing_style": "path"})
+    return boto3.session.Session().client(
+        "s3", region_name=bucket.region, endpoint_url=bucket.endpoint_url, config=options
+    )
+
+
+def _key(bucket: Bucket, path: str) -> str:
+    return "/".join(part for part in (bucket.prefix.strip("/"), path) if part)
+
+
+def _code(error: botocore.exceptions.ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", "unknown"))

@@ -1,0 +1,1 @@
+"""`fleet probe`: what the fleet believes of the exchange, measured on it."""

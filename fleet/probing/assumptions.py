@@ -1,0 +1,307 @@
+"""What the merge assumes of the exchange, judged by what two connections heard of the same markets. No I/O.
+
+Each assumption (`beliefs.py`) is counted: how often it was seen to hold, and how often it was contradicted. What was
+never seen is said to be so; it is no proof. What commands and REST answer is in `experiments.py`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import SequenceMatcher
+from typing import Final
+
+from common.config.schema import Bounds
+from common.errors import NumberError
+from common.exchange import frames
+from common.numbers import parse_price, parse_size
+from fleet.probing.beliefs import Finding
+
+COMPARED_MAX: Final = 20_000
+"""Changes of one market that are aligned where the two connections differ; more would take long."""
+ONE: Final = 10_000
+EDGE_MS: Final = 1_000
+"""Trades so close to the beginning or end of what was heard are not judged: their change may lie outside."""
+
+NUMBERED: Final = frozenset({frames.ORDERBOOK, "orderbook_snapshot", frames.TRADE, *frames.LIFECYCLE_TYPES})
+
+Content = tuple[str, int, int]
+Book = dict[tuple[str, int], int]
+
+
+@dataclass
+class Stream:
+    """One market on one connection: changes in order, and books with how many changes came before each."""
+
+    times_ms: list[int] = field(default_factory=list)
+    contents: list[Content] = field(default_factory=list)
+    received_us: list[int] = field(default_factory=list)
+    books: list[tuple[int, Book]] = field(default_factory=list)
+
+
+@dataclass
+class Heard:
+    """What one connection heard, decoded."""
+
+    name: str
+    streams: dict[str, Stream] = field(default_factory=dict)
+    trades: list[tuple[str, int, str, int, int]] = field(default_factory=list)
+    """Ticker, millisecond, the maker's side, its price, the count."""
+    ids: dict[str, tuple[str, int, str, int, int]] = field(default_factory=dict)
+    """The same by the trade's id, block trades left out."""
+    numbered: int = 0
+    unnumbered: list[str] = field(default_factory=list)
+    """Frames of channels that are numbered, without a number."""
+    breaks: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+    lag_ms: int = 0
+    disorder_ms: int = 0
+    ahead_ms: int = 0
+    stamped: int = 0
+    transit_ms: list[int] = field(default_factory=list)
+    """Receive time less sending time of each frame that says when it was sent."""
+
+
+def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
+    """Frames with their receive times (microseconds) as they are judged."""
+    heard = Heard(name)
+    due: dict[int, int] = {}
+    greatest_ms: dict[int, int] = {}
+    for wall_us, data in received:
+        try:
+            head = frames.HEAD.decode(data)
+            if head.sid is not None and head.seq is not None:
+                heard.numbered += 1
+                if head.seq != due.get(head.sid, 1):
+                    heard.breaks.append(f"sid {head.sid}: {head.seq} where {due.get(head.sid, 1)} was due")
+                due[head.sid] = head.seq + 1
+            elif head.type in NUMBERED:
+                heard.unnumbered.append(head.type)
+            if head.sending_ts_ms is not None:
+                heard.transit_ms.append(wall_us // 1000 - head.sending_ts_ms)
+            match head.type:
+                case "orderbook_delta":
+                    _delta(heard, head, greatest_ms, wall_us)
+                case "orderbook_snapshot":
+                    snapshot = frames.SNAPSHOT.decode(head.msg)
+                    stream = heard.streams.setdefault(snapshot.market_ticker, Stream())
+                    stream.books.append((len(stream.contents), _book(snapshot)))
+                case "trade":
+                    _trade(heard, head)
+        except (*frames.UNREADABLE, NumberError) as error:
+            heard.unreadable.append(f"{data[:120]!r}: {error}")
+    return heard
+
+
+def _delta(heard: Heard, head: frames.Head, greatest_ms: dict[int, int], wall_us: int) -> None:
+    msg = frames.DELTA.decode(head.msg)
+    stream = heard.streams.setdefault(msg.market_ticker, Stream())
+    stream.times_ms.append(msg.ts_ms)
+    stream.received_us.append(wall_us)
+    stream.contents.append((msg.side, parse_price(msg.price_dollars), parse_size(msg.delta_fp)))
+    sid = head.sid or 0
+    heard.disorder_ms = max(heard.disorder_ms, greatest_ms.get(sid, msg.ts_ms) - msg.ts_ms)
+    greatest_ms[sid] = max(greatest_ms.get(sid, msg.ts_ms), msg.ts_ms)
+    if head.sending_ts_ms is not None:
+        heard.stamped += 1
+        heard.lag_ms = max(heard.lag_ms, head.sending_ts_ms - msg.ts_ms)
+        heard.ahead_ms = max(heard.ahead_ms, msg.ts_ms - head.sending_ts_ms)
+
+
+def _trade(heard: Heard, head: frames.Head) -> None:
+    msg = frames.TRADE_MSG.decode(head.msg)
+    taker = msg.taker_outcome_side or msg.taker_side or {"bid": "yes", "ask": "no"}.get(msg.taker_book_side)
+    if msg.is_block_trade:
+        return  # made off the book
+    price = parse_price(msg.yes_price_dollars)
+    maker = ("no", 10_000 - price) if taker == "yes" else ("yes", price)
+    trade = (msg.market_ticker, msg.ts_ms, *maker, parse_size(msg.count_fp))
+    heard.trades.append(trade)
+    heard.ids[msg.trade_id] = trade
+
+
+def _book(snapshot: frames.SnapshotMsg) -> Book:
+    sides = (("yes", snapshot.yes_dollars_fp), ("no", snapshot.no_dollars_fp))
+    return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
+
+
+def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Finding]:
+    """What two connections heard of the same markets, and what `others` heard of anything."""
+    order, times, dense = Finding("order"), Finding("times"), Finding("dense")
+    for heard in (first, second):
+        for one in heard.breaks:
+            dense.note = f"numbers broke on a connection ({one}): what follows a break is not compared"
+    if not dense.note:
+        for ticker in sorted(first.streams.keys() & second.streams.keys()):
+            _compare(ticker, first.streams[ticker], second.streams[ticker], order, times, dense)
+    back, books, twins = Finding("back"), Finding("books"), Finding("twins")
+    readable, uncrossed, numbered = Finding("readable"), Finding("uncrossed"), Finding("numbered")
+    for heard in (first, second, *others):
+        readable.seen += heard.numbered
+        numbered.seen += heard.numbered
+        for example in heard.unreadable:
+            readable.wrong(f"{heard.name}: {example}")
+        for type_ in heard.unnumbered:
+            numbered.wrong(f"{heard.name}: {type_}")
+    for heard in (first, second):
+        for ticker, stream in heard.streams.items():
+            _never_back(heard.name, ticker, stream, back)
+            if not heard.breaks:
+                _folds(heard.name, ticker, stream, books)
+                _crossed(heard.name, ticker, stream, uncrossed)
+        _twins(heard, twins)
+    streams = [order, times, dense, back, books, twins, readable, uncrossed, numbered, _trades(first, second)]
+    return [*streams, *_bounds(first, second, bounds)]
+
+
+def _compare(ticker: str, a: Stream, b: Stream, order: Finding, times: Finding, dense: Finding) -> None:
+    """Align what both connections heard of a market; what one has before or after the other proves nothing.
+
+    By time and content first: contents alone may repeat so evenly that many alignments fit. Where times differ, by
+    content.
+    """
+    one, other = a.contents[:COMPARED_MAX], b.contents[:COMPARED_MAX]
+    stamped = [list(zip(s.times_ms, s.contents, strict=True))[:COMPARED_MAX] for s in (a, b)]
+    codes = _aligned(*stamped)
+    if sum(j - i for kind, i, j, _, _ in codes if kind == "equal") * 2 < min(len(one), len(other)):
+        codes = _aligned(one, other)
+    only_one: Counter[Content] = Counter()
+    only_other: Counter[Content] = Counter()
+    for kind, i, j, k, m in codes:
+        if kind != "equal" and not (i < j and k < m):
+            only_one.update(one[i:j])
+            only_other.update(other[k:m])
+            continue
+        inner = [("equal", 0, j - i, 0, m - k)]
+        if kind != "equal":
+            inner = list(SequenceMatcher(None, one[i:j], other[k:m], autojunk=False).get_opcodes())
+        for same, p, q, r, s in inner:
+            if same != "equal":
+                only_one.update(one[i + p : i + q])
+                only_other.update(other[k + r : k + s])
+                continue
+            for finding in (order, times, dense):
+                finding.seen += q - p
+            wrong = [n for n in range(q - p) if a.times_ms[i + p + n] != b.times_ms[k + r + n]]
+            if wrong:
+                at, to = i + p + wrong[0], k + r + wrong[0]
+                times.wrong(f"{ticker}: {a.times_ms[at]} and {b.times_ms[to]}: {one[at]}", len(wrong))
+    moved = (only_one & only_other).total()
+    if moved:
+        order.wrong(f"{ticker}: {moved} changes at another place: {next(iter(only_one & only_other))}", moved)
+    missing = (only_one - only_other).total() + (only_other - only_one).total()
+    if missing:
+        example = next(iter((only_one - only_other) + (only_other - only_one)))
+        dense.wrong(f"{ticker}: {missing} changes on one connection only: {example}", missing)
+
+
+def _aligned(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
+    """The stretches between the first and the last that both have."""
+    codes = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
+    equal = [n for n, code in enumerate(codes) if code[0] == "equal"]
+    return list(codes[equal[0] : equal[-1] + 1]) if equal else []
+
+
+def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Finding) -> None:
+    """Fold the book, and look at it after the last change of each millisecond."""
+    if not stream.books:
+        return
+    at, first = stream.books[0]
+    book = dict(first)
+    for n in range(at, len(stream.contents)):
+        side, price, delta = stream.contents[n]
+        book[(side, price)] = book.get((side, price), 0) + delta
+        if not book[(side, price)]:
+            del book[(side, price)]
+        if n + 1 == len(stream.contents) or stream.times_ms[n + 1] == stream.times_ms[n]:
+            continue  # the last millisecond may go on
+        best = {s: max((p for which, p in book if which == s), default=None) for s in ("yes", "no")}
+        if best["yes"] is None or best["no"] is None:
+            continue
+        uncrossed.seen += 1
+        if best["yes"] + best["no"] >= ONE:
+            uncrossed.wrong(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
+
+
+def _trades(first: Heard, second: Heard) -> Finding:
+    """Trades that both connections heard, and those that only one did though the other heard earlier and later ones."""
+    trades = Finding("trades")
+    for heard, other in ((first, second), (second, first)):
+        times = [trade[1] for trade in other.ids.values()]
+        for id_, trade in heard.ids.items():
+            theirs = other.ids.get(id_)
+            within = bool(times) and min(times) + EDGE_MS <= trade[1] < max(times) - EDGE_MS
+            trades.seen += theirs is not None
+            if theirs is not None and theirs != trade:
+                trades.wrong(f"{id_}: {trade} and {theirs}")
+            elif theirs is None and within and not (first.breaks or second.breaks):
+                trades.wrong(f"{id_}: {trade} on one connection only")
+    return trades
+
+
+def _never_back(name: str, ticker: str, stream: Stream, back: Finding) -> None:
+    for before, after in zip(stream.times_ms, stream.times_ms[1:], strict=False):
+        back.seen += 1
+        if after < before:
+            back.wrong(f"{name} {ticker}: {after} after {before}")
+
+
+def _folds(name: str, ticker: str, stream: Stream, books: Finding) -> None:
+    if not stream.books:
+        return
+    at, book = stream.books[0][0], dict(stream.books[0][1])
+    for place, given in stream.books[1:]:
+        for side, price, delta in stream.contents[at:place]:
+            book[(side, price)] = book.get((side, price), 0) + delta
+        at = place
+        books.seen += 1
+        if {level: size for level, size in book.items() if size} != given:
+            books.wrong(f"{name} {ticker}: the book after {place} changes is another than the snapshot")
+        book = dict(given)
+
+
+def _twins(heard: Heard, twins: Finding) -> None:
+    times = [ms for stream in heard.streams.values() for ms in stream.times_ms]
+    if not times:
+        return
+    taken = Counter(
+        (ticker, ms, *content)
+        for ticker, stream in heard.streams.items()
+        for ms, content in zip(stream.times_ms, stream.contents, strict=True)
+    )
+    low, high = min(times) + EDGE_MS, max(times) - EDGE_MS
+    for ticker, ms, side, price, count in heard.trades:
+        if ticker in heard.streams and low <= ms < high:
+            twins.seen += 1
+            key = (ticker, ms, side, price, -count)
+            if taken[key] <= 0:
+                twins.wrong(f"{heard.name} {ticker} {ms}: no change of {-count} at {side} {price}")
+            taken[key] -= 1
+
+
+def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:
+    """What is measured against a bound is contradicted from a quarter of it on, as in production."""
+    changes = sum(len(s.times_ms) for heard in (first, second) for s in heard.streams.values())
+    stamped = first.stamped + second.stamped
+    disorder = Finding("disorder", changes, note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms")
+    lag = Finding("lag", stamped, note=f"at most {max(first.lag_ms, second.lag_ms)} ms")
+    sender = Finding("sender", stamped, note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms")
+    said = Finding("stamped", stamped)
+    if changes > stamped:
+        said.wrong(f"{changes - stamped} of {changes} changes", changes - stamped)
+    for heard in (first, second):
+        if heard.disorder_ms * 4 > bounds.disorder:
+            disorder.wrong(f"{heard.name}: {heard.disorder_ms} ms")
+        if heard.lag_ms * 4 > bounds.lag:
+            lag.wrong(f"{heard.name}: {heard.lag_ms} ms")
+        if heard.ahead_ms > 0:
+            sender.wrong(f"{heard.name}: {heard.ahead_ms} ms")
+    if not stamped:
+        sender.note = lag.note = "frames do not say when they were sent: receive times take their place"
+    transit = [*first.transit_ms, *second.transit_ms]
+    note = f"from {min(transit)} to {max(transit)} ms later" if transit else ""
+    clock = Finding("clock", len(transit), note=note)
+    if transit and min(transit) < -bounds.clock:
+        clock.wrong(f"{-min(transit)} ms before they were sent: this machine's clock is wrong, or the exchange's")
+    return [disorder, lag, sender, said, clock]

@@ -1,0 +1,352 @@
+"""What the exchange answers to commands and to REST: the beliefs that listening alone cannot measure.
+
+On a connection of their own, so that nothing here disturbs what is compared. Nothing is traded and nothing is changed:
+a read-only key is enough. Each experiment waits a while for an answer; none is believed to mean more than it shows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from decimal import Decimal, InvalidOperation
+from typing import Any, Final
+
+from common.errors import ExchangeError, NumberError
+from common.exchange.frames import LIFECYCLE, ORDERBOOK, TRADE
+from common.exchange.rest import Rest, packed
+from common.numbers import parse_price, parse_size
+from fleet.probing.assumptions import Book, Heard
+from fleet.probing.beliefs import Finding
+from gatherer.capture.transport import Socket, SocketClosed
+
+LISTED_TICKERS_MAX: Final = 200
+BOOKS_MAX: Final = 20
+BOOK_SLACK_US: Final = 1_500_000
+"""Between what REST shows and what the stream has brought here."""
+POLL_S: Final = 0.02
+TRADE_MARKETS_MAX: Final = 10
+
+Frame = dict[str, Any]
+
+
+class Line:
+    """One connection: commands out, frames in, with their times."""
+
+    def __init__(self, name: str, socket: Socket) -> None:
+        self.name, self._socket = name, socket
+        self.received: list[tuple[int, bytes]] = []
+        self.closed = ""
+        self._id = 0
+        socket.start(self._on_frame, self._on_closed)
+
+    @property
+    def heard_s(self) -> float:
+        """When anything came last, pings included."""
+        return self._socket.heard_s
+
+    def _on_frame(self, data: bytes) -> None:
+        self.received.append((time.time_ns() // 1000, data))
+
+    def _on_closed(self, reason: str) -> None:
+        self.closed = reason or "closed"
+
+    async def say(self, name: str, **params: Any) -> int:
+        """Send a command; its id."""
+        self._id += 1
+        await self._socket.send(json.dumps({"id": self._id, "cmd": name, "params": params}))
+        return self._id
+
+    async def first(self, since: int, wanted: Callable[[Frame], bool], wait_s: float) -> Frame | None:
+        """The first frame from a place on that is wanted; None: it did not come in time."""
+        deadline = time.monotonic() + wait_s
+        at = since
+        while True:
+            while at < len(self.received):
+                frame = json_of(self.received[at][1])
+                at += 1
+                if wanted(frame):
+                    return frame
+            if self.closed:
+                raise SocketClosed(f"the {self.name} connection was closed: {self.closed}")
+            if time.monotonic() >= deadline:
+                return None
+            await asyncio.sleep(POLL_S)
+
+    async def close(self) -> None:
+        """Hang up."""
+        await self._socket.close()
+
+
+def json_of(data: bytes) -> Frame:
+    """A frame, or an empty one if it is none."""
+    try:
+        frame = json.loads(data)
+    except ValueError:
+        return {}
+    return frame if isinstance(frame, dict) else {}
+
+
+def _msg(frame: Frame) -> dict[str, Any]:
+    """Its body, or an empty one if it has none that could be read."""
+    msg = frame.get("msg")
+    return msg if isinstance(msg, dict) else {}
+
+
+def _shape(frame: Frame | None) -> str:
+    """An answer in a few words."""
+    if frame is None:
+        return "silence"
+    numbered = "a numbered" if "seq" in frame else "an unnumbered"
+    code = f" (code {_msg(frame).get('code')})" if frame.get("type") == "error" else ""
+    return f"{numbered} {frame.get('type')}{code}"
+
+
+async def converse(line: Line, tickers: list[str], wait_s: float) -> list[Finding]:
+    """Commands, one after the other, and what is answered to each."""
+    repeat = await _repeat(line, wait_s)
+    others = await _books(line, tickers, wait_s)
+    return [repeat, *others]
+
+
+async def _repeat(line: Line, wait_s: float) -> Finding:
+    """Subscribe to all-market channels, and again."""
+    repeat = Finding("repeat")
+    for channel in (LIFECYCLE, TRADE):
+        id_ = await line.say("subscribe", channels=[channel])
+        if await line.first(0, lambda f, id_=id_: f.get("id") == id_, wait_s) is None:  # type: ignore[misc]
+            repeat.note = f"{channel}: the first subscribe was not answered"
+            continue
+        since = len(line.received)
+        id_ = await line.say("subscribe", channels=[channel])
+        answer = await line.first(since, lambda f, id_=id_: f.get("id") == id_, wait_s)  # type: ignore[misc]
+        if answer is not None and answer.get("type") == "ok" and "seq" in answer:
+            repeat.seen += 1
+        else:
+            repeat.wrong(f"{channel}: {_shape(answer)}")
+    return repeat
+
+
+async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Finding]:
+    """Subscribe to some books, add one, ask for one, delete one, and subscribe again."""
+    ok, add, snapshot, late, again = (Finding(key) for key in ("ok", "add", "snapshot", "late", "again"))
+    findings = [ok, add, snapshot, late, again]
+    held, added = tickers[:-1] or tickers, tickers[-1]
+
+    async def answered(since: int, id_: int) -> Frame | None:
+        answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
+        if answer is not None and answer.get("type") in ("ok", "unsubscribed"):
+            if "seq" in answer:
+                ok.seen += 1
+            else:
+                ok.wrong(_shape(answer))
+        return answer
+
+    sid = await _subscribe(line, held, wait_s)
+    if sid is None:
+        ok.note = "the books' subscribe was not answered"
+        return findings
+    if added not in held:
+        since = len(line.received)
+        id_ = await line.say("update_subscription", sids=[sid], action="add_markets", market_tickers=[added])
+        await answered(since, id_)
+        book = await line.first(since, lambda f: _is_book(f, added), wait_s)
+        add.seen += book is not None
+        if book is None:
+            add.wrong(f"{added}: nothing in {wait_s:.1f} s")
+    since = len(line.received)
+    id_ = await line.say("update_subscription", sids=[sid], action="get_snapshot", market_tickers=[held[0]])
+    book = await line.first(since, lambda f: _is_book(f, held[0]) and f.get("id") == id_, wait_s)
+    snapshot.seen += book is not None
+    if book is None:
+        snapshot.wrong(f"{held[0]}: {_shape(await line.first(since, lambda f: f.get('id') == id_, 0))}")
+    since = len(line.received)
+    id_ = await line.say("update_subscription", sids=[sid], action="delete_markets", market_tickers=[held[0]])
+    if await answered(since, id_) is not None:
+        since = len(line.received)
+        after = await line.first(since, lambda f: _is_of(f, sid, held[0]), wait_s)
+        late.seen += 1
+        if after is not None:
+            late.wrong(f"{held[0]}: {_shape(after)}")
+    since = len(line.received)
+    await answered(since, await line.say("unsubscribe", sids=[sid]))
+    await _begin_again(line, sid, held, wait_s, again)
+    return findings
+
+
+async def _begin_again(line: Line, sid: int, held: list[str], wait_s: float, again: Finding) -> None:
+    since = len(line.received)
+    new = await _subscribe(line, held, wait_s)
+    if new is None:
+        again.note = "the second subscribe was not answered"
+        return
+    numbered = await line.first(since, lambda f: f.get("sid") == new and "seq" in f, wait_s)
+    again.seen += 1
+    if new == sid or (numbered is not None and numbered["seq"] != 1):
+        again.wrong(f"sid {sid}, then {new}, from {numbered['seq'] if numbered else 'no number'} on")
+
+
+async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | None:
+    since = len(line.received)
+    id_ = await line.say("subscribe", channels=[ORDERBOOK], market_tickers=tickers, use_yes_price=False)
+    answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
+    sid = _msg(answer or {}).get("sid")
+    return sid if isinstance(sid, int) else None
+
+
+def _is_book(frame: Frame, ticker: str) -> bool:
+    return frame.get("type") == "orderbook_snapshot" and _msg(frame).get("market_ticker") == ticker
+
+
+def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
+    """A change or a book of a market on a subscription."""
+    return frame.get("sid") == sid and _msg(frame).get("market_ticker") == ticker
+
+
+async def heartbeat(line: Line, seconds: float, silence_s: float) -> Finding:
+    """On a connection without a subscription nothing comes but pings."""
+    pings = Finding("pings")
+    began = heard = time.monotonic()
+    longest = 0.0
+    while (now := time.monotonic()) - began < seconds:
+        if line.heard_s > heard:
+            pings.seen += 1
+            longest, heard = max(longest, line.heard_s - heard), line.heard_s
+        await asyncio.sleep(min(POLL_S * 5, seconds / 10))
+    longest = max(longest, now - heard)
+    pings.note = f"{pings.seen} in {seconds:.0f} s, at most {longest:.1f} s apart"
+    if longest > silence_s or line.closed:
+        pings.wrong(f"nothing for {longest:.1f} s{', and closed' if line.closed else ''}")
+    return pings
+
+
+async def ask_status(rest: Rest) -> Finding:
+    """Whether the exchange says how each of its indexes is."""
+    finding = Finding("status")
+    try:
+        status = await rest.exchange_status()
+    except ExchangeError as error:
+        finding.note = str(error)
+        return finding
+    indexes = status.get("exchange_index_statuses")
+    named = [one for one in indexes or () if isinstance(one, dict) and isinstance(one.get("exchange_index"), int)]
+    finding.seen = len(named)
+    if not named:
+        finding.wrong(f"exchange_index_statuses is {indexes!r}")
+    for one in named:
+        if not isinstance(one.get("exchange_active"), bool):
+            finding.wrong(f"index {one['exchange_index']}: exchange_active is {one.get('exchange_active')!r}")
+    return finding
+
+
+async def busiest(rest: Rest, count: int) -> tuple[list[str], Finding]:
+    """The open markets with the greatest volume of the last day, and whether their list is one."""
+    lists = Finding("lists")
+    volumes: dict[str, Decimal] = {}
+    named: Counter[str] = Counter()
+    async for page in rest.markets(status="open"):
+        for market in page:
+            if not isinstance(market, dict) or not isinstance(market.get("ticker"), str):
+                lists.wrong(f"{market!r:.100}")
+                continue
+            named[market["ticker"]] += 1
+            try:
+                volume = Decimal(str(market.get("volume_24h_fp") or market.get("volume_fp") or 0))
+            except InvalidOperation:
+                volume = Decimal(0)
+            volumes[market["ticker"]] = volume
+    lists.seen = len(named)
+    for ticker, times in named.items():
+        if times > 1:
+            lists.wrong(f"{ticker} {times} times")
+    return sorted(volumes, key=lambda t: (volumes[t], t), reverse=True)[:count], lists
+
+
+async def ask_listed(rest: Rest, traded: set[str]) -> Finding:
+    """Whether REST knows what the stream of all trades names."""
+    finding = Finding("listed")
+    known: set[str] = set()
+    asked = sorted(traded)[:LISTED_TICKERS_MAX]
+    for some in packed(asked):
+        rows = await rest.named("/markets", "markets", some)
+        known |= {str(row.get("ticker")) for row in rows if isinstance(row, dict)}
+    finding.seen = len(known & traded)
+    for ticker in asked:
+        if ticker not in known:
+            finding.wrong(ticker)
+    return finding
+
+
+async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Finding:
+    """Whether REST lists the trades that a connection heard of the busiest markets, with the same contents."""
+    finding = Finding("rest_trades")
+    heard_of = {id_: t for id_, t in heard.ids.items() if from_ms <= t[1] < to_ms}
+    busy = [ticker for ticker, _ in Counter(t[0] for t in heard_of.values()).most_common(TRADE_MARKETS_MAX)]
+    listed: dict[str, tuple[Any, ...]] = {}
+    for ticker in busy:
+        async for page in rest.trades(ticker=ticker, min_ts=from_ms // 1000 - 1, max_ts=to_ms // 1000 + 1):
+            for row in page:
+                try:
+                    listed[row["trade_id"]] = (row["ticker"], parse_price(row["yes_price_dollars"]), row["count_fp"])
+                except (KeyError, TypeError, NumberError):
+                    finding.wrong(f"{row!r:.150}")
+    for id_, (ticker, _, side, price, count) in heard_of.items():
+        if ticker not in busy:
+            continue
+        said = listed.get(id_)
+        yes_price = price if side == "yes" else 10_000 - price
+        if said is None:
+            finding.wrong(f"{ticker} {id_}: not listed")
+        elif (said[0], said[1], parse_size(said[2])) != (ticker, yes_price, count):
+            finding.wrong(f"{ticker} {id_}: {said}")
+        else:
+            finding.seen += 1
+    return finding
+
+
+RestBook = tuple[int, int, str, Book]
+"""When it was asked for and answered (microseconds), the market, the book."""
+
+
+async def ask_books(rest: Rest, tickers: list[str]) -> list[RestBook]:
+    """Books from REST, each with the time of its request."""
+    asked_us = time.time_ns() // 1000
+    rows = await rest.orderbooks(tickers[:BOOKS_MAX])
+    answered_us = time.time_ns() // 1000
+    books: list[RestBook] = []
+    for row in rows:
+        sides = row["orderbook_fp"]
+        levels = ((side, level) for side in ("yes", "no") for level in sides[f"{side}_dollars"] or ())
+        book = {(side, parse_price(price)): parse_size(size) for side, (price, size) in levels}
+        books.append((asked_us, answered_us, row["ticker"], book))
+    return books
+
+
+def compare_books(heard: Heard, books: list[RestBook]) -> Finding:
+    """Whether each book from REST was the stream's at some instant around its request."""
+    finding = Finding("rest_books")
+    if heard.breaks:
+        finding.note = "numbers broke on the connection: nothing is compared"
+        return finding
+    for asked_us, answered_us, ticker, given in books:
+        stream = heard.streams.get(ticker)
+        if stream is None or not stream.books:
+            continue
+        place, first = stream.books[0]
+        book, found = dict(first), False
+        for n in range(place, len(stream.contents)):
+            if stream.received_us[n] > answered_us + BOOK_SLACK_US:
+                break
+            if stream.received_us[n] >= asked_us - BOOK_SLACK_US and book == given:
+                found = True
+                break
+            side, price, delta = stream.contents[n]
+            book[(side, price)] = book.get((side, price), 0) + delta
+            if not book[(side, price)]:
+                del book[(side, price)]
+        finding.seen += 1
+        if not found and book != given:
+            finding.wrong(f"{ticker}: {len(given)} levels in REST, {len(book)} in the stream")
+    return finding

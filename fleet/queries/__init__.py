@@ -1,0 +1,1 @@
+"""Named queries on production and on the archive, and statements of one's own."""

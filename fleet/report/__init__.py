@@ -1,0 +1,1 @@
+"""The condition of a day's data, and the quality report."""

@@ -1,0 +1,302 @@
+"""Writing one batch: all rows and the place in the journal, in one transaction."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import asyncpg
+import msgspec
+import numpy as np
+
+from common.errors import StorageError
+from common.numbers import ONE_US, datetime_of_us
+from common.storage import copy
+from common.storage.database import Queries
+from gatherer.derive.rows import (
+    BreakRow,
+    HorizonRow,
+    LifecycleRow,
+    QuarantineRow,
+    RestBookRow,
+    Rows,
+    RunEvent,
+    RunRow,
+    SessionRow,
+    SliceRow,
+    SnapshotRow,
+    TickerRow,
+    TradeRow,
+)
+from gatherer.journal.format import Place
+from gatherer.journal.segments import lane_folder, lanes_present
+from gatherer.load.bisection import Refused
+from gatherer.load.chain import Link, digest_of
+
+SQL: Final = Queries(Path(__file__).parent.parent / "sql")
+NUMBERS_REMEMBERED_MAX: Final = 2_000_000
+UNKNOWN_FIELD: Final = "unknown_field:"
+"""How fields that no row keeps are told of among a batch's alarms: readers know them by it."""
+NUMBERS_USED: Final = timedelta(hours=24)
+"""A market's number is used so long after it was asked for, and then asked for again: retention counts on it."""
+LOADED_FILE: Final = "loaded.json"
+ROW_ERRORS: Final = (
+    asyncpg.DataError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.ProgramLimitExceededError,
+    OverflowError,
+)
+"""What a database says when it is a row that it does not take, and not the moment."""
+DELTA_LAYOUT: Final = (
+    ("lane", "i2"),
+    ("batch", "i8"),
+    ("run", "i8"),
+    ("market", "i8"),
+    ("seq", "i8"),
+    ("exchange_ms", "i8"),
+    ("ordinal", "i4"),
+    ("exchange_us", "i2"),
+    ("side", "i2"),
+    ("price", "i4"),
+    ("delta", "i8"),
+    ("received_us", "i8"),
+    ("stored_at", "i8"),
+)
+HOUR_US: Final = 3_600_000_000
+_CALLED: Final = {"ticker": "market", "contracts": "count"}  # what a row's field is called in its table
+
+
+def _columns(row: type[NamedTuple], *behind: str) -> tuple[str, ...]:
+    fields: tuple[str, ...] = row._fields
+    return ("lane", "batch", *(_CALLED.get(name, name) for name in fields), *behind)
+
+
+COLUMNS: Final = {
+    "sessions": _columns(SessionRow),
+    "slices": _columns(SliceRow),
+    "runs": _columns(RunRow),
+    "run_events": _columns(RunEvent, "stored_at"),
+    "horizons": _columns(HorizonRow, "stored_at"),
+    "snapshots": _columns(SnapshotRow, "stored_at"),
+    "rest_books": _columns(RestBookRow, "stored_at"),
+    "trades": _columns(TradeRow, "stored_at"),
+    "tickers": _columns(TickerRow, "stored_at"),
+    "lifecycle": _columns(LifecycleRow, "stored_at"),
+    "quarantine": _columns(QuarantineRow),
+    "breaks": _columns(BreakRow),
+}
+"""The columns of each table by name: a newer release may have added some, and this one still writes its own."""
+
+
+def was_loaded(journal: Path) -> bool:
+    """Whether batches of this journal were ever committed to a database: then its address is right."""
+    return any((lane_folder(journal, lane) / LOADED_FILE).exists() for lane in lanes_present(journal))
+
+
+class Loaded(msgspec.Struct):
+    """What the journal's folder remembers of the database: the last batch that was committed there."""
+
+    instance: str
+    batch: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """Where to go on: `place` is None at the very beginning of this journal. `put_back`: the database has an older
+    state than was committed once."""
+
+    place: Place | None
+    put_back: bool = False
+
+
+def deltas_stream(rows: Rows) -> copy.Stream:
+    """The rows' changes, ready to be sent but for what the writing decides: codes stand where markets' numbers will."""
+    columns = rows.deltas.columns()
+    return copy.Stream(DELTA_LAYOUT, columns | {"market": columns["code"]}, ("lane", "batch", "market", "stored_at"))
+
+
+class BatchWriter:
+    """The one writer of a lane: numbers batches without holes. `folder`: its journal's, None for a second reading."""
+
+    def __init__(
+        self,
+        connection: asyncpg.Connection,
+        lane: int,
+        folder: Path | None,
+        journal: str,
+        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+    ) -> None:
+        self._now_us = now_us
+        self._connection, self._lane, self._folder, self._journal = connection, lane, folder, journal
+        self._instance = ""
+        self._numbers: dict[str, int] = {}
+        self._numbers_since_us = now_us()
+        self._hours: set[int] = set()
+        self.batch = 0
+        self.received_us = 0
+        self._digest = b""
+
+    async def resume(self, *, drain: bool = False) -> Resumed:
+        """Register the lane and find the place behind its last batch.
+
+        A database that was put back gives its numbers again: readers see by the chain that the batches are others.
+        """
+        await self._connection.execute(SQL["open_lane"], self._lane, "draining" if drain else "open")
+        self._instance = str(await self._connection.fetchval(SQL["instance"]))
+        row = await self._connection.fetchrow(SQL["last_batch"], self._lane)
+        if row:
+            self.batch, self.received_us, self._digest = row["batch"], row["received_us"], row["digest"]
+        remembered = self._remembered()
+        put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
+        place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
+        # Another journal: its first segment continues nothing, so nothing is skipped in silence.
+        return Resumed(place, put_back)
+
+    async def refused(self) -> dict[tuple[int, int], str]:
+        """Records of this journal that the database did not take, with the reasons."""
+        rows = await self._connection.fetch(SQL["refused"], self._lane, self._journal)
+        return {(row["segment"], row["end_offset"]): row["reason"] for row in rows}
+
+    async def close_lane(self) -> None:
+        """The lane's journal is read to its end and has no writer."""
+        await self._connection.execute(SQL["close_lane"], self._lane)
+
+    def _remembered(self) -> Loaded | None:
+        if self._folder is None:
+            return None
+        try:
+            return msgspec.json.decode((self._folder / LOADED_FILE).read_bytes(), type=Loaded)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None  # never written, or cut off by a power loss: then the database is not older than it
+
+    def _remember(self) -> None:
+        if self._folder is None:
+            return
+        file = self._folder / LOADED_FILE
+        half = file.with_suffix(".new")
+        half.write_bytes(msgspec.json.encode(Loaded(self._instance, self.batch)))
+        half.rename(file)
+
+    async def open_slices(self) -> list[tuple[int, int, int]]:
+        """Slices that never ended: number, session, last horizon."""
+        return [tuple(r) for r in await self._connection.fetch(SQL["open_slices"], self._lane)]
+
+    async def highest_number(self) -> int:
+        """The highest number that a run or slice of the lane has."""
+        return int(await self._connection.fetchval(SQL["highest_number"], self._lane))
+
+    async def write(
+        self,
+        rows: Rows,
+        place: Place,
+        received_us: int,
+        refused: Refused | None = None,
+        stream: copy.Stream | None = None,
+    ) -> None:
+        """Commit one batch; `stream`, if it is made already, is `deltas_stream(rows)`.
+
+        The (lane, batch) row comes first: of two loaders, one fails.
+        """
+        numbers = await self._market_numbers(rows)
+        batch = self.batch + 1
+        stored_us = self._now_us()
+        await self._ensure_partition(stored_us)
+        stored_at = datetime_of_us(stored_us)
+        counts = (rows.frames, rows.delta_frames, len(rows.deltas), rows.delta_frames_quarantined)
+        digest = digest_of(self._digest, Link(self._lane, batch, self._journal, place, *counts, received_us, stored_us))
+        async with self._connection.transaction():
+            await self._connection.execute(
+                SQL["insert_batch"],
+                self._lane,
+                batch,
+                self._journal,
+                place.segment,
+                place.offset,
+                *counts,
+                received_us,
+                json.dumps({**rows.alarms, **{UNKNOWN_FIELD + name: 1 for name in rows.unknown_fields}}),
+                stored_at,
+                self._digest,
+                digest,
+                json.dumps({table: count for table in COLUMNS if (count := len(getattr(rows, table)))}),
+            )
+            await self._deltas(rows, batch, numbers, stored_us, stream)
+            head, tail = (self._lane, batch), (stored_at,)
+            await self._records("sessions", (head + r for r in rows.sessions), rows.sessions)
+            await self._records("slices", (head + r for r in rows.slices), rows.slices)
+            await self._records(
+                "runs",
+                (head + (r.run, r.slice, numbers[r.ticker], r.started_seq, r.cover_from_ms) for r in rows.runs),
+                rows.runs,
+            )
+            await self._records("run_events", (head + r + tail for r in rows.run_events), rows.run_events)
+            await self._records("horizons", (head + r + tail for r in rows.horizons), rows.horizons)
+            await self._records(
+                "snapshots", (head + (r.run, numbers[r.ticker], *r[2:]) + tail for r in rows.snapshots), rows.snapshots
+            )
+            await self._records(
+                "rest_books", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.rest_books), rows.rest_books
+            )
+            await self._records(
+                "trades",
+                (head + (r.slice, r.seq, r.trade_id, numbers[r.ticker], *r[4:]) + tail for r in rows.trades),
+                rows.trades,
+            )
+            await self._records(
+                "tickers", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.tickers), rows.tickers
+            )
+            await self._records(
+                "lifecycle", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.lifecycle), rows.lifecycle
+            )
+            await self._records("quarantine", (head + r for r in rows.quarantine), rows.quarantine)
+            await self._records("breaks", (head + r for r in rows.breaks), rows.breaks)
+            if refused is not None:
+                await self._connection.execute(
+                    SQL["insert_refused"], self._lane, self._journal, refused.segment, refused.end, refused.reason
+                )
+        self.batch, self._digest = batch, digest
+        self._remember()
+
+    async def _ensure_partition(self, stored_us: int) -> None:
+        """The hour's partitions, and in good time the next one's: nothing waits for them at the turn of the hour."""
+        for at_us in (stored_us, stored_us + HOUR_US // 2):
+            if at_us // HOUR_US not in self._hours:
+                await self._connection.execute(SQL["ensure_partition"], datetime_of_us(at_us))
+                self._hours.add(at_us // HOUR_US)
+
+    async def _deltas(
+        self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int, stream: copy.Stream | None
+    ) -> None:
+        if not len(rows.deltas):
+            return
+        stream = stream or deltas_stream(rows)
+        markets = np.array([numbers[ticker] for ticker in rows.deltas.tickers], np.int64)
+        stream["lane"], stream["batch"], stream["stored_at"] = self._lane, batch, stored_us - copy.PG_EPOCH_US
+        stream["market"] = markets[stream["market"]]
+        await copy.write(self._connection, "public", "deltas", stream)
+
+    async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
+        if rows:
+            await self._connection.copy_records_to_table(table, records=records, columns=COLUMNS[table])
+
+    async def _market_numbers(self, rows: Rows) -> dict[str, int]:
+        """Numbers for every ticker of the batch, allotted (and committed) before use."""
+        wanted = set(rows.deltas.tickers)
+        for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
+            wanted.update(row.ticker for row in group)
+        age_us = self._now_us() - self._numbers_since_us
+        if len(self._numbers) > NUMBERS_REMEMBERED_MAX or not 0 <= age_us < NUMBERS_USED // ONE_US:
+            self._numbers.clear()  # a hundred markets are born every second: those that live are asked for again
+            self._numbers_since_us = self._now_us()
+        new = sorted(wanted - self._numbers.keys())  # in one order, so that no two loaders wait for each other
+        if new:
+            for row in await self._connection.fetch(SQL["allot_markets"], new):
+                self._numbers[row["ticker"]] = row["market"]
+            if missing := wanted - self._numbers.keys():
+                raise StorageError(f"no number was allotted to {sorted(missing)[:3]}")
+        return self._numbers

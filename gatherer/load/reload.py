@@ -1,0 +1,167 @@
+"""Reading a part of the journal again, with today's code, into a lane of its own.
+
+The rows come as new batches, so that every reader gets them: as a second copy of what it has, with the same identities,
+and as the first copy of what an older code could not read. Nothing is replaced and nothing is numbered anew.
+
+A part that begins at a process start gives exactly the rows that the first reading gave. One that begins in the middle
+takes up the loader's state at its head: the groups that were open there have lost their beginnings, and their rows
+have unknown ordinals in this lane.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import time
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import msgspec
+
+from common.config.schema import GathererConfig
+from common.errors import JournalError
+from common.storage.database import CLIENT_ERRORS
+from gatherer.derive import state
+from gatherer.derive.horizon import BoundsMs
+from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
+from gatherer.journal.segments import (
+    SegmentBytes,
+    journal_uuid,
+    lane_folder,
+    lanes_present,
+    segments,
+    state_file,
+)
+from gatherer.load.batch_writer import ROW_ERRORS, SQL, BatchWriter
+from gatherer.load.reread import Rereading
+
+RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
+HEAD_READ_BYTES: Final = 64 << 10
+EMPTY: Final = "empty"  # cut off in its first record
+UNREADABLE: Final = "unreadable"
+
+
+@dataclass
+class Reloaded:
+    """What one lane's part became."""
+
+    source_lane: int
+    lane: int
+    from_segment: int
+    to_segment: int
+    batches: int = 0
+    frames: int = 0
+    delta_rows: int = 0
+    quarantined: int = 0
+
+
+@dataclass(frozen=True)
+class _Part:
+    segments: list[int]
+    state: state.State
+
+
+async def reload(
+    config: GathererConfig,
+    connection: asyncpg.Connection,
+    from_us: int,
+    to_us: int,
+    progress: Callable[[Reloaded], Awaitable[None]] | None = None,
+) -> list[Reloaded]:
+    """Load every segment that holds records of [from_us, to_us) again; raises `JournalError` if there is none, or if
+    one of them could not be read, after the others."""
+    done = []
+    for lane in lanes_present(config.journal.dir):
+        folder = lane_folder(config.journal.dir, lane)
+        part = _part(folder, from_us, to_us)
+        if part is not None:
+            done.append(await _lane(config, connection, lane, folder, part, progress))
+    if not done:
+        raise JournalError(f"no segment in {config.journal.dir} holds anything of that time")
+    return done
+
+
+async def _lane(
+    config: GathererConfig,
+    connection: asyncpg.Connection,
+    source: int,
+    folder: Path,
+    part: _Part,
+    progress: Callable[[Reloaded], Awaitable[None]] | None,
+) -> Reloaded:
+    lane = int(await connection.fetchval(SQL["next_lane"], RELOAD_LANES_FROM))
+    result = Reloaded(source, lane, part.segments[0], part.segments[-1])
+    writer = BatchWriter(connection, lane, None, journal_uuid(folder))
+    await writer.resume(drain=True)
+    bounds = config.bounds
+    read: list[int] = []
+    wanted = part.segments
+    rereading = Rereading(
+        folder,
+        wanted[0],
+        wanted,
+        BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock),
+        part.state,
+        time.time_ns() // 1000,
+        config.load.batch_records,
+        "reload_ended",
+        read.append,
+    )
+    try:
+        for batch in rereading:
+            try:
+                await writer.write(batch.rows, batch.end, batch.received_us, batch.refused)
+            except ROW_ERRORS as error:
+                rereading.refuse(error)
+                continue
+            result.batches += 1
+            result.frames += batch.rows.frames
+            result.delta_rows += len(batch.rows.deltas)
+            result.quarantined += len(batch.rows.quarantine)
+            if progress is not None:
+                await progress(result)
+    finally:
+        # Nobody goes on with this lane, however it ended. A database that is away keeps it draining.
+        with contextlib.suppress(*CLIENT_ERRORS):
+            await writer.close_lane()
+    if left := sorted(set(wanted) - set(read)):
+        raise JournalError(f"{folder}: segments {left} have no readable head: what they hold was not loaded")
+    return result
+
+
+def _part(folder: Path, from_us: int, to_us: int) -> _Part | None:
+    """The segments that overlap the time, from one on whose head's state is known."""
+    heads = {number: _head(folder, number) for number in segments(folder)}
+    started = {number: head for number, head in heads.items() if isinstance(head, tuple)}
+    ends = {a: started[b][0] for a, b in itertools.pairwise(started)}
+    wanted = [n for n in started if started[n][0] < to_us and ends.get(n, to_us) > from_us]
+    if not wanted:
+        return None
+    for number in reversed([n for n in started if n <= wanted[0]]):
+        known = _state(folder, number, continues=started[number][1])
+        if known is not None:
+            return _Part([n for n in heads if number <= n <= wanted[-1] and heads[n] is not EMPTY], known)
+    raise JournalError(f"{folder}: no state is left of the time before segment {wanted[0]}; choose a later --from")
+
+
+def _head(folder: Path, segment: int) -> tuple[int, bool] | str:
+    """When a segment begins (microseconds), and whether it continues the one before; or that it holds nothing, or
+    nothing that says so."""
+    data = SegmentBytes(folder, segment).read(0, HEAD_READ_BYTES)
+    record = next(decode(data, len(MAGIC)), None)
+    if isinstance(record, Record):
+        return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
+    return UNREADABLE if len(data) == HEAD_READ_BYTES else EMPTY
+
+
+def _state(folder: Path, segment: int, *, continues: bool) -> state.State | None:
+    if not continues:
+        return state.fresh(segment)
+    try:
+        return state.load(state_file(folder, segment).read_bytes())
+    except (FileNotFoundError, msgspec.MsgspecError, zlib.error):
+        return None

@@ -1,0 +1,53 @@
+"""Telling the index of new pages, beside the writing: a reader reads every page that the index does not know of."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+
+from common.errors import StorageError
+from common.storage.database import CLIENT_ERRORS, Queries, connect
+
+SQL: Final = Queries(Path(__file__).parent.parent / "sql")
+EVERY_S: Final = 1.0
+LOCK_WAIT: Final = "100ms"
+
+
+class Summarizer:
+    """One loader's; it has a connection of its own, so that no batch waits while the new pages are looked through."""
+
+    def __init__(self, dsn: str) -> None:
+        self._dsn = dsn
+        self._grew = asyncio.Event()
+
+    def grew(self) -> None:
+        """There are new rows."""
+        self._grew.set()
+
+    async def run(self) -> None:
+        """Until cancelled. A database that fails is the writer's to report: here it is tried again, every second."""
+        while True:
+            await self._grew.wait()
+            try:
+                connection = await connect(self._dsn)
+                try:
+                    await self._follow(connection)
+                finally:
+                    await connection.close(timeout=1)
+            except (StorageError, *CLIENT_ERRORS):
+                await asyncio.sleep(EVERY_S)
+
+    async def _follow(self, connection: asyncpg.Connection) -> None:
+        while True:
+            await self._grew.wait()
+            self._grew.clear()
+            # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
+            with contextlib.suppress(asyncpg.LockNotAvailableError):
+                async with connection.transaction():
+                    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                    await connection.execute(SQL["summarize_deltas"])
+            await asyncio.sleep(EVERY_S)

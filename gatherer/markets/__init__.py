@@ -1,0 +1,1 @@
+"""Which markets there are, and their books by REST."""

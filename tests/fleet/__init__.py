@@ -1,0 +1,1 @@
+"""Real processes: gatherers, deduplicators, whole fleets."""

@@ -1,0 +1,1 @@
+"""What is around the programs: documents, deployment, benchmarks, planted faults."""

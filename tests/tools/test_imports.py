@@ -1,0 +1,92 @@
+"""Imports go one way: service -> shell -> core; the core does no I/O; the simulator shares nothing with the client."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = ("common", "gatherer", "deduplicator", "simulator", "fleet", "signals", "workshop")
+MAY_IMPORT = {
+    "common": {"common"},
+    "gatherer": {"common", "gatherer"},
+    "deduplicator": {"common", "deduplicator"},
+    "signals": {"common", "signals"},
+    "simulator": {"simulator"},
+    "fleet": {"common", "deduplicator", "fleet", "gatherer"},
+    "workshop": {"common", "deduplicator", "fleet", "gatherer", "workshop"},  # and nothing imports it: it never ships
+}
+CORE_MAY_IMPORT = {
+    "__future__", "array", "bisect", "collections", "contextlib", "copy", "dataclasses", "datetime", "enum",
+    "functools", "hashlib", "heapq", "itertools", "operator", "re", "struct", "sys", "types", "typing", "zlib", "isal",
+    "msgspec", "numpy",
+}  # fmt: skip
+
+
+def modules(package: str) -> list[Path]:
+    """The modules of a package."""
+    return sorted((ROOT / package).rglob("*.py"))
+
+
+def imports(file: Path) -> set[str]:
+    """Full names of everything that a file imports, also inside functions."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            found.add(node.module or "")
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_import_in_one_direction(package: str) -> None:
+    """common knows neither service, the services do not know each other, the simulator shares no code."""
+    for file in modules(package):
+        for name in imports(file):
+            top = name.split(".")[0]
+            if top in PACKAGES:
+                assert top in MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {name}"
+
+
+def is_core(file: Path) -> bool:
+    """Whether the module's docstring, or that of a folder it is in, says that it is pure."""
+    said = [file, *(folder / "__init__.py" for folder in file.parents if folder != ROOT and ROOT in folder.parents)]
+    texts = [ast.get_docstring(ast.parse(one.read_text())) for one in said if one.exists()]
+    return any(re.search(r"\bPure\b", text or "") for text in texts)
+
+
+CORE = [file for package in PACKAGES for file in modules(package) if is_core(file)]
+
+
+def test_the_core_imports_only_the_core_and_pure_libraries() -> None:
+    """No clock, socket, file, database or process in what says that it is pure."""
+    assert len(CORE) > 80
+    core = {
+        str(file.relative_to(ROOT)).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in CORE
+    }
+    for file in CORE:
+        for name in imports(file):
+            top = name.split(".")[0]
+            if top in PACKAGES:
+                inside = name in core or name.rsplit(".", 1)[0] in core or (ROOT / name.replace(".", "/")).is_dir()
+                assert inside, f"{file.relative_to(ROOT)} says that it is pure and imports {name}"
+            else:
+                assert top in CORE_MAY_IMPORT, f"{file.relative_to(ROOT)} says that it is pure and imports {name}"
+                # Of isal what stands for zlib; its igzip opens files.
+                assert top != "isal" or name in ("isal", "isal.isal_zlib"), f"{file.relative_to(ROOT)} imports {name}"
+
+
+def test_sql_is_in_sql_files() -> None:
+    """Python names statements; the few one-liners that remain select a whole table or call a function."""
+    verbs = ("INSERT INTO", "UPDATE ", "DELETE FROM", "CREATE ", "ALTER ")
+    for package in ("gatherer", "deduplicator", "fleet"):
+        for file in modules(package):
+            for node in ast.walk(ast.parse(file.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    assert not node.value.startswith(verbs), f"{file.relative_to(ROOT)}:{node.lineno}: SQL in Python"

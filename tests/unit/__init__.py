@@ -1,0 +1,1 @@
+"""Without a database or a process: half a minute."""
