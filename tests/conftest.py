@@ -16,7 +16,6 @@ from workshop.generate import terraform
 
 WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 os.environ["FLEET_PORTS"] = f"{12_000 + WORKER * 5_000}-{16_999 + WORKER * 5_000}"  # up to four workers, side by side
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 
 
 def pytest_report_header() -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.config.schema import JournalConfig
 from common.errors import JournalCorrupt
 from common.exchange import frames
 from common.storage import migrate
@@ -27,17 +27,17 @@ from gatherer.derive import messages, state, stretch
 from gatherer.derive.columns import Columns
 from gatherer.derive.derivation import FAILED, Derivation
 from gatherer.derive.fields import FieldWatch
-from gatherer.journal.format import Kind, Record, SessionOpened, frames_payload
+from gatherer.journal.format import Kind, Record, SessionOpened
 from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import lane_folder
 from gatherer.journal.writer import JournalWriter
 from gatherer.load import loader as loader_
-from gatherer.load.loader import Loader
 from gatherer.load.reload import reload
 from tests.support.databases import Database as Shared
+from tests.support.delta_frames import FRAME, MSG
+from tests.support.derivation_case import compare, journal
+from tests.support.one_session import Tape
 from tests.support.world import BOUNDS, START_MS, Shape, in_blocks, ticker
-from tests.unit.gatherer.test_form import FRAME, MSG
-from tests.unit.gatherer.test_stretch import compare, journal, wire
 
 BITS = (
     [b"\xff", b"\xc3", b"\xed\xa0\x80", b"\x00", b"\n", b"\\", b'"', b"\\u0000", b"\\ud800", b"\\udc00"]
@@ -165,53 +165,6 @@ async def test_a_session_takes_frames_of_any_bytes(tmp_path: Path) -> None:
     while (chunk := reader.read(1000)) is not None:
         read += [record.payload for record in chunk.records if record.kind == Kind.FRAME]
     assert read == odd
-
-
-class Tape:
-    """A journal with one order-book session, and what its loader makes of it."""
-
-    def __init__(self, folder: Path, dsn: str, batch_records: int = 1000) -> None:
-        exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
-        config = GathererConfig(
-            gatherer_id="g",
-            kalshi=exchange,
-            database=Database(dsn="embedded:x"),
-            journal=JournalConfig(dir=folder / "journal"),
-        )
-        load = config.load.model_copy(update={"batch_records": batch_records})
-        self.config, self._dsn = config.model_copy(update={"load": load}), dsn
-        self.journal = JournalWriter(self.config.journal, 0)
-        self.journal.append_struct(Kind.OPENED, 1, SessionOpened("orderbook", 1, "ws://x", clock_proven=True))
-        self.seq, self.now_us = 0, time.time_ns() // 1000
-
-    def put(self, type_: str, msg: dict[str, Any], *, raw: Callable[[bytes], bytes] = lambda frame: frame) -> None:
-        """A frame; `raw` edits its bytes."""
-        self.seq += 1
-        self.now_us += 100
-        frame = {"type": type_, "sid": 1, "seq": self.seq, "msg": msg, "sending_ts_ms": self.now_us // 1000}
-        data = raw(wire(json.dumps(frame).encode()))
-        self.journal.append(
-            Kind.FRAMES,
-            0,
-            frames_payload([1], [self.now_us * 1000], [self.now_us * 1000], [data]),
-            self.now_us,
-            self.now_us,
-        )
-
-    def book(self, market: str) -> None:
-        """A market's book."""
-        self.put("orderbook_snapshot", {"market_ticker": market, "yes_dollars_fp": [["0.4200", "10.00"]]})
-
-    def change(self, market: str, **more: Any) -> None:
-        """A change of it."""
-        self.put("orderbook_delta", {**MSG, "market_ticker": market, "ts_ms": self.now_us // 1000, **more})
-
-    async def load(self) -> asyncpg.Connection:
-        """All of it; a connection to the database."""
-        self.journal.close()
-        loader = Loader(self.config, self._dsn, 0, drain=True, tell=lambda report: None)
-        assert await asyncio.wait_for(loader.run(asyncio.Event()), 120)
-        return await asyncpg.connect(self._dsn)
 
 
 def odd_frames() -> Iterator[tuple[str, str, dict[str, Any], Callable[[bytes], bytes], str]]:

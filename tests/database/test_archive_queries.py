@@ -21,8 +21,8 @@ from deduplicator.archive import tables
 from deduplicator.merge.copies import Changes, Deltas
 from fleet.queries import library
 from fleet.queries.archive import Archive
-from tests.conftest import LONG
 from tests.support.archive_case import OLD, Site, running_site
+from tests.support.scale import LONG
 from workshop.generate import athena
 
 ROOT = Path(__file__).parents[2]

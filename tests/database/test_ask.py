@@ -20,12 +20,12 @@ import yaml
 from common.storage.address import for_psql
 from common.storage.embedded import EmbeddedServer
 from fleet.queries import asking
-from tests.database.test_look import config
 from tests.support.archive_case import OLD, running_site
 from tests.support.commands import fleet
+from tests.support.databases import Database
+from tests.support.filled_production import filled_production
 from tests.support.keys import write_key
 
-__all__ = ["config"]  # a fixture
 READS: list[tuple[str, list[dict[str, Any]]]] = [
     ("SELECT 1 AS a, 'x' AS a, 2 AS a_2", [{"a": 1, "a_2": "x", "a_2_2": 2}]),
     ("VALUES (1), (2)", [{"column1": 1}, {"column1": 2}]),
@@ -48,6 +48,12 @@ WRITES = [
     "COPY store.markets TO PROGRAM 'cat'",
     "SELECT 1 FROM store.lease FOR UPDATE",
 ]
+
+
+@pytest.fixture
+async def config(server: Database, tmp_path: Path) -> Path:
+    """The file of a deduplicator whose production has rows and gaps."""
+    return await filled_production(server, tmp_path)
 
 
 async def one(config: Path, *arguments: str) -> tuple[int, str, str]:

@@ -13,10 +13,10 @@ import pytest
 
 from fleet.report import condition
 from fleet.report.condition import DAY, Recorded, judged
-from tests.database.test_quality import HOUR
 from tests.support.archive_case import OLD, Site, running_site
 from tests.support.commands import fleet
 
+HOUR = timedelta(hours=1)
 PAGE = Path(__file__).parents[2] / "docs" / "condition.md"
 A_DAY_S = 86_400.0
 SHARED = "trade"

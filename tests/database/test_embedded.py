@@ -11,7 +11,6 @@ import subprocess
 import sys
 import sysconfig
 import textwrap
-import time
 from pathlib import Path
 
 import asyncpg
@@ -21,6 +20,7 @@ from common.errors import EmbeddedServerError
 from common.storage import embedded
 from common.storage.database import owned
 from common.storage.embedded import EmbeddedServer, attach_dsn
+from tests.support.processes import gone
 
 ROOT = Path(__file__).parents[2]
 OWNER = """
@@ -49,20 +49,6 @@ def owner(folder: Path, *, sleep: float, become: str = "") -> subprocess.Popen[s
     """A process that owns a server."""
     code = textwrap.dedent(OWNER).format(root=str(ROOT), folder=str(folder), sleep=sleep, become=become)
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-
-
-def gone(pid: int, within_s: float = 20) -> bool:
-    """Whether a process ends in time."""
-    deadline = time.monotonic() + within_s
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.05)
-    return False
 
 
 async def test_four_servers_at_once_on_sockets_of_their_own(open_folder: Path) -> None:

@@ -20,10 +20,10 @@ from common.config.schema import Archive
 from common.errors import StorageError
 from deduplicator.archive import bucket as bucket_module
 from deduplicator.archive.exporter import Exporter
-from tests.conftest import LONG
 from tests.support.archive_case import OLD, RELATION, Site, running_site
 from tests.support.keys import write_key
 from tests.support.s3_proxy import CUT_AFTER, CUT_BEFORE, PASS, UNAVAILABLE, FaultyS3
+from tests.support.scale import LONG
 
 AT = OLD + timedelta(hours=5)
 PART_BYTES = 1500

@@ -7,27 +7,22 @@ import contextlib
 import re
 import uuid
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import asyncpg
-import numpy as np
 import pytest
 
 from common.errors import FeedError, FeedPassed, FeedReplaced
 from common.feed import reader
-from common.feed.reader import Feed, FeedStep
+from common.feed.reader import Feed
 from common.numbers import datetime_of_ms
-from deduplicator.merge.copies import BookWritten, Changes, Deltas, GapHealed, GapWritten, Unplaced
+from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, Unplaced
 from deduplicator.store import channels
 from deduplicator.store.feed import Entry, put_metadata
-from deduplicator.store.production import Production
 from tests.support.databases import Database, new_database
 from tests.support.feed_case import Mirror, feed_is_production
-
-NOW_MS = int(datetime.now(UTC).timestamp()) * 1000 - 60_000
-ORDERBOOK = "orderbook_delta"
-SOME_S = 15
+from tests.support.feed_writer import NOW_MS, ORDERBOOK, FeedWriter, some
 
 
 @pytest.fixture
@@ -37,58 +32,15 @@ async def made() -> AsyncIterator[Database]:
         yield database
 
 
-class Site:
-    """A deduplicator's hand on production."""
-
-    def __init__(self, dsn: str, db: asyncpg.Connection, production: Production, market: int) -> None:
-        self.dsn, self.db, self.production, self.market = dsn, db, production, market
-
-    @classmethod
-    async def open(cls, made: Database) -> Site:
-        """Become the one that writes."""
-        db = await asyncpg.connect(made.dsn, server_settings={"timezone": "UTC"})
-        production = Production(db, "test")
-        await production.take_lease()
-        await db.execute(
-            "INSERT INTO store.gatherers (gatherer, gatherer_id, instance) OVERRIDING SYSTEM VALUE"
-            " VALUES (1, 'a', gen_random_uuid())"
-        )
-        return cls(made.dsn, db, production, (await production.allot(["KXA-1"]))["KXA-1"])
-
-    def changes(self, at_ms: int, *ordinals: int, delta: int = 100) -> Deltas:
-        """Changes of one millisecond."""
-        n = len(ordinals)
-        columns = {
-            "run": 1, "market": self.market, "seq": 1, "exchange_ms": at_ms, "exchange_us": -1, "side": 0,
-            "price": 5000, "delta": delta, "received_us": at_ms * 1000,
-        }  # fmt: skip
-        return Deltas(ordinal=np.array(ordinals, np.int64), **{k: np.full(n, v, np.int64) for k, v in columns.items()})
-
-    async def step(self, *ordinals: int, at_ms: int = NOW_MS) -> None:
-        """A step of some changes."""
-        await self.production.store(Changes(new=self.changes(at_ms, *ordinals)), [])
-
-
 @pytest.fixture
-async def site(made: Database) -> AsyncIterator[Site]:
+async def site(made: Database) -> AsyncIterator[FeedWriter]:
     """A production with a market, and the lease."""
-    opened = await Site.open(made)
+    opened = await FeedWriter.open(made)
     yield opened
     await opened.db.close()
 
 
-async def some(feed: Feed, count: int) -> list[FeedStep]:
-    """So many steps."""
-    steps: list[FeedStep] = []
-    async with asyncio.timeout(SOME_S):  # a reader that waits for ever fails, too
-        async for step in feed:
-            steps.append(step)
-            if len(steps) == count:
-                break
-    return steps
-
-
-async def test_every_writer_has_its_row_and_what_is_read_is_what_production_holds(site: Site) -> None:
+async def test_every_writer_has_its_row_and_what_is_read_is_what_production_holds(site: FeedWriter) -> None:
     """Changes, books, gaps that are healed and split, unplaced rows, late rows, lines, metadata, a person."""
     unplaced = Unplaced(1, 1, 1, 1, 0, 1, site.market, NOW_MS, -1, 0, 4200, 5, NOW_MS * 1000)
     gap = GapWritten(site.market, ORDERBOOK, (NOW_MS, NOW_MS + 50), "not_recorded", {})
@@ -113,7 +65,7 @@ async def test_every_writer_has_its_row_and_what_is_read_is_what_production_hold
     assert steps[0].kind == "other" and not steps[0].whole and not steps[0].tables
 
 
-async def test_trades_have_their_places_in_the_step_that_gives_them(site: Site) -> None:
+async def test_trades_have_their_places_in_the_step_that_gives_them(site: FeedWriter) -> None:
     """A trade before its change, and after it; a smaller ordinal that comes late moves it."""
     id_ = uuid.UUID(int=7)
     await site.db.execute("SELECT store.add_day('trades', $1)", datetime_of_ms(NOW_MS).date())
@@ -133,7 +85,7 @@ async def test_trades_have_their_places_in_the_step_that_gives_them(site: Site) 
     assert mirror.rows["conflicts"].total() == 1
 
 
-async def test_two_readers_follow_at_different_places_and_a_late_row_comes_once(site: Site) -> None:
+async def test_two_readers_follow_at_different_places_and_a_late_row_comes_once(site: FeedWriter) -> None:
     """By notice, and by asking alone."""
     await site.step(0)
     await site.step(1)
@@ -148,7 +100,9 @@ async def test_two_readers_follow_at_different_places_and_a_late_row_comes_once(
     assert last[1].from_ms == last[1].to_ms == NOW_MS - 3_600_000
 
 
-async def test_a_step_of_any_size_is_read_and_few_bytes_at_once(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_step_of_any_size_is_read_and_few_bytes_at_once(
+    site: FeedWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A block that is larger than what is read at once comes alone; smaller ones come together."""
     for n in (1, 40, 1, 1, 300):
         first = 1000 * await site.db.fetchval("SELECT step FROM store.lease")
@@ -159,7 +113,7 @@ async def test_a_step_of_any_size_is_read_and_few_bytes_at_once(site: Site, monk
         assert [step.step for step in await some(Feed(site.dsn, 0, poll_s=0.05), 5)] == [1, 2, 3, 4, 5]
 
 
-async def test_a_reader_goes_on_after_its_connection_is_lost(site: Site) -> None:
+async def test_a_reader_goes_on_after_its_connection_is_lost(site: FeedWriter) -> None:
     """Cut again and again, also in the middle."""
     feed, seen = Feed(site.dsn, 0, poll_s=0.1), list[int]()
 
@@ -180,7 +134,7 @@ async def test_a_reader_goes_on_after_its_connection_is_lost(site: Site) -> None
     assert seen == list(range(1, 13)) and feed.reconnects >= 1
 
 
-async def test_a_place_that_is_no_longer_kept_and_one_that_is_not_of_this_log_are_errors(site: Site) -> None:
+async def test_a_place_that_is_no_longer_kept_and_one_that_is_not_of_this_log_are_errors(site: FeedWriter) -> None:
     """Never another step instead."""
     for n in range(4):
         await site.step(n)
@@ -207,7 +161,7 @@ async def test_a_place_that_is_no_longer_kept_and_one_that_is_not_of_this_log_ar
 
 
 async def test_partitions_are_made_by_the_first_step_that_needs_one_and_leave_when_all_of_them_is_old(
-    site: Site,
+    site: FeedWriter,
 ) -> None:
     """Never the one that is written."""
     size = await site.db.fetchval("SELECT store.feed_part_steps()")
@@ -228,7 +182,7 @@ async def test_partitions_are_made_by_the_first_step_that_needs_one_and_leave_wh
         await some(Feed(site.dsn, 1), 1)
 
 
-async def test_a_transaction_that_is_rolled_back_leaves_no_row_and_no_notice(site: Site) -> None:
+async def test_a_transaction_that_is_rolled_back_leaves_no_row_and_no_notice(site: FeedWriter) -> None:
     """The row is the last of its transaction."""
     with contextlib.suppress(ZeroDivisionError):
         async with site.production.lease.step(site.db, "merge"):

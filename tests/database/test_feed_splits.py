@@ -4,7 +4,6 @@ the deduplicator happened to be batched."""
 from __future__ import annotations
 
 import json
-import os
 import random
 import uuid
 from typing import Any, NamedTuple
@@ -16,11 +15,11 @@ from common.feed.reader import Feed
 from common.numbers import datetime_of_ms
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.store import channels
-from tests.database.test_feed import NOW_MS, Site, some
 from tests.support.databases import new_database
 from tests.support.feed_case import LAST, canonical, feed_is_production
+from tests.support.feed_writer import NOW_MS, FeedWriter, some
+from tests.support.scale import LONG
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 SEEDS = 40 if LONG else 3
 SPLITS = 4 if LONG else 3
 MILLISECONDS = 25
@@ -83,7 +82,7 @@ class Run:
             self.items.append(Item(kind, (*values, datetime_of_ms(ms + rng.randrange(1, 900)))))
 
 
-async def write(site: Site, items: list[Item], rng: random.Random) -> None:
+async def write(site: FeedWriter, items: list[Item], rng: random.Random) -> None:
     """The changes in a step, the other channels in another, in either order."""
     rows = np.array([item.values for item in items if item.kind == "changes"], np.int64).reshape(-1, 6).T
     names = ("market", "exchange_ms", "ordinal", "side", "price", "delta")
@@ -116,7 +115,7 @@ async def test_any_split_of_a_run_is_the_same_canonical_stream(seed: int) -> Non
     run = Run(rng)
     for n in range(SPLITS):
         async with new_database("production") as made:
-            site = await Site.open(made)
+            site = await FeedWriter.open(made)
             await site.production.allot([f"KXA-{m}" for m in range(1, MARKETS + 1)])
             for table in ("trades", "tickers"):
                 await site.db.execute("SELECT store.add_day($1, $2)", table, datetime_of_ms(NOW_MS).date())

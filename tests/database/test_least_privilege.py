@@ -16,7 +16,7 @@ from common.errors import StorageError
 from common.storage import accounts, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
 from fleet.checks import doctor
-from tests.database.test_roles import as_member
+from tests.support.roles import as_member
 
 FORBIDDEN = (asyncpg.InsufficientPrivilegeError, asyncpg.InvalidSchemaNameError)
 ANYBODY = (

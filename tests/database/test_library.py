@@ -24,9 +24,9 @@ from kalshi_fleet import moments as times
 from kalshi_fleet.events import BOOK_CHANNEL, channels_of
 from kalshi_fleet.fold import fold
 from kalshi_fleet.store import manifest_of
-from tests.conftest import LONG
 from tests.support.archive_case import OLD
 from tests.support.library_case import END, END_MS, HOURS, START, START_MS, TRADES_LOST, Book, Recorded, recorded
+from tests.support.scale import LONG
 
 SEEDS = range(8) if LONG else range(1)
 PACKAGE = Path(kf.__file__).parent

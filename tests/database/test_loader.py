@@ -11,44 +11,15 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
 from common.storage import migrate
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Kind, Place, SessionOpened
+from gatherer.journal.format import Place
 from gatherer.journal.segments import segment_file
-from gatherer.journal.writer import JournalWriter
 from gatherer.load import loader as loading
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.load.loader import AHEAD, Loader
 from tests.support.databases import Database as Shared
-from tests.unit.gatherer.test_form import FRAME, MSG, wire
-
-
-class Recorder:
-    """A journal with one session, to which changes are written."""
-
-    def __init__(self, folder: Path) -> None:
-        exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
-        self.config = GathererConfig(
-            gatherer_id="g",
-            kalshi=exchange,
-            database=Database(dsn="embedded:x"),
-            journal=JournalConfig(dir=folder / "journal"),
-        )
-        self.journal = JournalWriter(self.config.journal, 0)
-        self.journal.append_struct(Kind.OPENED, 1, SessionOpened("orderbook", 1, "ws://x", clock_proven=True))
-        self._inbox = self.journal.inbox(1, 0)
-        self.seq = 0
-
-    def write(self, changes: int) -> None:
-        """So many more."""
-        for _ in range(changes):
-            self.seq += 1
-            now_us = time.time_ns() // 1000
-            frame = FRAME | {"seq": self.seq, "sending_ts_ms": now_us // 1000, "msg": MSG | {"ts_ms": now_us // 1000}}
-            self._inbox.frames.append(wire(frame))
-            self._inbox.monos_ns.append(now_us * 1000)
-        self.journal.flush()
+from tests.support.one_session import Recorder
 
 
 @pytest.mark.parametrize("more", [1, 500])

@@ -17,8 +17,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from common.config.load import load_gatherer
-from common.config.schema import GathererConfig, GathererSource, Merge
+from common.config.schema import GathererSource, Merge
 from common.numbers import us_of_datetime
 from common.storage import migrate
 from deduplicator.read.chain import Cursor
@@ -29,12 +28,9 @@ from gatherer.journal.format import Place
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.upkeep.retention import Retention, prepare
 from tests.support.databases import Database, new_database
-from tests.support.keys import write_key
-from tests.unit.common.test_config import GATHERER, written
+from tests.support.stored_batches import HOUR_US, JOURNAL, batch, fill, nothing_known, retaining
 
-HOUR_US = 3_600_000_000
 ENGINES = ("partitions", "timescaledb")
-JOURNAL = "0b0e7f39-7e4c-4b53-9d0b-3c1a7c7a4f00"
 
 
 @pytest_asyncio.fixture(params=ENGINES)
@@ -55,44 +51,6 @@ async def dsn(request: pytest.FixtureRequest, open_folder: Path) -> AsyncIterato
         yield server.dsn
 
 
-def batch(n: int) -> rows.Rows:
-    """A batch of one change, one trade, one ticker, with a slice and a run of its own that end in it."""
-    out = rows.Rows(delta_frames=1, frames=3)
-    out.deltas.append("T", n, n, n, 0, -1, 0, 4700, 100, n)
-    out.sessions = [rows.SessionRow(n, "orderbook", 1, "ws://x", False, n)]
-    out.slices = [rows.SliceRow(n, n, 1, "orderbook_delta", 1, n)]
-    out.runs = [rows.RunRow(n, n, "T", 1, 0)]
-    out.run_events = [rows.RunEvent(0, n, "ended", 0, n, "x")]
-    out.horizons = [rows.HorizonRow(n, n, True, "x")]
-    out.trades = [rows.TradeRow(n, n, f"00000000-0000-0000-0000-{n:012d}", "T", n, 1, 1, 0, False, n)]
-    out.tickers = [rows.TickerRow("T", n, None, None, None, None, None, None, None, n)]
-    out.breaks = [rows.BreakRow(n, 1, "gap", 1, 2, n)]
-    return out
-
-
-def config(folder: Path, **retention: str) -> GathererConfig:
-    """A configuration with this retention."""
-    text = GATHERER.replace("key.pem", str(write_key(folder / "key.pem")))
-    text = text.replace("/var/lib/kalshi/journal", str(folder))
-    given = {"keep_after_ack": "2h", "max_disk": "100%", **retention}
-    return load_gatherer(
-        written(folder, text + f"retention: {{{', '.join(f'{k}: {v}' for k, v in given.items())}}}\n"), {}
-    )
-
-
-async def fill(connection: asyncpg.Connection, folder: Path, hours: int, lane: int = 0) -> int:
-    """Two batches an hour, the last in the present one; returns how many."""
-    now_us = time.time_ns() // 1000
-    at_us = now_us - (hours - 1) * HOUR_US
-    writer = BatchWriter(connection, lane, folder, JOURNAL, now_us=lambda: at_us)
-    await writer.resume()
-    for n in range(2 * hours):
-        await writer.write(batch(n + 1), Place(1, n + 1), at_us)
-        if n % 2:
-            at_us += HOUR_US
-    return writer.batch
-
-
 async def count(connection: asyncpg.Connection, table: str) -> int:
     """Rows of a table."""
     return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
@@ -102,7 +60,7 @@ async def test_hours_go_once_every_consumer_has_them_and_they_are_old(dsn: str, 
     """Not for one consumer alone, not before their time, and the lane's place always stays."""
     connection = await asyncpg.connect(dsn)
     batches = await fill(connection, tmp_path, hours=6)
-    retention = Retention(config(tmp_path), dsn)
+    retention = Retention(retaining(tmp_path), dsn)
     await retention.look(connection)
     assert await count(connection, "deltas") == batches, "nobody is registered: nothing goes"
     await connection.execute("SELECT acknowledge('first', 1, 0::smallint, 12)")
@@ -129,7 +87,7 @@ async def test_a_consumer_that_is_retired_is_waited_for_no_longer(dsn: str, tmp_
     await connection.execute("INSERT INTO lanes (lane) VALUES (1)")
     await connection.execute("SELECT acknowledge('dead', 1, 0::smallint, 2)")
     await connection.execute("SELECT acknowledge('alive', 1, 0::smallint, 10)")
-    retention = Retention(config(tmp_path), dsn)
+    retention = Retention(retaining(tmp_path), dsn)
     await retention.look(connection)
     assert await connection.fetchval("SELECT min(batch) FROM deltas") == 3
     await connection.execute("DELETE FROM consumers WHERE consumer = 'dead'")
@@ -143,7 +101,7 @@ async def test_a_full_disk_drops_the_oldest_and_lists_what_was_unread(dsn: str, 
     connection = await asyncpg.connect(dsn)
     await fill(connection, tmp_path, hours=3)
     await connection.execute("SELECT acknowledge('slow', 1, 0::smallint, 1)")
-    retention = Retention(config(tmp_path, max_disk="1%"), dsn)
+    retention = Retention(retaining(tmp_path, max_disk="1%"), dsn)
     await retention.look(connection)
     rows_ = await connection.fetch("SELECT lane, from_batch, to_batch FROM dropped_unread")
     assert [tuple(r) for r in rows_] == [(0, 2, 2)] and retention.dropped_unread == 1
@@ -205,7 +163,7 @@ async def test_hours_are_kept_by_what_the_tables_are(server: Database, tmp_path:
     assert await connection.fetchval("SELECT storage_engine()") == "partitions"
     assert await fill(connection, tmp_path, hours=5) == await count(connection, "deltas")
     await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 10)")
-    retention = Retention(config(tmp_path), server.dsn)
+    retention = Retention(retaining(tmp_path), server.dsn)
     await retention.look(connection)
     assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5 and not retention.last_error
     await connection.execute("DELETE FROM pg_extension WHERE oid = 999999")
@@ -218,7 +176,7 @@ async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_the
     if await connection.fetchval("SELECT storage_engine()") != "timescaledb":
         await connection.close()
         pytest.skip("TimescaleDB's alone")
-    settings = config(tmp_path, chunk="1m", compress_after="2m")
+    settings = retaining(tmp_path, chunk="1m", compress_after="2m")
     await prepare(connection, settings)
     at_us = [time.time_ns() // 1000 - 10 * 60_000_000]
     writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])
@@ -245,12 +203,6 @@ async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_the
     assert [r["is_compressed"] for r in await connection.fetch(compressed)] == [True] * 6 + [False] * 4
     assert await connection.fetch("SELECT * FROM deltas ORDER BY batch") == before
     await connection.close()
-
-
-async def nothing_known(lane: int) -> list[Cursor]:
-    """Of a lane's batches."""
-    del lane
-    return []
 
 
 async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path) -> None:
@@ -305,7 +257,7 @@ async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Pa
         " ('RUNNING', now() - interval '40 hours')"
     )
     await connection.execute("INSERT INTO runs SELECT 0, 9, 99, 99, market, 1, 0 FROM markets WHERE ticker = 'RUNNING'")
-    retention = Retention(config(tmp_path), dsn)
+    retention = Retention(retaining(tmp_path), dsn)
     await retention.look(connection)
     assert await count(connection, "markets") == 5, "rows of the time are there: nobody has acknowledged anything"
     await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 1)")
@@ -347,7 +299,7 @@ async def test_an_hour_whose_table_stayed_when_it_was_detached(tmp_path: Path) -
             assert await connection.fetchval("SELECT count(*) FROM trades WHERE stored_at = $1", oldest["low"]) == 1
         await connection.execute(oldest["detach"])
         await connection.execute("SELECT acknowledge('one', 1, 0::smallint, $1)", writer.batch)
-        await Retention(config(tmp_path), made.dsn).look(connection)
+        await Retention(retaining(tmp_path), made.dsn).look(connection)
         assert await connection.fetchval("SELECT to_regclass($1)", oldest["partition"]) is None
         assert not await connection.fetchval("SELECT count(*) FROM hours WHERE high < now() - interval '3 hours'")
         await connection.close()

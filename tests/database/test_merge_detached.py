@@ -20,8 +20,8 @@ from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.store import restoring
 from tests.support.archive_case import OLD, TODAY, Site, running_site
+from tests.support.merge_case import GOOD, LIMITS, Row, a_copy
 from tests.support.world import START_MS, Stored
-from tests.unit.deduplicator.test_merge_rules import GOOD, LIMITS, Row, a_copy
 
 LEFT_MS = START_MS + 10
 """What is before has left."""

@@ -7,7 +7,6 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
@@ -15,6 +14,7 @@ import pytest
 from common.storage import migrate
 from fleet.queries import library
 from tests.support.databases import Database
+from tests.support.plans import scans
 
 ROWS = Path(__file__).parents[1] / "support" / "production_with_rows.sql"
 QUERIES = [(query.name, query.example()) for query in library.load().values()]
@@ -37,12 +37,6 @@ async def db(server: Database) -> asyncpg.Connection:
     await connection.execute("ANALYZE")
     yield connection
     await connection.close()
-
-
-def scans(node: dict[str, Any]) -> list[dict[str, Any]]:
-    """The nodes of a plan that read tables."""
-    found = [node] if "Relation Name" in node else []
-    return found + [scan for child in node.get("Plans", ()) for scan in scans(child)]
 
 
 def test_the_page_is_that_of_the_library() -> None:

@@ -16,8 +16,8 @@ from deduplicator.read.reader import TABLES, News, Reader
 from gatherer.journal.format import Place
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.upkeep.retention import Retention
-from tests.database.test_local_storage import HOUR_US, JOURNAL, batch, config, fill, nothing_known
 from tests.support.databases import new_database
+from tests.support.stored_batches import HOUR_US, JOURNAL, batch, fill, nothing_known, retaining
 
 STATEMENTS = 2 + 1 + 1 + len(TABLES)
 """Of one look: lanes and batches, what was dropped, the changes, the other tables."""
@@ -63,7 +63,7 @@ def whole(news: News) -> bool:
 async def test_an_hour_that_is_dropped_between_any_two_statements_of_the_reader(tmp_path: Path) -> None:
     """The batches are taken whole, or not at all and then as dropped: their number of rows is in every table known."""
     async with new_database("gatherer") as made:
-        retention = Retention(config(tmp_path, max_disk="1%"), made.dsn)
+        retention = Retention(retaining(tmp_path, max_disk="1%"), made.dsn)
         connection = await asyncpg.connect(made.dsn)
         hours = STATEMENTS + 1
         await fill(connection, tmp_path, hours=hours)
@@ -102,7 +102,7 @@ async def test_the_batch_that_stays_as_a_lanes_place_says_that_it_is_empty(tmp_p
             )
             await connection.execute(f"UPDATE {table} SET stored_at = stored_at - interval '3 hours'")
         await connection.execute("UPDATE batches SET loaded_at = loaded_at - interval '3 hours'")
-        await Retention(config(tmp_path, keep_after_ack="1h"), made.dsn).look(connection)
+        await Retention(retaining(tmp_path, keep_after_ack="1h"), made.dsn).look(connection)
         left = await connection.fetch("SELECT batch, emptied FROM batches")
         assert [tuple(row) for row in left] == [(last, True)]
         reader = reader_of(made.dsn)
@@ -130,7 +130,7 @@ async def test_a_clock_that_was_days_back_while_a_backlog_was_loaded_costs_nothi
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)
         await written_at(connection, tmp_path, [0, -5, -5, -5, 0])
-        retention = Retention(config(tmp_path), made.dsn)
+        retention = Retention(retaining(tmp_path), made.dsn)
         reader = reader_of(made.dsn)
         await reader.open()
         for acknowledged in (0, 1, 3):
@@ -151,7 +151,7 @@ async def test_what_a_full_disk_drops_is_listed_whatever_its_clock_was(tmp_path:
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)
         await written_at(connection, tmp_path, [-3, 0, -5, -3, 0, -5])
-        retention = Retention(config(tmp_path, max_disk="1%"), made.dsn)
+        retention = Retention(retaining(tmp_path, max_disk="1%"), made.dsn)
         reader = reader_of(made.dsn)
         await reader.open()
         for gone in ({3, 6}, {1, 3, 4, 6}):
@@ -177,7 +177,7 @@ async def test_what_is_stored_into_an_hour_that_is_being_dropped_is_listed(
         connection, loading = await asyncpg.connect(made.dsn), await asyncpg.connect(made.dsn)
         await written_at(connection, tmp_path, [-5, -5])
         await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 2)")
-        retention = Retention(config(tmp_path), made.dsn)
+        retention = Retention(retaining(tmp_path), made.dsn)
         older = retention._drop_older
 
         async def after_a_batch(*arguments: Any) -> None:
@@ -202,7 +202,7 @@ async def test_a_reader_that_is_new_to_an_old_gatherer_goes_on_after_what_is_gon
         # The slice of batch 2 goes on: its end is not there, so it and its run stay.
         await connection.execute("UPDATE horizons SET ended = false WHERE batch = 2")
         await connection.execute("SELECT acknowledge('first', 1, 0::smallint, $1)", last)
-        await Retention(config(tmp_path), made.dsn).look(connection)
+        await Retention(retaining(tmp_path), made.dsn).look(connection)
         first = await connection.fetchval("SELECT min(batch) FROM batches")
         assert first == 5
         reader = reader_of(made.dsn)

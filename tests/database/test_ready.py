@@ -14,8 +14,8 @@ from gatherer.crew.lane import Lane
 from gatherer.crew.reports import CaptureReport, LoaderReport, line
 from gatherer.load import loader as loader_
 from gatherer.load.loader import Loader
-from tests.database.test_any_frame import Tape
 from tests.support.databases import Database as Shared
+from tests.support.one_session import Tape
 
 WAIT_S = 0.3
 

@@ -15,8 +15,8 @@ from gatherer.journal.format import Kind, SessionOpened
 from gatherer.journal.segments import segment_file, segments
 from gatherer.journal.writer import JournalWriter
 from gatherer.load.reload import HEAD_READ_BYTES, reload
-from tests.database.test_loader import Recorder
 from tests.support.databases import Database
+from tests.support.one_session import Recorder
 
 MINUTE_US = 60_000_000
 

@@ -14,21 +14,14 @@ from common.config.schema import Checkpoints as Config
 from common.numbers import datetime_of_ms
 from common.storage import migrate
 from common.storage.database import connect
-from common.storage.embedded import EmbeddedServer, socket_dir
+from common.storage.embedded import EmbeddedServer
 from deduplicator.archive.hour import Hour
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.store.checkpoints import Checkpoints
 from deduplicator.store.production import Production
+from tests.support.roles import as_member
 
 NOW_MS = int(datetime.now(UTC).timestamp() * 1000)
-
-
-async def as_member(own_server: EmbeddedServer, role: str) -> str:
-    """The address of a new account that is a member of a role and nothing else."""
-    owner = await asyncpg.connect(own_server.dsn)
-    await owner.execute(f"CREATE ROLE some_{role} LOGIN IN ROLE kalshi_{role}")
-    await owner.close()
-    return f"postgresql://some_{role}@/kalshi?host={socket_dir(own_server.folder)}"
 
 
 @pytest.fixture

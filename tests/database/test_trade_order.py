@@ -26,10 +26,10 @@ from deduplicator.merge.twins import takes_of_changes, takes_of_trades, twins
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.store.production import Production
-from tests.conftest import LONG
-from tests.database.test_queries import scans
 from tests.support.archive_case import OLD, Site, running_site
 from tests.support.databases import Database
+from tests.support.plans import scans
+from tests.support.scale import LONG
 
 AT_MS = 1_790_000_000_000
 

@@ -33,8 +33,8 @@ from fleet.rebuild.local import Rebuild
 from fleet.rebuild.raw import lanes
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Ended, Kind, SegmentHeader, SessionOpened, encode
-from tests.conftest import LONG
 from tests.support.archive_case import copied, running_site
+from tests.support.scale import LONG
 
 BOUNDS = BoundsMs(disorder=15_000, lag=30_000, sender=1000, clock=200)
 MINUTE_MS = 60_000

@@ -31,10 +31,9 @@ from common.feed.reader import Feed
 from deduplicator.merge.copies import Changes, GapHealed, GapWritten
 from deduplicator.store import channels
 from fleet.watch import NoSuchMarket, Watched, begin, screen, steps
-from tests.database.test_feed import NOW_MS, ORDERBOOK, Site
-from tests.database.test_feed_start import NOW, Stream
 from tests.support.commands import fleet
 from tests.support.databases import Database, new_database
+from tests.support.feed_writer import BOOK_NOW, NOW_MS, ORDERBOOK, FeedWriter, RandomSteps
 
 STEPS = 60
 
@@ -47,9 +46,9 @@ async def made() -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-async def site(made: Database) -> AsyncIterator[Site]:
+async def site(made: Database) -> AsyncIterator[FeedWriter]:
     """A production with a market, and the lease."""
-    opened = await Site.open(made)
+    opened = await FeedWriter.open(made)
     yield opened
     await opened.db.close()
 
@@ -71,16 +70,16 @@ def levels(row: dict[str, Any]) -> dict[int, int]:
     }
 
 
-async def books(site: Site) -> dict[int, int]:
+async def books(site: FeedWriter) -> dict[int, int]:
     """Production's book now."""
-    return {2 * p + s: size for s, p, size in await site.db.fetch(NOW, site.market)}
+    return {2 * p + s: size for s, p, size in await site.db.fetch(BOOK_NOW, site.market)}
 
 
 @pytest.mark.parametrize("seed", range(2))
-async def test_every_step_shows_productions_book_of_it(site: Site, seed: int) -> None:
+async def test_every_step_shows_productions_book_of_it(site: FeedWriter, seed: int) -> None:
     """Also across resets that are taken back, and steps without a block: it begins again."""
     rng = random.Random(seed)
-    stream = Stream([site.market], rng)
+    stream = RandomSteps([site.market], rng)
     expected: dict[int, dict[int, int]] = {}
     shown: dict[int, dict[int, int]] = {}
 
@@ -105,7 +104,7 @@ async def test_every_step_shows_productions_book_of_it(site: Site, seed: int) ->
     assert len(shown) > STEPS // 2 and shown == {step: expected[step] for step in shown}
 
 
-async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site: Site) -> None:
+async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site: FeedWriter) -> None:
     """A gap since the last book of the exchange makes levels doubtful."""
     await site.db.execute("SELECT store.add_day('trades', $1)", datetime.fromtimestamp(NOW_MS / 1000, UTC).date())
     await site.step(0)
@@ -142,7 +141,7 @@ async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site
         await begin(site.dsn, "KXNONE")
 
 
-async def watched_with(site: Site, yes: int, no: int) -> Watched:
+async def watched_with(site: FeedWriter, yes: int, no: int) -> Watched:
     """A market with so many levels a side."""
     await site.db.execute("SELECT store.add_day('deltas', (now() - interval '5 s')::date)")
     rows = [(n, 0, 4000 - 100 * n) for n in range(yes)] + [(yes + n, 1, 5000 - 100 * n) for n in range(no)]
@@ -156,7 +155,7 @@ async def watched_with(site: Site, yes: int, no: int) -> Watched:
 
 @pytest.mark.parametrize("width", [60, 80])
 @pytest.mark.parametrize("height", [10, 24, 50])
-async def test_the_screen_fits(site: Site, width: int, height: int) -> None:
+async def test_the_screen_fits(site: FeedWriter, width: int, height: int) -> None:
     """No line is cut or folded, and the best levels are first."""
     watched = await watched_with(site, 14, 12)
     watched.gaps[ORDERBOOK, NOW_MS, NOW_MS + 10] = "not_recorded"
@@ -172,7 +171,7 @@ async def test_the_screen_fits(site: Site, width: int, height: int) -> None:
     assert "levels may be wrong" in text and "spread 0.1000  mid 0.45" in text and "imbalance +0 %" in text
 
 
-async def test_an_empty_book_is_shown(site: Site) -> None:
+async def test_an_empty_book_is_shown(site: FeedWriter) -> None:
     """Of a market of which nothing but its name is known."""
     watched = await begin(site.dsn, "KXA-1")
     out = io.StringIO()
@@ -180,7 +179,9 @@ async def test_an_empty_book_is_shown(site: Site) -> None:
     assert "spread -" in out.getvalue() and watched.row()["bid"] is None
 
 
-async def test_in_a_pipe_it_is_rows_and_every_step_is_in_the_file(site: Site, config: Path, tmp_path: Path) -> None:
+async def test_in_a_pipe_it_is_rows_and_every_step_is_in_the_file(
+    site: FeedWriter, config: Path, tmp_path: Path
+) -> None:
     """The rows as JSON; the file has one line for each step that had something of the market."""
     await site.step(0)
     file = tmp_path / "steps.ndjson"
@@ -205,7 +206,7 @@ async def test_in_a_pipe_it_is_rows_and_every_step_is_in_the_file(site: Site, co
 
 
 @pytest.mark.parametrize("terminal", [False, True])
-async def test_it_ends_cleanly_when_it_is_interrupted(site: Site, config: Path, terminal: bool) -> None:
+async def test_it_ends_cleanly_when_it_is_interrupted(site: FeedWriter, config: Path, terminal: bool) -> None:
     """Exit code 0, nothing on standard error; at a terminal the cursor is there again."""
     await site.step(0)
     command = [sys.executable, "-m", "fleet", "watch", "KXA-1", "--config", str(config), "--rate", "10"]
@@ -246,7 +247,7 @@ async def test_it_ends_cleanly_when_it_is_interrupted(site: Site, config: Path, 
     assert seen.rfind(b"\x1b[?25h") > seen.rfind(b"\x1b[?25l") if terminal else seen.count(b"\t") > 5
 
 
-async def test_one_that_slept_past_the_retention_begins_again(site: Site) -> None:
+async def test_one_that_slept_past_the_retention_begins_again(site: FeedWriter) -> None:
     """What is shown is the present."""
     await site.step(0)
     watching = steps(site.dsn, "KXA-1")

@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 import io
 import itertools
-import os
 import random
 from collections.abc import Iterator
 from datetime import timedelta
@@ -23,12 +22,12 @@ from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes, Copy
 from tests.support.archive_case import OLD, empty
 from tests.support.databases import new_database
+from tests.support.scale import LONG
 from tests.support.worlds.database import Database
 from tests.support.worlds.kinds import enabled
 from tests.support.worlds.world import judge, live
 from workshop.rehearsal import s3
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 BEGINS_MS = ms_of_datetime(OLD + timedelta(hours=5)) - 700
 """So shortly before the turn of an hour, so that worlds lie in two."""
 BUSY = 100

@@ -4,19 +4,18 @@ given what is there."""
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import Iterator
 
 import pytest
 
 from tests.support.databases import new_database
+from tests.support.scale import LONG
 from tests.support.worlds.database import Database
 from tests.support.worlds.judges import held
 from tests.support.worlds.kinds import enabled
 from tests.support.worlds.world import beginnings, judge, live
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 HOUR_MS = 3_600_000
 NOT_HERE = {"reread"}  # the reader goes back, which is not here
 

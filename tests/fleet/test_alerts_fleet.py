@@ -24,8 +24,7 @@ import yaml
 from common import clock
 from common.storage.database import connect
 from tests.support.monitor import Monitor, prometheus, workers
-from tests.tools.test_alerts import rules
-from tests.tools.test_dashboards import QUERIES
+from tests.support.monitoring import QUERIES, rules
 from workshop.rehearsal.local import BUCKET, GATHERERS, LocalFleet, Plan
 
 pytestmark = [

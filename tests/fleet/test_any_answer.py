@@ -13,8 +13,8 @@ import pytest
 
 from gatherer.capture.conversation.budget import AT_ONCE, RESERVE, Budget
 from gatherer.capture.liveness import Liveness, Look
-from tests.conftest import LONG
 from tests.support.answers.world import judge
+from tests.support.scale import LONG
 
 COUNT = 5000 if LONG else 200
 IN_ONE = 20

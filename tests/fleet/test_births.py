@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.conftest import LONG
+from tests.support.scale import LONG
 from workshop.rehearsal.births.run import QUICK, Scale, run
 from workshop.rehearsal.births.statements import all_have_results, all_recorded, memory_flat, rounds_end
 from workshop.rehearsal.truth import Truth

@@ -4,11 +4,11 @@ each step once."""
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import asyncpg
@@ -16,12 +16,13 @@ import pytest
 
 from common.numbers import datetime_of_ms
 from gatherer.journal.format import Place
-from tests.fleet.test_worlds_process import Site, busy, site, writers  # noqa: F401
 from tests.support.databases import Database, new_database
+from tests.support.deduplicator_process import Site, busy, new_site, writers
 from tests.support.feed_case import Mirror, compare, feed_is_production
 from tests.support.feed_reader import consumed
+from tests.support.scale import LONG
 
-KILLS = 20 if os.environ.get("FLEET_TEST_LONG") else 3
+KILLS = 20 if LONG else 3
 WAIT_S = 120
 
 
@@ -42,13 +43,20 @@ async def place_of(own: str) -> int:
 
 
 @pytest.fixture
-async def own() -> Database:  # type: ignore[misc]
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """Between empty databases."""
+    async with new_site(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+async def own() -> AsyncIterator[Database]:
     """The consumer's database."""
     async with new_database() as made:
         yield made
 
 
-async def test_both_may_be_killed_at_any_instant(site: Site, own: Database, tmp_path: Path) -> None:  # noqa: F811
+async def test_both_may_be_killed_at_any_instant(site: Site, own: Database, tmp_path: Path) -> None:
     """The steps of all writers, without a hole; a second reader from the beginning finds the same."""
     begins_ms = int(time.time() * 1000) - 600_000
     world, rng = busy(7, begins_ms), random.Random("kills")

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import random
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 from common.cli import EXIT_CONFIG, EXIT_FENCED
 from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer, socket_dir
-from tests.conftest import LONG
-from tests.support.fleet_case import assert_equal, judge
+from tests.support.fleet_case import assert_equal, behind_relays, judge
 from tests.support.postgres_proxy import COPY_DATA, QUERY, Link, Proxy
+from tests.support.scale import LONG
 from workshop.rehearsal.local import LocalFleet, Plan, free_port
 
 ROUNDS = 13 if LONG else 1
@@ -121,28 +120,6 @@ TROUBLES = (
     Trouble.silent_at_commit,
     Trouble.read_only,
 )
-
-
-@contextlib.asynccontextmanager
-async def behind_relays(
-    plan: Plan, *gatherers: str
-) -> AsyncIterator[tuple[LocalFleet, EmbeddedServer, dict[str, Proxy]]]:
-    """A fleet that is ready, with production's own server, and relays before it and before some gatherers."""
-    async with contextlib.AsyncExitStack() as stack:
-        fleet = await stack.enter_async_context(LocalFleet(plan))
-        server = await stack.enter_async_context(EmbeddedServer(fleet.folder / "production"))
-        await asyncio.to_thread(migrate.migrate, server.dsn, "production")
-        relays = {"production": Proxy(fleet.folder / "to-production", socket_dir(server.folder))}
-        relays |= {g: Proxy(fleet.folder / f"to-{g}", socket_dir(fleet.folder / g / "db")) for g in gatherers}
-        for name, relay in relays.items():
-            fleet.databases[name] = (await stack.enter_async_context(relay)).dsn
-        await fleet.start_simulator("--paused")
-        for name in plan.gatherers:
-            fleet.start_gatherer(name)
-        fleet.start_deduplicator()
-        await fleet.ready(*plan.gatherers, "deduplicator")
-        await fleet.control("/resume", {})
-        yield fleet, server, relays
 
 
 async def test_production_fails_at_the_worst_moments_and_nothing_is_lost_or_doubled() -> None:

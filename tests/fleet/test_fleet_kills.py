@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG
 from tests.support.fleet_case import assert_equal, covers_again, judge, replay_over, running
+from tests.support.scale import LONG
 from workshop.rehearsal.local import GATHERERS, Plan
 
 ROUNDS = 2 if LONG else 1

@@ -9,8 +9,8 @@ from pathlib import Path
 import asyncpg
 
 from common.storage.embedded import attach_dsn
-from tests.conftest import LONG
 from tests.support.fleet_case import assert_equal, judge, replay_over, running
+from tests.support.scale import LONG
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
 
 BREAKS_LEAST = 20

@@ -21,8 +21,8 @@ import yaml
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from common.storage.migrate import migrate
-from tests.conftest import LONG
 from tests.support.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
+from tests.support.scale import LONG
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan, free_port
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare, sealed_past

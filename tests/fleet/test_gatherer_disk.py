@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG
 from tests.support.gatherer_case import check_local, check_ordinals, gathering, local, settle, status_of
+from tests.support.scale import LONG
 
 SEAM = Path(__file__).parents[2] / "workshop" / "rehearsal" / "seams"
 SYNTHETIC = ("--markets", "10", "--rate", "400")

@@ -16,8 +16,8 @@ import pytest
 
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
-from tests.conftest import LONG
 from tests.support.gatherer_case import NAME, check_ordinals, gathering, local, status_of
+from tests.support.scale import LONG
 from workshop.bench.common import exchange
 from workshop.bench.million import config_file, python_memory_gib
 from workshop.rehearsal.local import LocalFleet, Plan, free_port

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import LONG
 from tests.support.gatherer_case import check_local, check_ordinals, gathering, local, settle, status_of
+from tests.support.scale import LONG
 from workshop.rehearsal.local import LocalFleet
 
 SYNTHETIC = ("--markets", "10", "--rate", "300", "--close-after", "6", "--create-after", "4")

@@ -15,7 +15,6 @@ from typing import Any
 import yaml
 
 from gatherer.journal.segments import lane_folder, segment_file, segments
-from tests.conftest import LONG
 from tests.support.gatherer_case import (
     NAME,
     ROW_TYPES,
@@ -28,6 +27,7 @@ from tests.support.gatherer_case import (
     settle,
     status_of,
 )
+from tests.support.scale import LONG
 from workshop.rehearsal.local import LocalFleet
 
 CONNECTIONS = {"orderbook": 4, "trade": 1, "ticker": 1, "lifecycle": 1}

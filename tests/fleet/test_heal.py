@@ -12,8 +12,7 @@ import asyncpg
 
 from common.numbers import ONE_MS
 from common.storage.database import connect
-from tests.fleet.test_fleet_failover import behind_relays
-from tests.support.fleet_case import assert_equal, judge
+from tests.support.fleet_case import assert_equal, behind_relays, judge
 from workshop.rehearsal.local import LocalFleet, Plan
 
 TICKER = "KXSIM-0-T0.00"

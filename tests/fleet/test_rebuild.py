@@ -31,13 +31,13 @@ from fleet.rebuild.local import Rebuild, Rebuilt
 from fleet.rebuild.raw import lanes
 from gatherer.derive.horizon import BoundsMs
 from tests.support.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
+from tests.support.scale import LONG
 from workshop.rehearsal import s3
 from workshop.rehearsal.local import BUCKET, LocalFleet, Plan
 from workshop.rehearsal.s3 import CREDENTIALS
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare, sealed_past
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 Rows = set[tuple[str, ...]]
 RELATIONS = {
     "orderbook_deltas": ("ticker", "exchange_ts", "ordinal", "exchange_us", "side", "price", "delta"),

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
-from tests.fleet.test_fleet_failover import behind_relays
-from tests.support.fleet_case import assert_equal, covers_again, judge
+from tests.support.fleet_case import assert_equal, behind_relays, covers_again, judge
 from workshop.rehearsal.local import LocalFleet, Plan
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"

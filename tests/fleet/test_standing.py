@@ -16,8 +16,8 @@ import pytest
 
 from common.errors import FleetError
 from common.storage.embedded import EmbeddedServer
-from tests.database.test_embedded import gone
 from tests.support.commands import fleet
+from tests.support.processes import gone
 from workshop.rehearsal import standing
 
 

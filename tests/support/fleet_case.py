@@ -8,7 +8,10 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
+from common.storage import migrate
 from common.storage.database import connect
+from common.storage.embedded import EmbeddedServer, socket_dir
+from tests.support.postgres_proxy import Proxy
 from workshop.rehearsal.local import LocalFleet, Plan
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare, sealed_past
@@ -88,3 +91,25 @@ def truth_lines(fleet: LocalFleet, kind: str) -> list[dict[str, Any]]:
     """Lines of the truth log of one kind."""
     with fleet.truth.open() as lines:
         return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+@contextlib.asynccontextmanager
+async def behind_relays(
+    plan: Plan, *gatherers: str
+) -> AsyncIterator[tuple[LocalFleet, EmbeddedServer, dict[str, Proxy]]]:
+    """A fleet that is ready, with production's own server, and relays before it and before some gatherers."""
+    async with contextlib.AsyncExitStack() as stack:
+        fleet = await stack.enter_async_context(LocalFleet(plan))
+        server = await stack.enter_async_context(EmbeddedServer(fleet.folder / "production"))
+        await asyncio.to_thread(migrate.migrate, server.dsn, "production")
+        relays = {"production": Proxy(fleet.folder / "to-production", socket_dir(server.folder))}
+        relays |= {g: Proxy(fleet.folder / f"to-{g}", socket_dir(fleet.folder / g / "db")) for g in gatherers}
+        for name, relay in relays.items():
+            fleet.databases[name] = (await stack.enter_async_context(relay)).dsn
+        await fleet.start_simulator("--paused")
+        for name in plan.gatherers:
+            fleet.start_gatherer(name)
+        fleet.start_deduplicator()
+        await fleet.ready(*plan.gatherers, "deduplicator")
+        await fleet.control("/resume", {})
+        yield fleet, server, relays

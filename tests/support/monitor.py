@@ -15,7 +15,7 @@ import aiohttp
 import yaml
 
 from common.process import end_with_parent_of
-from tests.tools.test_alerts import rules
+from tests.support.monitoring import rules
 from workshop.rehearsal.local import GATHERERS, LocalFleet, free_port
 
 WAIT_S = 60.0

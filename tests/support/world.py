@@ -375,3 +375,32 @@ def gaps(merger: Merger, stored: Stored) -> dict[tuple[int, intervals.Interval],
 def held(merger: Merger, market: int) -> list[intervals.Interval]:
     """The stretches of a market that are claimed to be complete."""
     return coverage.covered(merger.claims.line(market, "orderbook_delta"), merger.claims.slices)
+
+
+def shape_of(seed: int) -> Shape:
+    """Worlds differ: quiet and busy, tidy and torn, with and without sending times."""
+    rng = random.Random(f"shape {seed}")
+    return Shape(
+        markets=rng.choice((1, 3, 8)),
+        events=rng.choice((60, 300)),
+        step_ms=rng.choice((2, 10, 60)),
+        equal=rng.choice((0.0, 0.4, 0.8)),
+        resets=rng.choice((0.0, 0.01)),
+        losses=rng.choice((0.0, 0.02, 0.08)),
+        cuts=rng.choice((0.0, 0.02)),
+        lag_ms=rng.choice((20, 150)),
+        skew_ms=rng.choice((0, 200)),
+        sending_ts=rng.random() < 0.7,
+        clock_proven=rng.random() < 0.7,
+        coarse=frozenset({1}) if rng.random() < 0.5 else frozenset(),
+    )
+
+
+def live(seed: int) -> tuple[list[Event], list[Station]]:
+    """A world and what each station received of it."""
+    shape = shape_of(seed)
+    events = make_events(random.Random(f"events {seed}"), shape)
+    stations = [Station(n, random.Random(f"station {seed} {n}"), shape) for n in (1, 2, 3)]
+    for station in stations:
+        station.play(events)
+    return events, stations

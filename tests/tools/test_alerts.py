@@ -16,19 +16,13 @@ import yaml
 from deduplicator.metrics import FAMILIES as DEDUPLICATOR
 from fleet.__main__ import main
 from gatherer.metrics import FAMILIES as GATHERER
+from tests.support.monitoring import RULES, rules
 from workshop.generate import metrics_page
 
 ROOT = Path(__file__).parents[2]
-RULES = ROOT / "deploy" / "prometheus" / "alerts.yml"
 RUNBOOKS = ROOT / "docs" / "runbooks"
 SECTIONS = ("Meaning", "Impact", "Diagnosis", "Mitigation", "Verification")
 NEEDS_PROMTOOL = pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool (Debian's prometheus)")
-
-
-def rules() -> dict[str, dict[str, Any]]:
-    """The alerts by name."""
-    groups = yaml.safe_load(RULES.read_text())["groups"]
-    return {rule["alert"]: rule for group in groups for rule in group["rules"] if "alert" in rule}
 
 
 class Case(NamedTuple):

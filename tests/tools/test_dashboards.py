@@ -13,9 +13,8 @@ import yaml
 
 from deduplicator.metrics import FAMILIES as DEDUPLICATOR
 from gatherer.metrics import FAMILIES as GATHERER
+from tests.support.monitoring import QUERIES
 from workshop.generate import dashboards
-
-QUERIES = [query for panels in dashboards.DASHBOARDS.values() for panel in panels for query, _ in panel.queries]
 
 
 def test_the_files_are_current() -> None:

@@ -15,8 +15,8 @@ import pytest
 
 import kalshi_fleet as kf
 from common.numbers import ms_of_datetime
-from tests.conftest import LONG
 from tests.support.library_case import START, Recorded, recorded
+from tests.support.scale import LONG
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "notebook.md"

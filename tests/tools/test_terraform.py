@@ -21,7 +21,7 @@ from common.config.load import load_any
 from common.config.schema import GathererConfig
 from common.errors import FleetError
 from fleet.__main__ import main
-from tests.conftest import LONG
+from tests.support.scale import LONG
 from tests.support.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
 from workshop.generate import athena, terraform_page
 from workshop.generate.terraform import ROOT, copied, initialise, terraform

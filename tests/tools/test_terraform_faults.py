@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import LONG
+from tests.support.scale import LONG
 from tests.support.terraform_case import NEEDS_PROVIDER, NEEDS_TERRAFORM
 from tests.support.terraform_faults import FAULTS, Fault, batches
 from workshop.generate.terraform import ROOT, copied, terraform

@@ -1,12 +1,8 @@
-"""Logs: every event is documented, no line holds a secret, and what repeats itself is limited."""
+"""Logs: no line holds a secret, and what repeats itself is limited."""
 
 from __future__ import annotations
 
-import ast
 import json
-import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,65 +13,9 @@ from common import redact
 from common.config.load import load_any
 from common.errors import ConfigError
 from common.log_limit import PASSED, WINDOW_S, Limit
+from tests.support.secrets_file import CONFIG, WORD
 
-ROOT = Path(__file__).parents[3]
-LEVELS = {"debug", "info", "warning", "error", "exception"}
-OF_A_GAP = {"gap", "listed", "known", "inserted"}
-BOUND = {
-    "check_failed": {"check", "hour", "examples"},
-    "gap_refilled": OF_A_GAP,
-    "gap_not_refilled": OF_A_GAP,
-    "trades_missing_within_coverage": OF_A_GAP,
-}
-"""Fields that an event gets from elsewhere than its own line."""
 KEY = " ".join(("PRIVATE", "KEY"))  # none is here, and nobody should find one
-WORD = "kx9-Very/Secret+word"
-CONFIG = """\
-deduplicator_id: deduplicator
-gatherers:
-  - {id: gatherer-a, dsn: "postgresql://reader:${READER}@gatherer-a/kalshi"}
-production: {dsn: "postgresql://deduplicator:kx9-Very%2FSecret%2Bword@production/kalshi"}
-kalshi: {rest_url: "https://exchange.example", key_id: 0f3c9a77-1111-4222-8333-444455556666, private_key_file: k.pem}
-http: {page: {password: a-page-password}}
-"""
-
-
-def said() -> dict[tuple[str, str], set[str]]:
-    """Events and their levels, by the code; with the fields of their calls."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for package in ("common", "gatherer", "deduplicator", "fleet"):
-        for file in sorted((ROOT / package).rglob("*.py")):
-            for node in ast.walk(ast.parse(file.read_text())):
-                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                    continue
-                of = ast.unparse(node.func.value)
-                if node.func.attr in LEVELS and (of.endswith(("log.get()", "told")) or of == "get()"):
-                    level = "error" if node.func.attr == "exception" else node.func.attr
-                    named = node.args[0]
-                    either = (named.body, named.orelse) if isinstance(named, ast.IfExp) else (named,)
-                    names = [ast.literal_eval(name) for name in either]
-                    fields = {keyword.arg.replace("exc_info", "exception") for keyword in node.keywords if keyword.arg}
-                    for name in names:
-                        found.setdefault((name, level), set()).update(fields | BOUND.get(name, set()))
-    return found
-
-
-def documented() -> dict[tuple[str, str], set[str]]:
-    """The same by the page."""
-    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([\w, ]*)\| ", (ROOT / "docs/logs.md").read_text(), re.MULTILINE)
-    found: dict[tuple[str, str], set[str]] = {}
-    for name, level, fields in rows:
-        found.setdefault((name, level), set()).update(fields.strip().split(", ") if fields.strip() else ())
-    return found
-
-
-def test_every_event_is_on_the_page_with_its_fields() -> None:
-    """And nothing on it that no process says."""
-    code, page = said(), documented()
-    assert len(code) > 50
-    assert code.keys() == page.keys()
-    for event, fields in code.items():
-        assert fields == page[event], event
 
 
 def test_secrets_are_masked_by_their_form() -> None:
@@ -133,33 +73,6 @@ def test_errors_of_the_configuration_hold_no_secret(tmp_path: Path, changed: tup
         load_any(file, {"READER": "letmein-7"})
     for secret in ("letmein-7", "kx9-Very", "a-page-password", "0f3c9a77"):
         assert secret not in str(refused.value)
-
-
-def test_lines_and_traces_of_a_process_hold_no_secret(config: Path) -> None:
-    """In a real process, also when something unexpected ends it."""
-    program = f"""
-import sys
-from pathlib import Path
-from common import log
-from common.config.load import load_any
-config = load_any(Path({str(config)!r}), {{"READER": "letmein-7"}})
-log.configure(config.logging, process="test")
-for n in range(7):
-    log.get().warning("production_failed", error="no letmein-7 at postgresql://a:bcdefg@h/d", n=n)
-try:
-    raise ValueError("in the trace: {WORD}")
-except ValueError:
-    log.get().exception("task_failed", task="x", error="y")
-raise RuntimeError("at the end: letmein-7")
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=ROOT)
-    lines: list[dict[str, Any]] = [json.loads(line) for line in done.stderr.splitlines()]
-    assert done.returncode == 1 and [line["event"] for line in lines] == [
-        *["production_failed"] * PASSED, "task_failed", "crashed"
-    ]  # fmt: skip
-    assert "Traceback" in lines[-1]["exception"] and lines[0]["process"] == "test"
-    for secret in ("letmein-7", WORD, "bcdefg"):
-        assert secret not in done.stderr
 
 
 def test_what_repeats_itself_is_counted() -> None:

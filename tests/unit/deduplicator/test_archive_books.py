@@ -15,7 +15,7 @@ from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretch
 from deduplicator.archive.late import Late
 from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
 from deduplicator.archive.spool import Spool
-from tests.conftest import LONG
+from tests.support.scale import LONG
 
 SEEDS = 400 if LONG else 40
 START = 1_700_000_000_000 // HOUR_MS * HOUR_MS

@@ -13,8 +13,8 @@ from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunStart, SliceSt
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import ORDERBOOK, Merger
+from tests.support.merge_case import GOOD, LIMITS, Row, a_copy, held_of
 from tests.support.world import START_MS, Stored
-from tests.unit.deduplicator.test_merge_rules import GOOD, LIMITS, Row, a_copy, held_of
 
 DAY_MS = 86_400_000
 

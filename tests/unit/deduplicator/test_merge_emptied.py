@@ -5,8 +5,8 @@ from __future__ import annotations
 from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart, Snapshot
 from deduplicator.merge.merger import Merger
 from deduplicator.merge.resets import EMPTIED_MIN, EMPTIED_WITHIN_MS
+from tests.support.merge_case import LIMITS
 from tests.support.world import START_MS
-from tests.unit.deduplicator.test_merge_rules import LIMITS
 
 MARKETS = EMPTIED_MIN + 10
 

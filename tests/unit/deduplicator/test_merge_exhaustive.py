@@ -14,7 +14,7 @@ from deduplicator.merge.copies import Copy
 from gatherer.derive import state
 from gatherer.derive.derivation import Derivation
 from gatherer.journal.format import Kind, Record, SessionOpened
-from tests.conftest import LONG
+from tests.support.scale import LONG
 from tests.support.world import BOUNDS, START_MS, copy_of, held, merge, ticker
 
 LENGTH = 4 if LONG else 3

@@ -6,8 +6,8 @@ from typing import Any
 
 from deduplicator.merge.copies import Changes, Copy, Snapshot
 from deduplicator.merge.merger import Merger
+from tests.support.merge_case import GOOD, LIMITS, a_copy
 from tests.support.world import START_MS
-from tests.unit.deduplicator.test_merge_rules import GOOD, LIMITS, a_copy
 
 WAIT_MS = LIMITS.hole_wait_ms
 RESET_MS = 5000

@@ -15,8 +15,8 @@ from deduplicator.merge.identity import I64, U16, Bool, IdentityStore, pack_cont
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import Limits, Merger, _ranges
 from deduplicator.merge.union import contradictions, placed_rows, unite
+from tests.support.merge_case import GOOD, LIMITS, Row, a_copy, held_of, merged
 from tests.support.world import START_MS, Stored
-from tests.unit.deduplicator.test_merge_rules import GOOD, LIMITS, Row, a_copy, held_of, merged
 
 BOOK = "orderbook_delta"
 

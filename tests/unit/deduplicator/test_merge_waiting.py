@@ -13,8 +13,8 @@ from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStar
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import ORDERBOOK, Merger
 from deduplicator.merge.waits import Waits
+from tests.support.merge_case import LIMITS
 from tests.support.world import START_MS, Stored
-from tests.unit.deduplicator.test_merge_rules import LIMITS
 
 MARKETS = range(1, 31)
 HOUR = 3_600_000

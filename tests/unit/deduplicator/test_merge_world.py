@@ -10,9 +10,21 @@ import pytest
 
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.dropped import strip_dropped_rows
-from tests.support.world import START_MS, Event, Shape, Station, Stored, derive, gaps, held, make_events, merge
+from tests.support.scale import LONG
+from tests.support.world import (
+    START_MS,
+    Event,
+    Shape,
+    Station,
+    Stored,
+    derive,
+    gaps,
+    held,
+    live,
+    make_events,
+    merge,
+)
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 TURN = int(os.environ.get("FLEET_SEED", datetime.now(UTC).toordinal() * 10_000))
 """Half of the seeds are the same every day, half are new ones each day; to have a day's again, set FLEET_SEED to it."""
 COUNT = 5000 if LONG else 200
@@ -20,35 +32,6 @@ FOUND = (7399451417,)
 """Of other days: a snapshot of an earlier place, by a slow clock's time, contradicted a reset."""
 SEEDS = [*FOUND, *range(COUNT // 2), *range(TURN, TURN + COUNT // 2)]
 SIDE = {"yes": 0, "no": 1}
-
-
-def shape_of(seed: int) -> Shape:
-    """Worlds differ: quiet and busy, tidy and torn, with and without sending times."""
-    rng = random.Random(f"shape {seed}")
-    return Shape(
-        markets=rng.choice((1, 3, 8)),
-        events=rng.choice((60, 300)),
-        step_ms=rng.choice((2, 10, 60)),
-        equal=rng.choice((0.0, 0.4, 0.8)),
-        resets=rng.choice((0.0, 0.01)),
-        losses=rng.choice((0.0, 0.02, 0.08)),
-        cuts=rng.choice((0.0, 0.02)),
-        lag_ms=rng.choice((20, 150)),
-        skew_ms=rng.choice((0, 200)),
-        sending_ts=rng.random() < 0.7,
-        clock_proven=rng.random() < 0.7,
-        coarse=frozenset({1}) if rng.random() < 0.5 else frozenset(),
-    )
-
-
-def live(seed: int) -> tuple[list[Event], list[Station]]:
-    """A world and what each station received of it."""
-    shape = shape_of(seed)
-    events = make_events(random.Random(f"events {seed}"), shape)
-    stations = [Station(n, random.Random(f"station {seed} {n}"), shape) for n in (1, 2, 3)]
-    for station in stations:
-        station.play(events)
-    return events, stations
 
 
 def truth_of(events: list[Event]) -> dict[tuple[int, int, int], tuple[int, int, int]]:

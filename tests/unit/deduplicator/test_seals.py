@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 
@@ -13,12 +12,11 @@ from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.merger import Merger
 from deduplicator.store.seals import Seals
+from tests.support.scale import LONG
 from tests.support.worlds.judges import World
 from tests.support.worlds.memory import Memory
 from tests.support.worlds.merging import Merging
 from tests.support.worlds.world import derived, live
-
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 
 
 class Watched(Memory):

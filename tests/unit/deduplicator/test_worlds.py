@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tests.support.scale import LONG
 from tests.support.worlds.kinds import KINDS
 from tests.support.worlds.shape import shape_of
 from tests.support.worlds.world import judge, result
 
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 TURN = int(os.environ.get("FLEET_SEED", datetime.now(UTC).toordinal() * 10_000))
 """Half of the seeds are the same every day, half are new ones each day; to have a day's again, set FLEET_SEED to it."""
 COUNT = 5000 if LONG else 300

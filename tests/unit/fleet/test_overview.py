@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from typing import Any
 
 import pytest
@@ -104,12 +103,3 @@ def test_the_help_cuts_nothing(width: int) -> None:
     text = CliRunner().invoke(main, ["--help"], terminal_width=width).output
     assert " ..." not in text and all(len(line) <= width for line in text.splitlines())
     assert set(main.commands) <= set(text.split())
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_shells_script_is_a_script(shell: str) -> None:
-    """Of the command's own name; bash accepts its own."""
-    script = CliRunner().invoke(main, ["completion", shell]).output
-    assert f"_FLEET_COMPLETE={shell}_complete" in script
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, text=True, check=True)

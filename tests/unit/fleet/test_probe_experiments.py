@@ -25,7 +25,7 @@ from fleet.probing.experiments import (
 )
 from gatherer.capture.transport import dial
 from simulator.server import WS_PATH
-from tests.unit.simulator.test_simulator import A, B, World, world
+from tests.support.simulator_case import A, B, World, world
 
 WAIT_S = 1.0
 CONVERSED = {"repeat", "ok", "add", "snapshot", "late", "again"}

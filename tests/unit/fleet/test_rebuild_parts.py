@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,12 @@ from fleet.rebuild.raw import LaneReader, lanes
 from gatherer.derive.deltas import Deltas
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
-from tests.support.world import BOUNDS, RESET_SLACK_MS, START_MS, batches, copy_of, gaps, held, merge, number_of
-from tests.unit.deduplicator.test_merge_world import live
+from tests.support.scale import LONG
+from tests.support.world import BOUNDS, RESET_SLACK_MS, START_MS, batches, copy_of, gaps, held, live, merge, number_of
 
 NOW_MS = START_MS + 86_400_000
 RESETS_AT_THE_BOUNDS = (395, 1064, 1595)
 """Worlds whose resets would be judged by snapshots that lie within the bounds, were there no slack."""
-LONG = bool(os.environ.get("FLEET_TEST_LONG"))
 
 
 def merged(stations: list[list[Rows]], parts: int, rng: random.Random, step_rows: int) -> dict[str, Any]:

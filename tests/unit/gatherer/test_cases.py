@@ -21,7 +21,8 @@ from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Kind, Record, SessionOpened
-from tests.unit.gatherer.test_stretch import compare
+from tests.support.derivation_case import compare
+from tests.support.world import in_blocks
 
 T = "KXCASE-26NOV27-T5"
 AT_MS = 1_795_780_800_123
@@ -185,8 +186,6 @@ def test_what_was_retyped_is_told_once() -> None:
     """The rows do without it; people should know."""
     watch = FieldWatch()
     odd = records(("orderbook_delta", {**DELTA, "ts": 1795780800}, {"sending_ts_ms": "1"}))[-1]
-    from tests.unit.gatherer.test_stretch import in_blocks
-
     told = watch.look(in_blocks([odd], random.Random(1)))
     assert sorted(told) == ["orderbook_delta.sending_ts_ms (retyped)", "orderbook_delta.ts (retyped)"]
     assert not watch.look(in_blocks([odd], random.Random(1)))

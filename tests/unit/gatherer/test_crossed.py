@@ -21,7 +21,7 @@ from gatherer.derive.crossed import is_crossed
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Kind, Record, SessionOpened
-from tests.conftest import LONG
+from tests.support.scale import LONG
 
 START = 1_700_000_000_000 // HOUR_MS * HOUR_MS
 BOUNDS = BoundsMs(disorder=15_000, lag=30_000, sender=1000, clock=200)

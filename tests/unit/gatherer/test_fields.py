@@ -7,8 +7,8 @@ from typing import Any
 
 from gatherer.derive.fields import FRAMES_AT_ONCE, FieldWatch
 from gatherer.journal.format import Block, Kind, Record
+from tests.support.delta_frames import FRAME, MSG
 from tests.support.world import block
-from tests.unit.gatherer.test_form import FRAME, MSG
 
 
 def blocks(frames: list[Any], each: int) -> list[Record | Block]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,88 +12,10 @@ import pytest
 
 from gatherer.derive import state, stretch
 from gatherer.derive.columns import Columns
-from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
-from gatherer.derive.rows import Rows
-from gatherer.journal.format import Kind, Record, RestBook, SessionOpened, Watch
-from tests.support.world import BOUNDS, START_MS, Shape, Station, block, in_blocks, make_events, ticker
-
-IN_ANY_ORDER = ("run_events", "snapshots", "rest_books")
-
-
-def wire(payload: bytes) -> bytes:
-    """A frame as the exchange writes it: compact, with a line feed."""
-    return json.dumps(json.loads(payload), separators=(",", ":")).encode() + b"\n"
-
-
-def shown(rows: Rows) -> dict[str, Any]:
-    """Everything in the rows. Lists whose order says nothing are sorted, positions within a run kept."""
-    result: dict[str, Any] = {}
-    for name, value in vars(rows).items():
-        if name == "deltas":
-            columns = ["ticker", *(c for c in COLUMNS if c != "code")]
-            result[name] = list(zip(*(value.list(c) for c in columns), strict=True))
-        elif name == "run_events":
-            result[name] = sorted((tuple(e[1:]) for e in value), key=lambda e: e[0])
-        elif name in IN_ANY_ORDER:
-            result[name] = sorted(value, key=repr)
-        else:
-            result[name] = value
-    return result
-
-
-def compare(records: list[Record], rng: random.Random, *, few: int = 1, adopt: bool = False) -> Counter[str]:
-    """Both ways, in the same batches; returns what went which way."""
-    one, many = (Derivation(BOUNDS, state.fresh(1)) for _ in range(2))
-    ways: Counter[str] = Counter()
-    single = many.content
-
-    def content(*given: Any) -> int:
-        ways["within"] += 1
-        return single(*given)
-
-    many.content = content  # type: ignore[method-assign]
-    at = 0
-    while at < len(records):
-        if adopt and rng.random() < 0.3:
-            one.adopt(1)
-            many.adopt(1)
-        size = rng.choice((9, 50, 300, 1000))
-        part = records[at : at + size]
-        for record in part:
-            one.apply(record)
-        stretch.apply(many, in_blocks(part, rng), few)
-        expected, got = one.take(), many.take()
-        for name, value in shown(expected).items():
-            assert shown(got)[name] == value, f"{name}, batch at {at}"
-        assert msgspec.to_builtins(many.state) == msgspec.to_builtins(one.state), f"state after the batch at {at}"
-        ways["rows"] += len(expected.deltas)
-        ways["quarantined"] += len(expected.quarantine)
-        at += size
-    ways["at once"] = ways["rows"] - ways["within"]
-    return ways
-
-
-def journal(seed: int, shape: Shape, stations: int = 3) -> list[Record]:
-    """Several sessions' frames in one lane's journal."""
-    rng = random.Random(seed)
-    records: list[Record] = []
-    for number in range(1, stations + 1):
-        station = Station(number, random.Random(seed * 10 + number), shape)
-        station.play(make_events(random.Random(seed), shape))
-        records += station.records
-    records.sort(key=lambda r: r.wall_us)
-    watched = Watch([ticker(m) for m in range(shape.markets)])
-    for at in sorted(rng.sample(range(len(records)), 3), reverse=True):
-        us = records[at].wall_us
-        book = RestBook(ticker(1), us, us, [("0.4200", "1.00")], [])
-        records.insert(at + 3, Record(Kind.REST_BOOK, 0, us, us, msgspec.json.encode(book)))
-        records.insert(at, Record(Kind.WATCH, 0, us, us, msgspec.json.encode(watched)))
-    for record in records:
-        if record.kind == Kind.FRAME:
-            record.payload = wire(record.payload)
-    return records
-
+from gatherer.journal.format import Kind, Record, SessionOpened
+from tests.support.derivation_case import compact, compare, journal, shown
+from tests.support.world import BOUNDS, START_MS, Shape, block, ticker
 
 SHAPES = {
     "quiet": Shape(markets=6, events=1500, losses=0, cuts=0, resets=0),
@@ -201,7 +122,7 @@ def test_odd_frames_among_good_ones_mean_the_same(name: str, times: int) -> None
     records = journal(3, shape)
     deltas = [r for r in records if r.kind == Kind.FRAME and b"orderbook_delta" in r.payload]
     for record in rng.sample(deltas[20:], times):
-        record.payload = wire(json.dumps(EDITS[name](json.loads(record.payload))).encode())
+        record.payload = compact(json.dumps(EDITS[name](json.loads(record.payload))).encode())
     ways = compare(records, rng)
     assert times > 1 or ways["at once"] > 0, ways
 
@@ -272,7 +193,7 @@ def test_answers_to_commands_mean_the_same(sending: bool) -> None:
         frame = json.loads(answered.payload) | {"id": 8}
         if action == "delete_markets":
             frame |= {"type": "ok", "msg": {}}
-        answered.payload = wire(json.dumps(frame).encode())
+        answered.payload = compact(json.dumps(frame).encode())
         records.insert(deltas[500], command(records[deltas[500]], 9, "add_markets"))
         records.insert(deltas[150], command(answered, 8, action, after_us=1_000_000))
         compare(records, random.Random(1))
@@ -335,7 +256,7 @@ def quarrelsome(seed: int) -> list[Record]:
 
 def copied(record: Record, frame: dict[str, Any]) -> Record:
     """Another frame of the record's session, at its time."""
-    return Record(Kind.FRAME, record.session, record.wall_us, record.mono_us, wire(json.dumps(frame).encode()))
+    return Record(Kind.FRAME, record.session, record.wall_us, record.mono_us, compact(json.dumps(frame).encode()))
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -353,7 +274,9 @@ def test_an_instant_holds_any_number_of_changes() -> None:
     frame = json.loads(last.payload)
     for _ in range(9000):
         frame["seq"] += 1
-        records.append(Record(Kind.FRAME, last.session, last.wall_us, last.mono_us, wire(json.dumps(frame).encode())))
+        records.append(
+            Record(Kind.FRAME, last.session, last.wall_us, last.mono_us, compact(json.dumps(frame).encode()))
+        )
     ways = compare(records, random.Random(1))
     assert not ways["quarantined"] and ways["at once"] > 8000
 
@@ -368,7 +291,7 @@ def test_what_follows_a_subscriptions_books_is_taken_at_once(after_ms: int, sing
 
     def frame(type_: str, at_ms: int, msg: dict[str, Any]) -> None:
         whole = {"type": type_, "sid": 1, "seq": len(records), "msg": msg, "sending_ts_ms": at_ms}
-        payload = wire(json.dumps(whole).encode())
+        payload = compact(json.dumps(whole).encode())
         records.append(Record(Kind.FRAME, opened.session, at_ms * 1000, at_ms * 1000, payload))
 
     for market in range(markets):
