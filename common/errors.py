@@ -13,11 +13,11 @@ and what mends it.
         RateLimited          the exchange asked to slow down
         ExchangeUnavailable  no usable answer
         OddAnswer            an answer without what was asked for
+      Fenced                 another deduplicator holds the lease; no StorageError: nothing tries it again
       StorageError
         DatabaseUnreachable  nobody answers at the database's address, or not now
         SchemaMismatch       the database's schema is older or newer than the code
         EmbeddedServerError  the project's own PostgreSQL did not start
-        Fenced               another deduplicator holds the lease
         StateRenewed         production was written by somebody who may: make the state anew from it
         QueryRefused         a person's statement that writes, or that the database does not understand; exit code 2
         QueryTooLong         a person's statement that took longer than it may
@@ -46,6 +46,11 @@ def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
     ours = group.subgroup(FleetError)
     inner = (ours or group).exceptions[0]
     return first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
+
+
+def described(error: BaseException) -> str:
+    """An error as logs and `/status` show it: its kind and its message."""
+    return f"{type(error).__name__}: {error}"
 
 
 class ConfigError(FleetError):
@@ -95,6 +100,10 @@ class ExchangeUnavailable(ExchangeError):
     retryable = True
 
 
+class Fenced(FleetError):
+    """Another deduplicator has taken the lease: this one must stop, whatever else is tried again."""
+
+
 class StorageError(FleetError):
     """A database cannot be used as asked."""
 
@@ -111,10 +120,6 @@ class SchemaMismatch(StorageError):
 
 class EmbeddedServerError(StorageError):
     """The project's own PostgreSQL did not start."""
-
-
-class Fenced(StorageError):
-    """Another deduplicator has taken the lease: this one must stop."""
 
 
 class StateRenewed(StorageError):

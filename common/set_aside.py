@@ -24,8 +24,8 @@ from typing import Any, Final
 import asyncpg
 
 from common import log
-from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateRenewed, StorageError
-from common.storage.database import CLIENT_ERRORS, REFUSALS
+from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateRenewed, described
+from common.storage.database import DATABASE_ERRORS, REFUSALS
 from common.text import storable
 
 FIRST_WAIT_S: Final = 2.0
@@ -107,7 +107,7 @@ class SetAside:
     ) -> None:
         """An entry failed (again)."""
         name, now = storable(str(key), KEY_MAX), int(self._clock() * 1000) / 1000  # as any database holds it
-        text = f"{type(reason).__name__}: {reason}" if isinstance(reason, BaseException) else str(reason)
+        text = described(reason) if isinstance(reason, BaseException) else str(reason)
         entries = self._entries.setdefault(kind, {})
         entry = entries.get(name)
         if entry is None:
@@ -220,7 +220,7 @@ def is_own(error: Exception) -> bool:
     """
     if isinstance(error, ExchangeError):
         return isinstance(error, OddAnswer) or error.status in NOT_FOUND
-    return isinstance(error, REFUSALS) or not isinstance(error, (StorageError, *CLIENT_ERRORS))
+    return isinstance(error, REFUSALS) or not isinstance(error, DATABASE_ERRORS)
 
 
 def _text(at_s: float) -> str:

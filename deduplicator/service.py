@@ -6,7 +6,7 @@ import asyncio
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +15,14 @@ from prometheus_client import CollectorRegistry
 
 from common import http, log, notify
 from common.config.schema import DeduplicatorConfig
-from common.errors import Fenced, StateRenewed, StorageError, first_error
+from common.errors import Fenced, StateRenewed, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import backoff_s, made_to_last, stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
-from common.storage.database import CLIENT_ERRORS, REFUSALS, connect, owned
+from common.storage.database import DATABASE_ERRORS, REFUSALS, connected, owned
+from common.supervise import Health, keep
 from deduplicator.archive.exporter import Exporter
 from deduplicator.archive.feed import FeedArchive
 from deduplicator.from_rest.metadata import Metadata
@@ -44,7 +45,6 @@ from deduplicator.store.lease import Lease
 from deduplicator.store.production import Production
 from deduplicator.store.retention import Retention
 from deduplicator.store.seals import Seals
-from deduplicator.supervision import Supervised
 
 RETRY_FIRST_S: Final = 0.2
 RETRY_MOST_S: Final = 10.0
@@ -89,7 +89,9 @@ class Deduplicator:
         self._aside = SetAside()
         self._narrowing = Narrowing(merge.lane_retry / 1000)
         self._put_backs: Counter[str] = Counter()
-        self._tasks = {name: Supervised(name, _nothing) for name in ("lags", "time_lines")}
+        self._production = Health("production_failed")
+        self._tasks = {name: Health() for name in ("lags", "time_lines")}
+        """Tasks beside the merge, and what is done beside it in its own loop."""
 
     async def run(self) -> None:
         """Until SIGTERM, or until another deduplicator takes over."""
@@ -130,16 +132,15 @@ class Deduplicator:
                     aside=aside,
                     ages_s=self._metadata.ages_s,
                     waiting=lambda: {name: len(lanes) for name, lanes in self._waiting().items()},
-                    crashes=lambda: {name: task.crashes for name, task in self._tasks.items()},
+                    crashes=lambda: {name: health.crashes for name, health in self._tasks.items()},
                 )
             )
             pages = Pages(dsn)
             async with http.serve(config.http, registry, self._why_not_ready, self.status, pages.handlers()) as port:
                 log.get().info("deduplicator_started", port=port)
                 try:
-                    # A task beside the merge that fails is begun again; only one that lost the lease ends the process.
                     async with asyncio.TaskGroup() as group:
-                        tasks = [group.create_task(task.keep()) for task in self._beside().values()]
+                        tasks = [group.create_task(task) for task in self._beside()]
                         async with notify.beating():
                             await self._work(dsn, stopped)
                         for task in tasks:
@@ -151,21 +152,23 @@ class Deduplicator:
                     await self._close_sources()
         log.get().info("deduplicator_stopped")
 
-    def _beside(self) -> dict[str, Supervised]:
-        """The tasks beside the merge; those without a loop of their own are done in the merge's."""
+    def _beside(self) -> list[Coroutine[Any, Any, None]]:
+        """The tasks beside the merge, each begun again when it fails; the one that lost the lease ends the process."""
         polls = (self.config.merge.metadata_poll / 1000, self.config.merge.metadata_reconcile / 1000)
-        runs = {
-            "metadata": lambda: self._metadata.run(*polls),
-            "refill": self._refill.run,
-            "checkpoints": self._checkpoints.run,
-            "retention": self._retention.run,
-            "set_aside": self._kept_aside.run,
-            "open_gaps": self._open_gaps.run,
-            **({} if self._exporter is None else {"archive": self._exporter.run}),
-            **({} if self._feed_archive is None else {"feed_archive": self._feed_archive.run}),
+        tasks: dict[str, tuple[Callable[[], Awaitable[None]], Health]] = {
+            "metadata": (lambda: self._metadata.run(*polls), self._metadata.health),
+            "refill": (self._refill.run, self._refill.health),
+            "checkpoints": (self._checkpoints.run, self._checkpoints.health),
+            "retention": (self._retention.run, self._retention.health),
+            "set_aside": (self._kept_aside.run, self._kept_aside.health),
+            "open_gaps": (self._open_gaps.run, self._open_gaps.health),
         }
-        self._tasks |= {name: Supervised(name, run) for name, run in runs.items()}
-        return {name: self._tasks[name] for name in runs}
+        if self._exporter is not None:
+            tasks["archive"] = (self._exporter.run, self._exporter.health)
+        if self._feed_archive is not None:
+            tasks["feed_archive"] = (self._feed_archive.run, self._feed_archive.health)
+        self._tasks |= {name: health for name, (_, health) in tasks.items()}
+        return [keep(name, run, health, ends=(Fenced,)) for name, (run, health) in tasks.items()]
 
     async def _work(self, dsn: str, stopped: asyncio.Event) -> None:
         delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
@@ -175,24 +178,20 @@ class Deduplicator:
                 steps, delays = self.totals.steps, backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             await asyncio.sleep(next(delays))
             try:
-                connection = await connect(dsn, self.config.merge.timeout)
-                try:
+                async with connected(dsn, self.config.merge.timeout) as connection:
                     production = Production(connection, self._lease)
                     await migrate.check(connection, "production", f"fleet migrate --config {self._config_file}")
-                    await (production.take_lease() if self._lease.epoch is None else production.resume_lease())
+                    await production.hold_lease()
                     await self._session(production, stopped)
-                finally:
-                    connection.terminate()
             except Fenced:
                 raise
             except (StoreFull, StateRenewed) as why:
-                self._failure = f"the merge's state is renewed: {why}"
+                self._production.error = f"the merge's state is renewed: {why}"
                 log.get().info("merge_state_renewed", why=str(why))
-            except (StorageError, *CLIENT_ERRORS) as error:
-                if self._lease.epoch is None and isinstance(error, StorageError) and not error.retryable:
+            except DATABASE_ERRORS as error:
+                if not self._lease.held() and isinstance(error, StorageError) and not error.retryable:
                     raise  # at the start it is a wrong address, account or schema: a person must mend it
-                self._failure = f"{type(error).__name__}: {error}"
-                log.get().warning("production_failed", error=self._failure)
+                self._production.failed(error)
             except StepFailed as failed:
                 self._step_failed(failed)
                 if self._narrowing.searching:
@@ -201,11 +200,12 @@ class Deduplicator:
                 self._unforeseen(error, error)
 
     def _unforeseen(self, failed: Exception, cause: BaseException | None) -> None:
-        self._failure = str(failed) if isinstance(failed, StepFailed) else f"{type(failed).__name__}: {failed}"
+        why = str(failed) if isinstance(failed, StepFailed) else described(failed)
+        self._production.error = why
         self.totals.steps_failed += 1
-        how = failed.how if isinstance(failed, StepFailed) else self._failure
+        how = failed.how if isinstance(failed, StepFailed) else why
         new, self._last_failed = how != self._last_failed, how
-        log.get().error("step_failed", error=self._failure, exc_info=cause if new else None)
+        log.get().error("step_failed", error=why, exc_info=cause if new else None)
 
     def _step_failed(self, failed: StepFailed) -> None:
         """Nothing that is raised ends the merge: what causes it is looked for, and waits."""
@@ -249,7 +249,7 @@ class Deduplicator:
                 stepped = began
                 await self._step(production, merger, batches, sources)
                 if not self._narrowing.searching:
-                    self._failure = ""
+                    self._production.well()
             if not batches:
                 await asyncio.sleep(self.config.merge.poll / 1000)
         await production.note_lags(self._lags.take())
@@ -258,10 +258,10 @@ class Deduplicator:
         """Something that the merge does not wait for: what nobody foresaw in it is logged and counted."""
         try:
             await doing
-        except (StorageError, *CLIENT_ERRORS):
+        except (Fenced, *DATABASE_ERRORS):
             raise
         except Exception as error:
-            self._tasks[name].note(error)
+            self._tasks[name].crashed(name, error)
 
     # -- merging -----------------------------------------------------------------------------------------------
 
@@ -276,7 +276,7 @@ class Deduplicator:
             changes, used = await self._merged(production, merger, batches, sources)
         except OF_ROWS as error:
             raise StepFailed(error, step) from error
-        except (StoreFull, StorageError, *CLIENT_ERRORS):
+        except (StoreFull, Fenced, *DATABASE_ERRORS):
             raise
         except Exception as error:
             raise StepFailed(error, step) from error
@@ -319,7 +319,7 @@ class Deduplicator:
     # -- what others see ---------------------------------------------------------------------------------------
 
     def _why_not_ready(self) -> str | None:
-        reasons = [f"production: {self._failure}"] if self._failure else []
+        reasons = [f"production: {self._production.error}"] if self._production.error else []
         if self._sources is not None:
             reasons += [f"not reading {unread}" for unread in self._sources.unread()]
         elif not reasons:
@@ -338,23 +338,7 @@ class Deduplicator:
 
     def _failing(self) -> dict[str, bool]:
         """By task, whether its last try failed."""
-        tasks: dict[str, Any] = {
-            "metadata": self._metadata,
-            "refill": self._refill,
-            "checkpoints": self._checkpoints,
-            "retention": self._retention,
-            "set_aside": self._kept_aside,
-            "open_gaps": self._open_gaps,
-            **({} if self._exporter is None else {"archive": self._exporter}),
-            **({} if self._feed_archive is None else {"feed_archive": self._feed_archive}),
-        }
-        failing = {name: bool(task.last_error or self._crashed(name)) for name, task in tasks.items()}
-        aside = {name: bool(self._tasks[name].error) for name in ("lags", "time_lines")}
-        return {"production": bool(self._failure), **failing, **aside}
-
-    def _crashed(self, name: str) -> str:
-        task = self._tasks.get(name)
-        return task.error if task else ""
+        return {name: health.failing for name, health in ({"production": self._production} | self._tasks).items()}
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
@@ -375,7 +359,9 @@ class Deduplicator:
             "steps_tried": self._steps_tried,
             "steps_failed": {"count": totals.steps_failed, "last": self._last_failed},
             "tasks_failed": {
-                name: {"count": task.crashes, "error": task.error} for name, task in self._tasks.items() if task.crashes
+                name: {"count": health.crashes, "error": health.crash}
+                for name, health in self._tasks.items()
+                if health.crashes
             },
             "metadata_polls": self._metadata.polls,
             "metadata_refused": self._metadata.refused,
@@ -387,16 +373,16 @@ class Deduplicator:
                 "gaps": self._refill.gaps,
                 "trades": self._refill.trades,
                 "outside_gaps": self._refill.outside,
-                "last_error": self._refill.last_error,
+                "last_error": self._refill.health.error,
             },
-            "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.last_error},
+            "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.health.error},
             "archive": self._archive_status(),
             "feed_archive": self._feed_archive.status() if self._feed_archive is not None else None,
             "retention": {
                 "partitions_dropped": self._retention.dropped,
                 "hours_not_archived": self._retention.waiting,
                 "markets_compacted": self._retention.compacted,
-                "last_error": self._retention.last_error,
+                "last_error": self._retention.health.error,
             },
         }
 
@@ -405,7 +391,7 @@ class Deduplicator:
         if exporter is None:
             return None
         checks = {f"{check}_{result}": count for (check, result), count in sorted(exporter.checks.items())}
-        return {"hours": exporter.hours, "now": exporter.now, "checks": checks, "last_error": exporter.last_error}
+        return {"hours": exporter.hours, "now": exporter.now, "checks": checks, "last_error": exporter.health.error}
 
 
 def _anything(changes: Changes) -> bool:
@@ -421,10 +407,6 @@ def _anything(changes: Changes) -> bool:
         or changes.over
         or changes.begun
     )
-
-
-async def _nothing() -> None:
-    """What is done in the merge's loop has none of its own."""
 
 
 def _now_ms() -> int:

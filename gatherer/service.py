@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
 from common import http, log, notify
 from common.config.schema import GathererConfig
-from common.errors import SchemaMismatch, StorageError, first_error
+from common.errors import SchemaMismatch, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from common.process import backoff_s, stop_event
+from common.process import stop_event
 from common.set_aside import SetAside
 from common.storage import migrate
-from common.storage.database import connect, owned
+from common.storage.database import connected, owned
+from common.supervise import Health, keep
 from gatherer.capture.conversation.membership import few_of
 from gatherer.crew.crew import Crew
 from gatherer.crew.sharding import Sharding
@@ -47,7 +47,8 @@ class Gatherer:
         self._key_was_refused = False
         self._checked = True
         self._dsn = ""
-        self._task_failures: dict[str, str] = {}
+        self._tasks: dict[str, Health] = {}
+        """How it goes with what is around the workers."""
         self._aside = SetAside()
 
     async def run(self) -> None:
@@ -92,34 +93,23 @@ class Gatherer:
             "watch": self._watch_crew,
             "database check": self._check_until_done,
         }
-        tasks = [crew, *(asyncio.create_task(self._forever(name, work), name=name) for name, work in around.items())]
+        self._tasks = {name: Health() for name in around}
+        # What is around the workers must not end them: what fails is begun again, whatever it was.
+        tasks = [asyncio.create_task(keep(name, run, self._tasks[name]), name=name) for name, run in around.items()]
         waiting = asyncio.create_task(stopped.wait(), name="signal")
         try:
-            done, _ = await asyncio.wait([waiting, *tasks], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([waiting, crew], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (*tasks[1:], waiting):
+            for task in (*tasks, waiting):
                 task.cancel()
-            await asyncio.gather(*tasks[1:], waiting, return_exceptions=True)
-        failed = next((t.exception() for t in done if t is not waiting and t.exception()), None)
+            await asyncio.gather(*tasks, waiting, return_exceptions=True)
+        failed = crew.exception() if crew.done() else None
         if failed is not None:
             failed = first_error(failed) if isinstance(failed, BaseExceptionGroup) else failed
-            log.get().error("gatherer_failed", error=f"{type(failed).__name__}: {failed}")
-            crew.cancel()
+            log.get().error("gatherer_failed", error=described(failed))
             raise failed
         await self._crew.stop()
         await crew
-
-    async def _forever(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
-        """Whatever is around the workers must not end them: what fails unexpectedly is told, and begun again."""
-        delays = backoff_s(1.0, 60.0)
-        while True:
-            await asyncio.sleep(next(delays))
-            try:
-                await work()
-            except Exception as error:  # any: frames are received all the same
-                inner = first_error(error) if isinstance(error, BaseExceptionGroup) else error
-                self._task_failures[name] = f"{type(inner).__name__}: {inner}"
-                log.get().exception("task_failed", task=name, error=self._task_failures[name])
 
     async def _first_check(self, dsn: str) -> None:
         """A wrong schema, or a database that never answered, ends the start; one that is down does not."""
@@ -144,16 +134,12 @@ class Gatherer:
                 raise
             except StorageError:
                 continue  # still down; the loaders say so in /status
-        await asyncio.Event().wait()
 
     async def _check_database(self, dsn: str) -> None:
-        connection = await connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             await migrate.check(connection, "gatherer", f"fleet migrate --config {self._config_file}")
             await connection.execute(SQL["name_instance"], self.config.gatherer_id)
             await prepare(connection, self.config)
-        finally:
-            await connection.close()
 
     def _lifecycle(self, ticker: str, event_type: str, payload: str) -> None:
         self._registry.lifecycle(ticker, event_type, payload)
@@ -260,7 +246,7 @@ class Gatherer:
             ],
             "rest_books": self._rest_books.status(),
             "book_checks": _summed(lane.checks for lane in crew.lanes),
-            "task_failures": self._task_failures,
+            "task_failures": {name: health.last_crash for name, health in self._tasks.items() if health.crashes},
             "set_aside": self._aside.status(),
             "alarms": _summed(lane.alarms for lane in crew.lanes),
             "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),

@@ -18,11 +18,11 @@ import asyncpg
 import pyarrow as pa
 
 from common import log
-from common.errors import FeedError, FeedPassed, FeedReplaced, StorageError
+from common.errors import FeedError, FeedPassed, FeedReplaced, StorageError, described
 from common.feed.block import decode
 from common.feed.statements import SQL
 from common.process import backoff_s
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connect
 
 CHANNEL: Final = "kalshi_feed"
 POLL_S: Final = 1.0
@@ -77,13 +77,13 @@ class Feed:
                             yield step
                         if self.place == asked:
                             await self._wait()
-            except (StorageError, *CLIENT_ERRORS) as error:
+            except DATABASE_ERRORS as error:
                 if isinstance(error, StorageError) and not error.retryable and not self.reconnects:
                     raise
                 if isinstance(error, asyncpg.InsufficientPrivilegeError | asyncpg.UndefinedTableError):
                     raise StorageError(f"the feed cannot be read: {error}") from error
                 self.reconnects += 1
-                log.get().warning("feed_interrupted", place=self.place, error=f"{type(error).__name__}: {error}")
+                log.get().warning("feed_interrupted", place=self.place, error=described(error))
                 await asyncio.sleep(next(delays))
 
     @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ from typing import Final
 import asyncpg
 
 from common import log
-from common.errors import DatabaseUnreachable
+from common.errors import DatabaseUnreachable, StorageError
 from common.process import backoff_s
 from common.storage import embedded
 from common.storage.migrate import Schema, migrate
@@ -28,6 +28,8 @@ CLIENT_ERRORS: Final = (
     asyncpg.InternalClientError,  # what a connection that dies in mid-COPY raises
     TimeoutError,
 )
+DATABASE_ERRORS: Final = (StorageError, *CLIENT_ERRORS)
+"""What work with a database raises while that is away, or is not as it must be."""
 REFUSALS: Final = (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, asyncpg.ProgramLimitExceededError)
 """What is wrong with a row, not with the database."""
 
@@ -87,6 +89,16 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
     except (ValueError, OverflowError, *CLIENT_ERRORS) as error:
         raise unreached(address, error) from error
     return connection
+
+
+@contextlib.asynccontextmanager
+async def connected(dsn: str, timeout_ms: int | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """As `connect`, for as long as the context lasts. It is cut off then: whoever ends waits for no server's answer."""
+    connection = await connect(dsn, timeout_ms)
+    try:
+        yield connection
+    finally:
+        connection.terminate()
 
 
 class Queries:

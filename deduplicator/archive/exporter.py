@@ -24,7 +24,8 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside
 from common.storage.copy import us_of_timestamps
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import connect, connected
+from common.supervise import Health, every
 from deduplicator.archive import tables
 from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.archive.hour import HOUR, Hour, Written
@@ -63,27 +64,19 @@ class Exporter:
         """Comparisons of exported hours, by check and result."""
         self.now: dict[str, Any] = {}
         """The hour at work, and the rows of each relation that is written."""
-        self.last_error = ""
+        self.health = Health("export_failed")
 
     async def run(self) -> None:
         """Export what is due, every interval, until cancelled; S3 may be away."""
         await asyncio.to_thread(self._sweep)
-        while True:
-            await asyncio.sleep(self._archive.interval / 1000)
-            try:
-                await self.export_due()
-                self.last_error = ""
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("export_failed", error=self.last_error)
+        await every(self._archive.interval / 1000, self.export_due, self.health)
 
     async def export_due(self) -> list[datetime]:
         """Export every hour that is due; returns them. One that fails waits, and does not hold up the others.
 
         Raises `StorageError` at the end if there was one.
         """
-        connection = await connect(self._dsn, STATEMENT_MS)
-        try:
+        async with connected(self._dsn, STATEMENT_MS) as connection:
             wait = timedelta(milliseconds=self._archive.wait_unsealed)
             failed: list[str] = []
             done: list[datetime] = []
@@ -100,17 +93,12 @@ class Exporter:
             if failed:
                 raise StorageError("; ".join(self._aside.reason(HOUR_KIND, key) for key in failed))
             return done
-        finally:
-            connection.terminate()
 
     async def export_now(self, hours: int) -> list[dict[str, Any]]:
         """Export the present, unfinished hour and so many before it; returns the manifests."""
-        connection = await connect(self._dsn, STATEMENT_MS)
-        try:
+        async with connected(self._dsn, STATEMENT_MS) as connection:
             present = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
             return [await self.export_hour(connection, present - n * HOUR) for n in reversed(range(hours + 1))]
-        finally:
-            connection.terminate()
 
     async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
         """Write all relations of one hour from one snapshot of the database, then the manifest.

@@ -21,12 +21,13 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.config.schema import Archive
-from common.errors import FeedError, Fenced, StorageError
+from common.errors import FeedError
 from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
 from common.feed.block import decode
 from common.feed.statements import SQL as FEED_SQL
 from common.feed.tables import EVERYTHING
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connected
+from common.supervise import Health, every
 from deduplicator.archive.bucket import Bucket, Outrun
 from deduplicator.statements import SQL
 from deduplicator.store.lease import Lease
@@ -47,27 +48,17 @@ class FeedArchive:
         self.hours = 0
         self.missing = 0
         """Steps that left production before there was an archive to have them."""
-        self.last_error = ""
+        self.health = Health("feed_not_archived")
 
     async def run(self) -> None:
         """Every interval, until cancelled; S3 and the database may be away. Raises `Fenced`."""
-        while True:
-            await asyncio.sleep(self._archive.interval / 1000)
-            try:
-                if self._lease.epoch is not None:
-                    await self.look()
-                self.last_error = ""
-            except Fenced:
-                raise
-            except (StorageError, FeedError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("feed_not_archived", error=self.last_error)
+        foreseen = (*DATABASE_ERRORS, FeedError)
+        await every(self._archive.interval / 1000, self.look, self.health, when=self._lease.held, foreseen=foreseen)
 
     async def look(self) -> list[datetime]:
         """Write every hour that is over; returns them."""
-        connection = await connect(self._dsn, STATEMENT_MS)
         done: list[datetime] = []
-        try:
+        async with connected(self._dsn, STATEMENT_MS) as connection:
             while (due := await self._due(connection)) is not None:
                 hour: datetime = due["hour"]
                 path = path_of(FEED, hour)
@@ -83,12 +74,10 @@ class FeedArchive:
                 log.get().info("feed_hour_archived", hour=hour.isoformat(), first=written.first, last=written.last)
                 done.append(hour)
             return done
-        finally:
-            connection.terminate()
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
-        return {"hours": self.hours, "missing_steps": self.missing, "last_error": self.last_error}
+        return {"hours": self.hours, "missing_steps": self.missing, "last_error": self.health.error}
 
     async def _due(self, connection: asyncpg.Connection) -> asyncpg.Record | None:
         """The next hour, and its steps."""

@@ -7,7 +7,6 @@ pages of each list; one that fails waits, keeps its place, and costs no other li
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import time
@@ -16,15 +15,15 @@ from typing import Any, Final
 
 import asyncpg
 
-from common import log
-from common.errors import ExchangeError, NumberError, OddAnswer, StorageError
+from common.errors import ExchangeError, NumberError, OddAnswer
 from common.exchange.crawl import Crawl, List
 from common.exchange.names import is_ticker
 from common.exchange.rest import PAGE_EVENTS, PAGE_MARKETS, Page, Rest, packed
 from common.numbers import parse_time
 from common.process import backoff_s
 from common.set_aside import SetAside
-from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
+from common.storage.database import DATABASE_ERRORS, REFUSALS, connect
+from common.supervise import Health, every
 from deduplicator.from_rest.crawl import keep, restore
 from deduplicator.statements import SQL
 from deduplicator.store.feed import put_metadata
@@ -91,27 +90,40 @@ class Metadata:
         self._stored: dict[str, dict[str, int]] = {statement: {} for statement in RELATIONS}
         """By statement and name: the hash of the row that production has by this connection."""
         self.polls = self.refused = 0
-        self.last_error = ""
+        self._db: asyncpg.Connection | None = None
+        self._whole = True
+        """Whether no list was left in its midst by the last round."""
+        self.health = Health("metadata_poll_failed")
 
     async def run(self, poll_s: float, reconcile_s: float) -> None:
         """Until cancelled; exchange and database may fail and come back."""
-        delays = backoff_s(1.0, max(poll_s, 30.0))
-        while True:
-            try:
-                connection = await connect(self._dsn, self._timeout)
-                for stored in self._stored.values():
-                    stored.clear()  # what comes back may be another database, or an older one
-                try:
-                    while True:
-                        whole = await self.poll(connection, poll_s, reconcile_s)
-                        delays = backoff_s(1.0, max(poll_s, 30.0))
-                        await asyncio.sleep(poll_s if whole else min(READ_ON_S, poll_s))
-                finally:
-                    connection.terminate()
-            except (ExchangeError, StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("metadata_poll_failed", error=self.last_error)
-                await asyncio.sleep(next(delays))
+        try:
+            await every(
+                lambda: poll_s if self._whole else min(READ_ON_S, poll_s),
+                lambda: self._round(poll_s, reconcile_s),
+                self.health,
+                first_s=0.0,
+                foreseen=(*DATABASE_ERRORS, ExchangeError),
+                retry_s=lambda: backoff_s(1.0, max(poll_s, 30.0)),
+            )
+        finally:
+            self._let_go()
+
+    async def _round(self, poll_s: float, reconcile_s: float) -> None:
+        if self._db is None:
+            self._db = await connect(self._dsn, self._timeout)
+            for stored in self._stored.values():
+                stored.clear()  # what comes back may be another database, or an older one
+        try:
+            self._whole = await self.poll(self._db, poll_s, reconcile_s)
+        except BaseException:
+            self._let_go()
+            raise
+
+    def _let_go(self) -> None:
+        if self._db is not None:
+            self._db.terminate()
+            self._db = None
 
     async def poll(self, connection: asyncpg.Connection, poll_s: float, reconcile_s: float) -> bool:
         """One round; false: a list goes on at once in the next."""
@@ -132,7 +144,6 @@ class Metadata:
         await self._by_name(connection, "markets", "markets_missing")
         await self._by_name(connection, "events", "events_missing")
         self.polls += 1
-        self.last_error = ""
         return not any(c.reading and not self._aside.waits(LIST, c.what.name) for c in self._crawls)
 
     def ages_s(self) -> dict[str, float]:

@@ -9,7 +9,6 @@ others are asked for. Source of what REST gives: kalshi-api facts, sections 5.3 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -18,13 +17,14 @@ import asyncpg
 
 from common import log
 from common.config.schema import Merge
-from common.errors import ExchangeError, Fenced, NumberError, StorageError
+from common.errors import ExchangeError, NumberError
 from common.exchange.names import is_ticker, possible_trade_id
 from common.exchange.rest import Page, Rest
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime, parse_price, parse_size, parse_time
 from common.process import backoff_s
 from common.set_aside import SetAside
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connected
+from common.supervise import Health, every
 from deduplicator.statements import SQL
 from deduplicator.store.channels import new_trades
 from deduplicator.store.feed import REFILL
@@ -33,6 +33,7 @@ from deduplicator.store.merged_rows import conflicts, refilled
 from deduplicator.store.trade_order import placed
 
 LOOK_S: Final = 1.0
+RETRY_MOST_S: Final = 60.0
 ONE_S: Final = timedelta(seconds=1)
 GAP, TRADE = "trade_gap", "rest_trade"
 """Kinds of what is set aside."""
@@ -76,28 +77,22 @@ class Refill:
         self._lag = config.refill_lag * ONE_MS
         self._side = config.refill_side * ONE_MS
         self.gaps = self.trades = self.outside = 0
-        self.last_error = ""
+        self.health = Health("refill_failed")
 
     async def run(self) -> None:
         """Until cancelled; exchange and database may fail and come back. Raises `Fenced`."""
-        delays = backoff_s(LOOK_S, 60.0)
-        while True:
-            await asyncio.sleep(LOOK_S)
-            if self._lease.epoch is None:
-                continue
-            try:
-                connection = await connect(self._dsn, self._timeout)
-                try:
-                    await self.round(connection)
-                finally:
-                    connection.terminate()
-                self.last_error, delays = "", backoff_s(LOOK_S, 60.0)
-            except Fenced:
-                raise
-            except (ExchangeError, StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("refill_failed", error=self.last_error)
-                await asyncio.sleep(next(delays))
+        await every(
+            LOOK_S,
+            self._look,
+            self.health,
+            when=self._lease.held,
+            foreseen=(*DATABASE_ERRORS, ExchangeError),
+            retry_s=lambda: (LOOK_S + delay for delay in backoff_s(LOOK_S, RETRY_MOST_S)),
+        )
+
+    async def _look(self) -> None:
+        async with connected(self._dsn, self._timeout) as connection:
+            await self.round(connection)
 
     async def round(self, connection: asyncpg.Connection) -> None:
         """Try every gap that is due; one that fails waits, and costs no other its turn."""

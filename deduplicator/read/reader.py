@@ -15,10 +15,10 @@ import numpy as np
 from common import log
 from common.config.schema import GathererSource, Merge
 from common.distinct import distinct
-from common.errors import StorageError
+from common.errors import StorageError, described
 from common.storage import copy as binary
 from common.storage import migrate
-from common.storage.database import CLIENT_ERRORS, REFUSALS, connect
+from common.storage.database import DATABASE_ERRORS, REFUSALS, connect
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunKey, RunStart, SliceStart, Snapshot
 from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64
@@ -193,11 +193,11 @@ class Reader:
                     news.batches.append(await self._lane(lane, cursors.get(lane, Cursor()), rows))
             except (MissingBatch, *REFUSALS) as error:
                 news.waiting[lane] = f"cannot be read: {error}"
-            except (StorageError, *CLIENT_ERRORS):
+            except DATABASE_ERRORS:
                 raise
             except Exception as error:  # whatever it is, it is this lane's: the others are read
                 log.get().exception("lane_unreadable", gatherer=self.id, lane=lane)
-                news.waiting[lane] = f"cannot be read: {type(error).__name__}: {error}"
+                news.waiting[lane] = f"cannot be read: {described(error)}"
         return news
 
     async def _lane(self, lane: int, place: Cursor, rows: list[asyncpg.Record]) -> Batches:

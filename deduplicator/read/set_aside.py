@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 import asyncpg
 
-from common import log
-from common.errors import Fenced, StorageError
 from common.set_aside import Entry, SetAside
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import connected
+from common.supervise import Health, every
 from deduplicator.statements import SQL
 from deduplicator.store.lease import Lease
 
@@ -25,29 +23,18 @@ class KeptSetAside:
         self._aside, self._dsn, self._timeout, self._lease = aside, dsn, timeout_ms, lease
         aside.kept = True
         self._loaded = False
-        self.last_error = ""
+        self.health = Health("set_aside_not_kept")
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back. Raises `Fenced`."""
-        while True:
-            try:
-                if self._lease.epoch is not None:
-                    await self.look()
-                self.last_error = ""
-            except Fenced:
-                raise
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("set_aside_not_kept", error=self.last_error)
-            await asyncio.sleep(LOOK_S)
+        await every(LOOK_S, self.look, self.health, first_s=0.0, when=self._lease.held)
 
     async def look(self) -> None:
         """Read what was kept, once; then write what has changed."""
         self._aside.forget_stale()
         if self._loaded and not self._aside.touched:
             return
-        connection = await connect(self._dsn, self._timeout)
-        try:
+        async with connected(self._dsn, self._timeout) as connection:
             if not self._loaded:
                 kept = [Entry(**row) for row in await connection.fetch(SQL["load_set_aside"])]
                 self._aside.restore(kept)
@@ -55,8 +42,6 @@ class KeptSetAside:
                 self._aside.touched |= {(e.kind, e.key) for e in kept if self._aside.entry(e.kind, e.key) is not e}
                 self._loaded = True
             await self._write(connection)
-        finally:
-            connection.terminate()
 
     async def _write(self, connection: asyncpg.Connection) -> None:
         touched, self._aside.touched = self._aside.touched, set()

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import DeduplicatorConfig
-from common.errors import StorageError
-from common.storage.database import CLIENT_ERRORS
+from common.errors import described
+from common.storage.database import DATABASE_ERRORS
 from deduplicator.merge.copies import Copy, RunKey
 from deduplicator.read.catch_up import CatchUp
 from deduplicator.read.chain import Cursor
@@ -346,8 +346,8 @@ class Sources:
 
     async def _failed(self, reader: Reader, error: BaseException) -> None:
         await reader.close()
-        why = f"{type(error).__name__}: {error}"
-        foreseen = isinstance(error, (StorageError, *CLIENT_ERRORS))
+        why = described(error)
+        foreseen = isinstance(error, DATABASE_ERRORS)
         if reader.id not in self._failures:
             log.get().warning("gatherer_lost", gatherer=reader.id, error=why, exc_info=None if foreseen else error)
         self._failures[reader.id] = why

@@ -5,13 +5,12 @@ Asked again and again beside the merge, for at most a hundredth of the time.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from common.errors import StorageError
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import connected
+from common.supervise import Health, every
 from deduplicator.statements import SQL
 
 LOOK_S: Final = 5.0
@@ -25,27 +24,23 @@ class OpenGaps:
     def __init__(self, dsn: str, timeout_ms: int) -> None:
         self._dsn, self._timeout_ms = dsn, timeout_ms
         self._found: dict[str, dict[str, Any]] | None = None
-        self.last_error = ""
+        self._began_s = 0.0
+        self.health = Health()
 
     def shown(self) -> dict[str, dict[str, Any]] | None:
         """As JSON: of each channel that has any, how many gaps and seconds; None before the first answer, and while
         production does not give one."""
-        return self._found
+        return None if self.health.error else self._found
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back."""
-        while True:
-            began = time.monotonic()
-            try:
-                connection = await connect(self._dsn, self._timeout_ms)
-                try:
-                    async with connection.transaction(readonly=True):
-                        rows = await connection.fetch(SQL["open_gaps"], datetime.now(UTC) - DAY)
-                finally:
-                    connection.terminate()
-                names = ("gaps", "seconds", "last_day_seconds")
-                self._found = {row["channel"]: {name: row[name] for name in names} for row in rows}
-                self.last_error = ""
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self._found, self.last_error = None, f"{type(error).__name__}: {error}"
-            await asyncio.sleep(max(LOOK_S, REST_FACTOR * (time.monotonic() - began)))
+        await every(
+            lambda: max(LOOK_S, REST_FACTOR * (time.monotonic() - self._began_s)), self._ask, self.health, first_s=0.0
+        )
+
+    async def _ask(self) -> None:
+        self._began_s = time.monotonic()
+        async with connected(self._dsn, self._timeout_ms) as connection, connection.transaction(readonly=True):
+            rows = await connection.fetch(SQL["open_gaps"], datetime.now(UTC) - DAY)
+        names = ("gaps", "seconds", "last_day_seconds")
+        self._found = {row["channel"]: {name: row[name] for name in names} for row in rows}

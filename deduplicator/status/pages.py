@@ -11,9 +11,9 @@ import asyncpg
 from aiohttp import web
 
 from common import redact
-from common.errors import StorageError
+from common.errors import described
 from common.page.guard import Handler
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connected
 from deduplicator.merge.merger import ORDERBOOK
 from deduplicator.statements import SQL
 from deduplicator.status.coverage_map import Edges, lasted_ms, shares
@@ -51,7 +51,7 @@ class Pages:
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}\n")
         try:
             rows = await self._fetch("page_markets", MARKETS_WAIT_MS, words, state, MARKETS_MOST)
-        except (StorageError, *CLIENT_ERRORS) as error:
+        except DATABASE_ERRORS as error:
             return _unavailable(error)
         shown = [{**row, "volume": _text(row["volume"]), "close_time": _text(row["close_time"])} for row in rows]
         return web.json_response({"markets": shown, "most": MARKETS_MOST})
@@ -77,19 +77,15 @@ class Pages:
             rows = await self._fetch("page_edges", COVERAGE_WAIT_MS, start, end, BUCKETS)
             edges = [Edges(r["kind"], r["bucket"], r["sign"], r["count"], r["sum_ms"]) for r in rows]
             self._map = {"made_at": now.isoformat(), **coverage_map(edges, start)}
-        except (StorageError, *CLIENT_ERRORS) as error:
+        except DATABASE_ERRORS as error:
             self._map = {**self._map, "computing": False, "error": _reason(error)}
         took = time.monotonic() - began
         self._next_map = time.monotonic() + max(FRESH_S, REST_FACTOR * took)
 
     async def _fetch(self, name: str, wait_ms: int, *arguments: Any) -> list[asyncpg.Record]:
-        connection = await connect(self._dsn, wait_ms)
-        try:
-            async with connection.transaction(readonly=True):
-                rows: list[asyncpg.Record] = await connection.fetch(SQL[name], *arguments)
-                return rows
-        finally:
-            connection.terminate()
+        async with connected(self._dsn, wait_ms) as connection, connection.transaction(readonly=True):
+            rows: list[asyncpg.Record] = await connection.fetch(SQL[name], *arguments)
+            return rows
 
 
 def coverage_map(edges: list[Edges], start: datetime) -> dict[str, Any]:
@@ -117,7 +113,7 @@ def _unavailable(error: Exception) -> web.Response:
 
 
 def _reason(error: Exception) -> str:
-    return redact.text(f"production did not answer in time or at all: {type(error).__name__}: {error}"[:300])
+    return redact.text(f"production did not answer in time or at all: {described(error)}"[:300])
 
 
 def _text(value: Any) -> str | None:

@@ -7,7 +7,6 @@ folded again, and is marked as not known (`store.drop_checkpoints`).
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from typing import Final
@@ -15,12 +14,11 @@ from typing import Final
 import asyncpg
 import numpy as np
 
-from common import log
 from common.config.schema import Checkpoints as Config
-from common.errors import Fenced, StorageError
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside, is_lost
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import CLIENT_ERRORS, connected
+from common.supervise import Health, every
 from deduplicator.merge.identity import I64
 from deduplicator.store.lease import Lease
 
@@ -49,7 +47,8 @@ class Checkpoints:
         self._changes: dict[int, int] = {}
         self._since_s: dict[int, float] = {}
         self.written = 0
-        self.last_error = ""
+        self._now_due: list[int] = []
+        self.health = Health("checkpoints_failed")
 
     def count(self, markets: I64) -> None:
         """Rows were stored of these markets."""
@@ -61,31 +60,22 @@ class Checkpoints:
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back. Raises `Fenced`."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            due = self._due()
-            if not due or self._lease.epoch is None:
-                continue
-            try:
-                connection = await connect(self._dsn, self._timeout)
-                try:
-                    for at in range(0, len(due), AT_ONCE):
-                        await self.write_some(connection, due[at : at + AT_ONCE])
-                finally:
-                    connection.terminate()
-                self.last_error = ""
-            except Fenced:
-                raise
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("checkpoints_failed", error=self.last_error)
+        await every(LOOK_S, self._write_due, self.health, when=self._any_due)
+
+    def _any_due(self) -> bool:
+        self._now_due = self._due() if self._lease.held() else []
+        return bool(self._now_due)
+
+    async def _write_due(self) -> None:
+        due = self._now_due
+        async with connected(self._dsn, self._timeout) as connection:
+            for at in range(0, len(due), AT_ONCE):
+                await self.write_some(connection, due[at : at + AT_ONCE])
 
     async def write_some(self, connection: asyncpg.Connection, markets: list[int]) -> None:
         """As `write`; if that fails, each on its own: the one that cannot be folded waits, the others are written."""
         try:
             await self.write(connection, markets)
-        except Fenced:
-            raise
         except CLIENT_ERRORS as error:
             if is_lost(error):
                 raise

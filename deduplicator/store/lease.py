@@ -41,6 +41,14 @@ class Lease:
         self._holder = f"{holder}@{socket.gethostname()}"
         self.epoch: int | None = None
 
+    def held(self) -> bool:
+        """Whether it was taken: before that nothing may be written."""
+        return self.epoch is not None
+
+    async def hold(self, db: asyncpg.Connection) -> asyncpg.Record:
+        """Take it, or after a lost connection go on with it. Returns the row. Raises `Fenced`."""
+        return await (self.resume(db) if self.held() else self.take(db))
+
     async def take(self, db: asyncpg.Connection) -> asyncpg.Record:
         """Become the one that writes; the holder before is fenced off from now on. Returns the row."""
         row = await db.fetchrow(SQL["take_lease"], self._holder)

@@ -57,6 +57,10 @@ class Production:
         """Rows of other channels that the database refused."""
         self.fleet_started_ms = 0
 
+    async def hold_lease(self) -> None:
+        """Become the one that writes, or go on as it. Raises `Fenced`."""
+        await self._as_of(await self.lease.hold(self._db))
+
     async def take_lease(self) -> None:
         """Become the one that writes; whoever held the lease before is fenced off from now on."""
         await self._as_of(await self.lease.take(self._db))

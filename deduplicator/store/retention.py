@@ -7,7 +7,6 @@ A day is first noted as detached, under the lease: from then on its late rows go
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
@@ -15,11 +14,11 @@ import asyncpg
 
 from common import log
 from common.config.schema import ProductionRetention
-from common.errors import Fenced, StorageError
 from common.numbers import ONE_MS
 from common.process import give_back_freed_memory
 from common.set_aside import SetAside
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import connected
+from common.supervise import Health, every
 from deduplicator.statements import SQL
 from deduplicator.store.feed import RETENTION
 from deduplicator.store.lease import Lease
@@ -63,27 +62,15 @@ class Retention:
         """Markets whose runs became one row each."""
         self.waiting: dict[str, int] = {}
         """Days that are old enough, with how many of their hours the archive does not have."""
-        self.last_error = ""
+        self.health = Health("retention_failed")
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back. Raises `Fenced`."""
-        await asyncio.sleep(FIRST_LOOK_S)
-        while True:
-            try:
-                if self._lease.epoch is not None:
-                    await self.look()
-                    self.last_error = ""
-            except Fenced:
-                raise
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("retention_failed", error=self.last_error)
-            await asyncio.sleep(self._config.look / 1000)
+        await every(self._config.look / 1000, self.look, self.health, first_s=FIRST_LOOK_S, when=self._lease.held)
 
     async def look(self) -> list[str]:
         """One round; returns the names of the partitions that were dropped."""
-        connection = await connect(self._dsn, STATEMENT_MS)
-        try:
+        async with connected(self._dsn, STATEMENT_MS) as connection:
             await connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
             today = datetime.now(UTC).date()
             for ahead in range(DAYS_AHEAD + 1):
@@ -97,8 +84,6 @@ class Retention:
             with self._aside.one("retention", "feed"):
                 await connection.execute("SELECT store.drop_feed($1, $2)", self._feed_keep, self._archived)
             return await self._behind(connection) if self._archived else []
-        finally:
-            connection.terminate()
 
     async def compact(self, connection: asyncpg.Connection, age: timedelta) -> None:
         """What ended so long ago takes its small form; what people see stays the same (rule 21)."""

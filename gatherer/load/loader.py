@@ -27,10 +27,10 @@ import msgspec
 from common import log
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
-from common.errors import StorageError
+from common.errors import described
 from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
 from common.storage import copy
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connect
 from common.text import storable
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
@@ -55,7 +55,7 @@ RETRY_MOST_S: Final = 5.0
 CROSSED_LOGGED_MAX: Final = 5  # of a batch
 UNREADABLE_S: Final = 5.0  # so long may a record be under way from the writer
 AHEAD: Final = 2  # batches written, or waiting for it, while the next is derived: a long commit is made up for
-NOT_THE_ROWS: Final = (MemoryError, StorageError, *CLIENT_ERRORS)
+NOT_THE_ROWS: Final = (MemoryError, *DATABASE_ERRORS)
 """What a machine or a database does to any record."""
 SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it must not wait for the thread that derives
 
@@ -144,14 +144,14 @@ class Loader:
                 assert isinstance(failed.__cause__, Exception)
                 self._not_stored(failed.begins, "frames cannot be made rows", failed.__cause__)
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
-            except (StorageError, *CLIENT_ERRORS) as error:
-                log.get().warning("loader_database_failed", error=f"{type(error).__name__}: {error}")
+            except DATABASE_ERRORS as error:
+                log.get().warning("loader_database_failed", error=described(error))
                 self._tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
         return False
 
     def _not_stored(self, begins: Place, what: str, error: Exception) -> None:
         """The batch that begins there is searched for the record that is to blame."""
-        reason = storable(f"{type(error).__name__}: {error}", REASON_CHARACTERS_MAX)
+        reason = storable(described(error), REASON_CHARACTERS_MAX)
         log.get().warning(
             "batch_refused", segment=begins.segment, offset=begins.offset, error=reason, exc_info=_unforeseen(error)
         )

@@ -9,8 +9,8 @@ from typing import Final
 
 import asyncpg
 
-from common.errors import StorageError
-from common.storage.database import CLIENT_ERRORS, Queries, connect
+from common.storage.database import Queries, connected
+from common.supervise import Health, every
 
 SQL: Final = Queries(Path(__file__).parent.parent / "sql")
 EVERY_S: Final = 1.0
@@ -30,24 +30,20 @@ class Summarizer:
 
     async def run(self) -> None:
         """Until cancelled. A database that fails is the writer's to report: here it is tried again, every second."""
-        while True:
-            await self._grew.wait()
-            try:
-                connection = await connect(self._dsn)
-                try:
-                    await self._follow(connection)
-                finally:
-                    await connection.close(timeout=1)
-            except (StorageError, *CLIENT_ERRORS):
+        await every(EVERY_S, self._follow, Health(), first_s=0.0)
+
+    async def _follow(self) -> None:
+        await self._grew.wait()
+        async with connected(self._dsn) as connection:
+            while True:
+                await self._summarize(connection)
                 await asyncio.sleep(EVERY_S)
 
-    async def _follow(self, connection: asyncpg.Connection) -> None:
-        while True:
-            await self._grew.wait()
-            self._grew.clear()
-            # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
-            with contextlib.suppress(asyncpg.LockNotAvailableError):
-                async with connection.transaction():
-                    await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
-                    await connection.execute(SQL["summarize_deltas"])
-            await asyncio.sleep(EVERY_S)
+    async def _summarize(self, connection: asyncpg.Connection) -> None:
+        await self._grew.wait()
+        self._grew.clear()
+        # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
+        with contextlib.suppress(asyncpg.LockNotAvailableError):
+            async with connection.transaction():
+                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                await connection.execute(SQL["summarize_deltas"])

@@ -16,14 +16,15 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
-from common.errors import ExchangeError, NumberError, StorageError
+from common.errors import ExchangeError, NumberError, described
 from common.exchange.crawl import Crawl, List
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
 from common.exchange.status import active_indexes, inactive_text
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.process import backoff_s
 from common.set_aside import NOT_FOUND, SetAside
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import DATABASE_ERRORS, connected
+from common.supervise import Health, every
 from gatherer.crew.crew import Crew
 from gatherer.load.batch_writer import SQL
 from gatherer.markets.listing import Listing, listed_row
@@ -67,7 +68,9 @@ class Registry:
         self.inactive = ""
         self.indexes: dict[int, bool] = {}
         """By exchange index: whether it says that it is active; empty as long as it was not asked."""
-        self.last_error = ""
+        self.listing_health = Health("registry_failed")
+        self._asking_health = Health()
+        self._saving_health = Health("registry_not_saved")
         self.rebuilt = 0
         self._reading: list[Crawl] = []
         """The lists of the crawl that goes on."""
@@ -77,6 +80,10 @@ class Registry:
         self._began_s = time.monotonic()
         self._changes = Crawl(self._list("changed", self._protocol.registry_poll / 1000, {}, "min_updated_ts"))
         self._changes.whole_s = time.time()
+        self._whole = True
+        """Whether the last round came to the end of its lists."""
+        self._unknown_wait_s = UNKNOWN_POLL_S
+        self._looks = 0
         self._doubted: set[str] = set()
         """What the crawl before showed no more, and was too much to be believed at once."""
 
@@ -87,24 +94,20 @@ class Registry:
             group.create_task(self._keep_listing())
             group.create_task(self._keep_dropping())
             group.create_task(self._keep_saved())
-            group.create_task(self._ask_unknown())
+            group.create_task(self._keep_asking())
 
     # -- from REST ---------------------------------------------------------------------------------------------
 
     async def _keep_listing(self) -> None:
         poll_s = self._protocol.registry_poll / 1000
-        delays = backoff_s(1.0, max(poll_s, 30.0))
-        while True:
-            try:
-                whole = await self.round()
-                self.last_error = ""
-                delays = backoff_s(1.0, max(poll_s, 30.0))
-                await asyncio.sleep(poll_s if whole else min(READ_ON_S, poll_s))
-            except ExchangeError as error:
-                if str(error) != self.last_error:
-                    log.get().warning("registry_failed", error=str(error))
-                self.last_error = str(error)
-                await asyncio.sleep(next(delays))
+        await every(
+            lambda: poll_s if self._whole else min(READ_ON_S, poll_s),
+            self.round,
+            self.listing_health,
+            first_s=0.0,
+            foreseen=(ExchangeError,),
+            retry_s=lambda: backoff_s(1.0, max(poll_s, 30.0)),
+        )
 
     async def round(self) -> bool:
         """Some pages of each list, and what changed; false: the crawl goes on at once."""
@@ -113,6 +116,7 @@ class Registry:
             whole = await self.crawl()
         if self._changes.due():
             await self._read_on(self._changes, 0)
+        self._whole = whole
         return whole
 
     async def crawl(self) -> bool:
@@ -192,13 +196,10 @@ class Registry:
         if not tickers:
             return []
         try:
-            connection = await connect(self._dsn, MOVED_WAIT_MS)
-            try:
+            async with connected(self._dsn, MOVED_WAIT_MS) as connection:
                 moved = {row[0] for row in await connection.fetch(SQL["moved_markets"], tickers, MOVED)}
-            finally:
-                connection.terminate()
-        except (StorageError, *CLIENT_ERRORS) as error:
-            log.get().warning("registry_not_judged", markets=len(tickers), error=f"{type(error).__name__}: {error}")
+        except DATABASE_ERRORS as error:
+            log.get().warning("registry_not_judged", markets=len(tickers), error=described(error))
             return []
         return [ticker for ticker in tickers if ticker not in moved]
 
@@ -223,20 +224,20 @@ class Registry:
         self._learn(page, asked_ms, crawl)
         return {row["ticker"] for row in page if isinstance(row, dict) and isinstance(row.get("ticker"), str)}
 
-    async def _ask_unknown(self) -> None:
+    async def _keep_asking(self) -> None:
         """A market can be announced before REST knows it: ask again, less and less often."""
-        wait_s = UNKNOWN_POLL_S
-        while True:
-            await asyncio.sleep(wait_s)
-            unknown = self.listing.unknown()
-            try:
-                for group in packed(unknown):
-                    with self._aside.one(LIST, "announced", most_wait_s=LIST_WAIT_MOST_S):
-                        await self._ask(group)
-            except ExchangeError as error:
-                self.last_error = str(error)
+        await every(lambda: self._unknown_wait_s, self._ask_unknown, self._asking_health, foreseen=(ExchangeError,))
+
+    async def _ask_unknown(self) -> None:
+        unknown = self.listing.unknown()
+        try:
+            for group in packed(unknown):
+                with self._aside.one(LIST, "announced", most_wait_s=LIST_WAIT_MOST_S):
+                    await self._ask(group)
+        finally:
             still = len(self.listing.unknown())
-            wait_s = min(wait_s * 2, UNKNOWN_MOST_S) if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
+            longer = min(self._unknown_wait_s * 2, UNKNOWN_MOST_S)
+            self._unknown_wait_s = longer if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
 
     def _learn(self, page: Page, asked_ms: int, crawl: int = 0) -> None:
         combos = self._config.markets.combos == "include"
@@ -288,38 +289,32 @@ class Registry:
 
         It is shown, by exchange index, and logged once when it changes; nothing else follows from it.
         """
-        poll_s = self._protocol.status_poll / 1000
-        looks = 0
-        while True:
-            await asyncio.sleep(poll_s)
-            looks += 1
-            if not self.inactive and looks % ACTIVE_LOOKS and all(c.up for c in self._crew.connections):
-                continue
-            try:
-                status = await self._rest.exchange_status()
-            except ExchangeError:
-                continue  # not an answer: connections go on trying, each with its own patience
-            self.indexes = active_indexes(status)
-            inactive = inactive_text(self.indexes, status.get("exchange_estimated_resume_time"))
-            if inactive and not self.inactive:
-                log.get().error("exchange_inactive", state=inactive)
-            elif self.inactive and not inactive:
-                log.get().info("exchange_active_again")
-            self.inactive = inactive
+        # What is not an answer is nobody's failure: connections go on trying, each with its own patience.
+        await every(self._protocol.status_poll / 1000, self._ask_exchange, Health(), foreseen=(ExchangeError,))
+
+    async def _ask_exchange(self) -> None:
+        self._looks += 1
+        if not self.inactive and self._looks % ACTIVE_LOOKS and all(c.up for c in self._crew.connections):
+            return
+        status = await self._rest.exchange_status()
+        self.indexes = active_indexes(status)
+        inactive = inactive_text(self.indexes, status.get("exchange_estimated_resume_time"))
+        if inactive and not self.inactive:
+            log.get().error("exchange_inactive", state=inactive)
+        elif self.inactive and not inactive:
+            log.get().info("exchange_active_again")
+        self.inactive = inactive
 
     # -- the local database ------------------------------------------------------------------------------------
 
     async def _rebuild(self) -> None:
         """Hold what the database lists, before the exchange is asked."""
         try:
-            connection = await connect(self._dsn)
-            try:
+            async with connected(self._dsn) as connection:
                 await connection.execute(SQL["unlist_over"])
                 rows = await connection.fetch(SQL["listed_markets"])
-            finally:
-                await connection.close()
-        except (StorageError, *CLIENT_ERRORS) as error:
-            log.get().warning("registry_not_rebuilt", error=f"{type(error).__name__}: {error}")
+        except DATABASE_ERRORS as error:
+            log.get().warning("registry_not_rebuilt", error=described(error))
             return
         now_ms = _now_ms()
         tickers = []
@@ -335,37 +330,35 @@ class Registry:
         log.get().info("registry_rebuilt", markets=len(tickers))
 
     async def _keep_saved(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(SAVE_S)
-            changed, self.listing.changed = self.listing.changed, {}
-            items = list(changed.items())
-            try:
-                if not items:
-                    continue
-                connection = await connect(self._dsn)
-                try:
-                    over = [ticker for ticker, _ in items if ticker not in self.listing.markets]
-                    await connection.execute(SQL["unlist_markets"], over)
-                    items = [(ticker, market) for ticker, market in items if ticker in self.listing.markets]
-                    while items:
-                        part = items[:SAVE_ROWS_MAX]
-                        await connection.execute(
-                            SQL["save_markets"],
-                            [ticker for ticker, _ in part],
-                            [market.status for _, market in part],
-                            [datetime_of_ms(market.open_ms) if market.open_ms else None for _, market in part],
-                            [datetime_of_ms(market.close_ms) if market.close_ms else None for _, market in part],
-                        )
-                        items = items[SAVE_ROWS_MAX:]
-                finally:
-                    await connection.close()
-                failing = False
-            except (StorageError, *CLIENT_ERRORS) as error:
-                if not failing:
-                    log.get().warning("registry_not_saved", error=f"{type(error).__name__}: {error}")
-                failing = True
-                self.listing.changed = {**dict(items), **self.listing.changed}
+        await every(SAVE_S, self._save, self._saving_health, when=lambda: bool(self.listing.changed))
+
+    async def _save(self) -> None:
+        """Save what has changed; what could not be saved has still changed."""
+        changed, self.listing.changed = self.listing.changed, {}
+        items = list(changed.items())
+        try:
+            async with connected(self._dsn) as connection:
+                over = [ticker for ticker, _ in items if ticker not in self.listing.markets]
+                await connection.execute(SQL["unlist_markets"], over)
+                items = [(ticker, market) for ticker, market in items if ticker in self.listing.markets]
+                while items:
+                    part = items[:SAVE_ROWS_MAX]
+                    await connection.execute(
+                        SQL["save_markets"],
+                        [ticker for ticker, _ in part],
+                        [market.status for _, market in part],
+                        [datetime_of_ms(market.open_ms) if market.open_ms else None for _, market in part],
+                        [datetime_of_ms(market.close_ms) if market.close_ms else None for _, market in part],
+                    )
+                    items = items[SAVE_ROWS_MAX:]
+        except BaseException:
+            self.listing.changed = {**dict(items), **self.listing.changed}
+            raise
+
+    @property
+    def last_error(self) -> str:
+        """Why the exchange's lists could not be read."""
+        return self.listing_health.error or self._asking_health.error
 
     @property
     def age_s(self) -> float:

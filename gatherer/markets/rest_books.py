@@ -10,11 +10,11 @@ import asyncio
 import time
 from typing import Any, Final
 
-from common import log
 from common.config.schema import GathererConfig
 from common.errors import ExchangeError, NumberError
 from common.exchange.rest import Rest, packed
 from common.set_aside import SetAside, is_own
+from common.supervise import Health
 from gatherer.crew.crew import Crew
 from gatherer.journal.format import RestBook
 from gatherer.markets.listing import Listing
@@ -37,7 +37,7 @@ class RestBooks:
         self._lag_s = config.protocol.rest_lag / 1000
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
         self.rounds = self.books = self.failures = 0
-        self.last_error = ""
+        self.health = Health("rest_books_failed")
 
     async def run(self) -> None:
         """Until cancelled; an interval of zero takes none."""
@@ -64,12 +64,10 @@ class RestBooks:
             self._crew.watch(tickers)
             await asyncio.sleep(self._lag_s)
             await self._books(tickers)
-            self.last_error = ""
+            self.health.well()
         except ExchangeError as error:
             self.failures += 1
-            if not self.last_error:
-                log.get().warning("rest_books_failed", error=f"{type(error).__name__}: {error}"[:300])
-            self.last_error = f"{type(error).__name__}: {error}"
+            self.health.failed(error)
         finally:
             self._turns.release()
 
@@ -100,7 +98,8 @@ class RestBooks:
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""
-        return {"rounds": self.rounds, "books": self.books, "failures": self.failures, "last_error": self.last_error}
+        counts = {"rounds": self.rounds, "books": self.books, "failures": self.failures}
+        return {**counts, "last_error": self.health.error}
 
 
 def _book(row: dict[str, Any], requested_us: int, answered_us: int) -> RestBook:

@@ -15,6 +15,7 @@ from common import log
 from common.config.schema import GathererConfig
 from common.errors import StorageError
 from common.set_aside import SetAside
+from common.supervise import Health, every
 from gatherer.crew.crew import Crew
 from gatherer.crew.lane import Lane
 from gatherer.journal.segments import (
@@ -54,6 +55,7 @@ class Keeper:
     def __init__(self, config: GathererConfig, crew: Crew, aside: SetAside | None = None) -> None:
         self._config, self._crew, self._aside = config.journal, crew, aside or SetAside()
         self.raw = RawBucket(config.journal.raw, config.gatherer_id) if config.journal.raw else None
+        self.health = Health("journal_keeping_failed", "error")
         self.full = False
         self.bytes = 0
         self.compressed = 0
@@ -61,12 +63,7 @@ class Keeper:
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await asyncio.sleep(LOOK_S)
-            try:
-                await self._look()
-            except OSError as error:
-                log.get().error("journal_keeping_failed", error=f"{type(error).__name__}: {error}")
+        await every(LOOK_S, self._look, self.health, foreseen=(OSError,))
 
     async def _look(self) -> None:
         for segment in await asyncio.to_thread(self._present):

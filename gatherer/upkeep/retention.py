@@ -16,9 +16,9 @@ import asyncpg
 
 from common import log
 from common.config.schema import GathererConfig
-from common.errors import StorageError
 from common.set_aside import SetAside
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import connected
+from common.supervise import Health, every
 from gatherer.load.batch_writer import NUMBERS_USED, SQL
 
 LOCK_WAIT: Final = "2s"
@@ -43,22 +43,15 @@ class Retention:
         self.dropped_hours = 0
         self.dropped_unread = 0
         self.disk_percent = 0.0
-        self.last_error = ""
+        self.health = Health("retention_failed")
 
     async def run(self) -> None:
         """Until cancelled."""
-        while True:
-            await asyncio.sleep(self._config.retention.look / 1000)
-            try:
-                connection = await connect(self._dsn)
-                try:
-                    await self.look(connection)
-                    self.last_error = ""
-                finally:
-                    await connection.close()
-            except (StorageError, *CLIENT_ERRORS) as error:
-                self.last_error = f"{type(error).__name__}: {error}"
-                log.get().warning("retention_failed", error=self.last_error)
+        await every(self._config.retention.look / 1000, self._connect_and_look, self.health)
+
+    async def _connect_and_look(self) -> None:
+        async with connected(self._dsn) as connection:
+            await self.look(connection)
 
     async def look(self, connection: asyncpg.Connection) -> None:
         """Drop what may go now."""
@@ -139,5 +132,5 @@ class Retention:
             "max_disk_percent": self._config.retention.max_disk,
             "partitions_dropped": self.dropped_hours,
             "batches_dropped_unread": self.dropped_unread,
-            "last_error": self.last_error,
+            "last_error": self.health.error,
         }

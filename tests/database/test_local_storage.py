@@ -165,7 +165,7 @@ async def test_hours_are_kept_by_what_the_tables_are(server: Database, tmp_path:
     await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 10)")
     retention = Retention(retaining(tmp_path), server.dsn)
     await retention.look(connection)
-    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5 and not retention.last_error
+    assert await connection.fetchval("SELECT min(batch) FROM deltas") == 5 and not retention.health.error
     await connection.execute("DELETE FROM pg_extension WHERE oid = 999999")
     await connection.close()
 

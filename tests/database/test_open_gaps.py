@@ -72,7 +72,7 @@ async def found(gaps: OpenGaps) -> dict[str, dict[str, Any]] | None:
     """After its first look."""
     task = asyncio.create_task(gaps.run())
     async with asyncio.timeout(30):
-        while gaps.shown() is None and not gaps.last_error:
+        while gaps.shown() is None and not gaps.health.error:
             await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
@@ -104,14 +104,14 @@ async def test_they_are_those_that_production_lists(
         await db.execute("ALTER TABLE store.gaps RENAME TO away")
         while gaps.shown() is not None:
             await asyncio.sleep(0.01)
-    assert gaps.last_error, "what is not known any more is not shown as it was"
+    assert gaps.health.error, "what is not known any more is not shown as it was"
     task.cancel()
 
 
 async def test_a_production_that_is_away_has_no_number() -> None:
     """Not 0."""
     gaps = OpenGaps("postgresql://x@127.0.0.1:1/kalshi", 1000)
-    assert await found(gaps) is None and "cannot be reached" in gaps.last_error
+    assert await found(gaps) is None and "cannot be reached" in gaps.health.error
 
 
 def test_a_lag_holds_for_a_minute() -> None:

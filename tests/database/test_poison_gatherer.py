@@ -377,7 +377,7 @@ async def test_a_book_of_rest_that_is_none_costs_no_other_of_its_request(tmp_pat
         work = RestBooks(rest, config(), SimpleNamespace(), crew, aside)  # type: ignore[arg-type]
         await work._turns.acquire()
         await work._ask(names)
-        assert len(crew.books) == 6 and aside.keys("rest_book") == {names[-2]} and not work.last_error
+        assert len(crew.books) == 6 and aside.keys("rest_book") == {names[-2]} and not work.health.error
 
 
 async def test_a_market_whose_book_is_refused_is_found_among_the_others(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ async def test_a_day_that_somebody_reads_is_dropped_later(site: Site) -> None:
     await reading.start()
     await reader.fetch("SELECT * FROM store.deltas")
     reading_on = site.retention()
-    assert await reading_on.look() == [] and reading_on.last_error == ""
+    assert await reading_on.look() == [] and reading_on.health.error == ""
     assert f"{OLD:%Y%m%d}" in await days(site)
     await site.store(OLD + timedelta(hours=5), range(3, 4))
     assert await site.db.fetchval("SELECT count(*) FROM store.late_deltas") == 1

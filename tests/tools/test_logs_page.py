@@ -30,7 +30,12 @@ def said() -> dict[tuple[str, str], set[str]]:
     for package in ("common", "gatherer", "deduplicator", "fleet"):
         for file in sorted((ROOT / package).rglob("*.py")):
             for node in ast.walk(ast.parse(file.read_text())):
-                if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                if not isinstance(node, ast.Call):
+                    continue
+                if isinstance(node.func, ast.Name) and node.func.id == "Health" and node.args:
+                    event, level = [*(ast.literal_eval(given) for given in node.args), "warning"][:2]
+                    found.setdefault((event, level), set()).add("error")
+                if not isinstance(node.func, ast.Attribute):
                     continue
                 of = ast.unparse(node.func.value)
                 if node.func.attr in LEVELS and (of.endswith(("log.get()", "told")) or of == "get()"):
