@@ -19,6 +19,7 @@ and what mends it.
         SchemaMismatch       the database's schema is older or newer than the code
         EmbeddedServerError  the project's own PostgreSQL did not start
         StateRenewed         production was written by somebody who may: make the state anew from it
+        WriteConflict        an object of the archive is not as it was when the data to replace it was read
         QueryRefused         a person's statement that writes, or that the database does not understand; exit code 2
         QueryTooLong         a person's statement that took longer than it may
       FeedError              the feed of production cannot be followed from where its reader is
@@ -126,6 +127,16 @@ class StateRenewed(StorageError):
     """Production was changed by somebody who may: the state must be made anew from it."""
 
     retryable = True
+
+
+class WriteConflict(StorageError):
+    """An object is not as it was when the data to replace it was read. `status`: the answer's of HTTP."""
+
+    retryable = True
+
+    def __init__(self, message: str, status: int) -> None:
+        self.status = status
+        super().__init__(message)
 
 
 class QueryRefused(StorageError):

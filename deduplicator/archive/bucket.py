@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-import boto3
-import botocore.exceptions
-from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 
 from common.config.schema import Archive
-from common.errors import StorageError
+from common.storage import s3
 
 PART_BYTES: Final = 32 << 20
-
-
-class Outrun(StorageError):
-    """An object is not as it was when the data to replace it was read."""
+RETRIES: Final = 6
+"""Of a request: what it was made for, an hour read from production, would have to be made again."""
 
 
 class Bucket:
@@ -34,12 +29,7 @@ class Bucket:
     def _s3(self) -> Any:
         """The client, made at first use: missing credentials must not keep production from being written."""
         if self._made is None:
-            self._made = boto3.session.Session().client(
-                "s3",
-                region_name=self._archive.region,
-                endpoint_url=self._archive.endpoint_url,
-                config=Config(retries={"mode": "standard", "max_attempts": 6}, s3={"addressing_style": "path"}),
-            )
+            self._made = s3.client(self._archive, retries=RETRIES)
         return self._made
 
     def key(self, path: str) -> str:
@@ -51,8 +41,8 @@ class Bucket:
         with self._errors(self.key(path)):
             try:
                 tag: str = self._s3.head_object(Bucket=self._name, Key=self.key(path))["ETag"]
-            except botocore.exceptions.ClientError as error:
-                if _status(error) == 404:
+            except ClientError as error:
+                if s3.status(error) == 404:
                     return None
                 raise
             return tag
@@ -60,7 +50,7 @@ class Bucket:
     def replace(self, path: str, body: bytes, etag: str | None) -> dict[str, Any]:
         """Write a small object whole, if it still is as `etag` says; returns what describes the version.
 
-        Raises `Outrun` if somebody else has written it since, `StorageError` if S3 cannot be reached.
+        Raises `WriteConflict` if somebody else has written it since, `StorageError` if S3 cannot be reached.
         """
         key = self.key(path)
         with self._errors(key):
@@ -91,19 +81,12 @@ class Bucket:
                 parts.append({"PartNumber": number, "ETag": part["ETag"]})
             return self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts}, **_condition(etag))
         except BaseException:
-            with contextlib.suppress(botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError):
+            with contextlib.suppress(BotoCoreError, ClientError):
                 self._s3.abort_multipart_upload(**upload)  # else the bucket's lifecycle rule removes the parts
             raise
 
-    @contextlib.contextmanager
-    def _errors(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except (botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError) as error:
-            where = f"s3://{self._name}/{key}"
-            if isinstance(error, botocore.exceptions.ClientError) and _status(error) in (409, 412):
-                raise Outrun(f"{where} was written by somebody else meanwhile") from error
-            raise StorageError(f"{where}: {type(error).__name__}: {error}") from error
+    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return s3.errors(f"s3://{self._name}/{key}")
 
     def download(self, path: str, file: Path) -> bool:
         """An object into a file; False if there is none."""
@@ -111,8 +94,8 @@ class Bucket:
         with self._errors(key):
             try:
                 body = self._s3.get_object(Bucket=self._name, Key=key)["Body"]
-            except botocore.exceptions.ClientError as error:
-                if _status(error) == 404:
+            except ClientError as error:
+                if s3.status(error) == 404:
                     return False
                 raise
             with file.open("wb") as target:
@@ -123,11 +106,6 @@ class Bucket:
 
 def _condition(etag: str | None) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
-
-
-def _status(error: botocore.exceptions.ClientError) -> int:
-    status: int = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    return status
 
 
 def _described(key: str, size: int, digest: str, answer: Any) -> dict[str, Any]:

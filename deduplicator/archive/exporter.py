@@ -20,14 +20,14 @@ import asyncpg
 
 from common import log
 from common.config.schema import Archive
-from common.errors import StorageError
+from common.errors import StorageError, WriteConflict
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside
 from common.storage.copy import us_of_timestamps
 from common.storage.database import connect, connected
 from common.supervise import Health, every
 from deduplicator.archive import tables
-from deduplicator.archive.bucket import Bucket, Outrun
+from deduplicator.archive.bucket import Bucket
 from deduplicator.archive.hour import HOUR, Hour, Written
 from deduplicator.archive.late import Late
 from deduplicator.statements import SQL
@@ -109,8 +109,8 @@ class Exporter:
         for _ in range(TRIES_MAX):
             try:
                 return await self._export(connection, hour)
-            except Outrun as outrun:
-                log.get().info("export_outrun", hour=hour.isoformat(), error=str(outrun))
+            except WriteConflict as conflict:
+                log.get().info("export_conflict", hour=hour.isoformat(), error=str(conflict))
         raise StorageError(f"the archive's hour {hour.isoformat()} is being written by somebody else")
 
     async def _export(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:

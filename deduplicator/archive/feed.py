@@ -21,14 +21,14 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.config.schema import Archive
-from common.errors import FeedError
+from common.errors import FeedError, WriteConflict
 from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
 from common.feed.block import decode
 from common.feed.statements import SQL as FEED_SQL
 from common.feed.tables import EVERYTHING
 from common.storage.database import DATABASE_ERRORS, connected
 from common.supervise import Health, every
-from deduplicator.archive.bucket import Bucket, Outrun
+from deduplicator.archive.bucket import Bucket
 from deduplicator.statements import SQL
 from deduplicator.store.lease import Lease
 
@@ -116,7 +116,7 @@ class FeedArchive:
             if old == new:
                 return
             kept = f"{REPLACED}/{path.removesuffix('/part.parquet')}/{etag.strip(chr(34))}.parquet"
-            with contextlib.suppress(Outrun):  # it is there, since a try before this one
+            with contextlib.suppress(WriteConflict):  # it is there, since a try before this one
                 self._bucket.replace_file(kept, before, None)
             log.get().error("feed_hour_replaced", object=path, kept=kept, had=old and [*old], has=[*new])
         self._bucket.replace_file(path, file, etag)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-import boto3
-import botocore.exceptions
-from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from common.config.schema import Bucket
+from common.storage.s3 import CONFLICTS, client, code, status
 from fleet.checks.finding import Finding
 
 NEVER: Final = '"00000000000000000000000000000000"'
 """The ETag of no object."""
+READ_S: Final = 15
+"""A person waits."""
 WRONG_MD5: Final = "AAAAAAAAAAAAAAAAAAAAAA=="
 CREDENTIALS: Final = "give this process credentials as AWS's tools find them: a role of the machine, or its environment"
 WRITE: Final = "allow s3:PutObject and s3:GetObject below the prefix (deploy/terraform has the policy)"
@@ -21,7 +22,7 @@ WRITE: Final = "allow s3:PutObject and s3:GetObject below the prefix (deploy/ter
 
 def archive(bucket: Bucket) -> Iterator[Finding]:
     """Of the exporter: objects are replaced on condition, and manifests name versions. Leaves nothing behind."""
-    s3 = _client(bucket)
+    s3 = client(bucket, read_s=READ_S)
     yield (reached := _reached(s3, "archive", bucket))
     if not reached.ok:
         return
@@ -30,8 +31,8 @@ def archive(bucket: Bucket) -> Iterator[Finding]:
         told = "keeps versions of its objects" if state == "Enabled" else "does not keep versions of its objects"
         cure = f"aws s3api put-bucket-versioning --bucket {bucket.bucket} --versioning-configuration Status=Enabled"
         yield Finding("archive versions", state == "Enabled", told, "" if state == "Enabled" else cure)
-    except botocore.exceptions.ClientError as error:
-        told = f"these credentials may not ask ({_code(error)}): not known"
+    except ClientError as error:
+        told = f"these credentials may not ask ({code(error)}): not known"
         yield Finding("archive versions", True, told, f"look once as its owner: {bucket.bucket} must keep versions")
     yield _conditional(s3, bucket)
 
@@ -40,12 +41,12 @@ def raw(bucket: Bucket, gatherer_id: str) -> Iterator[Finding]:
     """Of a gatherer that archives its journal. What it tries to write has a wrong checksum, and is refused for that."""
     key = _key(bucket, f"raw/gatherer={gatherer_id}/doctor")
     try:
-        _client(bucket).put_object(Bucket=bucket.bucket, Key=key, Body=b"doctor", ContentMD5=WRONG_MD5)
-    except botocore.exceptions.ClientError as error:
-        if _code(error) not in ("BadDigest", "InvalidDigest"):
+        client(bucket, read_s=READ_S).put_object(Bucket=bucket.bucket, Key=key, Body=b"doctor", ContentMD5=WRONG_MD5)
+    except ClientError as error:
+        if code(error) not in ("BadDigest", "InvalidDigest"):
             yield _refused("raw archive", bucket, error)
             return
-    except botocore.exceptions.BotoCoreError as error:
+    except BotoCoreError as error:
         yield _away("raw archive", error)
         return
     yield Finding("raw archive", True, f"s3://{bucket.bucket} can be written")
@@ -53,15 +54,15 @@ def raw(bucket: Bucket, gatherer_id: str) -> Iterator[Finding]:
 
 def readable(bucket: Bucket) -> Finding:
     """Of somebody who only reads."""
-    return _reached(_client(bucket), "archive", bucket)
+    return _reached(client(bucket, read_s=READ_S), "archive", bucket)
 
 
 def _reached(s3: Any, check: str, bucket: Bucket) -> Finding:
     try:
         s3.list_objects_v2(Bucket=bucket.bucket, Prefix=_key(bucket, ""), MaxKeys=1)
-    except botocore.exceptions.ClientError as error:
+    except ClientError as error:
         return _refused(check, bucket, error)
-    except botocore.exceptions.BotoCoreError as error:
+    except BotoCoreError as error:
         return _away(check, error)
     return Finding(check, True, f"s3://{bucket.bucket} is there, and these credentials may list it")
 
@@ -71,44 +72,33 @@ def _conditional(s3: Any, bucket: Bucket) -> Finding:
     key, check = _key(bucket, "_manifests/doctor"), "archive writes"
     try:
         s3.put_object(Bucket=bucket.bucket, Key=key, Body=b"", IfMatch=NEVER)
-    except botocore.exceptions.ClientError as error:
-        if error.response["ResponseMetadata"]["HTTPStatusCode"] in (404, 409, 412):
+    except ClientError as error:
+        if status(error) in (404, *CONFLICTS):
             return Finding(check, True, "may be written, and writes on a condition are refused where it is not met")
         return _refused(check, bucket, error)
-    except botocore.exceptions.BotoCoreError as error:
+    except BotoCoreError as error:
         return _away(check, error)
     told = "takes a write whose condition (If-Match) is not met: two exporters could write over each other"
     return Finding(check, False, told, "use AWS's S3, or a store with conditional writes")
 
 
-def _refused(check: str, bucket: Bucket, error: botocore.exceptions.ClientError) -> Finding:
-    code = _code(error)
-    if code in ("NoSuchBucket", "404"):
+def _refused(check: str, bucket: Bucket, error: ClientError) -> Finding:
+    said = code(error)
+    if said in ("NoSuchBucket", "404"):
         return Finding(check, False, f"there is no bucket {bucket.bucket}", "create it, or mend `bucket` and `region`")
-    if code in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
-        return Finding(check, False, f"the credentials are refused: {code}", CREDENTIALS)
-    if code in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
+    if said in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
+        return Finding(check, False, f"the credentials are refused: {said}", CREDENTIALS)
+    if said in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
         return Finding(check, False, f"{bucket.bucket} is in another region than {bucket.region}", "mend `region`")
-    return Finding(check, False, f"s3://{bucket.bucket}: {code}", WRITE)
+    return Finding(check, False, f"s3://{bucket.bucket}: {said}", WRITE)
 
 
-def _away(check: str, error: botocore.exceptions.BotoCoreError) -> Finding:
-    if isinstance(error, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+def _away(check: str, error: BotoCoreError) -> Finding:
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return Finding(check, False, "there are no credentials for S3", CREDENTIALS)
     told = " ".join(str(error).split())
     return Finding(check, False, f"S3 does not answer: {told}", "check `endpoint_url`, and the way out of this network")
 
 
-def _client(bucket: Bucket) -> Any:
-    options = Config(retries={"max_attempts": 2}, connect_timeout=5, read_timeout=15, s3={"addressing_style": "path"})
-    return boto3.session.Session().client(
-        "s3", region_name=bucket.region, endpoint_url=bucket.endpoint_url, config=options
-    )
-
-
 def _key(bucket: Bucket, path: str) -> str:
     return "/".join(part for part in (bucket.prefix.strip("/"), path) if part)
-
-
-def _code(error: botocore.exceptions.ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", "unknown"))

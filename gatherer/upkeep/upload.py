@@ -11,6 +11,7 @@ the number).
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import hashlib
 import io
@@ -19,18 +20,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 
-import boto3
 import zstandard
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
 
 from common import log
 from common.config.schema import RawArchive
-from common.errors import StorageError
+from common.errors import StorageError, WriteConflict, described
+from common.storage import s3
 from gatherer.journal.segments import archived_file, packed_file, state_file
 
 COMPARED_BYTES: Final = 1 << 20  # at a time
-TAKEN: Final = ("PreconditionFailed", "412")  # the answer to a conditional write where something is
+TAKEN: Final = 412  # the answer to a conditional write where something is
 UNREACHABLE_S: Final = 24 * 3600  # longer than this away, and segments no longer wait for it
 
 
@@ -97,20 +96,13 @@ class RawBucket:
 
     def upload(self, folder: Path, lane: int, segment: int) -> bool:
         """Bring a compressed segment and its state there and mark it; false if the bucket cannot be reached now."""
-        self._client = self._client or boto3.client(
-            "s3",
-            region_name=self._config.region,
-            endpoint_url=self._config.endpoint_url,
-            config=Config(
-                retries={"max_attempts": 2, "mode": "standard"}, connect_timeout=5, s3={"addressing_style": "path"}
-            ),
-        )
+        self._client = self._client or s3.client(self._config)
         try:
             self._bring(folder, lane, segment)
-        except (BotoCoreError, ClientError, StorageError) as error:
+        except StorageError as error:
             if not self.last_error:
                 log.get().warning("raw_upload_failed", lane=lane, segment=segment, error=str(error)[:300])
-            self.last_error = f"{type(error).__name__}: {error}"[:300]
+            self.last_error = described(error)[:300]
             return False
         archived_file(folder, segment).touch()
         self.uploaded += 1
@@ -126,8 +118,8 @@ class RawBucket:
             self._put(state, self.key(lane, segment, ".state"), IfNoneMatch="*")
         if self._put(packed, key, IfNoneMatch="*"):
             return
-        there = self._client.get_object(Bucket=self._config.bucket, Key=key)
-        with packed.open("rb") as here:
+        with self._errors(key), packed.open("rb") as here:
+            there = self._client.get_object(Bucket=self._config.bucket, Key=key)
             compared = compare(here, there["Body"])
         if compared is Compared.DIFFERENT:
             digest = hashlib.sha256(packed.read_bytes()).hexdigest()[:12]
@@ -146,10 +138,13 @@ class RawBucket:
     def _put(self, file: Path, key: str, **condition: str) -> bool:
         """Whether it was written: the condition held."""
         try:
-            with file.open("rb") as body:
+            with self._errors(key), file.open("rb") as body:
                 self._client.put_object(Bucket=self._config.bucket, Key=key, Body=body, **condition)
-        except ClientError as error:
-            if error.response["Error"]["Code"] in TAKEN:
+        except WriteConflict as conflict:
+            if conflict.status == TAKEN:
                 return False
             raise
         return True
+
+    def _errors(self, key: str) -> contextlib.AbstractContextManager[None]:
+        return s3.errors(f"s3://{self._config.bucket}/{key}")

@@ -16,12 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.config.schema import Merge
-from common.errors import StorageError
+from common.errors import StorageError, WriteConflict
 from common.numbers import ONE_MS
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import hour as hour_module
-from deduplicator.archive.bucket import Outrun
 from deduplicator.archive.hour import HOUR
 from deduplicator.from_rest.refill import Refill
 from fleet.checks import verify
@@ -354,7 +353,7 @@ async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatc
 
     monkeypatch.setattr(site.exporter._bucket, "replace_file", slow)
     connection = await asyncpg.connect(site.dsn, server_settings={"timezone": "UTC"})
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         await site.exporter._export(connection, AT)
     raced.clear()
     await site.exporter.export_hour(connection, AT)

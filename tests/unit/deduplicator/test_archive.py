@@ -15,10 +15,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from common.config.schema import Archive
-from common.errors import StorageError
+from common.errors import StorageError, WriteConflict
 from deduplicator.archive import bucket as bucket_module
 from deduplicator.archive import tables
-from deduplicator.archive.bucket import Bucket, Outrun
+from deduplicator.archive.bucket import Bucket
 from deduplicator.archive.order import Numbers, Order, rows_of
 from deduplicator.archive.spool import Spool
 from workshop.rehearsal import s3
@@ -63,10 +63,10 @@ def test_a_write_that_lost_a_race_is_not_made(endpoint: str) -> None:
     assert archive.etag("x") is None
     archive.replace("x", b"one", None)
     read = archive.etag("x")
-    with pytest.raises(Outrun, match="s3://archive/some/prefix/x"):
+    with pytest.raises(WriteConflict, match="s3://archive/some/prefix/x"):
         archive.replace("x", b"late", None)
     archive.replace("x", b"two", read)
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         archive.replace("x", b"late", read)
     assert s3.client(endpoint).get_object(Bucket="archive", Key="some/prefix/x")["Body"].read() == b"two"
 
@@ -74,7 +74,7 @@ def test_a_write_that_lost_a_race_is_not_made(endpoint: str) -> None:
 def test_a_large_file_is_written_in_parts_and_appears_whole(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the last call nobody sees anything of it; one that was outrun leaves nothing behind."""
+    """Before the last call nobody sees anything of it; one that met a conflict leaves nothing behind."""
     monkeypatch.setattr(bucket_module, "PART_BYTES", 5 << 20)
     archive, client = bucket(endpoint), s3.client(endpoint)
     body = np.random.default_rng(1).bytes(12 << 20)
@@ -82,7 +82,7 @@ def test_a_large_file_is_written_in_parts_and_appears_whole(
     described = archive.replace_file("large", tmp_path / "file", None)
     got = client.get_object(Bucket="archive", Key="some/prefix/large", VersionId=described["version_id"])
     assert got["Body"].read() == body and described["sha256"] == hashlib.sha256(body).hexdigest()
-    with pytest.raises(Outrun):
+    with pytest.raises(WriteConflict):
         archive.replace_file("large", tmp_path / "file", None)
     assert not client.list_multipart_uploads(Bucket="archive").get("Uploads")
     assert len(client.list_object_versions(Bucket="archive")["Versions"]) == 1
