@@ -68,7 +68,7 @@ def rebuild(
     gatherer = gatherer_file(gatherer_config) if gatherer_config else None
     place = _place(location, endpoint_url, gatherer)
     limits = gatherer.bounds if gatherer else GathererConfig.model_fields["bounds"].default
-    bounds = BoundsMs(limits.disorder, limits.lag, limits.sender, limits.clock)
+    bounds = BoundsMs.of(limits)
     records = (gatherer.load if gatherer else GathererConfig.model_fields["load"].default).batch_records
     if start is not None:
         stretch(start, end)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import msgspec
 import pyarrow as pa
 from pyarrow import fs
 
@@ -18,14 +16,14 @@ from common.errors import JournalCorrupt, StorageError
 from fleet.place import Place
 from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
-from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
+from gatherer.journal.format import MAGIC
 from gatherer.journal.segments import SegmentBytes, packed_file, remove, segment_file, state_file
+from gatherer.load import saved_states
 from gatherer.load.reread import Batch, Rereading
 
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"
 )
-HEAD_BYTES: Final = 64 << 10
 ENDED: Final = "raw_ended"
 
 
@@ -163,16 +161,8 @@ class LaneReader:
 
     def _state(self, segment: Segment) -> state.State:
         """What was open at the first segment's head, if that is known: its runs are taken up there."""
-        record = next(decode(SegmentBytes(self._folder, segment.number).read(0, HEAD_BYTES), len(MAGIC)), None)
-        if (
-            segment.state is None
-            or not isinstance(record, Record)
-            or not msgspec.json.decode(record.payload, type=SegmentHeader).continues
-        ):
+        begins = saved_states.beginning(self._folder, segment.number)
+        if segment.state is None or not isinstance(begins, saved_states.Beginning) or not begins.continues:
             return state.fresh(segment.number)
-        file = state_file(self._folder, segment.number)
-        self._copy(segment.state, file)
-        try:
-            return state.load(file.read_bytes())
-        except (msgspec.MsgspecError, zlib.error):
-            return state.fresh(segment.number)
+        self._copy(segment.state, state_file(self._folder, segment.number))
+        return saved_states.state_at(self._folder, segment.number, begins) or state.fresh(segment.number)

@@ -30,6 +30,11 @@ class BoundsMs:
     sender: int
     clock: int
 
+    @classmethod
+    def of(cls, configured: Any) -> BoundsMs:
+        """As a gatherer's file has them (`config.bounds`)."""
+        return cls(configured.disorder, configured.lag, configured.sender, configured.clock)
+
 
 def advance(
     out: Rows,

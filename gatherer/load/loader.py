@@ -12,22 +12,18 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import sys
 import time
-import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from common import log
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
-from common.errors import described
+from common.errors import JournalCorrupt, described
 from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
 from common.storage import copy
 from common.storage.database import DATABASE_ERRORS, connect
@@ -41,7 +37,8 @@ from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Place, Record
 from gatherer.journal.reader import Chunk, JournalReader
-from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file, sync_folder
+from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file
+from gatherer.load import saved_states
 from gatherer.load.batch_writer import ROW_ERRORS, SQL, BatchWriter, deltas_stream
 from gatherer.load.bisection import Refused, Suspicion
 from gatherer.load.reread import RECOVER_RECORDS, apply, until
@@ -99,8 +96,7 @@ class Loader:
     ) -> None:
         self._tell = tell
         self._config, self._dsn, self._lane, self._drain = config, dsn, lane, drain
-        bounds = config.bounds
-        self._bounds = BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock)
+        self._bounds = BoundsMs.of(config.bounds)
         self._folder = lane_folder(config.journal.dir, lane)
         self._suspicion = Suspicion(config.load.batch_records)
         self._refused: dict[tuple[int, int], str] = {}
@@ -241,7 +237,7 @@ class Loader:
         if chunk.at_head:
             if chunk.cut or not chunk.continues or not derivation.state.counter:
                 derivation.state = state.fresh(chunk.segment)
-            self._save_state(chunk.segment, derivation.state)
+            saved_states.save(self._folder, chunk.segment, derivation.state)
         refused = None
         if chunk.count and (reason := self._suspicion.culprit(chunk.count, read.begins)):
             # Known before the batch is stored, and stored with it: a second reading decides the same.
@@ -318,22 +314,10 @@ class Loader:
             out.breaks = [rows.BreakRow(session, 0, reason, 0, 0, now_us) for session in sessions]
             await writer.write(out, place, writer.received_us or now_us)
 
-    def _save_state(self, segment: int, present: state.State) -> None:
-        file = state_file(self._folder, segment)
-        half = file.with_suffix(".state-new")
-        with half.open("wb") as out:
-            out.write(state.dump(present))
-            out.flush()
-            os.fsync(out.fileno())
-        half.rename(file)
-        sync_folder(self._folder)
-
     def _load_state(self, segment: int) -> state.State | None:
         try:
-            return state.load(state_file(self._folder, segment).read_bytes())
-        except FileNotFoundError:
-            return None
-        except (msgspec.MsgspecError, zlib.error) as error:
+            return saved_states.saved(self._folder, segment)
+        except JournalCorrupt as error:
             log.get().error("loader_state_damaged", segment=segment, error=str(error))
             return None
 

@@ -13,36 +13,24 @@ from __future__ import annotations
 import contextlib
 import itertools
 import time
-import zlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import asyncpg
-import msgspec
 
 from common.config.schema import GathererConfig
 from common.errors import JournalError
 from common.storage.database import CLIENT_ERRORS
 from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
-from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
-from gatherer.journal.segments import (
-    SegmentBytes,
-    journal_uuid,
-    lane_folder,
-    lanes_present,
-    segments,
-    state_file,
-)
+from gatherer.journal.segments import journal_uuid, lane_folder, lanes_present, segments
+from gatherer.load import saved_states
 from gatherer.load.batch_writer import ROW_ERRORS, SQL, BatchWriter
 from gatherer.load.reread import Rereading
 
 RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
-HEAD_READ_BYTES: Final = 64 << 10
-EMPTY: Final = "empty"  # cut off in its first record
-UNREADABLE: Final = "unreadable"
 
 
 @dataclass
@@ -97,14 +85,13 @@ async def _lane(
     result = Reloaded(source, lane, part.segments[0], part.segments[-1])
     writer = BatchWriter(connection, lane, None, journal_uuid(folder))
     await writer.resume(drain=True)
-    bounds = config.bounds
     read: list[int] = []
     wanted = part.segments
     rereading = Rereading(
         folder,
         wanted[0],
         wanted,
-        BoundsMs(bounds.disorder, bounds.lag, bounds.sender, bounds.clock),
+        BoundsMs.of(config.bounds),
         part.state,
         time.time_ns() // 1000,
         config.load.batch_records,
@@ -135,33 +122,15 @@ async def _lane(
 
 def _part(folder: Path, from_us: int, to_us: int) -> _Part | None:
     """The segments that overlap the time, from one on whose head's state is known."""
-    heads = {number: _head(folder, number) for number in segments(folder)}
-    started = {number: head for number, head in heads.items() if isinstance(head, tuple)}
-    ends = {a: started[b][0] for a, b in itertools.pairwise(started)}
-    wanted = [n for n in started if started[n][0] < to_us and ends.get(n, to_us) > from_us]
+    present = {number: saved_states.beginning(folder, number) for number in segments(folder)}
+    started = {number: begins for number, begins in present.items() if isinstance(begins, saved_states.Beginning)}
+    ends = {a: started[b].began_us for a, b in itertools.pairwise(started)}
+    wanted = [n for n in started if started[n].began_us < to_us and ends.get(n, to_us) > from_us]
     if not wanted:
         return None
     for number in reversed([n for n in started if n <= wanted[0]]):
-        known = _state(folder, number, continues=started[number][1])
+        known = saved_states.state_at(folder, number, started[number])
         if known is not None:
-            return _Part([n for n in heads if number <= n <= wanted[-1] and heads[n] is not EMPTY], known)
+            readable = [n for n, begins in present.items() if begins is not saved_states.NoBeginning.EMPTY]
+            return _Part([n for n in readable if number <= n <= wanted[-1]], known)
     raise JournalError(f"{folder}: no state is left of the time before segment {wanted[0]}; choose a later --from")
-
-
-def _head(folder: Path, segment: int) -> tuple[int, bool] | str:
-    """When a segment begins (microseconds), and whether it continues the one before; or that it holds nothing, or
-    nothing that says so."""
-    data = SegmentBytes(folder, segment).read(0, HEAD_READ_BYTES)
-    record = next(decode(data, len(MAGIC)), None)
-    if isinstance(record, Record):
-        return record.wall_us, msgspec.json.decode(record.payload, type=SegmentHeader).continues
-    return UNREADABLE if len(data) == HEAD_READ_BYTES else EMPTY
-
-
-def _state(folder: Path, segment: int, *, continues: bool) -> state.State | None:
-    if not continues:
-        return state.fresh(segment)
-    try:
-        return state.load(state_file(folder, segment).read_bytes())
-    except (FileNotFoundError, msgspec.MsgspecError, zlib.error):
-        return None

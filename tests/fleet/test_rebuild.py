@@ -185,8 +185,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
 
 def settings(fleet: LocalFleet) -> tuple[Place, BoundsMs]:
     """Where the raw archive is, and the bounds of those who wrote it."""
-    given = load_gatherer(fleet.config("gatherer-a")).bounds
-    bounds = BoundsMs(*(getattr(given, name) for name in ("disorder", "lag", "sender", "clock")))
+    bounds = BoundsMs.of(load_gatherer(fleet.config("gatherer-a")).bounds)
     return Place(f"s3://{BUCKET}/all/raw", fleet.s3_url, credentials=CREDENTIALS), bounds
 
 
