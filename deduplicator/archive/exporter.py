@@ -137,7 +137,7 @@ class Exporter:
             "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
             "unsealed_channels": sorted(written.unsealed_channels),
             "gaps": written.rows["coverage_gaps"],
-            "checks": {check.name: {"compared": check.compared, "failed": check.failed} for check in written.checks},
+            "checks": {check.check: {"compared": check.compared, "failed": check.failed} for check in written.checks},
             "code_version": version("kalshi-fleet"),
             "relations": relations,
         }
@@ -168,7 +168,7 @@ class Exporter:
         async with changing(connection, ARCHIVE) as entry:
             for check in written.checks:
                 examples = json.dumps(check.examples)
-                values = (check.name, check.compared, check.failed, examples, written.at)
+                values = (check.check, check.compared, check.failed, examples, written.at)
                 await connection.execute(SQL["note_checks"], hour, *values)
             complete = not unsealed and not any(written.unsealed_channels.values())
             await connection.execute(SQL["note_export"], hour, written.at, complete, unsealed, rows, written.step)
@@ -193,10 +193,10 @@ class Exporter:
         self.now = {}
         self.hours += 1
         for check in written.checks:
-            self.checks[check.name, "agreed"] += check.compared - check.failed
-            self.checks[check.name, "failed"] += check.failed
+            self.checks[check.check, "agreed"] += check.compared - check.failed
+            self.checks[check.check, "failed"] += check.failed
             if check.failed:
-                told = {"hour": hour.isoformat(), "check": check.name, "examples": check.examples}
+                told = {"hour": hour.isoformat(), "check": check.check, "examples": check.examples}
                 log.get().error("check_failed", failed=check.failed, compared=check.compared, **told)
         log.get().info("hour_exported", hour=hour.isoformat(), rows=written.rows["orderbook_deltas"])
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.book_hash import terms
+from common.comparison import EXAMPLES_MAX, Comparison
 from common.errors import StorageError
 from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime, us_of_datetime
 from common.storage import copy as binary
@@ -42,20 +43,9 @@ CHECKED_ROWS: Final = 250_000
 """So many are near enough to the processor to be looked at a quarter faster than a whole block."""
 CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000
-EXAMPLES_MAX: Final = 5
 Tell = Callable[[str, int], None]
 Shown = tuple[int, int, int, int, bool, int]
 """A book: market, exchange millisecond, last ordinal, when it was taken (microseconds), whether it is a reset, hash."""
-
-
-@dataclass
-class Check:
-    """One check of the hour."""
-
-    name: str
-    compared: int
-    failed: int
-    examples: list[dict[str, str]] = field(default_factory=list)
 
 
 @dataclass
@@ -70,7 +60,7 @@ class Written:
     rows: dict[str, int]
     unsealed: list[str]
     unsealed_channels: dict[str, bool]
-    checks: list[Check]
+    checks: list[Comparison]
     late: Late | None
     placed: list[Placed]
 
@@ -102,7 +92,7 @@ class Hour:
 
     async def write(self) -> Written:
         """All files. Raises what the database, and `archived`, raise."""
-        checks: list[Check] = []
+        checks: list[Comparison] = []
         late = None
         async with self._db.transaction(isolation="repeatable_read", readonly=True):
             # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
@@ -143,7 +133,7 @@ class Hour:
 
     # -- order-book changes --------------------------------------------------------------------------------------
 
-    async def _changes(self, unsealed: list[Any]) -> list[Check]:
+    async def _changes(self, unsealed: list[Any]) -> list[Comparison]:
         """Changes and opening books, compared with the hour's snapshots; and whether a book is ever crossed.
 
         A book at or behind a market's seal is not: changes before it, or a gap, may still come.
@@ -179,8 +169,8 @@ class Hour:
         failed, first = crossed.result(unknown | (set(range(len(order.names))) - crossed.opened))
         shown = [{"ticker": order.names[code], "exchange_ts": str(datetime_of_ms(ms))} for code, ms in first]
         return [
-            Check("books", checked.compared, len(checked.wrong), examples),
-            Check("uncrossed", crossed.compared, failed, shown[:EXAMPLES_MAX]),
+            Comparison("books", checked.compared, len(checked.wrong), examples=examples),
+            Comparison("uncrossed", crossed.compared, failed, examples=shown[:EXAMPLES_MAX]),
         ]
 
     async def _snapshots(self, tickers: dict[int, str]) -> list[Shown]:
@@ -265,17 +255,16 @@ class Hour:
         await asyncio.to_thread(write)
         self._finish(name, file)
 
-    async def _check_trades(self) -> Check:
+    async def _check_trades(self) -> Comparison:
         """Every trade takes a resting order away."""
-        check = Check("trades", 0, 0)
+        check = Comparison("trades")
         cursor = await self._db.cursor(SQL["check_trades"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
             for row in rows:
                 check.compared += row["trades"]
                 if row["changes"] < row["trades"]:
-                    check.failed += row["trades"] - row["changes"]
-                    if len(check.examples) < EXAMPLES_MAX:
-                        check.examples.append({"ticker": row["ticker"], "exchange_ts": str(row["exchange_ts"])})
+                    example = {"ticker": row["ticker"], "exchange_ts": str(row["exchange_ts"])}
+                    check.fail(example, row["trades"] - row["changes"])
         return check
 
     # -- an hour whose changes have left production --------------------------------------------------------------

@@ -9,12 +9,12 @@ from __future__ import annotations
 import bisect
 import random
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
 
+from common.comparison import Comparison
 from common.config.schema import DeduplicatorConfig, GathererSource
 from common.errors import StorageError
 from common.numbers import DOLLAR, ONE_MS, datetime_of_ms
@@ -22,7 +22,6 @@ from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
 
-EXAMPLES_MAX: Final = 5
 NEAR_RESET: Final = timedelta(seconds=15)  # at a reset's place a snapshot may equal either side (rule 9)
 STANDSTILL: Final = timedelta(minutes=15)
 SAMPLES: Final = 20  # stretches of batches of each gatherer
@@ -30,26 +29,9 @@ SAMPLE_BATCHES: Final = 5
 SAMPLE_ROWS: Final = 5000
 
 
-@dataclass
-class Finding:
-    """One check: how much it looked at, how much contradicts, and the first contradictions."""
-
-    check: str
-    compared: int = 0
-    failed: int = 0
-    note: str = ""
-    examples: list[str] = field(default_factory=list)
-
-    def fail(self, example: str) -> None:
-        """Count a contradiction."""
-        self.failed += 1
-        if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(example)
-
-
 async def verify(
     config: DeduplicatorConfig, dsn: str, since: datetime, until: datetime, markets: int, seed: int | None = None
-) -> AsyncIterator[Finding]:
+) -> AsyncIterator[Comparison]:
     """All checks over exchange times from `since` to `until`; `markets`: how many markets' books are folded."""
     rng = random.Random(seed)
     connection = await connect(dsn)
@@ -68,8 +50,8 @@ async def verify(
         await connection.close()
 
 
-async def _coverage(connection: asyncpg.Connection, since: datetime) -> Finding:
-    finding = Finding("coverage: covered or listed, never both, never standing still")
+async def _coverage(connection: asyncpg.Connection, since: datetime) -> Comparison:
+    finding = Comparison("coverage: covered or listed, never both, never standing still")
     finding.compared = await connection.fetchval("SELECT count(*) FROM coverage")
     for row in await connection.fetch(SQL["verify_gap_overlaps"], since):
         finding.fail(f"{row['ticker']} {row['channel']} {row['started_at']} to {row['ended_at']}: under {row['other']}")
@@ -78,9 +60,9 @@ async def _coverage(connection: asyncpg.Connection, since: datetime) -> Finding:
     return finding
 
 
-async def _accounts(connection: asyncpg.Connection) -> Finding:
+async def _accounts(connection: asyncpg.Connection) -> Comparison:
     """The five fates of a delta frame add up by a constraint of the table; here: no batch is left out, and the sum."""
-    finding = Finding("accounts: every batch once, and as many changes as were inserted")
+    finding = Comparison("accounts: every batch once, and as many changes as were inserted")
     finding.compared = await connection.fetchval("SELECT count(*) FROM store.accounts")
     for row in await connection.fetch(SQL["account_gaps"]):
         finding.fail(f"gatherer {row['gatherer']}: batches before {row['from_batch']} have no account")
@@ -90,8 +72,8 @@ async def _accounts(connection: asyncpg.Connection) -> Finding:
     return finding
 
 
-async def _ordinals(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
-    finding = Finding("ordinals: 0, 1, 2 ... in every covered millisecond")
+async def _ordinals(connection: asyncpg.Connection, since: datetime, until: datetime) -> Comparison:
+    finding = Comparison("ordinals: 0, 1, 2 ... in every covered millisecond")
     finding.compared = await connection.fetchval(
         "SELECT count(*) FROM store.deltas WHERE exchange_ts >= $1 AND exchange_ts < $2", since, until
     )
@@ -102,10 +84,10 @@ async def _ordinals(connection: asyncpg.Connection, since: datetime, until: date
 
 async def _books(
     connection: asyncpg.Connection, since: datetime, until: datetime, markets: int
-) -> tuple[Finding, Finding]:
+) -> tuple[Comparison, Comparison]:
     """Each market up to its seal: behind it changes, or a gap, may still come. A seal only rises."""
-    finding = Finding("books: changes folded from one snapshot give the next")
-    uncrossed = Finding("uncrossed: no book is crossed at the end of a millisecond")
+    finding = Comparison("books: changes folded from one snapshot give the next")
+    uncrossed = Comparison("uncrossed: no book is crossed at the end of a millisecond")
     for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
         window = (market, since, until)
         # As of one moment: a heal between two of them would bring changes, or take a gap away, that the other has not.
@@ -154,7 +136,7 @@ def between(
 
 
 def compare_books(
-    snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]], finding: Finding
+    snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]], finding: Comparison
 ) -> list[datetime]:
     """Fold the changes of a market from each snapshot to the next; where they differ. Counts what was compared."""
     wrong: list[datetime] = []
@@ -194,8 +176,8 @@ def _levels(side: int, flat: list[int]) -> Book:
     return {(side, flat[n]): flat[n + 1] for n in range(0, len(flat), 2)}
 
 
-async def _twins(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
-    finding = Finding("trades: each has its change of the book")
+async def _twins(connection: asyncpg.Connection, since: datetime, until: datetime) -> Comparison:
+    finding = Comparison("trades: each has its change of the book")
     for row in await connection.fetch(CHECKS["check_trades"], since, until):
         finding.compared += row["trades"]
         if row["changes"] < row["trades"]:
@@ -203,8 +185,8 @@ async def _twins(connection: asyncpg.Connection, since: datetime, until: datetim
     return finding
 
 
-async def _exported(connection: asyncpg.Connection, since: datetime, until: datetime) -> Finding:
-    finding = Finding("exports: what each exported hour was checked for")
+async def _exported(connection: asyncpg.Connection, since: datetime, until: datetime) -> Comparison:
+    finding = Comparison("exports: what each exported hour was checked for")
     for row in await connection.fetch(SQL["verify_exports"], since, until):
         finding.compared += row["compared"]
         if row["failed"]:
@@ -212,8 +194,8 @@ async def _exported(connection: asyncpg.Connection, since: datetime, until: date
     return finding
 
 
-async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng: random.Random) -> Finding:
-    finding = Finding(f"{source.id}: what it still has is in production")
+async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng: random.Random) -> Comparison:
+    finding = Comparison(f"{source.id}: what it still has is in production")
     try:
         theirs = await connect(source.dsn.get_secret_value())
     except StorageError as error:

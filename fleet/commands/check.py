@@ -143,10 +143,10 @@ def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None
         click.echo(line, err=True)
 
     findings, _ = to_end(work(config, seconds, markets, tell))
-    counted = [{name: getattr(f, name) for name in ("verdict", "seen", "contradicted", "note")} for f in findings]
+    counted = [{"verdict": f.verdict, "seen": f.compared, "contradicted": f.failed, "note": f.note} for f in findings]
     if form != "table":
         rows = [
-            {"key": f.key, "assumption": f.belief.text, **row, "promise": f.belief.promise,
+            {"key": f.check, "assumption": f.belief.text, **row, "promise": f.belief.promise,
              "otherwise": f.belief.otherwise, "examples": f.examples}
             for f, row in zip(findings, counted, strict=True)
         ]  # fmt: skip
@@ -154,12 +154,12 @@ def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None
     else:
         show([{"assumption": f.belief.text, **row} for f, row in zip(findings, counted, strict=True)], form)
         for f in findings:
-            if f.contradicted:
+            if f.failed:
                 print(f"\n{f.belief.text}: {f.verdict}")
                 print(f"  at stake: {f.belief.promise}")
                 print(f"  the fleet: {f.belief.otherwise}")
             for example in f.examples:
                 print(f"  seen: {example}")
-        if not any(f.contradicted for f in findings):
+        if not any(f.failed for f in findings):
             print("nothing contradicts what the fleet believes of the exchange")
-    sys.exit(1 if any(f.contradicted for f in findings) else 0)
+    sys.exit(1 if any(f.failed for f in findings) else 0)

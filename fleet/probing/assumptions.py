@@ -16,7 +16,7 @@ from common.config.schema import Bounds
 from common.errors import NumberError
 from common.exchange import frames
 from common.numbers import parse_price, parse_size
-from fleet.probing.beliefs import Finding
+from fleet.probing.beliefs import Measured
 
 COMPARED_MAX: Final = 20_000
 """Changes of one market that are aligned where the two connections differ; more would take long."""
@@ -126,24 +126,24 @@ def _book(snapshot: frames.SnapshotMsg) -> Book:
     return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
-def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Finding]:
+def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Measured]:
     """What two connections heard of the same markets, and what `others` heard of anything."""
-    order, times, dense = Finding("order"), Finding("times"), Finding("dense")
+    order, times, dense = Measured("order"), Measured("times"), Measured("dense")
     for heard in (first, second):
         for one in heard.breaks:
             dense.note = f"numbers broke on a connection ({one}): what follows a break is not compared"
     if not dense.note:
         for ticker in sorted(first.streams.keys() & second.streams.keys()):
             _compare(ticker, first.streams[ticker], second.streams[ticker], order, times, dense)
-    back, books, twins = Finding("back"), Finding("books"), Finding("twins")
-    readable, uncrossed, numbered = Finding("readable"), Finding("uncrossed"), Finding("numbered")
+    back, books, twins = Measured("back"), Measured("books"), Measured("twins")
+    readable, uncrossed, numbered = Measured("readable"), Measured("uncrossed"), Measured("numbered")
     for heard in (first, second, *others):
-        readable.seen += heard.numbered
-        numbered.seen += heard.numbered
+        readable.compared += heard.numbered
+        numbered.compared += heard.numbered
         for example in heard.unreadable:
-            readable.wrong(f"{heard.name}: {example}")
+            readable.fail(f"{heard.name}: {example}")
         for type_ in heard.unnumbered:
-            numbered.wrong(f"{heard.name}: {type_}")
+            numbered.fail(f"{heard.name}: {type_}")
     for heard in (first, second):
         for ticker, stream in heard.streams.items():
             _never_back(heard.name, ticker, stream, back)
@@ -155,7 +155,7 @@ def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[F
     return [*streams, *_bounds(first, second, bounds)]
 
 
-def _compare(ticker: str, a: Stream, b: Stream, order: Finding, times: Finding, dense: Finding) -> None:
+def _compare(ticker: str, a: Stream, b: Stream, order: Measured, times: Measured, dense: Measured) -> None:
     """Align what both connections heard of a market; what one has before or after the other proves nothing.
 
     By time and content first: contents alone may repeat so evenly that many alignments fit. Where times differ, by
@@ -182,18 +182,18 @@ def _compare(ticker: str, a: Stream, b: Stream, order: Finding, times: Finding, 
                 only_other.update(other[k + r : k + s])
                 continue
             for finding in (order, times, dense):
-                finding.seen += q - p
+                finding.compared += q - p
             wrong = [n for n in range(q - p) if a.times_ms[i + p + n] != b.times_ms[k + r + n]]
             if wrong:
                 at, to = i + p + wrong[0], k + r + wrong[0]
-                times.wrong(f"{ticker}: {a.times_ms[at]} and {b.times_ms[to]}: {one[at]}", len(wrong))
+                times.fail(f"{ticker}: {a.times_ms[at]} and {b.times_ms[to]}: {one[at]}", len(wrong))
     moved = (only_one & only_other).total()
     if moved:
-        order.wrong(f"{ticker}: {moved} changes at another place: {next(iter(only_one & only_other))}", moved)
+        order.fail(f"{ticker}: {moved} changes at another place: {next(iter(only_one & only_other))}", moved)
     missing = (only_one - only_other).total() + (only_other - only_one).total()
     if missing:
         example = next(iter((only_one - only_other) + (only_other - only_one)))
-        dense.wrong(f"{ticker}: {missing} changes on one connection only: {example}", missing)
+        dense.fail(f"{ticker}: {missing} changes on one connection only: {example}", missing)
 
 
 def _aligned(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
@@ -203,7 +203,7 @@ def _aligned(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[s
     return list(codes[equal[0] : equal[-1] + 1]) if equal else []
 
 
-def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Finding) -> None:
+def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> None:
     """Fold the book, and look at it after the last change of each millisecond."""
     if not stream.books:
         return
@@ -219,35 +219,35 @@ def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Finding) -> None
         best = {s: max((p for which, p in book if which == s), default=None) for s in ("yes", "no")}
         if best["yes"] is None or best["no"] is None:
             continue
-        uncrossed.seen += 1
+        uncrossed.compared += 1
         if best["yes"] + best["no"] >= ONE:
-            uncrossed.wrong(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
+            uncrossed.fail(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
 
 
-def _trades(first: Heard, second: Heard) -> Finding:
+def _trades(first: Heard, second: Heard) -> Measured:
     """Trades that both connections heard, and those that only one did though the other heard earlier and later ones."""
-    trades = Finding("trades")
+    trades = Measured("trades")
     for heard, other in ((first, second), (second, first)):
         times = [trade[1] for trade in other.ids.values()]
         for id_, trade in heard.ids.items():
             theirs = other.ids.get(id_)
             within = bool(times) and min(times) + EDGE_MS <= trade[1] < max(times) - EDGE_MS
-            trades.seen += theirs is not None
+            trades.compared += theirs is not None
             if theirs is not None and theirs != trade:
-                trades.wrong(f"{id_}: {trade} and {theirs}")
+                trades.fail(f"{id_}: {trade} and {theirs}")
             elif theirs is None and within and not (first.breaks or second.breaks):
-                trades.wrong(f"{id_}: {trade} on one connection only")
+                trades.fail(f"{id_}: {trade} on one connection only")
     return trades
 
 
-def _never_back(name: str, ticker: str, stream: Stream, back: Finding) -> None:
+def _never_back(name: str, ticker: str, stream: Stream, back: Measured) -> None:
     for before, after in zip(stream.times_ms, stream.times_ms[1:], strict=False):
-        back.seen += 1
+        back.compared += 1
         if after < before:
-            back.wrong(f"{name} {ticker}: {after} after {before}")
+            back.fail(f"{name} {ticker}: {after} after {before}")
 
 
-def _folds(name: str, ticker: str, stream: Stream, books: Finding) -> None:
+def _folds(name: str, ticker: str, stream: Stream, books: Measured) -> None:
     if not stream.books:
         return
     at, book = stream.books[0][0], dict(stream.books[0][1])
@@ -255,13 +255,13 @@ def _folds(name: str, ticker: str, stream: Stream, books: Finding) -> None:
         for side, price, delta in stream.contents[at:place]:
             book[(side, price)] = book.get((side, price), 0) + delta
         at = place
-        books.seen += 1
+        books.compared += 1
         if {level: size for level, size in book.items() if size} != given:
-            books.wrong(f"{name} {ticker}: the book after {place} changes is another than the snapshot")
+            books.fail(f"{name} {ticker}: the book after {place} changes is another than the snapshot")
         book = dict(given)
 
 
-def _twins(heard: Heard, twins: Finding) -> None:
+def _twins(heard: Heard, twins: Measured) -> None:
     times = [ms for stream in heard.streams.values() for ms in stream.times_ms]
     if not times:
         return
@@ -273,35 +273,35 @@ def _twins(heard: Heard, twins: Finding) -> None:
     low, high = min(times) + EDGE_MS, max(times) - EDGE_MS
     for ticker, ms, side, price, count in heard.trades:
         if ticker in heard.streams and low <= ms < high:
-            twins.seen += 1
+            twins.compared += 1
             key = (ticker, ms, side, price, -count)
             if taken[key] <= 0:
-                twins.wrong(f"{heard.name} {ticker} {ms}: no change of {-count} at {side} {price}")
+                twins.fail(f"{heard.name} {ticker} {ms}: no change of {-count} at {side} {price}")
             taken[key] -= 1
 
 
-def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Finding]:
+def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Measured]:
     """What is measured against a bound is contradicted from a quarter of it on, as in production."""
     changes = sum(len(s.times_ms) for heard in (first, second) for s in heard.streams.values())
     stamped = first.stamped + second.stamped
-    disorder = Finding("disorder", changes, note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms")
-    lag = Finding("lag", stamped, note=f"at most {max(first.lag_ms, second.lag_ms)} ms")
-    sender = Finding("sender", stamped, note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms")
-    said = Finding("stamped", stamped)
+    disorder = Measured("disorder", changes, note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms")
+    lag = Measured("lag", stamped, note=f"at most {max(first.lag_ms, second.lag_ms)} ms")
+    sender = Measured("sender", stamped, note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms")
+    said = Measured("stamped", stamped)
     if changes > stamped:
-        said.wrong(f"{changes - stamped} of {changes} changes", changes - stamped)
+        said.fail(f"{changes - stamped} of {changes} changes", changes - stamped)
     for heard in (first, second):
         if heard.disorder_ms * 4 > bounds.disorder:
-            disorder.wrong(f"{heard.name}: {heard.disorder_ms} ms")
+            disorder.fail(f"{heard.name}: {heard.disorder_ms} ms")
         if heard.lag_ms * 4 > bounds.lag:
-            lag.wrong(f"{heard.name}: {heard.lag_ms} ms")
+            lag.fail(f"{heard.name}: {heard.lag_ms} ms")
         if heard.ahead_ms > 0:
-            sender.wrong(f"{heard.name}: {heard.ahead_ms} ms")
+            sender.fail(f"{heard.name}: {heard.ahead_ms} ms")
     if not stamped:
         sender.note = lag.note = "frames do not say when they were sent: receive times take their place"
     transit = [*first.transit_ms, *second.transit_ms]
     note = f"from {min(transit)} to {max(transit)} ms later" if transit else ""
-    clock = Finding("clock", len(transit), note=note)
+    clock = Measured("clock", len(transit), note=note)
     if transit and min(transit) < -bounds.clock:
-        clock.wrong(f"{-min(transit)} ms before they were sent: this machine's clock is wrong, or the exchange's")
+        clock.fail(f"{-min(transit)} ms before they were sent: this machine's clock is wrong, or the exchange's")
     return [disorder, lag, sender, said, clock]

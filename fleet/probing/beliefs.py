@@ -5,10 +5,11 @@ docs/assumptions.md has the same list, with how each is measured and which tests
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
-EXAMPLES_MAX: Final = 5
+from common.comparison import Comparison
+
 HOLDS, FALSE, NOT_SEEN = "holds", "does not hold", "not seen"
 
 
@@ -160,28 +161,15 @@ BELIEFS: Final = {
 }  # fmt: skip
 
 
-@dataclass
-class Finding:
-    """What was measured of one belief."""
-
-    key: str
-    seen: int = 0
-    contradicted: int = 0
-    note: str = ""
-    examples: list[str] = field(default_factory=list)
-
-    def wrong(self, example: str, count: int = 1) -> None:
-        """Count contradictions and keep the first few."""
-        self.contradicted += count
-        if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(example)
+class Measured(Comparison):
+    """What was seen of one belief: `check` is its key."""
 
     @property
     def belief(self) -> Belief:
         """What it is about."""
-        return BELIEFS[self.key]
+        return BELIEFS[self.check]
 
     @property
     def verdict(self) -> str:
         """In a word or three."""
-        return FALSE if self.contradicted else HOLDS if self.seen else NOT_SEEN
+        return FALSE if self.failed else HOLDS if self.compared else NOT_SEEN

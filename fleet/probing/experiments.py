@@ -19,7 +19,7 @@ from common.exchange.frames import LIFECYCLE, ORDERBOOK, TRADE
 from common.exchange.rest import Rest, packed
 from common.numbers import parse_price, parse_size
 from fleet.probing.assumptions import Book, Heard
-from fleet.probing.beliefs import Finding
+from fleet.probing.beliefs import Measured
 from gatherer.capture.transport import Socket, SocketClosed
 
 LISTED_TICKERS_MAX: Final = 200
@@ -104,16 +104,16 @@ def _shape(frame: Frame | None) -> str:
     return f"{numbered} {frame.get('type')}{code}"
 
 
-async def converse(line: Line, tickers: list[str], wait_s: float) -> list[Finding]:
+async def converse(line: Line, tickers: list[str], wait_s: float) -> list[Measured]:
     """Commands, one after the other, and what is answered to each."""
     repeat = await _repeat(line, wait_s)
     others = await _books(line, tickers, wait_s)
     return [repeat, *others]
 
 
-async def _repeat(line: Line, wait_s: float) -> Finding:
+async def _repeat(line: Line, wait_s: float) -> Measured:
     """Subscribe to all-market channels, and again."""
-    repeat = Finding("repeat")
+    repeat = Measured("repeat")
     for channel in (LIFECYCLE, TRADE):
         id_ = await line.say("subscribe", channels=[channel])
         if await line.first(0, lambda f, id_=id_: f.get("id") == id_, wait_s) is None:  # type: ignore[misc]
@@ -123,15 +123,15 @@ async def _repeat(line: Line, wait_s: float) -> Finding:
         id_ = await line.say("subscribe", channels=[channel])
         answer = await line.first(since, lambda f, id_=id_: f.get("id") == id_, wait_s)  # type: ignore[misc]
         if answer is not None and answer.get("type") == "ok" and "seq" in answer:
-            repeat.seen += 1
+            repeat.compared += 1
         else:
-            repeat.wrong(f"{channel}: {_shape(answer)}")
+            repeat.fail(f"{channel}: {_shape(answer)}")
     return repeat
 
 
-async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Finding]:
+async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Measured]:
     """Subscribe to some books, add one, ask for one, delete one, and subscribe again."""
-    ok, add, snapshot, late, again = (Finding(key) for key in ("ok", "add", "snapshot", "late", "again"))
+    ok, add, snapshot, late, again = (Measured(key) for key in ("ok", "add", "snapshot", "late", "again"))
     findings = [ok, add, snapshot, late, again]
     held, added = tickers[:-1] or tickers, tickers[-1]
 
@@ -139,9 +139,9 @@ async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Finding]
         answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
         if answer is not None and answer.get("type") in ("ok", "unsubscribed"):
             if "seq" in answer:
-                ok.seen += 1
+                ok.compared += 1
             else:
-                ok.wrong(_shape(answer))
+                ok.fail(_shape(answer))
         return answer
 
     sid = await _subscribe(line, held, wait_s)
@@ -153,39 +153,39 @@ async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Finding]
         id_ = await line.say("update_subscription", sids=[sid], action="add_markets", market_tickers=[added])
         await answered(since, id_)
         book = await line.first(since, lambda f: _is_book(f, added), wait_s)
-        add.seen += book is not None
+        add.compared += book is not None
         if book is None:
-            add.wrong(f"{added}: nothing in {wait_s:.1f} s")
+            add.fail(f"{added}: nothing in {wait_s:.1f} s")
     since = len(line.received)
     id_ = await line.say("update_subscription", sids=[sid], action="get_snapshot", market_tickers=[held[0]])
     book = await line.first(since, lambda f: _is_book(f, held[0]) and f.get("id") == id_, wait_s)
-    snapshot.seen += book is not None
+    snapshot.compared += book is not None
     if book is None:
-        snapshot.wrong(f"{held[0]}: {_shape(await line.first(since, lambda f: f.get('id') == id_, 0))}")
+        snapshot.fail(f"{held[0]}: {_shape(await line.first(since, lambda f: f.get('id') == id_, 0))}")
     since = len(line.received)
     id_ = await line.say("update_subscription", sids=[sid], action="delete_markets", market_tickers=[held[0]])
     if await answered(since, id_) is not None:
         since = len(line.received)
         after = await line.first(since, lambda f: _is_of(f, sid, held[0]), wait_s)
-        late.seen += 1
+        late.compared += 1
         if after is not None:
-            late.wrong(f"{held[0]}: {_shape(after)}")
+            late.fail(f"{held[0]}: {_shape(after)}")
     since = len(line.received)
     await answered(since, await line.say("unsubscribe", sids=[sid]))
     await _begin_again(line, sid, held, wait_s, again)
     return findings
 
 
-async def _begin_again(line: Line, sid: int, held: list[str], wait_s: float, again: Finding) -> None:
+async def _begin_again(line: Line, sid: int, held: list[str], wait_s: float, again: Measured) -> None:
     since = len(line.received)
     new = await _subscribe(line, held, wait_s)
     if new is None:
         again.note = "the second subscribe was not answered"
         return
     numbered = await line.first(since, lambda f: f.get("sid") == new and "seq" in f, wait_s)
-    again.seen += 1
+    again.compared += 1
     if new == sid or (numbered is not None and numbered["seq"] != 1):
-        again.wrong(f"sid {sid}, then {new}, from {numbered['seq'] if numbered else 'no number'} on")
+        again.fail(f"sid {sid}, then {new}, from {numbered['seq'] if numbered else 'no number'} on")
 
 
 async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | None:
@@ -205,26 +205,26 @@ def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
     return frame.get("sid") == sid and _msg(frame).get("market_ticker") == ticker
 
 
-async def heartbeat(line: Line, seconds: float, silence_s: float) -> Finding:
+async def heartbeat(line: Line, seconds: float, silence_s: float) -> Measured:
     """On a connection without a subscription nothing comes but pings."""
-    pings = Finding("pings")
+    pings = Measured("pings")
     began = heard = time.monotonic()
     longest = 0.0
     while (now := time.monotonic()) - began < seconds:
         if line.heard_s > heard:
-            pings.seen += 1
+            pings.compared += 1
             longest, heard = max(longest, line.heard_s - heard), line.heard_s
         await asyncio.sleep(min(POLL_S * 5, seconds / 10))
     longest = max(longest, now - heard)
-    pings.note = f"{pings.seen} in {seconds:.0f} s, at most {longest:.1f} s apart"
+    pings.note = f"{pings.compared} in {seconds:.0f} s, at most {longest:.1f} s apart"
     if longest > silence_s or line.closed:
-        pings.wrong(f"nothing for {longest:.1f} s{', and closed' if line.closed else ''}")
+        pings.fail(f"nothing for {longest:.1f} s{', and closed' if line.closed else ''}")
     return pings
 
 
-async def ask_status(rest: Rest) -> Finding:
+async def ask_status(rest: Rest) -> Measured:
     """Whether the exchange says how each of its indexes is."""
-    finding = Finding("status")
+    finding = Measured("status")
     try:
         status = await rest.exchange_status()
     except ExchangeError as error:
@@ -232,24 +232,24 @@ async def ask_status(rest: Rest) -> Finding:
         return finding
     indexes = status.get("exchange_index_statuses")
     named = [one for one in indexes or () if isinstance(one, dict) and isinstance(one.get("exchange_index"), int)]
-    finding.seen = len(named)
+    finding.compared = len(named)
     if not named:
-        finding.wrong(f"exchange_index_statuses is {indexes!r}")
+        finding.fail(f"exchange_index_statuses is {indexes!r}")
     for one in named:
         if not isinstance(one.get("exchange_active"), bool):
-            finding.wrong(f"index {one['exchange_index']}: exchange_active is {one.get('exchange_active')!r}")
+            finding.fail(f"index {one['exchange_index']}: exchange_active is {one.get('exchange_active')!r}")
     return finding
 
 
-async def busiest(rest: Rest, count: int) -> tuple[list[str], Finding]:
+async def busiest(rest: Rest, count: int) -> tuple[list[str], Measured]:
     """The open markets with the greatest volume of the last day, and whether their list is one."""
-    lists = Finding("lists")
+    lists = Measured("lists")
     volumes: dict[str, Decimal] = {}
     named: Counter[str] = Counter()
     async for page in rest.markets(status="open"):
         for market in page:
             if not isinstance(market, dict) or not isinstance(market.get("ticker"), str):
-                lists.wrong(f"{market!r:.100}")
+                lists.fail(f"{market!r:.100}")
                 continue
             named[market["ticker"]] += 1
             try:
@@ -257,31 +257,31 @@ async def busiest(rest: Rest, count: int) -> tuple[list[str], Finding]:
             except InvalidOperation:
                 volume = Decimal(0)
             volumes[market["ticker"]] = volume
-    lists.seen = len(named)
+    lists.compared = len(named)
     for ticker, times in named.items():
         if times > 1:
-            lists.wrong(f"{ticker} {times} times")
+            lists.fail(f"{ticker} {times} times")
     return sorted(volumes, key=lambda t: (volumes[t], t), reverse=True)[:count], lists
 
 
-async def ask_listed(rest: Rest, traded: set[str]) -> Finding:
+async def ask_listed(rest: Rest, traded: set[str]) -> Measured:
     """Whether REST knows what the stream of all trades names."""
-    finding = Finding("listed")
+    finding = Measured("listed")
     known: set[str] = set()
     asked = sorted(traded)[:LISTED_TICKERS_MAX]
     for some in packed(asked):
         rows = await rest.named("/markets", "markets", some)
         known |= {str(row.get("ticker")) for row in rows if isinstance(row, dict)}
-    finding.seen = len(known & traded)
+    finding.compared = len(known & traded)
     for ticker in asked:
         if ticker not in known:
-            finding.wrong(ticker)
+            finding.fail(ticker)
     return finding
 
 
-async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Finding:
+async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Measured:
     """Whether REST lists the trades that a connection heard of the busiest markets, with the same contents."""
-    finding = Finding("rest_trades")
+    finding = Measured("rest_trades")
     heard_of = {id_: t for id_, t in heard.ids.items() if from_ms <= t[1] < to_ms}
     busy = [ticker for ticker, _ in Counter(t[0] for t in heard_of.values()).most_common(TRADE_MARKETS_MAX)]
     listed: dict[str, tuple[Any, ...]] = {}
@@ -291,18 +291,18 @@ async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Find
                 try:
                     listed[row["trade_id"]] = (row["ticker"], parse_price(row["yes_price_dollars"]), row["count_fp"])
                 except (KeyError, TypeError, NumberError):
-                    finding.wrong(f"{row!r:.150}")
+                    finding.fail(f"{row!r:.150}")
     for id_, (ticker, _, side, price, count) in heard_of.items():
         if ticker not in busy:
             continue
         said = listed.get(id_)
         yes_price = price if side == "yes" else 10_000 - price
         if said is None:
-            finding.wrong(f"{ticker} {id_}: not listed")
+            finding.fail(f"{ticker} {id_}: not listed")
         elif (said[0], said[1], parse_size(said[2])) != (ticker, yes_price, count):
-            finding.wrong(f"{ticker} {id_}: {said}")
+            finding.fail(f"{ticker} {id_}: {said}")
         else:
-            finding.seen += 1
+            finding.compared += 1
     return finding
 
 
@@ -324,9 +324,9 @@ async def ask_books(rest: Rest, tickers: list[str]) -> list[RestBook]:
     return books
 
 
-def compare_books(heard: Heard, books: list[RestBook]) -> Finding:
+def compare_books(heard: Heard, books: list[RestBook]) -> Measured:
     """Whether each book from REST was the stream's at some instant around its request."""
-    finding = Finding("rest_books")
+    finding = Measured("rest_books")
     if heard.breaks:
         finding.note = "numbers broke on the connection: nothing is compared"
         return finding
@@ -346,7 +346,7 @@ def compare_books(heard: Heard, books: list[RestBook]) -> Finding:
             book[(side, price)] = book.get((side, price), 0) + delta
             if not book[(side, price)]:
                 del book[(side, price)]
-        finding.seen += 1
+        finding.compared += 1
         if not found and book != given:
-            finding.wrong(f"{ticker}: {len(given)} levels in REST, {len(book)} in the stream")
+            finding.fail(f"{ticker}: {len(given)} levels in REST, {len(book)} in the stream")
     return finding

@@ -19,7 +19,7 @@ from common.exchange.frames import ORDERBOOK, TRADE
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from fleet.probing.assumptions import EDGE_MS, Heard, decode, judge
-from fleet.probing.beliefs import BELIEFS, Finding
+from fleet.probing.beliefs import BELIEFS, Measured
 from fleet.probing.experiments import (
     Line,
     RestBook,
@@ -67,7 +67,7 @@ def _book_sid(data: bytes) -> int | None:
 
 async def probe(
     config: GathererConfig, seconds: float, markets: int, tell: Callable[[str], None]
-) -> tuple[list[Finding], list[Heard]]:
+) -> tuple[list[Measured], list[Heard]]:
     """Listen for so long to the markets with the greatest volume, and ask meanwhile; raises `ExchangeError`."""
     signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
     url = config.kalshi.ws_url
@@ -101,7 +101,7 @@ async def probe(
         asked += await _ask_after(rest, heard, seconds)
     asked.append(await asyncio.to_thread(compare_books, heard[0], books))
     judged = await asyncio.to_thread(judge, heard[0], heard[1], config.bounds, heard[2])
-    found = {finding.key: finding for finding in (*judged, *asked)}
+    found = {finding.check: finding for finding in (*judged, *asked)}
     return [found[key] for key in BELIEFS], heard
 
 
@@ -127,9 +127,9 @@ async def _listen(
     return books
 
 
-async def _ask_after(rest: Rest, heard: list[Heard], seconds: float) -> list[Finding]:
+async def _ask_after(rest: Rest, heard: list[Heard], seconds: float) -> list[Measured]:
     """What REST has of what the stream brought."""
-    listed, trades = Finding("listed"), Finding("rest_trades")
+    listed, trades = Measured("listed"), Measured("rest_trades")
     times = [trade[1] for trade in heard[0].ids.values()]
     try:
         listed = await ask_listed(rest, {trade[0] for trade in heard[2].ids.values()})

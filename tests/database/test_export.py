@@ -287,7 +287,7 @@ async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
     connection = await asyncpg.connect(site.dsn, server_settings={"timezone": "UTC"})
     tickers, refused = hour_module.Hour._changes, list[str]()
 
-    async def meanwhile(self: hour_module.Hour, unsealed: list[Any]) -> hour_module.Check:
+    async def meanwhile(self: hour_module.Hour, unsealed: list[Any]) -> hour_module.Comparison:
         assert await site.retention().look() == []
         refused.append("dropped later")
         return await tickers(self, unsealed)

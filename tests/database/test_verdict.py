@@ -35,6 +35,6 @@ async def test_a_false_row_is_excused_where_it_is_listed_and_nowhere_else(server
     )
     gaps = {("A", "orderbook_delta"): [(BASE_MS, BASE_MS + 100, "conflict")]}
     check, _ = await _deltas(db, Truth(), gaps)
-    assert (check.compared, check.listed, check.differences) == (2, 1, 1)
+    assert (check.compared, check.listed, check.failed) == (2, 1, 1)
     assert str(ms_of_datetime(disputed) + 10) in check.examples[0]
     await db.close()

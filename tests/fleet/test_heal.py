@@ -104,7 +104,7 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         checks = await judge(fleet, strict=True)  # production was changed by hand: the feed cannot know of it
-        assert_equal([check for check in checks if check.name != "feed = production"])
+        assert_equal([check for check in checks if check.check != "feed = production"])
         assert "production_failed" not in fleet.log_tail("deduplicator", 1000), "no row was tried twice"
         await what_it_has_otherwise_is_claimed_by_nobody(fleet, db, since, market, low)
         await db.close()

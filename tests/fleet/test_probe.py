@@ -11,7 +11,7 @@ import pytest
 
 from common.config.load import load_gatherer
 from fleet.probing.assumptions import decode, judge
-from fleet.probing.beliefs import BELIEFS, HOLDS, Finding
+from fleet.probing.beliefs import BELIEFS, HOLDS, Measured
 from fleet.probing.probe import probe
 from workshop.rehearsal.local import LocalFleet, Plan
 
@@ -27,7 +27,7 @@ async def fleet() -> AsyncIterator[LocalFleet]:
         yield made
 
 
-async def probed(fleet: LocalFleet, *faults: dict[str, object]) -> dict[str, Finding]:
+async def probed(fleet: LocalFleet, *faults: dict[str, object]) -> dict[str, Measured]:
     """A probe with faults on its second connection (unless they say otherwise) once both listen."""
     listening = asyncio.create_task(probe(load_gatherer(fleet.config(KEY)), SECONDS, 6, lambda line: None))
     while len(sessions := (await fleet.control("/state"))["sessions"]) < 4 or not sessions[1]["frames_sent"]:
@@ -36,11 +36,11 @@ async def probed(fleet: LocalFleet, *faults: dict[str, object]) -> dict[str, Fin
     for fault in faults:
         await fleet.fault(**{"key": KEY, "connection": sessions[1]["connection"], **fault})
     findings, _ = await listening
-    assert [finding.key for finding in findings] == list(BELIEFS)
-    return {finding.key: finding for finding in findings}
+    assert [finding.check for finding in findings] == list(BELIEFS)
+    return {finding.check: finding for finding in findings}
 
 
-def broken(findings: dict[str, Finding]) -> set[str]:
+def broken(findings: dict[str, Measured]) -> set[str]:
     """What does not hold."""
     return {name for name, finding in findings.items() if finding.verdict != HOLDS}
 
@@ -49,7 +49,7 @@ async def test_an_honest_exchange_keeps_every_assumption(fleet: LocalFleet) -> N
     """Each was seen, and none contradicted; the command says so and exits 0."""
     findings = await probed(fleet)
     assert {name: (f.verdict, f.note, f.examples) for name, f in findings.items() if name in broken(findings)} == {}
-    assert findings["order"].seen > 500 and findings["books"].seen > 20 and findings["twins"].seen > 5
+    assert findings["order"].compared > 500 and findings["books"].compared > 20 and findings["twins"].compared > 5
     command = (sys.executable, "-m", "fleet", "probe", "--config", str(fleet.config(KEY)), "--seconds", "5", "--json")
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output, _ = await process.communicate()
@@ -72,7 +72,7 @@ async def test_numbers_that_break_are_no_contradiction_of_the_exchange(fleet: Lo
     """What a connection lost on the way proves nothing about the exchange: nothing is compared, and it says so."""
     findings = await probed(fleet, {"kind": "drop", "count": 2, "channel": "orderbook_delta"})
     assert findings["dense"].verdict == "not seen" and "numbers broke" in findings["dense"].note
-    assert not findings["order"].contradicted and not findings["books"].contradicted
+    assert not findings["order"].failed and not findings["books"].failed
 
 
 async def test_what_cannot_be_read_is_counted(fleet: LocalFleet) -> None:
@@ -90,4 +90,4 @@ def test_a_clock_that_is_wrong_is_noticed() -> None:
     findings = judge(
         decode("first", [(1_790_000_000_500_000, frame)]), decode("second", []), Bounds.model_validate(config)
     )
-    assert [f.key for f in findings if f.contradicted] == ["clock"]
+    assert [f.check for f in findings if f.failed] == ["clock"]

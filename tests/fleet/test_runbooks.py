@@ -168,6 +168,6 @@ async def test_whoever_follows_the_runbooks_mends_the_fleet() -> None:
         await a_full_journal(fleet)
         await a_gap_to_heal(fleet)
         checks = await judge(fleet, strict=False, outages=True)
-        contradicted = next(check for check in checks if check.name == "gaps, conflicts and accounts")
+        contradicted = next(check for check in checks if check.check == "gaps, conflicts and accounts")
         assert contradicted.examples == ["1 conflicts of kind conflict"], "what was planted, and nothing else"
         assert_equal([check for check in checks if check is not contradicted])

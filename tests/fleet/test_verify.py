@@ -8,8 +8,9 @@ import sys
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from common.comparison import Comparison
 from common.storage.database import connect
-from fleet.checks.verify import Finding, compare_books
+from fleet.checks.verify import compare_books
 from tests.support.fleet_case import judge, running
 from workshop.rehearsal.local import LocalFleet, Plan
 
@@ -112,10 +113,10 @@ def test_books_are_compared_place_by_place_but_not_across_gaps_or_near_resets() 
         snapshot(400, 0, 10, 2),
     ]
     changes = [change(100, 0, 1), change(100, 1, 2), change(200, 0, 1), change(310, 0, 7), change(400, 0, 1)]
-    finding = Finding("books")
+    finding = Comparison("books")
     gap = (START + timedelta(seconds=150), START + timedelta(seconds=160))
     assert compare_books(snapshots, changes, [gap], finding) == [] and finding.compared == 3
-    finding = Finding("books")
+    finding = Comparison("books")
     assert compare_books(snapshots, changes, [], finding) == [START + timedelta(seconds=200)]
     assert finding.compared == 4
 
@@ -131,7 +132,7 @@ def test_books_of_a_quiet_stretch_are_compared_in_the_order_in_which_they_were_t
         snapshot(1300, 0, 10, 4),
     ]
     changes = [change(100, 0, 1), change(1300, 0, 4)]
-    finding = Finding("books")
+    finding = Comparison("books")
     assert compare_books(snapshots, changes, [], finding) == [] and finding.compared == 3
     wrong = [*snapshots[:3], snapshot(500, -1, 10, 7), *snapshots[4:]]
-    assert compare_books(wrong, changes, [], Finding("books")) == [START + timedelta(seconds=500)]
+    assert compare_books(wrong, changes, [], Comparison("books")) == [START + timedelta(seconds=500)]

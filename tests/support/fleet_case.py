@@ -84,7 +84,7 @@ def assert_equal(checks: list[Check]) -> None:
     """No comparison found a difference, and there was something to compare."""
     assert checks[0].compared > 0
     for check in checks:
-        assert not check.differences, f"{check.name}: {check.differences} differences: {check.examples}"
+        assert not check.failed, f"{check.check}: {check.failed} differences: {check.examples}"
 
 
 def truth_lines(fleet: LocalFleet, kind: str) -> list[dict[str, Any]]:

@@ -105,12 +105,12 @@ def print_verdict(checks: list[Check]) -> bool:
     for column in ("rows", "listed as lost", "differences"):
         table.add_column(column, justify="right", overflow="fold")
     for check in checks:
-        colour = "red" if check.differences else "green"
-        table.add_row(check.name, str(check.compared), str(check.listed), f"[{colour}]{check.differences}[/{colour}]")
+        colour = "red" if check.failed else "green"
+        table.add_row(check.check, str(check.compared), str(check.listed), f"[{colour}]{check.failed}[/{colour}]")
     console.print(table)
     for check in checks:
         for example in check.examples:
-            console.print(f"{check.name}: {example}", style="red", highlight=False)
-    equal = not any(check.differences for check in checks)
+            console.print(f"{check.check}: {example}", style="red", highlight=False)
+    equal = not any(check.failed for check in checks)
     console.print("EQUAL: production is what happened on the exchange" if equal else "DIFFERENT", style="bold")
     return equal

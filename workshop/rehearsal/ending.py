@@ -42,12 +42,12 @@ async def conclude(
     checks = await compare(fleet.production_dsn, truth, strict=not outages, outages=outages)
     checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests, truth)
     if not sealed:
-        checks.append(Check("sealed in time", differences=1, examples=["coverage.sealed_until lags"]))
+        checks.append(Check("sealed in time", failed=1, examples=["coverage.sealed_until lags"]))
     if not refilled:
-        checks.append(Check("refills tried in time", differences=1, examples=["REST was not asked about every gap"]))
+        checks.append(Check("refills tried in time", failed=1, examples=["REST was not asked about every gap"]))
     if any(codes):
-        checks.append(Check("clean stop", differences=1, examples=[f"exit codes {codes}"]))
-    if any(check.differences for check in checks):
+        checks.append(Check("clean stop", failed=1, examples=[f"exit codes {codes}"]))
+    if any(check.failed for check in checks):
         for name in fleet.processes:
             if name not in ("s3", "simulator"):
                 print(f"--- {name}\n{fleet.log_tail(name)}")

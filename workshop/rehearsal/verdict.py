@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import io
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
 
+from common.comparison import Comparison
 from common.errors import FeedError, FeedPassed
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage.database import connect
@@ -27,33 +28,16 @@ from workshop.rehearsal.feed_mirror import Mirror, differences, read_to
 from workshop.rehearsal.s3 import CREDENTIALS
 from workshop.rehearsal.truth import Identity, Truth
 
-EXAMPLES_MAX = 5
 OF_HOUR = {"orderbook_deltas": "hour_of_deltas", "orderbook_openings": "hour_of_openings"}
 """Relations that the export reads otherwise than they are shown."""
-EXAMPLE_CHARACTERS_MAX = 300
 LIFECYCLES = ("market_lifecycle_v2", "multivariate_market_lifecycle")
 
 
 @dataclass
-class Check:
-    """One comparison: how much was compared, how much is listed as lost, and what differs."""
+class Check(Comparison):
+    """A comparison with the truth. `listed`: how much is missing and listed as lost."""
 
-    name: str
-    compared: int = 0
     listed: int = 0
-    differences: int = 0
-    examples: list[str] = field(default_factory=list)
-    note: str = ""
-
-    def differ(self, example: str) -> None:
-        """Count a difference and keep the first few."""
-        self.differences += 1
-        if len(self.examples) < EXAMPLES_MAX:
-            self.examples.append(example[:EXAMPLE_CHARACTERS_MAX])
-
-    def json(self) -> dict[str, Any]:
-        """As JSON."""
-        return self.__dict__
 
 
 async def sealed_past(dsn: str, ms: int, timeout_s: float) -> bool:
@@ -122,12 +106,12 @@ async def _feed(connection: asyncpg.Connection, dsn: str) -> Check:
             check.note = f"steps before {passed.oldest} are no longer kept"
             return check
         except FeedError as error:
-            check.differ(str(error))
+            check.fail(str(error))
         if not mirror.whole:
             check.note = "production was changed by hand, too: not compared"
             return check
         for difference in await differences(connection, mirror):
-            check.differ(difference)
+            check.fail(difference)
     check.compared = sum(rows.total() for rows in mirror.holds().values())
     return check
 
@@ -170,16 +154,16 @@ async def _deltas(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> t
             if (true is None or stored != true[:3]) and _disputed(gaps, conflicts, *identity[:2]):
                 check.listed += 1
             elif true is None:
-                check.differ(f"{identity}: not on the exchange, or twice")
+                check.fail(f"{identity}: not on the exchange, or twice")
             elif stored != true[:3]:
-                check.differ(f"{identity}: {stored}, but {true[:3]} on the exchange")
+                check.fail(f"{identity}: {stored}, but {true[:3]} on the exchange")
             elif row["exchange_us"] is not None and row["exchange_us"] != true[3]:
-                check.differ(f"{identity}: microsecond {row['exchange_us']}, but {true[3]} on the exchange")
+                check.fail(f"{identity}: microsecond {row['exchange_us']}, but {true[3]} on the exchange")
     for identity in missing:
         if _listed(gaps, identity[0], "orderbook_delta", identity[1]):
             check.listed += 1
         else:
-            check.differ(f"{identity}: missing and not listed")
+            check.fail(f"{identity}: missing and not listed")
     return check, set(missing)
 
 
@@ -199,12 +183,12 @@ async def _trades(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> C
         )
         true = missing.pop(trade_id, None)
         if true != stored:
-            check.differ(f"{trade_id}: {stored}, but {true} on the exchange")
+            check.fail(f"{trade_id}: {stored}, but {true} on the exchange")
     for trade_id, true in missing.items():
         if _listed(gaps, true[0], "trade", true[1]):
             check.listed += 1
         else:
-            check.differ(f"{trade_id}: missing and not listed")
+            check.fail(f"{trade_id}: missing and not listed")
     return check
 
 
@@ -220,7 +204,7 @@ async def _trade_order(connection: asyncpg.Connection, truth: Truth, missing: se
             continue
         check.compared += 1
         if ordinal != place:
-            check.differ(f"{trade_id}: ordinal {ordinal}, but {place} on the exchange")
+            check.fail(f"{trade_id}: ordinal {ordinal}, but {place} on the exchange")
     return check
 
 
@@ -231,7 +215,7 @@ async def _books(connection: asyncpg.Connection, truth: Truth) -> Check:
         rows = await connection.fetch("SELECT * FROM book_at($1, now())", ticker)
         stored = {(row["side"], row["price"]): row["size"] for row in rows}
         if stored != book:
-            check.differ(f"{ticker}: {len(stored)} levels, {len(book)} on the exchange: {_first_level(stored, book)}")
+            check.fail(f"{ticker}: {len(stored)} levels, {len(book)} on the exchange: {_first_level(stored, book)}")
     return check
 
 
@@ -254,7 +238,7 @@ async def _lifecycle(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -
         if 0 < missing <= lost:
             check.listed += missing
         elif missing:
-            check.differ(f"{key}: {stored[key]}, {truth.lifecycle.get(key, 0)} on the exchange")
+            check.fail(f"{key}: {stored[key]}, {truth.lifecycle.get(key, 0)} on the exchange")
     return check
 
 
@@ -268,7 +252,7 @@ async def _unplaced(connection: asyncpg.Connection, truth: Truth) -> Check:
         check.compared += 1
         ms = ms_of_datetime(row["exchange_ts"])
         if (row["side"], row["price"], row["delta"]) not in by_ms.get((row["ticker"], ms), set()):
-            check.differ(f"{row['ticker']} {ms}: not on the exchange")
+            check.fail(f"{row['ticker']} {ms}: not on the exchange")
     return check
 
 
@@ -279,13 +263,13 @@ async def _nothing_else(connection: asyncpg.Connection, truth: Truth, *, outages
     """
     check = Check("gaps, conflicts and accounts")
     for row in await connection.fetch("SELECT kind, count(*) AS n FROM merge_conflicts GROUP BY kind"):
-        check.differ(f"{row['n']} conflicts of kind {row['kind']}")
+        check.fail(f"{row['n']} conflicts of kind {row['kind']}")
     for row in await connection.fetch(SQL["gap_counts"], datetime_of_ms(truth.last_ms)):
         check.compared += row["gaps"]
         if row["reason"] != "before_subscription" and not outages:
-            check.differ(f"{row['gaps']} gaps on {row['channel']}: {row['reason']}")
+            check.fail(f"{row['gaps']} gaps on {row['channel']}: {row['reason']}")
     for row in await connection.fetch(SQL["account_gaps"]):
-        check.differ(f"batches of gatherer {row['gatherer']} before {row['from_batch']} have no account")
+        check.fail(f"batches of gatherer {row['gatherer']} before {row['from_batch']} have no account")
     return check
 
 
@@ -314,9 +298,7 @@ def _alone(location: str, endpoint_url: str, hour: datetime, truth: Truth) -> Ch
         rows = archive.run(query.literal({"ticker": ticker, "at": end}))
         archived = {(row["side"], row["price"]): row["size"] for row in rows}
         if archived != book:
-            check.differ(
-                f"{ticker}: {len(archived)} levels, {len(book)} on the exchange: {_first_level(archived, book)}"
-            )
+            check.fail(f"{ticker}: {len(archived)} levels, {len(book)} on the exchange: {_first_level(archived, book)}")
     return check
 
 
@@ -327,7 +309,7 @@ def _checked(manifests: list[dict[str, Any]]) -> Check:
         for name, result in manifest["checks"].items():
             check.compared += result["compared"]
             if result["failed"]:
-                check.differ(f"{manifest['hour']}: {result['failed']} of {result['compared']} {name}")
+                check.fail(f"{manifest['hour']}: {result['failed']} of {result['compared']} {name}")
     return check
 
 
@@ -353,8 +335,8 @@ async def _relation(
             archived, produced = ([row for row in rows if row["started_at"] <= last] for rows in (archived, produced))
         check.compared += len(archived)
         if len(archived) != len(produced):
-            check.differ(f"{hour}: {len(archived)} rows, {len(produced)} in production")
+            check.fail(f"{hour}: {len(archived)} rows, {len(produced)} in production")
         for left, right in zip(archived, produced, strict=False):
             if left != right:
-                check.differ(f"{hour}: {left} / {right}")
+                check.fail(f"{hour}: {left} / {right}")
     return check

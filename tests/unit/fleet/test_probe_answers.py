@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fleet.probing.beliefs import FALSE, HOLDS, Finding
+from fleet.probing.beliefs import FALSE, HOLDS, Measured
 from fleet.probing.experiments import Line, ask_status, converse
 
 A, B = "KXA-1", "KXB-1"
@@ -127,10 +127,10 @@ def numbers_go_on(exchange: Exchange, command: dict[str, Any]) -> Frames:
     return Exchange.on_subscribe(exchange, command)
 
 
-async def findings_of(**other: Answer) -> dict[str, Finding]:
+async def findings_of(**other: Answer) -> dict[str, Measured]:
     """The conversation with an exchange."""
     found = await converse(Line("scripted", Exchange(**other)), [A, B], WAIT_S)  # type: ignore[arg-type]
-    return {finding.key: finding for finding in found}
+    return {finding.check: finding for finding in found}
 
 
 async def test_what_is_believed_holds_where_it_is_so() -> None:

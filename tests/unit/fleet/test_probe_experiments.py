@@ -11,7 +11,7 @@ import pytest
 
 from common.exchange.rest import Rest
 from fleet.probing.assumptions import Heard, decode
-from fleet.probing.beliefs import FALSE, HOLDS, Finding
+from fleet.probing.beliefs import FALSE, HOLDS, Measured
 from fleet.probing.experiments import (
     Line,
     ask_books,
@@ -47,19 +47,19 @@ async def fault(w: World, **fields: object) -> None:
         assert answer.status == 200
 
 
-async def conversed(w: World, *faults: dict[str, object]) -> dict[str, Finding]:
+async def conversed(w: World, *faults: dict[str, object]) -> dict[str, Measured]:
     """All commands, on a connection that meets these faults."""
     async with line(w) as asking:
         while not w.server.sessions:
             await asyncio.sleep(0.01)
         for one in faults:
             await fault(w, **one)
-        findings = {finding.key: finding for finding in await converse(asking, [A, B], WAIT_S)}
+        findings = {finding.check: finding for finding in await converse(asking, [A, B], WAIT_S)}
     assert findings.keys() == CONVERSED
     return findings
 
 
-def false(findings: dict[str, Finding]) -> set[str]:
+def false(findings: dict[str, Measured]) -> set[str]:
     """What does not hold."""
     return {key for key, finding in findings.items() if finding.verdict == FALSE}
 
@@ -107,7 +107,7 @@ async def test_rest_and_stream_are_compared() -> None:
             exchange.fill(market, "yes", max(market.yes), 1, exchange.now_us())
         await listening.first(0, lambda f: f.get("type") == "trade" and f.get("seq") == 20, WAIT_S)
 
-        async def compared() -> tuple[Finding, Finding, Heard]:
+        async def compared() -> tuple[Measured, Measured, Heard]:
             books = await ask_books(rest, [A])
             heard = decode("first", listening.received)
             now_ms = exchange.now_us() // 1000
@@ -115,11 +115,11 @@ async def test_rest_and_stream_are_compared() -> None:
 
         books, trades, heard = await compared()
         assert len(heard.ids) == 20
-        assert (books.verdict, trades.verdict, trades.seen) == (HOLDS, HOLDS, 20), (books.examples, trades.examples)
+        assert (books.verdict, trades.verdict, trades.compared) == (HOLDS, HOLDS, 20), (books.examples, trades.examples)
         await fault(w, kind="lie", for_ms=60_000)
         await fault(w, kind="short_list", for_ms=60_000)
         books, trades, _ = await compared()
-        assert (books.verdict, trades.verdict, trades.contradicted) == (FALSE, FALSE, 10)
+        assert (books.verdict, trades.verdict, trades.failed) == (FALSE, FALSE, 10)
 
 
 @pytest.mark.parametrize("inactive", [[], [1, 2]])
@@ -128,4 +128,4 @@ async def test_the_status_is_read_by_index(inactive: list[int]) -> None:
     async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
         await fault(w, kind="status", inactive=inactive)
         finding = await ask_status(rest)
-        assert (finding.verdict, finding.seen) == (HOLDS, 4)
+        assert (finding.verdict, finding.compared) == (HOLDS, 4)

@@ -9,7 +9,7 @@ import pytest
 
 from common.config.schema import Bounds
 from fleet.probing.assumptions import Heard, Stream, decode, judge
-from fleet.probing.beliefs import FALSE, HOLDS, NOT_SEEN, Finding
+from fleet.probing.beliefs import FALSE, HOLDS, NOT_SEEN, Measured
 from fleet.probing.experiments import compare_books
 
 BOUNDS = Bounds.model_validate({"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"})
@@ -50,10 +50,10 @@ class Feed:
         self.add("trade", at_ms, trade_id=id_, ts_ms=at_ms, **{**said, **side, **more})
 
 
-def judged(first: Feed, second: Feed | None = None) -> dict[str, Finding]:
+def judged(first: Feed, second: Feed | None = None) -> dict[str, Measured]:
     """Two connections' frames; the second is the first's again unless it is another."""
     heard = [decode("first", first.frames), decode("second", (second or first).frames)]
-    return {finding.key: finding for finding in judge(heard[0], heard[1], BOUNDS)}
+    return {finding.check: finding for finding in judge(heard[0], heard[1], BOUNDS)}
 
 
 def honest(begins: int = 0, **more: Any) -> Feed:
@@ -76,13 +76,13 @@ def test_frames_that_keep_every_belief_contradict_none() -> None:
     """A book that is crossed within a millisecond is none at its end."""
     found = judged(honest())
     assert {key for key, finding in found.items() if finding.verdict == FALSE} == set()
-    assert found["uncrossed"].seen > 100 and found["trades"].seen == 80 and found["numbered"].verdict == HOLDS
+    assert found["uncrossed"].compared > 100 and found["trades"].compared == 80 and found["numbered"].verdict == HOLDS
 
 
 def test_contents_that_repeat_evenly_are_aligned_by_their_times() -> None:
     """One connection began a period later: by contents alone every change would have another time."""
     found = judged(honest(), honest(begins=3))
-    assert found["times"].verdict == HOLDS and not found["times"].contradicted
+    assert found["times"].verdict == HOLDS and not found["times"].failed
 
 
 def crossed(feed: Feed) -> None:
@@ -131,7 +131,7 @@ def test_trades_that_differ_between_connections_are_counted() -> None:
         other.add(type_, at_ms, **{k: v for k, v in msg.items() if k != "market_ticker"})
         assert n < 1_000
     found = judged(honest(), other)
-    assert found["trades"].contradicted == 3, "one content is counted from both sides"
+    assert found["trades"].failed == 3, "one content is counted from both sides"
 
 
 def test_a_book_of_rest_is_right_if_the_stream_had_it_around_its_request() -> None:

@@ -150,7 +150,7 @@ async def run(scale: Scale) -> list[Statement]:
                 view.say(f"{name}: at most {max(known)} markets known at a time, {known[-1]} at the end; {ready}")
         for check in checks:
             for example in check.examples:
-                print(f"{check.name}: {example}")
+                print(f"{check.check}: {example}")
         return [
             all_recorded(truth, await _first_claims(fleet), checks),
             rounds_end(samples.ages_s, scale.seconds, scale.reconcile_s),
@@ -175,7 +175,7 @@ async def _compared(fleet: LocalFleet, truth: Truth) -> list[Check]:
     deadline_s = asyncio.get_running_loop().time() + LAST_ROWS_S
     while True:
         checks = await compare_changes(fleet.production_dsn, truth)
-        if not any(check.differences for check in checks) or asyncio.get_running_loop().time() > deadline_s:
+        if not any(check.failed for check in checks) or asyncio.get_running_loop().time() > deadline_s:
             return checks
         await asyncio.sleep(1.0)
 

@@ -46,7 +46,7 @@ def all_recorded(truth: Truth, claimed_ms: Mapping[str, int], checks: Sequence[C
     without = sorted(t for t in truth.books if claimed_ms.get(t, never) >= ends.get(t, never))
     waits = sorted(max(claimed_ms[ticker] - ms, 0) for ticker, ms in births.items() if ticker in claimed_ms)
     compared, different, listed = (
-        sum(getattr(check, name) for check in checks) for name in ("compared", "differences", "listed")
+        sum(getattr(check, name) for check in checks) for name in ("compared", "failed", "listed")
     )
     shown = (
         f"{len(truth.books)} markets, {len(births)} of them born, {len(without)} not claimed in their lives"

@@ -527,13 +527,11 @@ async def verdict(world: World) -> str:
     checks = await compare(stage.production_dsn, truth, strict=False, outages=True)
     # What is listed as unplaced may be from before the first claim: it is looked for in the whole log.
     whole = await compare(stage.production_dsn, Truth.read(stage.truth), strict=False, outages=True)
-    checks = [all_ if all_.name.startswith("unplaced") else own for own, all_ in zip(checks, whole, strict=True)]
-    wrong = [
-        f"{check.name}: {check.differences} ({'; '.join(check.examples)})" for check in checks if check.differences
-    ]
+    checks = [all_ if all_.check.startswith("unplaced") else own for own, all_ in zip(checks, whole, strict=True)]
+    wrong = [f"{check.check}: {check.failed} ({'; '.join(check.examples)})" for check in checks if check.failed]
     if wrong:
         raise FleetError("\n".join(wrong))
-    compared = ", ".join(f"{check.name} {check.compared}" for check in checks)
+    compared = ", ".join(f"{check.check} {check.compared}" for check in checks)
     return f"EQUAL, sealed after {time.monotonic() - started:.0f} s: {compared}"
 
 
