@@ -30,8 +30,9 @@ from common.storage.database import DATABASE_ERRORS, connect
 from common.text import storable
 from gatherer.crew.child import EXIT_DONE
 from gatherer.crew.reports import LoaderReport, line
-from gatherer.derive import rows, state, stretch
-from gatherer.derive.columns import Columns
+from gatherer.derive import rows, state
+from gatherer.derive.bulk import stretch
+from gatherer.derive.bulk.columns import Columns
 from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Final
 
 from common.text import storable
-from gatherer.derive import state, stretch
-from gatherer.derive.columns import Columns
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
+from gatherer.derive.bulk.columns import Columns
 from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows

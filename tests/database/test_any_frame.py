@@ -23,8 +23,9 @@ from gatherer.capture.conversation.actions import Times
 from gatherer.capture.conversation.conversation import Conversation
 from gatherer.capture.session import Session
 from gatherer.crew.reports import ConnectionReport
-from gatherer.derive import messages, state, stretch
-from gatherer.derive.columns import Columns
+from gatherer.derive import messages, state
+from gatherer.derive.bulk import stretch
+from gatherer.derive.bulk.columns import Columns
 from gatherer.derive.derivation import FAILED, Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.journal.format import Kind, Record, SessionOpened

@@ -9,7 +9,8 @@ from typing import Any
 
 import msgspec
 
-from gatherer.derive import state, stretch
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.rows import Rows

@@ -21,7 +21,8 @@ from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import copy_of as as_copy
 from fleet.rebuild.copies import joined, tickers
-from gatherer.derive import state, stretch
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows

@@ -9,7 +9,8 @@ from typing import Final
 
 from deduplicator.merge.copies import Copy
 from fleet.rebuild.copies import copy_of
-from gatherer.derive import state, stretch
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Block, Kind, Record, frames_payload

@@ -16,7 +16,8 @@ from common.numbers import DOLLAR
 from deduplicator.archive.crossed import Crossed
 from deduplicator.archive.order import HOUR_MS, Order, rows_of
 from fleet.checks.verify import crossings
-from gatherer.derive import state, stretch
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
 from gatherer.derive.crossed import is_crossed
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs

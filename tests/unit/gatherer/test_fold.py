@@ -9,7 +9,7 @@ import pytest
 
 from common import levels
 from common.numbers import PRICE_UNITS_MAX
-from gatherer.derive import stretch
+from gatherer.derive.bulk import stretch
 
 
 @pytest.mark.parametrize("seed", range(20))

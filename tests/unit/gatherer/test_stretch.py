@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from gatherer.derive import state, stretch
-from gatherer.derive.columns import Columns
+from gatherer.derive import state
+from gatherer.derive.bulk import stretch
+from gatherer.derive.bulk.columns import Columns
 from gatherer.derive.derivation import Derivation
 from gatherer.journal.format import Kind, Record, SessionOpened
 from tests.support.derivation_case import compact, compare, journal, shown

@@ -16,10 +16,10 @@ import numpy.typing as npt
 
 from common.exchange.frames import DEPTH_MAX
 from common.exchange.names import possible_ticker
-from gatherer.derive import decoder
-from gatherer.derive.decoder import NONE
-from gatherer.derive.form import Text
-from gatherer.derive.forms import FORMS
+from gatherer.derive.bulk import decoder
+from gatherer.derive.bulk.decoder import NONE
+from gatherer.derive.bulk.form import Text
+from gatherer.derive.bulk.forms import FORMS
 from gatherer.derive.messages import FUTURE_MS_MAX, PAST_MS_MAX
 from gatherer.journal.format import Block, Kind, Record
 

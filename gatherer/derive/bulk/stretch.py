@@ -23,8 +23,8 @@ from common.exchange import frames
 from common.exchange.names import possible_ticker
 from common.levels import Book
 from gatherer.derive import horizon, messages
-from gatherer.derive.columns import Columns
-from gatherer.derive.decoder import NONE
+from gatherer.derive.bulk.columns import Columns
+from gatherer.derive.bulk.decoder import NONE
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.messages import PAST_MS_MAX

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from common.levels import NO, YES
 from common.numbers import PRICE_UNITS_MAX
-from gatherer.derive.decoder import NONE
+from gatherer.derive.bulk.decoder import NONE
 
 Array = npt.NDArray[Any]
 TEXT_BYTES_MAX: Final = 64

@@ -11,8 +11,8 @@ from typing import Final
 
 import numpy as np
 
-from gatherer.derive import decoder
-from gatherer.derive.form import Array, Fields, Form, Text
+from gatherer.derive.bulk import decoder
+from gatherer.derive.bulk.form import Array, Fields, Form, Text
 
 FORMS_MAX: Final = 4
 LEARN_FRAMES: Final = 64  # so few without a form are not worth one

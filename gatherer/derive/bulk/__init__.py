@@ -1,0 +1,1 @@
+"""The same rows as the derivation's, many at once. Pure."""
