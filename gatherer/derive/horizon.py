@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from common.exchange import frames
 from gatherer.derive import books, rest_books
-from gatherer.derive.rows import Rows, RunEvent
-from gatherer.derive.state import NEVER, SessionState, Slice
+from gatherer.derive.rows import Rows
+from gatherer.derive.state import SessionState, Slice
 
 ALARM_SHARE: Final = 4  # a bound is alarmed when a quarter of it is seen
 Array = npt.NDArray[Any]
@@ -58,12 +58,10 @@ def advance(
         else:
             out.alarm("exchange_time_ahead_of_clock")
         for ticker in slice_.awaiting_first:
-            # Rule 1c, only where no sending time told the start moment.
+            # Rule 1c, only where no sending time showed the start moment.
             run = slice_.runs.get(ticker)
-            lowered = max(exchange_ms + bounds.disorder + 1, run.floor_ms) if run else NEVER
-            if run and run.claiming and lowered < run.cover_from_ms:
-                run.cover_from_ms = lowered
-                out.run_events.append(RunEvent(len(out.run_events), run.run, "covers", lowered, 0, ""))
+            if run is not None and run.claim_from(exchange_ms + bounds.disorder + 1):
+                out.run_event(run.run, "covers", run.cover_from_ms, 0)
         slice_.awaiting_first.clear()
     if head.sending_ts_ms is not None:
         proven = min(head.sending_ts_ms, received_ms + bounds.clock) - bounds.sender - bounds.lag

@@ -198,6 +198,10 @@ class Rows:
     measured_ms: dict[str, int] = field(default_factory=dict)
     checks: dict[str, int] = field(default_factory=dict)
 
+    def run_event(self, run: int, event: str, from_ms: int, to_ms: int, reason: str = "") -> None:
+        """Add an event, in its place among those of the batch."""
+        self.run_events.append(RunEvent(len(self.run_events), run, event, from_ms, to_ms, reason))
+
     def checked(self, source: str, agrees: int) -> None:
         """Count a comparison of a book: 1 it agreed, 0 it did not, -1 there was nothing to compare with."""
         name = f"{source}_{('disagreed', 'agreed', 'not_comparable')[agrees]}"

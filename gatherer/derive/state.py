@@ -66,6 +66,14 @@ class Run(msgspec.Struct):
         """The least that a run after this one may claim."""
         return max(self.floor_ms, self.last_ms + 1)
 
+    def claim_from(self, ms: int) -> bool:
+        """Let it claim from an earlier time on, down to its floor; whether that changed anything."""
+        lowered = max(ms, self.floor_ms)
+        if not self.claiming or lowered >= self.cover_from_ms:
+            return False
+        self.cover_from_ms = lowered
+        return True
+
 
 class Slice(msgspec.Struct):
     """An unbroken stretch of numbered frames of one sid."""

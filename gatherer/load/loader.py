@@ -33,9 +33,10 @@ from gatherer.crew.reports import LoaderReport, line
 from gatherer.derive import rows, state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.bulk.columns import Columns
-from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
+from gatherer.derive.derivation import Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
+from gatherer.derive.quarantine import REASON_CHARACTERS_MAX
 from gatherer.journal.format import Place, Record
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file
@@ -82,10 +83,10 @@ class _Batch:
 
 
 class _NotDerived(Exception):
-    """The records from `begins` on could not be made rows, whatever the reason."""
+    """The records from `begins` on could not be made rows, for whatever reason `why` is."""
 
-    def __init__(self, begins: Place) -> None:
-        self.begins = begins
+    def __init__(self, begins: Place, why: Exception) -> None:
+        self.begins, self.why = begins, why
         super().__init__(begins)
 
 
@@ -138,8 +139,7 @@ class Loader:
                 self._not_stored(self._at, "the database refuses rows", error)
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except _NotDerived as failed:
-                assert isinstance(failed.__cause__, Exception)
-                self._not_stored(failed.begins, "frames cannot be made rows", failed.__cause__)
+                self._not_stored(failed.begins, "frames cannot be made rows", failed.why)
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except DATABASE_ERRORS as error:
                 log.get().warning("loader_database_failed", error=described(error))
@@ -203,12 +203,14 @@ class Loader:
         if chunk is None:
             self._look_at_rest(reader)
             return None
-        return _Read(begins, chunk, list(stretch.prepare(chunk.items, self._few)), self._fields.look(chunk.items))
+        return _Read(
+            begins, chunk, list(stretch.prepare(chunk.items, self._min_frames)), self._fields.look(chunk.items)
+        )
 
     @property
-    def _few(self) -> int:
+    def _min_frames(self) -> int:
         """While a record is searched for that something fails at, one goes after another: that fails at none."""
-        return stretch.SINGLY if self._suspicion.searching else stretch.FEW
+        return stretch.ONE_BY_ONE if self._suspicion.searching else stretch.BULK_MIN_FRAMES
 
     def _derived(self, read: _Read, derivation: Derivation) -> _Batch:
         try:
@@ -216,7 +218,7 @@ class Loader:
         except NOT_THE_ROWS:
             raise
         except Exception as error:  # any: what it is that cannot be derived is found as what is refused
-            raise _NotDerived(read.begins) from error
+            raise _NotDerived(read.begins, error) from error
 
     def _look_at_rest(self, reader: JournalReader) -> None:
         """There is no whole record, but there are bytes: a record that is being written, or one that never will be."""
@@ -245,7 +247,7 @@ class Loader:
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
             log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
-        apply(derivation, chunk.segment, chunk.items, self._refused, self._few, read.parts)
+        apply(derivation, chunk.segment, chunk.items, self._refused, self._min_frames, read.parts)
         for name in read.unknown_fields:
             log.get().warning("unknown_field", field=name)
         derivation.out.unknown_fields += read.unknown_fields
@@ -290,9 +292,9 @@ class Loader:
                 return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
             try:
                 items = list(until(chunk.items, place.offset))
-                apply(derivation, chunk.segment, items, self._refused, self._few)
+                apply(derivation, chunk.segment, items, self._refused, self._min_frames)
             except Exception as error:  # any: next time one by one
-                raise _NotDerived(place) from error
+                raise _NotDerived(place, error) from error
             if chunk.end > place:
                 reader.back_to(place)
         derivation.take()

@@ -15,8 +15,9 @@ from common.text import storable
 from gatherer.derive import state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.bulk.columns import Columns
-from gatherer.derive.derivation import REASON_CHARACTERS_MAX, Derivation
+from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
+from gatherer.derive.quarantine import REASON_CHARACTERS_MAX
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
@@ -121,7 +122,7 @@ class Rereading:
             chunk = self._reader.read(RECOVER_RECORDS)
             assert chunk is not None and chunk.segment == self._at, "a segment that was read is gone"
             items = list(until(chunk.items, place.offset))
-            apply(self._derivation, self._at, items, self._refused, stretch.SINGLY)
+            apply(self._derivation, self._at, items, self._refused, stretch.ONE_BY_ONE)
             if chunk.end > place:
                 self._reader.back_to(place)
         self._derivation.take()
@@ -131,8 +132,8 @@ class Rereading:
         if chunk.count and (reason := self._suspicion.culprit(chunk.count, begins)):
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
-        few = stretch.SINGLY if self._suspicion.searching else stretch.FEW
-        apply(self._derivation, chunk.segment, chunk.items, self._refused, few)
+        min_frames = stretch.ONE_BY_ONE if self._suspicion.searching else stretch.BULK_MIN_FRAMES
+        apply(self._derivation, chunk.segment, chunk.items, self._refused, min_frames)
         self._last_us = chunk.wall_us(self._last_us, last=True)
         return Batch(self._derivation.take(), chunk.end, self._last_us, refused)
 
@@ -142,7 +143,7 @@ def apply(
     segment: int,
     items: list[Record | Block],
     refused: Mapping[tuple[int, int], str],
-    few: int,
+    min_frames: int,
     parts: Iterable[Record | Columns] | None = None,
 ) -> None:
     """Records and blocks (`parts`, if they are prepared already), less what was refused, by segment and end."""
@@ -152,7 +153,7 @@ def apply(
         if any(first < end <= item.end for end in ends):
             break
     else:
-        for part in stretch.prepare(items, few) if parts is None else parts:
+        for part in stretch.prepare(items, min_frames) if parts is None else parts:
             stretch.apply_part(derivation, part)
         return
     for record in flat(items):

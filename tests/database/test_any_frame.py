@@ -26,8 +26,9 @@ from gatherer.crew.reports import ConnectionReport
 from gatherer.derive import messages, state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.bulk.columns import Columns
-from gatherer.derive.derivation import FAILED, Derivation
+from gatherer.derive.derivation import Derivation
 from gatherer.derive.fields import FieldWatch
+from gatherer.derive.quarantine import FAILED
 from gatherer.journal.format import Kind, Record, SessionOpened
 from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import lane_folder

@@ -45,13 +45,13 @@ def compare(records: list[Record], rng: random.Random, *, few: int = 1, adopt: b
     """Both ways, in the same batches; returns what went which way."""
     one, many = (Derivation(BOUNDS, state.fresh(1)) for _ in range(2))
     ways: Counter[str] = Counter()
-    single = many.content
+    single = many.contents.numbered
 
-    def content(*given: Any) -> int:
+    def numbered(*given: Any) -> int:
         ways["within"] += 1
         return single(*given)
 
-    many.content = content  # type: ignore[method-assign]
+    many.contents.numbered = numbered  # type: ignore[method-assign]
     at = 0
     while at < len(records):
         if adopt and rng.random() < 0.3:

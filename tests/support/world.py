@@ -257,7 +257,7 @@ def batches(records: list[Record], rng: random.Random, gatherer: int, restart: f
     while at < len(records):
         size = rng.choice((1, 3, 20, 200))
         part = records[at : at + size]
-        stretch.apply(derivation, in_blocks(part, rng) if rng.random() < 0.5 else part, few=1)
+        stretch.apply(derivation, in_blocks(part, rng) if rng.random() < 0.5 else part, min_frames=1)
         at += size
         yield derivation.take()
         if rng.random() < restart:

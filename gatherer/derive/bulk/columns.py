@@ -52,7 +52,7 @@ class Columns:
         self.wall_us = np.concatenate([block.wall_us for block in blocks])
         self.mono_us = np.concatenate([block.mono_us for block in blocks])
         lengths = np.concatenate([block.lengths for block in blocks]).astype(np.int64)
-        self._skipped = 0  # frames of the text that come before these
+        self.skipped = 0  # frames of the text that come before these
         self._text = Text((block.frames for block in blocks), lengths)
         self.count = len(lengths)
         codes = _Codes()
@@ -80,7 +80,7 @@ class Columns:
 
     def record(self, number: int) -> Record:
         """One frame as a record of its own; it has no place in the journal."""
-        payload = self._text.lines(self._skipped + number, self._skipped + number + 1)
+        payload = self._text.lines(self.skipped + number, self.skipped + number + 1)
         wall_us, mono_us = int(self.wall_us[number]), int(self.mono_us[number])
         return Record(Kind.FRAME, int(self.session[number]), wall_us, mono_us, payload)
 
@@ -89,10 +89,10 @@ class Columns:
         lead = np.flatnonzero(np.cumsum(np.where(self.plain, -1, 1)) >= 0)
         return int(lead[-1]) + 1 if len(lead) else 0
 
-    def behind(self, number: int) -> Columns:
+    def after(self, number: int) -> Columns:
         """The frames from this one on; they share their memory with these."""
         rest = copy.copy(self)
-        rest._skipped += number
+        rest.skipped += number
         rest.count -= number
         for name in (*OF_A_FRAME, *OF_A_PLAIN_ONE):
             setattr(rest, name, getattr(self, name)[number:])

@@ -40,7 +40,7 @@ def batches(lane: Lane, rng: random.Random) -> Iterator[Rows]:
                 derivation.cut("cut off", 0)
                 derivation.state = state.fresh(segment)
             else:
-                stretch.apply(derivation, in_blocks(records, rng) if rng.random() < 0.5 else records, few=1)
+                stretch.apply(derivation, in_blocks(records, rng) if rng.random() < 0.5 else records, min_frames=1)
         yield derivation.take()
         if rng.random() < NEW_STATE:
             derivation = Derivation(BOUNDS, state.load(state.dump(derivation.state)))

@@ -33,9 +33,11 @@ class Tape:
         self.record(Kind.OPENED, msgspec.json.encode(opened))
 
     def record(self, kind: Kind, payload: bytes) -> None:
+        """One record, now."""
         self.derivation.apply(Record(kind, 1, self.now * 1000, self.now * 1000, payload))
 
     def frame(self, type_: str, msg: object, *, skip: int = 0, sending: int | None = None, **extra: Any) -> None:
+        """A frame with the next number, or one after a gap."""
         self.seq += 1 + skip
         frame = {"type": type_, "sid": self.sid, "seq": self.seq, "msg": msg, **extra}
         frame["sending_ts_ms"] = self.now if sending is None else sending
@@ -52,12 +54,14 @@ class Tape:
         self.record(Kind.FRAME, json.dumps(frame).encode())
 
     def snapshot(self, ticker: str = T, *, skip: int = 0, id_: int | None = None, **levels: str) -> None:
+        """A book, with these sizes at one price."""
         msg: dict[str, object] = {"market_ticker": ticker}
         if levels:
             msg["yes_dollars_fp"] = [["0.4200", size] for size in levels.values()]
         self.frame("orderbook_snapshot", msg, skip=skip, **({} if id_ is None else {"id": id_}))
 
     def delta(self, at: int, *, ticker: str = T, skip: int = 0, **changes: Any) -> None:
+        """A change at a time of the exchange."""
         msg = {
             "market_ticker": ticker,
             "price_dollars": "0.4200",
@@ -78,6 +82,7 @@ class Tape:
         self.record(Kind.COMMAND, json.dumps(command).encode())
 
     def unnumbered(self, type_: str, **fields: Any) -> None:
+        """A frame without a number."""
         self.record(Kind.FRAME, json.dumps({"type": type_, **fields}).encode())
 
     def subscribe(self, *tickers: str, sid: int = 1, id_: int = 1) -> None:
@@ -105,6 +110,7 @@ class Tape:
         )
 
     def take(self) -> Rows:
+        """The rows since the last call."""
         return self.derivation.take()
 
 
@@ -767,7 +773,7 @@ def test_a_market_that_is_over_leaves_nothing_in_the_state() -> None:
 
 def test_late_changes_of_markets_that_are_over_are_remembered_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a run that claims nothing; the oldest goes."""
-    monkeypatch.setattr("gatherer.derive.derivation.STRAYS_MAX", 10)
+    monkeypatch.setattr("gatherer.derive.runs.STRAYS_MAX", 10)
     tape = Tape()
     tape.subscribe(T)
     for number in range(30):
@@ -982,6 +988,7 @@ class RestTape(Tape):
         self.record(Kind.WATCH, msgspec.json.encode(Watch(list(tickers))))
 
     def answer(self, *sizes: str, price: str = "0.4200") -> None:
+        """REST answers with a book."""
         book = RestBook(T, self.asked_us, self.now * 1000, [(price, size) for size in sizes], [])
         self.record(Kind.REST_BOOK, msgspec.json.encode(book))
 

@@ -9,7 +9,7 @@ import pytest
 
 from common import levels
 from common.numbers import PRICE_UNITS_MAX
-from gatherer.derive.bulk import stretch
+from gatherer.derive.bulk import steady
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -26,5 +26,5 @@ def test_many_changes_at_once_are_one_after_another(seed: int) -> None:
     changes.sort(key=lambda change: change[0])
     negative = sum(levels.add(one[book], level, delta) < 0 for book, level, delta in changes)
     columns = np.array(changes, np.int64).T
-    assert stretch._fold(many, *columns) == negative > 0
+    assert steady.fold_books(many, *columns) == negative > 0
     assert many == one

@@ -305,8 +305,8 @@ def test_what_follows_a_subscriptions_books_is_taken_at_once(after_ms: int, sing
                 frame("orderbook_delta", at_ms, {"market_ticker": ticker(market), **change})
     one, many = (Derivation(BOUNDS, state.fresh(1)) for _ in range(2))
     singles: list[Record] = []
-    content = many.content
-    many.content = lambda *given: (singles.append(given[2]), content(*given))[1]  # type: ignore[method-assign]
+    numbered = many.contents.numbered
+    many.contents.numbered = lambda *given: (singles.append(given[2]), numbered(*given))[1]  # type: ignore[method-assign]
     for record in records:
         one.apply(record)
     stretch.apply(many, [opened, block(records[1:])], 1)

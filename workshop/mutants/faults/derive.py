@@ -17,6 +17,8 @@ BOOKS: Final = (
     "tests/unit/deduplicator/test_worlds.py",
 )
 DERIVATION: Final = "gatherer/derive/derivation.py"
+CONTENTS: Final = "gatherer/derive/contents.py"
+RUNS: Final = "gatherer/derive/runs.py"
 HORIZON: Final = "gatherer/derive/horizon.py"
 BOOK: Final = "gatherer/derive/books.py"
 HOLDING: Final = "gatherer/derive/holding.py"
@@ -32,15 +34,15 @@ FAULTS: Final = (
     ),
     Fault(
         "head-group-claimed",
-        DERIVATION,
-        "lowered = max(at + 1, run.floor_ms)",
-        "lowered = max(at, run.floor_ms)",
+        CONTENTS,
+        "run.claim_from(at + 1)",
+        "run.claim_from(at)",
         "the group in which a run begins would be claimed, though its beginning may be missing",
         RULES,
     ),
     Fault(
         "claim-one-late",
-        DERIVATION,
+        CONTENTS,
         "if at >= run.cover_from_ms:",
         "if at > run.cover_from_ms:",
         "changes of the first claimed millisecond would have no ordinal",
@@ -56,15 +58,15 @@ FAULTS: Final = (
     ),
     Fault(
         "step-back-retracts-too-little",
-        DERIVATION,
-        'self._event(run, "retracts", at, run.last_ms + 1, "step_back")',
-        'self._event(run, "retracts", at, run.last_ms, "step_back")',
+        RUNS,
+        'self.out.run_event(run.run, "retracts", at, run.last_ms + 1, "step_back")',
+        'self.out.run_event(run.run, "retracts", at, run.last_ms, "step_back")',
         "the last millisecond before a step back would stay claimed",
         RULES,
     ),
     Fault(
         "start-without-sender-bound",
-        DERIVATION,
+        RUNS,
         "theirs = sent_ms + 1 + self.bounds.sender",
         "theirs = sent_ms + 1",
         "a snapshot that was stamped early would claim what came before it",
@@ -72,7 +74,7 @@ FAULTS: Final = (
     ),
     Fault(
         "start-by-a-wrong-clock",
-        DERIVATION,
+        RUNS,
         "return max(ours, theirs)",
         "return min(ours, theirs)",
         "a sender whose clock is an hour slow would let a run claim the hour before it began",
@@ -88,7 +90,7 @@ FAULTS: Final = (
     ),
     Fault(
         "start-without-clock-bound",
-        DERIVATION,
+        RUNS,
         "ours = received_ms + 1 + self.bounds.clock",
         "ours = received_ms + 1",
         "a clock that is slow would claim what came before the first snapshot",
@@ -96,7 +98,7 @@ FAULTS: Final = (
     ),
     Fault(
         "start-by-a-clock-that-is-not-proven",
-        DERIVATION,
+        RUNS,
         " if session.clock_proven else NEVER",
         "",
         "a gatherer whose clock is wrong would claim what it never had",
@@ -104,7 +106,7 @@ FAULTS: Final = (
     ),
     Fault(
         "end-claims-the-last-group",
-        DERIVATION,
+        RUNS,
         "max(slice_.horizon_ms, run.last_ms), reason)",
         "max(slice_.horizon_ms, run.last_ms + 1), reason)",
         "a run would claim the whole of the group in which it broke",
@@ -161,8 +163,8 @@ FAULTS: Final = (
     Fault(
         "first-time-without-disorder",
         HORIZON,
-        "lowered = max(exchange_ms + bounds.disorder + 1, run.floor_ms)",
-        "lowered = max(exchange_ms + 1, run.floor_ms)",
+        "run.claim_from(exchange_ms + bounds.disorder + 1)",
+        "run.claim_from(exchange_ms + 1)",
         "rule 1c: a market whose changes are published later would be claimed too early",
         RULES,
     ),
