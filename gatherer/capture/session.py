@@ -55,7 +55,7 @@ class Session:
         self._epoch_ns = clock.epoch_ns()
         self._inbox = journal.inbox(number, self._epoch_ns)
         self._waiting = self._inbox.frames
-        self._counted = (0, 0)
+        self._counted_frames = self._counted_bytes = 0
         self._put_frame, self._put_mono_ns = self._inbox.frames.append, self._inbox.monos_ns.append
         self._write(Kind.OPENED, msgspec.json.encode(opened))
 
@@ -67,8 +67,8 @@ class Session:
     def take_counts(self) -> tuple[int, int]:
         """Frames and bytes that reached the journal since the last call."""
         frames, size = self._inbox.drained_frames, self._inbox.drained_bytes
-        counts = frames - self._counted[0], size - self._counted[1]
-        self._counted = frames, size
+        counts = frames - self._counted_frames, size - self._counted_bytes
+        self._counted_frames, self._counted_bytes = frames, size
         return counts
 
     # -- what the transport calls, from the event loop ---------------------------------------------------------

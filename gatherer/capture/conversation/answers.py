@@ -78,34 +78,46 @@ class Answers:
     # -- by kind -----------------------------------------------------------------------------------------------
 
     def _subscribed(self, head: frames.Head, command: Command | None, now_s: float) -> None:
-        subscriptions, state = self._subscriptions, self._state
         named = _named(head.msg)
         fits = named is not None and command is not None and command.answered_by(named.channel)
-        if named is None or not 0 < named.sid <= SID_MAX or (named.sid in subscriptions.over and not fits):
-            named, fits = None, False
-        if named is not None:
-            standing = [s for s in subscriptions if s.channel == named.channel]
-            if standing and named.sid not in subscriptions.by_sid and command is not None and command.name == PROBE:
-                subscriptions.no_probe_till_s[named.channel] = now_s + COPY_WAIT_S
-                if len(standing) >= COPIES_MAX:
-                    state.renew(min(standing, key=lambda s: s.numbered_s), now_s)
-            subscriptions.over.pop(named.sid, None)
-            held = subscriptions.get(named.sid, named.channel, now_s)
-            if held.next_seq is None:
-                held.numbered_s = now_s
-            state.stands(held)
-            if not standing and named.channel in subscriptions.proven and named.channel != frames.ORDERBOOK:
-                # The numbered answer tells from when on nothing can be missing.
-                state.first_proof = held
+        if named is not None and (fits or named.sid not in self._subscriptions.over):
+            held = self._stands(named, command, now_s)
             if fits and command is not None:
-                state.take(held, command.tickers, now_s)
-                command.channels.discard(named.channel)
-                if not command.channels:
-                    state.failed.went_well()
-                elif not command.late:
-                    self._ledger.expect_more(head.id or 0, command)
+                self._took_effect(held, head.id or 0, command, now_s)
         if not fits and command is not None:
-            state.without_effect(command, now_s, refused=True)
+            self._state.without_effect(command, now_s, refused=True)
+
+    def _stands(self, named: frames.SubscribedMsg, command: Command | None, now_s: float) -> Subscription:
+        """The exchange names this subscription, whether that is an answer to what was asked or not."""
+        subscriptions, state = self._subscriptions, self._state
+        standing = [s for s in subscriptions if s.channel == named.channel]
+        is_new = named.sid not in subscriptions.by_sid
+        if standing and is_new and command is not None and command.name == PROBE:
+            self._is_a_copy(standing, named.channel, now_s)
+        subscriptions.over.pop(named.sid, None)
+        held = subscriptions.get(named.sid, named.channel, now_s)
+        if held.next_seq is None:
+            held.numbered_s = now_s
+        state.stands(held)
+        if not standing and named.channel in subscriptions.proven and named.channel != frames.ORDERBOOK:
+            # The numbered answer shows from when on nothing can be missing.
+            state.first_proof = held
+        return held
+
+    def _is_a_copy(self, standing: list[Subscription], channel: str, now_s: float) -> None:
+        """A probe made another subscription of a channel."""
+        self._subscriptions.no_probe_till_s[channel] = now_s + COPY_WAIT_S
+        if len(standing) >= COPIES_MAX:
+            self._state.renew(min(standing, key=lambda s: s.numbered_s), now_s)
+
+    def _took_effect(self, held: Subscription, id_: int, command: Command, now_s: float) -> None:
+        """A command to subscribe was answered, for this subscription's channel."""
+        self._state.take(held, command.tickers, now_s)
+        command.channels.discard(held.channel)
+        if not command.channels:
+            self._state.failed.went_well()
+        elif not command.late:
+            self._ledger.expect_more(id_, command)
 
     def _ok(self, head: frames.Head, command: Command, now_s: float) -> None:
         """It took effect; an answer without a sid is about the one that the command named."""
@@ -196,9 +208,10 @@ class Answers:
 def _named(msg: msgspec.Raw) -> frames.SubscribedMsg | None:
     """Which subscription an answer names, if that can be read."""
     try:
-        return frames.SUBSCRIBED.decode(msg)
+        named = frames.SUBSCRIBED.decode(msg)
     except frames.UNREADABLE:
         return None
+    return named if 0 < named.sid <= SID_MAX else None
 
 
 def _code(msg: msgspec.Raw) -> int:

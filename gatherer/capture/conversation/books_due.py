@@ -26,6 +26,14 @@ class Wanted:
     tries: int = 0
 
 
+@dataclass(frozen=True)
+class Repair:
+    """So many books were asked for at once after a break."""
+
+    at_s: float
+    books: int
+
+
 class BooksDue:
     """Of one connection."""
 
@@ -33,8 +41,8 @@ class BooksDue:
         self._wait_s, self._window_s = wait_s, repair_window_s
         self._wanted: dict[str, Wanted] = {}
         self._due_s = _NEVER  # no book is due before
-        self._repaired: deque[tuple[float, int]] = deque()
-        """When in the last window so many books were asked for at once after a break."""
+        self._repairs: deque[Repair] = deque()
+        """Those of the last window."""
 
     @property
     def without(self) -> int:
@@ -61,21 +69,21 @@ class BooksDue:
         due_s = self._repair_s(len(wanted), now_s)
         at_once = due_s <= now_s
         if at_once:
-            self._repaired.append((now_s, len(wanted)))
+            self._repairs.append(Repair(now_s, len(wanted)))
         # What was due before is not due sooner: the books that were asked for are of a time before the break.
         self._want({ticker: Wanted(now_s, due_s) for ticker in wanted})
         return at_once
 
     def _repair_s(self, count: int, now_s: float) -> float:
         """When so many books may be asked for."""
-        while self._repaired and self._repaired[0][0] + self._window_s <= now_s:
-            self._repaired.popleft()
-        asked = sum(books for _, books in self._repaired)
+        while self._repairs and self._repairs[0].at_s + self._window_s <= now_s:
+            self._repairs.popleft()
+        asked = sum(repair.books for repair in self._repairs)
         most = max(REPAIRS_MAX * count, REPAIRED_BOOKS_MAX)
-        for at_s, books in self._repaired:
+        for repair in self._repairs:
             if asked + count <= most:
                 break
-            asked, now_s = asked - books, at_s + self._window_s
+            asked, now_s = asked - repair.books, repair.at_s + self._window_s
         return now_s
 
     def _want(self, wanted: dict[str, Wanted]) -> None:

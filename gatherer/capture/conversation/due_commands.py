@@ -67,18 +67,22 @@ class DueCommands:
         again = state.failed.over(now_s)
         ending = next((s for s in self._subscriptions if s.ending is not None), None)
         if ending is not None and again:
-            sent = self._ledger.send(Command(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
-            ending.ending = (ending.ending or 0) + bool(sent)
-            return sent
+            return self._unsubscribe(ending, now_s)
         if state.role != "orderbook":
             return self._subscribe_missing(now_s) if again and ending is None else []
-        book = self._subscriptions.book
-        if book is None and ending is not None:
-            return []
+        if (book := self._subscriptions.book) is not None:
+            return self._change_markets(book, now_s, again=again)
+        adds = self._members.next_adds(now_s, again=again) if ending is None else []
+        return self._subscribe([frames.ORDERBOOK], adds, now_s) if adds else []
+
+    def _unsubscribe(self, ending: Subscription, now_s: float) -> list[Action]:
+        sent = self._ledger.send(Command(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
+        ending.ending = (ending.ending or 0) + bool(sent)
+        return sent
+
+    def _change_markets(self, book: Subscription, now_s: float, *, again: bool) -> list[Action]:
+        """The next delete or add: in turn, so that neither waits for the other for ever."""
         adds = self._members.next_adds(now_s, again=again)
-        if book is None:
-            return self._subscribe([frames.ORDERBOOK], adds, now_s) if adds else []
-        # In turn, so that neither waits for the other for ever.
         self._dropped_last = again and self._members.has_drops and not (adds and self._dropped_last)
         if self._dropped_last:
             return self._drop(book, now_s)

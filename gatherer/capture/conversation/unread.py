@@ -6,14 +6,34 @@ again and again after twice as long each time. What the budget leaves waits; it 
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 COMMAND_S: Final = 1.0
 AGAIN_FIRST_S: Final = 2.0
 AGAIN_MOST_S: Final = 600.0
 REMEMBERED_S: Final = 60.0
-"""A market that is quiet for so long, or for its last wait if that is longer, begins anew with the first wait."""
+"""A market that is quiet for so long, or for its last wait if that is longer, begins again with the first wait."""
 REMEMBERED_MAX: Final = 100_000
+
+
+@dataclass(frozen=True)
+class Again:
+    """A market may be asked for again from `due_s` on, after a wait of `wait_s`."""
+
+    due_s: float
+    wait_s: float
+
+    def remembered(self, now_s: float) -> bool:
+        """Whether the next wait follows from this one."""
+        return now_s - self.due_s <= max(self.wait_s, REMEMBERED_S)
+
+    def next_wait_s(self, now_s: float) -> float:
+        """How long the market waits when it is asked for now."""
+        return min(self.wait_s * 2, AGAIN_MOST_S) if self.remembered(now_s) else AGAIN_FIRST_S
+
+
+NEVER_ASKED: Final = Again(float("-inf"), 0.0)
 
 
 class Unread:
@@ -21,8 +41,7 @@ class Unread:
 
     def __init__(self) -> None:
         self._waiting: dict[str, None] = {}
-        self._asked: dict[str, tuple[float, float]] = {}
-        """By market: from when on it may be asked for again, and how long that wait is."""
+        self._asked: dict[str, Again] = {}
         self._command_s = float("-inf")
 
     def add(self, tickers: list[str]) -> None:
@@ -33,23 +52,17 @@ class Unread:
         """Those to ask for now, at most so many; they are taken to be asked for."""
         if not self._waiting or now_s - self._command_s < COMMAND_S:
             return []
-        found = [ticker for ticker in self._waiting if self._asked.get(ticker, (0.0, 0.0))[0] <= now_s][:most]
+        found = [ticker for ticker in self._waiting if self._asked.get(ticker, NEVER_ASKED).due_s <= now_s][:most]
         if found:
             self._command_s = now_s
         if len(self._asked) + len(found) > REMEMBERED_MAX:
-            self._asked = {t: again for t, again in self._asked.items() if _remembered(*again, now_s)}
+            self._asked = {ticker: again for ticker, again in self._asked.items() if again.remembered(now_s)}
         for ticker in found:
             del self._waiting[ticker]
-            again_s, wait_s = self._asked.get(ticker, (float("-inf"), 0.0))
-            again = _remembered(again_s, wait_s, now_s)
-            wait_s = min(wait_s * 2, AGAIN_MOST_S) if again else AGAIN_FIRST_S
-            self._asked[ticker] = (now_s + wait_s, wait_s)
+            wait_s = self._asked.get(ticker, NEVER_ASKED).next_wait_s(now_s)
+            self._asked[ticker] = Again(now_s + wait_s, wait_s)
         return found
 
     def clear(self) -> None:
         """The subscription is over, and with it all that was not known of its books."""
         self._waiting.clear()
-
-
-def _remembered(again_s: float, wait_s: float, now_s: float) -> bool:
-    return now_s - again_s <= max(wait_s, REMEMBERED_S)
