@@ -64,14 +64,14 @@ class JournalReader:
     def __init__(self, folder: Path, place: Place | None) -> None:
         self.folder = folder
         self._cut: str | None = None
-        self._segment = self._offset = 0  # 0: the first segment behind `_after` is not there yet
+        self._segment = self._offset = 0  # 0: the first segment after `_after` is not there yet
         self._after = self._before = 0
         if place is not None and place != Place(0, 0):
             size = SegmentBytes(folder, place.segment).size()
             if size is not None and size >= place.offset:
                 self._segment, self._offset = place.segment, place.offset
             else:
-                # Removed, or the disk lost a tail that the database had already taken in: go on behind it.
+                # Removed, or the disk lost a tail that the database had already taken in: go on after it.
                 self._cut = "segment_missing" if size is None else "journal_shorter_than_place"
                 self._after = place.segment
         self.unreadable = 0
@@ -80,7 +80,7 @@ class JournalReader:
         self._bytes_of = -1
         self._base = 0  # where the block begins that holds the offset
         self._align()
-        self._finished = self._behind_end()  # the present segment's SEALED or CLOSED record was read
+        self._finished = self._at_end()  # the present segment's SEALED or CLOSED record was read
 
     @property
     def place(self) -> Place:
@@ -91,7 +91,7 @@ class JournalReader:
         """Read on from an earlier record of the present segment."""
         self._offset = place.offset
         self._align()
-        self._finished = self._behind_end()
+        self._finished = self._at_end()
 
     def read(self, limit: int) -> Chunk | None:
         """Up to `limit` records of one segment, or None if there is nothing new."""
@@ -114,57 +114,70 @@ class JournalReader:
 
     def _here(self, limit: int) -> Chunk | None:
         """Up to `limit` records of the present segment, or None if it has no more whole ones now."""
-        source = self._source()
-        self.unreadable = 0
         at_head = self._offset == 0
-        items: list[Record | Block] = []
-        count = 0
-        header: SegmentHeader | None = None
-        want = READ_BYTES
-        while True:
-            try:
-                data = source.read(self._base, want)
-            except FileNotFoundError:
-                return None  # one that never held anything is removed when its lane is opened
-            start = 0
-            if at_head:
-                if len(data) < len(MAGIC):
-                    return None
-                if data[: len(MAGIC)] != MAGIC:
-                    raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
-                start = len(MAGIC)
-            for item in self._behind_offset(decode(data, start, self._base), exact=limit < EXACT_BELOW):
-                items.append(item)
-                count += len(item) if isinstance(item, Block) else 1
-                # A block is not cut, as what is left of it would be decoded twice, unless a few records are wanted.
-                whole = isinstance(item, Block) or item.resume == item.end
-                if count >= limit and (whole or limit < EXACT_BELOW):
-                    break
-            if items or len(data) < want:
-                break
-            want *= 4  # one record larger than the read
+        items = self._next_items(limit, at_head=at_head)
         if not items:
-            self.unreadable = self._base + len(data) - self._offset
             return None
-        last = items[-1]
+        first, last = items[0], items[-1]
         self._offset = last.end
         self._base = last.end if isinstance(last, Block) else last.resume
-        if at_head and isinstance(items[0], Record):
-            header = msgspec.json.decode(items[0].payload, type=SegmentHeader)
+        header = None
+        if at_head and isinstance(first, Record):
+            header = msgspec.json.decode(first.payload, type=SegmentHeader)
             del items[0]
-            count -= 1
         if isinstance(last, Record) and last.kind in END_KINDS:
             self._finished = True
         cut, self._cut = self._cut, None
         if header is not None and cut is None:
-            if not header.continues:
-                cut = "process_started"
-            elif header.follows and header.follows != self._before:
-                cut = "segment_missing"
-        return Chunk(self._segment, items, count, self.place, cut, at_head, header.continues if header else True)
+            cut = self._cut_before(header)
+        count = sum(len(item) if isinstance(item, Block) else 1 for item in items)
+        return Chunk(self._segment, items, count, self.place, cut, at_head, header is None or header.continues)
 
-    def _behind_offset(self, decoded: Iterator[Record | Block], *, exact: bool) -> Iterator[Record | Block]:
-        """What lies behind the place; blocks taken apart where it is inside one, or where `exact` is asked for."""
+    def _next_items(self, limit: int, *, at_head: bool) -> list[Record | Block]:
+        """The next whole records, about `limit` of them; none if there are none now."""
+        self.unreadable = 0
+        want = READ_BYTES
+        while True:
+            try:
+                data = self._source().read(self._base, want)
+            except FileNotFoundError:
+                return []  # one that never held anything is removed when its lane is opened
+            if at_head and len(data) < len(MAGIC):
+                return []
+            if at_head and data[: len(MAGIC)] != MAGIC:
+                raise JournalCorrupt(f"{self.folder}, segment {self._segment}: not of this journal format")
+            items = self._first(decode(data, len(MAGIC) if at_head else 0, self._base), limit)
+            if items:
+                return items
+            if len(data) < want:
+                self.unreadable = self._base + len(data) - self._offset
+                return []
+            want *= 4  # one record larger than the read
+
+    def _first(self, decoded: Iterator[Record | Block], limit: int) -> list[Record | Block]:
+        """So much of what lies after the place as has `limit` records. A block is not cut, as what is left of it would
+        be decoded twice, unless a few records are wanted."""
+        exact = limit < EXACT_BELOW
+        items: list[Record | Block] = []
+        count = 0
+        for item in self._after_offset(decoded, exact=exact):
+            items.append(item)
+            count += len(item) if isinstance(item, Block) else 1
+            if count >= limit and (exact or isinstance(item, Block) or item.resume == item.end):
+                break
+        return items
+
+    def _cut_before(self, header: SegmentHeader) -> str | None:
+        """Why all before this segment is cut off from it, if it is."""
+        cut = None
+        if not header.continues:
+            cut = "process_started"
+        elif header.follows and header.follows != self._before:
+            cut = "segment_missing"
+        return cut
+
+    def _after_offset(self, decoded: Iterator[Record | Block], *, exact: bool) -> Iterator[Record | Block]:
+        """What lies after the place; blocks taken apart where it is inside one, or where `exact` is asked for."""
         for item in decoded:
             if item.end <= self._offset:
                 continue
@@ -178,7 +191,7 @@ class JournalReader:
         if self._segment and self._offset:
             self._base = block_start(self._source().read(0, self._offset + HEAD_BYTES), self._offset)
 
-    def _behind_end(self) -> bool:
+    def _at_end(self) -> bool:
         start = self._offset - END_BYTES
         if self._segment == 0 or start <= 0:
             return False
