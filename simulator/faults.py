@@ -54,16 +54,40 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from simulator.exchange import Exchange, compact
 from simulator.records import index_of
 from simulator.session import Session
 
+FRAMES: Final = ("drop", "duplicate")
+CHANGES: Final = ("omit", "swap", "shift", "stale", "renamed", "retyped")
+"""Counted off by each session that a fault hits."""
+SESSION_UNTIL: Final = {"quiet_add": "quiet_add_until", "late": "late_until", "mute": "muted_until"}
+"""What lasts for `for_ms` in a session, and the field of its `Faults` that says until when."""
+EXCHANGE_UNTIL: Final = {
+    "rest_nonsense": "nonsense_until",
+    "empty_lists": "empty_until",
+    "lie": "lying_until",
+    "short_list": "short_until",
+}
+"""The same of the exchange."""
+
 
 class UnknownFault(ValueError):
     """A fault that this simulator cannot make."""
+
+
+@dataclass(frozen=True)
+class Aimed:
+    """A fault of some kind, the sessions that it hits, and the loop's time until which it lasts."""
+
+    kind: str
+    fault: dict[str, Any]
+    sessions: list[Session]
+    until: float
 
 
 @dataclass(frozen=True)
@@ -111,99 +135,16 @@ class FaultDesk:
 
     def apply(self, fault: dict[str, Any]) -> int:
         """Apply a fault; returns how many sessions it hit. Raises `UnknownFault`."""
-        kind = fault.get("kind")
-        targets = [s for s in self._sessions if self._matches(s, fault)]
-        now = asyncio.get_running_loop().time()
-        until = now + fault.get("for_ms", 0) / 1000
-        match kind:
-            case "drop" | "duplicate":
-                for session in targets:
-                    setattr(session.faults, kind, fault.get("count", 1))
-                    session.faults.drop_channel = fault.get("channel")
-            case "cut" | "restart" | "maintenance":
-                status = fault.get("status", 503 if kind == "maintenance" else 502)
-                self._dial_refusals.append(Refusal(fault.get("key"), status, until))
-                if kind == "restart":
-                    self._http_refusals.append(Refusal(None, 502, until))
-                elif kind == "maintenance":
-                    self._exchange.inactive_until = until
-                for session in targets:
-                    session.cut()
-            case "omit" | "swap" | "stale" | "shift" | "renamed" | "retyped":
-                for session in targets:
-                    setattr(session.faults, kind, fault.get("count", 1))
-                    session.faults.shift_ms = fault.get("by_ms", 0)
-            case "stall":
-                for session in targets:
-                    session.stall(until, fault.get("channel"), fault.get("code"))
-            case "quiet_add" | "late":
-                for session in targets:
-                    setattr(session.faults, f"{kind}_until", until)
-            case "market_limit" | "command_limit":
-                self.limits[kind] = fault["count"]
-                for session in self._sessions:
-                    setattr(session.faults, kind, fault["count"])
-            case "hide" | "delay":
-                setattr(self._exchange, f"{kind}_ms", fault["for_ms"])
-            case "clock":
-                self.clock_ahead_ms = fault["ahead_ms"]
-            case "rest_nonsense":
-                self._exchange.nonsense_until = until
-            case "empty_lists":
-                self._exchange.empty_until = until
-            case "lie":
-                self._exchange.lying_until = until
-            case "short_list":
-                self._exchange.short_until = until
-            case "archive_trades":
-                self._exchange.trades_cutoff_us = time.time_ns() // 1000
-            case "archive":
-                self._exchange.archived.add(fault["ticker"])
-            case "unheld":
-                for session in targets:
-                    session.faults.unheld = fault["how"]
-            case "full":
-                self.full_status = fault["status"]
-            case "answer":
-                mine = self._answers.setdefault(fault.get("key"), {})
-                if fault.get("how") is None:
-                    mine.pop(fault["to"], None)
-                else:
-                    mine[fault["to"]] = fault["how"]
-                for session in self._sessions:
-                    session.faults.answers = self.answers(session.key_id)
-            case "pings":
-                self.pings = fault["on"]
-            case "status":
-                self._exchange.inactive_indexes = frozenset(fault["inactive"])
-            case "emptied":
-                self._empty(fault.get("index"))
-            case "ghost":
-                self._exchange.announce_ghost(fault["ticker"])
-            case "mute":
-                for session in targets:
-                    session.faults.muted_until = until
-            case "terminal":
-                for session in targets:
-                    session.kill_subscription(fault["channel"], fault["code"], "terminated")
-            case "http":
-                self._http_refusals.append(
-                    Refusal(fault.get("key"), fault.get("status", 503), until, fault.get("path", "/"))
-                )
-            case "raw":
-                for session in targets:
-                    session.raw_frame(fault["text"].encode())
-            case "odd":
-                self._exchange.raw(fault["ticker"], fault["type"], compact(fault["msg"]))
-            case _:
-                raise UnknownFault(f"unknown fault {kind!r}")
-        self._exchange.truth.write("fault", at_ms=self._exchange.now_us() // 1000, hit=len(targets), fault=fault)
-        return len(targets)
-
-    def _empty(self, index: int | None) -> None:
-        for market in self._exchange.markets.values():
-            if market.status == "active" and index in (None, index_of(market.series_ticker)):
-                self._exchange.reset(market, {}, {}, max(self._exchange.now_us(), market.last_us))
+        kind = str(fault.get("kind"))
+        make = _KINDS.get(kind)
+        if make is None:
+            raise UnknownFault(f"unknown fault {kind!r}")
+        until = asyncio.get_running_loop().time() + fault.get("for_ms", 0) / 1000
+        aimed = Aimed(kind, fault, [s for s in self._sessions if self._matches(s, fault)], until)
+        make(self, aimed)
+        hit = len(aimed.sessions)
+        self._exchange.truth.write("fault", at_ms=self._exchange.now_us() // 1000, hit=hit, fault=fault)
+        return hit
 
     @staticmethod
     def _matches(session: Session, fault: dict[str, Any]) -> bool:
@@ -213,3 +154,152 @@ class FaultDesk:
             return False
         channel = fault.get("channel")
         return channel is None or channel in session.by_channel
+
+    # -- connections -------------------------------------------------------------------------------------------
+
+    def cut(self, aimed: Aimed) -> None:
+        """Reset connections, and refuse dials."""
+        status = aimed.fault.get("status", 503 if aimed.kind == "maintenance" else 502)
+        self._dial_refusals.append(Refusal(aimed.fault.get("key"), status, aimed.until))
+        if aimed.kind == "restart":
+            self._http_refusals.append(Refusal(None, 502, aimed.until))
+        elif aimed.kind == "maintenance":
+            self._exchange.inactive_until = aimed.until
+        for session in aimed.sessions:
+            session.cut()
+
+    def full(self, aimed: Aimed) -> None:
+        """How a connection too many is answered."""
+        self.full_status = aimed.fault["status"]
+
+    def silence(self, aimed: Aimed) -> None:
+        """Send no pings."""
+        self.pings = aimed.fault["on"]
+
+    # -- sessions ----------------------------------------------------------------------------------------------
+
+    def count_frames(self, aimed: Aimed) -> None:
+        """Lose or repeat frames."""
+        for session in aimed.sessions:
+            setattr(session.faults, aimed.kind, aimed.fault.get("count", 1))
+            session.faults.drop_channel = aimed.fault.get("channel")
+
+    def count_changes(self, aimed: Aimed) -> None:
+        """Break what the merge assumes."""
+        for session in aimed.sessions:
+            setattr(session.faults, aimed.kind, aimed.fault.get("count", 1))
+            session.faults.shift_ms = aimed.fault.get("by_ms", 0)
+
+    def session_until(self, aimed: Aimed) -> None:
+        """One of `SESSION_UNTIL`."""
+        for session in aimed.sessions:
+            setattr(session.faults, SESSION_UNTIL[aimed.kind], aimed.until)
+
+    def stall(self, aimed: Aimed) -> None:
+        """Publish nothing."""
+        for session in aimed.sessions:
+            session.stall(aimed.until, aimed.fault.get("channel"), aimed.fault.get("code"))
+
+    def terminal(self, aimed: Aimed) -> None:
+        """End a subscription."""
+        for session in aimed.sessions:
+            session.kill_subscription(aimed.fault["channel"], aimed.fault["code"], "terminated")
+
+    def raw(self, aimed: Aimed) -> None:
+        """Send a text."""
+        for session in aimed.sessions:
+            session.raw_frame(aimed.fault["text"].encode())
+
+    def unheld(self, aimed: Aimed) -> None:
+        """How the book of a market is asked for in vain, or not."""
+        for session in aimed.sessions:
+            session.faults.unheld = aimed.fault["how"]
+
+    def limit(self, aimed: Aimed) -> None:
+        """Of markets or commands; for sessions to come, too."""
+        self.limits[aimed.kind] = aimed.fault["count"]
+        for session in self._sessions:
+            setattr(session.faults, aimed.kind, aimed.fault["count"])
+
+    def answer(self, aimed: Aimed) -> None:
+        """How a command is answered; for sessions to come, too."""
+        mine = self._answers.setdefault(aimed.fault.get("key"), {})
+        if aimed.fault.get("how") is None:
+            mine.pop(aimed.fault["to"], None)
+        else:
+            mine[aimed.fault["to"]] = aimed.fault["how"]
+        for session in self._sessions:
+            session.faults.answers = self.answers(session.key_id)
+
+    # -- the exchange ------------------------------------------------------------------------------------------
+
+    def exchange_until(self, aimed: Aimed) -> None:
+        """One of `EXCHANGE_UNTIL`."""
+        setattr(self._exchange, EXCHANGE_UNTIL[aimed.kind], aimed.until)
+
+    def postpone(self, aimed: Aimed) -> None:
+        """Hide markets from REST, or delay lifecycle messages."""
+        setattr(self._exchange, f"{aimed.kind}_ms", aimed.fault["for_ms"])
+
+    def http(self, aimed: Aimed) -> None:
+        """Refuse REST requests."""
+        fault = aimed.fault
+        refusal = Refusal(fault.get("key"), fault.get("status", 503), aimed.until, fault.get("path", "/"))
+        self._http_refusals.append(refusal)
+
+    def clock(self, aimed: Aimed) -> None:
+        """Set the exchange's clock."""
+        self.clock_ahead_ms = aimed.fault["ahead_ms"]
+
+    def archive_trades(self, _: Aimed) -> None:
+        """Move trades to the historical list."""
+        self._exchange.trades_cutoff_us = time.time_ns() // 1000
+
+    def archive(self, aimed: Aimed) -> None:
+        """Move candles there."""
+        self._exchange.archived.add(aimed.fault["ticker"])
+
+    def status(self, aimed: Aimed) -> None:
+        """Which indexes are not active."""
+        self._exchange.inactive_indexes = frozenset(aimed.fault["inactive"])
+
+    def ghost(self, aimed: Aimed) -> None:
+        """Announce a market that does not exist."""
+        self._exchange.announce_ghost(aimed.fault["ticker"])
+
+    def odd(self, aimed: Aimed) -> None:
+        """Publish a frame of any type."""
+        self._exchange.raw(aimed.fault["ticker"], aimed.fault["type"], compact(aimed.fault["msg"]))
+
+    def empty(self, aimed: Aimed) -> None:
+        """Empty books without changes."""
+        index = aimed.fault.get("index")
+        for market in self._exchange.markets.values():
+            if market.status == "active" and index in (None, index_of(market.series_ticker)):
+                self._exchange.reset(market, {}, {}, max(self._exchange.now_us(), market.last_us))
+
+
+_KINDS: Final[dict[str, Callable[[FaultDesk, Aimed], None]]] = {
+    **dict.fromkeys(("cut", "restart", "maintenance"), FaultDesk.cut),
+    **dict.fromkeys(FRAMES, FaultDesk.count_frames),
+    **dict.fromkeys(CHANGES, FaultDesk.count_changes),
+    **dict.fromkeys(SESSION_UNTIL, FaultDesk.session_until),
+    **dict.fromkeys(EXCHANGE_UNTIL, FaultDesk.exchange_until),
+    **dict.fromkeys(("market_limit", "command_limit"), FaultDesk.limit),
+    **dict.fromkeys(("hide", "delay"), FaultDesk.postpone),
+    "answer": FaultDesk.answer,
+    "archive": FaultDesk.archive,
+    "archive_trades": FaultDesk.archive_trades,
+    "clock": FaultDesk.clock,
+    "emptied": FaultDesk.empty,
+    "full": FaultDesk.full,
+    "ghost": FaultDesk.ghost,
+    "http": FaultDesk.http,
+    "odd": FaultDesk.odd,
+    "pings": FaultDesk.silence,
+    "raw": FaultDesk.raw,
+    "stall": FaultDesk.stall,
+    "status": FaultDesk.status,
+    "terminal": FaultDesk.terminal,
+    "unheld": FaultDesk.unheld,
+}

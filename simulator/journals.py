@@ -95,59 +95,70 @@ def _lane_and_number(file: Path) -> tuple[str, str]:
 
 def read_journals(files: Iterable[Path]) -> list[History]:
     """Every market that the segments show, in the order of its first book."""
-    markets: dict[str, History] = {}
-    trades: set[str] = set()
-    began_us = 0
+    histories = _Histories()
     for file in sorted(files, key=_lane_and_number):
+        histories.read(file)
+    return list(histories.markets.values())
+
+
+class _Histories:
+    """The markets so far, by ticker."""
+
+    def __init__(self) -> None:
+        self.markets: dict[str, History] = {}
+        self._trades: set[str] = set()
+        self._began_us = 0
+
+    def read(self, file: Path) -> None:
+        """One segment. Where a subscription's numbers do not go on, the session's markets wait for their next book."""
         numbers: dict[tuple[int, int], int] = {}
         for kind, session, wall_us, payload in records(file):
-            if kind in (ENDED, CLOSED):
-                for market in markets.values():
-                    if kind == CLOSED or market.session == session:
-                        market.session = None
-            if kind != FRAME:
-                continue
-            try:
-                frame = json.loads(payload)
-                type_, msg = frame["type"], frame.get("msg") or {}
-            except (ValueError, KeyError, TypeError):
-                continue
-            if "sid" in frame and "seq" in frame:
-                place = (session, frame["sid"])
-                if frame["seq"] != numbers.get(place, frame["seq"] - 1) + 1:
-                    for market in markets.values():
-                        if market.session == session:
-                            market.session = None
-                numbers[place] = frame["seq"]
-            began_us = began_us or wall_us
-            if type_ in ("orderbook_snapshot", "orderbook_delta", "trade") and "market_ticker" in msg:
-                _take(markets, trades, began_us, session, wall_us, type_, frame.get("id"), msg)
-    return list(markets.values())
+            if kind == CLOSED:
+                self._end(None)
+            elif kind == ENDED:
+                self._end(session)
+            elif kind == FRAME and (frame := _frame(payload)) is not None:
+                if "sid" in frame and "seq" in frame:
+                    place = (session, frame["sid"])
+                    if frame["seq"] != numbers.get(place, frame["seq"] - 1) + 1:
+                        self._end(session)
+                    numbers[place] = frame["seq"]
+                self._began_us = self._began_us or wall_us
+                self._take(session, wall_us, frame)
 
+    def _end(self, session: int | None) -> None:
+        """A session, or each, is over or broken."""
+        for market in self.markets.values():
+            if session in (None, market.session):
+                market.session = None
 
-def _take(
-    markets: dict[str, History],
-    trades: set[str],
-    began_us: int,
-    session: int,
-    wall_us: int,
-    type_: str,
-    id_: int | None,
-    msg: dict[str, Any],
-) -> None:
-    market = markets.get(msg["market_ticker"])
-    if type_ == "orderbook_snapshot":
-        if market is None:
-            markets[msg["market_ticker"]] = History(msg["market_ticker"], msg, began_us, session=session)
-        elif market.session is None or (market.session == session and id_ is None):
-            market.session = session
-            market.events.append((wall_us, type_, msg))
-    elif type_ == "orderbook_delta":
-        if market is not None and market.session == session:
+    def _take(self, session: int, wall_us: int, frame: dict[str, Any]) -> None:
+        type_, msg = frame["type"], frame["msg"]
+        if type_ not in ("orderbook_snapshot", "orderbook_delta", "trade") or "market_ticker" not in msg:
+            return
+        ticker = msg["market_ticker"]
+        market = self.markets.get(ticker)
+        if type_ == "orderbook_snapshot":
+            if market is None:
+                self.markets[ticker] = History(ticker, msg, self._began_us, session=session)
+            elif market.session is None or (market.session == session and frame.get("id") is None):
+                market.session = session
+                market.events.append((wall_us, type_, msg))
+        elif type_ == "orderbook_delta":
+            if market is not None and market.session == session:
+                market.events.append((_us(msg), type_, msg))
+        elif market is not None and msg["trade_id"] not in self._trades:
+            self._trades.add(msg["trade_id"])
             market.events.append((_us(msg), type_, msg))
-    elif market is not None and msg["trade_id"] not in trades:
-        trades.add(msg["trade_id"])
-        market.events.append((_us(msg), type_, msg))
+
+
+def _frame(payload: bytes) -> dict[str, Any] | None:
+    """A frame with a type; its `msg` is empty where it has none."""
+    try:
+        frame: dict[str, Any] = json.loads(payload)
+        return {**frame, "type": frame["type"], "msg": frame.get("msg") or {}}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def _us(msg: dict[str, Any]) -> int:

@@ -11,6 +11,7 @@ from simulator.market import Market
 from simulator.records import COMBOS
 
 Key = tuple[int, str]
+Test = Callable[[Market], bool]
 STATUS_FILTER: Final = {
     "unopened": {"initialized"},
     "open": {"active"},
@@ -59,29 +60,50 @@ def key_of(market: Market) -> Key:
 
 def wanted(query: Mapping[str, str]) -> Callable[[Market], bool]:
     """Whether a market passes all filters of a request; raises `BadFilter`."""
-    tests: list[Callable[[Market], bool]] = []
-    if status := query.get("status"):
-        if status not in STATUS_FILTER:
-            raise BadFilter("invalid status filter")
-        statuses = STATUS_FILTER[status]
-        tests.append(lambda m: m.status in statuses)
-    if tickers := query.get("tickers"):
-        named = frozenset(tickers.split(","))
-        tests.append(lambda m: m.ticker in named)
-    if series := query.get("series_ticker"):
-        tests.append(lambda m: m.series_ticker == series)
-    if event := query.get("event_ticker"):
-        tests.append(lambda m: m.event_ticker == event)
-    if mve := query.get("mve_filter"):
-        if mve not in ("only", "exclude"):
-            raise BadFilter("invalid mve_filter")
-        tests.append(lambda m: m.ticker.startswith(COMBOS) is (mve == "only"))
+    tests = [make(query[name]) for name, make in FILTERS.items() if query.get(name)]
     for name, field in TIMES.items():
-        if (least := query.get(f"min_{name}_ts")) is not None:
-            tests.append(lambda m, f=field, us=int(least) * SECOND_US: getattr(m, f) >= us)  # type: ignore[misc]
-        if (most := query.get(f"max_{name}_ts")) is not None:
-            tests.append(lambda m, f=field, us=int(most) * SECOND_US: 0 < getattr(m, f) <= us)  # type: ignore[misc]
+        least, most = query.get(f"min_{name}_ts"), query.get(f"max_{name}_ts")
+        if least is not None or most is not None:
+            tests.append(_within(field, least, most))
     return lambda market: all(test(market) for test in tests)
+
+
+def _of_status(status: str) -> Test:
+    if status not in STATUS_FILTER:
+        raise BadFilter("invalid status filter")
+    return lambda market: market.status in STATUS_FILTER[status]
+
+
+def _named(tickers: str) -> Test:
+    named = frozenset(tickers.split(","))
+    return lambda market: market.ticker in named
+
+
+def _combos(mve: str) -> Test:
+    if mve not in ("only", "exclude"):
+        raise BadFilter("invalid mve_filter")
+    return lambda market: market.ticker.startswith(COMBOS) is (mve == "only")
+
+
+def _within(field: str, least: str | None, most: str | None) -> Test:
+    """A time between two seconds; one that is not known is before none."""
+    from_us = None if least is None else int(least) * SECOND_US
+    to_us = None if most is None else int(most) * SECOND_US
+
+    def test(market: Market) -> bool:
+        us: int = getattr(market, field)
+        return (from_us is None or us >= from_us) and (to_us is None or 0 < us <= to_us)
+
+    return test
+
+
+FILTERS: Final[dict[str, Callable[[str], Test]]] = {
+    "status": _of_status,
+    "tickers": _named,
+    "series_ticker": lambda series: lambda market: market.series_ticker == series,
+    "event_ticker": lambda event: lambda market: market.event_ticker == event,
+    "mve_filter": _combos,
+}
 
 
 def page(rows: Iterator[Market], passes: Callable[[Market], bool], limit: int) -> tuple[list[Market], str]:

@@ -147,8 +147,7 @@ class Replay:
         recordings = [file for file in files if not is_segment(file)]
         sources = [(*read_recording(file), file) for file in recordings]
         segments = [file for file in files if is_segment(file)]
-        for history in read_journals(segments):
-            sources.append((history.ticker, history.opening, recorded(history), segments[0]))
+        sources += [(h.ticker, h.opening, recorded(h), segments[0]) for h in read_journals(segments)]
         for ticker, opening, events, file in sources:
             market = Market(
                 ticker=ticker,

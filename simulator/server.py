@@ -18,6 +18,7 @@ from typing import Any, Final
 from aiohttp import WSMsgType, web
 
 from simulator.auth import Accounts, Refused
+from simulator.commands import Commands
 from simulator.exchange import Exchange
 from simulator.faults import FaultDesk, UnknownFault
 from simulator.lives import Combos
@@ -191,6 +192,7 @@ class Server:
         for name, count in self.faults.limits.items():
             setattr(session.faults, name, count)
         session.faults.answers = self.faults.answers(key_id)
+        commands = Commands(session)
         self.sessions.add(session)
         pinger = asyncio.create_task(self._ping(socket, session))
         try:
@@ -199,7 +201,7 @@ class Server:
                     continue  # what is sent to a half-open socket arrives nowhere
                 if message.type is WSMsgType.TEXT:
                     self.commands[key_id] = self.commands.get(key_id, 0) + 1
-                    session.command(message.data)
+                    commands.take(message.data)
                 elif message.type is WSMsgType.PING:
                     await socket.pong(message.data)
         finally:
