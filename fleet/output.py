@@ -134,11 +134,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """As JSON has it: numbers that are exact as text, moments as ISO with `Z`."""
+    """As JSON has it: numbers that are exact and dates as text, moments as ISO with `Z`."""
     if isinstance(value, datetime):
         return written(value) if value.tzinfo else value.isoformat()
-    if isinstance(value, date | Decimal):
-        return str(value)
     if isinstance(value, timedelta):
         return value.total_seconds()
     if isinstance(value, bytes | bytearray | memoryview):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -162,33 +163,40 @@ class Gatherer:
         return next((lane.report.key_refused for lane in self._crew.capturing if lane.report.key_refused), "")
 
     def _why_not_ready(self) -> str | None:
+        return next(self._obstacles(), None)
+
+    def _obstacles(self) -> Iterator[str]:
+        """What keeps it from being ready, the worst first."""
         crew = self._crew
         if not self._registry.listed:
-            return f"the market list has not been read yet {self._registry.last_error}".strip()
+            yield f"the market list has not been read yet {self._registry.last_error}".strip()
         if self._keeper.full:
-            return "the journal is full and the database does not take it in: nothing is recorded"
-        dead = [lane.number for lane in crew.capturing if lane.capture.pid is None]
-        if dead:
-            return f"worker {dead[0]} is being started again"
+            yield "the journal is full and the database does not take it in: nothing is recorded"
+        for lane in crew.capturing:
+            if lane.capture.pid is None:
+                yield f"worker {lane.number} is being started again"
         connections = list(crew.connections)
         down = [c for c in connections if not c.up]
         if down or not connections:
             why = "; ".join(filter(None, (down[0].last_error if down else "", self._registry.inactive)))
-            return f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
+            yield f"{len(down)} of {len(connections)} connections are not whole: {why}".rstrip(": ")
         if self._sharding.unassigned:
-            return f"{len(self._sharding.unassigned)} markets find no room: every connection is full (error 26)"
+            yield f"{len(self._sharding.unassigned)} markets find no room: every connection is full (error 26)"
         held = sum(c.markets for c in connections if c.role == "orderbook")
         if not few_of(len(self._sharding) - held, len(self._sharding)):
-            return "markets are being handed to their connections"
-        for lane in crew.capturing:
-            slow = lane.why_not_loading(self.config.protocol.silence / 1000)
-            if slow is not None:
-                return f"lane {lane.number}: {slow}; frames wait in the journal"
-        still = max(crew.capturing, key=lambda lane: lane.claims_still_ms, default=None)
-        if still is not None and still.claims_still_ms > self.config.protocol.silence:
+            yield "markets are being handed to their connections"
+        yield from self._lanes_in_the_way()
+
+    def _lanes_in_the_way(self) -> Iterator[str]:
+        """Lanes that do not load, and the one whose rows prove nothing for longest."""
+        silence_ms, capturing = self.config.protocol.silence, list(self._crew.capturing)
+        for lane in capturing:
+            if (slow := lane.why_not_loading(silence_ms / 1000)) is not None:
+                yield f"lane {lane.number}: {slow}; frames wait in the journal"
+        still = max(capturing, key=lambda lane: lane.claims_still_ms, default=None)
+        if still is not None and still.claims_still_ms > silence_ms:
             seconds = still.claims_still_ms // 1000
-            return f"lane {still.number}: claims stand still: rows come that prove nothing, for {seconds} s"
-        return None
+            yield f"lane {still.number}: claims stand still: rows come that prove nothing, for {seconds} s"
 
     def status(self) -> dict[str, Any]:
         """The state as JSON."""

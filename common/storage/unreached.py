@@ -26,6 +26,20 @@ NOT_NOW: Final = (
 )
 """Why a connection was not made, if another try may make it."""
 NO_ADDRESS: Final = "its dsn is not a PostgreSQL address"
+WHY: Final[dict[type[BaseException], str]] = {
+    socket.gaierror: "nothing has the name {host} ({reason}): mend the host in the dsn, or the machine's DNS",
+    ConnectionRefusedError: "nobody listens at {host} port {port} ({kind}): start it, or mend the dsn",
+    FileNotFoundError: "no server has its socket in {host} ({kind}): start it, or mend the dsn",
+    TimeoutError: "{host} port {port} does not answer ({kind}): its firewall or security group, or the dsn",
+    asyncpg.InvalidPasswordError: (
+        "the password of {user} is refused ({kind}): mend it in the dsn, or set the account's"
+    ),
+    asyncpg.InvalidAuthorizationSpecificationError: (
+        "{user} is refused ({kind}: {answer}): mend the dsn, or the server's pg_hba.conf"
+    ),
+    asyncpg.InvalidCatalogNameError: "there is no database {name} ({kind}): create it, or mend the dsn",
+}
+"""What a person would mend, by the error: the first that it is one of."""
 
 
 def check_address(dsn: str) -> None:
@@ -55,27 +69,21 @@ def unreached(dsn: str, error: BaseException) -> StorageError:
 
 
 def _why(dsn: str, error: BaseException) -> str | None:
+    text = next((text for kind, text in WHY.items() if isinstance(error, kind)), None)
     parts = urlsplit(dsn)
     options = _options(parts)
-    host, port = options.get("host") or parts.hostname or "localhost", options.get("port") or parts.port or 5432
-    user = parts.username or options.get("user") or ""
-    name = options.get("dbname") or parts.path.lstrip("/") or user
-    if isinstance(error, socket.gaierror):
-        return f"nothing has the name {host} ({error.strerror}): mend the host in the dsn, or the machine's DNS"
-    if isinstance(error, ConnectionRefusedError):
-        return f"nobody listens at {host} port {port} (ConnectionRefusedError): start it, or mend the dsn"
-    if isinstance(error, FileNotFoundError) and host.startswith("/"):
-        return f"no server has its socket in {host} (FileNotFoundError): start it, or mend the dsn"
-    if isinstance(error, TimeoutError):
-        return f"{host} port {port} does not answer (TimeoutError): its firewall or security group, or the dsn"
-    if isinstance(error, asyncpg.InvalidPasswordError):
-        return f"the password of {user} is refused (InvalidPasswordError): mend it in the dsn, or set the account's"
-    if isinstance(error, asyncpg.InvalidAuthorizationSpecificationError):
-        told = without_password(dsn, str(error))
-        return f"{user} is refused ({type(error).__name__}: {told}): mend the dsn, or the server's pg_hba.conf"
-    if isinstance(error, asyncpg.InvalidCatalogNameError):
-        return f"there is no database {name} (InvalidCatalogNameError): create it, or mend the dsn"
-    return None
+    host, user = options.get("host") or parts.hostname or "localhost", parts.username or options.get("user") or ""
+    if text is None or (isinstance(error, FileNotFoundError) and not host.startswith("/")):
+        return None
+    return text.format(
+        host=host,
+        port=options.get("port") or parts.port or 5432,
+        user=user,
+        name=options.get("dbname") or parts.path.lstrip("/") or user,
+        kind=type(error).__name__,
+        answer=without_password(dsn, str(error)),
+        reason=getattr(error, "strerror", ""),
+    )
 
 
 def _options(parts: SplitResult) -> dict[str, str]:

@@ -47,6 +47,7 @@ def reload(config_file: Path, start: datetime, end: datetime | None, form: Forma
 
 
 def microseconds(at: datetime) -> int:
+    """Since 1970."""
     return (at - EPOCH) // ONE_US
 
 

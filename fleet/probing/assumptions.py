@@ -7,26 +7,23 @@ never seen is said to be so; it is no proof. What commands and REST answer is in
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 from typing import Final
 
 from common.config.schema import Bounds
 from common.errors import NumberError
 from common.exchange import frames
 from common.numbers import parse_price, parse_size
+from fleet.probing.alignment import Content, align
 from fleet.probing.beliefs import Measured
 
-COMPARED_MAX: Final = 20_000
-"""Changes of one market that are aligned where the two connections differ; more would take long."""
 ONE: Final = 10_000
 EDGE_MS: Final = 1_000
 """Trades so close to the beginning or end of what was heard are not judged: their change may lie outside."""
 
 NUMBERED: Final = frozenset({frames.ORDERBOOK, "orderbook_snapshot", frames.TRADE, *frames.LIFECYCLE_TYPES})
 
-Content = tuple[str, int, int]
 Book = dict[tuple[str, int], int]
 
 
@@ -128,22 +125,7 @@ def _book(snapshot: frames.SnapshotMsg) -> Book:
 
 def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Measured]:
     """What two connections heard of the same markets, and what `others` heard of anything."""
-    order, times, dense = Measured("order"), Measured("times"), Measured("dense")
-    for heard in (first, second):
-        for one in heard.breaks:
-            dense.note = f"numbers broke on a connection ({one}): what follows a break is not compared"
-    if not dense.note:
-        for ticker in sorted(first.streams.keys() & second.streams.keys()):
-            _compare(ticker, first.streams[ticker], second.streams[ticker], order, times, dense)
-    back, books, twins = Measured("back"), Measured("books"), Measured("twins")
-    readable, uncrossed, numbered = Measured("readable"), Measured("uncrossed"), Measured("numbered")
-    for heard in (first, second, *others):
-        readable.compared += heard.numbered
-        numbered.compared += heard.numbered
-        for example in heard.unreadable:
-            readable.fail(f"{heard.name}: {example}")
-        for type_ in heard.unnumbered:
-            numbered.fail(f"{heard.name}: {type_}")
+    back, books, twins, uncrossed = Measured("back"), Measured("books"), Measured("twins"), Measured("uncrossed")
     for heard in (first, second):
         for ticker, stream in heard.streams.items():
             _never_back(heard.name, ticker, stream, back)
@@ -151,56 +133,53 @@ def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[M
                 _folds(heard.name, ticker, stream, books)
                 _crossed(heard.name, ticker, stream, uncrossed)
         _twins(heard, twins)
-    streams = [order, times, dense, back, books, twins, readable, uncrossed, numbered, _trades(first, second)]
-    return [*streams, *_bounds(first, second, bounds)]
+    readable, numbered = _frames((first, second, *others))
+    one_market = [back, books, twins, readable, uncrossed, numbered]
+    return [*_same(first, second), *one_market, _trades(first, second), *_bounds(first, second, bounds)]
+
+
+def _frames(connections: Iterable[Heard]) -> tuple[Measured, Measured]:
+    """Whether every frame can be read, and has a number where its channel has numbers."""
+    readable, numbered = Measured("readable"), Measured("numbered")
+    for heard in connections:
+        readable.compared += heard.numbered
+        numbered.compared += heard.numbered
+        for example in heard.unreadable:
+            readable.fail(f"{heard.name}: {example}")
+        for type_ in heard.unnumbered:
+            numbered.fail(f"{heard.name}: {type_}")
+    return readable, numbered
+
+
+def _same(first: Heard, second: Heard) -> list[Measured]:
+    """Whether both connections have the same changes, in the same order, at the same times."""
+    order, times, dense = Measured("order"), Measured("times"), Measured("dense")
+    broken = [one for heard in (first, second) for one in heard.breaks]
+    if broken:
+        dense.note = f"numbers broke on a connection ({broken[-1]}): what follows a break is not compared"
+        return [order, times, dense]
+    for ticker in sorted(first.streams.keys() & second.streams.keys()):
+        _compare(ticker, first.streams[ticker], second.streams[ticker], order, times, dense)
+    return [order, times, dense]
 
 
 def _compare(ticker: str, a: Stream, b: Stream, order: Measured, times: Measured, dense: Measured) -> None:
-    """Align what both connections heard of a market; what one has before or after the other proves nothing.
-
-    By time and content first: contents alone may repeat so evenly that many alignments fit. Where times differ, by
-    content.
-    """
-    one, other = a.contents[:COMPARED_MAX], b.contents[:COMPARED_MAX]
-    stamped = [list(zip(s.times_ms, s.contents, strict=True))[:COMPARED_MAX] for s in (a, b)]
-    codes = _aligned(*stamped)
-    if sum(j - i for kind, i, j, _, _ in codes if kind == "equal") * 2 < min(len(one), len(other)):
-        codes = _aligned(one, other)
-    only_one: Counter[Content] = Counter()
-    only_other: Counter[Content] = Counter()
-    for kind, i, j, k, m in codes:
-        if kind != "equal" and not (i < j and k < m):
-            only_one.update(one[i:j])
-            only_other.update(other[k:m])
-            continue
-        inner = [("equal", 0, j - i, 0, m - k)]
-        if kind != "equal":
-            inner = list(SequenceMatcher(None, one[i:j], other[k:m], autojunk=False).get_opcodes())
-        for same, p, q, r, s in inner:
-            if same != "equal":
-                only_one.update(one[i + p : i + q])
-                only_other.update(other[k + r : k + s])
-                continue
-            for finding in (order, times, dense):
-                finding.compared += q - p
-            wrong = [n for n in range(q - p) if a.times_ms[i + p + n] != b.times_ms[k + r + n]]
-            if wrong:
-                at, to = i + p + wrong[0], k + r + wrong[0]
-                times.fail(f"{ticker}: {a.times_ms[at]} and {b.times_ms[to]}: {one[at]}", len(wrong))
-    moved = (only_one & only_other).total()
+    """One market on two connections."""
+    aligned = align(a.times_ms, a.contents, b.times_ms, b.contents)
+    for at, to, length in aligned.pairs:
+        for finding in (order, times, dense):
+            finding.compared += length
+        wrong = [n for n in range(length) if a.times_ms[at + n] != b.times_ms[to + n]]
+        if wrong:
+            i, k = at + wrong[0], to + wrong[0]
+            times.fail(f"{ticker}: {a.times_ms[i]} and {b.times_ms[k]}: {a.contents[i]}", len(wrong))
+    moved = aligned.only_one & aligned.only_other
     if moved:
-        order.fail(f"{ticker}: {moved} changes at another place: {next(iter(only_one & only_other))}", moved)
-    missing = (only_one - only_other).total() + (only_other - only_one).total()
+        order.fail(f"{ticker}: {moved.total()} changes at another place: {next(iter(moved))}", moved.total())
+    missing = (aligned.only_one - aligned.only_other) + (aligned.only_other - aligned.only_one)
     if missing:
-        example = next(iter((only_one - only_other) + (only_other - only_one)))
-        dense.fail(f"{ticker}: {missing} changes on one connection only: {example}", missing)
-
-
-def _aligned(one: Sequence[Hashable], other: Sequence[Hashable]) -> list[tuple[str, int, int, int, int]]:
-    """The stretches between the first and the last that both have."""
-    codes = SequenceMatcher(None, one, other, autojunk=False).get_opcodes()
-    equal = [n for n, code in enumerate(codes) if code[0] == "equal"]
-    return list(codes[equal[0] : equal[-1] + 1]) if equal else []
+        example, count = next(iter(missing)), missing.total()
+        dense.fail(f"{ticker}: {count} changes on one connection only: {example}", count)
 
 
 def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> None:
