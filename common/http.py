@@ -73,7 +73,8 @@ async def _without_idlers(runner: web.AppRunner) -> AsyncIterator[None]:
         while True:
             await asyncio.sleep(IDLE_S)
             assert runner.server is not None
-            waiting = {id(one): one for one in runner.server.connections if one._current_request is None}
+            connections = runner.server.connections
+            waiting = {id(one): one for one in connections if one._current_request is None}  # noqa: SLF001  aiohttp shows it nowhere else
             for number in idle & waiting.keys():
                 if (transport := waiting[number].transport) is not None:
                     transport.abort()

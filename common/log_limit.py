@@ -25,6 +25,7 @@ class Limit:
         """By kind: when its minute began, and how many lines it had in it."""
 
     def __call__(self, _: Any, method: str, event: MutableMapping[str, Any]) -> Mapping[str, Any]:
+        """The event, or `DropEvent`."""
         level = event.get("level", method)
         if level not in LIMITED:
             return event

@@ -58,6 +58,8 @@ def encrypted(value: str, *schemes: str) -> str:
 
 
 class Exchange(Section):
+    """Where the exchange is, and the key that signs."""
+
     rest_url: str
     ws_url: str = ""
     key_id: SecretStr
@@ -76,6 +78,8 @@ class Exchange(Section):
 
 
 class Database(Section):
+    """A database by its address."""
+
     dsn: Dsn
 
 
@@ -93,6 +97,8 @@ class RawArchive(Bucket):
 
 
 class JournalConfig(Section):
+    """The files of raw frames: where, how large, and how soon they are on the disk."""
+
     dir: Path
     max_bytes: ByteSize = 50 * 1024 * MIB
     segment_bytes: ByteSize = 64 * MIB
@@ -112,6 +118,8 @@ class JournalConfig(Section):
 
 
 class Connections(Section):
+    """How many connections each role has."""
+
     orderbook: int = Field(default=144, ge=1, le=500)
     trade: int = Field(default=2, ge=0, le=16)
     ticker: int = Field(default=2, ge=0, le=16)
@@ -119,16 +127,22 @@ class Connections(Section):
 
 
 class MarketFilter(Section):
+    """Which markets are recorded; no series: every one."""
+
     combos: Literal["include", "exclude"] = "include"
     series: tuple[str, ...] = ()
 
 
 class Snapshots(Section):
+    """How often every market's book is asked for: of REST, and on its subscription."""
+
     interval: DurationMs = 15 * MINUTE
     audit: DurationMs = HOUR
 
 
 class Retention(Section):
+    """How long the local database keeps what its consumers have."""
+
     keep_after_ack: DurationMs = 72 * HOUR
     max_disk: Percent = 80
     look: DurationMs = MINUTE
@@ -144,6 +158,8 @@ class Page(Section):
 
 
 class Http(Section):
+    """Where health, metrics, status and the page are served."""
+
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
     page: Page | None = None
@@ -163,6 +179,8 @@ class Http(Section):
 
 
 class Logging(Section):
+    """What is logged, and how."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "json"
 
@@ -204,6 +222,8 @@ class Load(Section):
 
 
 class GathererConfig(Section):
+    """A gatherer's file."""
+
     gatherer_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     kalshi: Exchange
     database: Database
@@ -221,11 +241,15 @@ class GathererConfig(Section):
 
 
 class GathererSource(Section):
+    """A gatherer's database, as the deduplicator reads it."""
+
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     dsn: Dsn
 
 
 class ProductionRetention(Section):
+    """How long production keeps what the archive has."""
+
     orderbook_deltas: DurationMs = 30 * DAY
     look: DurationMs = 10 * MINUTE
 
@@ -244,6 +268,8 @@ class Feed(Section):
 
 
 class Production(Section):
+    """The database of the merged record."""
+
     dsn: Dsn
     feed: Feed = Feed()
     retention: ProductionRetention = ProductionRetention()
@@ -251,6 +277,8 @@ class Production(Section):
 
 
 class Merge(Section):
+    """How gatherers are read and merged; how REST is asked for metadata and trades."""
+
     hole_wait: DurationMs = 30 * SECOND
     poll: DurationMs = 50
     timeout: DurationMs = 30 * SECOND
@@ -268,12 +296,16 @@ class Merge(Section):
 
 
 class Archive(Bucket):
+    """Where hours go as Parquet, and when."""
+
     interval: DurationMs = MINUTE
     wait_unsealed: DurationMs = 15 * MINUTE
     spool_dir: Path | None = None
 
 
 class DeduplicatorConfig(Section):
+    """The deduplicator's file."""
+
     deduplicator_id: str = Field(default="deduplicator", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     gatherers: tuple[GathererSource, ...] = Field(min_length=1, max_length=8)
     production: Production

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -115,24 +115,24 @@ async def refused(dsn: str, statements: tuple[str, ...]) -> list[str]:
 
 
 @pytest.fixture
-async def gatherer(own_server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+async def gatherer(own_server: EmbeddedServer) -> EmbeddedServer:
     """A gatherer's database with a lane."""
     await asyncio.to_thread(migrate.migrate, own_server.dsn, "gatherer")
     owner = await asyncpg.connect(own_server.dsn)
     await owner.execute("INSERT INTO lanes (lane) VALUES (0)")
     await owner.close()
-    yield own_server
+    return own_server
 
 
 @pytest.fixture
-async def production(own_server: EmbeddedServer) -> AsyncIterator[EmbeddedServer]:
+async def production(own_server: EmbeddedServer) -> EmbeddedServer:
     """A production database with today's partitions."""
     await asyncio.to_thread(migrate.migrate, own_server.dsn, "production")
     owner = await asyncpg.connect(own_server.dsn)
     for day in range(-3, 1):
         await owner.execute("SELECT store.add_day('deltas', $1)", datetime.now(UTC).date() + timedelta(days=day))
     await owner.close()
-    yield own_server
+    return own_server
 
 
 async def test_a_gatherers_reader_is_refused(gatherer: EmbeddedServer) -> None:
@@ -237,12 +237,10 @@ async def test_a_gatherers_reader_is_refused_by_timescaledb_too() -> None:
     for statement in statements:
         if "AUTHORIZATION" in statement or "SET ROLE" in statement or statement.startswith("ALTER ROLE"):
             continue  # the session is a superuser's
-        try:
+        with contextlib.suppress(*FORBIDDEN, asyncpg.UndefinedTableError):
             async with reader.transaction():
                 await reader.execute(statement)
                 through.append(statement)
-        except asyncpg.PostgresError as error:
-            assert isinstance(error, (*FORBIDDEN, asyncpg.UndefinedTableError)), (statement, error)
     await reader.close()
     await server.close()
     assert through == []

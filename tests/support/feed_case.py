@@ -53,8 +53,8 @@ def canonical(steps: Iterable[FeedStep]) -> list[tuple[Any, ...]]:
         for r in rows.get(tables.TICKERS, ()):
             values = [-1 if value is None else value for name, value in r.items() if name != "received_us"]
             found.append((r["exchange_ms"], r["market"], 2, *values))
-        for r in rows.get(tables.LIFECYCLE, ()):
-            found.append((r["exchange_ms"] or 0, r["market"], 3, r["event_type"], r["payload"]))
+        events = rows.get(tables.LIFECYCLE, ())
+        found += [(r["exchange_ms"] or 0, r["market"], 3, r["event_type"], r["payload"]) for r in events]
     for r in trades.values():
         place = LAST if r["ordinal"] is None else r["ordinal"]
         row = (r["trade_id"], r["yes_price"], r["count"], r["taker_side"], r["is_block"])

@@ -110,8 +110,10 @@ class Exchange:
 class Trial:
     """The derivation, the merge and production."""
 
-    def __init__(self, production: Production, retention: Retention, merger: Merger, first_ms: int) -> None:
-        self._production, self._retention, self._merger = production, retention, merger
+    def __init__(
+        self, db: asyncpg.Connection, production: Production, retention: Retention, merger: Merger, first_ms: int
+    ) -> None:
+        self._db, self._production, self._retention, self._merger = db, production, retention, merger
         self._lines = TimeLines(production, merger, 10**9)
         self._derivation = Derivation(BOUNDS, state.fresh(1))
         self._exchange = Exchange(first_ms)
@@ -144,12 +146,12 @@ class Trial:
             born = self._first_ms + at * 1000
             if at >= 0:
                 times = datetime_of_ms(born), datetime_of_ms(born + LIFE_S * 1000)
-                await self._production._db.execute(LISTED, _named(at), *times)
+                await self._db.execute(LISTED, _named(at), *times)
 
     async def compact(self) -> None:
         """The retention's round, as if what ended were old."""
-        await self._retention.compact(self._production._db, timedelta(seconds=-2 * 3600))
-        await self._production._db.execute("VACUUM ANALYZE")
+        await self._retention.compact(self._db, timedelta(seconds=-2 * 3600))
+        await self._db.execute("VACUUM ANALYZE")
 
 
 def _named(second: int) -> list[str]:
@@ -178,7 +180,8 @@ async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, 
     await production.take_lease()
     gatherers = [(await production.gatherer(f"g{n}", str(uuid4())))[0] for n in range(GATHERERS)]
     merger = await production.restore(Limits(WAIT_MS, 120_000, 2_000_000, WAIT_MS), first_ms)
-    trial = Trial(production, Retention(dsn, ProductionRetention(), production.lease, archived=False), merger, first_ms)
+    retention = Retention(dsn, ProductionRetention(), production.lease, archived=False)
+    trial = Trial(connection, production, retention, merger, first_ms)
     memory, size, markets = 0, 0, 0
     end = SECONDS + LIFE_S + GRACE_S + 4 * WAIT_MS // 1000
     for n, second in enumerate(range(0, end, STEP_S)):

@@ -70,9 +70,8 @@ async def _cost(rounds: int) -> tuple[float, float]:
     return statistics.median(with_feed), statistics.median(without)
 
 
-async def _latency(production: Production, dsn: str) -> list[float]:
+async def _latency(production: Production, dsn: str, place: int) -> list[float]:
     """Milliseconds from a step's row to its reader, at 5,000 changes a second."""
-    place = await production._db.fetchval("SELECT step FROM store.lease")
     took: list[float] = []
 
     async def read() -> None:
@@ -117,8 +116,9 @@ async def run(rounds: int = scaled(5, 1)) -> dict[str, dict[str, Any]]:
             rng = np.random.default_rng(1)
             for n in range(STEPS):
                 await production.store(_changes(rng, ROWS, at_ms + n * 2000), [])
-            took = await _latency(production, server.dsn)
-            rows, seconds = await _rate(server.dsn, await db.fetchval("SELECT step FROM store.lease"))
+            step = "SELECT step FROM store.lease"
+            took = await _latency(production, server.dsn, await db.fetchval(step))
+            rows, seconds = await _rate(server.dsn, await db.fetchval(step))
             await db.close()
     ms = statistics.quantiles(took, n=100)
     results: list[tuple[str, float, str, float | None]] = [
