@@ -2,7 +2,7 @@
 
 A frame is `plain` if it is an order-book change that `messages.delta` would take; everything about it is then in the
 columns. What is not plain is left to be handled as a record of its own. Nothing is decided here, and nothing depends
-on the order of keys but the speed: frames of a known form are read as bytes (`form.py`), others by the JSON decoder.
+on the order of keys but the speed: frames of a known form are read as bytes (`forms.py`), others by the JSON decoder.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from common.exchange.frames import DEPTH_MAX
 from common.exchange.names import possible_ticker
 from gatherer.derive.bulk import decoder
 from gatherer.derive.bulk.decoder import NONE
-from gatherer.derive.bulk.form import Text
 from gatherer.derive.bulk.forms import FORMS
+from gatherer.derive.bulk.text import Text
 from gatherer.derive.messages import FUTURE_MS_MAX, PAST_MS_MAX
 from gatherer.journal.format import Block, Kind, Record
 

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 
 from gatherer.derive.bulk import decoder
-from gatherer.derive.bulk.form import Array, Fields, Form, Text
+from gatherer.derive.bulk.form import Fields, Form
+from gatherer.derive.bulk.text import Array, Text
 
 FORMS_MAX: Final = 4
 LEARN_FRAMES: Final = 64  # so few without a form are not worth one

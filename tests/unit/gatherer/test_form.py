@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from gatherer.derive.bulk import decoder
-from gatherer.derive.bulk.form import Form, Text
+from gatherer.derive.bulk.form import Form
 from gatherer.derive.bulk.forms import LEARN_FRAMES, Forms, learn
+from gatherer.derive.bulk.text import Text
 from tests.support.delta_frames import FRAME, change, wire
 
 
@@ -212,7 +213,7 @@ def test_no_form_is_learned_where_bytes_alone_do_not_tell(frame: bytes) -> None:
 
 def test_different_tickers_are_never_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even if their mixed words were equal, which is then no reason to believe it."""
-    monkeypatch.setattr("gatherer.derive.bulk.form._MIX", np.uint64(0))
+    monkeypatch.setattr("gatherer.derive.bulk.values._MIX", np.uint64(0))
     assert FORM is not None
     frames = [change(market_ticker=name) for name in ("KXA-1", "KXA-2", "KXA-1", "KXA-3")]
     assert {n: values[-1] for n, values in read(FORM, frames).items()} == {0: "KXA-1", 2: "KXA-1"}
