@@ -226,7 +226,7 @@ class Deduplicator:
         self._sources = sources = Sources(self.config, production, self._narrowing, self._put_backs)
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
-            merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
+            merger.claims.lines.begin(everything, channel, production.fleet_started_ms, None)
         self._seals = Seals(merger.claims, everything)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
         stepped = lined = 0.0

@@ -29,7 +29,7 @@ class TimeLines:
         rows: list[tuple[int, datetime, datetime | None]] = []
         self._since, lines = await self._production.time_lines(self._since)
         while changed := list(islice(lines, LINES_AT_ONCE)):  # the first time there are as many as markets
-            missing = self._merger.claims.missing_lines(line[0] for line in changed)
+            missing = self._merger.claims.lines.missing(line[0] for line in changed)
             if missing:
                 await self._production.load_lines(self._merger, missing)
             for market, seen_ms, first_ms, ended_ms, open_ms, over_ms in changed:
@@ -39,13 +39,13 @@ class TimeLines:
                     continue
                 self._unlisted.pop(market, None)
                 first = max(open_ms, started)
-                self._merger.claims.begin_line(market, ORDERBOOK, first, end)
+                self._merger.claims.lines.begin(market, ORDERBOOK, first, end)
                 if (first_ms, ended_ms) != (first, -1 if end is None else end):
                     rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
         for market, (seen_ms, end) in list(self._unlisted.items()):
             if now_ms - seen_ms > self._patience_ms:
                 del self._unlisted[market]  # REST does not list it: the widest claim is the honest one
-                self._merger.claims.begin_line(market, ORDERBOOK, started, end)
+                self._merger.claims.lines.begin(market, ORDERBOOK, started, end)
                 rows.append((market, datetime_of_ms(started), None if end is None else datetime_of_ms(end)))
         if rows:
             await self._production.put_time_lines(rows)

@@ -18,13 +18,15 @@ import numpy as np
 from common.distinct import distinct
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.identity import I64, U64, Bool, IdentityStore
+from deduplicator.merge.slices import Lane
 
 CHUNK_ROWS: Final = 50_000
 CHUNK_MS: Final = 1000
 PATIENCE_STEPS: Final = 8
 """So many steps a chunk waits for further lanes, so that it is looked up once for all of them."""
 PENDING_MAX: Final = 200_000
-Lane = tuple[int, int]
+Absent = tuple[int, int, int]
+"""A gatherer, and the market and millisecond of which it has not what is stored."""
 
 
 @dataclass
@@ -93,15 +95,15 @@ class Absences:
         else:
             self._chunks.append(_Chunk([keys], len(keys), low, high))
 
-    def found(self, bits: dict[int, int], *, at_once: bool = False) -> list[tuple[int, int, int]]:
+    def found(self, bits: dict[int, int], *, at_once: bool = False) -> list[Absent]:
         """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers. `at_once`: all that is held is
         looked at, without waiting for lanes that may say more."""
         found = self._waited_for()
         if at_once:
-            everybody = sorted(self._claims.lanes)
+            everybody = sorted(self._claims.slices.lanes)
             return found + [one for chunk in self._chunks for one in self._look(chunk.keys(), everybody, bits)]
-        lanes = self._claims.reach
-        over = {lane for lane in self._claims.lanes - lanes.keys() if lane[0] in bits}
+        lanes = self._claims.slices.reach
+        over = {lane for lane in self._claims.slices.lanes - lanes.keys() if lane[0] in bits}
         for chunk in self._chunks:
             due = [lane for lane, reach in lanes.items() if reach > chunk.high_ms and lane not in chunk.done]
             # A lane whose slices have all ended goes past nothing, and has brought all of what it claims so far.
@@ -119,12 +121,12 @@ class Absences:
             found += self._look(chunk.keys(), [*due, *asked], bits)
         return found
 
-    def of_markets(self, markets: list[int], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+    def of_markets(self, markets: list[int], bits: dict[int, int]) -> list[Absent]:
         """The same of markets whose lines are over, where a lane that claims them has not been asked yet."""
         ends = self._claims.covered.ends(markets)
         found = []
         for chunk in self._chunks if ends else ():
-            asked = self._claims.lanes - chunk.done - chunk.over
+            asked = self._claims.slices.lanes - chunk.done - chunk.over
             if due := [lane for lane in asked if ends.get(lane[0], -1) > chunk.low_ms]:
                 keys = chunk.keys()
                 found += self._look(keys[np.isin(self._store.places(keys)[0], markets)], due, bits)
@@ -133,8 +135,8 @@ class Absences:
     def come_to(self, ms: I64, bits: dict[int, int]) -> Bool:
         """Which milliseconds lie in a chunk that a lane's claims have come to, and that was not looked at for it."""
         inside = np.zeros(len(ms), np.bool_)
-        reach = self._claims.reach
-        over = {lane for lane in self._claims.lanes - reach.keys() if lane[0] in bits}
+        reach = self._claims.slices.reach
+        over = {lane for lane in self._claims.slices.lanes - reach.keys() if lane[0] in bits}
         for chunk in self._chunks:
             reached = {lane for lane, to_ms in reach.items() if to_ms > chunk.low_ms}
             if (reached | over) - chunk.done - chunk.over:
@@ -156,7 +158,7 @@ class Absences:
                 kept.append(chunk)
         self._chunks = kept
 
-    def _look(self, keys: U64, due: list[Lane], bits: dict[int, int]) -> list[tuple[int, int, int]]:
+    def _look(self, keys: U64, due: list[Lane], bits: dict[int, int]) -> list[Absent]:
         gatherers = {gatherer for gatherer, _ in due if gatherer in bits}  # one that gave its bit away has no say
         places = self._store.locate(keys)
         holders = self._store.holders(places)
@@ -186,7 +188,7 @@ class Absences:
         self._pending_count += len(set(times) - waiting)
         waiting.update(times)
 
-    def _waited_for(self) -> list[tuple[int, int, int]]:
+    def _waited_for(self) -> list[Absent]:
         found = []
         for (gatherer, market), waiting in list(self._pending.items()):
             times = np.array(sorted(waiting), np.int64)

@@ -168,6 +168,11 @@ class RunChange(NamedTuple):
     reason: str
     fixed: bool = False
 
+    @property
+    def slice_key(self) -> RunKey:
+        """Its slice: gatherer, lane, number."""
+        return (*self.key[:2], self.slice)
+
 
 class PartHeld(NamedTuple):
     """What a run held before a contradiction, now that it is readmitted."""

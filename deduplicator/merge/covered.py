@@ -66,7 +66,7 @@ class Covered:
             return coming, coming
         for run in line.open:
             if run.key[0] == gatherer and run.excluded_from_ms is None and run.cover_to_ms is None:
-                slice_ = self._slices.get((*run.key[:2], run.slice)) if lanes is None or run.key[1] in lanes else None
+                slice_ = self._slices.get(run.slice_key) if lanes is None or run.key[1] in lanes else None
                 if slice_ is not None:
                     coming |= ms >= slice_.horizon_ms
         return _inside(self._held(line, gatherer), ms), coming & ~_inside(self._detached, ms)
@@ -97,7 +97,7 @@ class Covered:
         if line.first_ms is None or line.first_ms <= ms:
             return False
         earlier = [run for run in line.open if run.cover_from_ms <= ms and run.excluded_from_ms is None]
-        return any(coverage.claim(run, self._slices[(*run.key[:2], run.slice)])[1] <= ms for run in earlier)
+        return any(coverage.claim(run, self._slices[run.slice_key])[1] <= ms for run in earlier)
 
     def sealed_ms(self, market: int) -> int | None:
         """Up to where a market's changes are sealed by what is known now."""
@@ -110,7 +110,7 @@ class Covered:
         undecided: set[int] = set()
         line = self._lines.get((market, ORDERBOOK))
         for run in () if line is None else line.open:
-            start, end = coverage.claim(run, self._slices[(*run.key[:2], run.slice)])
+            start, end = coverage.claim(run, self._slices[run.slice_key])
             if start <= ms:
                 (through if ms < end else undecided).add(run.key[0])
         return through, undecided

@@ -9,6 +9,7 @@ further voice decides.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from deduplicator.merge.identity import unpack_content
 
 Version = tuple[int, ...]
 """The contents of a group's rows, by ordinal."""
+ORDER_DISPUTED: Final = "order_disputed"
+CONFLICT: Final = "conflict"
 
 
 @dataclass
@@ -67,7 +70,7 @@ def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict
     dispute.excluded = losers
     shown = [_shown(version, bits) for version, bits in dispute.voices.items() if bits or version == base]
     outvoted = not other_order and right != 0 and dispute.voices[base] != right
-    return Verdict("order_disputed" if other_order else "conflict", losers, readmitted, outvoted, shown)
+    return Verdict(ORDER_DISPUTED if other_order else CONFLICT, losers, readmitted, outvoted, shown)
 
 
 def majority(said: dict[int, Version]) -> Version | None:

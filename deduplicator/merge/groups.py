@@ -6,21 +6,32 @@ Each group is found by a search in what was sorted once: a copy that is wrong ev
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import NamedTuple
 
 import numpy as np
 
 from deduplicator.merge.copies import RunKey
-from deduplicator.merge.identity import I64, IdentityStore
+from deduplicator.merge.disputes import Version
+from deduplicator.merge.identity import I64, IdentityStore, Stored
 from deduplicator.merge.union import Placed
 
 
+class Brought(NamedTuple):
+    """What a run brought of a group: where its rows are, its gatherer's bit, and its version with what it must have had
+    before."""
+
+    at: I64
+    bit: int
+    version: Version
+
+
 class Groups:
-    """Of `rows`: `ms` of each; by run `seen_ms`, the greatest of its milliseconds, and `rows_of`, where its rows are;
-    `runs_of` each market."""
+    """Of `rows`: `ms` and `ordinal` of each; by run `seen_ms`, the greatest of its milliseconds, and `rows_of`, where
+    its rows are; `runs_of` each market."""
 
     def __init__(self, store: IdentityStore, rows: Placed) -> None:
         self.rows = rows
-        market, self.ms, _ = store.places(rows.key)
+        market, self.ms, self.ordinal = store.places(rows.key)
         self._order: I64 = np.lexsort((market, self.ms))
         self._ms, self._market = self.ms[self._order], market[self._order]
         self.seen_ms: dict[RunKey, int] = {}
@@ -42,3 +53,16 @@ class Groups:
     def runs(self, market: int, ms: int) -> set[RunKey]:
         """Runs of this step with rows in a group."""
         return {self.rows.runs[chain] for chain in set(self.rows.chain[self.inside(market, ms)].tolist())}
+
+    def brought(self, inside: I64, stored: list[Stored]) -> list[Brought]:
+        """What each run brought of a group, of these rows of it; `stored`: what stands."""
+        runs = [self.rows.runs[chain] for chain in self.rows.chain[inside].tolist()]
+        found = []
+        for run in dict.fromkeys(runs):
+            at = inside[[other == run for other in runs]]
+            ordinals = self.ordinal[at]
+            start = int(ordinals.min())
+            before = [row.content for row in stored if row.ordinal < start]
+            version = tuple(before + self.rows.content[at[np.argsort(ordinals)]].tolist())
+            found.append(Brought(at, int(self.rows.bit[at[0]]), version))
+        return found

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
-from typing import Final
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from common.distinct import distinct
-from deduplicator.merge import disputes
 from deduplicator.merge.absence import Absences
+from deduplicator.merge.bits import Bits
 from deduplicator.merge.claims import Claims
-from deduplicator.merge.copies import Account, Changes, Conflict, Copy, Deltas, RunKey
-from deduplicator.merge.disputes import Dispute, Verdict, Version
+from deduplicator.merge.copies import Account, Changes, Copy, Deltas, RunKey
 from deduplicator.merge.groups import Groups
-from deduplicator.merge.identity import GATHERERS_MAX, I64, U16, U64, Bool, IdentityStore, Stored, StoreFull, slot_shift
+from deduplicator.merge.identity import I64, U16, U64, Bool, IdentityStore, slot_shift
+from deduplicator.merge.judging import Agreed, Judging
 from deduplicator.merge.union import Group, Placed, United, contradictions, placed_rows, unite
-
-DISPUTES_REMEMBERED: Final = 10_000
+from deduplicator.merge.voices import Voices
 
 
 @dataclass(frozen=True)
@@ -36,13 +33,16 @@ class Limits:
 
 @dataclass
 class _Step:
-    """One step's rows: which copies are used, which of their rows can be, and how they unite."""
+    """One step's rows: which copies are used, which of their rows can be, and how they unite. What contradicts: which
+    rows are `dropped`, and what is `agreed` but for its order."""
 
     copies: list[Copy]
     masks: list[Bool]
     rows: Placed
     before: U64
     united: United
+    dropped: Bool | None = None
+    agreed: list[Agreed] = field(default_factory=list)
 
 
 class Joining:
@@ -52,10 +52,10 @@ class Joining:
         self.store = IdentityStore(floor_ms)
         self.absences = Absences(self.store, claims)
         self._claims, self._limits = claims, limits
-        self._bits: dict[int, int] = {}
+        self._bits = Bits()
+        self._voices = Voices(self.store, claims, self._bits)
         self._last: dict[RunKey, int] = {}
         """By run: the key of its last row."""
-        self._disputes: dict[Group, Dispute] = {}
         self._stalled_since: dict[int, int] = {}
 
     # -- the step ----------------------------------------------------------------------------------------------
@@ -71,26 +71,17 @@ class Joining:
             step = self._gather(taken)
             suspicious = contradictions(self.store, step.rows, step.united)
             self._covered_by_others(step, suspicious)
-            dropped: Bool | None = None
-            agreed: list[tuple[Group, int]] = []
-            if suspicious:
-                groups = Groups(self.store, step.rows)
-                stalled = self._undecided(groups, suspicious, taken, now_ms)
-                if stalled:
-                    changes.stalled |= stalled
-                    continue
-                dropped = self._judge(groups, suspicious, changes, agreed)
-                step.united = unite(self.store, step.rows, step.before, np.nonzero(~dropped)[0])
+            if suspicious and not self._judge(step, suspicious, changes, now_ms):
+                continue
             for gatherer in {c.gatherer for c in taken}:
                 self._stalled_since.pop(gatherer, None)
             self._write(step, changes)
-            for group, bit in agreed:
-                self._hold(self.store.group(*group), bit)
-            self._remember_last(step.rows, dropped)
+            for agreed in step.agreed:
+                self._voices.hold(self.store.group(*agreed.group), agreed.bit)
+            self._remember_last(step.rows, step.dropped)
             for copy in taken:
-                if copy.dropped:  # what follows the rows that were lost is no neighbour of those before
-                    for key in [key for key in self._last if key[:2] == (copy.gatherer, copy.lane)]:
-                        del self._last[key]
+                if copy.dropped:
+                    self._lose_last((copy.gatherer, copy.lane))
             return taken
 
     def remember(self, copy: Copy) -> None:
@@ -118,11 +109,9 @@ class Joining:
         for group in dict.fromkeys(zip(market.tolist(), ms.tolist(), strict=True)):
             stored = self.store.group(*group)
             base = sorted(row.content for row in stored)
-            inside = groups.inside(*group)
-            for run in dict.fromkeys(rows.runs[chain] for chain in rows.chain[inside].tolist()):
-                mine = inside[[rows.runs[chain] == run for chain in rows.chain[inside].tolist()]]
-                if sorted(self._brought(rows, mine, stored)) == base:
-                    self._hold(stored, int(rows.bit[mine[0]]))
+            for brought in groups.brought(groups.inside(*group), stored):
+                if sorted(brought.version) == base:
+                    self._voices.hold(stored, brought.bit)
 
     def silent(self, changes: Changes) -> None:
         """Rule 14 for what a copy has not: rows that a claim has now gone past, and ties that a voice can decide.
@@ -135,42 +124,25 @@ class Joining:
         found = self.absences.found(self._bits, at_once=not self._limits.hole_wait_ms)
         if self.absences.unchecked > before:
             changes.alarms["absence_unchecked"] += self.absences.unchecked - before
-        tied = [group for group, dispute in self._disputes.items() if dispute.tied]
-        self._object(found, tied, changes)
+        self._voices.object(found, self._voices.tied(), changes)
 
     def leaving(self, changes: Changes) -> None:
         """Rule 14 once more for lines that are over, which nobody claims anything of any more: what a lane has not gone
         past is looked at now. A line of which something new was said stays for another step: runs that were excluded
         claim less of it."""
         found = self.absences.of_markets(changes.over, self._bits)
-        said = {market for market, _ in self._object(found, [], changes)}
-        changes.over = [market for market in changes.over if market not in said]
-
-    def _object(self, found: Iterable[tuple[int, int, int]], tied: Iterable[Group], changes: Changes) -> list[Group]:
-        """Gatherers say that they have nothing of what is stored; the groups of which something new was said."""
-        asked: dict[Group, int] = defaultdict(int, dict.fromkeys(tied, 0))
-        for gatherer, market, ms in found:
-            asked[(market, ms)] |= self._bits[gatherer]
-        new = []
-        for group in sorted(asked, key=lambda group: group[1]):
-            stored = self.store.group(*group)
-            base = tuple(row.content for row in stored)
-            verdict = self._settle(group, self._said(group, stored, asked[group]), base, changes)
-            if verdict is None:
-                continue
-            new.append(group)
-            if verdict.kind == "order_disputed":
-                self._hold(stored, asked[group])
-        return new
+        new = {market for market, _ in self._voices.object(found, [], changes)}
+        changes.over = [market for market in changes.over if market not in new]
 
     def went_on(self, run_key: RunKey, ms: int) -> bool:
         """Whether an open run has shown a group later than a millisecond."""
         last = self._last.get(run_key)
         return last is not None and self.store.unpack(last)[1] > ms
 
-    def forget_run(self, run_key: RunKey) -> None:
-        """The run says nothing more."""
-        self._last.pop(run_key, None)
+    def forget_runs(self, runs: Iterable[RunKey]) -> None:
+        """Runs that bring nothing more."""
+        for run_key in runs:
+            self._last.pop(run_key, None)
 
     def forget(self) -> None:
         """What is older than is kept goes."""
@@ -185,17 +157,16 @@ class Joining:
         self._last = dict(
             zip([run for run, old in zip(self._last, here.tolist(), strict=True) if old], keys, strict=True)
         )
-        kept = {group: said for group, said in self._disputes.items() if group[1] >= self.store.floor_ms}
-        self._disputes = dict(list(kept.items())[-DISPUTES_REMEMBERED:])
+        self._voices.forget()
 
     def _awaited(self, market: I64, ms: I64, holders: U16) -> Bool:
         """Rows that an open run of a gatherer that holds them has not come to claim yet, and those that contradict the
         claim of another, while that was not looked at: loaded again, they would be taken to be held by it."""
         awaited = np.zeros(len(market), np.bool_)
-        due = np.nonzero((holders != sum(self._bits.values())) & self.absences.come_to(ms, self._bits))[0]
+        due = np.nonzero((holders != self._bits.all) & self.absences.come_to(ms, self._bits))[0]
         if len(due):
             awaited[due] = self._claims.covered.holders(market[due], ms[due], self._bits) & ~holders[due] != 0
-        for gatherer, slowest_ms in self._claims.slowest().items():
+        for gatherer, slowest_ms in self._claims.slices.slowest().items():
             at = np.nonzero((holders & self._bits.get(gatherer, 0) != 0) & (ms >= slowest_ms) & ~awaited)[0]
             for number in distinct(market[at]).tolist():
                 mine = at[market[at] == number]
@@ -213,47 +184,34 @@ class Joining:
 
     def _bits_of_holders(self) -> dict[int, int]:
         """Bits of all that claim anything; if there are too many, the newest of those that have nothing open."""
-        live = self._claims.live()
+        live = self._claims.slices.gatherers()
         for gatherer in sorted(self._claims.gatherers, key=lambda who: (who not in live, -who)):
-            if gatherer in live or len(self._bits) < GATHERERS_MAX:
+            if gatherer in live or not self._bits.full:
                 self._bit(gatherer, live)
         return self._bits
 
     def _bit(self, gatherer: int, needed: set[int]) -> int:
-        """The gatherer's bit in holders and voices; the oldest one that is not needed gives its own to a newer one.
-
-        What ended runs of an old one hold is not asked any more then: machines are replaced for ever, and bits are few.
-        """
-        bit = self._bits.get(gatherer)
-        if bit is not None:
-            return bit
-        free = [1 << n for n in range(GATHERERS_MAX) if 1 << n not in self._bits.values()]
-        if not free:
-            over = min(self._bits.keys() - needed, default=None)
-            if over is None:
-                raise StoreFull(f"more than {GATHERERS_MAX} gatherers are read at the same time")
-            free = [self._bits.pop(over)]
-            self.store.release(free[0])
-            for dispute in self._disputes.values():
-                dispute.excluded &= ~free[0]
-                dispute.voices = {version: bits & ~free[0] for version, bits in dispute.voices.items()}
-        self._bits[gatherer] = free[0]
+        """The gatherer's bit in holders and voices; a new one holds what it covers."""
+        if gatherer in self._bits:
+            return self._bits[gatherer]
+        released = self._bits.give(gatherer, needed)
+        if released:
+            self.store.release(released)
+            self._voices.release(released)
+        bit = self._bits[gatherer]
         keys = np.sort(self.store.all_keys())
         if len(keys):
             market, ms, _ = self.store.places(keys)
-            covered = self._claims.covered.holders(market, ms, {gatherer: free[0]})  # it may have had a bit before
+            covered = self._claims.covered.holders(market, ms, {gatherer: bit})  # it may have had a bit before
             self.store.mark(self.store.locate(keys), covered, np.zeros(len(keys), np.uint16))
             self.absences.add(keys[covered == 0])  # it may come to cover what is here, which others hold already
-        return free[0]
-
-    def _of_bits(self, bits: int) -> set[int]:
-        return {gatherer for gatherer, bit in self._bits.items() if bit & bits}
+        return bit
 
     # -- uniting -----------------------------------------------------------------------------------------------
 
     def _gather(self, copies: list[Copy]) -> _Step:
         masks = [self._usable(copy) for copy in copies]
-        needed = self._claims.live() | {copy.gatherer for copy in copies}
+        needed = self._claims.slices.gatherers() | {copy.gatherer for copy in copies}
         rows = placed_rows(self.store, copies, [self._bit(copy.gatherer, needed) for copy in copies], masks)
         before = self._before(rows)
         return _Step(copies, masks, rows, before, unite(self.store, rows, before))
@@ -262,17 +220,12 @@ class Joining:
         """Rows with known ordinals of runs that are not excluded."""
         deltas = copy.deltas
         usable = deltas.ordinal >= 0
-        for key, stretches in self._claims.exclusions(copy.gatherer, copy.lane):
+        for key, stretches in self._claims.excluded.of_lane(copy.gatherer, copy.lane):
             for from_ms, to_ms in stretches:
                 without = (deltas.run == key[2]) & (deltas.exchange_ms >= from_ms) & (deltas.exchange_ms < to_ms)
-                self._pass_over(key, deltas.exchange_ms[without])
+                self._claims.excluded.pass_over(key, deltas.exchange_ms[without])
                 usable &= ~without
         return usable
-
-    def _pass_over(self, key: RunKey, ms: I64) -> None:
-        if len(ms):
-            passed = self._claims.passed_over
-            passed[key] = max(passed.get(key, 0), int(ms.max()))
 
     def _before(self, rows: Placed) -> U64:
         """The key of each chain's run's last row, if it is in the same slot."""
@@ -292,6 +245,11 @@ class Joining:
                 self._last.pop(rows.runs[chain], None)
         self._last.update(last)
 
+    def _lose_last(self, lane: tuple[int, int]) -> None:
+        """What follows rows that were lost is no neighbour of those before."""
+        for key in [key for key in self._last if key[:2] == lane]:
+            del self._last[key]
+
     def _write(self, step: _Step, changes: Changes) -> None:
         """Split the rows into new, confirmed and disputed; account for every frame."""
         united, rows, copies = step.united, step.rows, step.copies
@@ -299,8 +257,7 @@ class Joining:
         chosen = united.order[united.starts[new]]
         self.store.mark(united.places, united.holders, united.linked)
         self.store.insert(united.places.keys[new], united.content[new], united.holders[new], united.linked[new])
-        everybody = sum(self._bits.values())
-        self.absences.add(united.places.keys[new][united.holders[new] != everybody])
+        self.absences.add(united.places.keys[new][united.holders[new] != self._bits.all])
         of_copy = [rows.row[chosen[rows.copy[chosen] == index]] for index in range(len(copies))]
         changes.new = Deltas(
             *(
@@ -326,11 +283,25 @@ class Joining:
 
     # -- contradictions ----------------------------------------------------------------------------------------
 
+    def _judge(self, step: _Step, suspicious: dict[Group, int], changes: Changes, now_ms: int) -> bool:
+        """Settle the groups that contradict; False if some gatherers must be read further first: they are stalled."""
+        groups = Groups(self.store, step.rows)
+        stalled = self._undecided(groups, suspicious, step.copies, now_ms)
+        if stalled:
+            changes.stalled |= stalled
+            return False
+        judging = Judging(self.store, self._claims, self._voices, groups, changes)
+        for group in sorted(suspicious, key=lambda group: group[1]):
+            judging.judge(group, suspicious[group])
+        step.dropped, step.agreed = judging.dropped, judging.agreed
+        step.united = unite(self.store, step.rows, step.before, np.nonzero(~judging.dropped)[0])
+        return True
+
     def _covered_by_others(self, step: _Step, suspicious: dict[Group, int]) -> None:
-        """New rows of a moment that a gatherer covers and that it does not have: it says that nothing happened."""
+        """New rows of a moment that a gatherer covers and that it does not have: to it nothing happened."""
         united = step.united
         new = np.nonzero(~united.places.stored)[0]
-        new = new[self.store.milliseconds(united.places.keys[new]) < self._claims.reach_ms]
+        new = new[self.store.milliseconds(united.places.keys[new]) < self._claims.slices.reach_ms]
         if not len(new):
             return
         market, ms, _ = self.store.places(united.places.keys[new])
@@ -340,7 +311,7 @@ class Joining:
             suspicious[group] = suspicious.get(group, 0) | int(objecting[n])
 
     def _undecided(self, groups: Groups, suspicious: Iterable[Group], copies: list[Copy], now_ms: int) -> set[int]:
-        """Gatherers whose say about a suspicious group is not complete yet: its end was not read."""
+        """Gatherers of which not all of a suspicious group was read: its end is missing."""
         waiting: set[int] = set()
         horizons = {(c.gatherer, c.lane, h.slice): h.horizon_ms for c in copies for h in c.horizons}
         ended = {(c.gatherer, c.lane, e.run) for c in copies for e in c.run_events if e.event == "ended"}
@@ -348,111 +319,11 @@ class Joining:
             for key in groups.runs(market, ms):
                 run = self._claims.runs.get(key)
                 if run is None or key in ended:
-                    continue  # a run that is over says nothing more
-                slice_key = (*key[:2], run.slice)
-                slice_ = self._claims.slices.get(slice_key)
-                reach = max(horizons.get(slice_key, -1), -1 if slice_ is None else slice_.horizon_ms)
+                    continue  # a run that is over brings nothing more
+                slice_ = self._claims.slices.get(run.slice_key)
+                reach = max(horizons.get(run.slice_key, -1), -1 if slice_ is None else slice_.horizon_ms)
                 if groups.seen_ms[key] <= ms and reach <= ms:
                     since = self._stalled_since.setdefault(key[0], now_ms)
                     if now_ms - since < self._limits.hole_wait_ms:
                         waiting.add(key[0])
         return waiting
-
-    def _judge(
-        self, groups: Groups, suspicious: dict[Group, int], changes: Changes, agreed: list[tuple[Group, int]]
-    ) -> Bool:
-        """Settle every suspicious group; returns the mask of rows that are not used."""
-        rows = groups.rows
-        dropped = np.zeros(len(rows.key), np.bool_)
-        silenced: dict[int, int] = defaultdict(int)
-        """By market: bits of gatherers that say nothing more of it from a former group on."""
-        for group in sorted(suspicious, key=lambda group: group[1]):
-            market, ms = group
-            inside = groups.inside(market, ms)
-            inside = inside[~dropped[inside]]
-            if not len(inside) and not suspicious[group] & ~silenced[market] and group not in self._disputes:
-                continue  # who contradicted here has lost its say before: of a copy that is wrong all over, all groups
-            stored = self.store.group(market, ms)
-            if not len(inside) and not stored and group not in self._disputes:
-                continue
-            brought: dict[int, Version] = {}
-            of_run: dict[RunKey, tuple[I64, Version]] = {}
-            for run_key in dict.fromkeys(rows.runs[chain] for chain in rows.chain[inside].tolist()):
-                mine = inside[[rows.runs[chain] == run_key for chain in rows.chain[inside].tolist()]]
-                version = self._brought(rows, mine, stored)
-                of_run[run_key] = (mine, version)
-                brought[int(rows.bit[mine[0]])] = version
-            said = self._said(group, stored, suspicious[group]) | brought
-            most = disputes.majority(said)
-            if not stored and most:
-                base = most  # nobody wrote that nothing happened: who says so alone takes nothing from the others
-            elif stored or not all(said.values()):
-                base = tuple(row.content for row in stored)
-            elif said:
-                base = next(iter(brought.values()))
-            else:
-                continue
-            verdict = self._settle(group, said, base, changes)
-            standing = {row.ordinal: row.content for row in stored} if stored else dict(enumerate(base))
-            for mine, version in of_run.values():
-                if version != base:  # what of it stands all the same is confirmed
-                    places = zip(
-                        self.store.places(rows.key[mine])[2].tolist(), rows.content[mine].tolist(), strict=True
-                    )
-                    dropped[mine] = [standing.get(ordinal) != content for ordinal, content in places]
-            if verdict is not None and verdict.kind == "order_disputed":
-                agreed += [(group, bit) for bit, version in said.items() if version != base]
-            if verdict is None:
-                continue
-            for run_key in self._claims.just_excluded & groups.runs_of[market]:
-                from_ms = self._claims.excluded_from(run_key)
-                for chain in groups.rows_of[run_key]:
-                    of_chain = groups.ms[chain]
-                    self._pass_over(run_key, of_chain[of_chain >= from_ms])
-                    dropped[chain] |= of_chain > from_ms
-                if self._claims.says_nothing_from(market, run_key[0], ms):
-                    silenced[market] |= self._bits[run_key[0]]
-        return dropped
-
-    def _brought(self, rows: Placed, mine: I64, stored: list[Stored]) -> Version:
-        """A run's version of a group: what it brought in this step, behind what it must have had before."""
-        _, _, ordinals = self.store.places(rows.key[mine])
-        by_ordinal = mine[np.argsort(ordinals)]
-        start = int(ordinals.min())
-        before = [row.content for row in stored if row.ordinal < start]
-        return tuple(before + rows.content[by_ordinal].tolist())
-
-    def _said(self, group: Group, stored: list[Stored], bits: int) -> dict[int, Version]:
-        """What the gatherers say whose say about a group is complete: those of `bits`, those that cover it, and those
-        that hold all of it. Each says what it holds."""
-        everything = 0xFFFF if stored else 0
-        for row in stored:
-            everything &= row.holders
-        covering = {self._bits[who] for who in self._claims.covered.by(*group) if who in self._bits}
-        said = {}
-        for gatherer, bit in self._bits.items():
-            if bit & (bits | everything) or bit in covering:
-                if self._claims.is_excluded(gatherer, *group) and bit not in covering:
-                    continue
-                said[bit] = tuple(row.content for row in stored if row.holders & bit)
-        return said
-
-    def _settle(self, group: Group, said: dict[int, Version], base: Version, changes: Changes) -> Verdict | None:
-        dispute = self._disputes.get(group, Dispute())
-        verdict = disputes.settle(said, base, dispute)
-        if verdict is None:
-            return None
-        self._disputes[group] = dispute
-        market, ms = group
-        changes.alarms[verdict.kind] += 1
-        changes.conflicts.append(Conflict(verdict.kind, market, ms, verdict.versions))
-        self._claims.exclude(market, self._of_bits(verdict.excluded), ms, changes)
-        self._claims.readmit(market, self._of_bits(verdict.readmitted), ms, changes)
-        if verdict.outvoted:
-            self._claims.disown(market, ms, changes)
-        return verdict
-
-    def _hold(self, stored: list[Stored], bits: int) -> None:
-        """These gatherers have the same rows in another order."""
-        keys = np.array(sorted(row.key for row in stored), np.uint64)
-        self.store.mark(self.store.locate(keys), np.full(len(keys), bits, np.uint16), np.zeros(len(keys), np.uint16))

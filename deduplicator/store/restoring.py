@@ -18,6 +18,7 @@ from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.merge.copies import ResetVote, RunKey, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
+from deduplicator.merge.exclusions import EVERYBODY
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger, Range
 from deduplicator.statements import SQL
@@ -45,7 +46,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
     floor_ms = 0 if newest is None else ms_of_datetime(newest) - limits.recent_ms
     merger = Merger(limits, floor_ms)
     for row in await db.fetch(SQL["restore_slices"]):
-        merger.claims.restore_slice((row["gatherer"], row["lane"], row["slice"]), _slice(row))
+        merger.claims.slices.add((row["gatherer"], row["lane"], row["slice"]), _slice(row))
     channels = await _channels(db)
     for (gatherer,) in await db.fetch("SELECT gatherer FROM store.gatherers"):
         columns = await binary.read(db, OPEN_LAYOUT, SQL["restore_open"], channels[1:], gatherer)
@@ -65,7 +66,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
         excluded.fixed = row["fixed"]
         merger.claims.restore_excluded(excluded)
     # A market that is over has an open run where a late copy of it is being read.
-    markets = sorted({row[0] for row in await db.fetch(SQL["markets_not_over"])} | merger.claims.held_open())
+    markets = sorted({row[0] for row in await db.fetch(SQL["markets_not_over"])} | merger.claims.runs.markets())
     for at in range(0, len(markets), LINES_AT_ONCE):
         await load_lines(db, merger, markets[at : at + LINES_AT_ONCE])
     for row in await db.fetch("TABLE store.reset_votes"):
@@ -80,24 +81,24 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
 async def load_lines(db: asyncpg.Connection, merger: Merger, markets: Sequence[int]) -> None:
     """All that production knows of the time lines of some markets that the state knows nothing of."""
     claims = merger.claims
-    claims.resident(markets)
+    claims.lines.resident(markets)
     for row in await db.fetch(SQL["restore_lines"], markets):
         end = None if row["ended_at"] is None else ms_of_datetime(row["ended_at"])
-        claims.begin_line(row["market"], ORDERBOOK, ms_of_datetime(row["first_seen"]), end)
+        claims.lines.begin(row["market"], ORDERBOOK, ms_of_datetime(row["first_seen"]), end)
     channels = await _channels(db)
     columns = await binary.read(db, HELD_LAYOUT, SQL["restore_held"], channels[1:], markets)
     for market, channel, gatherer, start, end in binary.rows(columns):
         claims.restore_held(market, channels[channel], gatherer, (start, end))
     for row in await db.fetch(SQL["restore_ends"], markets):
-        claims.restore_end(row["market"], sys.intern(row["channel"]), row["gatherer"], row["reason"])
+        claims.lines[row["market"], sys.intern(row["channel"])].note_end(row["gatherer"], row["reason"])
     for row in await db.fetch(SQL["restore_retractions"], markets):
         stretch = (ms_of_datetime(row["from_ts"]), ms_of_datetime(row["to_ts"]))
-        claims.restore_retraction(row["market"], sys.intern(row["channel"]), row["gatherer"] or 0, stretch)
+        claims.lines[row["market"], sys.intern(row["channel"])].retract(row["gatherer"] or EVERYBODY, stretch)
     for row in await db.fetch(SQL["restore_gaps"], markets):
         stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
         had = {int(who): why for who, why in json.loads(row["had"]).items()}
-        claims.restore_gap(row["market"], sys.intern(row["channel"]), stretch, row["reason"], had)
-    claims.restored(markets)
+        claims.lines[row["market"], sys.intern(row["channel"])].add_gap(stretch, row["reason"], had)
+    claims.lines.restored(markets)
     for row in await db.fetch(SQL["restore_unplaced"], markets):
         merger.restore_unplaced(_unplaced(row), followed=row["followed"])
 
@@ -124,7 +125,7 @@ async def load_identities(db: asyncpg.Connection, merger: Merger, wanted: Range)
     merger.detach([(day * DAY_MS, (day + 1) * DAY_MS) for day in await days.detached(db)])
     if not len(columns["market"]):
         return
-    missing = merger.claims.missing_lines(distinct(columns["market"]).tolist())
+    missing = merger.claims.lines.missing(distinct(columns["market"]).tolist())
     if missing:
         await load_lines(db, merger, missing)
     content = pack_content(columns["side"], columns["price"], columns["delta"])

@@ -64,7 +64,7 @@ class Seals:
 
     def _books(self, floor: int) -> list[Sealed]:
         lines, slices = self._claims.lines, self._claims.slices
-        doubtful = self._claims.waiting() | self._held_slowly | set(self._claims.excluded_markets())
+        doubtful = self._claims.lines.waiting() | self._held_slowly | set(self._claims.excluded.markets())
         known = [(market, lines[market, ORDERBOOK]) for market in sorted(doubtful) if (market, ORDERBOOK) in lines]
         if len(known) > self._named_max:  # what was settled last: a seal does not fall
             least = (-1 if line.sealed_ms is None else line.sealed_ms for _, line in known)
@@ -80,7 +80,7 @@ class Seals:
         fast = {k for k, s in slices.items() if not s.ended and s.horizon_ms >= 0 and s.horizon_ms >= reach - SLOW_MS}
         slow = slices.keys() - fast
         for key in (slow - self._slow) | (self._fast - fast) | (fast & self._slow):
-            self._look.update(run.market for run in self._claims.runs_of(key))
+            self._look.update(run.market for run in self._claims.runs.of_slice(key))
         self._fast, self._slow = fast, set(slow)
         for market in self._look:
             line = self._claims.lines.get((market, ORDERBOOK))

@@ -72,6 +72,7 @@ def heal(
 
     CONFIG is the deduplicator's file; it may be running. Exits 1 if production has some otherwise than the gatherers.
     """
+    from deduplicator.heal import Asked
     from deduplicator.heal import heal as work
 
     config, dsn = production(config_file)
@@ -79,11 +80,8 @@ def heal(
     if unknown := set(without) - {source.id for source in config.gatherers}:
         raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
     sources = tuple(source for source in config.gatherers if source.id not in without)
-    slack_ms = config.merge.hole_wait
-    left_out = frozenset(without)
-    healed = to_end(
-        work(sources, dsn, ticker, since, until, reset_slack_ms=slack_ms, dry_run=dry_run, without=left_out)
-    )
+    asked = Asked(ticker, since, until, sources, config.merge.hole_wait, frozenset(without), dry_run)
+    healed = to_end(work(dsn, asked))
     record(asdict(healed), form, "Would be healed" if dry_run else "Healed")
     sys.exit(1 if healed.otherwise or healed.contradictions else 0)
 

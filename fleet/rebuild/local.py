@@ -169,7 +169,7 @@ class Rebuild:
         merger = await production.restore(self._limits, at_ms)
         everything = (await production.allot([""]))[""]
         for channel in ALL_MARKETS_CHANNELS:
-            merger.claims.begin_line(everything, channel, production.fleet_started_ms, None)
+            merger.claims.lines.begin(everything, channel, production.fleet_started_ms, None)
         return merger
 
     async def _gatherers(self, production: Production, found: Sequence[Lane]) -> dict[Lane, tuple[int, int]]:

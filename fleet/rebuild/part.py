@@ -93,7 +93,7 @@ class Part:
         if everywhere:
             everything = self._number(ALL_MARKETS)
             for channel in ALL_MARKETS_CHANNELS:
-                self._merger.claims.begin_line(everything, channel, started_ms, None)
+                self._merger.claims.lines.begin(everything, channel, started_ms, None)
 
     # -- in ----------------------------------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Part:
                 # Nobody knows when it opened: the widest claim is the honest one.
                 life = self._lives.get(ticker, Life(self._started_ms, None))
                 first = max(life.first_ms, self._started_ms)
-                self._merger.claims.begin_line(number, ORDERBOOK, first, life.end_ms)
+                self._merger.claims.lines.begin(number, ORDERBOOK, first, life.end_ms)
         return number
 
     def _trade(self, trade: TradeRow) -> None:

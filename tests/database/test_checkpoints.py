@@ -283,7 +283,7 @@ async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(
         await production.store(changes, batches)
 
     def held(merger: Merger) -> list[tuple[int, int]]:
-        line = merger.claims.line(MARKET, "orderbook_delta")
+        line = merger.claims.lines[MARKET, "orderbook_delta"]
         return [(a - DAY_MS, b - DAY_MS) for a, b in coverage.covered(line, merger.claims.slices)]
 
     merger = await production.restore(limits, DAY_MS)

@@ -12,8 +12,8 @@ import pytest
 
 from common.numbers import ms_of_datetime
 from deduplicator.merge import coverage
-from deduplicator.merge.claims import EVERYBODY
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge.exclusions import EVERYBODY
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger
 from deduplicator.read.reader import Batches
@@ -33,13 +33,13 @@ def state(end_ms: int | None = None) -> tuple[Merger, Stored]:
     """Two gatherers hold a market but for a gap, and are over; production has no row of the first ten milliseconds."""
     merger, stored = Merger(LIMITS, START_MS + 15), Stored()
     claims = merger.claims
-    claims.begin_line(1, ORDERBOOK, START_MS, end_ms)
+    claims.lines.begin(1, ORDERBOOK, START_MS, end_ms)
     for gatherer in (1, 2):
         for held in HELD:
             claims.restore_held(1, ORDERBOOK, gatherer, held)
-    claims.restore_gap(1, ORDERBOOK, GAP, "not_recorded", {})
+    claims.lines[1, ORDERBOOK].add_gap(GAP, "not_recorded", {})
     stored.gaps[(1, GAP)] = "not_recorded"
-    claims.restored([1])
+    claims.lines.restored([1])
     merger.detach([(START_MS - 100, LEFT_MS)])
     merger.load_identities(*(np.array([n]) for n in (1, START_MS + 5000, 0, pack_content(0, 4200, 1))))
     return merger, stored
@@ -47,7 +47,7 @@ def state(end_ms: int | None = None) -> tuple[Merger, Stored]:
 
 def held_by(merger: Merger, gatherer: int) -> list[tuple[int, int]]:
     """What a gatherer claims."""
-    return coverage.covered_by(merger.claims.line(1, ORDERBOOK), gatherer, merger.claims.slices)
+    return coverage.covered_by(merger.claims.lines[1, ORDERBOOK], gatherer, merger.claims.slices)
 
 
 def test_a_late_copy_of_a_detached_stretch_is_taken_and_heals_what_it_covers() -> None:
@@ -94,7 +94,7 @@ def test_what_was_taken_for_a_detached_stretch_is_held_by_nobody_who_covers_it_a
     merger.load_identities(*late)
     stored.take(merger.step([a_copy(3, [(2, 0, 70)], horizon=20)], 0))
     assert [c.kind for c in stored.conflicts] == ["conflict"] and (1, START_MS + 2, 0) not in stored.deltas  # type: ignore[attr-defined]
-    line = merger.claims.line(1, ORDERBOOK)
+    line = merger.claims.lines[1, ORDERBOOK]
     assert not line.retracted_of(1) and not line.retracted_of(2)
     assert list(line.retracted_of(EVERYBODY)) == [(START_MS + 2, START_MS + 3)], (
         "nobody knows which of the two is right"
@@ -127,7 +127,7 @@ def test_a_head_in_a_detached_stretch_stays_unplaced_and_is_not_judged() -> None
         assert not changes.judged and not changes.placed
         stored.take(changes)
         over += changes.over
-    assert stored.unplaced and not stored.conflicts and not merger._open_heads and 1 in over
+    assert stored.unplaced and not stored.conflicts and not merger.heads.open and 1 in over
 
 
 # -- on a real production ---------------------------------------------------------------------------------------

@@ -94,7 +94,7 @@ def head(ms: int, slice_: int, seq: int) -> Unplaced:
 
 def covered(merger: Merger) -> list[tuple[int, int]]:
     """What is claimed of the market."""
-    line = merger.claims.line(MARKET, ORDERBOOK)
+    line = merger.claims.lines[MARKET, ORDERBOOK]
     return [(start - DAY_MS, end - DAY_MS) for start, end in coverage.covered(line, merger.claims.slices)]
 
 
@@ -128,20 +128,20 @@ async def test_a_gap_that_is_healed_is_no_gap_after_a_restart(production: Produc
     """But for what is left of it."""
     gap, left = (DAY_MS + 200, DAY_MS + 300), (DAY_MS + 250, DAY_MS + 300)
     await production.store(Changes(gaps=[GapWritten(MARKET, ORDERBOOK, gap, "not_recorded", {})]), [])
-    assert set((await restored(production)).claims.line(MARKET, ORDERBOOK).gaps) == {gap}
+    assert set((await restored(production)).claims.lines[MARKET, ORDERBOOK].gaps) == {gap}
     await production.store(Changes(heals=[GapHealed(MARKET, ORDERBOOK, gap, [left], "not_recorded", {})]), [])
-    assert set((await restored(production)).claims.line(MARKET, ORDERBOOK).gaps) == {left}
+    assert set((await restored(production)).claims.lines[MARKET, ORDERBOOK].gaps) == {left}
 
 
 async def test_why_a_hole_is_waited_for_is_known_after_a_restart(production: Production) -> None:
     """Also if a run of the same gatherer goes on after it, as after a frame that could not be read."""
     await production.store(run(ENDED, 100, 200, why="quarantined"), [])
     await production.store(run(OPEN, 300, None), [])
-    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "quarantined"}
+    assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "quarantined"}
     await production.store(run(OPEN, 300, None, fixed=True), [])
-    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "conflict"}
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])
-    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "conflict"}
 
 
 async def test_a_contradiction_that_was_found_after_a_run_ended_is_why_its_hole_is_waited_for(
@@ -151,10 +151,10 @@ async def test_a_contradiction_that_was_found_after_a_run_ended_is_why_its_hole_
     await production.store(run(ENDED, 100, 200, why="quarantined"), [])
     stretch = (DAY_MS + 150, DAY_MS + 200)
     await production.store(Changes(retractions=[Retraction((1, 0, 0), 1, MARKET, ORDERBOOK, stretch, "conflict")]), [])
-    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "conflict"}
     nobody = Retraction((1, 0, ENDED), 0, MARKET, ORDERBOOK, (DAY_MS + 300, DAY_MS + 310), "step_back")
     await production.store(Changes(retractions=[nobody]), [])
-    assert (await restored(production)).claims.line(MARKET, ORDERBOOK).last_end == {1: "conflict"}
+    assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "conflict"}
 
 
 async def test_an_excluded_run_is_excluded_after_a_restart(production: Production) -> None:
@@ -162,10 +162,10 @@ async def test_an_excluded_run_is_excluded_after_a_restart(production: Productio
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])
     merger = await restored(production)
     assert covered(merger) == [(300, 350)]
-    assert merger.claims.excluded_from((1, 0, OPEN)) == DAY_MS + 350
-    assert [key for key, _ in merger.claims.exclusions(1, 0)] == [(1, 0, OPEN)]
-    assert not merger.claims.is_excluded(1, MARKET, DAY_MS + 349)
-    assert merger.claims.is_excluded(1, MARKET, DAY_MS + 350)
+    assert merger.claims.excluded.since((1, 0, OPEN)) == DAY_MS + 350
+    assert [key for key, _ in merger.claims.excluded.of_lane(1, 0)] == [(1, 0, OPEN)]
+    assert not merger.claims.excluded.covers(1, MARKET, DAY_MS + 349)
+    assert merger.claims.excluded.covers(1, MARKET, DAY_MS + 350)
 
 
 async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_said_of_it(production: Production) -> None:
@@ -174,14 +174,14 @@ async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_said_of_it(p
     copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])
     merger = await restored(production)
     await production.prepare(merger, [copy])
-    assert (1, 0, OPEN) not in merger.claims.runs and merger.claims.find((1, 0, OPEN)) is not None
-    assert merger.claims.excluded_from((1, 0, OPEN)) > DAY_MS + 1_000_000
+    assert (1, 0, OPEN) not in merger.claims.runs and merger.claims.runs.find((1, 0, OPEN)) is not None
+    assert merger.claims.excluded.since((1, 0, OPEN)) > DAY_MS + 1_000_000
     merger.step([copy], 0)
     assert covered(merger) == [(300, 350)]
     await production.store(run(OPEN, 300, 350, why="conflict"), [])
     merger = await restored(production)
     await production.prepare(merger, [copy])
-    assert merger.claims.excluded_from((1, 0, OPEN)) == DAY_MS + 350
+    assert merger.claims.excluded.since((1, 0, OPEN)) == DAY_MS + 350
 
 
 @pytest.mark.parametrize(
@@ -229,7 +229,7 @@ async def test_heads_that_were_judged_are_done_with_and_others_know_whether_they
     await production.store(changes, [])
     await production.store(Changes(judged=heads[:1]), [])
     merger = await restored(production)
-    followed = {(key[1] - DAY_MS): group.followed for key, group in merger._heads.items()}
+    followed = {(key[1] - DAY_MS): group.followed for key, group in merger.heads.pending.items()}
     assert followed == {199: True, 200: False, 310: False}
     await production.store(Changes(placed=heads[1:3]), [])
     left = await production._db.fetch("SELECT seq FROM store.unplaced ORDER BY seq")
@@ -260,7 +260,7 @@ async def test_the_line_of_a_market_that_is_over_comes_with_its_rows(production:
     changes.new = rows((100, 0), (200, 0), market=OVER).new
     await production.store(changes, [])
     merger = await restored(production)
-    assert not merger.claims.missing_lines([OVER])
+    assert not merger.claims.lines.missing([OVER])
     assert merger.claims.covered.by(OVER, DAY_MS + 150) == {1}
     held = merger.store.holders(merger.store.locate(merger.store.all_keys()))
     assert len(held) == 2 and held.all()
@@ -274,7 +274,7 @@ async def test_a_market_that_is_over_and_of_which_a_late_copy_is_being_read_is_k
     await production.store(Changes(gaps=[gap]), [])
     await production.store(run(OPEN, 0, None, market=OVER), [])
     merger = await restored(production)
-    line = merger.claims.line(OVER, ORDERBOOK)
+    line = merger.claims.lines[OVER, ORDERBOOK]
     assert (line.first_ms, line.end_ms) == (DAY_MS, DAY_MS + 450)
     assert [heal.interval for heal in merger.step([], DAY_MS + 1000).heals] == [gap.interval]
 
@@ -287,12 +287,12 @@ async def test_an_event_of_a_market_that_is_over_finds_its_line(event: str, prod
     key = (1, 0, OPEN)
     await production.store(Changes(runs={key: RunChange(key, OPEN, OVER, NEVER_MS, None, False, "", False)}), [])
     merger = await restored(production)
-    merger.claims.give_back([OVER])
+    merger.claims.lines.give_back([OVER])
     copy = Copy(1, 0, 1, 1)
     copy.run_events = [RunEvent(OPEN, event, DAY_MS + 20, DAY_MS + 150, "step_back")]
     await production.prepare(merger, [copy])
     changes = merger.step([copy], DAY_MS + 1000)
-    line = merger.claims.line(OVER, ORDERBOOK)
+    line = merger.claims.lines[OVER, ORDERBOOK]
     assert (line.first_ms, line.end_ms) == (DAY_MS, DAY_MS + 450)
     if event == "covers":
         assert [heal.interval for heal in changes.heals] == [gap.interval]

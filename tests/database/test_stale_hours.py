@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.numbers import ONE_MS, ms_of_datetime
-from deduplicator import heal
 from deduplicator.archive import hour as hour_module
 from deduplicator.archive import tables
+from deduplicator.heal import Healed, gaps
 from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, RunChange, SliceChange, Unplaced
 from deduplicator.statements import SQL
 from deduplicator.store.feed import Entry
@@ -265,10 +265,10 @@ async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> N
     await write(site, begun)
     await site.production.put_time_lines([(site.market, AT, None)])
     await site.exporter.export_due()
-    gap = await site.db.fetchrow(SQL["heal_beginning"], site.market)
-    assert (gap["started_at"], gap["ended_at"]) == (AT, LATER + HOUR) and await stale(site) == set()
+    gap = await gaps.beginning(site.db, site.market)
+    assert gap == (ms_of_datetime(AT), ms_of_datetime(LATER + HOUR)) and await stale(site) == set()
     await site.db.execute(SQL["add_part"], *key, site.market, "orderbook_delta", AT, LATER + HOUR)
-    await heal._beginning(site.db, Entry("heal"), site.market, gap, heal.Healed("KXA-1"))
+    await gaps.heal_beginning(site.db, Entry("heal"), site.market, gap, Healed("KXA-1"))
     assert await stale(site) == {AT + n * HOUR for n in range(int((LATER - AT) / HOUR) + 1)}
 
 

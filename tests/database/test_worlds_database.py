@@ -55,7 +55,7 @@ def as_decided(seed: int, also: set[str], database: Database) -> None:
     merging = judge(seed, drawn, database, begins_ms)
     lines = merging.lines
     claims = merging.merger.claims
-    database.load_lines(merging.merger, claims.missing_lines(market for market, *_ in lines))
+    database.load_lines(merging.merger, claims.lines.missing(market for market, *_ in lines))
     sealed = {market: claims.covered.sealed_ms(market) for market, *_ in lines}
     cut = {
         market: at if at is None or end is None else min(at, end)
@@ -64,6 +64,6 @@ def as_decided(seed: int, also: set[str], database: Database) -> None:
     begun = {(market, *stretch) for market, _, stretch in beginnings(merging.merger, lines)}
     database.compare({market: held(merging.merger, market) for market, *_ in lines}, cut, begun)
     again = database.restore(merging.limits, begins_ms + 2 * HOUR_MS, lines)
-    database.load_lines(again, again.claims.missing_lines(market for market, *_ in lines))
+    database.load_lines(again, again.claims.lines.missing(market for market, *_ in lines))
     for market, *_ in lines:
         assert held(again, market) == held(merging.merger, market), f"market {market} is claimed otherwise"

@@ -42,7 +42,7 @@ def a_copy(gatherer: int, rows: list[Row], *, batch: int = 1, start: int = 0, ho
 def merged(*steps: list[Copy]) -> tuple[Merger, Stored]:
     """Apply steps, one millisecond apart, then let all waits run out."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     stored = Stored()
     for now, copies in enumerate(steps):
         stored.take(merger.step(copies, now))
@@ -53,4 +53,4 @@ def merged(*steps: list[Copy]) -> tuple[Merger, Stored]:
 
 def held_of(merger: Merger) -> list[intervals.Interval]:
     """What is provably held of market 1."""
-    return coverage.covered(merger.claims.line(1, "orderbook_delta"), merger.claims.slices)
+    return coverage.covered(merger.claims.lines[1, "orderbook_delta"], merger.claims.slices)

@@ -339,7 +339,7 @@ def merge(
     limits = limits or Limits(1000, recent_ms=10_000_000, recent_rows_max=10_000_000, reset_slack_ms=RESET_SLACK_MS)
     merger = Merger(limits, START_MS - 86_400_000)
     for market in sorted({run.market for copies in copies_of for copy in copies for run in copy.runs}):
-        merger.claims.begin_line(market, "orderbook_delta", first_ms, None)
+        merger.claims.lines.begin(market, "orderbook_delta", first_ms, None)
     stored = Stored()
     queues = [list(copies) for copies in copies_of]
     now = 0
@@ -375,7 +375,7 @@ def gaps(merger: Merger, stored: Stored) -> dict[tuple[int, intervals.Interval],
 
 def held(merger: Merger, market: int) -> list[intervals.Interval]:
     """The stretches of a market that are claimed to be complete."""
-    return coverage.covered(merger.claims.line(market, "orderbook_delta"), merger.claims.slices)
+    return coverage.covered(merger.claims.lines[market, "orderbook_delta"], merger.claims.slices)
 
 
 def shape_of(seed: int) -> Shape:

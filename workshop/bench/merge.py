@@ -65,7 +65,7 @@ def once() -> float:
     steps = [copies_of(n, rng) for n in range(STEPS)]
     merger = Merger(Limits(30_000, 20_000, 2_000_000, 30_000), START_MS - 1)
     for market in range(1, MARKETS + 1):
-        merger.claims.begin_line(market, "orderbook_delta", START_MS, None)
+        merger.claims.lines.begin(market, "orderbook_delta", START_MS, None)
     stored = 0
     began = time.process_time()
     for n, copies in enumerate(steps):

@@ -72,7 +72,7 @@ class Truth:
 
 def held(merger: Merger, market: int) -> list[Interval]:
     """The stretches of a market that are claimed to be complete."""
-    return coverage.covered(merger.claims.line(market, ORDERBOOK), merger.claims.slices)
+    return coverage.covered(merger.claims.lines[market, ORDERBOOK], merger.claims.slices)
 
 
 class Witness:
@@ -106,7 +106,7 @@ def everything(world: World, truth: Truth, merging: Merging, gone: set[tuple[int
     """All statements that are about the end. `gone`: places of rows that were dropped unread."""
     memory, merger, shape = merging.memory, merging.merger, world.shape
     # Time lines that are over were given back to production.
-    memory.load_lines(merger, merger.claims.missing_lines(market for market, *_ in merging.lines))
+    memory.load_lines(merger, merger.claims.lines.missing(market for market, *_ in merging.lines))
     if not gone:
         accounts(world.stations, memory, reread=shape.has("reread"))
     if world.wrong:
@@ -154,7 +154,7 @@ def stepped_back(merging: Merging) -> None:
 def tiled(merger: Merger, memory: Memory, lines: list[Line]) -> None:
     """Coverage and gap rows tile each time line from its beginning to where it is sealed, and do not overlap."""
     for market, first_ms, ends_ms in lines:
-        line = merger.claims.line(market, ORDERBOOK)
+        line = merger.claims.lines[market, ORDERBOOK]
         covered = held(merger, market)
         listed = {interval for (m, channel, interval) in memory.gaps if m == market and channel == ORDERBOOK}
         if listed != set(line.gaps):

@@ -164,7 +164,7 @@ class Memory:
         open_slices = {run.key[:2] + (run.slice,) for run in self.runs.values() if run.cover_to_ms is None}
         for key, s in self.slices.items():
             if not s.ended or key in open_slices:
-                claims.restore_slice(key, SliceState(s.session, s.sid, s.channel, s.horizon_ms, s.ended, s.reason))
+                claims.slices.add(key, SliceState(s.session, s.sid, s.channel, s.horizon_ms, s.ended, s.reason))
         for run in self.runs.values():
             slice_ = self.slices[(*run.key[:2], run.slice)]
             state = RunState(run.key, run.slice, run.market, slice_.channel, run.cover_from_ms)
@@ -174,7 +174,7 @@ class Memory:
             elif run.excluded and not slice_.ended:
                 state.excluded_from_ms, state.reason = run.cover_to_ms, "conflict"
                 claims.restore_excluded(state)
-        self.load_lines(merger, (self.lines.keys() - self.over) | merger.claims.held_open())
+        self.load_lines(merger, (self.lines.keys() - self.over) | merger.claims.runs.markets())
         for vote in self.votes:
             merger.restore_vote(vote, now_ms)
         for book in self.books:
@@ -204,9 +204,9 @@ class Memory:
         """What is known of the time lines of some markets."""
         wanted = set(markets)
         claims = merger.claims
-        claims.resident(wanted)
+        claims.lines.resident(wanted)
         for market in sorted(wanted & self.lines.keys()):
-            claims.begin_line(market, ORDERBOOK, *self.lines[market][1:])
+            claims.lines.begin(market, ORDERBOOK, *self.lines[market][1:])
         last_end: dict[tuple[int, str, int], tuple[int, bool, str]] = {}
         for run in self.runs.values():
             if run.market not in wanted:
@@ -231,15 +231,14 @@ class Memory:
                 if retraction.gatherer:
                     who, end_ms = (retraction.market, retraction.channel, retraction.gatherer), retraction.interval[1]
                     last_end[who] = max(last_end.get(who, (-1, False, "")), (end_ms, True, retraction.reason))
-                claims.restore_retraction(
-                    retraction.market, retraction.channel, retraction.gatherer, retraction.interval
-                )
-        for who, (*_, why) in last_end.items():
-            claims.restore_end(*who, why)
+                line = claims.lines[retraction.market, retraction.channel]
+                line.retract(retraction.gatherer, retraction.interval)
+        for (market, channel, gatherer), (*_, why) in last_end.items():
+            claims.lines[market, channel].note_end(gatherer, why)
         for (market, channel, interval), (reason, had) in self.gaps.items():
             if market in wanted:
-                claims.restore_gap(market, channel, interval, reason, dict(had))
-        claims.restored(wanted)
+                claims.lines[market, channel].add_gap(interval, reason, dict(had))
+        claims.lines.restored(wanted)
         for key, row in self.unplaced.items():
             if row.market in wanted and key not in self.judged:
                 run_ = self.runs.get((row.gatherer, row.lane, row.run))
@@ -257,7 +256,7 @@ class Memory:
         merger.detach(self.detached)
         if rows:
             market, ms, ordinal, side, price, delta = np.array(rows, np.int64).T
-            self.load_lines(merger, merger.claims.missing_lines(market.tolist()))
+            self.load_lines(merger, merger.claims.lines.missing(market.tolist()))
             merger.load_identities(market, ms, ordinal, pack_content(side, price, delta))
 
 

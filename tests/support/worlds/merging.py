@@ -147,7 +147,7 @@ def unlooked(merger: Merger) -> set[tuple[int, int]]:
     """What a process that is killed now takes the claims' word for (`docs/limits.md`, rule 14)."""
     found: set[tuple[int, int]] = set()
     for chunk in merger._joining.absences._chunks:
-        if merger.claims.lanes - chunk.done - chunk.over:
+        if merger.claims.slices.lanes - chunk.done - chunk.over:
             market, ms, _ = merger.store.places(chunk.keys())
             found.update(zip(market.tolist(), ms.tolist(), strict=True))
     return found

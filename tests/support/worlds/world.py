@@ -135,7 +135,7 @@ def judge(
 def beginnings(merger: Merger, lines: list[Line]) -> Iterator[tuple[int, str, Interval]]:
     """The first gaps of markets, which are no rows."""
     for market, *_ in lines:
-        first = coverage.beginning(ORDERBOOK, merger.claims.line(market, ORDERBOOK), merger.claims.slices)
+        first = coverage.beginning(ORDERBOOK, merger.claims.lines[market, ORDERBOOK], merger.claims.slices)
         if first is not None:
             yield market, ORDERBOOK, first
 

@@ -22,7 +22,7 @@ DAY_MS = 86_400_000
 def fresh() -> Merger:
     """A merge of one market."""
     merger = Merger(LIMITS, 0)
-    merger.claims.begin_line(1, ORDERBOOK, START_MS, None)
+    merger.claims.lines.begin(1, ORDERBOOK, START_MS, None)
     return merger
 
 
@@ -105,7 +105,7 @@ def test_what_is_loaded_at_a_restart_is_looked_at_in_pieces(monkeypatch: pytest.
     count = 95
     columns = np.arange(count) % 7 + 1, START_MS + np.arange(count) * 3, np.zeros(count, np.int64)
     for market in range(1, 8):
-        merger.claims.begin_line(market, ORDERBOOK, START_MS, None)
+        merger.claims.lines.begin(market, ORDERBOOK, START_MS, None)
     merger.load_identities(*columns, pack_content(columns[2], columns[2] + 4200, columns[2] + 1))
     chunks = merger._joining.absences._chunks
     assert [chunk.rows for chunk in chunks] == [10] * 5 + [9] * 5
@@ -116,7 +116,7 @@ def test_what_is_loaded_at_a_restart_is_looked_at_in_pieces(monkeypatch: pytest.
 def restored(stored: Stored, floor_ms: int, *, done: dict[int, intervals.Interval]) -> Merger:
     """A state made from production: identities, and what runs that are over hold."""
     merger = Merger(LIMITS, floor_ms)
-    merger.claims.begin_line(1, ORDERBOOK, START_MS, None)
+    merger.claims.lines.begin(1, ORDERBOOK, START_MS, None)
     for gatherer, held in done.items():
         merger.claims.restore_held(1, ORDERBOOK, gatherer, held)
     rows = np.array([(*key, *content) for key, content in stored.deltas.items()], np.int64)
@@ -147,9 +147,9 @@ def test_what_was_brought_before_a_restart_is_no_absence_after_it() -> None:
         stored.take(fresh().step(copies, 0))
         merger = Merger(LIMITS, 0)
         for gatherer in (1, 2):
-            merger.claims.restore_slice((gatherer, 0, 1), SliceState(7, 1, ORDERBOOK, START_MS + 3))
+            merger.claims.slices.add((gatherer, 0, 1), SliceState(7, 1, ORDERBOOK, START_MS + 3))
             merger.claims.restore_run(RunState((gatherer, 0, 1), 1, 1, ORDERBOOK, START_MS))
-        merger.claims.begin_line(1, ORDERBOOK, START_MS, None)
+        merger.claims.lines.begin(1, ORDERBOOK, START_MS, None)
         columns = np.array([(*key, *content) for key, content in stored.deltas.items()], np.int64).T
         merger.load_identities(*columns[:3], pack_content(*columns[3:]))
         if remembered:
@@ -188,9 +188,9 @@ def test_what_is_remembered_as_one_copy_across_dropped_batches_makes_no_neighbou
 
 def test_who_has_given_its_bit_away_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
     """More gatherers than bits in a process's life: a line that leaves is looked at without the one that is gone."""
-    monkeypatch.setattr("deduplicator.merge.joining.GATHERERS_MAX", 2)
+    monkeypatch.setattr("deduplicator.merge.bits.GATHERERS_MAX", 2)
     merger = Merger(LIMITS, 0)
-    merger.claims.begin_line(1, ORDERBOOK, START_MS, START_MS + 8)
+    merger.claims.lines.begin(1, ORDERBOOK, START_MS, START_MS + 8)
     replaced = a_copy(1, [], horizon=None)
     replaced.horizons = [Horizon(1, START_MS + 20, True, "closed")]
     merger.step([replaced], START_MS + 100)
@@ -209,7 +209,7 @@ def test_who_has_given_its_bit_away_has_no_say(monkeypatch: pytest.MonkeyPatch) 
 def test_a_market_that_is_over_is_not_given_back_before_its_rows_were_looked_at() -> None:
     """Its runs have ended, though the lanes have not gone past them: nobody could look once the line is gone."""
     merger, stored = Merger(LIMITS, 0), Stored()
-    merger.claims.begin_line(1, ORDERBOOK, START_MS, START_MS + 8)
+    merger.claims.lines.begin(1, ORDERBOOK, START_MS, START_MS + 8)
     quiet, other = a_copy(1, [(1, 0, 5)], horizon=1), a_copy(2, [(1, 0, 5), (5, 0, 6)], horizon=1)
     quiet.run_events = [RunEvent(1, "ended", START_MS, START_MS + 10, "deleted")]
     other.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "deleted")]
@@ -280,7 +280,7 @@ def test_what_is_retracted_is_kept_where_the_claim_is() -> None:
     again = Merger(LIMITS, 0)
     again.claims.restore_held(1, ORDERBOOK, 1, (START_MS, START_MS + 10))
     for r in retractions:
-        again.claims.restore_retraction(r.market, r.channel, r.gatherer, r.interval)
+        again.claims.lines[r.market, r.channel].retract(r.gatherer, r.interval)
     assert held_of(again) == [(START_MS, START_MS + 4)]
 
 
@@ -303,7 +303,7 @@ def test_what_is_over_leaves_nothing() -> None:
     sizes: list[int] = []
     for n in range(1, 400):
         begin = START_MS + n * 100
-        merger.claims.begin_line(n, ORDERBOOK, begin, begin + 50)
+        merger.claims.lines.begin(n, ORDERBOOK, begin, begin + 50)
         made = a_copy(1, [(0, 0, 1), (5, 0, 2)], batch=1 if n == 1 else n, horizon=None)
         made.deltas.market[:] = n
         made.deltas.run[:] = n
@@ -315,7 +315,13 @@ def test_what_is_over_leaves_nothing() -> None:
         changes = merger.step([made], n * 100)
         merger.give_back(changes.over)
         claims = merger.claims
-        kept = [claims.runs, claims.lines, claims._of_slice[(1, 0, 1)], claims._resident, claims._unclaiming]
+        kept = [
+            claims.runs,
+            claims.lines,
+            claims.runs._of_slice[(1, 0, 1)],
+            claims.lines._resident,
+            claims.runs._unclaiming,
+        ]
         sizes.append(sum(map(len, kept)))
     assert max(sizes[10:]) <= max(sizes[:10])
 

@@ -17,7 +17,7 @@ def emptied(markets: int, *, each_ms: int = 1, ends_ms: int | None = None) -> in
     copy = Copy(1, 0, 1, 1)
     copy.slices = [SliceStart(1, 7, 1, "orderbook_delta")]
     for market in range(1, MARKETS + 1):
-        merger.claims.begin_line(market, "orderbook_delta", START_MS, ends_ms)
+        merger.claims.lines.begin(market, "orderbook_delta", START_MS, ends_ms)
         copy.runs.append(RunStart(market, 1, market, START_MS))
     copy.horizons = [Horizon(1, START_MS + 10_000_000, False, "")]
     merger.step([copy], 0)

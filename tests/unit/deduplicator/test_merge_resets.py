@@ -16,7 +16,7 @@ RESET_MS = 5000
 def fleet(*gatherers: int) -> Merger:
     """Copies of one market that reach far beyond the reset."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     merger.step([a_copy(g, GOOD, start=-5000, horizon=100_000) for g in gatherers], 0)
     return merger
 
@@ -110,7 +110,7 @@ def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:
     """Who had reported it is not known any more."""
     first = fleet(1, 2)
     first.step([says(1, 2, RESET_MS)], 10)
-    vote = next(iter(first._ballots.open.values())).votes[0]
+    vote = next(iter(first.books.ballots.open.values())).votes[0]
     merger = fleet(1, 2)
     merger.restore_reset(vote)
     assert not merger.step([says(1, 2, RESET_MS + 60_000, agrees=1)], 60_000).conflicts

@@ -7,13 +7,14 @@ import pytest
 
 from deduplicator.merge import absence, coverage
 from deduplicator.merge.absence import Absences
-from deduplicator.merge.claims import NEVER_MS, Claims
+from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Changes, Copy, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64, U16, Bool, IdentityStore, pack_content
 from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import Limits, Merger, _ranges
+from deduplicator.merge.runs import NEVER_MS
 from deduplicator.merge.union import contradictions, placed_rows, unite
 from tests.support.merge_case import GOOD, LIMITS, Row, a_copy, held_of, merged
 from tests.support.world import START_MS, Stored
@@ -41,7 +42,7 @@ def key_of(store: IdentityStore, market: int, ms: int, ordinal: int = 0) -> np.n
 def begun(limits: Limits = LIMITS, floor_ms: int = START_MS - 86_400_000) -> tuple[Merger, Stored]:
     """A merge that knows when market 1 began."""
     merger = Merger(limits, floor_ms)
-    merger.claims.begin_line(1, BOOK, START_MS, None)
+    merger.claims.lines.begin(1, BOOK, START_MS, None)
     return merger, Stored()
 
 
@@ -206,7 +207,7 @@ def test_new_rows_before_the_last_row_of_a_run_are_no_distance() -> None:
 def test_a_run_that_goes_on_in_another_page_has_no_neighbour_before_it() -> None:
     """Its last row is in another slot, between which rows of others lie."""
     merger, stored = begun()
-    merger.claims.begin_line(2, BOOK, START_MS, None)
+    merger.claims.lines.begin(2, BOOK, START_MS, None)
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None)], 0))
     other = a_copy(2, [(1, 0, 5)], horizon=None)
     other.deltas.market, other.runs = np.array([2]), [RunStart(1, 1, 2, START_MS)]
@@ -234,9 +235,9 @@ def test_two_runs_of_a_market_in_one_batch_are_two_copies() -> None:
 def waiting(*horizons: int, since: int = 0) -> tuple[Absences, Claims, IdentityStore]:
     """Row 5 of market 1, held by gatherer 1; the next gatherers, a lane each, claim up to these milliseconds."""
     store, claims = store_of((1, 5, 0)), Claims()
-    claims.begin_line(1, BOOK, START_MS, None)
+    claims.lines.begin(1, BOOK, START_MS, None)
     for gatherer, horizon in enumerate(horizons, 2):
-        claims.restore_slice((gatherer, 0, 1), SliceState(1, 1, BOOK, START_MS + horizon))
+        claims.slices.add((gatherer, 0, 1), SliceState(1, 1, BOOK, START_MS + horizon))
         claims.restore_run(RunState((gatherer, 0, 1), 1, 1, BOOK, START_MS + since))
     absences = Absences(store, claims)
     absences.add(store.all_keys())
@@ -294,7 +295,7 @@ def test_a_chunk_is_as_long_as_its_last_row() -> None:
 def test_a_run_whose_slice_is_slower_than_its_lane_is_waited_for() -> None:
     """However often it is looked at meanwhile."""
     absences, claims, _ = waiting(5)
-    claims.restore_slice((2, 0, 2), SliceState(1, 2, BOOK, START_MS + 100))
+    claims.slices.add((2, 0, 2), SliceState(1, 2, BOOK, START_MS + 100))
     assert asked(absences) == [], "the row at the horizon of the slow slice may still come to be covered"
     goes_to(claims, 2, 30)
     assert asked(absences, 1) == [(2, 5)]
@@ -312,8 +313,8 @@ def test_late_rows_are_looked_at_before_they_are_forgotten() -> None:
 def test_chunks_are_found_again_when_slots_are_numbered_again() -> None:
     """By place."""
     store, claims = store_of((5, 0, 0), (7, 100, 0)), Claims()
-    claims.begin_line(7, BOOK, START_MS, None)
-    claims.restore_slice((2, 0, 1), SliceState(1, 1, BOOK, START_MS + 500))
+    claims.lines.begin(7, BOOK, START_MS, None)
+    claims.slices.add((2, 0, 1), SliceState(1, 1, BOOK, START_MS + 500))
     claims.restore_run(RunState((2, 0, 1), 1, 7, BOOK, START_MS))
     joining = Joining(claims, Limits(1000, 10, 1000, 1000), START_MS - 1000)
     joining.store = store
@@ -327,11 +328,12 @@ def test_chunks_are_found_again_when_slots_are_numbered_again() -> None:
 def test_what_contradicts_a_claim_is_not_forgotten_before_it_is_looked_at() -> None:
     """A chunk that a claim has come to, and not gone past: a row that the claim's gatherer lacks stays until it has."""
     store, claims = store_of((1, 5, 0), (1, 9, 0), (1, 90_000, 0)), Claims()
-    claims.begin_line(1, BOOK, START_MS, None)
-    claims.restore_slice((2, 0, 1), SliceState(1, 1, BOOK, START_MS + 7))
+    claims.lines.begin(1, BOOK, START_MS, None)
+    claims.slices.add((2, 0, 1), SliceState(1, 1, BOOK, START_MS + 7))
     claims.restore_run(RunState((2, 0, 1), 1, 1, BOOK, START_MS))
     joining = Joining(claims, Limits(1000, 10, 1000, 1000), START_MS - 1000)
-    joining.store, joining._bits = store, dict(BITS)
+    joining.store = store
+    joining._bits.update(BITS)
     joining.absences = Absences(store, claims)
     joining.absences.add(store.all_keys()[:2])
     assert asked(joining.absences) == []
@@ -352,7 +354,7 @@ def test_who_covers_a_moment_and_has_nothing_of_it_says_so() -> None:
     stored.take(merger.step([a_copy(1, quiet[:1], horizon=8), a_copy(2, quiet[:1], horizon=8)], 0))
     stored.take(merger.step([a_copy(3, loud, horizon=20)], 1))
     assert (1, START_MS + 5, 0) not in stored.deltas and stored.alarms["conflict"] == 1
-    assert merger.claims.excluded_from((3, 0, 1)) == START_MS + 5
+    assert merger.claims.excluded.since((3, 0, 1)) == START_MS + 5
     merger, stored = begun()
     stored.take(merger.step([a_copy(3, loud[:2], horizon=6)], 0))
     for now, gatherer in enumerate((1, 2), 1):
@@ -360,8 +362,8 @@ def test_who_covers_a_moment_and_has_nothing_of_it_says_so() -> None:
     for now in range(20):
         stored.take(merger.step([], 10 + now))
     assert stored.alarms["conflict"] >= 1
-    assert merger.claims.excluded_from((3, 0, 1)) == START_MS + 5
-    assert merger.claims.excluded_from((1, 0, 1)) == NEVER_MS == merger.claims.excluded_from((2, 0, 1))
+    assert merger.claims.excluded.since((3, 0, 1)) == START_MS + 5
+    assert merger.claims.excluded.since((1, 0, 1)) == NEVER_MS == merger.claims.excluded.since((2, 0, 1))
 
 
 def test_a_gatherer_that_comes_later_decides_a_tie() -> None:
@@ -370,11 +372,11 @@ def test_a_gatherer_that_comes_later_decides_a_tie() -> None:
     right: list[Row] = [(1, 0, 5), (2, 0, 7), (3, 0, 8)]
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, right, horizon=4), a_copy(2, wrong, horizon=4)], 0))
-    assert merger.claims.excluded_from((1, 0, 1)) == START_MS + 2
+    assert merger.claims.excluded.since((1, 0, 1)) == START_MS + 2
     stored.take(merger.step([a_copy(3, right, horizon=4)], 1))
     stored.take(merger.step([], 2))
-    assert merger.claims.excluded_from((1, 0, 1)) == NEVER_MS
-    assert merger.claims.excluded_from((2, 0, 1)) == START_MS + 2
+    assert merger.claims.excluded.since((1, 0, 1)) == NEVER_MS
+    assert merger.claims.excluded.since((2, 0, 1)) == START_MS + 2
     assert stored.alarms["run_readmitted"] == 1
 
 
@@ -406,13 +408,13 @@ def test_a_snapshot_brings_a_run_back_after_the_last_row_that_was_passed_over() 
 def test_an_exclusion_that_moves_back_is_one() -> None:
     """A contradiction that is found later and lies earlier: after it is over, the run gives rows again."""
     claims, changes = Claims(), Changes()
-    claims.begin_line(1, BOOK, START_MS, None)
+    claims.lines.begin(1, BOOK, START_MS, None)
     copy = a_copy(1, [])
     claims.begin(copy, changes)
     claims.apply(copy, changes)
-    claims.exclude(1, {1}, START_MS + 50, changes)
-    claims.exclude(1, {1}, START_MS + 20, changes)
-    claims.readmit(1, {1}, START_MS + 20, changes)
+    claims.excluded.exclude(1, {1}, START_MS + 50, changes)
+    claims.excluded.exclude(1, {1}, START_MS + 20, changes)
+    claims.excluded.readmit(1, {1}, START_MS + 20, changes)
     assert claims.excluded[(1, 0, 1)] == [(START_MS + 20, START_MS + 21)]
 
 
@@ -464,7 +466,7 @@ def test_after_a_restart_who_covers_a_row_holds_it_and_others_are_asked() -> Non
     merger, _ = begun()
     claims = merger.claims
     for gatherer, horizon in ((1, 10), (2, 10), (3, 2)):
-        claims.restore_slice((gatherer, 0, 1), SliceState(1, 1, BOOK, START_MS + horizon))
+        claims.slices.add((gatherer, 0, 1), SliceState(1, 1, BOOK, START_MS + horizon))
         claims.restore_run(RunState((gatherer, 0, 1), 1, 1, BOOK, START_MS))
     content = pack_content(np.zeros(2, np.int64), np.full(2, 4200), np.array([5, 6]))
     merger.load_identities(np.ones(2, np.int64), START_MS + np.array([1, 5]), np.zeros(2, np.int64), content)
@@ -502,7 +504,7 @@ def test_what_is_remembered_is_what_is_stored() -> None:
 def test_forgetting_keeps_what_a_run_goes_on_from() -> None:
     """A run's last row is found again under the store's new numbers; awaited rows keep their holders."""
     merger, stored = begun(Limits(1000, 10, 1000, 1000), START_MS - 5)
-    merger.claims.begin_line(2, BOOK, START_MS, None)
+    merger.claims.lines.begin(2, BOOK, START_MS, None)
     first = a_copy(1, [(0, 0, 1)], horizon=1)  # a market that is forgotten, before it in the order of slots
     first.deltas.market = np.array([2])
     first.deltas.run = np.array([2])
@@ -524,7 +526,7 @@ def test_rows_that_their_gatherer_comes_to_claim_are_not_forgotten() -> None:
     fast.runs = [RunStart(2, 2, 2, START_MS)]
     fast.deltas.market, fast.deltas.run = np.array([2]), np.array([2])
     fast.horizons = [Horizon(2, START_MS + 101, False, "")]
-    merger.claims.begin_line(2, BOOK, START_MS, None)
+    merger.claims.lines.begin(2, BOOK, START_MS, None)
     stored.take(merger.step([fast], 1))
     assert merger.store.floor_ms > START_MS
     assert [row.holders for row in merger.store.group(1, START_MS)] == [1]
@@ -536,7 +538,7 @@ def test_a_version_that_was_not_used_has_its_voice_still_when_its_run_is_over() 
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None), a_copy(2, [(1, 0, 5)], horizon=4)], 0))
     stored.take(merger.step([a_copy(3, [(1, 0, 5)], horizon=4)], 1))
     stored.take(merger.step([a_copy(1, [(2, 0, 99)], batch=2, horizon=4)], 2))
-    assert merger.claims.excluded_from((1, 0, 1)) == START_MS + 2
+    assert merger.claims.excluded.since((1, 0, 1)) == START_MS + 2
     right = a_copy(1, [], batch=3, horizon=None)
     right.snapshots = [Snapshot(1, 1, "audit", START_MS + 5, 0, 1, START_MS * 1000, (), ())]
     stored.take(merger.step([right], 3))
@@ -545,7 +547,7 @@ def test_a_version_that_was_not_used_has_its_voice_still_when_its_run_is_over() 
     over.horizons = [Horizon(1, START_MS + 8, True, "cut")]
     stored.take(merger.step([over], 5))
     stored.take(merger.step([a_copy(4, [(1, 0, 5), (2, 0, 99)], horizon=3)], 6))
-    assert [merger.claims.excluded_from((who, 0, 1)) for who in (2, 3, 4)] == [START_MS + 2] * 3, "two against two"
+    assert [merger.claims.excluded.since((who, 0, 1)) for who in (2, 3, 4)] == [START_MS + 2] * 3, "two against two"
 
 
 def test_who_holds_all_of_a_group_has_a_say_before_it_claims_anything() -> None:
@@ -554,7 +556,7 @@ def test_who_holds_all_of_a_group_has_a_say_before_it_claims_anything() -> None:
     right: list[Row] = [(1, 0, 5), (2, 0, 7)]
     stored.take(merger.step([a_copy(n, right, horizon=None) for n in (1, 2)], 0))
     stored.take(merger.step([a_copy(3, [(1, 0, 5), (2, 0, 99), (3, 0, 1)], horizon=4)], 1))
-    assert [merger.claims.excluded_from((who, 0, 1)) for who in (1, 2, 3)] == [NEVER_MS, NEVER_MS, START_MS + 2]
+    assert [merger.claims.excluded.since((who, 0, 1)) for who in (1, 2, 3)] == [NEVER_MS, NEVER_MS, START_MS + 2]
 
 
 def test_a_newcomer_with_another_ones_bit_holds_nothing_of_it() -> None:
@@ -572,7 +574,7 @@ def test_a_newcomer_with_another_ones_bit_holds_nothing_of_it() -> None:
 def test_a_line_with_heads_that_wait_for_production_is_looked_at_again() -> None:
     """It is over one step later, when they have their places."""
     merger = Merger(LIMITS, START_MS + 50)
-    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)
     covering, head = a_copy(1, [], horizon=10), a_copy(2, [(2, -1, 7)], start=3, horizon=None)
     for copy, to_ms in ((covering, START_MS + 10), (head, -1)):
         copy.run_events = [RunEvent(1, "ended", START_MS, to_ms, "cut")]
@@ -614,8 +616,8 @@ def test_new_rows_are_looked_at_when_the_others_have_gone_past_them() -> None:
     stored.take(merger.step([a_copy(n, [], batch=2, horizon=8) for n in (1, 2)], 2))
     for now in range(20):
         stored.take(merger.step([], 10 + now))
-    assert merger.claims.excluded_from((3, 0, 1)) == START_MS + 5
-    assert merger.claims.excluded_from((1, 0, 1)) == NEVER_MS
+    assert merger.claims.excluded.since((3, 0, 1)) == START_MS + 5
+    assert merger.claims.excluded.since((1, 0, 1)) == NEVER_MS
 
 
 def test_a_claim_that_is_lowered_over_rows_is_asked_about_them() -> None:
@@ -652,27 +654,27 @@ def test_ranges_are_half_open_and_begin_at_the_floor() -> None:
 def test_guests_are_what_they_were() -> None:
     """A run that has ended stays over, one that contradicted gives nothing, and what is said of claims changes none."""
     claims = Claims()
-    claims.restore_slice((1, 0, 1), SliceState(7, 1, BOOK, START_MS + 9))
+    claims.slices.add((1, 0, 1), SliceState(7, 1, BOOK, START_MS + 9))
     over = RunState((1, 0, 5), 1, 1, BOOK, START_MS, START_MS + 3, START_MS + 3, "conflict")
     claims.restore_guest(over, 7, 1, ended=True)
     assert (1, 0, 5) not in claims.runs
-    assert dict(claims.exclusions(1, 0)) == {(1, 0, 5): [(START_MS + 3, NEVER_MS)]}
+    assert dict(claims.excluded.of_lane(1, 0)) == {(1, 0, 5): [(START_MS + 3, NEVER_MS)]}
     silent = RunState((1, 0, 6), 2, 1, BOOK, NEVER_MS)
     claims.restore_guest(silent, 7, 2, ended=False)
     copy = Copy(1, 0, 1, 1)
     copy.run_events = [RunEvent(6, "covers", START_MS, 0, "")]
     changes = Changes()
     claims.apply(copy, changes)
-    assert not changes.runs and not claims.line(1, BOOK).open
+    assert not changes.runs and not claims.lines[1, BOOK].open
     claims.finish()
-    assert not dict(claims.exclusions(1, 0))
+    assert not dict(claims.excluded.of_lane(1, 0))
 
 
 def test_a_run_that_is_excluded_is_excluded_after_a_restart() -> None:
     """And claims what it claimed before."""
     merger, _ = begun()
     claims = merger.claims
-    claims.restore_slice((1, 0, 1), SliceState(7, 1, BOOK, START_MS + 20))
+    claims.slices.add((1, 0, 1), SliceState(7, 1, BOOK, START_MS + 20))
     run = RunState((1, 0, 1), 1, 1, BOOK, START_MS)
     run.excluded_from_ms, run.reason = START_MS + 3, "conflict"
     claims.restore_excluded(run)
@@ -685,12 +687,12 @@ def test_a_run_that_is_excluded_is_excluded_after_a_restart() -> None:
 def test_what_a_claim_that_ended_holds_is_retracted_by_a_contradiction() -> None:
     """From its group on, also where the claim begins with it; and it is stored so."""
     claims, changes = Claims(), Changes()
-    claims.begin_line(1, BOOK, START_MS, None)
+    claims.lines.begin(1, BOOK, START_MS, None)
     claims.restore_held(1, BOOK, 1, (START_MS + 5, START_MS + 9))
-    claims.exclude(1, {1}, START_MS + 5, changes)
+    claims.excluded.exclude(1, {1}, START_MS + 5, changes)
     assert [r.interval for r in changes.retractions] == [(START_MS + 5, START_MS + 9)]
-    assert not coverage.covered(claims.line(1, BOOK), claims.slices)
-    assert claims.is_excluded(1, 1, START_MS + 6) and not claims.is_excluded(2, 1, START_MS + 6)
+    assert not coverage.covered(claims.lines[1, BOOK], claims.slices)
+    assert claims.excluded.covers(1, 1, START_MS + 6) and not claims.excluded.covers(2, 1, START_MS + 6)
 
 
 def test_a_step_back_is_stored_as_what_nobody_claims() -> None:
@@ -708,11 +710,11 @@ def test_claims_grow_and_are_said_of_stored_runs_alone() -> None:
     claims, changes = Claims(), Changes()
     copy = a_copy(1, [], start=5)
     claims.begin(copy, changes)
-    claims.exclude(1, {1}, START_MS + 7, changes)
+    claims.excluded.exclude(1, {1}, START_MS + 7, changes)
     assert not changes.runs, "its slice is not stored yet"
     claims = Claims()
     claims.begin(copy, changes)
-    claims.exclude(1, {1}, START_MS + 7, changes)
+    claims.excluded.exclude(1, {1}, START_MS + 7, changes)
     copy.run_events = [RunEvent(1, "covers", START_MS + 4, 0, "")]
     claims.apply(copy, changes)
     assert claims.runs[(1, 0, 1)].cover_from_ms == START_MS + 5, "nothing that an excluded run says widens its claim"
@@ -728,8 +730,8 @@ def test_the_slowest_slice_of_a_gatherer_counts() -> None:
     """Of those of the order book that go on."""
     claims = Claims()
     for number, horizon in enumerate((30, 10, 20)):
-        claims.restore_slice((1, 0, number), SliceState(1, number, BOOK, START_MS + horizon))
-    assert claims.slowest() == {1: START_MS + 10}
+        claims.slices.add((1, 0, number), SliceState(1, number, BOOK, START_MS + horizon))
+    assert claims.slices.slowest() == {1: START_MS + 10}
 
 
 def test_who_covers_up_to_a_millisecond_does_not_cover_it() -> None:
@@ -775,7 +777,7 @@ def test_a_restored_head_that_was_followed_is_the_end_of_its_group() -> None:
 def test_a_line_is_over_when_its_runs_have_ended_and_a_head_after_its_end_finds_its_place_later() -> None:
     """Then it is given back, and not before; a head that nobody covers does not keep it, and is loaded with it."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)
     head = a_copy(2, [(9, -1, 5)], start=20, horizon=None)
     first = a_copy(1, GOOD, horizon=8)
     stored.take(begins := merger.step([first, head], 0))
@@ -789,7 +791,7 @@ def test_a_line_is_over_when_its_runs_have_ended_and_a_head_after_its_end_finds_
     merger.give_back(changes.over)
     third = a_copy(3, [(8, 0, 1), (9, 0, 5)], start=8, horizon=12)
     assert merger.missing_lines([third]) == [1]
-    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)
     merger.claims.restore_held(1, BOOK, 1, (START_MS, START_MS + 8))
     for row in begins.unplaced:
         merger.restore_unplaced(row, followed=True)
@@ -862,30 +864,30 @@ def test_of_what_was_dropped_unread_only_what_is_certain_stays() -> None:
     copy.slices, copy.runs = [], []
     merger.step([copy], 5000)
     assert not merger.claims.slices and not merger.claims.runs
-    assert merger.claims.line(1, BOOK).held_by(1) == [(START_MS, START_MS + 4)], "it proves no more than before"
-    assert merger.claims.line(1, BOOK).last_end == {1: "dropped_unread"}
+    assert merger.claims.lines[1, BOOK].held_by(1) == [(START_MS, START_MS + 4)], "it proves no more than before"
+    assert merger.claims.lines[1, BOOK].last_end == {1: "dropped_unread"}
 
 
 def test_gaps_end_with_the_market_and_heal_by_parts() -> None:
     """Rules 5 to 7: no gap beyond the end of a time line; of one that is filled in part the rest stays."""
     claims, changes = Claims(), Changes()
-    claims.begin_line(1, BOOK, START_MS, START_MS + 50)
+    claims.lines.begin(1, BOOK, START_MS, START_MS + 50)
     claims.restore_held(1, BOOK, 1, (START_MS, START_MS + 10))
     claims.restore_held(1, BOOK, 1, (START_MS + 80, START_MS + 90))
-    claims.settle(changes, START_MS + 100, 0)
+    claims.lines.settle(changes, START_MS + 100, 0)
     assert [gap.interval for gap in changes.gaps] == [(START_MS + 10, START_MS + 50)]
     claims.restore_held(1, BOOK, 2, (START_MS + 20, START_MS + 30))
     changes = Changes()
-    claims.settle(changes, START_MS + 100, 0)
+    claims.lines.settle(changes, START_MS + 100, 0)
     left = [(START_MS + 10, START_MS + 20), (START_MS + 30, START_MS + 50)]
     assert [heal.left for heal in changes.heals] == [left]
-    assert sorted(claims.line(1, BOOK).gaps) == left
+    assert sorted(claims.lines[1, BOOK].gaps) == left
 
 
 def test_a_line_that_is_over_is_told_once_nothing_of_it_is_open() -> None:
     """Neither a run that goes on past its end nor a head without a place."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, BOOK, START_MS, START_MS + 4)
+    merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)
     assert not merger.step([a_copy(1, GOOD, horizon=10)], 0).over
     ended = a_copy(1, [], batch=2, horizon=None)
     ended.run_events = [RunEvent(1, "ended", START_MS, START_MS + 10, "cut")]

@@ -52,13 +52,13 @@ def test_an_order_that_is_disputed_stays_that_when_the_state_is_made_again(copie
     other: list[Row] = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8)]
     given = [a_copy(n, other if n == 2 else GOOD, horizon=0) for n in range(1, copies + 1)]
     first, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    first.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    first.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     changes = first.step(given, 0)
     stored.take(changes)
     again = Merger(LIMITS, START_MS - 86_400_000)
-    again.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    again.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     for gatherer in range(1, copies + 1):
-        again.claims.restore_slice((gatherer, 0, 1), coverage.SliceState(7, 1, "orderbook_delta", START_MS))
+        again.claims.slices.add((gatherer, 0, 1), coverage.SliceState(7, 1, "orderbook_delta", START_MS))
         run = coverage.RunState((gatherer, 0, 1), 1, 1, "orderbook_delta", START_MS)
         again.claims.restore_run(run)
     new = changes.new
@@ -133,14 +133,14 @@ def test_a_step_back_of_exchange_time_is_a_gap_for_all_copies() -> None:
     stepping.run_events = [RunEvent(1, "retracts", START_MS + 5, START_MS + 10, "step_back")]
     merger, stored = merged([stepping, a_copy(2, [(1, 0, 5), (9, 0, 6)], horizon=20)])
     assert stored.gaps == {(1, (START_MS + 5, START_MS + 10)): "step_back"}
-    line = merger.claims.line(1, "orderbook_delta")
+    line = merger.claims.lines[1, "orderbook_delta"]
     assert line.sealed_ms == START_MS + 20
 
 
 def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     """Rule 6: a slower gatherer has `hole_wait` to fill it."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     early = a_copy(1, [(1, 0, 5)], horizon=5)
     early.run_events = [RunEvent(1, "ended", START_MS, START_MS + 5, "gap")]
     merger.step([early], 0)
@@ -150,13 +150,13 @@ def test_a_hole_is_written_as_a_gap_only_after_the_wait() -> None:
     filling = a_copy(3, [(1, 0, 5), (6, 0, 1)], horizon=30)
     assert not merger.step([filling], 950).gaps
     assert not merger.step([], 5000).gaps
-    assert merger.claims.line(1, "orderbook_delta").sealed_ms == START_MS + 30
+    assert merger.claims.lines[1, "orderbook_delta"].sealed_ms == START_MS + 30
 
 
 def test_holes_are_waited_for_all_at_once() -> None:
     """Rule 6: many short ones after each other hold the seal up once, not once each. A later one has its own wait."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     copies = []
     for n in range(1, 9):
         copy = a_copy(n, [], start=10 * n, horizon=10 * n + 5)
@@ -169,20 +169,21 @@ def test_holes_are_waited_for_all_at_once() -> None:
     written = [tuple(ms - START_MS for ms in gap.interval) for gap in merger.step([], 1900).gaps]
     assert written == [(75, 80), (85, 100)]
     assert (
-        merger.claims.covered.sealed_ms(1) == START_MS + 200 and not merger.claims.line(1, "orderbook_delta").hole_since
+        merger.claims.covered.sealed_ms(1) == START_MS + 200
+        and not merger.claims.lines[1, "orderbook_delta"].hole_since
     )
 
 
 def test_the_first_stretch_before_the_first_claim_is_no_row() -> None:
     """Rule 21: it follows from the line and the claim. An earlier copy makes it shorter, and no seal falls."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     head = a_copy(2, [(12, -1, 5), (13, 0, 6)], start=20, horizon=30)
     stored.take(merger.step([head], 0))
     assert gaps(merger, stored) == {(1, (START_MS, START_MS + 20)): "before_subscription"} and not stored.gaps
     assert merger.claims.covered.sealed_ms(1) == START_MS + 30
     stored.take(merger.step([], 1))
-    assert not merger._open_heads, "what is listed is not looked at in every step"
+    assert not merger.heads.open, "what is listed is not looked at in every step"
     early = a_copy(1, [(6, 0, 1)], start=5, horizon=8)
     early.run_events = [RunEvent(1, "ended", START_MS + 5, START_MS + 8, "gap")]
     stored.take(merger.step([early], 2))
@@ -198,7 +199,7 @@ def test_the_first_stretch_before_the_first_claim_is_no_row() -> None:
 def test_head_rows_before_the_first_claim_are_looked_at_again_when_an_earlier_copy_comes() -> None:
     """Rule 4: also when it joins the first claim, and no gap row is healed."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     for now, copies in enumerate(([a_copy(2, [(12, -1, 5), (13, 0, 6)], start=20, horizon=30)], [])):
         stored.take(merger.step(copies, now))
     assert stored.unplaced
@@ -210,12 +211,12 @@ def test_head_rows_before_the_first_claim_are_looked_at_again_when_an_earlier_co
 def test_a_first_stretch_that_changes_is_said_whatever_changes_it() -> None:
     """Rule 22: its hours are stale then, also when a horizon alone moves, long after its run came."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     assert merger.step([a_copy(1, [], start=20, horizon=30)], 0).begun == [(START_MS, START_MS + 20)]
     assert not merger.step([a_copy(2, [], start=5, horizon=3)], 1).begun
     for now in (2, 3):
         assert not merger.step([], now).begun
-        assert not merger.claims._watched, (
+        assert not merger.claims.lines._watched, (
             "a gatherer may be away for hours: its markets are not looked at in each step"
         )
     assert merger.step([a_copy(2, [], batch=2, horizon=25)], 4).begun == [(START_MS, START_MS + 20)]
@@ -225,7 +226,7 @@ def test_a_first_stretch_that_changes_is_said_whatever_changes_it() -> None:
 def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
     """The first gap is a row meanwhile; a market that nobody ever held keeps its own."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     stored.take(merger.step([a_copy(1, [], start=20, horizon=30)], 0))
     stored.take(merger.step([a_copy(2, [], start=5, horizon=8)], 1))
     assert stored.gaps == {(1, (START_MS, START_MS + 20)): "before_subscription"}
@@ -233,7 +234,7 @@ def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
     stored.take(merger.step([a_copy(2, [], batch=2, horizon=25)], 2))
     assert not stored.gaps and gaps(merger, stored) == {(1, (START_MS, START_MS + 5)): "before_subscription"}
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, START_MS + 50)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, START_MS + 50)
     for now in (START_MS + 100, START_MS + 5000):
         stored.take(merger.step([], now))
     assert stored.gaps == {(1, (START_MS, START_MS + 50)): "before_subscription"}
@@ -245,7 +246,7 @@ def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
     """After an outage a run's horizon lags behind its beginning: the gap is written once it has passed it."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     before = a_copy(1, [(1, 0, 5)], horizon=5)
     before.horizons = [Horizon(1, START_MS + 5, True, "cut")]
     merger.step([before], 0)
@@ -348,7 +349,7 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
     """Of two that contradict each other; what it was passed over for stays a gap, and the other stays without a say."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     stored = Stored()
     stored.take(merger.step([a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, bad, horizon=5)], 0))
     assert stored.alarms["conflict"] == 1 and (1, START_MS + 4, 0) not in stored.deltas
@@ -363,7 +364,7 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
         stored.take(merger.step([], later))
     seen = {at - START_MS: content[2] for (_, at, _), content in stored.deltas.items() if at > START_MS + 1}
     assert seen == {2: 7, 9: 2, 12: 5}, "rows of the step in which the snapshot came were passed over"
-    line = merger.claims.line(1, "orderbook_delta")
+    line = merger.claims.lines[1, "orderbook_delta"]
     assert held_of(merger) == [(START_MS, START_MS + 2), (START_MS + 9, START_MS + 20)]
     assert {gap: why for gap, (why, _) in line.gaps.items()} == {(START_MS + 2, START_MS + 9): "conflict"}
     assert stored.alarms["conflict"] == 1 and stored.received == stored.accounted
@@ -373,7 +374,7 @@ def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() ->
 def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(claims: bool) -> None:
     """Whatever its gatherer says of it later: rows were passed over. One that claims nothing goes on to do so."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     first, second = a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, [*GOOD[:2], (2, 0, 99), (4, 0, 1)], horizon=5)
     if not claims:
         first.runs = [first.runs[0]._replace(cover_from_ms=NEVER_MS)]
@@ -387,7 +388,7 @@ def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(cla
     later = a_copy(1, [], batch=3, horizon=20)
     later.run_events = [RunEvent(1, "covers", START_MS + 1, START_MS + 1, "")]
     merger.step([later], 2)
-    mine = coverage.covered_by(merger.claims.line(1, "orderbook_delta"), 1, merger.claims.slices)
+    mine = coverage.covered_by(merger.claims.lines[1, "orderbook_delta"], 1, merger.claims.slices)
     stored = changes.runs[run.key]
     if claims:
         assert mine == [(START_MS, START_MS + 2), (START_MS + 9, START_MS + 20)]
@@ -399,14 +400,14 @@ def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(cla
 def test_a_head_before_its_line_is_placed_by_a_copy_that_comes_late_as_after_a_restart() -> None:
     """It is looked at again when a claim from before the line comes, and as long as that has not come to it."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     stored.take(merger.step([a_copy(1, [(-100, -1, 5), (-99, 0, 6)], start=-99, horizon=-80)], 0))
     ends = a_copy(1, [], batch=2, horizon=None)
     ends.horizons = [Horizon(1, START_MS - 80, True, "cut")]
     again = a_copy(3, [], start=-10, horizon=30)
     for now, copies in enumerate(([ends, again], [], [])):
         stored.take(merger.step(copies, now + 1))
-    assert stored.unplaced and not merger._open_heads
+    assert stored.unplaced and not merger.heads.open
     stored.take(merger.step([a_copy(2, [(-100, 0, 5), (-99, 0, 6)], start=-120, horizon=-110)], 5))
     assert stored.unplaced
     for batch, horizon in enumerate((-108, -105, -90), 2):
@@ -419,7 +420,7 @@ def test_a_head_before_its_line_is_placed_by_a_copy_that_comes_late_as_after_a_r
 def test_a_head_outside_of_a_line_that_is_over_keeps_nothing_open(at: int) -> None:
     """Nothing will ever cover it: the row stays listed as unplaced, and the market is over."""
     merger, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, START_MS + 50)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, START_MS + 50)
     first = a_copy(1, [], start=0, horizon=60)
     first.run_events = [RunEvent(1, "ended", START_MS, START_MS + 55, "deleted")]
     head = a_copy(2, [(at, -1, 5)], horizon=60)
@@ -429,13 +430,13 @@ def test_a_head_outside_of_a_line_that_is_over_keeps_nothing_open(at: int) -> No
         changes = merger.step(copies, START_MS + 5000 + now)
         stored.take(changes)
         over += changes.over
-    assert over and stored.unplaced and not merger._open_heads
+    assert over and stored.unplaced and not merger.heads.open
 
 
 def test_a_snapshot_from_before_a_contradiction_proves_nothing() -> None:
     """Nor one of the same millisecond that was read with it; one that is read later does."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     first, second = a_copy(1, GOOD, horizon=5), a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 99)], horizon=5)
     audits = [Snapshot(1, 1, "audit", START_MS + ms, 0, 1, START_MS * 1000, (), ()) for ms in (1, 2)]
     first.snapshots = audits
@@ -470,7 +471,7 @@ def test_intervals() -> None:
 def test_what_is_looked_for_in_vain_leaves_with_the_rows() -> None:
     """Rule 21: a market that goes on keeps its slot; its old rows are awaited of nobody all the same."""
     merger = Merger(Limits(1000, 2000, 1_000_000, 1000), START_MS)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     waiting = []
     for batch in range(1, 200):
         at = batch * 200
@@ -484,7 +485,7 @@ def test_what_is_looked_for_in_vain_leaves_with_the_rows() -> None:
 def test_machines_may_be_replaced_for_ever() -> None:
     """Of gatherers that have nothing open any more there may be any number; who comes back is not contradicted."""
     merger = Merger(LIMITS, START_MS)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     conflicts = []
     for gatherer in range(1, 40):
         at = gatherer * 100
@@ -508,7 +509,7 @@ def test_machines_may_be_replaced_for_ever() -> None:
 def test_a_run_that_never_claimed_is_over_with_its_slice_after_a_restart_too() -> None:
     """Rule 21: production has nothing of it open, so that neither its slice nor its gatherer is restored for ever."""
     merger, memory = Merger(LIMITS, START_MS - 86_400_000), Memory()
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     for gatherer in range(1, identity.GATHERERS_MAX + 2):
         first = a_copy(gatherer, [(1, 0, 5)], horizon=50)
         first.runs.append(RunStart(2, 1, 1, NEVER_MS))
@@ -520,8 +521,8 @@ def test_a_run_that_never_claimed_is_over_with_its_slice_after_a_restart_too() -
     assert not any(run.cover_to_ms is None for run in memory.runs.values())
     restored = memory.restore(LIMITS, 100, [(1, START_MS, None)])
     assert not restored.claims.slices and not restored.claims.runs
-    line = restored.claims.line(1, "orderbook_delta")
-    assert line.last_end == merger.claims.line(1, "orderbook_delta").last_end
+    line = restored.claims.lines[1, "orderbook_delta"]
+    assert line.last_end == merger.claims.lines[1, "orderbook_delta"].last_end
 
 
 def test_a_run_that_has_ended_is_not_begun_again_by_a_batch_that_is_read_again() -> None:
@@ -547,7 +548,7 @@ def test_a_lane_that_waits_is_not_waited_for_row_by_row() -> None:
     """Rule 14: what another lane of a gatherer may come to cover is looked at when that lane goes past it."""
     merger = Merger(LIMITS, START_MS)
     for market in (1, 2):
-        merger.claims.begin_line(market, "orderbook_delta", START_MS, None)
+        merger.claims.lines.begin(market, "orderbook_delta", START_MS, None)
 
     def second(made: Copy, run: int) -> Copy:
         made.deltas.market[:], made.deltas.run[:] = 2, run
@@ -581,8 +582,8 @@ def test_a_wrong_copy_of_many_markets_is_judged_in_time() -> None:
         made.runs = [RunStart(n, 1, n, START_MS) for n in range(1, many + 1)]
         copies.append(made)
     looked: list[int] = []
-    excluded_from = merger.claims.excluded_from
-    merger.claims.excluded_from = lambda key: (looked.append(1), excluded_from(key))[1]  # type: ignore[method-assign]
+    since = merger.claims.excluded.since
+    merger.claims.excluded.since = lambda key: (looked.append(1), since(key))[1]  # type: ignore[method-assign]
     assert len(merger.step(copies, 0).conflicts) == many
     assert len(looked) <= 2 * many
 
@@ -590,7 +591,7 @@ def test_a_wrong_copy_of_many_markets_is_judged_in_time() -> None:
 def test_what_two_copies_bring_at_once_is_not_lost_to_a_faster_one_that_dropped_it() -> None:
     """Rule 14: the majority claims the moment, so its row is stored."""
     merger = Merger(LIMITS, START_MS)
-    merger.claims.begin_line(1, "orderbook_delta", START_MS, None)
+    merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     merger.step([a_copy(3, [(1, 0, 5)])], 0)
     changes = merger.step([a_copy(1, GOOD[:1] + GOOD[2:]), a_copy(2, GOOD[:1] + GOOD[2:])], 1)
     assert changes.new.exchange_ms.tolist() == [START_MS + 2, START_MS + 3]

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from deduplicator.merge import coverage
+from deduplicator.merge import settling
 from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
-from deduplicator.merge.joining import Joining
 from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.voices import Voices
 from deduplicator.merge.waits import Waits
 from tests.support.merge_case import LIMITS
 from tests.support.world import START_MS, Stored
@@ -41,7 +41,7 @@ def horizon(gatherer: int, slice_: int, batch: int, ms: int, *, ended: bool = Fa
 def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
     """How often a line was looked at since the last call."""
     counted: list[int] = []
-    settle: Any = coverage.settle
+    settle: Any = settling.settle
 
     def watched(market: int, *rest: Any) -> Any:
         counted.append(market)
@@ -52,7 +52,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], int]:
         counted.clear()
         return count
 
-    monkeypatch.setattr(coverage, "settle", watched)
+    monkeypatch.setattr(settling, "settle", watched)
     return since
 
 
@@ -61,7 +61,7 @@ def merger() -> Merger:
     """Three gatherers hold all markets."""
     made = Merger(LIMITS, 0)
     for market in MARKETS:
-        made.claims.begin_line(market, ORDERBOOK, START_MS, None)
+        made.claims.lines.begin(market, ORDERBOOK, START_MS, None)
     made.step([begin(gatherer, 1, 0) for gatherer in (A, B, C)], 0)
     made.step([horizon(gatherer, 1, 2, 1000) for gatherer in (A, B, C)], 0)
     return made
@@ -114,23 +114,23 @@ def test_a_hole_is_looked_at_when_its_wait_is_over_or_when_it_is_filled(
     for now in range(3, 20):
         stored.take(merger.step([], now))
     assert not looks() and not stored.gaps
-    assert merger.claims.waiting() == set(MARKETS)
+    assert merger.claims.lines.waiting() == set(MARKETS)
     stored.take(merger.step([], LIMITS.hole_wait_ms + 2))
     assert len(stored.gaps) == len(MARKETS) and looks() == len(MARKETS)
-    assert not merger.claims.waiting()
+    assert not merger.claims.lines.waiting()
 
 
 def test_an_outage_of_all_is_not_looked_at_while_it_lasts(merger: Merger, looks: Callable[[], int]) -> None:
     """But at the end of a market that ends in it."""
     stored = Stored()
-    merger.claims.begin_line(7, ORDERBOOK, START_MS, START_MS + 5000)
+    merger.claims.lines.begin(7, ORDERBOOK, START_MS, START_MS + 5000)
     merger.step([horizon(gatherer, 1, 3, 2000, ended=True) for gatherer in (A, B, C)], 1)
     merger.step([], 2)
     looks()
     for now in range(3, 20):
         stored.take(merger.step([], now))
     assert not looks()
-    assert merger.claims.waiting() == set(MARKETS)
+    assert merger.claims.lines.waiting() == set(MARKETS)
     stored.take(merger.step([], START_MS + 5001))
     stored.take(merger.step([], START_MS + 5001 + LIMITS.hole_wait_ms))
     assert stored.gaps == {(7, (START_MS + 2000, START_MS + 5000)): "not_recorded"}
@@ -142,7 +142,7 @@ def test_a_gatherer_that_does_not_come_back_holds_no_end_open(merger: Merger) ->
     stored = Stored()
     end_ms = START_MS + 9000
     merger.step([horizon(gatherer, 1, 3, 5000, ended=True) for gatherer in (A, B)], 1)
-    merger.claims.begin_line(7, ORDERBOOK, START_MS, end_ms)
+    merger.claims.lines.begin(7, ORDERBOOK, START_MS, end_ms)
     other = Copy(A, 0, 4, 4)
     other.slices = [SliceStart(9, 9, 1, ORDERBOOK)]
     other.runs = [RunStart(9001, 9, 8, START_MS + 5100)]
@@ -173,11 +173,11 @@ def test_a_market_waits_for_the_least_of_its_moments() -> None:
 def test_a_copy_that_is_wrong_all_over_is_judged_once_a_market(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its first group takes its say; each of its thousands of others would be asked about all the same, in one step."""
     asked: list[Any] = []
-    said: Any = Joining._said
+    of: Any = Voices.of
 
-    def counted(self: Joining, group: Any, *rest: Any) -> Any:
+    def counted(self: Voices, group: Any, *rest: Any) -> Any:
         asked.append(group)
-        return said(self, group, *rest)
+        return of(self, group, *rest)
 
     def changes(gatherer: int, off_ms: int) -> Copy:
         copy = Copy(gatherer, 0, 3, 3, delta_frames=30 * len(MARKETS))
@@ -193,10 +193,10 @@ def test_a_copy_that_is_wrong_all_over_is_judged_once_a_market(monkeypatch: pyte
 
     made = Merger(LIMITS, 0)
     for market in MARKETS:
-        made.claims.begin_line(market, ORDERBOOK, START_MS, None)
+        made.claims.lines.begin(market, ORDERBOOK, START_MS, None)
     made.step([begin(gatherer, 1, 0) for gatherer in (A, B, C)], 0)
     made.step([changes(A, 0), changes(B, 0)], 1)
-    monkeypatch.setattr(Joining, "_said", counted)
+    monkeypatch.setattr(Voices, "of", counted)
     stored = Stored()
     stored.take(made.step([changes(C, 3)], 2))
     assert len(stored.conflicts) == 2 * len(MARKETS), "what it has, and what it lacks"

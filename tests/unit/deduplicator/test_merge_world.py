@@ -89,7 +89,7 @@ def test_nothing_is_lost_doubled_misplaced_or_falsely_covered(block: int) -> Non
             for identity in truth:
                 if identity[0] == market and intervals.covers(covered, identity[1]):
                     assert identity in stored.deltas, f"seed {seed}: {identity} is covered but missing"
-            line = merger.claims.line(market, "orderbook_delta")
+            line = merger.claims.lines[market, "orderbook_delta"]
             tiles = intervals.union([*covered, *(stretch for m, stretch in gaps(merger, stored) if m == market)])
             assert line.sealed_ms is not None
             whole = line.sealed_ms == START_MS or any(a <= START_MS and b >= line.sealed_ms for a, b in tiles)

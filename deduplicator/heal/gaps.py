@@ -1,0 +1,104 @@
+"""Gaps of a heal: those that claims cover now, and those that are new."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import asyncpg
+import numpy as np
+
+from common.numbers import datetime_of_ms, ms_of_datetime
+from deduplicator.heal.asked import Healed, Stretch, shown
+from deduplicator.heal.changes import Difference
+from deduplicator.heal.remerged import Contents
+from deduplicator.heal.runs import claimed
+from deduplicator.merge import intervals
+from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED, ORDERBOOK
+from deduplicator.merge.exclusions import CONFLICT, NO_RUN
+from deduplicator.merge.identity import unpack_content
+from deduplicator.merge.intervals import Interval
+from deduplicator.statements import SQL
+from deduplicator.store import merged_rows
+from deduplicator.store.feed import Entry
+
+
+class Gap(NamedTuple):
+    """A listed gap. `had`: what each gatherer had, as JSON."""
+
+    interval: Interval
+    reason: str
+    had: str = "{}"
+
+    def row(self, market: int) -> tuple[object, ...]:
+        """As it is stored."""
+        return (market, ORDERBOOK, *map(datetime_of_ms, self.interval), self.reason, self.had)
+
+
+async def beginning(production: asyncpg.Connection, market: int) -> Interval | None:
+    """A market's first gap as it is now: it has no row."""
+    row = await production.fetchrow(SQL["heal_beginning"], market)
+    return None if row is None else (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
+
+
+async def disown(production: asyncpg.Connection, entry: Entry, market: int, differ: Mapping[int, Difference]) -> None:
+    """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is listed."""
+    held = await claimed(production, market)
+    for ms, difference in differ.items():
+        interval = (ms, ms + 1)
+        at, after = map(datetime_of_ms, interval)
+        if not await production.fetchval(SQL["heal_disputed"], CONFLICT, market, at):
+            versions = [{"stored": _rows(difference.stands)}, {"gatherers": _rows(difference.recorded)}]
+            await merged_rows.add_conflicts(production, entry, [(CONFLICT, market, at, json.dumps(versions))])
+        if not intervals.covers(held, ms):
+            continue
+        await production.execute(SQL["add_retraction"], market, ORDERBOOK, *NO_RUN, at, after, CONFLICT)
+        if not await _listed(production, market, interval):
+            await merged_rows.add_gaps(production, entry, [Gap(interval, CONFLICT).row(market)])
+
+
+async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Stretch, result: Healed) -> None:
+    """Gaps of the stretch that claims cover now are healed, or split."""
+    market = stretch.market
+    held = intervals.within(await claimed(production, market), *stretch.interval)
+    for gap in await _listed(production, market, stretch.interval):
+        left = intervals.minus([gap.interval], held)
+        if left == [gap.interval]:
+            result.gaps_left.append(shown(gap.interval, gap.reason))
+            continue
+        await merged_rows.heal_gaps(production, entry, [(market, ORDERBOOK, *map(datetime_of_ms, gap.interval))])
+        parts = [gap._replace(interval=part) for part in left]
+        await merged_rows.add_gaps(production, entry, [part.row(market) for part in parts], merged_rows.LEFT)
+        result.gaps_left += [shown(part.interval, part.reason) for part in parts]
+        result.gaps_healed.append(shown(gap.interval, gap.reason))
+
+
+async def heal_beginning(
+    production: asyncpg.Connection, entry: Entry, market: int, was: Interval, result: Healed
+) -> None:
+    """The first gap has no row. What lies in it after the first claim that there is now needs one."""
+    listed = [gap.interval for gap in await _listed(production, market, was)]
+    left = intervals.minus([was], [*await claimed(production, market), *listed])
+    if left == [was]:
+        return
+    await production.execute(SQL["touch_stretches"], *([datetime_of_ms(ms)] for ms in was))  # it was archived whole
+    result.gaps_healed.append(shown(was, BEFORE_SUBSCRIPTION))
+    start_ms, _ = was
+    new = [Gap(part, NOT_RECORDED) for part in left if part[0] > start_ms]
+    await merged_rows.add_gaps(production, entry, [gap.row(market) for gap in new])
+    result.gaps_left += [shown(gap.interval, gap.reason) for gap in new]
+
+
+async def _listed(production: asyncpg.Connection, market: int, interval: Interval) -> list[Gap]:
+    """Gap rows that are not healed, of a market's stretch."""
+    rows = await production.fetch(SQL["heal_gaps"], market, *map(datetime_of_ms, interval))
+    return [
+        Gap((ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"])), row["reason"], row["had"])
+        for row in rows
+    ]
+
+
+def _rows(contents: Contents) -> list[list[int]]:
+    columns = unpack_content(np.array(sorted(contents.elements()), np.int64))
+    return [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
