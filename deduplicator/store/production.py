@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
@@ -22,18 +21,15 @@ from common.feed import tables
 from common.numbers import EPOCH, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.from_rest import rest_books
-from deduplicator.merge import intervals
-from deduplicator.merge.copies import Account, Changes, Copy, ResetVote, RunKey, SliceStart
-from deduplicator.merge.merger import NEVER_MS, Limits, Merger
+from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.chain import Cursor, PutBack, as_columns
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.status.lags import Lag
-from deduplicator.store import channels, days, feed, merged_rows, restoring
+from deduplicator.store import channels, days, decisions, feed, merged_rows, restoring
 from deduplicator.store.days import DAY, DAY_MS
-from deduplicator.store.feed import Entry
 from deduplicator.store.lease import Lease, Step
-from deduplicator.store.merged_rows import as_columns as _columns
 from deduplicator.store.seals import Sealed
 
 LINES_LAYOUT: Final = tuple(
@@ -204,15 +200,14 @@ class Production:
         async with self._step(feed.MERGE) as step:
             entry = step.entry
             await days.write(db, changes.new, entry)
-            await self._coverage(changes, entry)
-            await self._apart(changes, entry)
+            await decisions.write(db, changes, entry)
             self.refused += await channels.store(db, batches, entry)
             entry.add_rows(tables.SEAL, seal)
             await rest_books.store(db, batches)
             unknown = [
                 (b.copy.gatherer, name, datetime_of_us(b.received_us)) for b in batches for name in b.unknown_fields
             ]
-            await _each(db, "note_unknown_field", unknown)
+            await decisions.each(db, "note_unknown_field", unknown)
             read = {(batch.copy.gatherer, batch.copy.lane): batch for batch in batches}
             for account in changes.accounts:
                 await self._account(account, read.get((account.gatherer, account.lane)))
@@ -238,116 +233,6 @@ class Production:
         if await self._db.fetchval(SQL["move_cursor"], *who, account.to_batch, account.from_batch - 1, *at) is None:
             raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
 
-    async def _coverage(self, changes: Changes, entry: Entry) -> None:
-        db = self._db
-        if changes.slices:
-            slices = [
-                (
-                    s.gatherer,
-                    s.lane,
-                    s.slice,
-                    s.session,
-                    s.sid,
-                    s.channel,
-                    None if s.horizon_ms < 0 else datetime_of_ms(s.horizon_ms),
-                    s.ended,
-                    s.reason,
-                )
-                for s in changes.slices.values()
-            ]
-            await db.execute(SQL["put_slices"], *map(list, zip(*slices, strict=True)))
-        if changes.runs:
-            runs = [
-                (
-                    *r.key,
-                    r.slice,
-                    r.market,
-                    None if r.cover_from_ms >= NEVER_MS else datetime_of_ms(r.cover_from_ms),
-                    None if r.cover_to_ms is None else datetime_of_ms(max(r.cover_to_ms, 0)),
-                    r.excluded,
-                    r.reason,
-                    r.fixed,
-                )
-                for r in changes.runs.values()
-            ]
-            await db.execute(SQL["put_runs"], *map(list, zip(*runs, strict=True)))
-        healed = [(h.market, h.channel, *map(datetime_of_ms, h.interval)) for h in changes.heals]
-        if healed:
-            await merged_rows.heal_gaps(db, entry, healed)
-        retractions = [
-            (r.market, r.channel, r.gatherer, *r.key[1:], *map(datetime_of_ms, r.interval), r.reason)
-            for r in changes.retractions
-        ]
-        await _each(db, "add_retraction", retractions)
-        parts = [(*p.key, p.market, p.channel, *map(datetime_of_ms, p.interval)) for p in changes.parts]
-        await _each(db, "add_part", parts)
-        gaps = [
-            (g.market, g.channel, *map(datetime_of_ms, g.interval), g.reason, json.dumps(g.had)) for g in changes.gaps
-        ]
-        left = [
-            (h.market, h.channel, *map(datetime_of_ms, part), h.reason, json.dumps(h.had))
-            for h in changes.heals
-            for part in h.left
-        ]
-        await merged_rows.add_gaps(db, entry, gaps)
-        await merged_rows.add_gaps(db, entry, left, merged_rows.LEFT)
-        if changes.begun:
-            stretches = intervals.union(changes.begun)
-            await db.execute(SQL["touch_stretches"], *_columns([tuple(map(datetime_of_ms, s)) for s in stretches], 2))
-        if changes.over:
-            await db.execute(SQL["put_over"], changes.over)
-        if changes.books:
-            books = [
-                (
-                    b.market,
-                    datetime_of_ms(b.exchange_ms),
-                    b.after_ordinal,
-                    b.is_reset,
-                    datetime_of_us(b.taken_us),
-                    _array(b.yes),
-                    _array(b.no),
-                    b.verified,
-                )
-                for b in changes.books
-            ]
-            await merged_rows.add_books(db, entry, books)
-            await self._reset(
-                (b.market, b.exchange_ms, b.after_ordinal, b.taken_us) for b in changes.books if b.is_reset
-            )
-        for vote in changes.unverified:
-            at = datetime_of_ms(vote.exchange_ms)
-            await merged_rows.unverify_reset(db, entry, vote.market, at, vote.after_ordinal)
-            await self._reset([(vote.market, vote.exchange_ms, vote.after_ordinal, vote.taken_us)])
-
-    async def _reset(self, resets: Iterable[tuple[int, int, int, int]]) -> None:
-        """Market, place, when it was seen: checkpoints after it were folded without it, or with one that is none."""
-        stale = [
-            (market, datetime_of_ms(ms), ordinal + 1, datetime_of_ms(ms), datetime_of_us(us))
-            for market, ms, ordinal, us in resets
-        ]
-        if stale:
-            await self._db.execute(SQL["drop_checkpoints"], *_columns(stale, 5))
-
-    async def _apart(self, changes: Changes, entry: Entry) -> None:
-        """Rows and votes that are kept apart, and those that no longer are."""
-        db = self._db
-        unplaced = [
-            (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
-            for row in changes.unplaced
-        ]
-        await merged_rows.add_unplaced(db, entry, unplaced)
-        await merged_rows.remove_unplaced(db, entry, [(*row[:4], row.run) for row in changes.placed])
-        await merged_rows.judge_unplaced(db, entry, [(*row[:4], row.run) for row in changes.judged])
-        conflicts = [
-            (c.kind, c.market, datetime_of_ms(c.exchange_ms), json.dumps(c.versions)) for c in changes.conflicts
-        ]
-        await merged_rows.add_conflicts(db, entry, conflicts)
-        done = [_vote_key(vote) for vote in changes.votes_done]
-        decided = set(done)  # most are, in the step that brings them
-        votes = [(*_vote_key(v), list(v.yes), list(v.no)) for v in changes.votes if _vote_key(v) not in decided]
-        await _each(db, "add_vote", votes)
-        await _each(db, "remove_vote", done)
-
     # -- metadata and time lines -------------------------------------------------------------------------------
 
     async def time_lines(self, since: datetime | None) -> tuple[datetime, Iterator[tuple[int, ...]]]:
@@ -364,22 +249,6 @@ class Production:
     async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
         """Store where time lines begin and end."""
         async with self._using, self.lease.step(self._db, feed.LINES) as step:
-            columns = _columns(lines, 3)
+            columns = merged_rows.as_columns(lines, 3)
             await self._db.execute(SQL["reopen_lines"], columns[0])
             merged_rows.lines(step.entry, await self._db.fetch(SQL["put_time_lines"], *columns))
-
-
-def _array(levels: Iterable[int]) -> str:
-    """Levels as the text of an array: an array of arrays of several lengths cannot be sent."""
-    return "{" + ",".join(map(str, levels)) + "}"
-
-
-async def _each(db: asyncpg.Connection, name: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """One statement for each of many rows, without waiting for the answers in between."""
-    if rows:
-        await db.executemany(SQL[name], rows)
-
-
-def _vote_key(vote: ResetVote) -> tuple[Any, ...]:
-    at, taken = datetime_of_ms(vote.exchange_ms), datetime_of_us(vote.taken_us)
-    return (vote.market, vote.gatherer, at, vote.after_ordinal, taken)
