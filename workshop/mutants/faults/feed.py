@@ -76,7 +76,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-large-step-is-never-read",
-        "common/feed/sql/read.sql",
+        "common/feed/sql/feed.sql",
         " WHERE size <= $3 OR size = own OR step <= $1 + 1\n",
         " WHERE size <= $3\n",
         "a reader would stop for ever, without a word, before a step of many rows",
