@@ -25,10 +25,11 @@ from common.supervise import Health, keep
 from gatherer.capture.conversation.membership import few_of
 from gatherer.crew.crew import Crew
 from gatherer.crew.sharding import Sharding
-from gatherer.load.batch_writer import SQL, was_loaded
+from gatherer.load.batch_writer import was_loaded
 from gatherer.markets.registry import Registry
 from gatherer.markets.rest_books import RestBooks
 from gatherer.metrics import GathererCollector, registry
+from gatherer.statements import SQL
 from gatherer.upkeep.journal_space import Keeper
 from gatherer.upkeep.retention import Retention, prepare
 

@@ -17,7 +17,6 @@ import numpy as np
 from common.errors import StorageError
 from common.numbers import ONE_US, datetime_of_us
 from common.storage import copy
-from common.storage.database import Queries
 from gatherer.derive.rows import (
     BreakRow,
     HorizonRow,
@@ -37,8 +36,8 @@ from gatherer.journal.format import Place
 from gatherer.journal.segments import lane_folder, lanes_present
 from gatherer.load.bisection import Refused
 from gatherer.load.chain import Link, digest_of
+from gatherer.statements import SQL
 
-SQL: Final = Queries(Path(__file__).parent.parent / "sql")
 NUMBERS_REMEMBERED_MAX: Final = 2_000_000
 UNKNOWN_FIELD: Final = "unknown_field:"
 """How fields that no row keeps are told of among a batch's alarms: readers know them by it."""

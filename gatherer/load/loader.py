@@ -41,10 +41,11 @@ from gatherer.journal.format import Place, Record
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file
 from gatherer.load import saved_states
-from gatherer.load.batch_writer import ROW_ERRORS, SQL, BatchWriter, deltas_stream
+from gatherer.load.batch_writer import ROW_ERRORS, BatchWriter, deltas_stream
 from gatherer.load.bisection import Refused, Suspicion
 from gatherer.load.reread import RECOVER_RECORDS, apply, until
 from gatherer.load.summarizer import Summarizer
+from gatherer.statements import SQL
 
 STATEMENT_WAIT_MS: Final = 120_000
 """A statement that takes longer is given up, and its batch begun again: nobody waits for a database that is away."""

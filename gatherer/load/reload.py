@@ -27,8 +27,9 @@ from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.segments import journal_uuid, lane_folder, lanes_present, segments
 from gatherer.load import saved_states
-from gatherer.load.batch_writer import ROW_ERRORS, SQL, BatchWriter
+from gatherer.load.batch_writer import ROW_ERRORS, BatchWriter
 from gatherer.load.reread import Rereading
+from gatherer.statements import SQL
 
 RELOAD_LANES_FROM: Final = 1000  # workers have the numbers below
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from pathlib import Path
 from typing import Final
 
 import asyncpg
 
-from common.storage.database import Queries, connected
+from common.storage.database import connected
 from common.supervise import Health, every
+from gatherer.statements import SQL
 
-SQL: Final = Queries(Path(__file__).parent.parent / "sql")
 EVERY_S: Final = 1.0
 LOCK_WAIT: Final = "100ms"
 

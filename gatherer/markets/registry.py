@@ -26,8 +26,8 @@ from common.set_aside import NOT_FOUND, SetAside
 from common.storage.database import DATABASE_ERRORS, connected
 from common.supervise import Health, every
 from gatherer.crew.crew import Crew
-from gatherer.load.batch_writer import SQL
 from gatherer.markets.listing import Listing, listed_row
+from gatherer.statements import SQL
 
 LIVE_FILTERS: Final = ("open", "unopened", "paused", "closed")
 LIST, ROW = "list", "listed_row"

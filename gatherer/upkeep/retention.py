@@ -19,14 +19,21 @@ from common.config.schema import GathererConfig
 from common.set_aside import SetAside
 from common.storage.database import connected
 from common.supervise import Health, every
-from gatherer.load.batch_writer import NUMBERS_USED, SQL
+from gatherer.load.batch_writer import NUMBERS_USED
+from gatherer.statements import SQL
 
 LOCK_WAIT: Final = "2s"
 KIND: Final = "retention"
 HOUR: Final = timedelta(hours=1)
 FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=1)
 """A market's number that was last asked for so long before the oldest row is in none."""
-SMALL_TABLES: Final = ("runs", "sessions", "breaks", "quarantine", "batches")  # by batch, in this order
+DELETIONS: Final = (
+    SQL["delete_old_runs"],
+    SQL["delete_old_sessions"],
+    SQL["delete_old_breaks"],
+    SQL["delete_old_quarantine"],
+    SQL["delete_old_batches"],
+)  # of the small tables, by batch, in this order
 
 
 async def prepare(connection: asyncpg.Connection, config: GathererConfig) -> None:
@@ -81,7 +88,7 @@ class Retention:
     async def _drop_oldest(self, connection: asyncpg.Connection) -> None:
         """Above `max_disk` the oldest hour goes, read or not; one at a look, as the disk may be filled by others."""
         engine = await connection.fetchval(SQL["storage_engine"])
-        oldest = await connection.fetchval(SQL["oldest_chunk" if engine == "timescaledb" else "oldest_hour"])
+        oldest = await connection.fetchval(SQL["oldest_chunk"] if engine == "timescaledb" else SQL["oldest_hour"])
         if oldest is None:
             return
         await self._drop(connection, oldest)
@@ -112,8 +119,8 @@ class Retention:
             with self._aside.one(KIND, f"batches of lane {row['lane']}"):
                 await connection.execute(SQL["empty_old_batches"], row["lane"], row["batch"])
                 await connection.execute(SQL["delete_old_slices"], row["lane"], row["batch"], limit)
-                for table in SMALL_TABLES:
-                    await connection.execute(SQL[f"delete_old_{table}"], row["lane"], row["batch"])
+                for deletion in DELETIONS:
+                    await connection.execute(deletion, row["lane"], row["batch"])
         if await connection.fetchval(SQL["storage_engine"]) == "timescaledb":
             await connection.execute(SQL["drop_chunks"], limit)
             return

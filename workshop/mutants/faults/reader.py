@@ -119,7 +119,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-first-unread-batch-is-the-oldest",
-        "gatherer/sql/retention_limit.sql",
+        "gatherer/sql/retention.sql",
         "b.batch > a.batch AND b.loaded_at",
         "b.batch = a.batch + 1 AND b.loaded_at",
         "unread rows would be dropped after a clock that was back",

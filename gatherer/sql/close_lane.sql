@@ -1,1 +1,0 @@
-UPDATE lanes SET state = 'closed' WHERE lane = $1

@@ -1,1 +1,0 @@
-DELETE FROM breaks WHERE lane = $1 AND batch <= $2

@@ -1,1 +1,0 @@
-DELETE FROM quarantine WHERE lane = $1 AND batch <= $2

@@ -1,1 +1,0 @@
-SELECT ensure_partition($1)

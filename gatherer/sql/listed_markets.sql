@@ -1,1 +1,0 @@
-SELECT ticker, status, open_time, close_time FROM listed_markets

@@ -1,1 +1,0 @@
-UPDATE instance SET gatherer_id = $1

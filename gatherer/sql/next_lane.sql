@@ -1,1 +1,0 @@
-SELECT greatest($1::int, coalesce(max(lane), 0) + 1) FROM lanes

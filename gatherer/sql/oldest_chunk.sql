@@ -1,1 +1,0 @@
-SELECT min(range_end) FROM timescaledb_information.chunks WHERE range_end <= now()

@@ -1,1 +1,0 @@
-SELECT min(high) FROM hours WHERE high <= now()

@@ -1,1 +1,0 @@
-INSERT INTO lanes (lane, state) VALUES ($1, $2) ON CONFLICT (lane) DO UPDATE SET state = excluded.state

@@ -1,1 +1,0 @@
-SELECT segment, end_offset, reason FROM refused_records WHERE lane = $1 AND journal = $2

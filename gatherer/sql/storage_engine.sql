@@ -1,1 +1,0 @@
-SELECT storage_engine()

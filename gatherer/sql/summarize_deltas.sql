@@ -1,1 +1,0 @@
-SELECT summarize_deltas()

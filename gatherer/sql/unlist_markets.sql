@@ -1,1 +1,0 @@
-DELETE FROM listed_markets WHERE ticker = ANY ($1::text[])
