@@ -1,8 +1,8 @@
-"""The deduplicator's SQL, by name: `SQL["take_lease"]` is the text of `sql/take_lease.sql`."""
+"""The deduplicator's SQL, by name: of production, and of the gatherers that it reads."""
 
 from pathlib import Path
 from typing import Final
 
-from common.storage.database import Queries
+from common.storage.statements import Statements
 
-SQL: Final = Queries(Path(__file__).parent / "sql")
+SQL: Final = Statements(Path(__file__).parent / "sql")

@@ -41,6 +41,18 @@ RUN_ROWS: Final = 250_000
 BLOCK_ROWS: Final = 1_000_000
 CHECKED_ROWS: Final = 250_000
 """So many are near enough to the processor to be looked at a quarter faster than a whole block."""
+EXPORTS: Final = {
+    "trades": SQL["export_trades"],
+    "tickers": SQL["export_tickers"],
+    "lifecycle_events": SQL["export_lifecycle_events"],
+    "orderbook_snapshots": SQL["export_orderbook_snapshots"],
+    "coverage_gaps": SQL["export_coverage_gaps"],
+    "unplaced_deltas": SQL["export_unplaced_deltas"],
+    "markets": SQL["export_markets"],
+    "events": SQL["export_events"],
+    "series": SQL["export_series"],
+}
+"""Relations whose rows the database gives in their order."""
 CURSOR_ROWS: Final = 20_000
 GROUP_ROWS: Final = 200_000
 Tell = Callable[[str, int], None]
@@ -104,20 +116,19 @@ class Hour:
                 late = await self._unite()
             else:
                 checks = [*await self._changes(unsealed), await self._check_trades()]
-            for name in tables.SCHEMAS:
-                if name not in ("orderbook_deltas", "orderbook_openings"):
-                    await self._relation(name)
+            for name in EXPORTS:
+                await self._relation(name)
         markets = [row["ticker"] for row in unsealed]
         return Written(at, step, begin, self._rows, markets, channels, checks, late, self._placed)
 
     async def _relation(self, name: str) -> None:
-        """A relation whose rows the database gives in their order."""
+        """One of `EXPORTS`."""
         arguments: tuple[Any, ...] = () if name in tables.DAILY else (self._start, self._until)
         if name == "trades":
             arguments += ([trade.trade_id for trade in self._placed], [trade.ordinal for trade in self._placed])
         file = tables.ParquetFile(self.path(name), name)
         rows: list[Any] = []
-        cursor = await self._db.cursor(SQL[f"export_{name}"], *arguments)
+        cursor = await self._db.cursor(EXPORTS[name], *arguments)
         while part := await cursor.fetch(CURSOR_ROWS):
             rows += part
             if len(rows) >= GROUP_ROWS:
@@ -190,7 +201,7 @@ class Hour:
         file = tables.ParquetFile(self.path(name), name)
         levels: list[Any] = []
         kept = await self._kept_openings()
-        cursor = await self._db.cursor(SQL[f"export_{name}"], self._start, self._until)
+        cursor = await self._db.cursor(SQL["export_orderbook_openings"], self._start, self._until)
         while rows := await cursor.fetch(CURSOR_ROWS):
             mine = [row for row in rows if row["known"] and row["ticker"] in of_hour and row["ticker"] not in kept]
             await asyncio.to_thread(_add_hashes, known, mine)

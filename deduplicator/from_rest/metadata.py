@@ -41,7 +41,8 @@ READ_ON_S: Final = 1.0
 SERIES: Final = "series"
 LIVE: Final = ("open", "unopened", "paused", "closed")
 OPEN: Final = "markets open"
-RELATIONS: Final = {"put_series": "series", "put_event": "events", "put_market": "markets"}
+RELATIONS: Final = {"series": SQL["put_series"], "events": SQL["put_event"], "markets": SQL["put_market"]}
+"""What stores the objects of a relation."""
 COMBOS: Final = "KXMVE"
 STORED_MAX: Final = 50_000
 """Rows of each relation that are known to be stored as they are: lists of what changed show them again for minutes."""
@@ -87,7 +88,7 @@ class Metadata:
         self._series_s = 0.0
         self._asked: dict[str, float] = {}
         """By ticker: when it was asked for by name; at most those of a round are kept."""
-        self._stored: dict[str, dict[str, int]] = {statement: {} for statement in RELATIONS}
+        self._stored: dict[str, dict[str, int]] = {relation: {} for relation in RELATIONS}
         """By statement and name: the hash of the row that production has by this connection."""
         self.polls = self.refused = 0
         self._db: asyncpg.Connection | None = None
@@ -139,10 +140,10 @@ class Metadata:
         if time.time() - self._series_s >= reconcile_s and not self._aside.waits(LIST, SERIES):
             with self._aside.one(LIST, SERIES, most_wait_s=LIST_WAIT_MOST_S):
                 began_s = time.time()
-                await self._put(connection, "put_series", "ticker", await self._rest.series(), _named)
+                await self._put(connection, "series", "ticker", await self._rest.series(), _named)
                 self._series_s = began_s
-        await self._by_name(connection, "markets", "markets_missing")
-        await self._by_name(connection, "events", "events_missing")
+        await self._by_name(connection, "markets", SQL["markets_missing"])
+        await self._by_name(connection, "events", SQL["events_missing"])
         self.polls += 1
         return not any(c.reading and not self._aside.waits(LIST, c.what.name) for c in self._crawls)
 
@@ -165,7 +166,7 @@ class Metadata:
             if what.field == "markets":
                 await self._put_markets(connection, page)
             else:
-                await self._put(connection, "put_event", "event_ticker", page, _named)
+                await self._put(connection, "events", "event_ticker", page, _named)
 
         exclude = {} if self._combos or what.field != "markets" else {"mve_filter": "exclude"}
         try:
@@ -180,7 +181,7 @@ class Metadata:
 
     async def _by_name(self, connection: asyncpg.Connection, field: str, missing: str) -> None:
         """What others name and no list has shown (yet)."""
-        rows = await connection.fetch(SQL[missing], NAMED_A_ROUND)
+        rows = await connection.fetch(missing, NAMED_A_ROUND)
         wanted = [row[0] for row in rows if self._combos or not row[0].startswith(COMBOS)]
         now = time.time()
         self._asked = {name: at for name, at in self._asked.items() if now - at < LIST_WAIT_MOST_S}
@@ -194,16 +195,16 @@ class Metadata:
                 if field == "markets":
                     await self._put_markets(connection, page)
                 else:
-                    await self._put(connection, "put_event", "event_ticker", page, _named)
+                    await self._put(connection, "events", "event_ticker", page, _named)
 
     async def _put_markets(self, connection: asyncpg.Connection, page: Page) -> None:
-        held = await self._put(connection, "put_market", "ticker", page, _market)
+        held = await self._put(connection, "markets", "ticker", page, _market)
         combos = {name: raw for name, raw in held.items() if name.startswith(COMBOS)}
         if combos:
-            await put_metadata(connection, "put_combo_events", "events", [list(combos), list(combos.values())])
+            await put_metadata(connection, SQL["put_combo_events"], "events", [list(combos), list(combos.values())])
 
     async def _put(
-        self, connection: asyncpg.Connection, statement: str, key: str, rows: Page, check: Check
+        self, connection: asyncpg.Connection, relation: str, key: str, rows: Page, check: Check
     ) -> dict[str, str]:
         """Store what a page lists, but for what is stored as it is; returns what was: names, and objects as texts."""
         unique: dict[str, str] = {}
@@ -216,9 +217,9 @@ class Metadata:
                 unique[name] = json.dumps(row)  # a page may list a row twice while it changes
             except (LookupError, TypeError, ValueError) as error:
                 self._refuse(repr(row.get(key)) if isinstance(row, dict) else repr(row), error)
-        stored = self._stored[statement]
+        stored = self._stored[relation]
         new = {name: raw for name, raw in unique.items() if stored.get(name) != hash(raw)}
-        refused = await self._put_new(connection, statement, new) if new else {}
+        refused = await self._put_new(connection, relation, new) if new else {}
         for name, why in refused.items():
             del new[name], unique[name]
             self._refuse(repr(name), why)
@@ -232,16 +233,16 @@ class Metadata:
         return new
 
     async def _put_new(
-        self, connection: asyncpg.Connection, statement: str, new: dict[str, str]
+        self, connection: asyncpg.Connection, relation: str, new: dict[str, str]
     ) -> dict[str, Exception]:
         """Returns those that the database cannot hold."""
         refused: dict[str, Exception] = {}
         try:
-            await put_metadata(connection, statement, RELATIONS[statement], [list(new), list(new.values())])
+            await put_metadata(connection, RELATIONS[relation], relation, [list(new), list(new.values())])
         except REFUSALS:
             for name, raw in new.items():  # one of them cannot be held: the others can
                 try:
-                    await put_metadata(connection, statement, RELATIONS[statement], [[name], [raw]])
+                    await put_metadata(connection, RELATIONS[relation], relation, [[name], [raw]])
                 except REFUSALS as error:
                     refused[name] = error
         return refused

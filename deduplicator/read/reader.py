@@ -37,18 +37,19 @@ DELTA_LAYOUT: Final = (
     ("delta", "i8"),
     ("received_us", "i8"),
 )
-TABLES: Final = (
-    "slices",
-    "runs",
-    "run_events",
-    "horizons",
-    "snapshots",
-    "trades",
-    "tickers",
-    "lifecycle",
-    "quarantine",
-    "rest_books",
-)
+TABLES: Final = {
+    "slices": SQL["read_slices"],
+    "runs": SQL["read_runs"],
+    "run_events": SQL["read_run_events"],
+    "horizons": SQL["read_horizons"],
+    "snapshots": SQL["read_snapshots"],
+    "trades": SQL["read_trades"],
+    "tickers": SQL["read_tickers"],
+    "lifecycle": SQL["read_lifecycle"],
+    "quarantine": SQL["read_quarantine"],
+    "rest_books": SQL["read_rest_books"],
+}
+"""Of a gatherer, other than its changes: what reads a table's rows of some batches."""
 HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
 NUMBERS_KEPT: Final = 200_000
 """Markets: of so many that were named last, and at most of twice as many, the numbers are kept."""
@@ -289,9 +290,9 @@ class Reader:
         if any(row["delta_rows"] for row in rows):
             copy.deltas = await self._deltas(lane, first, last, *stored)
         fetched: dict[str, list[asyncpg.Record]] = {}
-        for table in TABLES:
+        for table, statement in TABLES.items():
             within = stored if table in HOURLY else ()
-            fetched[table] = await self._db().fetch(SQL[f"read_{table}"], lane, first, last, *within)
+            fetched[table] = await self._db().fetch(statement, lane, first, last, *within)
         # Each statement sees the tables as they are by then: rows that went since the first one are found missing here.
         found = {"deltas": len(copy.deltas)} | {table: len(records) for table, records in fetched.items()}
         if not dropped and (tables := _incomplete(rows, found)):

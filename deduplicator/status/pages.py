@@ -50,7 +50,7 @@ class Pages:
         if state not in STATES:
             raise web.HTTPBadRequest(text=f"state must be one of {', '.join(STATES)}\n")
         try:
-            rows = await self._fetch("page_markets", MARKETS_WAIT_MS, words, state, MARKETS_MOST)
+            rows = await self._fetch(SQL["page_markets"], MARKETS_WAIT_MS, words, state, MARKETS_MOST)
         except DATABASE_ERRORS as error:
             return _unavailable(error)
         shown = [{**row, "volume": _text(row["volume"]), "close_time": _text(row["close_time"])} for row in rows]
@@ -74,7 +74,7 @@ class Pages:
         end = now.replace(minute=now.minute // 15 * 15, second=0, microsecond=0) + BUCKET
         start = end - BUCKETS * BUCKET
         try:
-            rows = await self._fetch("page_edges", COVERAGE_WAIT_MS, start, end, BUCKETS)
+            rows = await self._fetch(SQL["page_edges"], COVERAGE_WAIT_MS, start, end, BUCKETS)
             edges = [Edges(r["kind"], r["bucket"], r["sign"], r["count"], r["sum_ms"]) for r in rows]
             self._map = {"made_at": now.isoformat(), **coverage_map(edges, start)}
         except DATABASE_ERRORS as error:
@@ -82,9 +82,9 @@ class Pages:
         took = time.monotonic() - began
         self._next_map = time.monotonic() + max(FRESH_S, REST_FACTOR * took)
 
-    async def _fetch(self, name: str, wait_ms: int, *arguments: Any) -> list[asyncpg.Record]:
+    async def _fetch(self, statement: str, wait_ms: int, *arguments: Any) -> list[asyncpg.Record]:
         async with connected(self._dsn, wait_ms) as connection, connection.transaction(readonly=True):
-            rows: list[asyncpg.Record] = await connection.fetch(SQL[name], *arguments)
+            rows: list[asyncpg.Record] = await connection.fetch(statement, *arguments)
             return rows
 
 

@@ -58,10 +58,15 @@ def _new_lifecycle(entry: Entry, rows: Iterable[Any]) -> None:
 
 
 TRADES: Final = Channel(
-    "trade_copies", (("merge_trades", new_trades), ("dispute_trades", conflicts), ("place_trade_copies", placed))
+    "trade_copies",
+    (
+        (SQL["merge_trades"], new_trades),
+        (SQL["dispute_trades"], conflicts),
+        (SQL["place_trade_copies"], placed),
+    ),
 )
-TICKERS: Final = Channel("ticker_copies", (("merge_tickers", _new_tickers),))
-LIFECYCLE: Final = Channel("lifecycle_copies", (("merge_lifecycle", _new_lifecycle),))
+TICKERS: Final = Channel("ticker_copies", ((SQL["merge_tickers"], _new_tickers),))
+LIFECYCLE: Final = Channel("lifecycle_copies", ((SQL["merge_lifecycle"], _new_lifecycle),))
 TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume", "open_interest")
 
 
@@ -110,7 +115,7 @@ async def _merge(db: asyncpg.Connection, entry: Entry, channel: Channel, rows: l
             if part:
                 await db.execute(f"TRUNCATE pg_temp.{channel.staging}")
             await db.copy_records_to_table(channel.staging, records=[row.values for row in rows])
-            stored = [(say, await db.fetch(SQL[statement])) for statement, say in channel.statements]
+            stored = [(say, await db.fetch(statement)) for statement, say in channel.statements]
         for say, new in stored:
             say(entry, new)
         return 0

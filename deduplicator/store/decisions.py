@@ -36,10 +36,10 @@ async def write(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
     await _votes(db, changes)
 
 
-async def each(db: asyncpg.Connection, name: str, rows: Sequence[Row]) -> None:
+async def each(db: asyncpg.Connection, statement: str, rows: Sequence[Row]) -> None:
     """One statement for each of many rows, without waiting for the answers in between."""
     if rows:
-        await db.executemany(SQL[name], rows)
+        await db.executemany(statement, rows)
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------
@@ -87,8 +87,8 @@ async def _held(db: asyncpg.Connection, changes: Changes) -> None:
     retractions = [
         (r.market, r.channel, r.gatherer, *r.key[1:], *_times(r.interval), r.reason) for r in changes.retractions
     ]
-    await each(db, "add_retraction", retractions)
-    await each(db, "add_part", [(*p.key, p.market, p.channel, *_times(p.interval)) for p in changes.parts])
+    await each(db, SQL["add_retraction"], retractions)
+    await each(db, SQL["add_part"], [(*p.key, p.market, p.channel, *_times(p.interval)) for p in changes.parts])
 
 
 # -- time lines --------------------------------------------------------------------------------------------------------
@@ -155,8 +155,8 @@ async def _votes(db: asyncpg.Connection, changes: Changes) -> None:
     done = [_vote_key(vote) for vote in changes.votes_done]
     decided = set(done)
     votes = [(*_vote_key(v), list(v.yes), list(v.no)) for v in changes.votes if _vote_key(v) not in decided]
-    await each(db, "add_vote", votes)
-    await each(db, "remove_vote", done)
+    await each(db, SQL["add_vote"], votes)
+    await each(db, SQL["remove_vote"], done)
 
 
 # -- what is kept apart ------------------------------------------------------------------------------------------------

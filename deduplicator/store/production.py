@@ -207,7 +207,7 @@ class Production:
             unknown = [
                 (b.copy.gatherer, name, datetime_of_us(b.received_us)) for b in batches for name in b.unknown_fields
             ]
-            await decisions.each(db, "note_unknown_field", unknown)
+            await decisions.each(db, SQL["note_unknown_field"], unknown)
             read = {(batch.copy.gatherer, batch.copy.lane): batch for batch in batches}
             for account in changes.accounts:
                 await self._account(account, read.get((account.gatherer, account.lane)))

@@ -18,6 +18,7 @@ from common.feed import reader
 from common.feed.reader import Feed
 from common.numbers import datetime_of_ms
 from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, Unplaced
+from deduplicator.statements import SQL
 from deduplicator.store import channels
 from deduplicator.store.feed import Entry, put_metadata
 from tests.support.databases import Database, new_database
@@ -55,8 +56,8 @@ async def test_every_writer_has_its_row_and_what_is_read_is_what_production_hold
     at = datetime_of_ms(NOW_MS)
     await site.production.put_time_lines([(site.market, at, None)])
     await site.production.open_history(NOW_MS - 86_400_000)
-    await put_metadata(site.db, "put_market", "markets", [["KXA-1"], ['{"status": "open", "open_time": null}']])
-    await put_metadata(site.db, "put_market", "markets", [["KXA-1"], ['{"status": "open", "open_time": null}']])
+    await put_metadata(site.db, SQL["put_market"], "markets", [["KXA-1"], ['{"status": "open", "open_time": null}']])
+    await put_metadata(site.db, SQL["put_market"], "markets", [["KXA-1"], ['{"status": "open", "open_time": null}']])
     mirror = await feed_is_production(site.dsn)
     assert mirror.kinds == {"merge": 3, "lines": 1, "history": 1, "metadata": 1}
     assert mirror.names == {("markets", "KXA-1")} and mirror.sealed == {ORDERBOOK: NOW_MS}
@@ -212,7 +213,7 @@ GIVE_TO_THE_FEED = {"merged_rows.py", "channels.py", "refill.py", "feed.py", "me
 def test_statements_that_write_merged_rows_are_named_only_where_what_they_return_goes_into_the_feed() -> None:
     """A writer that is added elsewhere would be a step that readers cannot follow."""
     folder = ROOT / "deduplicator"
-    texts = {file.stem: file.read_text() for file in (folder / "sql").glob("*.sql")}
+    texts = {name: block.text for name, block in SQL.blocks.items()}
     writing = {name for name, text in texts.items() if WRITES.search(text)} - {"drop_checkpoints"}
     assert len(writing) > 15
     returning = {name for name in writing if re.search(r"^ *RETURNING ", texts[name], re.MULTILINE)}

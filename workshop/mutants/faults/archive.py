@@ -74,7 +74,7 @@ FAULTS: Final = (
     ),
     Fault(
         "an-hour-is-never-stale",
-        "deduplicator/sql/hours_due.sql",
+        "deduplicator/sql/export.sql",
         "AND (e.complete IS NOT TRUE OR e.step IS NULL OR t.step > e.step)",
         "AND (e.complete IS NOT TRUE OR e.step IS NULL)",
         "what comes later would never reach the archive",
@@ -98,7 +98,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-sealed-market-is-called-unsealed",
-        "deduplicator/sql/unsealed.sql",
+        "deduplicator/sql/export.sql",
         "AND c.sealed_until < $1\n",
         "AND c.sealed_until <= $1\n",
         "manifests would list markets that are whole",

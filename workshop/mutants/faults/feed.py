@@ -229,7 +229,7 @@ FAULTS: Final = (
     ),
     Fault(
         "an-hour-of-the-feed-has-the-next-ones-first",
-        "deduplicator/sql/plan_feed_hour.sql",
+        "deduplicator/sql/feed.sql",
         "f.committed_at >= n.hour + interval '1 hour'",
         "f.committed_at > n.hour + interval '1 hour'",
         "a step would be looked for in another hour than it is in",
@@ -237,7 +237,7 @@ FAULTS: Final = (
     ),
     Fault(
         "hours-of-the-feed-overlap",
-        "deduplicator/sql/plan_feed_hour.sql",
+        "deduplicator/sql/feed.sql",
         "last_step + 1 AS step FROM store.feed_hours",
         "last_step AS step FROM store.feed_hours",
         "a step would be in two hours",

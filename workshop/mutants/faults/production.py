@@ -22,7 +22,7 @@ RESTORE: Final = ("tests/database/test_restoring.py", "tests/database/test_world
 FAULTS: Final = (
     Fault(
         "the-cursor-moves-from-anywhere",
-        "deduplicator/sql/move_cursor.sql",
+        "deduplicator/sql/lanes.sql",
         " WHERE store.cursors.batch = $4",
         " WHERE store.cursors.batch >= 0 OR $4::bigint IS NULL",
         "batches could be stored twice, or left out",
@@ -64,7 +64,7 @@ FAULTS: Final = (
     ),
     Fault(
         "open-runs-are-forgotten",
-        "deduplicator/sql/restore_open.sql",
+        "deduplicator/sql/restoring.sql",
         "AND NOT r.ended AND",
         "AND r.ended AND",
         "after a restart nothing that is open would be claimed",
@@ -72,7 +72,7 @@ FAULTS: Final = (
     ),
     Fault(
         "late-rows-of-gone-days-are-not-known",
-        "deduplicator/sql/load_identities.sql",
+        "deduplicator/sql/restoring.sql",
         "UNION ALL SELECT market, exchange_ts, ordinal, side, price, delta FROM store.late_deltas) d",
         ") d",
         "late rows of a day that left production would be stored twice",
@@ -96,15 +96,19 @@ FAULTS: Final = (
     ),
     Fault(
         "placed-rows-stay-unplaced",
-        "deduplicator/sql/remove_unplaced.sql",
-        "(x.gatherer, x.session, x.sid, x.seq, x.run)\n",
-        "(x.gatherer, x.session, x.sid, x.seq, x.run + 1)\n",
+        "deduplicator/sql/rows.sql",
+        " USING unnest($1::smallint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[]) "
+        "x (gatherer, session, sid, seq, run)\n"
+        " WHERE (u.gatherer, u.session, u.sid, u.seq, u.run) = (x.gatherer, x.session, x.sid, x.seq, x.run)\n",
+        " USING unnest($1::smallint[], $2::bigint[], $3::int[], $4::bigint[], $5::bigint[]) "
+        "x (gatherer, session, sid, seq, run)\n"
+        " WHERE (u.gatherer, u.session, u.sid, u.seq, u.run) = (x.gatherer, x.session, x.sid, x.seq, x.run + 1)\n",
         "confirmed head rows would be shown as unplaced for ever",
         STORE,
     ),
     Fault(
         "healed-gaps-come-back",
-        "deduplicator/sql/restore_gaps.sql",
+        "deduplicator/sql/restoring.sql",
         " WHERE g.healed_at IS NULL",
         " WHERE g.healed_at IS NULL OR true",
         "after a restart a healed gap would be listed in the state and not in production",
@@ -112,7 +116,7 @@ FAULTS: Final = (
     ),
     Fault(
         "what-ended-runs-hold-is-forgotten",
-        "deduplicator/sql/restore_held.sql",
+        "deduplicator/sql/restoring.sql",
         "WHERE r.ended AND NOT r.excluded AND r.cover_from < r.cover_to",
         "WHERE NOT r.ended AND r.cover_from < r.cover_to",
         "after a restart all that was claimed would be a gap",
@@ -120,7 +124,7 @@ FAULTS: Final = (
     ),
     Fault(
         "parts-are-forgotten",
-        "deduplicator/sql/restore_held.sql",
+        "deduplicator/sql/restoring.sql",
         "JOIN store.parts p USING (market)) x",
         "JOIN store.parts p USING (market) WHERE false) x",
         "after a restart what compacted or readmitted runs held would be a gap",
@@ -128,15 +132,15 @@ FAULTS: Final = (
     ),
     Fault(
         "retractions-are-not-restored",
-        "deduplicator/sql/restore_retractions.sql",
-        "JOIN store.retractions t USING (market)",
-        "JOIN store.retractions t USING (market) WHERE false",
+        "deduplicator/sql/restoring.sql",
+        "t.to_ts\n  FROM unnest($1::bigint[]) w (market) JOIN store.retractions t USING (market)\n",
+        "t.to_ts\n  FROM unnest($1::bigint[]) w (market) JOIN store.retractions t USING (market) WHERE false\n",
         "after a restart what was retracted would be claimed",
         RESTORE,
     ),
     Fault(
         "judged-heads-are-judged-again",
-        "deduplicator/sql/restore_unplaced.sql",
+        "deduplicator/sql/restoring.sql",
         " WHERE NOT u.judged",
         "",
         "after a restart a conflict would be listed twice",
@@ -144,7 +148,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-head-at-the-end-was-followed-after-a-restart",
-        "deduplicator/sql/restore_unplaced.sql",
+        "deduplicator/sql/restoring.sql",
         "AND r.cover_to > u.exchange_ts",
         "AND r.cover_to >= u.exchange_ts",
         "a head of a run that was cut inside its group would be a conflict",
@@ -200,7 +204,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-re-read-begins-a-batch-late",
-        "deduplicator/sql/read_recent.sql",
+        "deduplicator/sql/reading.sql",
         "SELECT min(batch) AS first",
         "SELECT min(batch) + 1 AS first",
         "after a restart the oldest rows that are not claimed yet would be called absent",
@@ -208,7 +212,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-re-read-ends-a-batch-early",
-        "deduplicator/sql/read_recent.sql",
+        "deduplicator/sql/reading.sql",
         "batch <= $2 ORDER",
         "batch < $2 ORDER",
         "after a restart the newest rows that are not claimed yet would be called absent",
@@ -216,7 +220,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-re-read-begins-at-the-fastest-slice",
-        "deduplicator/sql/proven_until.sql",
+        "deduplicator/sql/lanes.sql",
         "min(",
         "max(",
         "after a restart rows that a slower slice claims later would be called absent",

@@ -63,7 +63,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-dropped-stretch-seen-from-inside",
-        "deduplicator/sql/read_dropped.sql",
+        "deduplicator/sql/reading.sql",
         "AND to_batch > $2",
         "AND from_batch > $2",
         "the rest of a dropped stretch would be read as whole",
@@ -135,7 +135,7 @@ FAULTS: Final = (
     ),
     Fault(
         "epochs-are-counted",
-        "deduplicator/sql/take_lease.sql",
+        "deduplicator/sql/lease.sql",
         "greatest(epoch + 1, ",
         "least(epoch + 1, ",
         "gatherers would refuse a production that was put back",

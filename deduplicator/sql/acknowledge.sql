@@ -1,1 +1,0 @@
-SELECT acknowledge($1, $2, $3, $4)

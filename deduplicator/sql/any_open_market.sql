@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM markets WHERE status = 'active' AND close_time > now())

@@ -1,1 +1,0 @@
-SELECT store.compact_markets($1, $2)

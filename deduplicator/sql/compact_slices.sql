@@ -1,1 +1,0 @@
-SELECT store.compact_slices($1)

@@ -1,1 +1,0 @@
-SELECT day FROM store.detached

@@ -1,1 +1,0 @@
-SELECT ticker, title, category, updated_at, raw::text AS raw FROM series ORDER BY ticker

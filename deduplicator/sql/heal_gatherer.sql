@@ -1,1 +1,0 @@
-SELECT gatherer FROM store.gatherers WHERE instance = $1

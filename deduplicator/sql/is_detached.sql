@@ -1,1 +1,0 @@
-SELECT EXISTS (SELECT FROM store.detached WHERE day = ($1::timestamptz AT TIME ZONE 'UTC')::date)

@@ -1,1 +1,0 @@
-SELECT began_at, cursor, pages, rows, whole_at, since FROM store.crawls WHERE list = $1

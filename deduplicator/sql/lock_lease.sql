@@ -1,1 +1,0 @@
-SELECT epoch FROM store.lease WHERE epoch = $1 FOR UPDATE

@@ -1,1 +1,0 @@
-SELECT market FROM store.lines WHERE NOT over

@@ -1,1 +1,0 @@
-SELECT max(exchange_ts) FROM store.snapshots WHERE source = 'checkpoint'

@@ -1,1 +1,0 @@
-SELECT instance FROM instance

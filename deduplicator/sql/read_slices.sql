@@ -1,1 +1,0 @@
-SELECT * FROM slices WHERE lane = $1 AND batch BETWEEN $2 AND $3 ORDER BY batch

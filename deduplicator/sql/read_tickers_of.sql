@@ -1,1 +1,0 @@
-SELECT market, ticker FROM markets WHERE market = ANY ($1::bigint[])

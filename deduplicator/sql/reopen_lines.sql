@@ -1,1 +1,0 @@
-SELECT store.reopen_lines($1::bigint[])

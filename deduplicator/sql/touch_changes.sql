@@ -1,1 +1,0 @@
-SELECT store.touch_changes($1, $2, $3)
