@@ -3,6 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from common.storage.database import Queries
+from common.storage.statements import Statements
 
-SQL: Final = Queries(Path(__file__).parent / "sql")
+SQL: Final = Statements(Path(__file__).parent / "sql")

@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -40,6 +40,36 @@ CLOCK_S_WARN: Final = 2.0  # an HTTP date has whole seconds
 CLOCK_S_MAX: Final = 10.0  # the exchange refuses signatures beyond
 DIALS_AT_ONCE: Final = 10
 GIB: Final = 1 << 30
+
+
+class Account(NamedTuple):
+    """An account by its part: the statement that shows what it may, what is said if it may not, and the cure."""
+
+    asked: str
+    may_not: str
+    cure: str
+
+
+OWNER: Final = Account(
+    SQL["doctor_owner"],
+    "does not own the tables: it could make no partition",
+    "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)",
+)
+WRITER: Final = Account(
+    SQL["doctor_production"],
+    "may not write production",
+    "make it a member of kalshi_writer: fleet migrate --owner NAME --account",
+)
+READER: Final = Account(
+    SQL["doctor_gatherer"],
+    "may not read it, or not acknowledge what was read",
+    "make it a member of kalshi_reader (docs/runbooks/accounts.md)",
+)
+ANALYST: Final = Account(
+    SQL["doctor_reader"],
+    "may not read production",
+    "make it a member of kalshi_analyst (docs/runbooks/accounts.md)",
+)
 
 
 async def examine(file: Path, config: GathererConfig | DeduplicatorConfig, *, dials: bool) -> AsyncIterator[Finding]:
@@ -72,7 +102,7 @@ async def examine_reader(config: ReaderConfig) -> AsyncIterator[Finding]:
         dsn = config.production.dsn.get_secret_value()
         async for finding in _encryption(dsn):
             yield finding
-        async for finding in _database("production", dsn, "production", "doctor_reader", None):
+        async for finding in _database("production", dsn, "production", ANALYST, None):
             yield finding
     if config.archive is not None:
         yield await asyncio.to_thread(doctor_s3.readable, config.archive)
@@ -82,13 +112,11 @@ async def _of_deduplicator(file: Path, config: DeduplicatorConfig) -> AsyncItera
     dsn = config.production.dsn.get_secret_value()
     async for finding in _encryption(dsn):
         yield finding
-    async for finding in _database("production", dsn, "production", "doctor_production", file):
+    async for finding in _database("production", dsn, "production", WRITER, file):
         yield finding
     instances: dict[str, str] = {}
     for source in config.gatherers:
-        async for finding in _database(
-            source.id, source.dsn.get_secret_value(), "gatherer", "doctor_gatherer", None, instances
-        ):
+        async for finding in _database(source.id, source.dsn.get_secret_value(), "gatherer", READER, None, instances):
             yield finding
     if config.archive is None:
         cure = "add the section `archive`: without it days never leave production, and nothing else has them"
@@ -105,9 +133,7 @@ async def _of_deduplicator(file: Path, config: DeduplicatorConfig) -> AsyncItera
 async def _of_gatherer(
     file: Path, config: GathererConfig, signer: Signer | None, *, dials: bool, runs: bool
 ) -> AsyncIterator[Finding]:
-    async for finding in _database(
-        "database", config.database.dsn.get_secret_value(), "gatherer", "doctor_owner", file
-    ):
+    async for finding in _database("database", config.database.dsn.get_secret_value(), "gatherer", OWNER, file):
         yield finding
     yield _kernel_clock(config)
     yield _disk(config)
@@ -243,11 +269,11 @@ async def _database(
     name: str,
     dsn: str,
     schema: Schema,
-    question: str,
+    account: Account,
     file: Path | None,
     instances: dict[str, str] | None = None,
 ) -> AsyncIterator[Finding]:
-    """`file`: of the process that owns it, if that is this one. `question`: what its account may. `instances`: of
+    """`file`: of the process that owns it, if that is this one. `account`: what it must be able to do. `instances`: of
     gatherers, by instance."""
     command = f"fleet migrate --config {file}" if file else "fleet migrate --config <the file of its process>"
     if embedded.is_embedded(dsn) and (finding := _embedded(name, dsn, owned=file is not None)) is not None:
@@ -260,9 +286,9 @@ async def _database(
         return
     try:
         await migrate.check(connection, schema, command)
-        row = await connection.fetchrow(SQL[question])
+        row = await connection.fetchrow(account.asked)
         if not row["may"]:
-            yield Finding(name, False, f"{row['account']} {MAY_NOT[question]}", CURES[question])
+            yield Finding(name, False, f"{row['account']} {account.may_not}", account.cure)
             return
         told = "answers, with this code's schema"
         if "engine" in row:
@@ -278,20 +304,6 @@ async def _database(
         yield Finding(name, False, told, "grant the account its role (docs/runbooks/accounts.md)")
     finally:
         await connection.close()
-
-
-MAY_NOT: Final = {
-    "doctor_owner": "does not own the tables: it could make no partition",
-    "doctor_production": "may not write production",
-    "doctor_gatherer": "may not read it, or not acknowledge what was read",
-    "doctor_reader": "may not read production",
-}
-CURES: Final = {
-    "doctor_owner": "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)",
-    "doctor_production": "make it a member of kalshi_writer: fleet migrate --owner NAME --account",
-    "doctor_gatherer": "make it a member of kalshi_reader (docs/runbooks/accounts.md)",
-    "doctor_reader": "make it a member of kalshi_analyst (docs/runbooks/accounts.md)",
-}
 
 
 def _embedded(name: str, dsn: str, *, owned: bool) -> Finding | None:

@@ -24,6 +24,11 @@ from fleet.output import Format, as_json, line, record, show, table
 from fleet.statements import SQL
 
 WATCH_S = 2.0
+MARKETS_BY = {
+    "volume": SQL["markets_by_volume"],
+    "close": SQL["markets_by_close"],
+    "ticker": SQL["markets_by_ticker"],
+}
 
 
 @main.command()
@@ -153,7 +158,7 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form:
 
 @main.command()
 @CONFIG
-@click.option("--sort", type=click.Choice(["volume", "close", "ticker"]), default="volume", show_default=True)
+@click.option("--sort", type=click.Choice(list(MARKETS_BY)), default="volume", show_default=True)
 @click.option("--status", "state", help="only markets in this state, such as active")
 @click.option("--series", help="only markets of this series")
 @click.option("--limit", default=50, show_default=True)
@@ -161,7 +166,7 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form:
 def markets(config_file: Path, sort: str, state: str | None, series: str | None, limit: int, form: Format) -> None:
     """Markets, as REST lists them."""
     dsn = readable(config_file)
-    show(to_end(fetch(dsn, SQL[f"markets_by_{sort}"], state, series, limit)), form, f"Markets by {sort}")
+    show(to_end(fetch(dsn, MARKETS_BY[sort], state, series, limit)), form, f"Markets by {sort}")
 
 
 @main.command()

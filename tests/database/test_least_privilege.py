@@ -15,6 +15,7 @@ import pytest
 from common.errors import StorageError
 from common.storage import accounts, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
+from deduplicator.statements import SQL
 from fleet.checks import doctor
 from tests.support.roles import as_member
 
@@ -311,9 +312,9 @@ async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
     await owner.close()
     for dsn, owns in ((own_server.dsn, True), (reader, False)):
         file = tmp_path / "gatherer.yaml"
-        (found,) = [one async for one in doctor._database("database", dsn, "gatherer", "doctor_owner", file)]
+        (found,) = [one async for one in doctor._database("database", dsn, "gatherer", doctor.OWNER, file)]
         assert found.ok is owns and owns is ("does not own the tables" not in found.told), found
-    (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", "doctor_gatherer", None)]
+    (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", doctor.READER, None)]
     assert found.ok, "the deduplicator reads as one"
 
 
@@ -417,7 +418,7 @@ async def test_the_writer_may_do_what_its_statements_do(production: EmbeddedServ
     functions = await connection.fetch(
         "SELECT prosrc FROM pg_proc WHERE pronamespace = 'store'::regnamespace AND NOT prosecdef"
     )
-    texts = [file.read_text() for file in Path("deduplicator/sql").glob("*.sql")]
+    texts = [block.text for block in SQL.blocks.values()]
     needed = set()
     for text in (*texts, *(row["prosrc"] for row in functions)):
         for found in CHANGES.finditer(text):

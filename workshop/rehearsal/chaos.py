@@ -21,10 +21,10 @@ import click
 
 from common.storage.database import connect
 from common.storage.embedded import attach_dsn
-from fleet.statements import SQL
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, export, watch
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.statements import SQL
 from workshop.rehearsal.view import View
 
 CONNECTIONS: Final = {"orderbook": 4, "trade": 2, "ticker": 1, "lifecycle": 1}

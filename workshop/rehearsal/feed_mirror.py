@@ -12,15 +12,19 @@ import pyarrow as pa
 from common.errors import FeedError
 from common.feed import tables
 from common.feed.reader import Feed, FeedStep
-from fleet.statements import SQL
+from workshop.rehearsal.statements import SQL
 
 HELD: Final = {
-    name: f"mirror_{name}"
-    for name in (
-        tables.CHANGES, tables.TRADES, tables.TICKERS, tables.LIFECYCLE, tables.BOOKS, tables.GAPS, tables.UNPLACED,
-        tables.CONFLICTS, tables.LINES,
-    )
-}  # fmt: skip
+    tables.CHANGES: SQL["mirror_changes"],
+    tables.TRADES: SQL["mirror_trades"],
+    tables.TICKERS: SQL["mirror_tickers"],
+    tables.LIFECYCLE: SQL["mirror_lifecycle"],
+    tables.BOOKS: SQL["mirror_books"],
+    tables.GAPS: SQL["mirror_gaps"],
+    tables.UNPLACED: SQL["mirror_unplaced"],
+    tables.CONFLICTS: SQL["mirror_conflicts"],
+    tables.LINES: SQL["mirror_lines"],
+}
 """Statements that read what production holds."""
 CHANGE_MS: Final = tables.TABLES[tables.CHANGES].get_field_index("exchange_ms")
 DAY_MS: Final = 86_400_000
@@ -115,7 +119,7 @@ async def differences(db: asyncpg.Connection, mirror: Mirror) -> list[str]:
     found, holds = [], mirror.holds()
     left = {row[0] for row in await db.fetch(SQL["detached_days"])}
     for name, statement in HELD.items():
-        stored = Counter(_hashable(row.values() for row in await db.fetch(SQL[statement])))
+        stored = Counter(_hashable(row.values() for row in await db.fetch(statement)))
         lacks, more = stored - holds[name], holds[name] - stored
         if name == tables.CHANGES:
             more = Counter({row: n for row, n in more.items() if row[CHANGE_MS] // DAY_MS not in left})

@@ -22,13 +22,14 @@ from common.errors import FeedError, FeedPassed
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage.database import connect
 from deduplicator.archive import tables
-from deduplicator.statements import SQL as EXPORTS
-from fleet.statements import SQL
+from deduplicator.archive.hour import EXPORTS
+from fleet.statements import SQL as FLEET
 from workshop.rehearsal.feed_mirror import Mirror, differences, read_to
 from workshop.rehearsal.s3 import CREDENTIALS
+from workshop.rehearsal.statements import SQL
 from workshop.rehearsal.truth import Identity, Truth
 
-OF_HOUR = {"orderbook_deltas": "hour_of_deltas", "orderbook_openings": "hour_of_openings"}
+OF_HOUR = {"orderbook_deltas": SQL["hour_of_deltas"], "orderbook_openings": SQL["hour_of_openings"]}
 """Relations that the export reads otherwise than they are shown."""
 LIFECYCLES = ("market_lifecycle_v2", "multivariate_market_lifecycle")
 
@@ -42,19 +43,19 @@ class Check(Comparison):
 
 async def sealed_past(dsn: str, ms: int, timeout_s: float) -> bool:
     """Wait until every market's coverage is sealed past an exchange time."""
-    return await _none_left(dsn, "unsealed_lines", ms, timeout_s)
+    return await _none_left(dsn, SQL["unsealed_lines"], ms, timeout_s)
 
 
 async def refills_tried(dsn: str, ms: int, timeout_s: float) -> bool:
     """Wait until REST was asked about every gap of the trade channel that began before an exchange time."""
-    return await _none_left(dsn, "untried_refills", ms, timeout_s)
+    return await _none_left(dsn, SQL["untried_refills"], ms, timeout_s)
 
 
 async def _none_left(dsn: str, statement: str, ms: int, timeout_s: float) -> bool:
     connection = await connect(dsn)
     deadline = asyncio.get_running_loop().time() + timeout_s
     try:
-        while await connection.fetchval(SQL[statement], ms) != 0:
+        while await connection.fetchval(statement, ms) != 0:
             if asyncio.get_running_loop().time() > deadline:
                 return False
             await asyncio.sleep(0.3)
@@ -268,7 +269,7 @@ async def _nothing_else(connection: asyncpg.Connection, truth: Truth, *, outages
         check.compared += row["gaps"]
         if row["reason"] != "before_subscription" and not outages:
             check.fail(f"{row['gaps']} gaps on {row['channel']}: {row['reason']}")
-    for row in await connection.fetch(SQL["account_gaps"]):
+    for row in await connection.fetch(FLEET["account_gaps"]):
         check.fail(f"batches of gatherer {row['gatherer']} before {row['from_batch']} have no account")
     return check
 
@@ -326,7 +327,7 @@ async def _relation(
             s3.get_object, Bucket=bucket, Key=described["key"], VersionId=described["version_id"]
         )
         archived = pq.read_table(io.BytesIO(answer["Body"].read())).to_pylist()
-        statement = SQL[OF_HOUR[name]] if name in OF_HOUR else EXPORTS[f"export_{name}"]
+        statement = OF_HOUR.get(name) or EXPORTS[name]
         until = datetime.fromtimestamp(hour.timestamp() + 3600, hour.tzinfo)
         more: tuple[list[str], ...] = ([], []) if name == "trades" else ()  # an export's own places of trades: none
         produced = [dict(row) for row in await connection.fetch(statement, hour, until, *more)]

@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Final
 
 from common.numbers import ms_of_datetime
-from common.storage.database import Queries, connect
+from common.storage.database import connect
 from workshop.rehearsal.births.statements import (
     RESULT_MS_MAX,
     Statement,
@@ -26,11 +25,11 @@ from workshop.rehearsal.births.statements import (
 from workshop.rehearsal.ending import watch
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
 from workshop.rehearsal.soak import measured
+from workshop.rehearsal.statements import SQL
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare_changes
 from workshop.rehearsal.view import View
 
-SQL: Final = Queries(Path(__file__).parent / "sql")
 HISTORY: Final = 1_000_000_000
 """Past events in the unfiltered lists: at 200 a page nobody ever reads them whole."""
 CONNECTIONS: Final = {"orderbook": 8, "trade": 1, "ticker": 1, "lifecycle": 1}
@@ -164,7 +163,7 @@ async def _results(fleet: LocalFleet, truth: Truth) -> dict[str, int]:
     over = determined(truth)
     deadline_s = asyncio.get_running_loop().time() + RESULT_MS_MAX / 1000
     while True:
-        found = await _moments(fleet, "results")
+        found = await _moments(fleet, SQL["results"])
         if over.keys() <= found.keys() or asyncio.get_running_loop().time() > deadline_s:
             return found
         await asyncio.sleep(1.0)
@@ -181,13 +180,13 @@ async def _compared(fleet: LocalFleet, truth: Truth) -> list[Check]:
 
 
 async def _first_claims(fleet: LocalFleet) -> dict[str, int]:
-    return await _moments(fleet, "first_claims")
+    return await _moments(fleet, SQL["first_claims"])
 
 
 async def _moments(fleet: LocalFleet, statement: str) -> dict[str, int]:
     """Of each market one, in milliseconds."""
     connection = await connect(fleet.production_dsn)
     try:
-        return {ticker: ms_of_datetime(at) for ticker, at in await connection.fetch(SQL[statement])}
+        return {ticker: ms_of_datetime(at) for ticker, at in await connection.fetch(statement)}
     finally:
         await connection.close()

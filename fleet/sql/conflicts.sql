@@ -1,1 +1,0 @@
-SELECT ticker, exchange_ts FROM merge_conflicts WHERE kind = 'conflict' AND exchange_ts IS NOT NULL

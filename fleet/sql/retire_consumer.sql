@@ -1,1 +1,0 @@
-DELETE FROM consumers WHERE consumer = $1 RETURNING lane

@@ -1,2 +1,0 @@
-SELECT exchange_ts, ordinal, side, price, delta FROM store.deltas
- WHERE market = $1 AND exchange_ts >= $2 AND exchange_ts < $3 ORDER BY exchange_ts, ordinal
