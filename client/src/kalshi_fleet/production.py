@@ -7,7 +7,6 @@ import io
 import threading
 from collections.abc import Coroutine, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib import resources
 from typing import Any, Final, TypeVar
 
 import asyncpg
@@ -19,6 +18,7 @@ from kalshi_fleet.columns import BOOKS, SCHEMAS
 from kalshi_fleet.errors import UnknownMarket
 from kalshi_fleet.events import BOOK_CHANNEL, LIFECYCLE_CHANNELS, TRADE_CHANNEL
 from kalshi_fleet.moments import Moment, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.statements import SQL
 
 T = TypeVar("T")
 SETTINGS: Final = {"timezone": "UTC", "default_transaction_read_only": "on", "application_name": "kalshi_fleet"}
@@ -37,23 +37,23 @@ class AsyncProduction:
 
     async def changes(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
         """As `Archive.changes`."""
-        return await self._rows("changes", "orderbook_deltas", tickers, start, end, (BOOK_CHANNEL,))
+        return await self._rows(SQL["changes"], "orderbook_deltas", tickers, start, end, (BOOK_CHANNEL,))
 
     async def trades(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
         """As `Archive.trades`."""
-        return await self._rows("trades", "trades", tickers, start, end, (TRADE_CHANNEL,))
+        return await self._rows(SQL["trades"], "trades", tickers, start, end, (TRADE_CHANNEL,))
 
     async def tickers(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
         """As `Archive.tickers`. The channel is not numbered: nothing is known of its completeness but its rows."""
-        return await self._rows("tickers", "tickers", tickers, start, end, ())
+        return await self._rows(SQL["tickers"], "tickers", tickers, start, end, ())
 
     async def lifecycle(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
         """As `Archive.lifecycle`."""
-        return await self._rows("lifecycle", "lifecycle_events", tickers, start, end, LIFECYCLE_CHANNELS)
+        return await self._rows(SQL["lifecycle"], "lifecycle_events", tickers, start, end, LIFECYCLE_CHANNELS)
 
     async def gaps(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
         """As `Archive.gaps`."""
-        return await self._rows("gaps", "coverage_gaps", tickers, start, end, (BOOK_CHANNEL,), every_gap=True)
+        return await self._rows(SQL["gaps"], "coverage_gaps", tickers, start, end, (BOOK_CHANNEL,), every_gap=True)
 
     async def book(self, ticker: str, at: Moment) -> Answer:
         """As `Archive.book`, by `book_at`: in a gap it is the best known, and the gap is named."""
@@ -61,7 +61,7 @@ class AsyncProduction:
         db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
         try:
             async with db.transaction(isolation="repeatable_read", readonly=True):
-                table = await _table(db, "book", BOOKS, ticker, asked)
+                table = await _table(db, SQL["book"], BOOKS, ticker, asked)
                 until = asked + timedelta(milliseconds=1)
                 return await _answer(db, table, [ticker], asked, until, (BOOK_CHANNEL,))
         finally:
@@ -69,7 +69,7 @@ class AsyncProduction:
 
     async def _rows(
         self,
-        name: str,
+        statement: str,
         relation: str,
         tickers: str | Sequence[str],
         start: Moment,
@@ -83,7 +83,7 @@ class AsyncProduction:
         db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
         try:
             async with db.transaction(isolation="repeatable_read", readonly=True):
-                table = await _table(db, name, SCHEMAS[relation], wanted, first, last)
+                table = await _table(db, statement, SCHEMAS[relation], wanted, first, last)
                 return await _answer(db, table, wanted, first, last, channels, every_gap=every_gap)
         finally:
             db.terminate()
@@ -139,14 +139,10 @@ def _plainly(asked: Coroutine[Any, Any, T]) -> T:
     return made[0]
 
 
-def _sql(name: str) -> str:
-    return resources.files("kalshi_fleet").joinpath("sql", f"{name}.sql").read_text()
-
-
-async def _table(db: asyncpg.Connection, name: str, schema: Any, *values: Any) -> Any:
+async def _table(db: asyncpg.Connection, statement: str, schema: Any, *values: Any) -> Any:
     """Rows as CSV from the server, read as columns: no object for each value. Times are integers on the way."""
     sink = io.BytesIO()
-    await db.copy_from_query(_sql(name), *values, output=sink, format="csv")
+    await db.copy_from_query(statement, *values, output=sink, format="csv")
     if not sink.getbuffer().nbytes:
         return schema.empty_table()
     on_the_way = {one.name: pa.int64() if pa.types.is_timestamp(one.type) else one.type for one in schema}
@@ -177,10 +173,10 @@ async def _answer(
     *,
     every_gap: bool = False,
 ) -> Answer:
-    known = {row["ticker"] for row in await db.fetch(_sql("known"), tickers)}
+    known = {row["ticker"] for row in await db.fetch(SQL["known"], tickers)}
     if left := set(tickers) - known:
         raise UnknownMarket(min(left))
-    gaps = await _table(db, "gaps", SCHEMAS["coverage_gaps"], tickers, first, last)
+    gaps = await _table(db, SQL["gaps"], SCHEMAS["coverage_gaps"], tickers, first, last)
     listed = [
         GapRow(row["ticker"], row["channel"], row["started_at"], row["ended_at"], row["reason"])
         for row in gaps.to_pylist()
@@ -189,11 +185,11 @@ async def _answer(
     seals = [last]
     for channel in channels:
         seals += [
-            row["sealed_until"] for row in await db.fetch(_sql("sealed"), tickers, channel) if row["sealed_until"]
+            row["sealed_until"] for row in await db.fetch(SQL["sealed"], tickers, channel) if row["sealed_until"]
         ]
     sealed = min(seals)
     hours = [of_ms(hour) for hour in hours_of(floor_ms(first), floor_ms(last))]
-    away = {row["day"] for row in await db.fetch(_sql("away"), first.date(), last.date())} if channels else set()
+    away = {row["day"] for row in await db.fetch(SQL["away"], first.date(), last.date())} if channels else set()
     missing = tuple(hour for hour in hours if hour.date() in away and channels[0] == BOOK_CHANNEL)
     unsealed = tuple(hour for hour in hours if sealed < min(last, hour + timedelta(hours=1)))
     until = sealed.astimezone(UTC) if sealed > first and channels else None

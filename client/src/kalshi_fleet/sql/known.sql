@@ -1,3 +1,0 @@
-SELECT ticker FROM markets WHERE ticker = ANY($1::text[])
-UNION
-SELECT ticker FROM coverage WHERE ticker = ANY($1::text[])
