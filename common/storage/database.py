@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -99,13 +98,3 @@ async def connected(dsn: str, timeout_ms: int | None = None) -> AsyncIterator[as
         yield connection
     finally:
         connection.terminate()
-
-
-class Queries:
-    """The named statements of a folder of SQL files: `queries["name"]` is the text of `name.sql`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._texts = {file.stem: file.read_text() for file in sorted(folder.glob("*.sql"))}
-
-    def __getitem__(self, name: str) -> str:
-        return self._texts[name]

@@ -184,9 +184,7 @@ async def _answer(
     ]
     seals = [last]
     for channel in channels:
-        seals += [
-            row["sealed_until"] for row in await db.fetch(SQL["sealed"], tickers, channel) if row["sealed_until"]
-        ]
+        seals += [row["sealed_until"] for row in await db.fetch(SQL["sealed"], tickers, channel) if row["sealed_until"]]
     sealed = min(seals)
     hours = [of_ms(hour) for hour in hours_of(floor_ms(first), floor_ms(last))]
     away = {row["day"] for row in await db.fetch(SQL["away"], first.date(), last.date())} if channels else set()
