@@ -97,12 +97,12 @@ async def test_each_obstacle_is_found_with_its_cure(open_folder: Path, tmp_path:
         assert code == 1 and "cannot be reached" in wrong["database"]["told"]
         assert "secret-word" not in json.dumps(wrong)
         connection = await asyncpg.connect(server.dsn)
-        await connection.execute("DELETE FROM _yoyo_migration WHERE migration_id = $1", migrate.names("gatherer")[-1])
+        await connection.execute("DELETE FROM schema_migrations WHERE name = $1", migrate.names("gatherer")[-1])
         await connection.close()
         code, wrong = await examined()
         assert code == 1 and "older than the code" in wrong["database"]["told"]
         assert "fleet migrate --config" in wrong["database"]["cure"]
-        await asyncio.to_thread(_mend, server.dsn)
+        await _mend(server.dsn)
 
         code, wrong = await examined(journal={"max_bytes": "900000GiB"})
         assert code == 1 and "journal.max_bytes" in wrong["disk"]["cure"]
@@ -315,11 +315,7 @@ async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path:
     assert not await _runs(where, NAME)
 
 
-def _mend(dsn: str) -> None:
-    import psycopg
-
-    with psycopg.connect(dsn) as connection:
-        connection.execute(
-            "INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', %s)",
-            (migrate.names("gatherer")[-1],),
-        )
+async def _mend(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("INSERT INTO schema_migrations VALUES ($1, 'x')", migrate.names("gatherer")[-1])
+    await connection.close()

@@ -124,30 +124,6 @@ async def test_writing_across_the_turn_of_an_hour_and_from_two_lanes(dsn: str, t
         await connection.close()
 
 
-async def test_old_rows_stay_readable_after_the_upgrade(server: Database) -> None:
-    """A database of the first release keeps its rows when its tables become partitioned."""
-    from yoyo import get_backend, read_migrations
-
-    def first_release() -> None:
-        backend = get_backend(server.dsn.replace("postgresql://", "postgresql+psycopg://"))
-        for migration in read_migrations(str(migrate.folder("gatherer"))):
-            if migration.id < "0003":
-                backend.apply_one(migration)
-        backend.connection.close()
-
-    await asyncio.to_thread(first_release)
-    connection = await asyncpg.connect(server.dsn)
-    await connection.execute("INSERT INTO lanes (lane) VALUES (0)")
-    await connection.execute("INSERT INTO deltas VALUES (0, 1, 1, 1, 1, 1, 0, -1, 0, 1, 1, 1)")
-    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    assert await count(connection, "deltas") == 1
-    await connection.execute("SELECT ensure_partition(now())")
-    await connection.execute("SELECT ensure_partition(now() + interval '1 hour')")
-    names = {r["partition"] for r in await connection.fetch("SELECT partition FROM hours WHERE name = 'deltas'")}
-    assert "deltas_before" in names and len(names) == 2
-    await connection.close()
-
-
 @pytest.mark.parametrize("when", ["before, and without compression", "after"])
 async def test_hours_are_kept_by_what_the_tables_are(server: Database, tmp_path: Path, when: str) -> None:
     """Whatever else is installed: TimescaleDB without compression (the Apache licence), or one that came later."""

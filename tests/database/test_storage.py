@@ -66,15 +66,18 @@ async def test_migrations_apply_once_and_a_foreign_schema_is_refused(server: Dat
     assert await asyncio.to_thread(migrate.migrate, server.dsn, schema) == []
     await migrate.check(connection, schema, "fleet migrate")
     last = migrate.names(schema)[-1]
-    await connection.execute("UPDATE _yoyo_migration SET migration_id = '9999_future' WHERE migration_id = $1", last)
+    await connection.execute("UPDATE schema_migrations SET name = '9999_future' WHERE name = $1", last)
     with pytest.raises(SchemaMismatch, match="older than the code"):
         await migrate.check(connection, schema, "fleet migrate")
-    await connection.execute("UPDATE _yoyo_migration SET migration_id = $1 WHERE migration_id = '9999_future'", last)
-    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('x', '9998_future')")
+    await connection.execute("UPDATE schema_migrations SET name = $1 WHERE name = '9999_future'", last)
+    await connection.execute("INSERT INTO schema_migrations VALUES ('9998_future', 'x')")
     await migrate.check(connection, schema, "fleet migrate")
-    await connection.execute("INSERT INTO _yoyo_migration (migration_hash, migration_id) VALUES ('y', '9999_x.post')")
+    assert await asyncio.to_thread(migrate.migrate, server.dsn, schema) == []
+    await connection.execute("INSERT INTO schema_migrations VALUES ('9999_x.post', 'y')")
     with pytest.raises(SchemaMismatch, match="newer than the code"):
         await migrate.check(connection, schema, "fleet migrate")
+    with pytest.raises(SchemaMismatch, match="newer than the code"):
+        await asyncio.to_thread(migrate.migrate, server.dsn, schema)
     await connection.close()
 
 
@@ -88,14 +91,13 @@ async def production(server: Database) -> asyncpg.Connection:
 
 
 async def test_a_migration_that_is_cut_off_is_made_again_and_a_killed_one_locks_nobody_out(server: Database) -> None:
-    """Whoever holds the lock and dies gives it back; a row of the library's own lock means nothing."""
+    """A process that holds the lock and dies gives it back."""
     holder, other = await asyncpg.connect(server.dsn), await asyncpg.connect(server.dsn)
     await holder.execute("SELECT pg_advisory_lock($1)", migrate.LOCK)
     migrating = asyncio.create_task(database._migrated(server.dsn, "production"))
     waiting = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
     while (pid := await other.fetchval(waiting)) is None:
         await asyncio.sleep(0.05)
-    await other.execute("INSERT INTO yoyo_lock (locked, ctime, pid) VALUES (1, now(), 0)")
     await other.execute("SELECT pg_terminate_backend($1)", pid)
     while await other.fetchval(waiting) in (None, pid):
         await asyncio.sleep(0.05)
@@ -123,6 +125,47 @@ async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
         with pytest.raises(StorageError, match=told) as found:
             await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
         assert type(found.value) is raised
+
+
+async def test_a_migration_that_fails_leaves_nothing_and_says_where(
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """File and line, of an unknown word as of a statement that is refused; what was applied before stays."""
+    monkeypatch.setattr(migrate, "folder", lambda schema: tmp_path)
+    (tmp_path / "0001_fine.sql").write_text("-- Fine.\nCREATE TABLE fine (x int);\n")
+    bad = tmp_path / "0002_bad.sql"
+    connection = await asyncpg.connect(server.dsn)
+    for text, line, told in (
+        ("-- Bad.\nCREATE TABLE half ();\n\n-- A comment; with an end.\nINSERT INTO fine\n  VALUES (no);\n", 6, "no"),
+        ("-- Bad.\nCREATE TABLE half ();\n\nSELECT ';', $a$ ; $a$, 1 /\n  0;\n", 4, "division by zero"),
+    ):
+        bad.write_text(text)
+        with pytest.raises(StorageError, match=rf"{told}.* \(0002_bad.sql, line {line}\)") as found:
+            await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+        assert "\n" not in str(found.value)
+        assert await connection.fetchval("SELECT to_regclass('half')") is None
+        assert [row["name"] for row in await connection.fetch("TABLE schema_migrations")] == ["0001_fine"]
+    await connection.close()
+
+
+async def test_a_migration_that_was_changed_after_it_was_applied_is_refused(
+    server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two databases of one release would have two schemas."""
+    monkeypatch.setattr(migrate, "folder", lambda schema: tmp_path)
+    file = tmp_path / "0001_first.sql"
+    file.write_text("-- First.\nCREATE TABLE first (x int);\n")
+    assert await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer") == ["0001_first"]
+    file.write_text("-- First.\nCREATE TABLE first (x bigint);\n")
+    (tmp_path / "0002_second.sql").write_text("-- Second.\nCREATE TABLE second ();\n")
+    with pytest.raises(StorageError, match=r"0001_first\.sql is not what was applied"):
+        await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+
+
+async def test_two_that_migrate_at_once_take_turns(server: Database) -> None:
+    """The second finds that nothing is left to do."""
+    done = await asyncio.gather(*(asyncio.to_thread(migrate.migrate, server.dsn, "gatherer") for _ in range(3)))
+    assert sorted(done, key=len) == [[], [], migrate.names("gatherer")]
 
 
 async def test_a_second_deduplicator_fences_the_first(server: Database, production: asyncpg.Connection) -> None:
