@@ -413,7 +413,7 @@ CHANGES = re.compile(
 
 
 async def test_the_writer_may_do_what_its_statements_do(production: EmbeddedServer) -> None:
-    """Also those that are written tomorrow: a table that the writer changes has a grant of its own (since 0024)."""
+    """Also those that are written tomorrow: a table that the writer changes has a grant of its own."""
     connection = await asyncpg.connect(production.dsn)
     functions = await connection.fetch(
         "SELECT prosrc FROM pg_proc WHERE pronamespace = 'store'::regnamespace AND NOT prosecdef"

@@ -10,8 +10,7 @@ BLOCK: Final = "common/feed/block.py"
 READER: Final = "common/feed/reader.py"
 START: Final = "common/feed/start.py"
 ROWS: Final = "deduplicator/store/merged_rows.py"
-SCHEMA: Final = "common/storage/migrations/production/0029_feed.sql"
-DROP: Final = "common/storage/migrations/production/0034_feed_archive.sql"
+SCHEMA: Final = "common/storage/migrations/production/0010_feed.sql"
 BLOCKS: Final = ("tests/unit/common/test_feed_blocks.py",)
 FEED: Final = ("tests/database/test_feed.py",)
 STARTS: Final = ("tests/database/test_feed_start.py",)
@@ -205,7 +204,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-feed-leaves-without-an-archive-of-it",
-        DROP,
+        SCHEMA,
         "EXIT WHEN archived AND (there IS NULL OR (part.number + 1) * size > there + 1);",
         "EXIT WHEN archived AND (part.number + 1) * size > there + 1;",
         "steps that were never archived would be gone",
@@ -213,7 +212,7 @@ FAULTS: Final = (
     ),
     Fault(
         "the-feed-leaves-before-its-last-step-is-archived",
-        DROP,
+        SCHEMA,
         "(part.number + 1) * size > there + 1);",
         "part.number * size > there + 1);",
         "the last steps of a partition would be gone",

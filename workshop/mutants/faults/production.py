@@ -80,7 +80,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-checkpoint-survives-a-heal-at-its-place",
-        "common/storage/migrations/production/0032_bases.sql",
+        "common/storage/migrations/production/0005_books.sql",
         "AND (c.exchange_ts > x.ts OR c.after_ordinal >= x.ordinal)",
         "AND (c.exchange_ts > x.ts OR c.after_ordinal > x.ordinal + 1)",
         "book_at would fold from a book that lacks healed changes",

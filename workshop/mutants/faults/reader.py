@@ -151,7 +151,7 @@ FAULTS: Final = (
     ),
     Fault(
         "a-detached-hour-takes-rows",
-        "common/storage/migrations/gatherer/0012_detached_hours.sql",
+        "common/storage/migrations/gatherer/0004_partitions.sql",
         "IF pending IS NOT FALSE THEN",
         "IF false THEN",
         "a clock that comes back to a dropped hour would have every batch refused",

@@ -54,7 +54,7 @@ FAULTS: Final = {
         FIRST,
         seen=r"to examine",
         in_the_tree=_file(
-            "common/storage/migrations/gatherer/0003_time_partitions.sql",
+            "common/storage/migrations/gatherer/0002_hours.sql",
             (r"current_setting\('timescaledb.disable_load', true\) IS NOT NULL",
              "current_setting('shared_preload_libraries') LIKE '%timescaledb%'"),
         ),

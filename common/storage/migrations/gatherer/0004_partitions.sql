@@ -1,6 +1,14 @@
+-- The hours of plain PostgreSQL: made before their first row, listed, summarized.
+
+-- By what the tables are, not by what is installed (keep_in_hours).
+CREATE FUNCTION storage_engine() RETURNS text LANGUAGE sql STABLE SET search_path = public, pg_catalog AS $$
+    SELECT CASE relkind WHEN 'p' THEN 'partitions' ELSE 'timescaledb' END FROM pg_class WHERE oid = 'public.deltas'::regclass
+$$;
+COMMENT ON FUNCTION storage_engine IS 'What keeps the hours: timescaledb, or partitions.';
+
 -- An hour that was detached and whose table could not be dropped then (a lock, an end of the process) is still an hour: it
 -- is dropped later, and its name is in no one's way when a clock comes back to it.
-CREATE OR REPLACE VIEW hours AS
+CREATE VIEW hours AS
 SELECT parent.relname::text AS name, child.relname::text AS partition,
        CASE WHEN bounds.text LIKE '%(MINVALUE)%' THEN '-infinity'::timestamptz
             ELSE substring(bounds.text FROM $re$FROM \('([^']+)'\)$re$)::timestamptz END AS low,
@@ -25,7 +33,7 @@ SELECT p.name, child.relname::text, begun.low, begun.low + interval '1 hour', pg
  WHERE begun.low IS NOT NULL;
 COMMENT ON VIEW hours IS 'The hours of plain PostgreSQL, with the statements that take them away; detach is null for those that are detached.';
 
-CREATE OR REPLACE FUNCTION ensure_partition(at timestamptz) RETURNS void
+CREATE FUNCTION ensure_partition(at timestamptz) RETURNS void
 LANGUAGE plpgsql SET search_path = public, pg_catalog SET lock_timeout = '2s' AS $$
 DECLARE
     part record;
@@ -59,3 +67,16 @@ BEGIN
     END LOOP;
 END
 $$;
+COMMENT ON FUNCTION ensure_partition IS 'Make the hour of a moment ready in every table, before its first row.';
+
+-- A BRIN index knows of a page only once it was summarized.
+CREATE FUNCTION summarize_deltas() RETURNS void LANGUAGE plpgsql SET search_path = public, pg_catalog AS $$
+BEGIN
+    PERFORM brin_summarize_new_values(newest.oid)
+       FROM (SELECT c.oid FROM pg_inherits h
+               JOIN pg_index i ON i.indrelid = h.inhrelid
+               JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am a ON a.oid = c.relam AND a.amname = 'brin'
+              WHERE h.inhparent = 'deltas'::regclass
+              ORDER BY h.inhrelid DESC LIMIT 2) newest;
+END $$;
+COMMENT ON FUNCTION summarize_deltas IS 'Tell the index of the newest hours what their new pages hold: the loader does so every second.';

@@ -1,13 +1,78 @@
--- What has left for the archive gives no book here, rather than a wrong one (ADR 24). A day that leaves leaves a checkpoint
--- at the last change of each market: it is the next day's base, and says up to where there were changes.
+-- Books: those that the exchange sent, those folded here, and the book at a moment.
 
+CREATE TABLE store.snapshots (
+    market        bigint NOT NULL,
+    exchange_ts   timestamptz NOT NULL,
+    taken_at      timestamptz NOT NULL,
+    after_ordinal int NOT NULL,
+    is_reset      boolean NOT NULL,
+    verified      boolean,
+    source        text NOT NULL CHECK (source IN ('ws', 'rest', 'checkpoint')),
+    yes           bigint[] CHECK (yes <> '{}'),
+    no            bigint[] CHECK (no <> '{}')
+);
+CREATE UNIQUE INDEX snapshots_place ON store.snapshots (market, exchange_ts, after_ordinal, is_reset, (source = 'checkpoint'));
+CREATE INDEX snapshots_time ON store.snapshots USING brin (exchange_ts timestamptz_minmax_multi_ops) WITH (autosummarize = on);
+CREATE INDEX snapshots_resets ON store.snapshots (taken_at) WHERE is_reset;
+CREATE INDEX snapshots_resets_of ON store.snapshots (market, exchange_ts, after_ordinal) WHERE is_reset;
 CREATE INDEX snapshots_unknown ON store.snapshots (market) WHERE source = 'checkpoint' AND verified IS FALSE;
+CREATE INDEX snapshots_checkpoints ON store.snapshots (exchange_ts) WHERE source = 'checkpoint';
 COMMENT ON COLUMN store.snapshots.verified IS 'true: equal to the folded changes; null: nothing to compare with; false: not to be used. A checkpoint with false marks a last change of a day that has left, after which the book is not known.';
+COMMENT ON COLUMN store.snapshots.yes IS 'Price, size, price, size ...: units of 1e-4 dollar and 1e-2 contract, best bid first. Null: no level, as of most books that there are.';
+
+CREATE TABLE store.reset_votes (
+    market        bigint NOT NULL,
+    gatherer      smallint NOT NULL,
+    exchange_ts   timestamptz NOT NULL,
+    after_ordinal int NOT NULL,
+    taken_at      timestamptz NOT NULL,
+    voted_at      timestamptz NOT NULL DEFAULT now(),
+    yes           bigint[] NOT NULL,
+    no            bigint[] NOT NULL,
+    PRIMARY KEY (market, gatherer, exchange_ts, after_ordinal, taken_at)
+);
+COMMENT ON TABLE store.reset_votes IS 'Snapshots that disagree with an unbroken run, until all copies have said whether they saw the same.';
+
+-- Books from REST that were not the folded book, or had none to be compared with; those that agreed are counted.
+CREATE TABLE store.rest_books (
+    market       bigint NOT NULL,
+    gatherer     smallint NOT NULL REFERENCES store.gatherers,
+    requested_at timestamptz NOT NULL,
+    taken_at     timestamptz NOT NULL,
+    agrees       smallint NOT NULL CHECK (agrees IN (0, -1)),
+    yes          bigint[] NOT NULL,
+    no           bigint[] NOT NULL
+);
+CREATE INDEX ON store.rest_books (market, taken_at);
+CREATE INDEX rest_books_time ON store.rest_books USING brin (taken_at) WITH (autosummarize = on);
+COMMENT ON TABLE store.rest_books IS 'Books from REST that did not agree, or could not be compared, with the gatherer that asked. They have no place among the changes.';
+COMMENT ON COLUMN store.rest_books.agrees IS '0: the folded book was another at every instant of the request; -1: there was none to be compared with.';
+COMMENT ON COLUMN store.rest_books.yes IS 'Price, size, price, size ...: units of 1e-4 dollar and 1e-2 contract, best bid first.';
+
+-- One meaning of "the book at a moment" (ADR 24). Books that no change lies between show one quiet stretch of a market, in
+-- which only a reset replaces the book: there the moment at which a book was taken decides, not its place. Each run of a
+-- quiet market places its own first book where its own claim begins, so a reset, whose place is the last change before it,
+-- may lie before books that were taken hours earlier.
+--
+-- A book with an ordinal stands at a change, also where the change itself has left for the archive.
+CREATE FUNCTION store.changed_between(of_market bigint, a_ts timestamptz, a_ordinal int, b_ts timestamptz, b_ordinal int)
+RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM store.deltas d
+                    WHERE d.market = of_market AND d.exchange_ts >= least(a_ts, b_ts) AND d.exchange_ts <= greatest(a_ts, b_ts)
+                      AND ((d.exchange_ts, d.ordinal) > (a_ts, a_ordinal)) <> ((d.exchange_ts, d.ordinal) > (b_ts, b_ordinal)))
+        OR EXISTS (SELECT FROM store.snapshots s
+                    WHERE s.market = of_market AND s.exchange_ts >= least(a_ts, b_ts) AND s.exchange_ts <= greatest(a_ts, b_ts)
+                      AND s.after_ordinal >= 0
+                      AND ((s.exchange_ts, s.after_ordinal) > (a_ts, a_ordinal)) <> ((s.exchange_ts, s.after_ordinal) > (b_ts, b_ordinal)))
+$$;
+COMMENT ON FUNCTION store.changed_between IS 'Whether a change lies between two places: after the first of them, up to the second.';
 
 -- A reset applies from when it was seen, or from the first change after its place. A book is not used that a reset of the
 -- same stretch has replaced (it was taken before it), nor, before the reset applies, one that was taken after it.
--- `here` is false where changes between the base and the moment are in the archive only: a book with an ordinal stands at
--- a change, and of each day that has left the last one has such a book.
+-- What has left for the archive gives no book here, rather than a wrong one: a day that leaves leaves a checkpoint at the
+-- last change of each market, which is the next day's base, and says up to where there were changes. `here` is false where
+-- changes between the base and the moment are in the archive only: a book with an ordinal stands at a change, and of each
+-- day that has left the last one has such a book.
 CREATE FUNCTION store.base_at(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
 RETURNS TABLE (exchange_ts timestamptz, after_ordinal int, yes bigint[], no bigint[], here boolean) LANGUAGE sql STABLE AS $$
     SELECT p.ts, p.ordinal, p.yes, p.no,
@@ -38,7 +103,8 @@ RETURNS TABLE (exchange_ts timestamptz, after_ordinal int, yes bigint[], no bigi
 $$;
 COMMENT ON FUNCTION store.base_at IS 'The book that the book at a moment is folded from (-infinity: none is known), and whether all changes after it are here.';
 
-CREATE OR REPLACE FUNCTION store.fold(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
+-- A book at a place: the newest usable snapshot at or before it, and the changes after that.
+CREATE FUNCTION store.fold(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
 RETURNS TABLE (side smallint, price int, size bigint) LANGUAGE sql STABLE AS $$
     WITH base AS MATERIALIZED (
         SELECT b.* FROM store.base_at(of_market, at, without_snapshots_after) b
@@ -60,23 +126,27 @@ RETURNS TABLE (side smallint, price int, size bigint) LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION store.fold IS 'The book at a moment; none where changes that lead to it are in the archive only (store.base_at).';
 
-CREATE OR REPLACE FUNCTION book_at(ticker text, at timestamptz) RETURNS TABLE (side text, price numeric, size numeric)
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF EXISTS (SELECT FROM store.markets m, store.base_at(m.market, book_at.at) b WHERE m.ticker = book_at.ticker AND NOT b.here) THEN
-        RAISE EXCEPTION 'the changes that lead to the book of % at % have left production', book_at.ticker, book_at.at
-              USING HINT = 'They are in the archive: its query "book".';
-    END IF;
-    RETURN QUERY
-    SELECT CASE f.side WHEN 0 THEN 'yes' ELSE 'no' END, f.price * 0.0001, f.size * 0.01
-      FROM store.markets m, store.fold(m.market, book_at.at) f
-     WHERE m.ticker = book_at.ticker
-     ORDER BY f.side, f.price DESC;
-END $$;
-COMMENT ON FUNCTION book_at IS 'The book of a market after all changes up to a time, best level first. Promised up to coverage.sealed_until, outside gaps; beyond it the best known. An error where the changes are in the archive only.';
+CREATE FUNCTION store.fold_from(of_market bigint, place timestamptz, after_ordinal int, yes bigint[], no bigint[], before timestamptz)
+RETURNS TABLE (side smallint, price int, size bigint) LANGUAGE sql STABLE AS $$
+    WITH parts AS (
+        SELECT 0::smallint AS side, yes[n]::int AS price, yes[n + 1] AS size
+          FROM generate_series(1, coalesce(array_length(yes, 1), 0), 2) n
+        UNION ALL
+        SELECT 1::smallint, no[n]::int, no[n + 1] FROM generate_series(1, coalesce(array_length(no, 1), 0), 2) n
+        UNION ALL
+        SELECT d.side, d.price, d.delta FROM store.deltas d
+         WHERE d.market = of_market AND d.exchange_ts >= place AND d.exchange_ts < before
+           AND (d.exchange_ts > place OR d.ordinal > after_ordinal)
+    )
+    SELECT parts.side, parts.price, sum(parts.size)::bigint FROM parts
+     GROUP BY parts.side, parts.price HAVING sum(parts.size) <> 0
+$$;
+COMMENT ON FUNCTION store.fold_from IS 'A book of a known place and the changes behind it, up to a moment (exclusive).';
 
--- Null, too, where the changes between are in the archive only.
-CREATE OR REPLACE FUNCTION store.book_equal(of_market bigint, started timestamptz, ended timestamptz) RETURNS boolean
+-- Whether a gap left the book as it was: the changes recorded before and after it, without any snapshot from after its
+-- beginning, give the first book known after its end. Null: no such book, or changes between are in the archive only.
+-- Equal books never close a gap.
+CREATE FUNCTION store.book_equal(of_market bigint, started timestamptz, ended timestamptz) RETURNS boolean
 LANGUAGE sql STABLE AS $$
     WITH after AS (
         SELECT s.exchange_ts, s.after_ordinal, s.yes, s.no FROM store.snapshots s
@@ -96,7 +166,7 @@ LANGUAGE sql STABLE AS $$
         NOT EXISTS ((TABLE known EXCEPT TABLE folded) UNION ALL (TABLE folded EXCEPT TABLE known)) END
 $$;
 
--- The folded book at a change, as a row of snapshots; whether it is one to fold from.
+-- A checkpoint is the book of its own place, whenever it was folded: a row of snapshots. True if it is one to fold from.
 CREATE FUNCTION store.checkpoint_at(of_market bigint, place timestamptz, ordinal int) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     known boolean := (SELECT b.here FROM store.base_at(of_market, place) b);
@@ -112,7 +182,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION store.checkpoint_at IS 'Writes the folded book at a change; marked as not known where changes before it are in the archive only.';
 
-CREATE OR REPLACE FUNCTION store.checkpoint(of_market bigint, before timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
+CREATE FUNCTION store.checkpoint(of_market bigint, before timestamptz) RETURNS boolean LANGUAGE plpgsql AS $$
 DECLARE
     place record;
 BEGIN
@@ -127,8 +197,7 @@ BEGIN
     END IF;
     RETURN store.checkpoint_at(of_market, place.exchange_ts, place.ordinal);
 END $$;
-REVOKE EXECUTE ON FUNCTION store.checkpoint_at FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION store.checkpoint_at TO kalshi_writer;
+COMMENT ON FUNCTION store.checkpoint IS 'Writes the folded book after the last change before a time, unless a usable snapshot is there already.';
 
 -- Each: from a place on (a millisecond and an ordinal) checkpoints of a market lack something, up to the next book of the
 -- exchange at or after `until_ts` that was taken after `seen`. One of a day that has left is the only base of what follows:
@@ -178,28 +247,12 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION store.reset_from IS 'From when on a reset changes the book.';
 
-CREATE OR REPLACE FUNCTION store.touch_by_snapshots() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    PERFORM store.touch(ARRAY(
-        WITH books AS MATERIALIZED (
-            SELECT *, CASE WHEN is_reset THEN store.reset_from(market, exchange_ts, after_ordinal, taken_at) ELSE exchange_ts END AS from_ts
-              FROM touched_rows WHERE source <> 'checkpoint'
-        )
-        SELECT store.hour_of(exchange_ts) FROM books
-        UNION
-        SELECT store.hour_of(taken_at) FROM books WHERE is_reset
-        UNION
-        SELECT store.openings_after(market, from_ts) FROM books WHERE from_ts < clock_timestamp() - interval '50 minutes'
-        UNION
-        SELECT store.hours_within(g.started_at, g.ended_at)
-          FROM books b JOIN store.gaps g
-            ON g.market = b.market AND g.channel = 'orderbook_delta' AND g.ended_at <= b.exchange_ts
-         WHERE b.after_ordinal = -1 AND NOT b.is_reset
-           AND NOT EXISTS (SELECT FROM store.snapshots s
-                            WHERE s.market = b.market AND s.after_ordinal = -1 AND NOT s.is_reset
-                              AND s.exchange_ts >= g.ended_at AND s.exchange_ts < b.exchange_ts)));
-    RETURN NULL;
-END $$;
+CREATE FUNCTION store.levels(flat bigint[]) RETURNS jsonb LANGUAGE sql IMMUTABLE AS $$
+    SELECT coalesce(jsonb_agg(jsonb_build_array(flat[n] * 0.0001, flat[n + 1] * 0.01) ORDER BY n), '[]'::jsonb)
+      FROM generate_series(1, coalesce(array_length(flat, 1), 0), 2) n
+$$;
 
--- Whatever inserts changes looks for checkpoints after them: nearly all are younger than every checkpoint.
-CREATE INDEX snapshots_checkpoints ON store.snapshots (exchange_ts) WHERE source = 'checkpoint';
+CREATE VIEW store.rest_snapshots AS
+SELECT m.ticker, NULL::timestamptz AS exchange_ts, NULL::int AS after_ordinal, r.taken_at, 'rest'::text AS source,
+       store.levels(r.yes) AS yes, store.levels(r.no) AS no, CASE r.agrees WHEN 0 THEN false END AS verified, false AS is_reset
+  FROM store.rest_books r JOIN store.markets m USING (market);

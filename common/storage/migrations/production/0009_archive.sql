@@ -1,23 +1,19 @@
--- Every transaction that changes merged data takes a number in the lease row, whose lock it holds until it commits:
--- steps are numbered in the order of their commits, without holes. A snapshot that shows step N shows all up to it.
-ALTER TABLE store.lease ADD COLUMN step bigint NOT NULL DEFAULT 0;
-COMMENT ON COLUMN store.lease.step IS 'Number of the last transaction that changed merged data.';
+-- The archive's hours. Rule 22: an hour knows when it is stale. Every statement that changes what an hour holds notes the
+-- hour with its step, by a trigger on the relation; an export knows the step of the snapshot that it read.
 
--- The number of this transaction; one that has none yet takes it here.
-CREATE FUNCTION store.this_step() RETURNS bigint LANGUAGE plpgsql AS $$
-DECLARE
-    number bigint := nullif(current_setting('fleet.step', true), '');
-BEGIN
-    IF number IS NULL THEN
-        UPDATE store.lease SET step = step + 1 RETURNING step INTO number;
-        PERFORM set_config('fleet.step', number::text, true);
-    END IF;
-    RETURN number;
-END $$;
-COMMENT ON FUNCTION store.this_step IS 'The step number of this transaction; it takes the next one if it has none.';
+-- What the archive holds: one row per exported hour.
+CREATE TABLE store.exports (
+    hour        timestamptz PRIMARY KEY,
+    exported_at timestamptz NOT NULL,
+    complete    boolean NOT NULL,
+    unsealed    bigint NOT NULL,
+    delta_rows  bigint,
+    step        bigint
+);
+COMMENT ON COLUMN store.exports.complete IS 'Whether every market alive in the hour was sealed past its end.';
+COMMENT ON COLUMN store.exports.delta_rows IS 'Changes in the archive''s object of the hour.';
+COMMENT ON COLUMN store.exports.step IS 'The step of the snapshot that the archive''s objects of the hour were read from; null: to be exported again.';
 
--- Rule 22: an hour of the archive knows when it is stale. Every statement that changes what an hour holds notes the hour
--- with its step, by a trigger on the relation; an export knows the step of the snapshot that it read.
 CREATE TABLE store.hours_touched (
     hour timestamptz PRIMARY KEY,
     step bigint NOT NULL
@@ -25,16 +21,25 @@ CREATE TABLE store.hours_touched (
 COMMENT ON TABLE store.hours_touched IS 'The last step that changed what an hour of the archive holds. Stale: later than store.exports.step.';
 COMMENT ON COLUMN store.hours_touched.hour IS 'Beginning of the hour.';
 
-ALTER TABLE store.exports ADD COLUMN step bigint;
-COMMENT ON COLUMN store.exports.step IS 'The step of the snapshot that the archive''s objects of the hour were read from; null: to be exported again.';
-COMMENT ON COLUMN store.exports.delta_rows IS 'Changes in the archive''s object of the hour.';
-INSERT INTO store.hours_touched (hour, step)  -- of an older schema nothing is known: look at every hour once
-SELECT h, 0 FROM store.lease,
-       generate_series(date_trunc('hour', fleet_started_at - interval '1 day', 'UTC'), newest_exchange_ts, interval '1 hour') h;
-
 CREATE FUNCTION store.hour_of(at timestamptz) RETURNS timestamptz LANGUAGE sql IMMUTABLE AS $$
     SELECT date_bin('1 hour', at, timestamptz '1970-01-01 00:00:00+00')
 $$;
+
+-- The archive begins a day before the fleet did, or with the oldest record: gatherers may have recorded for long when
+-- production begins, and a copy may come late. A time that is years off is no record's.
+CREATE FUNCTION store.oldest_hour() RETURNS timestamptz LANGUAGE sql STABLE AS $$
+    SELECT least(store.hour_of(l.fleet_started_at - interval '1 day'),
+                 (SELECT min(t.hour) FROM store.hours_touched t WHERE t.hour > l.fleet_started_at - interval '400 days'))
+      FROM store.lease l
+$$;
+COMMENT ON FUNCTION store.oldest_hour IS 'The hour with which the archive begins.';
+
+-- There are as many as the archive has, however long a stretch claims to be.
+CREATE FUNCTION store.hours_within(from_ts timestamptz, to_ts timestamptz) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
+    SELECT generate_series(greatest(store.hour_of(from_ts), store.oldest_hour()),
+                           least(to_ts, clock_timestamp() + interval '1 hour') - interval '1 microsecond', interval '1 hour')
+$$;
+COMMENT ON FUNCTION store.hours_within IS 'The hours that a stretch (its end exclusive) lies in.';
 
 CREATE FUNCTION store.touch(hours timestamptz[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
@@ -61,22 +66,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION store.touch IS 'This transaction changes what these hours of the archive hold.';
 
--- The archive begins a day before the fleet did, or with the oldest record: gatherers may have recorded for long when
--- production begins, and a copy may come late. A time that is years off is no record's.
-CREATE FUNCTION store.oldest_hour() RETURNS timestamptz LANGUAGE sql STABLE AS $$
-    SELECT least(store.hour_of(l.fleet_started_at - interval '1 day'),
-                 (SELECT min(t.hour) FROM store.hours_touched t WHERE t.hour > l.fleet_started_at - interval '400 days'))
-      FROM store.lease l
-$$;
-COMMENT ON FUNCTION store.oldest_hour IS 'The hour with which the archive begins.';
-
--- There are as many as the archive has, however long a stretch claims to be.
-CREATE FUNCTION store.hours_within(from_ts timestamptz, to_ts timestamptz) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
-    SELECT generate_series(greatest(store.hour_of(from_ts), store.oldest_hour()),
-                           least(to_ts, clock_timestamp() + interval '1 hour') - interval '1 microsecond', interval '1 hour')
-$$;
-COMMENT ON FUNCTION store.hours_within IS 'The hours that a stretch (its end exclusive) lies in.';
-
 -- An hour's opening book is folded from the last book before it: a change, or a book, reaches the hours up to the next
 -- book, of those that hold anything. Hours that are not over are left out (no transaction takes ten minutes): they are not
 -- archived yet.
@@ -99,6 +88,30 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION store.touch_changes IS 'Changes were written into these hours; late: the last of each market and hour that is long over.';
 
+-- A gap's book_equal looks at the first book after it. A reset is shown where it was seen, too.
+CREATE FUNCTION store.touch_by_snapshots() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM store.touch(ARRAY(
+        WITH books AS MATERIALIZED (
+            SELECT *, CASE WHEN is_reset THEN store.reset_from(market, exchange_ts, after_ordinal, taken_at) ELSE exchange_ts END AS from_ts
+              FROM touched_rows WHERE source <> 'checkpoint'
+        )
+        SELECT store.hour_of(exchange_ts) FROM books
+        UNION
+        SELECT store.hour_of(taken_at) FROM books WHERE is_reset
+        UNION
+        SELECT store.openings_after(market, from_ts) FROM books WHERE from_ts < clock_timestamp() - interval '50 minutes'
+        UNION
+        SELECT store.hours_within(g.started_at, g.ended_at)
+          FROM books b JOIN store.gaps g
+            ON g.market = b.market AND g.channel = 'orderbook_delta' AND g.ended_at <= b.exchange_ts
+         WHERE b.after_ordinal = -1 AND NOT b.is_reset
+           AND NOT EXISTS (SELECT FROM store.snapshots s
+                            WHERE s.market = b.market AND s.after_ordinal = -1 AND NOT s.is_reset
+                              AND s.exchange_ts >= g.ended_at AND s.exchange_ts < b.exchange_ts)));
+    RETURN NULL;
+END $$;
+
 -- The triggers. Each sees the rows of a statement as touched_rows: those inserted, those deleted, those of an update as
 -- they were and as they are.
 DO $$
@@ -118,35 +131,20 @@ BEGIN
             SELECT store.openings_after(market, max(exchange_ts)) FROM touched_rows
              WHERE exchange_ts < clock_timestamp() - interval '50 minutes' GROUP BY market, store.hour_of(exchange_ts)
         $q$),
-        -- A gap's book_equal looks at the first book after it. A reset is shown where it was seen, too.
-        ('snapshots', $q$
-            WITH books AS MATERIALIZED (SELECT * FROM touched_rows WHERE source <> 'checkpoint')
-            SELECT store.hour_of(exchange_ts) FROM books
-            UNION
-            SELECT store.hour_of(taken_at) FROM books WHERE is_reset
-            UNION
-            SELECT store.openings_after(market, exchange_ts) FROM books
-             WHERE exchange_ts < clock_timestamp() - interval '50 minutes'
-            UNION
-            SELECT store.hours_within(g.started_at, g.ended_at)
-              FROM books b JOIN store.gaps g
-                ON g.market = b.market AND g.channel = 'orderbook_delta' AND g.ended_at <= b.exchange_ts
-             WHERE b.after_ordinal = -1 AND NOT b.is_reset
-               AND NOT EXISTS (SELECT FROM store.snapshots s
-                                WHERE s.market = b.market AND s.after_ordinal = -1 AND NOT s.is_reset
-                                  AND s.exchange_ts >= g.ended_at AND s.exchange_ts < b.exchange_ts)
-        $q$),
+        ('snapshots', NULL),  -- above
         ('gaps', $q$
             SELECT store.hours_within(lower(part), upper(part))
               FROM (SELECT unnest(range_agg(tstzrange(started_at, ended_at))) AS part FROM touched_rows) x
         $q$)
     LOOP
-        EXECUTE format($f$
+        IF body IS NOT NULL THEN
+            EXECUTE format($f$
             CREATE FUNCTION store.touch_by_%1$s() RETURNS trigger LANGUAGE plpgsql AS $t$
             BEGIN
                 PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM (%2$s) x (h)));
                 RETURN NULL;
             END $t$ $f$, relation, body);
+        END IF;
         FOR what, which IN VALUES ('INSERT', 'NEW'), ('UPDATE', 'OLD'), ('UPDATE', 'NEW'), ('DELETE', 'OLD') LOOP
             -- Late rows are deleted by the export that put them into the archive.
             IF relation <> 'late_deltas' OR what <> 'DELETE' THEN
@@ -159,12 +157,14 @@ BEGIN
 END $$;
 
 -- A time line's ends cut the gaps that a market shows, its first one, its own and those of the channels that carry all;
--- after its end there is no opening book.
+-- after its end there is no opening book. A market whose beginning was not known showed no gap at all: once it is known,
+-- all gaps within its line are shown.
 CREATE FUNCTION store.touch_by_lines() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     PERFORM store.touch(ARRAY(
         WITH changed AS MATERIALIZED (
-            SELECT o.market, coalesce(o.first_seen, o.seen_at) AS old_first, coalesce(n.first_seen, n.seen_at) AS new_first,
+            SELECT o.market, o.first_seen IS NULL AS begins,
+                   coalesce(o.first_seen, o.seen_at) AS old_first, coalesce(n.first_seen, n.seen_at) AS new_first,
                    coalesce(o.ended_at, 'infinity') AS old_end, coalesce(n.ended_at, 'infinity') AS new_end
               FROM old_rows o JOIN new_rows n USING (market)
              WHERE (o.first_seen, o.ended_at) IS DISTINCT FROM (n.first_seen, n.ended_at)
@@ -172,6 +172,8 @@ BEGIN
             SELECT market, least(old_first, new_first) AS cut, greatest(old_first, new_first) AS whole FROM changed
             UNION ALL
             SELECT market, least(old_end, new_end), greatest(old_end, new_end) FROM changed
+            UNION ALL
+            SELECT market, new_first, new_end FROM changed WHERE begins
         )
         SELECT h FROM stretches s, store.gaps g, store.hours_within(greatest(g.started_at, s.cut), least(g.ended_at, s.whole)) h
          WHERE g.ended_at > s.cut AND g.started_at < s.whole
@@ -191,22 +193,47 @@ END $$;
 CREATE TRIGGER touch_update AFTER UPDATE ON store.lines REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_lines();
 
--- Metadata is archived by day, as of the export: it takes a step, and touches no hour.
-CREATE FUNCTION store.number_change() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION store.touch_by_retractions() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF EXISTS (SELECT FROM touched_rows) THEN
-        PERFORM store.this_step();
+    PERFORM store.touch(ARRAY(SELECT DISTINCT h FROM touched_rows r, store.hours_within(r.from_ts, r.to_ts) h));
+    RETURN NULL;
+END $$;
+CREATE TRIGGER touch_insert_new AFTER INSERT ON store.retractions REFERENCING NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_retractions();
+
+-- The first claim of a line ends its first gap: a run that claims from before all others touches the hours between, when
+-- it begins and when it comes to claim more.
+CREATE FUNCTION store.hours_begun(markets bigint[], begun timestamptz[]) RETURNS SETOF timestamptz LANGUAGE sql STABLE AS $$
+    SELECT DISTINCT h
+      FROM unnest(markets, begun) r (market, cover_from) JOIN store.market_lines m USING (market),
+           store.hours_within(m.first_seen, r.cover_from + interval '1 millisecond') h
+     WHERE r.cover_from > m.first_seen AND m.ticker <> ''
+       AND NOT EXISTS (SELECT FROM store.runs o
+                        WHERE o.market = r.market AND o.cover_from < r.cover_from
+                          AND (NOT o.ended OR o.cover_to > greatest(o.cover_from, m.first_seen)))
+       AND NOT EXISTS (SELECT FROM store.parts p
+                        WHERE p.market = r.market AND p.from_ts < r.cover_from AND p.to_ts > m.first_seen)
+$$;
+
+CREATE FUNCTION store.touch_by_runs() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    markets bigint[];
+    begun   timestamptz[];
+BEGIN
+    IF TG_OP = 'INSERT' THEN
+        PERFORM store.reopen_lines(ARRAY(SELECT market FROM touched_rows));
+        SELECT array_agg(market), array_agg(cover_from) INTO markets, begun FROM touched_rows WHERE cover_from IS NOT NULL;
+    ELSE
+        SELECT array_agg(n.market), array_agg(n.cover_from) INTO markets, begun
+          FROM old_rows o JOIN touched_rows n USING (gatherer, lane, run)
+         WHERE n.cover_from < coalesce(o.cover_from, 'infinity');
+    END IF;
+    IF markets IS NOT NULL THEN
+        PERFORM store.touch(ARRAY(SELECT store.hours_begun(markets, begun)));
     END IF;
     RETURN NULL;
 END $$;
-DO $$
-DECLARE
-    relation text;
-BEGIN
-    FOREACH relation IN ARRAY ARRAY['series', 'events', 'markets'] LOOP
-        EXECUTE format('CREATE TRIGGER step_insert AFTER INSERT ON public.%I REFERENCING NEW TABLE AS touched_rows'
-                       ' FOR EACH STATEMENT EXECUTE FUNCTION store.number_change()', relation);
-        EXECUTE format('CREATE TRIGGER step_update AFTER UPDATE ON public.%I REFERENCING NEW TABLE AS touched_rows'
-                       ' FOR EACH STATEMENT EXECUTE FUNCTION store.number_change()', relation);
-    END LOOP;
-END $$;
+CREATE TRIGGER touch_insert_new AFTER INSERT ON store.runs REFERENCING NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();
+CREATE TRIGGER touch_update_new AFTER UPDATE ON store.runs REFERENCING OLD TABLE AS old_rows NEW TABLE AS touched_rows
+    FOR EACH STATEMENT EXECUTE FUNCTION store.touch_by_runs();

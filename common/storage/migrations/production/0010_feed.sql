@@ -1,5 +1,6 @@
 -- The feed: production as a numbered log. A transaction that changes merged data has a step number; what it changed is one
 -- row here, written in it. Readers go from step to step (docs/architecture/feed.md).
+
 CREATE TABLE store.feed (
     step         bigint NOT NULL PRIMARY KEY,
     committed_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -7,9 +8,8 @@ CREATE TABLE store.feed (
     rows         int NOT NULL,
     from_ms      bigint,
     to_ms        bigint,
-    block        bytea
+    block        bytea STORAGE EXTERNAL  -- it is compressed already
 ) PARTITION BY RANGE (step);
-ALTER TABLE store.feed ALTER COLUMN block SET STORAGE EXTERNAL;  -- it is compressed already
 COMMENT ON TABLE store.feed IS 'What each transaction changed of merged data, under its step number, without holes. Kept for production.feed.keep.';
 COMMENT ON COLUMN store.feed.step IS 'The transaction''s number: one more than that of the row before.';
 COMMENT ON COLUMN store.feed.committed_at IS 'When the row was written, as the last of its transaction.';
@@ -63,21 +63,37 @@ END $$;
 CREATE CONSTRAINT TRIGGER feed_is_complete AFTER UPDATE ON store.lease DEFERRABLE INITIALLY DEFERRED
     FOR EACH ROW WHEN (OLD.step IS DISTINCT FROM NEW.step) EXECUTE FUNCTION store.complete_feed();
 
--- Partitions whose rows are all older leave, but for the last one.
-CREATE FUNCTION store.drop_feed(keep interval) RETURNS bigint
+-- Hours of the feed as the archive has them. Which steps an hour holds is settled before its object is written: the
+-- object is then the same whenever, and however often, it is written.
+CREATE TABLE store.feed_hours (
+    hour        timestamptz PRIMARY KEY,
+    first_step  bigint NOT NULL,
+    last_step   bigint NOT NULL CHECK (last_step >= first_step - 1),
+    object      text,
+    archived_at timestamptz
+);
+COMMENT ON TABLE store.feed_hours IS 'Hours of the feed in the archive, by when their steps were committed; a new one begins with the step after the last of the one before.';
+COMMENT ON COLUMN store.feed_hours.last_step IS 'Inclusive; one less than first_step: nothing was committed in the hour.';
+COMMENT ON COLUMN store.feed_hours.object IS 'Where the steps are.';
+COMMENT ON COLUMN store.feed_hours.archived_at IS 'When the object was there; null: its steps are settled, and it is being written.';
+
+CREATE FUNCTION store.drop_feed(keep interval, archived boolean DEFAULT false) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, store, pg_temp AS $$
 DECLARE
     part record;
     newest timestamptz;
+    size bigint := store.feed_part_steps();
+    there bigint := (SELECT max(last_step) FROM store.feed_hours WHERE archived_at IS NOT NULL);
     gone bigint := 0;
 BEGIN
     FOR part IN
         SELECT c.relname, substring(c.relname FROM '^feed_p(\d+)$')::bigint AS number
           FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
          WHERE i.inhparent = 'store.feed'::regclass
-           AND substring(c.relname FROM '^feed_p(\d+)$')::bigint < (SELECT step / store.feed_part_steps() FROM store.lease)
+           AND substring(c.relname FROM '^feed_p(\d+)$')::bigint < (SELECT step / size FROM store.lease)
          ORDER BY 2
     LOOP
+        EXIT WHEN archived AND (there IS NULL OR (part.number + 1) * size > there + 1);
         EXECUTE format('SELECT committed_at FROM store.%I ORDER BY step DESC LIMIT 1', part.relname) INTO newest;
         EXIT WHEN newest >= now() - keep;
         EXECUTE format('ALTER TABLE store.feed DETACH PARTITION store.%I', part.relname);
@@ -86,74 +102,4 @@ BEGIN
     END LOOP;
     RETURN gone;
 END $$;
-COMMENT ON FUNCTION store.drop_feed IS 'Drops partitions of the feed whose rows are all so old; set a short lock_timeout before. Returns how many.';
-
-REVOKE EXECUTE ON FUNCTION store.write_feed, store.put_feed, store.complete_feed, store.drop_feed FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION store.put_feed, store.drop_feed TO kalshi_writer;
-REVOKE INSERT, UPDATE, DELETE ON store.feed FROM kalshi_writer;  -- through store.put_feed, and for nothing else
-
--- Trades that are given the ordinals of their twins are a change of the step: returned, so that the feed has them.
-CREATE FUNCTION store.give_ordinals(of_markets bigint[], at_times timestamptz[])
-RETURNS TABLE (placed_id uuid, placed_market bigint, placed_ts timestamptz, placed_ordinal int) LANGUAGE plpgsql
-SET enable_seqscan = off AS $$  -- a plan that was made while a day was empty would read all of it
-DECLARE
-    first timestamptz;  -- first and last leave the other days' partitions alone from the start
-    last timestamptz;
-    ids uuid[];
-    times timestamptz[];
-    twins int[];
-BEGIN
-    SELECT min(t), max(t) INTO first, last FROM unnest(at_times) t;
-    IF first IS NULL THEN
-        RETURN;
-    END IF;
-    WITH place AS MATERIALIZED (
-        SELECT DISTINCT p.market, p.exchange_ts,
-               EXISTS (SELECT FROM store.detached g WHERE g.day = (p.exchange_ts AT TIME ZONE 'UTC')::date) AS archived
-          FROM unnest(of_markets, at_times) p (market, exchange_ts)
-    ), sold AS MATERIALIZED (
-        SELECT t.market, t.exchange_ts, p.archived, (1 - t.taker_side)::smallint AS side,
-               CASE t.taker_side WHEN 1 THEN t.yes_price ELSE 10000 - t.yes_price END AS price, t.count, t.trade_id, t.ordinal
-          FROM place p JOIN store.trades t ON t.market = p.market AND t.exchange_ts = p.exchange_ts
-         WHERE NOT t.is_block AND t.exchange_ts BETWEEN first AND last
-    ), changed AS (
-        SELECT d.market, d.exchange_ts, p.archived, d.side, d.price, -d.delta AS count, d.ordinal
-          FROM place p JOIN store.deltas d ON d.market = p.market AND d.exchange_ts = p.exchange_ts
-         WHERE d.delta < 0 AND d.exchange_ts BETWEEN first AND last
-        UNION ALL
-        SELECT d.market, d.exchange_ts, p.archived, d.side, d.price, -d.delta, d.ordinal
-          FROM place p JOIN store.late_deltas d ON d.market = p.market AND d.exchange_ts = p.exchange_ts
-         WHERE d.delta < 0
-    ), wanted AS (
-        SELECT market, exchange_ts, side, price, count, trade_id, ordinal AS has, NULL::int AS twin
-          FROM sold WHERE NOT archived OR ordinal IS NULL
-        UNION ALL
-        SELECT market, exchange_ts, side, price, count, NULL, NULL, ordinal
-          FROM changed c
-         WHERE NOT archived
-            OR NOT EXISTS (SELECT FROM sold s WHERE s.market = c.market AND s.exchange_ts = c.exchange_ts AND s.ordinal = c.ordinal)
-    ), numbered AS (
-        SELECT *, row_number() OVER (PARTITION BY market, exchange_ts, side, price, count, trade_id IS NULL
-                                         ORDER BY trade_id, twin) AS nth
-          FROM wanted
-    ), paired AS (
-        SELECT trade_id, exchange_ts, has, max(twin) OVER (PARTITION BY market, exchange_ts, side, price, count, nth) AS twin
-          FROM numbered
-    )
-    SELECT array_agg(trade_id), array_agg(exchange_ts), array_agg(twin) INTO ids, times, twins
-      FROM paired WHERE trade_id IS NOT NULL AND has IS DISTINCT FROM twin;
-    IF ids IS NULL THEN
-        RETURN;
-    END IF;
-    RETURN QUERY
-    UPDATE store.trades t SET ordinal = n.ordinal FROM unnest(ids, times, twins) n (trade_id, exchange_ts, ordinal)
-     WHERE t.trade_id = n.trade_id AND t.exchange_ts = n.exchange_ts AND t.exchange_ts BETWEEN first AND last
-    RETURNING t.trade_id, t.market, t.exchange_ts, t.ordinal;
-END $$;
-COMMENT ON FUNCTION store.give_ordinals IS 'Gives the trades of some milliseconds of markets the ordinals of their twins, in the transaction that stores a trade or a change; returns the trades that changed.';
-REVOKE EXECUTE ON FUNCTION store.give_ordinals FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION store.give_ordinals TO kalshi_writer;
-
-CREATE OR REPLACE FUNCTION store.place_trades(of_markets bigint[], at_times timestamptz[]) RETURNS bigint LANGUAGE sql AS $$
-    SELECT count(*) FROM store.give_ordinals(of_markets, at_times)
-$$;
+COMMENT ON FUNCTION store.drop_feed IS 'Drops partitions of the feed whose rows are all so old and, if there is an archive, in it; set a short lock_timeout before. Returns how many.';
