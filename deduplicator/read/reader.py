@@ -16,6 +16,7 @@ from common import log
 from common.config.schema import GathererSource, Merge
 from common.distinct import distinct
 from common.errors import StorageError, described
+from common.recent import Recent
 from common.storage import copy as binary
 from common.storage import migrate
 from common.storage.database import DATABASE_ERRORS, REFUSALS, connect
@@ -51,8 +52,6 @@ TABLES: Final = {
 }
 """Of a gatherer, other than its changes: what reads a table's rows of some batches."""
 HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
-NUMBERS_KEPT: Final = 200_000
-"""Markets: of so many that were named last, and at most of twice as many, the numbers are kept."""
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
 Known = Callable[[int], Awaitable[list[Cursor]]]
 """What production remembers of a lane's batches."""
@@ -121,8 +120,7 @@ class Reader:
         self.id = source.id
         self._dsn, self._limits, self._allot = source.dsn.get_secret_value(), limits, allot
         self._connection: asyncpg.Connection | None = None
-        self._numbers: dict[int, int] = {}
-        self._former: dict[int, int] = {}
+        self._numbers: Recent[int, int] = Recent()
         self.instance = ""
         self.gatherer = 0
         self.behind_batches = 0
@@ -336,19 +334,14 @@ class Reader:
 
     async def _translate(self, wanted: set[int]) -> dict[int, int]:
         """Production's numbers of these markets, among others; those that nothing named for long leave."""
-        if len(self._numbers) >= NUMBERS_KEPT:
-            self._former, self._numbers = self._numbers, {}
-        missing = wanted - self._numbers.keys()
-        self._numbers.update({number: self._former[number] for number in missing & self._former.keys()})
-        new = sorted(missing - self._former.keys())
-        if new:
+        if new := sorted(self._numbers.missing(wanted)):
             rows = await self._db().fetch(SQL["read_tickers_of"], new)
             allotted = await self._allot([row["ticker"] for row in rows])
             self._numbers.update({row["market"]: allotted[row["ticker"]] for row in rows})
-        return self._numbers
+        return self._numbers.current
 
     def _forget_numbers(self) -> None:
-        self._numbers, self._former = {}, {}
+        self._numbers.clear()
 
     def _db(self) -> Any:
         if self._connection is None:

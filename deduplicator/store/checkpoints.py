@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 import asyncpg
@@ -23,6 +24,8 @@ from deduplicator.merge.identity import I64
 from deduplicator.store.lease import Lease
 
 LOOK_S: Final = 1.0
+LOOKED_AT: Final = 300
+"""Markets that are looked at each time for being over: twice as many as end in a second of the busiest."""
 KIND: Final = "checkpoint"
 AT_ONCE: Final = 20
 """Markets in one transaction: the merge waits for it."""
@@ -100,7 +103,15 @@ class Checkpoints:
             self._changes.pop(market, None)
             self._since_s.pop(market, None)
 
+    def _forget(self) -> None:
+        """Of markets that are over no checkpoint is written: they leave. The oldest are looked at, some at a time."""
+        for market in list(islice(self._changes, LOOKED_AT)):
+            rows, since_s = self._changes.pop(market), self._since_s.pop(market)
+            if self._sealed(market) is not None:
+                self._changes[market], self._since_s[market] = rows, since_s
+
     def _due(self) -> list[int]:
+        self._forget()
         old = time.monotonic() - self._config.interval / 1000
         due = [m for m, rows in self._changes.items() if rows >= self._config.changes or self._since_s[m] < old]
         waiting = set(self._aside.waiting(KIND))

@@ -16,6 +16,7 @@ import numpy as np
 
 from common.errors import StorageError
 from common.numbers import ONE_US, datetime_of_us
+from common.recent import Recent
 from common.storage import copy
 from gatherer.derive.rows import (
     BreakRow,
@@ -38,7 +39,6 @@ from gatherer.load.bisection import Refused
 from gatherer.load.chain import Link, digest_of
 from gatherer.statements import SQL
 
-NUMBERS_REMEMBERED_MAX: Final = 2_000_000
 UNKNOWN_FIELD: Final = "unknown_field:"
 """How fields that no row keeps are told of among a batch's alarms: readers know them by it."""
 NUMBERS_USED: Final = timedelta(hours=24)
@@ -133,7 +133,7 @@ class BatchWriter:
         self._now_us = now_us
         self._connection, self._lane, self._folder, self._journal = connection, lane, folder, journal
         self._instance = ""
-        self._numbers: dict[str, int] = {}
+        self._numbers: Recent[str, int] = Recent()
         self._numbers_since_us = now_us()
         self._hours: set[int] = set()
         self.batch = 0
@@ -289,13 +289,13 @@ class BatchWriter:
         for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
             wanted.update(row.ticker for row in group)
         age_us = self._now_us() - self._numbers_since_us
-        if len(self._numbers) > NUMBERS_REMEMBERED_MAX or not 0 <= age_us < NUMBERS_USED // ONE_US:
-            self._numbers.clear()  # a hundred markets are born every second: those that live are asked for again
+        if not 0 <= age_us < NUMBERS_USED // ONE_US:
+            self._numbers.clear()
             self._numbers_since_us = self._now_us()
-        new = sorted(wanted - self._numbers.keys())  # in one order, so that no two loaders wait for each other
-        if new:
-            for row in await self._connection.fetch(SQL["allot_markets"], new):
-                self._numbers[row["ticker"]] = row["market"]
-            if missing := wanted - self._numbers.keys():
+        # In one order, so that no two loaders wait for each other.
+        if new := sorted(self._numbers.missing(wanted)):
+            found = await self._connection.fetch(SQL["allot_markets"], new)
+            self._numbers.update({row["ticker"]: row["market"] for row in found})
+            if missing := wanted - self._numbers.current.keys():
                 raise StorageError(f"no number was allotted to {sorted(missing)[:3]}")
-        return self._numbers
+        return self._numbers.current

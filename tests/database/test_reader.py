@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from common.config.schema import GathererSource, Merge
+from common.recent import Recent
 from deduplicator.read import reader
 from deduplicator.read.chain import Cursor
 from deduplicator.read.reader import News, Reader
@@ -38,15 +39,17 @@ async def test_the_numbers_of_markets_that_nothing_names_any_more_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Rule 21: however many markets were born; what is named again and again is asked for once."""
-    monkeypatch.setattr(reader, "NUMBERS_KEPT", 10)
+    second = 0
     read = reader.Reader(GathererSource(id="a", dsn="postgresql://nowhere/x"), Merge(), allot)
     asked = Asked()
     monkeypatch.setattr(read, "_db", lambda: asked)
+    monkeypatch.setattr(read, "_numbers", Recent(5, lambda: second))
     batches = []
     for born in range(1, 500, 2):
+        second += 1
         wanted = {0, born, born + 1}
         batches.append((wanted, await read._translate(wanted)))
-        assert len(read._numbers) + len(read._former) <= 2 * (10 + len(wanted))
+        assert len(read._numbers.current) + len(read._numbers._before) <= 2 * 5 * len(wanted)
     assert sorted(asked.markets) == list(range(501)), "each market once"
     assert all(numbers[market] == 1000 + market for wanted, numbers in batches for market in wanted)
 
