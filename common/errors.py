@@ -22,6 +22,7 @@ and what mends it.
         WriteConflict        an object of the archive is not as it was when the data to replace it was read
         QueryRefused         a person's statement that writes, or that the database does not understand; exit code 2
         QueryTooLong         a person's statement that took longer than it may
+      StatusError            what answers at an address is no state of a gatherer or deduplicator
       FeedError              the feed of production cannot be followed from where its reader is
         FeedPassed           the reader's place is older than what is kept
         FeedReplaced         production is not the one that was read
@@ -99,6 +100,15 @@ class ExchangeUnavailable(ExchangeError):
     """No usable answer: connection refused, cut or 5xx."""
 
     retryable = True
+
+
+class StatusError(FleetError):
+    """What answers at an address is no `/status` of a gatherer or deduplicator."""
+
+    def __init__(self, address: str, problem: str) -> None:
+        self.address, self.problem = address, problem
+        self.told = f"no state of a gatherer or deduplicator: {problem}"
+        super().__init__(f"{address}: {self.told}")
 
 
 class Fenced(FleetError):

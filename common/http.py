@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
 
 import prometheus_client
 from aiohttp import web
 
 from common import redact
 from common.config.schema import Http
+from common.contract.status import Status, encoded
 from common.page.guard import Handler
 from common.page.routes import routes
 
 IDLE_S = 15.0
-Status = Callable[[], dict[str, Any]]
 
 
 @contextlib.asynccontextmanager
@@ -24,7 +23,7 @@ async def serve(
     http: Http,
     registry: prometheus_client.CollectorRegistry,
     ready: Callable[[], str | None],
-    status: Status,
+    status: Callable[[], Status],
     pages: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[int]:
     """Serve until the end of the block; gives the port. `ready` says why not, or None; `pages`: see `routes`."""
@@ -40,7 +39,7 @@ async def serve(
         return web.Response(body=prometheus_client.generate_latest(registry), content_type="text/plain")
 
     async def state(_: web.Request) -> web.Response:
-        return web.json_response(redact.value(status()))
+        return web.json_response(redact.value(encoded(status())))
 
     app = web.Application()
     app.add_routes(

@@ -1,61 +1,73 @@
-"""What the processes say of themselves, as rows for a table: from their /status and what that was before. Pure.
-
-What matters most comes first: a narrow terminal has no room for the last columns.
-"""
+"""What the processes say of themselves, as rows for a table: from their /status and what that was before. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Final
 
-Status = Mapping[str, Any]
-ROLES = ("orderbook", "trade", "ticker", "lifecycle")
-GIB = 1 << 30
+import msgspec
 
+from common.contract.page import Row
+from common.contract.status import READY, DeduplicatorStatus, GapTotals, GathererStatus, Status
 
-def gatherer_row(name: str, status: Status, before: Status | None) -> dict[str, Any]:
-    """One gatherer: connections by role, rates, lag, journal."""
-    roles = status["connections"]
-    shown = [f"{role} {roles[role]['up']}/{roles[role]['configured']}" for role in ROLES if role in roles]
-    journal = status["journal"]
-    used = f"{journal['bytes'] / GIB:.1f} of {journal['max_bytes'] / GIB:.0f} GiB"
-    return {
-        "process": name,
-        "ready": status["ready"],
-        "lag ms": status["loader"]["lag_ms"],
-        "open gaps": None,
-        "connections": ", ".join(shown),
-        "journal": "FULL" if journal["full"] else used,
-        "per second": _rate(status, before, frames),
-        "markets": status["markets"],
-        "copies": None,
-    }
+ROLES: Final = ("orderbook", "trade", "ticker", "lifecycle")
+GIB: Final = 1 << 30
 
 
-def deduplicator_row(name: str, status: Status, before: Status | None) -> dict[str, Any]:
-    """The deduplicator: whom it reads, rates, lag, copies of each change, gaps."""
-    deltas = status["deltas"]
-    read = [f"{who} {'read' if state['connected'] else 'LOST'}" for who, state in status["gatherers"].items()]
-    copies = (deltas["inserted"] + deltas["confirmed"]) / deltas["inserted"] if deltas["inserted"] else None
-    return {
-        "process": name,
-        "ready": status["ready"],
-        "lag ms": status["lag_ms"],  # none where nothing came lately
-        "open gaps": gaps_shown(status["open_gaps"]),
-        "connections": ", ".join(read),
-        "journal": None,
-        "per second": _rate(status, before, inserted),
-        "markets": status["time_lines"],
-        "copies": None if copies is None else round(copies, 2),
-    }
+class Unanswered(msgspec.Struct):
+    """A process whose state is not known; `ready` says why."""
+
+    ready: str
 
 
-def gaps_shown(found: Mapping[str, Mapping[str, Any]] | None) -> str:
+Answer = Status | Unanswered
+
+
+def row(address: str, answer: Answer, before: Answer | None) -> Row:
+    """One process, whichever it is; one that does not answer has only `ready`."""
+    if isinstance(answer, GathererStatus):
+        return _of_gatherer(answer, before)
+    if isinstance(answer, DeduplicatorStatus):
+        return _of_deduplicator(answer, before)
+    return Row(address, answer.ready)
+
+
+def _of_gatherer(status: GathererStatus, before: Answer | None) -> Row:
+    """Connections by role, rates, lag, journal."""
+    roles, journal = status.connections, status.journal
+    used = f"{journal.bytes / GIB:.1f} of {journal.max_bytes / GIB:.0f} GiB"
+    return Row(
+        status.gatherer_id,
+        status.ready,
+        lag_ms=status.loader.lag_ms,
+        connections=", ".join(f"{role} {roles[role].up}/{roles[role].configured}" for role in ROLES if role in roles),
+        journal="FULL" if journal.full else used,
+        per_second=_rate(status, before),
+        markets=status.markets,
+    )
+
+
+def _of_deduplicator(status: DeduplicatorStatus, before: Answer | None) -> Row:
+    """Which gatherers it reads, rates, lag, copies of each change, gaps."""
+    deltas = status.deltas
+    return Row(
+        status.deduplicator_id,
+        status.ready,
+        lag_ms=status.lag_ms,  # none where nothing came lately
+        open_gaps=gaps_shown(status.open_gaps),
+        connections=", ".join(f"{n} {'read' if one.connected else 'LOST'}" for n, one in status.gatherers.items()),
+        per_second=_rate(status, before),
+        markets=status.time_lines,
+        copies=round((deltas.inserted + deltas.confirmed) / deltas.inserted, 2) if deltas.inserted else None,
+    )
+
+
+def gaps_shown(found: Mapping[str, GapTotals] | None) -> str:
     """What production lists as not recorded, by channel: how many gaps, and how long they are together."""
     if found is None:
         return "not known"
     names = {"orderbook_delta": "order books", "trade": "trades"}
-    shown = [f"{names.get(name, 'lifecycle')} {g['gaps']}, {lasted(g['seconds'])}" for name, g in found.items()]
+    shown = [f"{names.get(name, 'lifecycle')} {g.gaps}, {lasted(g.seconds)}" for name, g in found.items()]
     return "; ".join(shown) or "none"
 
 
@@ -67,46 +79,36 @@ def lasted(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def row(url: str, status: Status, before: Status | None) -> dict[str, Any]:
-    """One process, whichever it is; one that does not answer has only `ready`, which says so."""
-    if "gatherer_id" in status:
-        return gatherer_row(status["gatherer_id"], status, before)
-    if "deduplicator_id" in status:
-        return deduplicator_row(status["deduplicator_id"], status, before)
-    empty = dict.fromkeys(("lag ms", "open gaps", "connections", "journal", "per second", "markets", "copies"))
-    return {"process": url, "ready": status["ready"], **empty}
-
-
-def frames(status: Status) -> int:
+def frames(status: GathererStatus) -> int:
     """Frames that a gatherer has received."""
-    return sum(role["frames"] for role in status["connections"].values())
+    return sum(role.frames for role in status.connections.values())
 
 
-def inserted(status: Status) -> int:
-    """Changes that the deduplicator has stored."""
-    return int(status["deltas"]["inserted"])
+def _counted(status: Status) -> int:
+    """What a process's rate is of: frames received, changes stored."""
+    return frames(status) if isinstance(status, GathererStatus) else status.deltas.inserted
 
 
-def _rate(status: Status, before: Status | None, count: Callable[[Status], int]) -> int | None:
+def _rate(status: Status, before: Answer | None) -> int | None:
     """How many a second since the last look, or since the process began."""
-    counted, seconds = count(status), float(status["uptime_s"])
-    if before is not None and 0 < before.get("uptime_s", 0) < seconds:
-        counted, seconds = counted - count(before), seconds - float(before["uptime_s"])
+    counted, seconds = _counted(status), status.uptime_s
+    if before is not None and not isinstance(before, Unanswered) and 0 < before.uptime_s < seconds:
+        counted, seconds = counted - _counted(before), seconds - before.uptime_s
     return round(counted / seconds) if seconds else None
 
 
-def as_expected(answers: Mapping[str, Status], gatherers: int | None) -> str | None:
+def as_expected(answers: Mapping[str, Answer], gatherers: int | None) -> str | None:
     """Why this is not a fleet that is well, or None: all ready, and as many gatherers as expected, each read."""
-    for url, status in answers.items():
-        if status["ready"] != "ready":
-            return f"{url}: {status['ready']}"
+    for address, answer in answers.items():
+        if answer.ready != READY:
+            return f"{address}: {answer.ready}"
     if gatherers is None:
         return None
-    present = sum("gatherer_id" in status for status in answers.values())
+    present = sum(isinstance(answer, GathererStatus) for answer in answers.values())
     if present != gatherers:
         return f"{present} gatherers of {gatherers} were asked"
-    for url, status in answers.items():
-        for name, state in status.get("gatherers", {}).items():
-            if not state["connected"] or state["behind_batches"]:
-                return f"{url}: {name} is {'not read' if not state['connected'] else 'read late'}"
+    for address, answer in answers.items():
+        for name, one in answer.gatherers.items() if isinstance(answer, DeduplicatorStatus) else ():
+            if not one.connected or one.behind_batches:
+                return f"{address}: {name} is {'read late' if one.connected else 'not read'}"
     return None

@@ -19,11 +19,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
 from common import log
+from common.contract.status import AsideEntry, AsideKind
 from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateRenewed, described
 from common.storage.database import DATABASE_ERRORS, REFUSALS
 from common.text import storable
@@ -167,24 +168,24 @@ class SetAside:
         """How many there are now, by kind; every kind that there ever was is named."""
         return {kind: len(entries) for kind, entries in sorted(self._entries.items())}
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON: counts, and those that failed last."""
+    def status(self) -> dict[str, AsideKind]:
+        """For `/status`, by kind: counts, and those that failed last."""
         return {
-            kind: {
-                "now": len(entries),
-                "ever": self.totals[kind],
-                "some": [
-                    {
-                        "key": e.key,
-                        "reason": e.reason,
-                        "first_at": _text(e.first_s),
-                        "last_at": _text(e.last_s),
-                        "tries": e.tries,
-                        "again_at": _text(e.retry_s),
-                    }
+            kind: AsideKind(
+                now=len(entries),
+                ever=self.totals[kind],
+                some=[
+                    AsideEntry(
+                        key=e.key,
+                        reason=e.reason,
+                        first_at=_text(e.first_s),
+                        last_at=_text(e.last_s),
+                        tries=e.tries,
+                        again_at=_text(e.retry_s),
+                    )
                     for e in sorted(entries.values(), key=lambda e: -e.last_s)[:SHOWN_MAX]
                 ],
-            }
+            )
             for kind, entries in sorted(self._entries.items())
             if entries or self.totals[kind]
         }

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from common.contract.status import DeltaTotals
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
@@ -86,7 +87,7 @@ class Totals:
 
     def __init__(self) -> None:
         self.steps = self.steps_failed = 0
-        self.received = self.inserted = self.confirmed = self.disputed = self.unplaced = self.quarantined = 0
+        self.deltas = DeltaTotals(inserted=0, confirmed=0)
         self.trades = self.tickers = self.lifecycle = 0
         self.gaps = self.heals = self.conflicts = 0
         self.lag_ms = self.stored_ms = self.changed_ms = 0
@@ -97,15 +98,12 @@ class Totals:
     def add(self, changes: Changes, batches: list[Batches], now_ms: int) -> None:
         """Count one stored step."""
         self.steps += 1
+        deltas = self.deltas
         for account in changes.accounts:
-            self.received += account.received
-            self.inserted += account.inserted
-            self.confirmed += account.confirmed
-            self.disputed += account.disputed
-            self.unplaced += account.unplaced
-            self.quarantined += account.quarantined
-        self.unplaced -= len(changes.placed)
-        self.confirmed += len(changes.placed)
+            for fate in deltas.__struct_fields__:
+                setattr(deltas, fate, getattr(deltas, fate) + getattr(account, fate))
+        deltas.unplaced -= len(changes.placed)
+        deltas.confirmed += len(changes.placed)
         for batch in batches:
             self.trades += len(batch.trades)
             self.tickers += len(batch.tickers)
@@ -120,27 +118,9 @@ class Totals:
         if len(changes.new):
             self.lag_ms, self.changed_ms = now_ms - int(changes.new.exchange_ms.max()), now_ms
 
-    def shown(self, now_ms: int) -> dict[str, Any]:
-        """As JSON; the lag is that of the newest changes, and none where the newest are old."""
-        return {
-            "steps": self.steps,
-            "deltas": {
-                "received": self.received,
-                "inserted": self.inserted,
-                "confirmed": self.confirmed,
-                "disputed": self.disputed,
-                "unplaced": self.unplaced,
-                "quarantined": self.quarantined,
-            },
-            "trade_copies": self.trades,
-            "ticker_copies": self.tickers,
-            "lifecycle_copies": self.lifecycle,
-            "gaps_written": self.gaps,
-            "gaps_healed": self.heals,
-            "conflicts": self.conflicts,
-            "lag_ms": self.lag_ms if now_ms - self.changed_ms < LAG_HOLDS_MS else None,
-            "alarms": dict(self.alarms),
-        }
+    def lag_now_ms(self, now_ms: int) -> int | None:
+        """The lag of the newest changes; none where the newest are old."""
+        return self.lag_ms if now_ms - self.changed_ms < LAG_HOLDS_MS else None
 
 
 class DeduplicatorCollector(Collector):
@@ -169,8 +149,8 @@ class DeduplicatorCollector(Collector):
         scrape, totals = Scrape(FAMILIES), self._totals
         scrape.add("deduplicator_ready", self._ready())
         for fate in ("inserted", "confirmed", "disputed", "quarantined"):
-            scrape.add("deduplicator_delta_copies", getattr(totals, fate), fate)
-        scrape.add("deduplicator_unplaced_rows", totals.unplaced)
+            scrape.add("deduplicator_delta_copies", getattr(totals.deltas, fate), fate)
+        scrape.add("deduplicator_unplaced_rows", totals.deltas.unplaced)
         scrape.add("deduplicator_gaps_written", totals.gaps)
         scrape.add("deduplicator_gaps_healed", totals.heals)
         for (channel, reason), gap_ms in sorted(totals.gap_ms.items()):
@@ -194,12 +174,12 @@ class DeduplicatorCollector(Collector):
         sources = self._sources()
         if sources is not None:
             for name, state in sources.status().items():
-                scrape.add("deduplicator_gatherer_reached", state["connected"], name)
-                scrape.add("deduplicator_gatherer_behind_batches", state["behind_batches"], name)
-                scrape.add("deduplicator_gatherer_put_backs", state["put_back"], name)
-                scrape.add("deduplicator_acknowledgements_refused", state["acknowledgements_refused"], name)
-                if state["received_us"]:
-                    scrape.add("deduplicator_gatherer_received_timestamp_seconds", state["received_us"] / 1e6, name)
+                scrape.add("deduplicator_gatherer_reached", state.connected, name)
+                scrape.add("deduplicator_gatherer_behind_batches", state.behind_batches, name)
+                scrape.add("deduplicator_gatherer_put_backs", state.put_back, name)
+                scrape.add("deduplicator_acknowledgements_refused", state.acknowledgements_refused, name)
+                if state.received_us:
+                    scrape.add("deduplicator_gatherer_received_timestamp_seconds", state.received_us / 1e6, name)
         if self._exporter is not None:
             scrape.add("deduplicator_hours_exported", self._exporter.hours)
             for labels, count in sorted(self._exporter.checks.items()):

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http, log, notify
 from common.config.schema import DeduplicatorConfig
+from common.contract.status import READY, DeduplicatorStatus, StepFailures, TaskFailures
 from common.errors import Fenced, StateRenewed, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
@@ -340,58 +341,50 @@ class Deduplicator:
         """By task, whether its last try failed."""
         return {name: health.failing for name, health in ({"production": self._production} | self._tasks).items()}
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
+    def status(self) -> DeduplicatorStatus:
+        """The state, for `/status`."""
         totals = self.totals
-        return {
-            "deduplicator_id": self.config.deduplicator_id,
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "ready": self._why_not_ready() or "ready",
-            "epoch": self._lease.epoch,
-            "gatherers": self._sources.status() if self._sources else {},
-            "lanes_waiting": {
+        return DeduplicatorStatus(
+            deduplicator_id=self.config.deduplicator_id,
+            uptime_s=round(time.monotonic() - self._started, 1),
+            ready=self._why_not_ready() or READY,
+            gatherers=self._sources.status() if self._sources else {},
+            time_lines=len(self._merger.claims.lines) if self._merger else 0,
+            deltas=totals.deltas,
+            lag_ms=totals.lag_now_ms(_now_ms()),
+            open_gaps=self._open_gaps.status(),
+            epoch=self._lease.epoch,
+            lanes_waiting={
                 name: {str(lane): why for lane, why in lanes.items()}
                 for name, lanes in self._waiting().items()
                 if lanes
             },
-            "identities": len(self._merger.store) if self._merger else 0,
-            "time_lines": len(self._merger.claims.lines) if self._merger else 0,
-            "steps_tried": self._steps_tried,
-            "steps_failed": {"count": totals.steps_failed, "last": self._last_failed},
-            "tasks_failed": {
-                name: {"count": health.crashes, "error": health.crash}
+            identities=len(self._merger.store) if self._merger else 0,
+            steps_tried=self._steps_tried,
+            steps_failed=StepFailures(totals.steps_failed, self._last_failed),
+            tasks_failed={
+                name: TaskFailures(health.crashes, health.crash)
                 for name, health in self._tasks.items()
                 if health.crashes
             },
-            "metadata_polls": self._metadata.polls,
-            "metadata_refused": self._metadata.refused,
-            "metadata_age_s": {name: round(age_s) for name, age_s in sorted(self._metadata.ages_s().items())},
-            "set_aside": self._aside.status(),
-            **totals.shown(_now_ms()),
-            "open_gaps": self._open_gaps.shown(),
-            "refill": {
-                "gaps": self._refill.gaps,
-                "trades": self._refill.trades,
-                "outside_gaps": self._refill.outside,
-                "last_error": self._refill.health.error,
-            },
-            "checkpoints": {"written": self._checkpoints.written, "last_error": self._checkpoints.health.error},
-            "archive": self._archive_status(),
-            "feed_archive": self._feed_archive.status() if self._feed_archive is not None else None,
-            "retention": {
-                "partitions_dropped": self._retention.dropped,
-                "hours_not_archived": self._retention.waiting,
-                "markets_compacted": self._retention.compacted,
-                "last_error": self._retention.health.error,
-            },
-        }
-
-    def _archive_status(self) -> dict[str, Any] | None:
-        exporter = self._exporter
-        if exporter is None:
-            return None
-        checks = {f"{check}_{result}": count for (check, result), count in sorted(exporter.checks.items())}
-        return {"hours": exporter.hours, "now": exporter.now, "checks": checks, "last_error": exporter.health.error}
+            metadata_polls=self._metadata.polls,
+            metadata_refused=self._metadata.refused,
+            metadata_age_s={name: round(age_s) for name, age_s in sorted(self._metadata.ages_s().items())},
+            set_aside=self._aside.status(),
+            steps=totals.steps,
+            trade_copies=totals.trades,
+            ticker_copies=totals.tickers,
+            lifecycle_copies=totals.lifecycle,
+            gaps_written=totals.gaps,
+            gaps_healed=totals.heals,
+            conflicts=totals.conflicts,
+            alarms=dict(totals.alarms),
+            refill=self._refill.status(),
+            checkpoints=self._checkpoints.status(),
+            archive=self._exporter.status() if self._exporter is not None else None,
+            feed_archive=self._feed_archive.status() if self._feed_archive is not None else None,
+            retention=self._retention.status(),
+        )
 
 
 def _anything(changes: Changes) -> bool:

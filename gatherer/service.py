@@ -14,6 +14,14 @@ from typing import Any, Final
 
 from common import http, log, notify
 from common.config.schema import GathererConfig
+from common.contract.status import (
+    READY,
+    GathererStatus,
+    LoaderStatus,
+    RoleStatus,
+    TroubledConnection,
+    UnprovenConnection,
+)
 from common.errors import SchemaMismatch, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
@@ -24,6 +32,7 @@ from common.storage.database import connected, owned
 from common.supervise import Health, keep
 from gatherer.capture.conversation.membership import few_of
 from gatherer.crew.crew import Crew
+from gatherer.crew.reports import ConnectionReport
 from gatherer.crew.sharding import Sharding
 from gatherer.load.batch_writer import was_loaded
 from gatherer.markets.registry import Registry
@@ -35,6 +44,7 @@ from gatherer.upkeep.retention import Retention, prepare
 
 WATCH_S: Final = 0.5
 CHECK_S: Final = 1.0
+CONNECTIONS_SHOWN_MAX: Final = 20
 ROLE_COUNTERS: Final = ("frames", "bytes", "dials", "sessions", "breaks", "repairs", "escalations", "markets")
 
 
@@ -199,67 +209,56 @@ class Gatherer:
             seconds = still.claims_still_ms // 1000
             yield f"lane {still.number}: claims stand still: rows come that prove nothing, for {seconds} s"
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
+    def status(self) -> GathererStatus:
+        """The state, for `/status`."""
         crew = self._crew
-        roles: dict[str, Any] = {}
-        for connection in crew.connections:
-            role = roles.setdefault(connection.role, {"configured": 0, "up": 0, **dict.fromkeys(ROLE_COUNTERS, 0)})
-            role["configured"] += 1
-            role["up"] += connection.up
-            for name in ROLE_COUNTERS:
-                role[name] += getattr(connection, name)
+        connections = list(crew.connections)
         proven = all(lane.report.clock_proven for lane in crew.capturing)
-        return {
-            "gatherer_id": self.config.gatherer_id,
-            "uptime_s": round(time.monotonic() - self._started, 1),
-            "ready": self._why_not_ready() or "ready",
-            "markets": len(self._sharding),
-            "markets_without_connection": len(self._sharding.unassigned),
-            "registry": self._registry.status(),
-            "clock": "proven" if proven else "not proven: receive times are not used as evidence",
-            "key": self._key_refused() or "accepted",
-            "connections": roles,
-            "troubled_connections": [
-                {"connection": c.number, "role": c.role, "escalations": c.escalations, "last_error": c.last_error}
-                for c in crew.connections
+        return GathererStatus(
+            gatherer_id=self.config.gatherer_id,
+            uptime_s=round(time.monotonic() - self._started, 1),
+            ready=self._why_not_ready() or READY,
+            markets=len(self._sharding),
+            connections=_by_role(connections),
+            journal=self._keeper.status(),
+            loader=LoaderStatus(
+                lag_ms=max(lane.lag_us for lane in crew.lanes) // 1000,
+                healthy=all(lane.healthy for lane in crew.capturing),
+                delta_rows=sum(lane.delta_rows for lane in crew.lanes),
+                quarantined=sum(lane.quarantined for lane in crew.lanes),
+            ),
+            markets_without_connection=len(self._sharding.unassigned),
+            registry=self._registry.status(),
+            clock="proven" if proven else "not proven: receive times are not used as evidence",
+            key=self._key_refused() or "accepted",
+            troubled_connections=[
+                TroubledConnection(c.number, c.role, c.escalations, c.last_error)
+                for c in connections
                 if not c.up or c.escalations
-            ][:20],
-            "unproven": [
-                {"connection": c.number, "role": c.role, "what": c.unproven} for c in crew.connections if c.unproven
-            ][:20],
-            "journal": self._keeper.status(),
-            "retention": self._retention.status(),
-            "loader": {
-                "healthy": all(lane.healthy for lane in crew.capturing),
-                "delta_rows": sum(lane.delta_rows for lane in crew.lanes),
-                "quarantined": sum(lane.quarantined for lane in crew.lanes),
-                "lag_ms": max(lane.lag_us for lane in crew.lanes) // 1000,
-            },
-            "lanes": [
-                {
-                    "lane": lane.number,
-                    "state": "open" if lane.captures else ("closed" if lane.drained else "draining"),
-                    "capture_pid": lane.capture.pid,
-                    "capture_restarts": max(lane.capture.restarts, 0),
-                    "loader_pid": lane.loader.pid,
-                    "loader_restarts": max(lane.loader.restarts, 0),
-                    "healthy": lane.healthy,
-                    "batch": lane.batch,
-                    "lag_ms": lane.lag_us // 1000,
-                    "claims_still_ms": lane.claims_still_ms,
-                    "written": [lane.report.segment, lane.report.offset],
-                    "loaded": [lane.loaded.segment, lane.loaded.offset],
-                }
-                for lane in crew.lanes
+            ][:CONNECTIONS_SHOWN_MAX],
+            unproven=[UnprovenConnection(c.number, c.role, c.unproven) for c in connections if c.unproven][
+                :CONNECTIONS_SHOWN_MAX
             ],
-            "rest_books": self._rest_books.status(),
-            "book_checks": _summed(lane.checks for lane in crew.lanes),
-            "task_failures": {name: health.last_crash for name, health in self._tasks.items() if health.crashes},
-            "set_aside": self._aside.status(),
-            "alarms": _summed(lane.alarms for lane in crew.lanes),
-            "measured_ms": _greatest(lane.measured_ms for lane in crew.lanes),
-        }
+            retention=self._retention.status(),
+            lanes=[lane.status() for lane in crew.lanes],
+            rest_books=self._rest_books.status(),
+            book_checks=_summed(lane.checks for lane in crew.lanes),
+            task_failures={name: health.last_crash for name, health in self._tasks.items() if health.crashes},
+            set_aside=self._aside.status(),
+            alarms=_summed(lane.alarms for lane in crew.lanes),
+            measured_ms=_greatest(lane.measured_ms for lane in crew.lanes),
+        )
+
+
+def _by_role(connections: list[ConnectionReport]) -> dict[str, RoleStatus]:
+    found: dict[str, RoleStatus] = {}
+    for one in connections:
+        role = found.setdefault(one.role, RoleStatus(0, 0, 0))
+        role.configured += 1
+        role.up += one.up
+        for name in ROLE_COUNTERS:
+            setattr(role, name, getattr(role, name) + getattr(one, name))
+    return found
 
 
 def _summed(counts: Any) -> dict[str, int]:

@@ -20,6 +20,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import Archive
+from common.contract.status import ArchiveStatus, HourAtWork
 from common.errors import StorageError, WriteConflict
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside
@@ -62,9 +63,13 @@ class Exporter:
         self.hours = 0
         self.checks: Counter[tuple[str, str]] = Counter()
         """Comparisons of exported hours, by check and result."""
-        self.now: dict[str, Any] = {}
-        """The hour at work, and the rows of each relation that is written."""
+        self.now: HourAtWork | None = None
         self.health = Health("export_failed")
+
+    def status(self) -> ArchiveStatus:
+        """For `/status`."""
+        checks = {f"{check}_{result}": count for (check, result), count in sorted(self.checks.items())}
+        return ArchiveStatus(self.hours, self.now, checks, self.health.error)
 
     async def run(self) -> None:
         """Export what is due, every interval, until cancelled; S3 may be away."""
@@ -117,10 +122,10 @@ class Exporter:
         where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
         manifest_path = f"_manifests/{where}.json"
         paths = {name: _path(name, hour) for name in tables.SCHEMAS}
-        self.now = {"hour": hour.isoformat()}
+        self.now = at_work = HourAtWork(hour.isoformat())
         with tempfile.TemporaryDirectory(prefix=FOLDER, dir=self._archive.spool_dir) as folder:
             etags = await asyncio.to_thread(lambda: {p: self._bucket.etag(p) for p in (*paths.values(), manifest_path)})
-            written = await self._write(connection, hour, Path(folder))
+            written = await self._write(connection, hour, Path(folder), at_work)
             relations: dict[str, Any] = {}
             for name, path in paths.items():
                 file = Path(folder) / f"{name}.parquet"
@@ -148,12 +153,14 @@ class Exporter:
         self._count(hour, written)
         return manifest
 
-    async def _write(self, connection: asyncpg.Connection, hour: datetime, folder: Path) -> Written:
+    async def _write(
+        self, connection: asyncpg.Connection, hour: datetime, folder: Path, at_work: HourAtWork
+    ) -> Written:
         def archived(relation: str, file: Path) -> bool:
             return self._bucket.download(_path(relation, hour), file)
 
         def tell(relation: str, rows: int) -> None:
-            self.now[relation] = rows
+            at_work.rows[relation] = rows
             if self._heard is not None:
                 self._heard(hour, relation, rows)
 
@@ -190,7 +197,7 @@ class Exporter:
                     log.get().info("forsaken_export_removed", folder=str(folder))
 
     def _count(self, hour: datetime, written: Written) -> None:
-        self.now = {}
+        self.now = None
         self.hours += 1
         for check in written.checks:
             self.checks[check.check, "agreed"] += check.compared - check.failed

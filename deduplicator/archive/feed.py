@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.config.schema import Archive
+from common.contract.status import FeedArchiveStatus
 from common.errors import FeedError, WriteConflict
 from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
 from common.feed.block import decode
@@ -75,9 +76,9 @@ class FeedArchive:
                 done.append(hour)
             return done
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
-        return {"hours": self.hours, "missing_steps": self.missing, "last_error": self.health.error}
+    def status(self) -> FeedArchiveStatus:
+        """For `/status`."""
+        return FeedArchiveStatus(hours=self.hours, missing_steps=self.missing, last_error=self.health.error)
 
     async def _due(self, connection: asyncpg.Connection) -> asyncpg.Record | None:
         """The next hour, and its steps."""

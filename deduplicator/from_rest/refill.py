@@ -17,6 +17,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import Merge
+from common.contract.status import RefillStatus
 from common.errors import ExchangeError, NumberError
 from common.exchange.names import is_ticker, possible_trade_id
 from common.exchange.rest import Page, Rest
@@ -78,6 +79,10 @@ class Refill:
         self._side = config.refill_side * ONE_MS
         self.gaps = self.trades = self.outside = 0
         self.health = Health("refill_failed")
+
+    def status(self) -> RefillStatus:
+        """For `/status`."""
+        return RefillStatus(self.gaps, self.trades, self.outside, self.health.error)
 
     async def run(self) -> None:
         """Until cancelled; exchange and database may fail and come back. Raises `Fenced`."""

@@ -13,10 +13,11 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 from common import log
 from common.config.schema import DeduplicatorConfig
+from common.contract.status import SourceStatus
 from common.errors import described
 from common.storage.database import DATABASE_ERRORS
 from deduplicator.merge.copies import Copy, RunKey
@@ -235,17 +236,17 @@ class Sources:
         """A gatherer's lanes that wait, with the reason; its others are merged."""
         return dict(sorted({**self._waiting.get(name, {}), **self._narrowing.why(name)}.items()))
 
-    def status(self) -> dict[str, dict[str, Any]]:
-        """The state of each as JSON."""
+    def status(self) -> dict[str, SourceStatus]:
+        """For `/status`, by gatherer."""
         return {
-            name: {
-                "connected": reader.connected and name not in self._slow,
-                "behind_batches": reader.behind_batches,
-                "received_us": self._received_us.get(name, 0),
-                "error": self._failures.get(name, "") or _lanes(self.waiting(name)),
-                "put_back": self._put_backs[name],
-                "acknowledgements_refused": len(self._refused.get(name, ())),
-            }
+            name: SourceStatus(
+                connected=reader.connected and name not in self._slow,
+                behind_batches=reader.behind_batches,
+                received_us=self._received_us.get(name, 0),
+                error=self._failures.get(name, "") or _lanes(self.waiting(name)),
+                put_back=self._put_backs[name],
+                acknowledgements_refused=len(self._refused.get(name, ())),
+            )
             for name, reader in self._readers.items()
         }
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
+from common.contract.status import GapTotals
 from common.storage.database import connected
 from common.supervise import Health, every
 from deduplicator.statements import SQL
@@ -23,13 +24,12 @@ class OpenGaps:
 
     def __init__(self, dsn: str, timeout_ms: int) -> None:
         self._dsn, self._timeout_ms = dsn, timeout_ms
-        self._found: dict[str, dict[str, Any]] | None = None
+        self._found: dict[str, GapTotals] | None = None
         self._began_s = 0.0
         self.health = Health()
 
-    def shown(self) -> dict[str, dict[str, Any]] | None:
-        """As JSON: of each channel that has any, how many gaps and seconds; None before the first answer, and while
-        production does not give one."""
+    def status(self) -> dict[str, GapTotals] | None:
+        """For `/status`, by channel that has any; None before the first answer, and while production gives none."""
         return None if self.health.error else self._found
 
     async def run(self) -> None:
@@ -42,5 +42,4 @@ class OpenGaps:
         self._began_s = time.monotonic()
         async with connected(self._dsn, self._timeout_ms) as connection, connection.transaction(readonly=True):
             rows = await connection.fetch(SQL["open_gaps"], datetime.now(UTC) - DAY)
-        names = ("gaps", "seconds", "last_day_seconds")
-        self._found = {row["channel"]: {name: row[name] for name in names} for row in rows}
+        self._found = {row["channel"]: GapTotals(row["gaps"], row["seconds"], row["last_day_seconds"]) for row in rows}

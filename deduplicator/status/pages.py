@@ -8,9 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
+import msgspec
 from aiohttp import web
 
 from common import redact
+from common.contract.page import CoverageLine, CoverageMap, FoundMarket, MarketsFound
 from common.errors import described
 from common.page.guard import Handler
 from common.storage.database import DATABASE_ERRORS, connected
@@ -35,7 +37,7 @@ class Pages:
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
-        self._map: dict[str, Any] = {"computing": True}
+        self._map = CoverageMap(computing=True)
         self._next_map = 0.0
         self._making: asyncio.Task[None] | None = None
 
@@ -53,14 +55,24 @@ class Pages:
             rows = await self._fetch(SQL["page_markets"], MARKETS_WAIT_MS, words, state, MARKETS_MOST)
         except DATABASE_ERRORS as error:
             return _unavailable(error)
-        shown = [{**row, "volume": _text(row["volume"]), "close_time": _text(row["close_time"])} for row in rows]
-        return web.json_response({"markets": shown, "most": MARKETS_MOST})
+        found = [
+            FoundMarket(
+                row["ticker"],
+                row["title"],
+                row["yes_sub_title"],
+                row["status"],
+                _text(row["volume"]),
+                _text(row["close_time"]),
+            )
+            for row in rows
+        ]
+        return _json(MarketsFound(found, MARKETS_MOST))
 
     async def coverage(self, _: web.Request) -> web.Response:
         """The map as it was last made; made anew, beside this answer, when it is old."""
         if time.monotonic() >= self._next_map and (self._making is None or self._making.done()):
             self._making = asyncio.create_task(self._make_map(), name="coverage map")
-        return web.json_response(self._map)
+        return _json(self._map)
 
     async def close(self) -> None:
         """End what is being made."""
@@ -76,9 +88,9 @@ class Pages:
         try:
             rows = await self._fetch(SQL["page_edges"], COVERAGE_WAIT_MS, start, end, BUCKETS)
             edges = [Edges(r["kind"], r["bucket"], r["sign"], r["count"], r["sum_ms"]) for r in rows]
-            self._map = {"made_at": now.isoformat(), **coverage_map(edges, start)}
+            self._map = CoverageMap(lines(edges), start.isoformat(), round(BUCKET.total_seconds()), now.isoformat())
         except DATABASE_ERRORS as error:
-            self._map = {**self._map, "computing": False, "error": _reason(error)}
+            self._map = msgspec.structs.replace(self._map, computing=False, error=_reason(error))
         took = time.monotonic() - began
         self._next_map = time.monotonic() + max(FRESH_S, REST_FACTOR * took)
 
@@ -88,28 +100,32 @@ class Pages:
             return rows
 
 
-def coverage_map(edges: list[Edges], start: datetime) -> dict[str, Any]:
-    """Rows of the map: recorded share of each channel's sealed market-time, and of each gatherer's order books."""
+def lines(edges: list[Edges]) -> list[CoverageLine]:
+    """The map: recorded share of each channel's sealed market-time, and of each gatherer's order books."""
     lasted = lasted_ms(edges, BUCKETS, round(BUCKET.total_seconds() * 1000))
     nothing = [0] * BUCKETS
-    rows = []
-    for kind, lines in sorted(lasted.items()):
+    found = []
+    for kind, wanted in sorted(lasted.items()):
         if kind.startswith("line "):
             channel = kind.removeprefix("line ")
             gaps = lasted.get(f"gap {channel}", nothing)
-            recorded = [line - gap for line, gap in zip(lines, gaps, strict=True)]
-            rows.append({"name": channel, "of": "fleet", "shares": shares(lines, recorded), "missing_ms": gaps})
+            recorded = [line - gap for line, gap in zip(wanted, gaps, strict=True)]
+            found.append(CoverageLine(channel, "fleet", shares(wanted, recorded), gaps))
     books = lasted.get(f"line {ORDERBOOK}", nothing)
     for kind, held in sorted(lasted.items()):
         if kind.startswith("held "):
             missing = [line - part for line, part in zip(books, held, strict=True)]
             name = kind.removeprefix("held ")
-            rows.append({"name": name, "of": "gatherer", "shares": shares(books, held), "missing_ms": missing})
-    return {"start": start.isoformat(), "bucket_s": round(BUCKET.total_seconds()), "rows": rows}
+            found.append(CoverageLine(name, "gatherer", shares(books, held), missing))
+    return found
+
+
+def _json(answer: msgspec.Struct, status: int = 200) -> web.Response:
+    return web.Response(body=msgspec.json.encode(answer), status=status, content_type="application/json")
 
 
 def _unavailable(error: Exception) -> web.Response:
-    return web.json_response({"error": _reason(error)}, status=503)
+    return _json(MarketsFound(error=_reason(error)), 503)
 
 
 def _reason(error: Exception) -> str:

@@ -16,6 +16,7 @@ import asyncpg
 import numpy as np
 
 from common.config.schema import Checkpoints as Config
+from common.contract.status import CheckpointStatus
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside, is_lost
 from common.storage.database import CLIENT_ERRORS, connected
@@ -60,6 +61,10 @@ class Checkpoints:
         for market, rows in zip(numbers.tolist(), counts.tolist(), strict=True):
             self._changes[market] = self._changes.get(market, 0) + rows
             self._since_s.setdefault(market, now)
+
+    def status(self) -> CheckpointStatus:
+        """For `/status`."""
+        return CheckpointStatus(self.written, self.health.error)
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back. Raises `Fenced`."""

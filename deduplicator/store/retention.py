@@ -14,6 +14,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import ProductionRetention
+from common.contract.status import ProductionRetentionStatus
 from common.numbers import ONE_MS
 from common.process import give_back_freed_memory
 from common.set_aside import SetAside
@@ -63,6 +64,10 @@ class Retention:
         self.waiting: dict[str, int] = {}
         """Days that are old enough, with how many of their hours the archive does not have."""
         self.health = Health("retention_failed")
+
+    def status(self) -> ProductionRetentionStatus:
+        """For `/status`."""
+        return ProductionRetentionStatus(self.dropped, self.waiting, self.compacted, self.health.error)
 
     async def run(self) -> None:
         """Until cancelled; the database may fail and come back. Raises `Fenced`."""

@@ -19,9 +19,11 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from common import clock
+from common.ask_status import ask
 from common.config.load import check_private_key_file
 from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Http, ReaderConfig
-from common.errors import AuthenticationError, ExchangeError, FleetError
+from common.contract.status import name_of
+from common.errors import AuthenticationError, ExchangeError, FleetError, StatusError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.exchange.status import active_indexes, inactive_text
@@ -167,13 +169,9 @@ async def _encryption(dsn: str) -> AsyncIterator[Finding]:
 
 async def _runs(http: Http, own: str) -> bool:
     """Whether the process that is looked at answers at its address."""
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError, ValueError):
-        async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
-            session.get(f"http://{http.host}:{http.port}/status") as answer,
-        ):
-            state = await answer.json()
-            return own in (state.get("gatherer_id"), state.get("deduplicator_id"))
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError, StatusError):
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
+            return name_of(await ask(session, f"http://{http.host}:{http.port}")) == own
     return False
 
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import click
+import msgspec
 from rich.console import Console
 from rich.live import Live
 
 from common import overview
+from common.ask_status import ask as ask_status
+from common.errors import StatusError
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, must_be_known, readable, to_end, utc
 from fleet.moments import written
 from fleet.output import Format, as_json, line, record, show, table
@@ -42,19 +44,18 @@ def status(urls: tuple[str, ...], watch: bool, expect: int | None, form: Format)
     `--expect 3` also asks that three gatherers are there and that the deduplicator reads each, without delay: the check
     between two steps of an upgrade.
     """
-    answers: dict[str, Any] = {}
+    answers: dict[str, overview.Answer] = {}
 
     async def ask() -> None:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
             if not watch:
                 answers.update(await _asked(http, urls))
                 return
-            before: dict[str, Any] = {}
+            before: dict[str, overview.Answer] = {}
             with Live(console=Console(), auto_refresh=False) as live:
                 while True:
                     answers.update(await _asked(http, urls))
-                    rows = [overview.row(url, answer, before.get(url)) for url, answer in answers.items()]
-                    shown, _ = table(rows, f"Fleet, {written(datetime.now(UTC))}", live.console.width)
+                    shown, _ = table(_rows(answers, before), f"Fleet, {written(datetime.now(UTC))}", live.console.width)
                     live.update(shown, refresh=True)
                     before = dict(answers)
                     await asyncio.sleep(WATCH_S)
@@ -62,25 +63,30 @@ def status(urls: tuple[str, ...], watch: bool, expect: int | None, form: Format)
     with contextlib.suppress(KeyboardInterrupt):
         to_end(ask())
     if form == "json":
-        print(json.dumps(answers))
+        print(msgspec.json.encode(answers).decode())
     elif not watch:
-        show([overview.row(url, answer, None) for url, answer in answers.items()], form, "Fleet")
+        show(_rows(answers, {}), form, "Fleet")
     why_not = overview.as_expected(answers, expect)
     if why_not is not None and expect is not None:
         click.echo(why_not, err=True)
     sys.exit(0 if why_not is None else 1)
 
 
-async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str, Any]:
+async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str, overview.Answer]:
     """What each says of itself; of one that does not answer, that."""
-    answers: dict[str, Any] = {}
+    answers: dict[str, overview.Answer] = {}
     for url in urls:
         try:
-            async with http.get(f"{url.rstrip('/')}/status") as response:
-                answers[url] = await response.json()
+            answers[url] = await ask_status(http, url)
+        except StatusError as error:
+            answers[url] = overview.Unanswered(error.told)
         except (aiohttp.ClientError, TimeoutError) as error:
-            answers[url] = {"ready": f"does not answer: {type(error).__name__}"}
+            answers[url] = overview.Unanswered(f"does not answer: {type(error).__name__}")
     return answers
+
+
+def _rows(answers: Mapping[str, overview.Answer], before: Mapping[str, overview.Answer]) -> list[Mapping[str, Any]]:
+    return [msgspec.to_builtins(overview.row(url, answer, before.get(url))) for url, answer in answers.items()]
 
 
 @main.command()

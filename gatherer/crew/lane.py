@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common import log
+from common.contract.status import LaneStatus
 from gatherer.crew.child import Child
 from gatherer.crew.reports import (
     CAPTURE_REPORT,
@@ -116,6 +117,23 @@ class Lane:
         if self.stalled_s > wait_s:
             return f"nothing was loaded for {self.stalled_s:.0f} s"
         return None
+
+    def status(self) -> LaneStatus:
+        """For `/status`."""
+        return LaneStatus(
+            lane=self.number,
+            state="open" if self.captures else ("closed" if self.drained else "draining"),
+            capture_pid=self.capture.pid,
+            capture_restarts=max(self.capture.restarts, 0),
+            loader_pid=self.loader.pid,
+            loader_restarts=max(self.loader.restarts, 0),
+            healthy=self.healthy,
+            batch=self.batch,
+            lag_ms=self.lag_us // 1000,
+            claims_still_ms=self.claims_still_ms,
+            written=(self.report.segment, self.report.offset),
+            loaded=(self.loaded.segment, self.loaded.offset),
+        )
 
     def _loader_ended(self, exit_code: int) -> None:
         """Another one is healthy when it says so."""

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
+from common.contract.status import RegistryStatus
 from common.errors import ExchangeError, NumberError, described
 from common.exchange.crawl import Crawl, List
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
@@ -365,17 +366,17 @@ class Registry:
         """Since the last whole crawl ended; since the start, if none did."""
         return time.monotonic() - (self._crawled_s or self._began_s)
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
-        return {
-            "crawls": self.crawls,
-            "crawl_age_s": round(self.age_s),
-            "markets": len(self.listing.markets),
-            "rebuilt_from_database": self.rebuilt,
-            "exchange": self.inactive or "active",
-            "exchange_indexes": {str(index): active for index, active in sorted(self.indexes.items())},
-            "last_error": self.last_error,
-        }
+    def status(self) -> RegistryStatus:
+        """For `/status`."""
+        return RegistryStatus(
+            crawls=self.crawls,
+            crawl_age_s=round(self.age_s),
+            markets=len(self.listing.markets),
+            rebuilt_from_database=self.rebuilt,
+            exchange=self.inactive or "active",
+            exchange_indexes={str(index): active for index, active in sorted(self.indexes.items())},
+            last_error=self.last_error,
+        )
 
 
 def _now_ms() -> int:

@@ -11,6 +11,7 @@ import time
 from typing import Any, Final
 
 from common.config.schema import GathererConfig
+from common.contract.status import RestBooksStatus
 from common.errors import ExchangeError, NumberError
 from common.exchange.rest import Rest, packed
 from common.set_aside import SetAside, is_own
@@ -96,10 +97,11 @@ class RestBooks:
         self._crew.rest_books(books)
         self.books += len(books)
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
-        counts = {"rounds": self.rounds, "books": self.books, "failures": self.failures}
-        return {**counts, "last_error": self.health.error}
+    def status(self) -> RestBooksStatus:
+        """For `/status`."""
+        return RestBooksStatus(
+            rounds=self.rounds, books=self.books, failures=self.failures, last_error=self.health.error
+        )
 
 
 def _book(row: dict[str, Any], requested_us: int, answered_us: int) -> RestBook:

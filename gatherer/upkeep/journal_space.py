@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from common import log
 from common.config.schema import GathererConfig
+from common.contract.status import JournalStatus
 from common.errors import StorageError
 from common.set_aside import SetAside
 from common.supervise import Health, every
@@ -155,16 +156,16 @@ class Keeper:
         self.full = full
         self._crew.full(full)
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
-        return {
-            "bytes": self.bytes,
-            "max_bytes": self._config.max_bytes,
-            "full": self.full,
-            "written_bytes": sum(lane.report.bytes for lane in self._crew.capturing),
-            "records": sum(lane.report.records for lane in self._crew.capturing),
-            "segments_compressed": self.compressed,
-            "segments_removed": self.removed,
-            "segments_archived": self.raw.uploaded if self.raw else 0,
-            "raw_error": self.raw.trouble if self.raw else "",
-        }
+    def status(self) -> JournalStatus:
+        """For `/status`."""
+        return JournalStatus(
+            bytes=self.bytes,
+            max_bytes=self._config.max_bytes,
+            full=self.full,
+            written_bytes=sum(lane.report.bytes for lane in self._crew.capturing),
+            records=sum(lane.report.records for lane in self._crew.capturing),
+            segments_compressed=self.compressed,
+            segments_removed=self.removed,
+            segments_archived=self.raw.uploaded if self.raw else 0,
+            raw_error=self.raw.trouble if self.raw else "",
+        )

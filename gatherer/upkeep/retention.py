@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import shutil
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
 
 from common import log
 from common.config.schema import GathererConfig
+from common.contract.status import LocalRetentionStatus
 from common.set_aside import SetAside
 from common.storage.database import connected
 from common.supervise import Health, every
@@ -132,12 +133,12 @@ class Retention:
                 await connection.execute(hour["remove"])
                 self.dropped_hours += 1
 
-    def status(self) -> dict[str, Any]:
-        """The state as JSON."""
-        return {
-            "disk_percent": round(self.disk_percent, 1),
-            "max_disk_percent": self._config.retention.max_disk,
-            "partitions_dropped": self.dropped_hours,
-            "batches_dropped_unread": self.dropped_unread,
-            "last_error": self.health.error,
-        }
+    def status(self) -> LocalRetentionStatus:
+        """For `/status`."""
+        return LocalRetentionStatus(
+            disk_percent=round(self.disk_percent, 1),
+            max_disk_percent=self._config.retention.max_disk,
+            partitions_dropped=self.dropped_hours,
+            batches_dropped_unread=self.dropped_unread,
+            last_error=self.health.error,
+        )

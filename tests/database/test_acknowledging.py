@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 
 from common.config.schema import GathererSource, Merge
 from deduplicator.read.reader import Reader
 from deduplicator.store.production import Production
-from tests.support.chain_case import Lane, site
+from tests.support.chain_case import Lane, reading, site
 from tests.support.databases import new_database
 
 
@@ -74,12 +73,13 @@ async def test_a_gatherer_that_takes_no_acknowledgement_is_named(open_folder: Pa
             assert [tuple(row) for row in await zone.fetch(newer)] == [(1,)]
             await lane.changes("A", 5)
 
-            def refused(status: dict[str, Any]) -> int:
-                return int(status["gatherers"].get("gatherer-a", {}).get("acknowledgements_refused", -1))
-
-            await made.until_status(lambda status: refused(status) == 1)
+            await made.until_status(lambda status: reading(status, "gatherer-a").acknowledgements_refused == 1)
             await made.until(A=range(6))
             assert [tuple(row) for row in await zone.fetch("SELECT batch FROM consumers")] == [(1,)]
             await zone.fetch("DELETE FROM consumers")
             await made.acknowledged(zone)
-            await made.until_status(lambda status: refused(status) == 0)
+            await made.until_status(
+                lambda status: (
+                    "gatherer-a" in status.gatherers and not status.gatherers["gatherer-a"].acknowledgements_refused
+                )
+            )

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import asyncpg
 import pytest
 
 from common.config.schema import DeduplicatorConfig, GathererSource
+from common.contract.status import DeduplicatorStatus
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy
@@ -24,7 +24,7 @@ from deduplicator.read.narrowing import Narrowing
 from deduplicator.read.reader import Batches
 from deduplicator.read.sources import LOOK_S, Sources
 from deduplicator.store.production import Production
-from tests.support.chain_case import BASE_MS, Lane, Site, site
+from tests.support.chain_case import BASE_MS, Lane, Site, reading, site
 from tests.support.databases import Database
 
 
@@ -90,7 +90,7 @@ async def test_a_database_put_back_without_its_journal(
         assert readings[0]["n"] == 28 and readings[1]["n"] == 48
         await made.until_rows("SELECT reason FROM store.slices WHERE NOT ended", 1)
         await made.until_rows("SELECT reason FROM store.slices WHERE reason = 'database_put_back'", 1)
-        assert made.deduplicator.status()["gatherers"]["gatherer-a"]["put_back"] == 1
+        assert made.deduplicator.status().gatherers["gatherer-a"].put_back == 1
     assert "log_put_back" in capfd.readouterr().err
 
 
@@ -128,7 +128,7 @@ async def test_what_a_loader_has_not_loaded_again_yet_is_not_lost(open_folder: P
             await write(third, "A", range(20, 30))
         await made.until(A=range(30))
         await zone.put_back(backup)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 1)
         async with Lane(zone, 0, open_folder / "journal", again=second) as lane:
             await write(lane, "A", range(10, 20))
         await made.acknowledged(zone)
@@ -138,7 +138,7 @@ async def test_what_a_loader_has_not_loaded_again_yet_is_not_lost(open_folder: P
             await write(lane, "A", range(20, 30))
         await made.acknowledged(zone)
         await zone.put_back(backup)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 2)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 2)
         async with Lane(zone, 0, open_folder / "journal") as lane:
             await write(lane, "A", range(40, 42))
         await made.until(A=[*range(30), 40, 41])
@@ -226,10 +226,10 @@ async def test_machines_that_exchange_their_addresses_go_on(open_folder: Path) -
         made.config = made.config.model_copy(update={"gatherers": theirs})
         await a.hide()
         made.start()
-        await made.until_status(lambda status: status["gatherers"].get("gatherer-a", {}).get("connected", False))
+        await made.until_status(lambda status: reading(status, "gatherer-a").connected)
         await asyncio.sleep(2 * LOOK_S)
         await a.show()
-        await made.until_status(lambda status: status["gatherers"]["gatherer-b"]["connected"])
+        await made.until_status(lambda status: status.gatherers["gatherer-b"].connected)
         await asyncio.sleep(2 * LOOK_S)
         assert not await made.fetch("SELECT FROM store.slices WHERE ended")
 
@@ -243,27 +243,27 @@ async def test_of_two_gatherers_that_are_one_instance_the_first_is_read(open_fol
         await b.fetch("UPDATE instance SET instance = $1", cloned["instance"])
         await b.hide()
         made.start()
-        await made.until_status(lambda status: status["gatherers"].get("gatherer-a", {}).get("connected", False))
+        await made.until_status(lambda status: reading(status, "gatherer-a").connected)
         await b.show()
         for zone, ticker in ((a, "A"), (b, "B"), (c, "C")):
             async with Lane(zone, 0, open_folder / zone.id) as lane:
                 await write(lane, ticker, range(10))
         await made.until(A=range(10), C=range(10))
 
-        def waits(status: dict[str, Any]) -> bool:
-            state = status["gatherers"].get("gatherer-b", {"connected": True, "error": ""})
-            named = "same database as gatherer-a" in state["error"] and "not reading gatherer-b" in status["ready"]
-            return named and not state["connected"]
+        def waits(status: DeduplicatorStatus) -> bool:
+            state = reading(status, "gatherer-b")
+            named = "same database as gatherer-a" in state.error and "not reading gatherer-b" in status.ready
+            return named and not state.connected
 
         status = await made.until_status(waits)
-        assert status["steps_failed"]["count"] == 0
+        assert status.steps_failed.count == 0
         async with Lane(a, 0, open_folder / a.id) as lane:
             await write(lane, "A", range(10, 20))
         await made.until(A=range(20), C=range(10))
         assert not await put_backs(made)
         await b.fetch("UPDATE instance SET instance = $1", own["instance"])
         await made.until(A=range(20), B=range(10), C=range(10))
-        status = await made.until_status(lambda status: status["ready"] == "ready")
+        status = await made.until_status(lambda status: status.ready == "ready")
 
 
 async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder: Path) -> None:
@@ -278,7 +278,7 @@ async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder
             await write(lane, "A", range(10, 20))
         await made.until(A=range(20))
         await zone.put_back(first)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 1)
         async with Lane(zone, 0, open_folder / "1") as lane:
             await write(lane, "B", range(5))
         await made.until(A=range(20), B=range(5))
@@ -288,7 +288,7 @@ async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder
         await made.until(A=range(20), B=range(5), C=range(5))
         await asyncio.sleep(2 * LOOK_S)  # the next look is at once
         await zone.put_back(second)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 2)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 2)
         await asyncio.sleep(LOOK_S)
         async with Lane(zone, 0, open_folder / "1", again=lost) as lane:
             await write(lane, "C", range(8))
@@ -310,7 +310,7 @@ async def test_a_lane_that_does_not_come_back_has_ended(open_folder: Path) -> No
             await write(lane, "B", range(10))
         await made.until(A=range(10), B=range(10))
         await zone.put_back(backup)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 1)
         await asyncio.sleep(LOOK_S)
         assert not await made.fetch("SELECT FROM store.slices WHERE ended"), "it may come yet"
         async with Lane(zone, 0, open_folder / "0") as lane:
@@ -364,7 +364,7 @@ async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
         await made.until(A=together, B=together, C=together)
         await made.acknowledged(zone)  # fewer batches than were acknowledged before
         assert {(lane, read_to) for lane, read_to, _ in await put_backs(made)} == {(0, 21), (2, 21)}
-        assert not made.deduplicator.status()["lanes_waiting"]
+        assert not made.deduplicator.status().lanes_waiting
 
 
 async def lose(dsn: str, lane: int, behind: int) -> None:
@@ -411,7 +411,7 @@ async def test_put_back_to_empty_and_to_a_state_that_nothing_was_read_of(open_fo
         made.start()
         await made.until(A=range(5))
         await zone.put_back(empty)
-        await made.until_status(lambda status: status["gatherers"]["gatherer-a"]["put_back"] == 1)
+        await made.until_status(lambda status: status.gatherers["gatherer-a"].put_back == 1)
         assert await put_backs(made) == [(0, 6, 0)]
         async with Lane(zone, 0, open_folder / "1") as lane:
             await write(lane, "B", range(30))
@@ -452,8 +452,8 @@ async def test_numbers_that_come_again_as_others_are_not_merged(open_folder: Pat
         async with Lane(zone, 1, open_folder / "2") as lane:
             await write(lane, "C", range(10))
         await made.until(A=range(5), C=range(10))
-        status = await made.until_status(lambda status: bool(status["lanes_waiting"]))
-        assert "number of another slice" in status["lanes_waiting"]["gatherer-a"]["0"]
+        status = await made.until_status(lambda status: bool(status.lanes_waiting))
+        assert "number of another slice" in status.lanes_waiting["gatherer-a"]["0"]
 
 
 async def test_what_contradicts_is_listed_once(server: Database) -> None:

@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http
 from common.config.schema import Bucket, Http
+from common.contract.status import GathererStatus
 from common.storage import migrate
 from common.storage.accounts import as_account
 from common.storage.embedded import EmbeddedServer
@@ -34,6 +35,7 @@ from tests.support.archive_case import empty
 from tests.support.commands import fleet
 from tests.support.databases import new_database
 from tests.support.keys import write_key
+from tests.support.status_case import another_service, gatherer
 from workshop.rehearsal import s3
 from workshop.rehearsal.local import LocalFleet, Plan
 
@@ -303,8 +305,8 @@ async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path:
         assert _lock(tmp_path, runs=True).state == "fine", "its own"
     assert _lock(tmp_path, runs=True).state == "fine"
 
-    def status() -> dict[str, Any]:
-        return {"gatherer_id": NAME}
+    def status() -> GathererStatus:
+        return gatherer(gatherer_id=NAME)
 
     async with http.serve(Http(port=0), CollectorRegistry(), lambda: None, status) as port:
         where = Http(port=port)
@@ -313,6 +315,9 @@ async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path:
     assert mine.state == "fine" and "runs, and listens" in mine.told
     assert other.state == "wrong" and _port(where, NAME, runs=False).told.endswith("is free")
     assert not await _runs(where, NAME)
+    async with another_service() as port:
+        where = Http(port=port)
+        assert not await _runs(where, NAME) and _port(where, NAME, runs=False).state == "wrong"
 
 
 async def _mend(dsn: str) -> None:

@@ -250,7 +250,7 @@ async def test_steps_that_left_before_there_was_an_archive_are_said_to_be_missin
     await site.db.execute("DELETE FROM store.feed_hours WHERE first_step > 2")
     await steps(site, 2.5)
     assert await running.look() == [FIRST + timedelta(hours=2), FIRST + timedelta(hours=3)]
-    assert running.missing == 3 and running.status()["missing_steps"] == 3
+    assert running.missing == 3 and running.status().missing_steps == 3
     site.s3.delete_object(Bucket="archive", Key=key(1))
     with pytest.raises(FeedError, match="after step 2 the archive has step 6"):
         read(site)

@@ -11,13 +11,14 @@ from typing import Any
 import asyncpg
 import pytest
 
+from common.contract.status import TaskFailures
 from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes, Copy, RunKey
 from deduplicator.merge.merger import Merger
 from deduplicator.read.narrowing import SAME_FAILURES_MAX, TRIES_MAX, TRY_S, Narrowing, Stretch, Suspect
 from deduplicator.read.reader import Reader
 from deduplicator.store.checkpoints import Checkpoints
-from tests.support.chain_case import Lane, Site, site
+from tests.support.chain_case import Lane, Site, reading, site
 
 EVERYBODY = [Suspect(f"gatherer-{name}", lane) for name, lane in itertools.product("abc", range(4))]
 POISON = 13
@@ -147,7 +148,7 @@ async def picky(made: Site, *ticker: str) -> None:
 
 def lane_of(made: Site, name: str) -> dict[str, str]:
     """Which lanes of a gatherer wait, and why."""
-    found: dict[str, str] = made.deduplicator.status()["lanes_waiting"].get(name, {})
+    found: dict[str, str] = made.deduplicator.status().lanes_waiting.get(name, {})
     return found
 
 
@@ -162,16 +163,16 @@ async def test_one_batch_that_production_refuses_holds_up_its_lane_alone(open_fo
         await made.until_status(lambda _: bool(lane_of(made, "gatherer-b")))
         assert "CheckViolationError" in lane_of(made, "gatherer-b")["1"] and len(lane_of(made, "gatherer-b")) == 1
         assert not lane_of(made, "gatherer-a") and not lane_of(made, "gatherer-c")
-        assert "lane 1 of gatherer-b" in made.deduplicator.status()["ready"]
+        assert "lane 1 of gatherer-b" in made.deduplicator.status().ready
         await made.stop()
         made.start()
         await lanes(made, open_folder, range(30, 35))
         more = {ticker: range(35) for ticker in rest}
         await made.until(**more, B1=range(POISON))
-        await made.until_status(lambda status: "1" in lane_of(made, "gatherer-b") and "lane 1" in status["ready"])
+        await made.until_status(lambda status: "1" in lane_of(made, "gatherer-b") and "lane 1" in status.ready)
         await made.fetch("ALTER TABLE store.deltas DROP CONSTRAINT picky")
         await made.until(**more, B1=range(35))
-        await made.until_status(lambda status: status["ready"] == "ready")
+        await made.until_status(lambda status: status.ready == "ready")
 
 
 async def test_a_batch_is_skipped_deliberately_as_dropped_unread(open_folder: Path) -> None:
@@ -191,7 +192,7 @@ async def test_a_batch_is_skipped_deliberately_as_dropped_unread(open_folder: Pa
         )
         rest = dict.fromkeys(("A0", "A1", "B0", "ALL"), range(20))
         await made.until(**rest, B1=[n for n in range(20) if n != POISON])
-        await made.until_status(lambda status: status["ready"] == "ready")
+        await made.until_status(lambda status: status.ready == "ready")
         ended = await made.fetch("SELECT DISTINCT reason FROM store.runs WHERE reason <> ''")
         assert "dropped_unread" in {row["reason"] for row in ended}
 
@@ -237,11 +238,11 @@ async def test_a_task_beside_the_merge_that_raises_is_begun_again(
         made.start()
         await lanes(made, open_folder, range(10))
         await made.until(A0=range(10), A1=range(10), ALL=range(10))
-        await made.until_status(lambda status: status["tasks_failed"].get("checkpoints", {}).get("count", 0) >= 2)
-        failed = made.deduplicator.status()["tasks_failed"]
-        assert set(failed) == {"checkpoints", "time_lines"} and "nobody foresaw it" in failed["time_lines"]["error"]
+        await made.until_status(lambda status: status.tasks_failed.get("checkpoints", TaskFailures()).count >= 2)
+        failed = made.deduplicator.status().tasks_failed
+        assert set(failed) == {"checkpoints", "time_lines"} and "nobody foresaw it" in failed["time_lines"].error
         assert made.deduplicator._failing()["checkpoints"] and made.deduplicator._failing()["time_lines"]
-        assert made.deduplicator.status()["ready"] == "ready" and raised > 2
+        assert made.deduplicator.status().ready == "ready" and raised > 2
 
 
 async def test_a_gatherer_that_cannot_be_read_waits_and_the_others_are_read(
@@ -263,12 +264,12 @@ async def test_a_gatherer_that_cannot_be_read_waits_and_the_others_are_read(
         kept = await theirs.fetch("DELETE FROM batches WHERE lane = 1 AND batch = 7 RETURNING *")
         made.start()
         await made.until(A0=range(10), ALL=range(10))
-        status = await made.until_status(lambda status: bool(status["gatherers"].get("gatherer-b", {}).get("error")))
-        assert "nobody foresaw it" in status["gatherers"]["gatherer-b"]["error"] and "gatherer-b" in status["ready"]
+        status = await made.until_status(lambda status: bool(reading(status, "gatherer-b").error))
+        assert "nobody foresaw it" in status.gatherers["gatherer-b"].error and "gatherer-b" in status.ready
         assert "missing" in lane_of(made, "gatherer-a")["1"]
         bad = False
         connection = await asyncpg.connect(theirs.dsn)
         await connection.copy_records_to_table("batches", records=[tuple(row) for row in kept])
         await connection.close()
         await made.until(**{f"{n}{lane}": range(10) for n in "AB" for lane in (0, 1)}, ALL=range(10))
-        await made.until_status(lambda status: status["ready"] == "ready")
+        await made.until_status(lambda status: status.ready == "ready")

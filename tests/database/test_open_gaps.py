@@ -5,27 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import asyncpg
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
+from common.contract.status import GapTotals
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.metrics import LAG_HOLDS_MS, Totals
 from deduplicator.status import open_gaps
 from deduplicator.status.open_gaps import OpenGaps
 from fleet.statements import SQL
 from tests.support.databases import new_database
+from tests.support.status_case import deduplicator
 from workshop.rehearsal.view import View
 
 HOUR = timedelta(hours=1)
-STATUS: dict[str, Any] = {
-    "ready": "ready",
-    "deltas": {"inserted": 1000, "confirmed": 1990},
-    "lag_ms": 90,
-    "open_gaps": {"orderbook_delta": {"gaps": 2, "seconds": 90.5, "last_day_seconds": 0.0}},
-}
+STATUS = deduplicator(open_gaps={"orderbook_delta": GapTotals(2, 90.5)})
 
 
 @pytest.fixture
@@ -68,15 +65,15 @@ async def production() -> AsyncIterator[tuple[str, asyncpg.Connection]]:
         await db.close()
 
 
-async def found(gaps: OpenGaps) -> dict[str, dict[str, Any]] | None:
+async def found(gaps: OpenGaps) -> dict[str, GapTotals] | None:
     """After its first look."""
     task = asyncio.create_task(gaps.run())
     async with asyncio.timeout(30):
-        while gaps.shown() is None and not gaps.health.error:
+        while gaps.status() is None and not gaps.health.error:
             await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    return gaps.shown()
+    return gaps.status()
 
 
 async def test_they_are_those_that_production_lists(
@@ -87,11 +84,11 @@ async def test_they_are_those_that_production_lists(
     shown = await found(OpenGaps(dsn, 30_000))
     assert shown is not None and shown.keys() == {"orderbook_delta", "trade"}
     books, trades = shown["orderbook_delta"], shown["trade"]
-    assert (books["gaps"], books["seconds"]) == (3, 10 + 600 + 3600)
-    assert books["last_day_seconds"] == pytest.approx(10 + 300, abs=250), "from now on, not from the test's beginning"
-    assert trades == {"gaps": 1, "seconds": 7.0, "last_day_seconds": 7.0}
+    assert (books.gaps, books.seconds) == (3, 10 + 600 + 3600)
+    assert books.last_day_seconds == pytest.approx(10 + 300, abs=250), "from now on, not from the test's beginning"
+    assert trades == GapTotals(1, 7.0, 7.0)
     sums = await db.fetch(SQL["gap_sums"], None, "orderbook_delta", None, None, True)
-    assert sum(row["open_seconds"] for row in sums) == books["seconds"], "as `fleet gaps --sum --open` has it"
+    assert sum(row["open_seconds"] for row in sums) == books.seconds, "as `fleet gaps --sum --open` has it"
     await db.execute("DELETE FROM store.gaps")
     assert await found(OpenGaps(dsn, 30_000)) == {}
     monkeypatch.setattr(open_gaps, "LOOK_S", 0.01)
@@ -99,10 +96,10 @@ async def test_they_are_those_that_production_lists(
     gaps = OpenGaps(dsn, 30_000)
     task = asyncio.create_task(gaps.run())
     async with asyncio.timeout(30):
-        while gaps.shown() is None:
+        while gaps.status() is None:
             await asyncio.sleep(0.01)
         await db.execute("ALTER TABLE store.gaps RENAME TO away")
-        while gaps.shown() is not None:
+        while gaps.status() is not None:
             await asyncio.sleep(0.01)
     assert gaps.health.error, "what is not known any more is not shown as it was"
     task.cancel()
@@ -117,20 +114,20 @@ async def test_a_production_that_is_away_has_no_number() -> None:
 def test_a_lag_holds_for_a_minute() -> None:
     """What came long ago says nothing of now."""
     totals = Totals()
-    assert totals.shown(10_000_000)["lag_ms"] is None
+    assert totals.lag_now_ms(10_000_000) is None
     names = ("run", "market", "seq", "exchange_us", "side", "ordinal", "price", "delta", "received_us")
     columns = {name: np.array([1]) for name in names}
     totals.add(Changes(new=Deltas(exchange_ms=np.array([1_000_000]), **columns)), [], 1_000_050)
-    assert totals.shown(1_000_050 + LAG_HOLDS_MS - 1)["lag_ms"] == 50
+    assert totals.lag_now_ms(1_000_050 + LAG_HOLDS_MS - 1) == 50
     totals.add(Changes(), [], 1_000_060)  # a step without changes
-    assert totals.shown(1_000_050 + LAG_HOLDS_MS)["lag_ms"] is None
+    assert totals.lag_now_ms(1_000_050 + LAG_HOLDS_MS) is None
 
 
 def test_the_demo_says_nothing_of_a_production_that_nobody_writes(capsys: pytest.CaptureFixture[str]) -> None:
     """It had `production 0` for a deduplicator that was down."""
     view = View()
     lines = []
-    for status in (None, STATUS, None, {**STATUS, "open_gaps": None, "lag_ms": None}):
+    for status in (None, STATUS, None, replace(STATUS, open_gaps=None, lag_ms=None)):
         view._last_line = 0.0
         view.show({"gatherer-a": None}, status, 5000)
         lines.append(capsys.readouterr().out.partition("s  ")[2].strip())

@@ -6,7 +6,7 @@ import asyncio
 import base64
 import contextlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,34 +20,34 @@ from pydantic import ValidationError
 
 from common import http
 from common.config.schema import Http
+from common.contract.status import DeltaTotals, GapTotals, RefillStatus, RoleStatus, SourceStatus, Status
 from common.storage import migrate
 from deduplicator.status.pages import BUCKET, Pages
+from tests.support import status_case
 from tests.support.databases import Database
 
 CHROMIUM = shutil.which("chromium")
 PASSWORD = "correct horse battery"
-STATUS = {
-    "deduplicator_id": "deduplicator",
-    "uptime_s": 10.0,
-    "ready": "ready",
-    "gatherers": {"gatherer-a": {"connected": True, "behind_batches": 0, "received_us": 1_795_519_884_787_500}},
-    "time_lines": 2,
-    "epoch": 1795519884787500,
-    "spool_bytes": 5 << 29,
-    "open_gaps": {"orderbook_delta": {"gaps": 1, "seconds": 600.0, "last_day_seconds": 600.0}},
-    "lag_ms": 1234,
-    "deltas": {"inserted": 10, "confirmed": 20},
-    "note": "postgresql://reader:hunter2hunter2@db/kalshi",
-}
+STATUS = status_case.deduplicator(
+    gatherers={"gatherer-a": SourceStatus(connected=True, behind_batches=0, received_us=1_795_519_884_787_500)},
+    time_lines=2,
+    epoch=1795519884787500,
+    open_gaps={"orderbook_delta": GapTotals(1, 600.0, 600.0)},
+    lag_ms=1234,
+    deltas=DeltaTotals(10, 20),
+    refill=RefillStatus(last_error="postgresql://reader:hunter2hunter2@db/kalshi"),
+)
 EVIL = "<img src=x onerror=document.title='owned'>"
 
 
 @contextlib.asynccontextmanager
-async def serving(pages: Pages | None = None, page: dict[str, Any] | None = None) -> AsyncIterator[str]:
+async def serving(
+    pages: Pages | None = None, page: dict[str, Any] | None = None, status: Callable[[], Status] = lambda: STATUS
+) -> AsyncIterator[str]:
     """A process's HTTP server; gives its address."""
     config = Http(port=0, page=page)
     handlers = {} if pages is None else pages.handlers()
-    async with http.serve(config, CollectorRegistry(), lambda: None, lambda: STATUS, handlers) as port:
+    async with http.serve(config, CollectorRegistry(), lambda: None, status, handlers) as port:
         yield f"http://127.0.0.1:{port}"
 
 
@@ -229,7 +229,7 @@ async def test_a_browser_shows_it(pages: Pages, tmp_path: Path) -> None:
             "#state"
         )
         tables = await page.inner_text("#tables")
-        assert "2026-11-24 11:31:24 UTC" in tables and "1795519884787500" in tables and "2.5 GiB" in tables
+        assert "2026-11-24 11:31:24 UTC" in tables and "1795519884787500" in tables
         assert await page.locator("#map tr").count() == 1 + 3 and await page.locator("#map td.full").count() >= 3
         tip = await page.locator("#map td.some").first.get_attribute("title")
         assert tip is not None and "600 market-seconds missing" in tip
@@ -240,6 +240,10 @@ async def test_a_browser_shows_it(pages: Pages, tmp_path: Path) -> None:
         await page.wait_for_selector("#found:has-text('1 found')")
         await page.wait_for_selector("#list td:has-text('KXB-1')")
         await page.screenshot(path=tmp_path / "page.png")
+        books = {"orderbook": RoleStatus(2, 2, 3, bytes=5 << 29)}
+        async with serving(page={}, status=lambda: status_case.gatherer(connections=books)) as its_url:
+            await page.goto(its_url)
+            await page.wait_for_selector("#tables td:has-text('2.5 GiB')")
         await browser.close()
     assert not complaints
 

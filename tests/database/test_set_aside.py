@@ -49,7 +49,7 @@ def test_an_entry_that_fails_waits_longer_each_time_and_is_gone_once_it_works() 
     assert entry.tries == 4 and entry.reason == "ValueError: no number" and aside.counts() == {"gap": 1}
     with aside.one("gap", 7):
         pass
-    assert aside.counts() == {"gap": 0} and aside.status()["gap"]["ever"] == 1
+    assert aside.counts() == {"gap": 0} and aside.status()["gap"].ever == 1
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_its_size_is_bounded_and_what_nobody_tries_any_more_is_forgotten() -> No
     for key in range(KEPT_MAX + 10):
         clock.now += 1
         aside.note("row", f"{key} \x00 \ud800 {'x' * 1000}", "why")
-    assert aside.counts() == {"row": KEPT_MAX} and aside.status()["row"]["ever"] == KEPT_MAX + 10
+    assert aside.counts() == {"row": KEPT_MAX} and aside.status()["row"].ever == KEPT_MAX + 10
     assert all(len(key) <= 200 and "\x00" not in key and key.encode() for key in aside.keys("row"))
     clock.now += STALE_S + 10
     aside.forget_stale()

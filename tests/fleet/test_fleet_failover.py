@@ -177,9 +177,9 @@ async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -
                 break
         assert listed and not any(row["healed_at"] for row in listed)
         assert await connection.fetchval(newest) > before, "nobody waits for the one that is silent"
-        status = await fleet.status("deduplicator")
-        assert status is not None and "gatherer-c" in status["ready"]
-        assert not status["gatherers"]["gatherer-c"]["connected"]
+        status = await fleet.deduplicator_status()
+        assert status is not None and "gatherer-c" in status.ready
+        assert not status.gatherers["gatherer-c"].connected
         relays["gatherer-c"].speak()
         await fleet.ready("deduplicator")
         assert_equal(await judge(fleet, strict=True))
@@ -203,10 +203,10 @@ async def test_a_deduplicator_that_starts_before_its_database_waits_for_it() -> 
         fleet.start_deduplicator()
         for _ in range(100):
             await asyncio.sleep(0.1)
-            status = await fleet.status("deduplicator")
-            if status is not None and "cannot be reached" in status["ready"]:
+            status = await fleet.deduplicator_status()
+            if status is not None and "cannot be reached" in status.ready:
                 break
-        assert status is not None and "production: DatabaseUnreachable" in status["ready"]
+        assert status is not None and "production: DatabaseUnreachable" in status.ready
         relay.refusing = False
         assert await asyncio.to_thread(fleet.processes["deduplicator"].wait, 60) == EXIT_CONFIG
         assert "fleet migrate" in fleet.log_tail("deduplicator")

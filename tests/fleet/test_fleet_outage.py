@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from common.numbers import ms_of_datetime
 from common.storage.database import connect
+from tests.support.chain_case import reading
 from tests.support.fleet_case import assert_equal, judge, running, truth_lines
 from workshop.rehearsal.local import LocalFleet, Plan
 
@@ -114,9 +115,9 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
         assert gaps, "a numbered frame that nobody could read may have hidden a change"
         assert tiny_price and tiny_size and one_sided
         for name in plan.gatherers:
-            status = await fleet.status(name)
-            assert status is not None and status["ready"] == "ready"
-            assert status["loader"]["quarantined"] >= len(odd)
+            status = await fleet.gatherer_status(name)
+            assert status is not None and status.ready == "ready"
+            assert status.loader.quarantined >= len(odd)
 
 
 HOURLY = ("deltas", "run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle")
@@ -169,8 +170,8 @@ async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim()
         tickers = {g["ticker"] for g in gaps if g["channel"] == "orderbook_delta"}
         assert len(tickers) >= 6 and any(g["channel"] == "trade" for g in gaps)
         assert rows > 300 and stored > 300
-        status = await fleet.status("deduplicator")
-        assert status is not None and status["alarms"]["dropped_unread"] == last - before - 4
+        status = await fleet.deduplicator_status()
+        assert status is not None and status.alarms["dropped_unread"] == last - before - 4
 
 
 async def test_rows_that_are_missing_and_not_listed_stop_the_reading_of_that_gatherer() -> None:
@@ -188,8 +189,7 @@ async def test_rows_that_are_missing_and_not_listed_stop_the_reading_of_that_gat
         fleet.start_deduplicator()
         for _ in range(100):
             await asyncio.sleep(0.2)
-            status = await fleet.status("deduplicator")
-            reading = status["gatherers"].get("gatherer-a", {}) if status else {}
-            if "are missing" in reading.get("error", ""):
+            status = await fleet.deduplicator_status()
+            if status is not None and "are missing" in reading(status, "gatherer-a").error:
                 return
         raise AssertionError(f"nobody noticed: {status}")

@@ -43,8 +43,8 @@ async def test_a_database_put_back_under_a_running_deduplicator(journal: str) ->
         await fleet.ready(NAME, "deduplicator")
         await asyncio.sleep(4)
         assert_equal(await judge(fleet, strict=False, outages=True))
-        status_ = await fleet.status("deduplicator")
-        assert status_ is not None and status_["gatherers"][NAME]["put_back"] == 1 and not status_["lanes_waiting"]
+        status_ = await fleet.deduplicator_status()
+        assert status_ is not None and status_.gatherers[NAME].put_back == 1 and not status_.lanes_waiting
         assert "log_put_back" in fleet.log_tail("deduplicator", 500)
         production = await connect(fleet.production_dsn)
         again = await production.fetchrow("SELECT * FROM store.put_backs")

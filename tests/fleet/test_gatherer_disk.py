@@ -27,12 +27,12 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_is_marked(
     async with gathering(*SYNTHETIC) as fleet:
         await asyncio.sleep(1.5)
         for _ in range(times):
-            restarts = (await status_of(fleet))["lanes"][0]["capture_restarts"]
+            restarts = (await status_of(fleet)).lanes[0].capture_restarts
             full.touch()
             async with asyncio.timeout(30):
-                while (await status_of(fleet))["lanes"][0]["capture_restarts"] == restarts:
+                while (await status_of(fleet)).lanes[0].capture_restarts == restarts:
                     await asyncio.sleep(0.1)
-            assert (await status_of(fleet))["ready"] != "ready", "what a dead worker said last is not believed"
+            assert (await status_of(fleet)).ready != "ready", "what a dead worker said last is not believed"
             full.unlink()
             await fleet.ready("gatherer-a")
             await asyncio.sleep(1)
@@ -45,4 +45,4 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_is_marked(
         torn = await local(fleet, "SELECT DISTINCT session FROM breaks WHERE reason = 'torn_tail'")
         assert len(torn) >= NUMBERED * times, "each session that ended so is marked"
         status = await status_of(fleet)
-        assert not status["task_failures"] and not status["loader"]["quarantined"]
+        assert not status.task_failures and not status.loader.quarantined

@@ -14,6 +14,8 @@ import aiohttp
 import asyncpg
 import pytest
 
+from common.ask_status import ask
+from common.contract.status import GathererStatus
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from tests.support.gatherer_case import NAME, check_ordinals, gathering, local, status_of
@@ -34,7 +36,7 @@ def server_of(fleet: LocalFleet) -> list[int]:
 
 async def received_by(fleet: LocalFleet) -> int:
     """Frames that the gatherer has received."""
-    return sum(role["frames"] for role in (await status_of(fleet))["connections"].values())
+    return sum(role.frames for role in (await status_of(fleet)).connections.values())
 
 
 async def test_a_stopped_database_costs_no_frame_and_no_memory() -> None:
@@ -51,7 +53,7 @@ async def test_a_stopped_database_costs_no_frame_and_no_memory() -> None:
             await asyncio.sleep(stopped_s / 6)
             first, frames = (
                 python_memory_gib(parent),
-                sum(r["frames"] for r in (await status_of(fleet))["connections"].values()),
+                sum(r.frames for r in (await status_of(fleet)).connections.values()),
             )
             await asyncio.sleep(stopped_s * 5 / 6)
             last = python_memory_gib(parent)
@@ -64,8 +66,8 @@ async def test_a_stopped_database_costs_no_frame_and_no_memory() -> None:
         resumed = time.monotonic()
         while True:
             status = await status_of(fleet)
-            lane = status["lanes"][0]
-            if lane["written"][0] == lane["loaded"][0] and lane["written"][1] - lane["loaded"][1] < 2_000_000:
+            lane = status.lanes[0]
+            if lane.written[0] == lane.loaded[0] and lane.written[1] - lane.loaded[1] < 2_000_000:
                 break
             assert time.monotonic() - resumed < 600, lane
             await asyncio.sleep(0.25)
@@ -106,14 +108,15 @@ async def test_150_connections_at_5000_frames_a_second(open_folder: Path) -> Non
                 await asyncio.sleep(20)
                 for _ in range(minutes * 6):
                     await asyncio.sleep(10)
-                    async with session.get(f"http://127.0.0.1:{http}/status") as response:
-                        status = await response.json()
+                    status = await ask(session, f"http://127.0.0.1:{http}")
+                    assert isinstance(status, GathererStatus)
                     memory.append(python_memory_gib(process.pid))
-                    frames.append(status["connections"]["orderbook"]["frames"])
-                    assert status["connections"]["orderbook"]["breaks"] == 0
+                    lag_ms = status.loader.lag_ms
+                    frames.append(status.connections["orderbook"].frames)
+                    assert status.connections["orderbook"].breaks == 0
             seen = (frames[-1] - frames[0]) / (10 * (len(frames) - 1))
             after, end, most = (round(gib * MIB_A_GIB) for gib in (memory[11], memory[-1], max(memory)))
-            print(f"\n{seen:.0f} frames/s over 150 connections, lag {status['loader']['lag_ms']} ms")
+            print(f"\n{seen:.0f} frames/s over 150 connections, lag {lag_ms} ms")
             print(f"memory {after} MiB after two minutes, {end} at the end, most {most}")
             assert seen > rate * 0.8
             assert max(memory[12:]) < memory[11] * 1.15 + 0.03
@@ -142,12 +145,12 @@ async def test_a_database_that_is_down_at_the_start_does_not_keep_a_gatherer_fro
         fleet.start_gatherer(NAME)
         for _ in range(300):
             await asyncio.sleep(0.1)
-            status = await fleet.status(NAME)
-            frames = sum(role["frames"] for role in status["connections"].values()) if status else 0
+            status = await fleet.gatherer_status(NAME)
+            frames = sum(role.frames for role in status.connections.values()) if status else 0
             if frames > 300:
                 break
         assert status is not None and frames > 300, fleet.log_tail(NAME)
-        assert "frames wait in the journal" in status["ready"]
+        assert "frames wait in the journal" in status.ready
         async with server:
             await fleet.ready(NAME)
             for _ in range(300):

@@ -66,9 +66,9 @@ async def whole(fleet: LocalFleet) -> None:
     assert compared["frames"] > 300 and compared["connections"] >= 3
     assert await check_ordinals(fleet) > 200
     status = await status_of(fleet)
-    assert status["ready"] == "ready"
-    assert "rest_book_disagreed" not in status["book_checks"], "REST told the truth, and the books were right"
-    assert all(lane["capture_restarts"] == lane["loader_restarts"] == 0 for lane in status["lanes"])
+    assert status.ready == "ready"
+    assert "rest_book_disagreed" not in status.book_checks, "REST told the truth, and the books were right"
+    assert all(lane.capture_restarts == lane.loader_restarts == 0 for lane in status.lanes)
     fleet.check_alive()
 
 
@@ -89,7 +89,7 @@ async def one(name: str, transport: str) -> None:
             assert text.count("exchange_inactive") == 1, "one alert, not one a connection"
         if name == "REST nonsense":
             status = await status_of(fleet)
-            assert status["set_aside"]["listed_row"] and not status["task_failures"], "each row alone"
+            assert status.set_aside["listed_row"] and not status.task_failures, "each row alone"
         if name == "ghost":
             listed = await local(fleet, "SELECT status FROM listed_markets WHERE ticker = 'KXGHOST-26-T1'")
             assert listed, "a market that REST does not know is recorded all the same"
@@ -149,7 +149,7 @@ async def test_random_mixes(seeds: range) -> None:
 async def until(fleet: LocalFleet, check: str, count: int) -> None:
     """Wait until so many comparisons of books had a result."""
     for _ in range(600):
-        if (await status_of(fleet))["book_checks"].get(check, 0) >= count:
+        if (await status_of(fleet)).book_checks.get(check, 0) >= count:
             return
         await asyncio.sleep(0.1)
     raise AssertionError(f"{check} does not reach {count}: {await status_of(fleet)}")
@@ -160,15 +160,15 @@ async def test_rest_books_agree_until_rest_and_stream_contradict_each_other() ->
     async with gathering(*SYNTHETIC[:4], connections=CONNECTIONS, overrides={"snapshots": {"interval": "1s"}}) as fleet:
         await until(fleet, "rest_book_agreed", 20)
         status = await status_of(fleet)
-        assert status["rest_books"]["rounds"] >= 2 and "rest_book_disagrees" not in status["alarms"]
+        assert status.rest_books.rounds >= 2 and "rest_book_disagrees" not in status.alarms
         await fleet.control("/faults", {"kind": "lie", "for_ms": 4000})
         await until(fleet, "rest_book_disagreed", 5)
         await asyncio.sleep(4)
         await settle(fleet)
         status = await status_of(fleet)
-        assert status["alarms"]["rest_book_disagrees"] == status["book_checks"]["rest_book_disagreed"]
+        assert status.alarms["rest_book_disagrees"] == status.book_checks["rest_book_disagreed"]
         rows = await local(fleet, "SELECT agrees, count(*) AS n FROM rest_books GROUP BY agrees")
         counts = {r["agrees"]: r["n"] for r in rows}
-        assert counts[1] >= 20 and counts[0] == status["book_checks"]["rest_book_disagreed"]
+        assert counts[1] >= 20 and counts[0] == status.book_checks["rest_book_disagreed"]
         prices = await local(fleet, "SELECT yes FROM rest_books WHERE agrees = 0")
         assert all(9999 in r["yes"] for r in prices), "only what REST lied about"

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 
-from tests.support.gatherer_case import NAME, caught_up, local
+from tests.support.gatherer_case import NAME, caught_up, local, pid_of
 from workshop.rehearsal.local import LocalFleet, Plan
 from workshop.rehearsal.truth import Truth
 
@@ -37,9 +37,9 @@ async def test_kills_lose_only_the_last_moment_and_mark_it() -> None:
 
         for _ in range(2):  # the loader alone: nothing is lost at all
             await asyncio.sleep(rng.uniform(1.0, 2.0))
-            status = await fleet.status(NAME)
+            status = await fleet.gatherer_status(NAME)
             assert status is not None
-            os.kill(status["lanes"][0]["loader_pid"], signal.SIGKILL)
+            os.kill(pid_of(status.lanes[0].loader_pid), signal.SIGKILL)
             await asyncio.sleep(1)
             await fleet.ready(NAME)
 

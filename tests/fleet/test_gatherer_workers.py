@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from common.contract.status import GathererStatus
 from gatherer.journal.segments import lane_folder, segment_file, segments
 from tests.support.gatherer_case import (
     NAME,
@@ -24,6 +25,7 @@ from tests.support.gatherer_case import (
     delivered,
     gathering,
     local,
+    pid_of,
     settle,
     status_of,
 )
@@ -37,13 +39,13 @@ MARGIN_MS = 1000  # between the exchange's stamp and the kernel's receipt, on a 
 
 
 async def eventually(
-    what: Callable[[dict[str, Any]], bool], fleet: LocalFleet, timeout_s: float = 60
-) -> dict[str, Any]:
+    what: Callable[[GathererStatus], bool], fleet: LocalFleet, timeout_s: float = 60
+) -> GathererStatus:
     """Wait until the gatherer's state is as it should be."""
     deadline = asyncio.get_running_loop().time() + timeout_s
-    status: dict[str, Any] | None = None
+    status: GathererStatus | None = None
     while asyncio.get_running_loop().time() < deadline:
-        status = await fleet.status(NAME)
+        status = await fleet.gatherer_status(NAME)
         if status is not None and what(status):
             return status
         await asyncio.sleep(0.1)
@@ -74,10 +76,10 @@ async def test_workers_two_four_two() -> None:
             reconfigure(fleet, workers=workers)
             fleet.start_gatherer(NAME)
             await fleet.ready(NAME)
-            open_lanes = [lane["lane"] for lane in (await status_of(fleet))["lanes"] if lane["state"] == "open"]
+            open_lanes = [lane.lane for lane in (await status_of(fleet)).lanes if lane.state == "open"]
             assert open_lanes == list(range(workers))
             if workers == 2:
-                await eventually(lambda s: [lane["state"] for lane in s["lanes"][2:]] == ["closed"] * 2, fleet)
+                await eventually(lambda s: [lane.state for lane in s.lanes[2:]] == ["closed"] * 2, fleet)
                 states = {r["lane"]: r["state"] for r in await local(fleet, "SELECT lane, state FROM lanes")}
                 assert states == {0: "open", 1: "open", 2: "closed", 3: "closed"}
                 unended = await local(
@@ -101,12 +103,12 @@ async def test_kill_of_each_worker_loses_its_last_moment_and_marks_it() -> None:
         killed_ms: list[int] = []
         for n in range(kills):
             await asyncio.sleep(rng.uniform(0.3, 1.5))
-            status = await fleet.status(NAME)
+            status = await fleet.gatherer_status(NAME)
             assert status is not None
-            os.kill(status["lanes"][n % 2]["capture_pid"], signal.SIGKILL)
+            os.kill(pid_of(status.lanes[n % 2].capture_pid), signal.SIGKILL)
             killed_ms.append(time.time_ns() // 1_000_000)
             await eventually(
-                lambda s, n=n: s["lanes"][n % 2]["capture_restarts"] == n // 2 + 1 and s["ready"] == "ready",  # type: ignore[misc]
+                lambda s, n=n: s.lanes[n % 2].capture_restarts == n // 2 + 1 and s.ready == "ready",  # type: ignore[misc]
                 fleet,
             )
         await settle(fleet)
@@ -115,7 +117,7 @@ async def test_kill_of_each_worker_loses_its_last_moment_and_marks_it() -> None:
         await check_ordinals(fleet)
         await batches_have_no_holes(fleet)
         after = await status_of(fleet)
-        assert [lane["loader_pid"] for lane in after["lanes"]] == [lane["loader_pid"] for lane in before["lanes"]]
+        assert [lane.loader_pid for lane in after.lanes] == [lane.loader_pid for lane in before.lanes]
         torn = await local(fleet, "SELECT DISTINCT session FROM breaks WHERE reason = 'torn_tail'")
         assert len(torn) >= kills, "each killed session is marked"
 
@@ -185,7 +187,7 @@ async def test_a_database_put_back_is_noticed_and_loaded_again_from_the_journal(
         await asyncio.sleep(1)
         await settle(fleet)
         status = await status_of(fleet)
-        assert status["alarms"] == {} or "database_put_back" not in status["alarms"]  # told in the log and the batches
+        assert status.alarms == {} or "database_put_back" not in status.alarms  # told in the log and the batches
         assert "database_put_back" in fleet.log_tail(NAME, 300)
         await batches_have_no_holes(fleet)
         broken = await local(
@@ -219,7 +221,7 @@ async def test_a_record_that_the_database_refuses_is_found_and_quarantined() -> 
         assert [r["reason"] for r in ended] == ["quarantined"]
         assert (await check_local(fleet))["frames"] > 500
         await check_ordinals(fleet)
-        os.kill((await status_of(fleet))["lanes"][0]["loader_pid"], signal.SIGKILL)
+        os.kill(pid_of((await status_of(fleet)).lanes[0].loader_pid), signal.SIGKILL)
         await fleet.control("/resume", {})
         await asyncio.sleep(2)
         await settle(fleet)
@@ -239,20 +241,20 @@ async def test_a_full_journal_stops_recording_marks_it_and_goes_on() -> None:
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
-            status = await eventually(lambda s: s["journal"]["full"], fleet, 120)
-            assert "journal is full" in status["ready"]
+            status = await eventually(lambda s: s.journal.full, fleet, 120)
+            assert "journal is full" in status.ready
             for _ in range(20):  # a segment that is compressed meanwhile makes room for a while
-                first = (await status_of(fleet))["journal"]
+                first = (await status_of(fleet)).journal
                 await asyncio.sleep(1)
-                now = (await status_of(fleet))["journal"]
-                if first["full"] and now["full"] and now["records"] == first["records"]:
+                now = (await status_of(fleet)).journal
+                if first.full and now.full and now.records == first.records:
                     break
             else:
                 raise AssertionError("something is recorded while there is no space")
         finally:
             for pid in stopped:
                 os.kill(pid, signal.SIGCONT)
-        await eventually(lambda s: s["ready"] == "ready", fleet, 120)
+        await eventually(lambda s: s.ready == "ready", fleet, 120)
         await asyncio.sleep(1)
         await settle(fleet)
         reasons = {r["reason"] for r in await local(fleet, "SELECT DISTINCT reason FROM breaks WHERE sid = 0")}
@@ -260,8 +262,8 @@ async def test_a_full_journal_stops_recording_marks_it_and_goes_on() -> None:
         assert (await check_local(fleet))["frames"] > 3000
         await check_ordinals(fleet)
         status = await status_of(fleet)
-        assert status["journal"]["segments_compressed"] > 0
-        assert all(lane["capture_restarts"] == lane["loader_restarts"] == 0 for lane in status["lanes"])
+        assert status.journal.segments_compressed > 0
+        assert all(lane.capture_restarts == lane.loader_restarts == 0 for lane in status.lanes)
         await caught_up(fleet)
 
 

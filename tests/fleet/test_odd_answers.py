@@ -58,8 +58,8 @@ async def test_a_quiet_channel_whose_probe_is_answered_otherwise(how: str) -> No
         status = await status_of(fleet)
         assert await sessions(fleet) == dialled, "no socket that lives was given up"
         assert await commands(fleet) - said <= 4 * QUIET_S, "four subscriptions, and each is asked more seldom"
-        assert status["ready"] == "ready"
-        roles = {entry["role"]: " ".join(entry["what"]) for entry in status["unproven"]}
+        assert status.ready == "ready"
+        roles = {entry.role: " ".join(entry.what) for entry in status.unproven}
         assert "trade" in roles and "nothing is proven" in roles["lifecycle"] and "orderbook" in roles
         for to in ("probe", "get_snapshot"):
             await fleet.control("/faults", {"kind": "answer", "to": to})
@@ -93,12 +93,12 @@ async def test_an_index_that_is_not_active_stops_nothing(inactive: list[int]) ->
         await fleet.control("/faults", {"kind": "cut", "for_ms": 300})
         await asyncio.sleep(3)
         await fleet.ready(NAME)
-        rows = (await status_of(fleet))["loader"]["delta_rows"]
+        rows = (await status_of(fleet)).loader.delta_rows
         await asyncio.sleep(2)
         status = await status_of(fleet)
-        assert status["loader"]["delta_rows"] > rows + 50, "what comes is recorded"
-        assert "not active: " in status["registry"]["exchange"]
-        assert status["registry"]["exchange_indexes"] == {str(n): n not in inactive for n in range(4)}
+        assert status.loader.delta_rows > rows + 50, "what comes is recorded"
+        assert "not active: " in status.registry.exchange
+        assert status.registry.exchange_indexes == {str(n): n not in inactive for n in range(4)}
 
 
 async def test_a_shards_maintenance_costs_no_other_and_is_an_alarm() -> None:
@@ -111,10 +111,10 @@ async def test_a_shards_maintenance_costs_no_other_and_is_an_alarm() -> None:
         await fleet.control("/faults", {"kind": "emptied", "index": 0})
         await asyncio.sleep(4)
         gatherer = await status_of(fleet)
-        assert gatherer["ready"] == "ready" and await sessions(fleet) == dialled
+        assert gatherer.ready == "ready" and await sessions(fleet) == dialled
         assert_equal(await judge(fleet, strict=True))
-        status = await fleet.status("deduplicator")
-        assert status is not None and status["alarms"]["books_emptied"] == 1, "many open markets at once"
+        status = await fleet.deduplicator_status()
+        assert status is not None and status.alarms["books_emptied"] == 1, "many open markets at once"
 
 
 async def test_empty_lists_let_no_market_go_that_the_stream_moves() -> None:
@@ -125,10 +125,8 @@ async def test_empty_lists_let_no_market_go_that_the_stream_moves() -> None:
         await fleet.control("/faults", {"kind": "empty_lists", "for_ms": 6000})
         await asyncio.sleep(5)
         status = await status_of(fleet)
-        assert (
-            status["markets"] == before["markets"] >= 14 and status["registry"]["crawls"] > before["registry"]["crawls"]
-        )
-        assert status["set_aside"]["list"]["ever"] > 0, "said"
+        assert status.markets == before.markets >= 14 and status.registry.crawls > before.registry.crawls
+        assert status.set_aside["list"].ever > 0, "said"
         await settle(fleet)
         assert (await check_local(fleet))["frames"] > 500
 
@@ -145,7 +143,7 @@ async def test_frames_that_are_written_otherwise_cost_no_row_and_no_storm() -> N
         assert await commands(fleet) - said < 120
         compared = await check_local(fleet)
         status = await status_of(fleet)
-        assert compared["frames"] > 800 and 1 <= status["loader"]["quarantined"] <= 3
+        assert compared["frames"] > 800 and 1 <= status.loader.quarantined <= 3
         empty = await local(fleet, "SELECT count(*) AS n FROM snapshots WHERE kind = 'reset'")
         assert empty[0]["n"] == 0, "no book was taken for an empty one"
 
@@ -165,9 +163,9 @@ async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> 
         await asyncio.sleep(6)
         lacks = {}
         for name in fleet.plan.gatherers:
-            status = await fleet.status(name)
-            assert status is not None and status["ready"] == "ready"
-            lacks[name] = {entry["role"] for entry in status["unproven"]}
+            status = await fleet.gatherer_status(name)
+            assert status is not None and status.ready == "ready"
+            lacks[name] = {entry.role for entry in status.unproven}
         assert lacks["gatherer-a"] >= {"trade", "orderbook"} <= lacks["gatherer-b"] and not lacks["gatherer-c"]
         held = await held_until(fleet)
         for channel in ("trade", "orderbook_delta"):

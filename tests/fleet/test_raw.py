@@ -28,15 +28,15 @@ async def test_segments_go_to_s3_and_are_an_exchange_again(monkeypatch: pytest.M
         fleet.start_gatherer(NAME)
         await fleet.ready(NAME)
         async with asyncio.timeout(60):
-            while not (before := await status_of(fleet))["journal"]["raw_error"]:
+            while not (before := await status_of(fleet)).journal.raw_error:
                 await asyncio.sleep(0.2)
-        assert before["journal"]["segments_archived"] == 0, "it waits for S3"
+        assert before.journal.segments_archived == 0, "it waits for S3"
         await fleet.start_s3()
         await asyncio.sleep(4)
         await settle(fleet)
         for _ in range(100):
             status = await status_of(fleet)
-            if status["journal"]["segments_archived"] > 6 and not status["journal"]["raw_error"]:
+            if status.journal.segments_archived > 6 and not status.journal.raw_error:
                 break
             await asyncio.sleep(0.2)
         client = s3.client(fleet.s3_url)

@@ -165,7 +165,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
         assert done["inserted"] + done["confirmed"] + done["unplaced"] == done["changes"] and not done["damaged"]
 
         fleet.start_deduplicator()
-        while not ((await fleet.status("deduplicator")) or {}).get("epoch"):
+        while (status := await fleet.deduplicator_status()) is None or status.epoch is None:
             fleet.check_alive()
             await asyncio.sleep(0.1)
         assert await sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S), fleet.log_tail("deduplicator")

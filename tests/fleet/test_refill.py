@@ -101,10 +101,10 @@ async def test_every_trade_of_an_outage_of_all_gatherers_is_refilled() -> None:
             inside = gap["started_at"] <= row["exchange_ts"] < gap["ended_at"]
             assert inside or row["source"] == "ws", ms_of_datetime(row["exchange_ts"])
         assert [r["healed_by"] for r in shown] == ["rest"]
-        status = await fleet.status("deduplicator")
+        status = await fleet.deduplicator_status()
         refilled = sum(row["source"] == "rest" for row in rows)
-        assert status is not None and status["refill"]["trades"] == refilled > 0
-        assert status["refill"]["outside_gaps"] == 0
+        assert status is not None and status.refill.trades == refilled > 0
+        assert status.refill.outside_gaps == 0
 
 
 async def test_a_list_that_lacks_recorded_trades_refills_nothing_for_good() -> None:
@@ -125,7 +125,7 @@ async def test_a_list_that_lacks_recorded_trades_refills_nothing_for_good() -> N
             if tried is not None:
                 break
         assert tried is not None and tried["refilled_at"] is None
-        status = await fleet.status("deduplicator")
-        assert status is not None and status["refill"]["trades"] > 0 == status["refill"]["outside_gaps"]
+        status = await fleet.deduplicator_status()
+        assert status is not None and status.refill.trades > 0 == status.refill.outside_gaps
         done = await refills(fleet, 1)
         assert done[0]["tries"] > 1 and done[0]["not_listed"] == 0

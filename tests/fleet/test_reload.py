@@ -71,7 +71,7 @@ async def test_the_whole_journal_again_gives_the_same_rows() -> None:
         middle = datetime.now(UTC)
         await asyncio.sleep(3)
         await settle(fleet)
-        assert (await status_of(fleet))["journal"]["segments_compressed"] > 2
+        assert (await status_of(fleet)).journal.segments_compressed > 2
         assert await fleet.terminate(NAME) == 0  # every session has ended, in the first reading and in the second
         stopped = datetime.now(UTC)
         fleet.start_gatherer(NAME)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from common.config.schema import DeduplicatorConfig
+from common.contract.status import DeduplicatorStatus, SourceStatus
 from common.storage import migrate
 from deduplicator.service import Deduplicator
 from fleet.statements import SQL as FLEET_SQL
@@ -168,6 +169,11 @@ class Lane:
         await self._write(out)
 
 
+def reading(status: DeduplicatorStatus, gatherer: str) -> SourceStatus:
+    """How a gatherer is read; as good as not, while there is no session with production."""
+    return status.gatherers.get(gatherer) or SourceStatus(connected=False, behind_batches=0)
+
+
 class Site:
     """Zones and production, with a deduplicator that can be started and stopped."""
 
@@ -220,7 +226,7 @@ class Site:
             assert (row["ordinal"], row["price"], row["delta"]) == (0, 1000 + row["n"], 100 + row["n"]), dict(row)
         return {(row["ticker"], row["n"]) for row in found}
 
-    async def until_status(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    async def until_status(self, wanted: Callable[[DeduplicatorStatus], bool]) -> DeduplicatorStatus:
         """Wait until the deduplicator's state is as wanted."""
         async with asyncio.timeout(WAIT_S):
             while not hasattr(self.deduplicator, "_retention") or not wanted(self.deduplicator.status()):

@@ -12,6 +12,7 @@ from typing import Any
 
 import asyncpg
 
+from common.contract.status import GathererStatus
 from common.storage.embedded import attach_dsn
 from workshop.rehearsal.local import LocalFleet, Plan
 from workshop.rehearsal.truth import Truth
@@ -39,11 +40,17 @@ async def local(fleet: LocalFleet, statement: str, *arguments: Any) -> list[asyn
         await connection.close()
 
 
-async def status_of(fleet: LocalFleet) -> dict[str, Any]:
+async def status_of(fleet: LocalFleet) -> GathererStatus:
     """The gatherer's state; it must answer."""
-    status = await fleet.status(NAME)
+    status = await fleet.gatherer_status(NAME)
     assert status is not None, fleet.log_tail(NAME)
     return status
+
+
+def pid_of(pid: int | None) -> int:
+    """The process, which must be there."""
+    assert pid is not None
+    return pid
 
 
 async def caught_up(fleet: LocalFleet, timeout_s: float = 60) -> None:
@@ -54,14 +61,14 @@ async def caught_up(fleet: LocalFleet, timeout_s: float = 60) -> None:
     deadline = asyncio.get_running_loop().time() + timeout_s
     for _ in range(3):
         await asyncio.sleep(0.35)
-        written: dict[int, list[int]] = {}
+        written: dict[int, tuple[int, int]] = {}
         while True:
             assert asyncio.get_running_loop().time() < deadline, f"the loaders do not catch up with {written}"
-            status = await fleet.status(NAME)
-            if status is not None and status["ready"] == "ready":
-                lanes = [lane for lane in status["lanes"] if lane["state"] == "open"]
-                written = written or {lane["lane"]: lane["written"] for lane in lanes}
-                if all(lane["loaded"] >= written.get(lane["lane"], [0, 0]) for lane in lanes):
+            status = await fleet.gatherer_status(NAME)
+            if status is not None and status.ready == "ready":
+                lanes = [lane for lane in status.lanes if lane.state == "open"]
+                written = written or {lane.lane: lane.written for lane in lanes}
+                if all(lane.loaded >= written.get(lane.lane, (0, 0)) for lane in lanes):
                     break
             await asyncio.sleep(0.1)
 

@@ -110,6 +110,7 @@ async def prometheus(fleet: LocalFleet) -> AsyncIterator[Monitor]:
 
 async def workers(fleet: LocalFleet, name: str, kind: str) -> list[int]:
     """Pids of a gatherer's captures or loaders."""
-    status = await fleet.status(name)
+    status = await fleet.gatherer_status(name)
     assert status is not None
-    return [lane[f"{kind}_pid"] for lane in status["lanes"] if lane[f"{kind}_pid"]]
+    pids = (lane.capture_pid if kind == "capture" else lane.loader_pid for lane in status.lanes)
+    return [pid for pid in pids if pid is not None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -15,6 +14,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from common.ask_status import ask
+from common.contract.status import READY, GathererStatus, Status
 from workshop.bench.common import exchange, scaled
 from workshop.bench.processes import command, memory_bytes, tree
 from workshop.rehearsal.local import free_port
@@ -96,18 +97,19 @@ async def run(markets: int = scaled(1_000_000, 5_000)) -> dict[str, dict[str, An
 async def _until_whole(process: asyncio.subprocess.Process, http: int, markets: int, began: float) -> float:
     """Wait until every market has its book and the loaders have taken it in; returns the most memory seen."""
     most = 0.0
+    status: Status | None = None
     async with aiohttp.ClientSession() as session:
         while time.monotonic() - began < WAIT_S:
             await asyncio.sleep(1)
             assert process.returncode is None, "the gatherer ended"
             most = max(most, python_memory_gib(process.pid))
             try:
-                async with session.get(f"http://127.0.0.1:{http}/status") as response:
-                    status = json.loads(await response.text())
+                status = await ask(session, f"http://127.0.0.1:{http}")
             except aiohttp.ClientError:
                 continue
-            behind = [lane for lane in status["lanes"] if lane["written"][1] - lane["loaded"][1] > 100_000]
-            crawled = status["registry"]["crawls"] > 0 and status["markets"] >= markets
-            if crawled and status["ready"] == "ready" and not behind:
+            assert isinstance(status, GathererStatus)
+            behind = [lane for lane in status.lanes if lane.written[1] - lane.loaded[1] > 100_000]
+            crawled = status.registry.crawls > 0 and status.markets >= markets
+            if crawled and status.ready == READY and not behind:
                 return most
-    raise AssertionError(f"not whole after {WAIT_S} s: {status['ready']}, {status['markets']} markets")
+    raise AssertionError(f"not whole after {WAIT_S} s: {status}")

@@ -51,8 +51,8 @@ async def measure(outages: int) -> list[dict[str, Any]]:
 async def _dials(fleet: LocalFleet) -> dict[str, int]:
     counted = {}
     for name in GATHERERS:
-        status = await fleet.status(name)
-        counted[name] = sum(role["dials"] for role in status["connections"].values()) if status else 0
+        status = await fleet.gatherer_status(name)
+        counted[name] = sum(role.dials for role in status.connections.values()) if status else 0
     return counted
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import aiohttp
 import asyncpg
 
+from common.ask_status import ask
+from common.contract.status import DeduplicatorStatus
 from common.errors import FleetError
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
@@ -71,10 +73,10 @@ async def _stepping(port: int, began: float, log: Path) -> None:
         while time.perf_counter() - began < WAIT_S:
             await asyncio.sleep(0.2)
             try:
-                async with http.get(f"http://127.0.0.1:{port}/status") as response:
-                    status = await response.json()
+                status = await ask(http, f"http://127.0.0.1:{port}")
             except aiohttp.ClientError:
                 continue
-            if status["time_lines"] > MARKETS and status["steps_tried"] > 0:
+            assert isinstance(status, DeduplicatorStatus)
+            if status.time_lines > MARKETS and status.steps_tried > 0:
                 return
     raise FleetError(f"the deduplicator does not step: {json.dumps(log.read_text()[-500:])}")

@@ -76,9 +76,10 @@ class Chaos:
 
     async def worker(self, gatherer: str, rng: random.Random) -> tuple[str, int] | None:
         """A worker process of a gatherer: what it is, and its pid."""
-        status = await self.fleet.status(gatherer)
-        kinds = ("capture_pid", "loader_pid")
-        found = [(kind, lane[kind]) for lane in (status or {}).get("lanes", []) for kind in kinds if lane[kind]]
+        status = await self.fleet.gatherer_status(gatherer)
+        lanes = [] if status is None else status.lanes
+        pids = [one for lane in lanes for one in (("capture", lane.capture_pid), ("loader", lane.loader_pid))]
+        found = [(kind, pid) for kind, pid in pids if pid is not None]
         return rng.choice(found) if found else None
 
 
@@ -118,7 +119,7 @@ async def kill_worker(chaos: Chaos, rng: random.Random) -> str:
         return f"{name} has no workers just now"
     with contextlib.suppress(ProcessLookupError):
         os.kill(found[1], signal.SIGKILL)
-    return f"kill -9 {name}'s {found[0].removesuffix('_pid')}"
+    return f"kill -9 {name}'s {found[0]}"
 
 
 async def stop_worker(chaos: Chaos, rng: random.Random) -> str:
@@ -128,7 +129,7 @@ async def stop_worker(chaos: Chaos, rng: random.Random) -> str:
     if found is None:
         return f"{name} has no workers just now"
     await chaos.stopped([found[1]], seconds)
-    return f"{name}'s {found[0].removesuffix('_pid')} stood still for {seconds:.1f} s"
+    return f"{name}'s {found[0]} stood still for {seconds:.1f} s"
 
 
 async def kill_deduplicator(chaos: Chaos, rng: random.Random) -> str:

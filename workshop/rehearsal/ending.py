@@ -72,9 +72,9 @@ async def watch(fleet: LocalFleet, view: View, work: Awaitable[T]) -> T:
     task = asyncio.ensure_future(work)
     while not task.done():
         fleet.check_alive()
-        names = (*fleet.plan.gatherers, "deduplicator")
-        statuses = await asyncio.gather(*(fleet.status(name) for name in names))
-        state = await fleet.control("/state")
-        view.show(dict(zip(names[:-1], statuses[:-1], strict=True)), statuses[-1], state["deltas"])
+        names = fleet.plan.gatherers
+        gatherers = await asyncio.gather(*(fleet.gatherer_status(name) for name in names))
+        production, state = await fleet.deduplicator_status(), await fleet.control("/state")
+        view.show(dict(zip(names, gatherers, strict=True)), production, state["deltas"])
         await asyncio.wait({task}, timeout=0.5)
     return task.result()

@@ -28,6 +28,8 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from common.ask_status import ask
+from common.contract.status import READY, DeduplicatorStatus, GathererStatus, Status
 from common.errors import FleetError
 from common.process import end_with_parent_of
 
@@ -285,17 +287,24 @@ class LocalFleet:
         """Break something; returns how many connections it hit."""
         return int((await self.control("/faults", {"kind": kind, **fields}))["hit"])
 
-    async def status(self, name: str) -> dict[str, Any] | None:
+    async def status(self, name: str) -> Status | None:
         """A process's /status, or None while it does not answer."""
-        return await self._ask(name, "/status")
-
-    async def _ask(self, name: str, path: str) -> dict[str, Any] | None:
         assert self._http is not None
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with self._http.get(f"http://127.0.0.1:{self.ports[name]}{path}") as response:
-                answer: dict[str, Any] = await response.json()
-                return answer
+            return await ask(self._http, f"http://127.0.0.1:{self.ports[name]}")
         return None
+
+    async def gatherer_status(self, name: str) -> GathererStatus | None:
+        """A gatherer's /status, or None while it does not answer."""
+        status = await self.status(name)
+        assert not isinstance(status, DeduplicatorStatus)
+        return status
+
+    async def deduplicator_status(self) -> DeduplicatorStatus | None:
+        """The deduplicator's /status, or None while it does not answer."""
+        status = await self.status("deduplicator")
+        assert not isinstance(status, GathererStatus)
+        return status
 
     async def ready(self, *names: str, timeout_s: float = WAIT_S) -> None:
         """Wait until the processes say that they are ready."""
@@ -304,10 +313,10 @@ class LocalFleet:
             while True:
                 self.check_alive()
                 status = await self.status(name)
-                if status is not None and status["ready"] == "ready":
+                if status is not None and status.ready == READY:
                     break
                 if asyncio.get_running_loop().time() > deadline:
-                    raise FleetError(f"{name} is not ready: {status and status['ready']}\n{self.log_tail(name)}")
+                    raise FleetError(f"{name} is not ready: {status and status.ready}\n{self.log_tail(name)}")
                 await asyncio.sleep(0.1)
 
 

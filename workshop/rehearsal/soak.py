@@ -19,6 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from common.contract.status import DeduplicatorStatus
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, watch
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
@@ -75,7 +76,7 @@ async def sample(fleet: LocalFleet, series: dict[str, Series]) -> None:
         series[name].files.append(files)
         status = await fleet.status(name)
         if status is not None:
-            lag_ms = status["lag_ms"] if name == "deduplicator" else status["loader"]["lag_ms"]
+            lag_ms = status.lag_ms if isinstance(status, DeduplicatorStatus) else status.loader.lag_ms
             series[name].lag_ms += [] if lag_ms is None else [lag_ms]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from common.overview import gaps_shown
+from common.contract.status import READY, DeduplicatorStatus, DeltaTotals, GathererStatus
+from common.overview import frames, gaps_shown
 
 LINE_EVERY_S = 5.0
 
@@ -25,9 +26,9 @@ class View:
         self._began = time.monotonic()
         self._last_line = 0.0
         self._before: tuple[float, int] | None = None
-        self._counts = {"inserted": 0, "confirmed": 0}
-        """What the deduplicator counted at the last look, and in `_earlier` what its former processes had."""
-        self._earlier = dict.fromkeys(self._counts, 0)
+        self._counts = DeltaTotals(0, 0)
+        """What the deduplicator counted at the last look, and in `_earlier` what its processes before had."""
+        self._earlier = DeltaTotals(0, 0)
 
     def __enter__(self) -> View:
         if self._console.is_terminal:
@@ -46,12 +47,15 @@ class View:
         if not self._live:
             print(line, flush=True)
 
-    def show(self, gatherers: dict[str, dict[str, Any] | None], production: dict[str, Any] | None, sent: int) -> None:
+    def show(
+        self, gatherers: Mapping[str, GathererStatus | None], production: DeduplicatorStatus | None, sent: int
+    ) -> None:
         """The state now; `sent` is how many changes the exchange has made."""
         now = time.monotonic()
         if production is not None:
-            self._count(production["deltas"])
-        inserted, confirmed = (self._earlier[name] + count for name, count in self._counts.items())
+            self._count(production.deltas)
+        inserted = self._earlier.inserted + self._counts.inserted
+        confirmed = self._earlier.confirmed + self._counts.confirmed
         rate = 0.0
         if self._before and now > self._before[0]:
             rate = max(0, inserted - self._before[1]) / (now - self._before[0])
@@ -64,23 +68,23 @@ class View:
             state = "deduplicator down"
             if production is not None:
                 state = f"production {inserted} (+{rate:.0f}/s), {confirmed} copies confirmed, {_lag(production)}, "
-                state += f"open gaps: {gaps_shown(production['open_gaps'])}"
+                state += f"open gaps: {gaps_shown(production.open_gaps)}"
             print(
                 f"{now - self._began:5.1f} s  exchange {sent} changes; {state}, gatherers up {up} of {len(gatherers)}",
                 flush=True,
             )
 
-    def _count(self, deltas: dict[str, int]) -> None:
+    def _count(self, deltas: DeltaTotals) -> None:
         """A process counts from its own start on: what the one before it had counted stays counted."""
-        if deltas["inserted"] < self._counts["inserted"]:
-            for name, count in self._counts.items():
-                self._earlier[name] += count
-        self._counts = {name: deltas[name] for name in self._counts}
+        if deltas.inserted < self._counts.inserted:
+            self._earlier.inserted += self._counts.inserted
+            self._earlier.confirmed += self._counts.confirmed
+        self._counts = deltas
 
     def _table(
         self,
-        gatherers: dict[str, dict[str, Any] | None],
-        production: dict[str, Any] | None,
+        gatherers: Mapping[str, GathererStatus | None],
+        production: DeduplicatorStatus | None,
         changes: tuple[int, int, int],
         rate: float,
     ) -> Table:
@@ -93,33 +97,33 @@ class View:
             if status is None:
                 table.add_row(name, "[red]down[/red]", "", "", "", "", "")
                 continue
-            roles = status["connections"].values()
-            state = "[green]ready[/green]" if status["ready"] == "ready" else "[yellow]not whole[/yellow]"
+            roles = status.connections.values()
+            state = "[green]ready[/green]" if status.ready == READY else "[yellow]not whole[/yellow]"
             table.add_row(
                 name,
                 state,
-                f"{sum(r['up'] for r in roles)}/{sum(r['configured'] for r in roles)}",
-                str(sum(r["frames"] for r in roles)),
-                str(sum(r["breaks"] for r in roles)),
-                str(status["loader"]["delta_rows"]),
-                str(status["loader"]["lag_ms"]),
+                f"{sum(r.up for r in roles)}/{sum(r.configured for r in roles)}",
+                str(frames(status)),
+                str(sum(r.breaks for r in roles)),
+                str(status.loader.delta_rows),
+                str(status.loader.lag_ms),
             )
         if production is None:
             table.add_row("deduplicator", "[red]down[/red]", "", "", "", "", "")
         else:
-            state = "[green]ready[/green]" if production["ready"] == "ready" else "[yellow]waiting[/yellow]"
+            state = "[green]ready[/green]" if production.ready == READY else "[yellow]waiting[/yellow]"
             copies = (inserted + confirmed) / max(inserted, 1)
             table.add_row(
                 "deduplicator",
                 state,
                 f"{copies:.2f} copies",
                 f"{rate:.0f}/s",
-                f"open gaps: {gaps_shown(production['open_gaps'])}",
+                f"open gaps: {gaps_shown(production.open_gaps)}",
                 f"{inserted} of {sent}",
-                "" if production["lag_ms"] is None else str(production["lag_ms"]),
+                "" if production.lag_ms is None else str(production.lag_ms),
             )
         return table
 
 
-def _lag(production: dict[str, Any]) -> str:
-    return "nothing new" if production["lag_ms"] is None else f"lag {production['lag_ms']} ms"
+def _lag(production: DeduplicatorStatus) -> str:
+    return "nothing new" if production.lag_ms is None else f"lag {production.lag_ms} ms"

@@ -11,6 +11,7 @@ import pytest
 
 from common import http
 from common.config.schema import Http
+from tests.support.status_case import gatherer
 
 
 @pytest.mark.parametrize("half", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
@@ -18,7 +19,7 @@ async def test_half_a_request_does_not_hold_a_connection_for_ever(half: bytes, m
     """Nor does none; who asks properly is answered meanwhile, on one connection."""
     monkeypatch.setattr(http, "IDLE_S", 0.2)
     registry = prometheus_client.CollectorRegistry()
-    async with http.serve(Http(port=0), registry, lambda: None, dict) as port:
+    async with http.serve(Http(port=0), registry, lambda: None, gatherer) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(half)
         async with aiohttp.ClientSession() as session:

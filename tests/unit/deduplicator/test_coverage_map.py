@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import UTC, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from deduplicator.status.coverage_map import Edges, lasted_ms, shares
-from deduplicator.status.pages import BUCKETS, coverage_map
+from deduplicator.status.pages import BUCKETS, lines
 
 BUCKET_MS, N = 100, 7
 STRETCHES = st.lists(
@@ -47,20 +46,18 @@ def test_rows_of_the_map() -> None:
     """The fleet by channel, less its gaps; then what each gatherer holds of the order books."""
     bucket = 15 * 60_000
     whole = BUCKETS * bucket
-    found = coverage_map(
+    books, trades, a = lines(
         [
             *edges("line orderbook_delta", [(0, whole), (bucket, 2 * bucket)], bucket),
             *edges("gap orderbook_delta", [(bucket + 5, bucket + 15)], bucket),
             *edges("held gatherer-a", [(0, bucket)], bucket),
             *edges("line trade", [(0, bucket)], bucket),
-        ],
-        datetime(2026, 11, 24, tzinfo=UTC),
+        ]
     )
-    books, trades, a = found["rows"]
-    assert (books["name"], books["of"], trades["name"], a["name"], a["of"]) == (
+    assert (books.name, books.of, trades.name, a.name, a.of) == (
         "orderbook_delta", "fleet", "trade", "gatherer-a", "gatherer"
     )  # fmt: skip
-    assert books["missing_ms"][:3] == [0, 10, 0] and books["shares"][0] == 1.0
-    assert books["shares"][1] == (2 * bucket - 10) / (2 * bucket)
-    assert a["missing_ms"][:3] == [0, 2 * bucket, bucket] and a["shares"][:2] == [1.0, 0.0]
-    assert trades["shares"][:2] == [1.0, None]
+    assert books.missing_ms[:3] == [0, 10, 0] and books.shares[0] == 1.0
+    assert books.shares[1] == (2 * bucket - 10) / (2 * bucket)
+    assert a.missing_ms[:3] == [0, 2 * bucket, bucket] and a.shares[:2] == [1.0, 0.0]
+    assert trades.shares[:2] == [1.0, None]

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
+from common.contract.status import READY, DeduplicatorStatus, Status
 from common.numbers import ms_of_datetime
 from common.storage.database import connect
 from workshop.rehearsal.births.statements import (
@@ -109,15 +110,15 @@ class Samples:
             if status is not None:
                 self._of(name, status)
 
-    def _of(self, name: str, status: dict[str, Any]) -> None:
-        self.ready[name].append(status["ready"] == "ready")
-        if name == "deduplicator":
-            self.markets[name].append(status["time_lines"])
-            for group, age_s in status["metadata_age_s"].items():
+    def _of(self, name: str, status: Status) -> None:
+        self.ready[name].append(status.ready == READY)
+        if isinstance(status, DeduplicatorStatus):
+            self.markets[name].append(status.time_lines)
+            for group, age_s in status.metadata_age_s.items():
                 self.ages_s[f"{name}: {group}"].append(age_s)
         else:
-            self.markets[name].append(status["markets"])
-            self.ages_s[f"{name}: markets"].append(status["registry"]["crawl_age_s"])
+            self.markets[name].append(status.markets)
+            self.ages_s[f"{name}: markets"].append(status.registry.crawl_age_s)
 
 
 async def run(scale: Scale) -> list[Statement]:

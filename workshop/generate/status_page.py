@@ -1,0 +1,84 @@
+"""The reference of `/status`: `python -m workshop.generate.status_page` prints docs/status.md."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from common.contract import status
+from common.contract.status import DeduplicatorStatus, GathererStatus, Section
+
+PREFACE: Final = """\
+# What a process says of itself
+
+Each process answers `/status` with a JSON object, and `/readyz` with its field `ready` as text (200
+if it is `ready`, else 503). Made from the types (`common/contract/status.py`) by
+`python -m workshop.generate.status_page`, and checked by a test. `fleet status` and the
+[status page](status-page.md) read it; so may you.
+
+A reader may be of another release than the process. It ignores a field that it does not know. For a
+field that is missing it takes the default that stands here; one that is *required* must be there,
+or the answer is refused with one line that says where it came from and what it lacks. Counters
+begin with the process.
+"""
+ROOTS: Final = (("A gatherer", GathererStatus), ("The deduplicator", DeduplicatorStatus))
+
+
+def explained(kind: type[Section]) -> dict[str, str]:
+    """By field: the text that stands below it."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    found: dict[str, str] = {}
+    for field, text in zip(body.body, [*body.body[1:], None], strict=True):
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
+            said = text.value if isinstance(text, ast.Expr) else None
+            found[field.target.id] = str(said.value) if isinstance(said, ast.Constant) else ""
+    return found
+
+
+def parts(kind: type[Section]) -> Iterator[type[Section]]:
+    """The structs that a struct's fields hold, in their order, each before those that it holds itself."""
+    for hint in inspect.get_annotations(kind).values():
+        for name in ast.walk(ast.parse(hint)):
+            part = getattr(status, name.id, None) if isinstance(name, ast.Name) else None
+            if isinstance(part, type) and issubclass(part, Section):
+                yield part
+                yield from parts(part)
+
+
+def rows(kind: type[Section]) -> Iterator[str]:
+    """A struct's fields as rows of a table."""
+    texts, types = explained(kind), inspect.get_annotations(kind)
+    for field in msgspec.structs.fields(kind):
+        default = "*required*" if field.required else f"`{_default(field)}`"
+        shown = types[field.name].replace("|", "\\|")
+        yield f"| `{field.name}` | `{shown}` | {default} | {texts[field.name]} |"
+
+
+def _default(field: msgspec.structs.FieldInfo) -> str:
+    value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
+    return "{…}" if isinstance(value, Section) else msgspec.json.encode(value).decode()
+
+
+def page() -> str:
+    """The whole page; a struct that both hold stands where it is named first."""
+    text, seen = PREFACE, set[type[Section]]()
+    for title, root in ROOTS:
+        text += f"\n## {title}\n"
+        for kind in (root, *parts(root)):
+            if kind in seen:
+                continue
+            seen.add(kind)
+            if kind is not root:
+                text += f"\n### `{kind.__name__}`\n\n{inspect.getdoc(kind)}\n"
+            text += "\n| field | type | default | what it is |\n|---|---|---|---|\n"
+            text += "".join(f"{row}\n" for row in rows(kind))
+    return text
+
+
+if __name__ == "__main__":
+    print(page(), end="")
