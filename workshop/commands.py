@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,6 +13,9 @@ from common.errors import FleetError
 from common.storage import embedded
 from common.storage.address import for_psql
 from fleet.commands.base import main, to_end
+
+if TYPE_CHECKING:
+    from workshop.rehearsal.standing import Addresses
 
 DIR = click.option("--dir", "folder", type=click.Path(path_type=Path), help="another folder than that of this user")
 
@@ -45,12 +48,12 @@ def up(folder: Path | None) -> None:
 
     place = (folder or standing.default_folder()).absolute()
     try:
-        state = to_end(standing.up(place, _tell))
+        reached = to_end(standing.up(place, _tell))
     except KeyboardInterrupt:
         _tell("interrupted")
         standing.down(place, _tell)
         sys.exit(1)
-    click.echo(_shown(place, state))
+    click.echo(_shown(place, reached))
 
 
 @main.command()
@@ -68,8 +71,8 @@ def down(folder: Path | None, keep: bool) -> None:
     _tell(f"nothing runs in {place}" + (" any more" if found else ""))
 
 
-def _shown(folder: Path, state: dict[str, Any]) -> str:
-    ports = {name: f"http://127.0.0.1:{port}" for name, port in state["ports"].items()}
+def _shown(folder: Path, reached: Addresses) -> str:
+    ports = {name: f"http://127.0.0.1:{port}" for name, port in reached.ports.items()}
     pages = [f"  {name:14}{url}" for name, url in ports.items() if name not in ("deduplicator", "s3")]
     production = embedded.attach_dsn(f"embedded:{folder / 'production'}")
     return "\n".join(
@@ -78,8 +81,8 @@ def _shown(folder: Path, state: dict[str, Any]) -> str:
             "",
             f"  page          {ports['deduplicator']}/ shows coverage and markets; each gatherer has one",
             *pages,
-            f"  exchange      http://127.0.0.1:{state['exchange']}/trade-api/v2 (simulated)",
-            f"  archive       s3://kalshi-archive at {state['s3']}",
+            f"  exchange      http://127.0.0.1:{reached.exchange}/trade-api/v2 (simulated)",
+            f"  archive       s3://kalshi-archive at {reached.s3}",
             f"  psql          {embedded.program('psql')} '{for_psql(production)}'",
             "",
             "To try:",

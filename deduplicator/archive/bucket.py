@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, Final
 from botocore.exceptions import BotoCoreError, ClientError
 
 from common.config.schema import Archive
+from common.contract.manifest import StoredObject
 from common.storage import s3
 
 PART_BYTES: Final = 32 << 20
@@ -47,17 +48,17 @@ class Bucket:
                 raise
             return tag
 
-    def replace(self, path: str, body: bytes, etag: str | None) -> dict[str, Any]:
-        """Write a small object whole, if it still is as `etag` says; returns what describes the version.
+    def replace(self, path: str, body: bytes, etag: str | None) -> StoredObject:
+        """Write a small object whole, if it still is as `etag` says; returns the version.
 
         Raises `WriteConflict` if somebody else has written it since, `StorageError` if S3 cannot be reached.
         """
         key = self.key(path)
         with self._errors(key):
             answer = self._s3.put_object(Bucket=self._name, Key=key, Body=body, **_condition(etag))
-        return _described(key, len(body), hashlib.sha256(body).hexdigest(), answer)
+        return _stored(key, len(body), hashlib.sha256(body).hexdigest(), answer)
 
-    def replace_file(self, path: str, file: Path, etag: str | None) -> dict[str, Any]:
+    def replace_file(self, path: str, file: Path, etag: str | None) -> StoredObject:
         """As `replace`, from a file of any size: nobody sees a part of it before all of it is there."""
         key, size = self.key(path), file.stat().st_size
         with file.open("rb") as source:
@@ -68,7 +69,7 @@ class Bucket:
                     answer = self._s3.put_object(Bucket=self._name, Key=key, Body=source, **_condition(etag))
                 else:
                     answer = self._in_parts(key, source, etag)
-        return _described(key, size, digest, answer)
+        return _stored(key, size, digest, answer)
 
     def _in_parts(self, key: str, source: BinaryIO, etag: str | None) -> Any:
         where = {"Bucket": self._name, "Key": key}
@@ -108,11 +109,5 @@ def _condition(etag: str | None) -> dict[str, str]:
     return {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
 
 
-def _described(key: str, size: int, digest: str, answer: Any) -> dict[str, Any]:
-    return {
-        "key": key,
-        "bytes": size,
-        "sha256": digest,
-        "etag": answer["ETag"].strip('"'),
-        "version_id": answer.get("VersionId"),
-    }
+def _stored(key: str, size: int, digest: str, answer: Any) -> StoredObject:
+    return StoredObject(key, size, digest, answer["ETag"].strip('"'), answer.get("VersionId"))

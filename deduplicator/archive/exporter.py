@@ -14,12 +14,15 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
+import msgspec
 
 from common import log
 from common.config.schema import Archive
+from common.contract import manifest as manifests
+from common.contract.manifest import ArchivedRelation, CheckCounts, Manifest
 from common.contract.status import ArchiveStatus, HourAtWork
 from common.errors import StorageError, WriteConflict
 from common.numbers import datetime_of_ms
@@ -99,13 +102,13 @@ class Exporter:
                 raise StorageError("; ".join(self._aside.reason(HOUR_KIND, key) for key in failed))
             return done
 
-    async def export_now(self, hours: int) -> list[dict[str, Any]]:
+    async def export_now(self, hours: int) -> list[Manifest]:
         """Export the present, unfinished hour and so many before it; returns the manifests."""
         async with connected(self._dsn, STATEMENT_MS) as connection:
             present = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
             return [await self.export_hour(connection, present - n * HOUR) for n in reversed(range(hours + 1))]
 
-    async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
+    async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> Manifest:
         """Write all relations of one hour from one snapshot of the database, then the manifest.
 
         Every object is replaced on the condition that it is as it was before that snapshot: whoever reads later
@@ -118,35 +121,34 @@ class Exporter:
                 log.get().info("export_conflict", hour=hour.isoformat(), error=str(conflict))
         raise StorageError(f"the archive's hour {hour.isoformat()} is being written by somebody else")
 
-    async def _export(self, connection: asyncpg.Connection, hour: datetime) -> dict[str, Any]:
-        where = f"date={hour:%Y-%m-%d}/hour={hour:%H}"
-        manifest_path = f"_manifests/{where}.json"
+    async def _export(self, connection: asyncpg.Connection, hour: datetime) -> Manifest:
+        manifest_path = manifests.path(hour)
         paths = {name: _path(name, hour) for name in tables.SCHEMAS}
         self.now = at_work = HourAtWork(hour.isoformat())
         with tempfile.TemporaryDirectory(prefix=FOLDER, dir=self._archive.spool_dir) as folder:
             etags = await asyncio.to_thread(lambda: {p: self._bucket.etag(p) for p in (*paths.values(), manifest_path)})
             written = await self._write(connection, hour, Path(folder), at_work)
-            relations: dict[str, Any] = {}
+            relations: dict[str, ArchivedRelation] = {}
             for name, path in paths.items():
                 file = Path(folder) / f"{name}.parquet"
-                described = await asyncio.to_thread(self._bucket.replace_file, path, file, etags[path])
-                relations[name] = {"rows": written.rows[name], **described}
+                stored = await asyncio.to_thread(self._bucket.replace_file, path, file, etags[path])
+                relations[name] = ArchivedRelation(**msgspec.structs.asdict(stored), rows=written.rows[name])
         finished = hour + HOUR <= written.at
-        manifest = {
-            "hour": hour.isoformat(),
-            "exported_at": written.at.isoformat(),
-            "step": written.step,
-            "finished": finished,
-            "recorded_from": written.recorded_from.isoformat(),
-            "unsealed_markets": len(written.unsealed),
-            "unsealed": written.unsealed[:UNSEALED_LISTED_MAX],
-            "unsealed_channels": sorted(written.unsealed_channels),
-            "gaps": written.rows["coverage_gaps"],
-            "checks": {check.check: {"compared": check.compared, "failed": check.failed} for check in written.checks},
-            "code_version": version("kalshi-fleet"),
-            "relations": relations,
-        }
-        body = json.dumps(manifest, indent=1).encode()
+        manifest = Manifest(
+            hour=hour,
+            exported_at=written.at,
+            step=written.step,
+            finished=finished,
+            recorded_from=written.recorded_from,
+            unsealed_markets=len(written.unsealed),
+            unsealed=written.unsealed[:UNSEALED_LISTED_MAX],
+            unsealed_channels=sorted(written.unsealed_channels),
+            gaps=written.rows["coverage_gaps"],
+            checks={check.check: CheckCounts(check.compared, check.failed) for check in written.checks},
+            code_version=version("kalshi-fleet"),
+            relations=relations,
+        )
+        body = manifests.encoded(manifest)
         await asyncio.to_thread(self._bucket.replace, manifest_path, body, etags[manifest_path])
         if finished:
             await self._note(connection, hour, written)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from common import cli
 from common.config.load import load_gatherer
@@ -82,7 +83,7 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
 
     made = to_end(run())
     files = quality_files.write(made, output)
-    shown = made.shown()
+    shown = msgspec.to_builtins(made.published(), str_keys=True)
     if form != "table":
         record(shown, form)
         return

@@ -152,9 +152,9 @@ def export(config_file: Path, now: bool, hours: int, form: Format) -> None:
         manifests = to_end(exporter.export_now(hours))
         rows = [
             {
-                "hour": m["hour"],
-                **{name: relation["rows"] for name, relation in m["relations"].items()},
-                **{f"{name}_failed": check["failed"] for name, check in m["checks"].items()},
+                "hour": m.hour,
+                **{name: relation.rows for name, relation in m.relations.items()},
+                **{f"{name}_failed": check.failed for name, check in m.checks.items()},
             }
             for m in manifests
         ]

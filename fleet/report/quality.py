@@ -10,12 +10,15 @@ import statistics
 from collections import Counter, defaultdict
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import asyncpg
+import msgspec
 
+from common.contract.manifest import CheckCounts
 from deduplicator.status.lags import percentile
 from fleet.report.condition import Recorded, judged
+from fleet.report.published import DayCounts, LackingMarket, Lag, PublishedDay
 from fleet.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
@@ -53,21 +56,6 @@ class Market:
 
 
 @dataclass
-class Lag:
-    """Milliseconds from the exchange's time of a change to its receipt by a gatherer, or to its commit in production.
-
-    `p50_ms` and `p99_ms` are ends of powers of two that half, and 99 of a hundred, stayed below. `least_ms` is the
-    network's least and the error of the clock: a gatherer's that is far from the others' tells of its clock.
-    """
-
-    changes: int
-    least_ms: int
-    p50_ms: int
-    p99_ms: int
-    most_ms: int
-
-
-@dataclass
 class Report:
     """A day. `hours`: seconds by copies for each hour, 0 the uncovered. `lags`: by gatherer, and of `production`.
     `unknown_fields`: what the exchange sends and no row keeps, and since when."""
@@ -76,8 +64,8 @@ class Report:
     made_at: datetime
     markets: list[Market]
     hours: list[dict[int, float]]
-    checks: dict[str, tuple[int, int]]
-    counts: dict[str, int]
+    checks: dict[str, CheckCounts]
+    counts: DayCounts
     lags: dict[str, Lag] = field(default_factory=dict)
     unknown_fields: dict[str, datetime] = field(default_factory=dict)
 
@@ -101,33 +89,37 @@ class Report:
         beginnings = sum(market.beginning for market in self.markets)
         lost = sum(market.uncovered for market in self.markets) - beginnings
         expected = sum(market.seconds for market in self.markets) - beginnings
-        failed = {name: failures for name, (_, failures) in self.checks.items()}
+        failed = {name: check.failed for name, check in self.checks.items()}
         unsealed = sum(market.unsealed for market in self.markets)
         over = self.day + timedelta(days=1) <= self.made_at
         return judged(Recorded(expected, {"lost": lost if lost > UNCOVERED_S else 0.0}, unsealed, failed, over))[0]
 
-    def shown(self) -> dict[str, Any]:
-        """As JSON: the day as a whole, and the markets that lack most."""
+    def published(self) -> PublishedDay:
+        """The day as a whole, and the markets that lack most."""
         worst = sorted(self.markets, key=lambda market: -market.uncovered)[:WORST_MAX]
-        return {
-            "day": f"{self.day:%Y-%m-%d}",
-            "made_at": self.made_at.isoformat(),
-            "condition": self.condition,
-            "markets": dict(Counter(market.condition for market in self.markets)),
-            "market_seconds_by_copies": {str(n): round(s, 3) for n, s in self.seconds_by_copies().items()},
-            "hours": [{str(n): round(s, 3) for n, s in hour.items()} for hour in self.hours],
-            "gap_reasons": self.reasons(),
-            "checks": {name: {"compared": c, "failed": f} for name, (c, f) in self.checks.items()},
-            "lags": {name: asdict(lag) for name, lag in self.lags.items()},
-            "clock_offsets_ms": self.clock_offsets_ms(),
-            "unknown_fields": {name: at.isoformat() for name, at in self.unknown_fields.items()},
-            **self.counts,
-            "worst": [
-                {**asdict(market), "uncovered": round(market.uncovered, 3), "condition": market.condition}
+        return PublishedDay(
+            day=f"{self.day:%Y-%m-%d}",
+            made_at=self.made_at,
+            condition=self.condition,
+            markets=dict(Counter(market.condition for market in self.markets)),
+            market_seconds_by_copies=_rounded(self.seconds_by_copies()),
+            hours=[_rounded(hour) for hour in self.hours],
+            gap_reasons=self.reasons(),
+            checks=self.checks,
+            lags=self.lags,
+            clock_offsets_ms=self.clock_offsets_ms(),
+            unknown_fields=self.unknown_fields,
+            worst=[
+                LackingMarket(**asdict(market), uncovered=round(market.uncovered, 3), condition=market.condition)
                 for market in worst
                 if market.uncovered > UNCOVERED_S
             ],
-        }
+            **msgspec.structs.asdict(self.counts),
+        )
+
+
+def _rounded(seconds: dict[int, float]) -> dict[int, float]:
+    return {copies: round(held, 3) for copies, held in seconds.items()}
 
 
 async def report(connection: asyncpg.Connection, day: datetime, made_at: datetime) -> Report:
@@ -137,10 +129,10 @@ async def report(connection: asyncpg.Connection, day: datetime, made_at: datetim
         markets = await _markets(connection, day, until)
         hours = [_by_copies(await _markets(connection, day + n * HOUR, day + (n + 1) * HOUR)) for n in range(24)]
         checks = {
-            row["check_name"]: (row["compared"], row["failed"])
+            row["check_name"]: CheckCounts(row["compared"], row["failed"])
             for row in await connection.fetch(SQL["report_checks"], day, until)
         }
-        counts = dict(await connection.fetchrow(SQL["report_counts"], day, until))
+        counts = DayCounts(**await connection.fetchrow(SQL["report_counts"], day, until))
         lags = _lags(await connection.fetch(SQL["report_lags"], day, until))
         fields = {row["field"]: row["first_seen"] for row in await connection.fetch(SQL["report_fields"], until)}
     return Report(day, made_at, markets, hours, checks, counts, lags, fields)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,7 +20,7 @@ def write(report: Report, folder: Path) -> list[Path]:
     """Three files named by the day; returns them: JSON, HTML, Parquet."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"{report.day:%Y-%m-%d}.{kind}" for kind in ("json", "html", "parquet")]
-    files[0].write_text(json.dumps(report.shown(), indent=1) + "\n")
+    files[0].write_bytes(msgspec.json.format(msgspec.json.encode(report.published()), indent=1) + b"\n")
     files[1].write_text(page(report))
     pq.write_table(table(report), files[2], compression="zstd", store_schema=False)
     return files

@@ -5,6 +5,8 @@ from __future__ import annotations
 from html import escape
 from typing import Any, Final
 
+from msgspec.structs import asdict
+
 from fleet.report.quality import Report
 
 COLOURS: Final = ("#b3261e", "#f2a33a", "#8fbf6a", "#2e7d4f")  # held by nobody, one, two, three or more
@@ -26,20 +28,27 @@ td.n { text-align: right; font-variant-numeric: tabular-nums }
 
 def page(report: Report) -> str:
     """The whole file."""
-    shown = report.shown()
+    day = report.published()
     total = sum(report.seconds_by_copies().values()) or 1.0
     copies = [(_held(n), f"{s:,.1f}", f"{100 * s / total:.4f} %") for n, s in report.seconds_by_copies().items()]
-    checks = [(name, f"{c:,}", f"{f:,}") for name, (c, f) in report.checks.items()]
-    ahead = report.clock_offsets_ms()
+    checks = [(name, f"{one.compared:,}", f"{one.failed:,}") for name, one in day.checks.items()]
     lags = [
-        (name, f"{lag.changes:,}", lag.least_ms, lag.p50_ms, lag.p99_ms, lag.most_ms, ahead.get(name, "–"))
-        for name, lag in report.lags.items()
+        (
+            name,
+            f"{lag.changes:,}",
+            lag.least_ms,
+            lag.p50_ms,
+            lag.p99_ms,
+            lag.most_ms,
+            day.clock_offsets_ms.get(name, "–"),
+        )
+        for name, lag in day.lags.items()
     ]
-    worst = [(m["ticker"], m["condition"], f"{m['uncovered']:,.3f}", ", ".join(m["reasons"])) for m in shown["worst"]]
-    counts = [(name.replace("_", " "), f"{value:,}") for name, value in report.counts.items()]
+    worst = [(m.ticker, m.condition, f"{m.uncovered:,.3f}", ", ".join(m.reasons)) for m in day.worst]
+    counts = [(name.replace("_", " "), f"{value:,}") for name, value in asdict(report.counts).items()]
     parts = [
-        f"<h1>{escape(shown['day'])}: <span class={report.condition}>{report.condition}</span></h1>",
-        f"<p>Made at {escape(shown['made_at'])}, of what production knew then.</p>",
+        f"<h1>{day.day}: <span class={day.condition}>{day.condition}</span></h1>",
+        f"<p>Made at {day.made_at.isoformat()}, of what production knew then.</p>",
         "<h2>Market-seconds by how many gatherers held them</h2>",
         _bars(report.hours),
         _table(("held by", "market-seconds", "share"), copies),
@@ -50,12 +59,12 @@ def page(report: Report) -> str:
         "<h2>Counts</h2>",
         _table(("", ""), counts),
         "<h2>Fields that no row keeps</h2>",
-        _table(("field", "since"), list(shown["unknown_fields"].items())),
+        _table(("field", "since"), [(name, at.isoformat()) for name, at in day.unknown_fields.items()]),
         "<h2>Markets that lack most</h2>",
         _table(("ticker", "condition", "seconds not recorded", "reasons"), worst),
     ]
     return (
-        f"<!doctype html><html lang=en><meta charset=utf-8><title>{escape(shown['day'])}</title>"
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>{day.day}</title>"
         f"<style>{STYLE}</style><body>{''.join(parts)}</body></html>\n"
     )
 

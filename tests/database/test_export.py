@@ -6,7 +6,7 @@ import io
 import json
 import os
 from collections.abc import AsyncIterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.config.schema import Merge
+from common.contract import manifest as manifests
+from common.contract.manifest import CheckCounts, Manifest, StoredObject
 from common.errors import StorageError, WriteConflict
 from common.numbers import ONE_MS
 from common.set_aside import SetAside
@@ -69,18 +71,17 @@ async def checks(site: Site) -> dict[str, tuple[int, int]]:
     return {row["check_name"]: (row["compared"], row["failed"]) for row in rows}
 
 
-def manifest(site: Site) -> dict[str, Any]:
+def manifest(site: Site) -> Manifest:
     """The hour's manifest."""
     key = f"_manifests/date={OLD:%Y-%m-%d}/hour=05.json"
-    found: dict[str, Any] = json.loads(site.s3.get_object(Bucket="archive", Key=key)["Body"].read())
-    return found
+    return manifests.decode(site.s3.get_object(Bucket="archive", Key=key)["Body"].read())
 
 
 async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
     """The book before the hour leads to its snapshots, and the trade has its change; what does not is told."""
     await site.exporter.export_due()
     assert await checks(site) == {"books": (2, 0), "trades": (1, 0), "uncrossed": (0, 0)}
-    assert manifest(site)["checks"] == {n: {"compared": c, "failed": f} for n, (c, f) in (await checks(site)).items()}
+    assert manifest(site).checks == {n: CheckCounts(*counts) for n, counts in (await checks(site)).items()}
 
     await trade(site, 7)
     await site.db.execute("UPDATE store.deltas SET price = 4300 WHERE exchange_ts = $1 AND ordinal = 1", AT)
@@ -146,7 +147,7 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
         await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
         await site.exporter.export_due()
         assert (await checks(site))["books"] == await verified(site) == (compared, 0), sealed_until
-        assert manifest(site)["unsealed"] == ["KXA-1"]
+        assert manifest(site).unsealed == ["KXA-1"]
 
     await site.db.execute("UPDATE store.slices SET horizon = $1", LATER + ONE_MS)
     await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
@@ -157,7 +158,7 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
         await site.db.execute("UPDATE store.slices SET horizon = $1", sealed_until)
         await site.db.execute("DELETE FROM store.exports WHERE hour = $1", AT)
         await site.exporter.export_due()
-        assert manifest(site)["unsealed"] == unsealed, "an hour is sealed when its markets are up to its end"
+        assert manifest(site).unsealed == unsealed, "an hour is sealed when its markets are up to its end"
 
 
 async def test_an_hour_waits_for_channels_of_all_markets_that_ever_began(site: Site) -> None:
@@ -177,10 +178,10 @@ async def test_an_hour_waits_for_channels_of_all_markets_that_ever_began(site: S
     site.exporter._archive = kept.model_copy(update={"wait_unsealed": 0})
     assert AT in await site.exporter.export_due()
     lifecycle = ["market_lifecycle_v2", "multivariate_market_lifecycle"]
-    assert (manifest(site)["unsealed"], manifest(site)["unsealed_channels"]) == ([], [*lifecycle, "trade"])
+    assert (manifest(site).unsealed, manifest(site).unsealed_channels) == ([], [*lifecycle, "trade"])
     assert AT not in await site.exporter.export_due(), "nothing is new"
     await site.db.execute("UPDATE store.run_parts SET to_ts = $1 WHERE run = 77", AT + HOUR)
-    assert AT in await site.exporter.export_due() and manifest(site)["unsealed_channels"] == lifecycle
+    assert AT in await site.exporter.export_due() and manifest(site).unsealed_channels == lifecycle
     assert AT not in await site.exporter.export_due(), "it is done with"
 
 
@@ -188,10 +189,9 @@ async def test_an_hour_that_is_not_over_is_exported_and_not_done_with(site: Site
     """Its manifest says so; production does not, so that it is exported again when it is over."""
     connection = await connect(site.dsn)
     (present,) = await site.exporter.export_now(0)
-    hour = datetime.fromisoformat(present["hour"])
-    assert not present["finished"]
-    assert not await connection.fetchval("SELECT count(*) FROM store.exports WHERE hour = $1", hour)
-    assert (await site.exporter.export_hour(connection, AT))["finished"]
+    assert not present.finished
+    assert not await connection.fetchval("SELECT count(*) FROM store.exports WHERE hour = $1", present.hour)
+    assert (await site.exporter.export_hour(connection, AT)).finished
     assert await connection.fetchval("SELECT count(*) FROM store.exports WHERE hour = $1", AT) == 1
     await connection.close()
 
@@ -345,7 +345,7 @@ async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatc
     """Another deduplicator exports in between: the slower one is refused, reads the hour anew, and loses nothing."""
     replace, raced = site.exporter._bucket.replace_file, list[str]()
 
-    def slow(path: str, file: Path, etag: str | None) -> dict[str, Any]:
+    def slow(path: str, file: Path, etag: str | None) -> StoredObject:
         if not raced:
             raced.append(path)
             site.s3.put_object(Bucket="archive", Key=path, Body=b"from a newer snapshot")

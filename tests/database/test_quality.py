@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pyarrow.parquet as pq
 import pytest
 
+from common.contract.manifest import CheckCounts
 from common.numbers import ms_of_datetime
 from deduplicator.archive.bucket import Bucket
 from deduplicator.status.lags import Lag
-from fleet.report import quality, quality_files, quality_page
+from fleet.report import published, quality, quality_files, quality_page
+from fleet.report.published import DayCounts, PublishedDay
 from tests.support.archive_case import OLD, Site, running_site
 
 HOUR = timedelta(hours=1)
@@ -74,9 +76,9 @@ async def test_every_second_is_counted_once(site: Site) -> None:
     assert sum(sum(hour.values()) for hour in made.hours) == 24 * 3600 and not made.hours[8]
     assert made.condition == "degraded" and made.reasons() == {"not_recorded": 2}
     assert (await quality.report(site.db, OLD - timedelta(days=5), OLD)).condition == "missing"
-    sound = quality.Report(OLD, LATER, made.markets[:1], [], {"books": (10, 0)}, {})
-    assert sound.condition == "available"
-    assert quality.Report(OLD, LATER, made.markets[:1], [], {"books": (10, 1)}, {}).condition == "degraded"
+    for failed, condition in ((0, "available"), (1, "degraded")):
+        checks = {"books": CheckCounts(10, failed)}
+        assert quality.Report(OLD, LATER, made.markets[:1], [], checks, DayCounts()).condition == condition
 
 
 async def test_lags_and_clocks_are_told(site: Site) -> None:
@@ -90,13 +92,13 @@ async def test_lags_and_clocks_are_told(site: Site) -> None:
         await site.production.note_lags(part)
     made = await quality.report(site.db, OLD, OLD)
     assert made.lags == {
-        "production": quality.Lag(100, 66, 120, 1500, 1500),
-        "g1": quality.Lag(100, 9, 15, 15, 15),
-        "g2": quality.Lag(100, 8, 30, 30, 30),
-        "g3": quality.Lag(100, -200, -150, -150, -150),
+        "production": published.Lag(100, 66, 120, 1500, 1500),
+        "g1": published.Lag(100, 9, 15, 15, 15),
+        "g2": published.Lag(100, 8, 30, 30, 30),
+        "g3": published.Lag(100, -200, -150, -150, -150),
     }
     assert made.clock_offsets_ms() == {"g1": 1, "g2": 0, "g3": -208}
-    assert made.shown()["clock_offsets_ms"]["g3"] == -208 and "-208" in quality_page.page(made)
+    assert made.published().clock_offsets_ms["g3"] == -208 and "-208" in quality_page.page(made)
 
 
 async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
@@ -107,16 +109,16 @@ async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
     assert not (await quality.report(site.db, OLD - timedelta(days=1), OLD)).unknown_fields
     made = await quality.report(site.db, OLD, OLD)
     assert made.unknown_fields == {"trade.flags": OLD + HOUR}
-    assert "trade.flags" in quality_page.page(made) and "trade.flags" in made.shown()["unknown_fields"]
+    assert "trade.flags" in quality_page.page(made) and "trade.flags" in made.published().unknown_fields
 
 
 async def test_its_files_say_the_same(site: Site, tmp_path: Path) -> None:
     """JSON, Parquet, and a page that needs nothing from elsewhere; and beside the data."""
     made = await quality.report(site.db, OLD, LATER)
     told, page, table = quality_files.write(made, tmp_path)
-    shown = json.loads(told.read_text())
-    assert shown["condition"] == "degraded" and shown["worst"][0]["ticker"] == "KXA-3"
-    assert shown["checks"] == {"books": {"compared": 10, "failed": 0}}
+    shown = msgspec.json.decode(told.read_bytes(), type=PublishedDay)
+    assert shown == made.published() and shown.condition == "degraded" and shown.worst[0].ticker == "KXA-3"
+    assert shown.checks == {"books": CheckCounts(10, 0)}
     rows = pq.read_table(table).to_pylist()
     names = ("held_by_three", "held_by_two", "held_by_one", "held_by_nobody")
     assert all(sum(row[name] for name in names) == row["seconds"] == 28800 for row in rows) and len(rows) == 3

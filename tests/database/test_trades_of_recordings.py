@@ -173,7 +173,7 @@ async def test_trades_are_in_the_feeds_order_and_no_candle_is_wrong(
         )
         for hour in hours:
             manifest = await site.exporter.export_hour(site.db, hour)
-            assert manifest["checks"]["trades"]["failed"] == 0, manifest["checks"]
+            assert manifest.checks["trades"].failed == 0, manifest.checks
         folder = await asyncio.to_thread(copied, site, open_folder)
         await asyncio.to_thread(in_parts, raw, open_folder / "parts")
         archive = Archive("s3://archive", site.s3.meta.endpoint_url)

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from common.contract.manifest import decode
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from tests.support.fleet_case import assert_equal, covers_again, judge, running
@@ -142,7 +143,7 @@ async def test_a_running_fleet_answers_its_operator() -> None:
         keys = [
             o["Key"] for o in client.list_objects_v2(Bucket=BUCKET)["Contents"] if o["Key"].startswith("_manifests")
         ]
-        manifests = [json.loads(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
+        manifests = [decode(client.get_object(Bucket=BUCKET, Key=key)["Body"].read()) for key in keys]
         checks = await compare_archive(fleet.production_dsn, client, BUCKET, manifests, truth)
         assert sum(check.compared for check in checks) > len(truth.deltas)
         assert_equal(checks)

@@ -6,7 +6,6 @@ the check for crossed books has work to do; a tenth of the changes are trades.
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import tempfile
@@ -20,6 +19,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.contract import manifest as manifests
+from common.contract.manifest import ArchivedRelation, Manifest
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
 from deduplicator.archive.order import HOUR_MS, Order, rows_of
@@ -91,11 +92,11 @@ def _write(folder: Path) -> list[str]:
         if not file.rows:
             file.write(tables.SCHEMAS[name].empty_table())
         file.close()
-    manifest = {"finished": True, "unsealed_markets": 0, "unsealed": [], "unsealed_channels": []}
-    manifest |= {"relations": {name: {"rows": file.rows} for name, file in files.items()}}
-    path = folder / f"_manifests/date={HOUR:%Y-%m-%d}/hour={HOUR:%H}.json"
+    relations = {name: ArchivedRelation(name, 0, "", "", None, file.rows) for name, file in files.items()}
+    told = Manifest(HOUR, HOUR, 0, True, HOUR, 0, [], [], 0, {}, "", relations)
+    path = folder / manifests.path(HOUR)
     path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(manifest))
+    path.write_bytes(manifests.encoded(told))
     return names
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
+from common.contract.manifest import Manifest
 from workshop.rehearsal import s3 as local_s3
 from workshop.rehearsal.local import BUCKET, LocalFleet
 from workshop.rehearsal.truth import Truth
@@ -54,7 +55,7 @@ async def conclude(
     return checks
 
 
-async def export(fleet: LocalFleet) -> list[dict[str, Any]]:
+async def export(fleet: LocalFleet) -> list[Manifest]:
     """Export the present and the past hour, as `fleet export --now` does."""
     from common.config.load import load_deduplicator
     from common.storage.embedded import attach_dsn

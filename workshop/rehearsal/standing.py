@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -19,9 +18,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
+import msgspec
 import yaml
 
 from common.errors import FleetError
@@ -30,7 +30,7 @@ from workshop.rehearsal.local import BUCKET, GATHERERS, LocalFleet, Plan
 
 MARK: Final = "FLEET_STANDING_IN"
 """The variable that all processes of a standing fleet have."""
-STATE: Final = "fleet.json"
+ADDRESSES: Final = "fleet.json"
 LOG: Final = "fleet.log"
 START_WAIT_S: Final = 240.0
 END_WAIT_S: Final = 60.0
@@ -38,6 +38,16 @@ KILL_AFTER_S: Final = 10.0
 AGAIN_AFTER_S: Final = 3.0
 ALL: Final = (*GATHERERS, "deduplicator")
 Tell = Callable[[str], None]
+
+
+class Addresses(msgspec.Struct):
+    """Where a standing fleet is reached: its owner writes it once all was started."""
+
+    ports: dict[str, int]
+    """By process."""
+    exchange: int
+    control: int
+    s3: str
 
 
 def plan() -> Plan:
@@ -75,9 +85,9 @@ async def stand(folder: Path) -> None:
             "archive": {"bucket": BUCKET, "endpoint_url": fleet.s3_url},
         }
         (folder / "analyst.yaml").write_text(yaml.safe_dump(analyst))
-        state = {"ports": fleet.ports, "exchange": fleet.sim_port, "control": fleet.control_port, "s3": fleet.s3_url}
-        (folder / f"{STATE}.new").write_text(json.dumps(state))
-        (folder / f"{STATE}.new").replace(folder / STATE)
+        reached = Addresses(fleet.ports, fleet.sim_port, fleet.control_port, fleet.s3_url)
+        (folder / f"{ADDRESSES}.new").write_bytes(msgspec.json.encode(reached))
+        (folder / f"{ADDRESSES}.new").replace(folder / ADDRESSES)
         while not stopped.is_set():
             await _start_again(fleet)
             with contextlib.suppress(TimeoutError):
@@ -100,7 +110,7 @@ async def _start_again(fleet: LocalFleet) -> None:
 # -- up ------------------------------------------------------------------------------------------------------------
 
 
-async def up(folder: Path, tell: Tell) -> dict[str, Any]:
+async def up(folder: Path, tell: Tell) -> Addresses:
     """Start a fleet in a folder, or find the one that runs there; its addresses. Raises `FleetError`."""
     folder = _own(folder)
     if (owner := _owner(folder)) is None:
@@ -116,13 +126,13 @@ async def up(folder: Path, tell: Tell) -> dict[str, Any]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
         deadline = time.monotonic() + START_WAIT_S
         while True:
-            state = _state(folder)
-            for name in ALL if state else ():
-                if name not in ready and await _is_ready(http, state["ports"][name]):
-                    ready.add(name)
-                    tell(f"{name} is ready")
-            if len(ready) == len(ALL):
-                return state
+            if (reached := _addresses(folder)) is not None:
+                for name in set(ALL) - ready:
+                    if await _is_ready(http, reached.ports[name]):
+                        ready.add(name)
+                        tell(f"{name} is ready")
+                if len(ready) == len(ALL):
+                    return reached
             if not _runs(owner):
                 raise FleetError(f"it ended at its start:\n{_tail(folder)}")
             if time.monotonic() > deadline:
@@ -161,13 +171,11 @@ async def _is_ready(http: aiohttp.ClientSession, port: int) -> bool:
     return False
 
 
-def _state(folder: Path) -> dict[str, Any]:
-    """What its owner wrote once all was started; nothing before."""
+def _addresses(folder: Path) -> Addresses | None:
     try:
-        state: dict[str, Any] = json.loads((folder / STATE).read_text())
+        return msgspec.json.decode((folder / ADDRESSES).read_bytes(), type=Addresses)
     except FileNotFoundError:
-        return {}
-    return state
+        return None
 
 
 def _tail(folder: Path) -> str:

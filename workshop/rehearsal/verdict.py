@@ -18,6 +18,7 @@ from typing import Any
 import asyncpg
 
 from common.comparison import Comparison
+from common.contract.manifest import Manifest
 from common.errors import FeedError, FeedPassed
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage.database import connect
@@ -274,14 +275,14 @@ async def _nothing_else(connection: asyncpg.Connection, truth: Truth, *, outages
     return check
 
 
-async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[dict[str, Any]], truth: Truth) -> list[Check]:
+async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[Manifest], truth: Truth) -> list[Check]:
     """Every hourly relation of the exported hours: the Parquet objects against production. And the last hour alone."""
     connection = await connect(dsn)
     try:
         relations = [await _relation(connection, s3, bucket, manifests, name, truth) for name in tables.HOURLY]
     finally:
         await connection.close()
-    hour = max(datetime.fromisoformat(manifest["hour"]) for manifest in manifests)
+    hour = max(manifest.hour for manifest in manifests)
     alone = await asyncio.to_thread(_alone, f"s3://{bucket}", s3.meta.endpoint_url, hour, truth)
     return [*relations, _checked(manifests), alone]
 
@@ -303,29 +304,26 @@ def _alone(location: str, endpoint_url: str, hour: datetime, truth: Truth) -> Ch
     return check
 
 
-def _checked(manifests: list[dict[str, Any]]) -> Check:
+def _checked(manifests: list[Manifest]) -> Check:
     """What the export itself compared: books with the changes between them, trades with their changes."""
     check = Check("checks of the exported hours")
     for manifest in manifests:
-        for name, result in manifest["checks"].items():
-            check.compared += result["compared"]
-            if result["failed"]:
-                check.fail(f"{manifest['hour']}: {result['failed']} of {result['compared']} {name}")
+        for name, result in manifest.checks.items():
+            check.compared += result.compared
+            if result.failed:
+                check.fail(f"{manifest.hour}: {result.failed} of {result.compared} {name}")
     return check
 
 
 async def _relation(
-    connection: asyncpg.Connection, s3: Any, bucket: str, manifests: list[dict[str, Any]], name: str, truth: Truth
+    connection: asyncpg.Connection, s3: Any, bucket: str, manifests: list[Manifest], name: str, truth: Truth
 ) -> Check:
     import pyarrow.parquet as pq
 
     check = Check(f"Parquet {name}")
     for manifest in manifests:
-        hour = datetime.fromisoformat(manifest["hour"])
-        described = manifest["relations"][name]
-        answer = await asyncio.to_thread(
-            s3.get_object, Bucket=bucket, Key=described["key"], VersionId=described["version_id"]
-        )
+        hour, stored = manifest.hour, manifest.relations[name]
+        answer = await asyncio.to_thread(s3.get_object, Bucket=bucket, Key=stored.key, VersionId=stored.version_id)
         archived = pq.read_table(io.BytesIO(answer["Body"].read())).to_pylist()
         statement = OF_HOUR.get(name) or EXPORTS[name]
         until = datetime.fromtimestamp(hour.timestamp() + 3600, hour.tzinfo)

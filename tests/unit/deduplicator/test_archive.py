@@ -49,12 +49,12 @@ def test_an_object_is_replaced_whole_and_old_versions_stay_readable(endpoint: st
     archive = bucket(endpoint)
     first = archive.replace("relation/part.parquet", b"one", None)
     second = archive.replace("relation/part.parquet", b"two", archive.etag("relation/part.parquet"))
-    assert first["key"] == second["key"] == "some/prefix/relation/part.parquet"
+    assert first.key == second.key == "some/prefix/relation/part.parquet"
     client = s3.client(endpoint)
     for described, body in ((first, b"one"), (second, b"two")):
-        got = client.get_object(Bucket="archive", Key=described["key"], VersionId=described["version_id"])
+        got = client.get_object(Bucket="archive", Key=described.key, VersionId=described.version_id)
         assert got["Body"].read() == body
-    assert [o["Key"] for o in client.list_objects_v2(Bucket="archive")["Contents"]] == [first["key"]]
+    assert [o["Key"] for o in client.list_objects_v2(Bucket="archive")["Contents"]] == [first.key]
 
 
 def test_a_write_that_lost_a_race_is_not_made(endpoint: str) -> None:
@@ -80,8 +80,8 @@ def test_a_large_file_is_written_in_parts_and_appears_whole(
     body = np.random.default_rng(1).bytes(12 << 20)
     (tmp_path / "file").write_bytes(body)
     described = archive.replace_file("large", tmp_path / "file", None)
-    got = client.get_object(Bucket="archive", Key="some/prefix/large", VersionId=described["version_id"])
-    assert got["Body"].read() == body and described["sha256"] == hashlib.sha256(body).hexdigest()
+    got = client.get_object(Bucket="archive", Key="some/prefix/large", VersionId=described.version_id)
+    assert got["Body"].read() == body and described.sha256 == hashlib.sha256(body).hexdigest()
     with pytest.raises(WriteConflict):
         archive.replace_file("large", tmp_path / "file", None)
     assert not client.list_multipart_uploads(Bucket="archive").get("Uploads")
