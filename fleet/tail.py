@@ -17,6 +17,7 @@ from common.feed.reader import Feed, Tickers, place_since
 from common.feed.tables import CHANGES, LIFECYCLE, TRADES
 from common.numbers import datetime_of_ms, datetime_of_us
 from common.storage.database import connect
+from fleet.statements import SQL
 
 SIDES: Final = ("yes", "no")
 ANSWER_MS: Final = 30_000
@@ -68,7 +69,7 @@ async def place_of(dsn: str, since: datetime | None) -> int:
     try:
         if since is not None:
             return await place_since(db, since)
-        return int(await db.fetchval("SELECT step FROM store.lease"))
+        return int(await db.fetchval(SQL["step"]))
     finally:
         await db.close()
 

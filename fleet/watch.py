@@ -194,7 +194,7 @@ async def begin(dsn: str, ticker: str) -> Watched:
     try:
         watched = Watched(ticker, await snapshot(db, [ticker], TRADES_KEPT))
         for gap in await db.fetch(
-            SQL["gap_before_book"], ticker, watched.committed_at or await db.fetchval("SELECT now()")
+            SQL["gap_before_book"], ticker, watched.committed_at or await db.fetchval(SQL["clock"])
         ):
             key = (ORDERBOOK, ms_of_datetime(gap["started_at"]), ms_of_datetime(gap["ended_at"]))
             watched.gaps[key] = gap["reason"]

@@ -78,11 +78,11 @@ class Start:
 async def snapshot(db: asyncpg.Connection, tickers: Iterable[str], trades: int = TRADES) -> Start:
     """The start for these markets, with so many last trades of each."""
     async with db.transaction(isolation="repeatable_read", readonly=True):
-        step: int = await db.fetchval("SELECT step FROM store.lease")
-        at = await db.fetchval("SELECT committed_at FROM store.feed WHERE step = $1", step)
+        step: int = await db.fetchval(SQL["step"])
+        at = await db.fetchval(SQL["committed_at"], step)
         books: dict[str, Book] = {}
         last: dict[str, list[Any]] = {}
-        now: datetime = await db.fetchval("SELECT now()")
+        now: datetime = await db.fetchval(SQL["clock"])
         for market, ticker in await db.fetch(SQL["numbers"], sorted(set(tickers))):
             books[ticker] = await _book(db, market)
             last[ticker] = await db.fetch(SQL["recent_trades"], market, now - TRADES_SINCE, trades)

@@ -108,8 +108,8 @@ class Hour:
         late = None
         async with self._db.transaction(isolation="repeatable_read", readonly=True):
             # Before the snapshot: a day that is dropped behind it would be no rows, and not said to be detached.
-            await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")
-            at, step, begin = await self._db.fetchrow("SELECT now(), step, fleet_started_at FROM store.lease")
+            await self._db.execute(SQL["keep_days"])
+            at, step, begin = await self._db.fetchrow(SQL["export_begins"])
             unsealed = await self._db.fetch(SQL["unsealed"], self._until)
             channels = dict(await self._db.fetch(SQL["unsealed_channels"], self._until))
             if await self._db.fetchval(SQL["is_detached"], self._start):
@@ -150,9 +150,9 @@ class Hour:
         A book at or behind a market's seal is not: changes before it, or a gap, may still come.
         """
         midnight = self._start.replace(hour=0)
-        await self._db.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        await self._db.execute(SQL["prefer_index"])
         found = await self._db.fetch(SQL["export_tickers_of_deltas"], midnight, midnight + timedelta(days=1))
-        await self._db.execute("SET LOCAL enable_seqscan = on; SET LOCAL enable_bitmapscan = on")
+        await self._db.execute(SQL["prefer_nothing"])
         tickers = {row["market"]: row["ticker"] for row in found}
         snapshots = await self._snapshots(tickers)
         order = Order(tickers.values(), self._start_ms)

@@ -32,14 +32,14 @@ async def read_changes(
     `db` is in a transaction whose snapshot both readers see; `connect` makes the other connection. Each reader is one
     part ahead of its thread. Raises what the database, `connect` and `use` raise; both readers have ended then.
     """
-    snapshot = await db.fetchval("SELECT pg_export_snapshot()")
+    snapshot = await db.fetchval(SQL["give_snapshot"])
     middle = start + (until - start) / 2
 
     async def rest() -> None:
         other = await connect()
         try:
             async with other.transaction(isolation="repeatable_read", readonly=True):
-                await other.execute(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+                await other.execute(SQL["take_snapshot"].format(snapshot))
                 await _read(other, middle, until, rows, use)
         finally:
             other.terminate()

@@ -111,7 +111,7 @@ class Refill:
 
         Raises `NumberError`, when everything else is stored, if a trade that may be missing cannot be read.
         """
-        now: datetime = await connection.fetchval("SELECT now()")
+        now: datetime = await connection.fetchval(SQL["clock"])
         sealed: datetime = await connection.fetchval(SQL["refill_sealed"], started) or ended
         listable = min(now - self._lag, sealed)
         after = await connection.fetchval(SQL["refill_reach"], ended, listable)
@@ -120,7 +120,7 @@ class Refill:
         past = after is not None and behind <= listable
         behind = min(behind, listable)
         await connection.execute(SQL["stage_refill"])
-        await connection.execute("TRUNCATE pg_temp.rest_trades, pg_temp.rest_unread")
+        await connection.execute(SQL["empty_refill"])
         listed: set[str] = set()
         days: set[datetime] = set()
         async for page in self._pages(first, behind):
@@ -132,7 +132,7 @@ class Refill:
             records = [(id_, numbers[ticker], *rest) for id_, ticker, *rest in rows.values()]
             await connection.copy_records_to_table("rest_trades", records=records)
         for day in sorted({at.date() for at in days}):
-            await connection.execute("SELECT store.add_day('trades', $1)", day)
+            await connection.execute(SQL["add_day"], "trades", day)
         async with self._lease.step(connection, REFILL) as step:
             found = await connection.fetchrow(SQL["refill_known"], first, behind, started, ended)
             conflicts(step.entry, await connection.fetch(SQL["refill_dispute"]))

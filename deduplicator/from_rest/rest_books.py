@@ -40,7 +40,7 @@ async def _count(db: asyncpg.Connection, hour: int, books: list[Any]) -> None:
     compared = sum(r["agrees"] in (AGREES, DISAGREES) for _, r in books)
     wrong = [(market, r["answered_us"]) for market, r in books if r["agrees"] == DISAGREES]
     some = dict(wrong[:EXAMPLES_MAX])
-    named = await db.fetch("SELECT market, ticker FROM store.markets WHERE market = ANY ($1::bigint[])", list(some))
+    named = await db.fetch(SQL["tickers_of"], list(some))
     examples = [{"ticker": ticker, "answered_at": str(datetime_of_us(some[market]))} for market, ticker in named]
     if compared:
         at = datetime_of_us(hour * HOUR_US)

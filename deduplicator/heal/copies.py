@@ -88,7 +88,7 @@ async def _number(production: asyncpg.Connection, theirs: asyncpg.Connection, st
         raise TakesNoPart("production has never read this instance")
     if reach["dropped"]:
         raise TakesNoPart("rows of this time were dropped unread")
-    first = await production.fetchval("SELECT fleet_started_at FROM store.lease")
+    first = await production.fetchval(SQL["heal_first_day"])
     if reach["since"] is None or reach["since"] > max(stretch.times[0] - MARGIN, first + MARGIN):
         raise TakesNoPart(f"has its rows only since {reach['since']}")
     return number

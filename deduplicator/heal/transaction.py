@@ -21,7 +21,7 @@ async def heal(dsn: str, asked: Asked) -> Healed:
     """Merge what is asked again, and mend production by it. Raises `StorageError`."""
     production = await connect(dsn)
     try:
-        market = await production.fetchval("SELECT market FROM store.markets WHERE ticker = $1", asked.ticker)
+        market = await production.fetchval(SQL["heal_market"], asked.ticker)
         if market is None:
             raise StorageError(f"production knows no market {asked.ticker}")
         stretch = Stretch(market, asked.ticker, ms_of_datetime(asked.start), ms_of_datetime(asked.end))
@@ -29,7 +29,7 @@ async def heal(dsn: str, asked: Asked) -> Healed:
         transaction = production.transaction()
         await transaction.start()
         # First of all, the lock: the gatherers must be found to have no less than the deduplicator has read of them.
-        await production.fetchval("SELECT store.this_step()")
+        await production.fetchval(SQL["heal_step"])
         merged = await _merged(production, asked, stretch, result)
         await _mend(production, stretch, merged, result)
         await (transaction.rollback() if asked.dry_run else transaction.commit())

@@ -130,7 +130,7 @@ class Reader:
         self._connection = await connect(self._dsn, self._limits.timeout)
         await migrate.check(self._connection, "gatherer", "fleet migrate --config <the gatherer's file>")
         # An hour of changes has no statistics while it is written: the planner would read the whole of it each time.
-        await self._connection.execute("SET enable_seqscan = off; SET max_parallel_workers_per_gather = 0")
+        await self._connection.execute(SQL["read_by_index"])
         before, self.instance = self.instance, str(await self._connection.fetchval(SQL["read_instance"]))
         if self.instance != before:
             self._forget_numbers()  # a machine rebuilt under the same name has its own numbers of markets

@@ -32,6 +32,10 @@ DELETE FROM store.reset_votes
 -- Drop checkpoints that were folded without what is now before them.
 SELECT store.drop_checkpoints($1, $2, $3, $4, $5)
 
+-- name: checkpoint
+-- Write a market's folded book after the last change before a time, unless a usable one is there; returns how many.
+SELECT store.checkpoint($1, $2)
+
 -- name: newest_checkpoint
 -- The exchange time of the last checkpoint.
 SELECT max(exchange_ts) FROM store.snapshots WHERE source = 'checkpoint'

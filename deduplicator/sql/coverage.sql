@@ -7,6 +7,10 @@ SELECT ticker, market FROM new
 UNION ALL
 SELECT ticker, market FROM store.markets WHERE ticker = ANY ($1::text[])
 
+-- name: tickers_of
+-- The tickers of markets.
+SELECT market, ticker FROM store.markets WHERE market = ANY ($1::bigint[])
+
 -- name: put_slices
 -- Store slices, and how far they are proven complete.
 INSERT INTO store.slices (gatherer, lane, slice, session, sid, channel, horizon, ended, reason)

@@ -24,6 +24,14 @@ UNION ALL
 SELECT hour, 0 FROM hours WHERE complete
  ORDER BY 1
 
+-- name: keep_days
+-- Keep days from being dropped until the transaction ends.
+LOCK TABLE store.deltas IN ACCESS SHARE MODE
+
+-- name: export_begins
+-- As of which moment and step an export reads, and the fleet's first day.
+SELECT now(), step, fleet_started_at FROM store.lease
+
 -- name: unsealed
 -- Markets whose order books are not sealed up to a time.
 SELECT m.market, c.ticker, c.sealed_until FROM coverage c JOIN store.markets m USING (ticker)
@@ -40,6 +48,24 @@ SELECT channel, sealed_until IS NOT NULL AS begun FROM store.channel_seals
 -- name: is_detached
 -- Whether the changes of a moment's day have left production.
 SELECT EXISTS (SELECT FROM store.detached WHERE day = ($1::timestamptz AT TIME ZONE 'UTC')::date)
+
+-- name: prefer_index
+-- Keep the planner of this transaction from whole tables and bitmaps: it is to read an index in its order.
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_bitmapscan = off
+
+-- name: prefer_nothing
+-- Undo `prefer_index`.
+SET LOCAL enable_seqscan = on;
+SET LOCAL enable_bitmapscan = on
+
+-- name: give_snapshot
+-- The name of this transaction's snapshot, for another connection.
+SELECT pg_export_snapshot()
+
+-- name: take_snapshot
+-- Read from another transaction's snapshot, whose name is put in for {}: the statement takes no parameters.
+SET TRANSACTION SNAPSHOT '{}'
 
 -- name: export_orderbook_deltas
 -- Changes of an hour, in no order.

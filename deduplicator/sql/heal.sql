@@ -1,6 +1,18 @@
+-- name: heal_market
+-- Production's number of a market.
+SELECT market FROM store.markets WHERE ticker = $1
+
+-- name: heal_step
+-- Take the step of this transaction, and with it the lock of the lease.
+SELECT store.this_step()
+
 -- name: heal_gatherer
 -- Production's number of a gatherer, by the instance of its database.
 SELECT gatherer FROM store.gatherers WHERE instance = $1
+
+-- name: heal_first_day
+-- The fleet's first day.
+SELECT fleet_started_at FROM store.lease
 
 -- name: heal_beginning
 -- A market's first gap, as it is before a heal.

@@ -21,3 +21,7 @@ UPDATE store.lease SET fleet_started_at = least(fleet_started_at, $1) RETURNING 
 -- name: note_newest
 -- Note the greatest exchange time that is stored.
 UPDATE store.lease SET newest_exchange_ts = greatest(newest_exchange_ts, $1)
+
+-- name: clock
+-- The time of the database.
+SELECT now()

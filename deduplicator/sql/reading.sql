@@ -2,6 +2,11 @@
 -- The instance of a gatherer's database, which a restored or new one changes.
 SELECT instance FROM instance
 
+-- name: read_by_index
+-- Keep the planner of this session from reading whole tables, and from parallel workers.
+SET enable_seqscan = off;
+SET max_parallel_workers_per_gather = 0
+
 -- name: read_lanes
 -- All lanes, with their last batches.
 SELECT l.lane, coalesce(b.batch, 0) AS batch, coalesce(b.digest, '') AS digest

@@ -31,6 +31,10 @@ CREATE TEMP TABLE IF NOT EXISTS rest_trades (
     is_block boolean);
 CREATE TEMP TABLE IF NOT EXISTS rest_unread (trade_id uuid, exchange_ts timestamptz)
 
+-- name: empty_refill
+-- Empty the tables in which the exchange's list of trades waits.
+TRUNCATE pg_temp.rest_trades, pg_temp.rest_unread
+
 -- name: refill_known
 -- Of the listed trades those that were recorded, and of the recorded ones those that were not listed. Of the listed ones
 -- that cannot be read, those that no gatherer recorded and that may be in the gap ($3 to $4).

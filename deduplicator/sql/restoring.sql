@@ -1,8 +1,20 @@
+-- name: restore_newest
+-- The greatest exchange time that is stored.
+SELECT newest_exchange_ts FROM store.lease
+
 -- name: restore_slices
 -- Slices that have not ended, or of which a run has not.
 SELECT * FROM store.slices s
  WHERE NOT s.ended OR EXISTS (SELECT FROM store.runs r
                                WHERE (r.gatherer, r.lane, r.slice) = (s.gatherer, s.lane, s.slice) AND NOT r.ended)
+
+-- name: restore_gatherers
+-- The numbers of all gatherers.
+SELECT gatherer FROM store.gatherers
+
+-- name: restore_channels
+-- The channels of which anything was stored.
+SELECT DISTINCT channel FROM store.slices
 
 -- name: restore_open
 -- Runs of a gatherer that have not ended and claim something; channels as their places in $1, times in milliseconds.

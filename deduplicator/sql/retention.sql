@@ -1,3 +1,7 @@
+-- name: limit_lock_wait
+-- Limit how long this session waits for a lock.
+SELECT set_config('lock_timeout', $1, false)
+
 -- name: days_behind
 -- Days of deltas that are older than retention, and their partitions.
 SELECT p.day, p.part
@@ -52,6 +56,14 @@ INSERT INTO store.detached (day, rows)
 SELECT $1::date, count(*) FROM store.deltas
  WHERE exchange_ts >= $1::timestamp AT TIME ZONE 'UTC' AND exchange_ts < ($1::date + 1)::timestamp AT TIME ZONE 'UTC'
 ON CONFLICT DO NOTHING
+
+-- name: drop_day
+-- Drop a day of changes whose late rows already go elsewhere.
+SELECT store.drop_day($1)
+
+-- name: drop_feed
+-- Drop partitions of the feed whose rows are all older than $1; $2: those alone that are in the archive.
+SELECT store.drop_feed($1, $2)
 
 -- name: compact_accounts
 -- Store accounts older than a day, of batches that follow each other, as one account each.

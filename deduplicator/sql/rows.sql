@@ -1,3 +1,7 @@
+-- name: add_day
+-- Make the partition of a day of a table, unless it is there.
+SELECT store.add_day($1, $2)
+
 -- name: stage
 -- Make the tables in which copies of trades, tickers and lifecycle messages wait within the transaction that merges them.
 CREATE TEMP TABLE IF NOT EXISTS trade_copies (
@@ -8,6 +12,18 @@ CREATE TEMP TABLE IF NOT EXISTS ticker_copies (
     yes_ask_size bigint, volume bigint, open_interest bigint, received_at timestamptz) ON COMMIT DELETE ROWS;
 CREATE TEMP TABLE IF NOT EXISTS lifecycle_copies (
     market bigint, event_type text, payload jsonb, received_at timestamptz) ON COMMIT DELETE ROWS;
+
+-- name: unstage_trade
+-- Empty the table in which copies of trades wait.
+TRUNCATE pg_temp.trade_copies
+
+-- name: unstage_ticker
+-- Empty the table in which copies of ticks wait.
+TRUNCATE pg_temp.ticker_copies
+
+-- name: unstage_lifecycle
+-- Empty the table in which copies of lifecycle messages wait.
+TRUNCATE pg_temp.lifecycle_copies
 
 -- name: merge_trades
 -- Store trades, one row per trade_id, whatever times the copies give; a copy with another content is listed.
@@ -38,6 +54,10 @@ RETURNING kind, market, exchange_ts, versions::text
 -- Give this step's trades their ordinals, new ones or further copies: one that has its place already keeps it.
 SELECT p.* FROM (SELECT array_agg(market) AS markets, array_agg(exchange_ts) AS times FROM pg_temp.trade_copies WHERE NOT is_block) c,
        store.give_ordinals(c.markets, c.times) p
+
+-- name: give_ordinals
+-- Give trades in these milliseconds of markets the ordinals of their twins; those that changed are returned.
+SELECT * FROM store.give_ordinals($1, $2)
 
 -- name: trades_within
 -- What trades of some stretches of time take from the book: the maker's side and price. Ordinal -1: none yet. $3 and $4, first

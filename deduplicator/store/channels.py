@@ -26,9 +26,10 @@ Said = Callable[[Entry, Iterable[Any]], None]
 
 
 class Channel(NamedTuple):
-    """Where copies wait, and what merges them: statements, and how what each returns goes into the feed."""
+    """Where copies wait, what empties it, and what merges them, each with how what it returns goes into the feed."""
 
     staging: str
+    empty: str
     statements: tuple[tuple[str, Said], ...]
 
 
@@ -59,14 +60,15 @@ def _new_lifecycle(entry: Entry, rows: Iterable[Any]) -> None:
 
 TRADES: Final = Channel(
     "trade_copies",
+    SQL["unstage_trade"],
     (
         (SQL["merge_trades"], new_trades),
         (SQL["dispute_trades"], conflicts),
         (SQL["place_trade_copies"], placed),
     ),
 )
-TICKERS: Final = Channel("ticker_copies", ((SQL["merge_tickers"], _new_tickers),))
-LIFECYCLE: Final = Channel("lifecycle_copies", ((SQL["merge_lifecycle"], _new_lifecycle),))
+TICKERS: Final = Channel("ticker_copies", SQL["unstage_ticker"], ((SQL["merge_tickers"], _new_tickers),))
+LIFECYCLE: Final = Channel("lifecycle_copies", SQL["unstage_lifecycle"], ((SQL["merge_lifecycle"], _new_lifecycle),))
 TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume", "open_interest")
 
 
@@ -113,7 +115,7 @@ async def _merge(db: asyncpg.Connection, entry: Entry, channel: Channel, rows: l
     try:
         async with db.transaction():  # a savepoint
             if part:
-                await db.execute(f"TRUNCATE pg_temp.{channel.staging}")
+                await db.execute(channel.empty)
             await db.copy_records_to_table(channel.staging, records=[row.values for row in rows])
             stored = [(say, await db.fetch(statement)) for statement, say in channel.statements]
         for say, new in stored:

@@ -22,6 +22,7 @@ from common.set_aside import SetAside, is_lost
 from common.storage.database import CLIENT_ERRORS, connected
 from common.supervise import Health, every
 from deduplicator.merge.identity import I64
+from deduplicator.statements import SQL
 from deduplicator.store.lease import Lease
 
 LOOK_S: Final = 1.0
@@ -102,7 +103,7 @@ class Checkpoints:
             for market, sealed_ms in places:
                 if sealed_ms is not None:
                     at = datetime_of_ms(sealed_ms)
-                    written += await connection.fetchval("SELECT store.checkpoint($1, $2)", market, at)
+                    written += await connection.fetchval(SQL["checkpoint"], market, at)
         self.written += written
         for market in markets:
             self._changes.pop(market, None)

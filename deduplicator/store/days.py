@@ -58,7 +58,7 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
     await trade_order.place(db, new, entry)
     # A healed row may be ahead of the deduplicator, which then must know it before it comes to it.
     await db.execute(SQL["note_newest"], datetime_of_ms(int(new.exchange_ms.max())))
-    now: int = ms_of_datetime(await db.fetchval("SELECT now()"))
+    now: int = ms_of_datetime(await db.fetchval(SQL["clock"]))
     await db.execute(SQL["touch_changes"], *_touched(new, is_gone, now))
 
 

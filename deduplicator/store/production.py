@@ -177,7 +177,7 @@ class Production:
             day = (EPOCH + number * DAY).date()
             if day not in self._days:
                 for table in PARTITIONED:
-                    await self._db.execute("SELECT store.add_day($1, $2)", table, day)
+                    await self._db.execute(SQL["add_day"], table, day)
                 self._days.add(day)
 
     # -- the transaction ---------------------------------------------------------------------------------------
@@ -242,7 +242,7 @@ class Production:
         over, once it is determined. Milliseconds, -1: unknown.
         """
         async with self._using, self._db.transaction(readonly=True):
-            asked: datetime = await self._db.fetchval("SELECT now()")
+            asked: datetime = await self._db.fetchval(SQL["clock"])
             columns = await binary.read(self._db, LINES_LAYOUT, SQL["time_lines"], since or EPOCH)
         return asked - CHANGES_OVERLAP, binary.rows(columns)
 

@@ -42,13 +42,13 @@ LINES_AT_ONCE: Final = 50_000
 
 async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger:
     """The state as production knows it: all that is open, and the recent changes."""
-    newest = await db.fetchval("SELECT newest_exchange_ts FROM store.lease")
+    newest = await db.fetchval(SQL["restore_newest"])
     floor_ms = 0 if newest is None else ms_of_datetime(newest) - limits.recent_ms
     merger = Merger(limits, floor_ms)
     for row in await db.fetch(SQL["restore_slices"]):
         merger.claims.slices.add((row["gatherer"], row["lane"], row["slice"]), _slice(row))
     channels = await _channels(db)
-    for (gatherer,) in await db.fetch("SELECT gatherer FROM store.gatherers"):
+    for (gatherer,) in await db.fetch(SQL["restore_gatherers"]):
         columns = await binary.read(db, OPEN_LAYOUT, SQL["restore_open"], channels[1:], gatherer)
         for lane, run, slice_, market, cover_from, channel, fixed in binary.rows(columns):
             open_ = RunState((gatherer, lane, run), slice_, market, channels[channel], cover_from)
@@ -133,7 +133,7 @@ async def load_identities(db: asyncpg.Connection, merger: Merger, wanted: Range)
 
 
 async def _channels(db: asyncpg.Connection) -> list[str]:
-    return ["", *(sys.intern(row[0]) for row in await db.fetch("SELECT DISTINCT channel FROM store.slices"))]
+    return ["", *(sys.intern(row[0]) for row in await db.fetch(SQL["restore_channels"]))]
 
 
 def _slice(row: asyncpg.Record) -> SliceState:

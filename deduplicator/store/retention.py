@@ -76,18 +76,18 @@ class Retention:
     async def look(self) -> list[str]:
         """One round; returns the names of the partitions that were dropped."""
         async with connected(self._dsn, STATEMENT_MS) as connection:
-            await connection.execute(f"SET lock_timeout = '{LOCK_WAIT}'")
+            await connection.execute(SQL["limit_lock_wait"], LOCK_WAIT)
             today = datetime.now(UTC).date()
             for ahead in range(DAYS_AHEAD + 1):
                 for table in PARTITIONED:
-                    await connection.execute("SELECT store.add_day($1, $2)", table, today + timedelta(days=ahead))
+                    await connection.execute(SQL["add_day"], table, today + timedelta(days=ahead))
             with self._aside.one("retention", "accounts"):
                 async with self._lease.locked(connection):
                     await connection.execute(SQL["compact_accounts"], ACCOUNTS_KEPT)
             with self._aside.one("retention", "markets that ended"):
                 await self.compact(connection, ENDED_KEPT)
             with self._aside.one("retention", "feed"):
-                await connection.execute("SELECT store.drop_feed($1, $2)", self._feed_keep, self._archived)
+                await connection.execute(SQL["drop_feed"], self._feed_keep, self._archived)
             return await self._behind(connection) if self._archived else []
 
     async def compact(self, connection: asyncpg.Connection, age: timedelta) -> None:
@@ -125,7 +125,7 @@ class Retention:
             await connection.execute(SQL["export_again"], hours)
             log.get().warning("day_not_archived", day=str(day), hours=len(hours))
             return False
-        await connection.execute("SELECT store.drop_day($1)", day)
+        await connection.execute(SQL["drop_day"], day)
         self.dropped += 1
         return True
 

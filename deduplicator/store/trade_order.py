@@ -48,7 +48,7 @@ async def place(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
     at = _concerned(trades, found["ordinal"], changes, ordinals)
     if len(at):
         times = [datetime_of_ms(ms) for ms in exchange_ms[at].tolist()]
-        placed(entry, await db.fetch("SELECT * FROM store.give_ordinals($1, $2)", found["market"][at].tolist(), times))
+        placed(entry, await db.fetch(SQL["give_ordinals"], found["market"][at].tolist(), times))
 
 
 def placed(entry: Entry, trades: Iterable[tuple[Any, ...]]) -> None:

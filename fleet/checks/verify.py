@@ -52,7 +52,7 @@ async def verify(
 
 async def _coverage(connection: asyncpg.Connection, since: datetime) -> Comparison:
     finding = Comparison("coverage: covered or listed, never both, never standing still")
-    finding.compared = await connection.fetchval("SELECT count(*) FROM coverage")
+    finding.compared = await connection.fetchval(SQL["verify_lines"])
     for row in await connection.fetch(SQL["verify_gap_overlaps"], since):
         finding.fail(f"{row['ticker']} {row['channel']} {row['started_at']} to {row['ended_at']}: under {row['other']}")
     for row in await connection.fetch(SQL["verify_unsealed"], STANDSTILL):
@@ -63,7 +63,7 @@ async def _coverage(connection: asyncpg.Connection, since: datetime) -> Comparis
 async def _accounts(connection: asyncpg.Connection) -> Comparison:
     """The five fates of a delta frame add up by a constraint of the table; here: no batch is left out, and the sum."""
     finding = Comparison("accounts: every batch once, and as many changes as were inserted")
-    finding.compared = await connection.fetchval("SELECT count(*) FROM store.accounts")
+    finding.compared = await connection.fetchval(SQL["verify_accounts"])
     for row in await connection.fetch(SQL["account_gaps"]):
         finding.fail(f"gatherer {row['gatherer']}: batches before {row['from_batch']} have no account")
     sums = await connection.fetchrow(SQL["verify_inserted"])
@@ -74,9 +74,7 @@ async def _accounts(connection: asyncpg.Connection) -> Comparison:
 
 async def _ordinals(connection: asyncpg.Connection, since: datetime, until: datetime) -> Comparison:
     finding = Comparison("ordinals: 0, 1, 2 ... in every covered millisecond")
-    finding.compared = await connection.fetchval(
-        "SELECT count(*) FROM store.deltas WHERE exchange_ts >= $1 AND exchange_ts < $2", since, until
-    )
+    finding.compared = await connection.fetchval(SQL["verify_stored"], since, until)
     for row in await connection.fetch(SQL["verify_ordinals"], since, until):
         finding.fail(f"{row['ticker']} {row['exchange_ts']}: {row['changes']} changes, up to {row['greatest']}")
     return finding
@@ -202,9 +200,9 @@ async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng:
         finding.note = str(error)
         return finding
     try:
-        instance = await theirs.fetchval("SELECT instance FROM instance")
+        instance = await theirs.fetchval(SQL["verify_instance"])
         lanes = await connection.fetch(SQL["verify_lanes"], instance)
-        kept = await theirs.fetch("SELECT lane, min(batch) AS batch FROM batches GROUP BY lane")
+        kept = await theirs.fetch(SQL["verify_kept"])
         oldest = {row["lane"]: row["batch"] for row in kept}
         for _ in range(SAMPLES if lanes else 0):
             lane, last = rng.choice(lanes)

@@ -145,7 +145,7 @@ def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form:
     with contextlib.suppress(KeyboardInterrupt):
         while True:
             moment = utc(at)
-            rows = to_end(fetch(dsn, "SELECT * FROM book_at($1, $2)", ticker, moment))
+            rows = to_end(fetch(dsn, SQL["book"], ticker, moment))
             if not rows:
                 must_be_known(dsn, ticker)
             if watch and form == "table":

@@ -21,6 +21,7 @@ from common.errors import QueryRefused, QueryTooLong, StorageError
 from deduplicator.archive import tables
 from fleet.place import Place
 from fleet.queries.asking import unique
+from fleet.statements import SQL
 
 DAY: Final = pa.field("date", pa.string())
 INTERRUPT_S: Final = 2.0
@@ -45,11 +46,10 @@ class Archive:
             if not found & set(tables.SCHEMAS):
                 raise StorageError(f"{location} holds no relation of an archive; it should hold folders like trades/")
             self._db = duckdb.connect()
-            self._db.execute("SET TimeZone = 'UTC'")
+            self._db.execute(SQL["archive_in_utc"])
             for name in tables.SCHEMAS:
                 self._db.register(name, _relation(filesystem, f"{root}/{name}", name, there=name in found))
-            self._db.execute("SET enable_external_access = false")  # no other file than those
-            self._db.execute("SET lock_configuration = true")
+            self._db.execute(SQL["archive_closed"])
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
 

@@ -15,12 +15,12 @@ import asyncpg
 
 from common.errors import DatabaseUnreachable, QueryRefused, QueryTooLong, StorageError
 from common.storage.database import CLIENT_ERRORS, connect
+from fleet.statements import SQL
 
 SECONDS: Final = 60.0
 """What a statement may take, if nothing else is said."""
 GRACE_S: Final = 5.0
 NEAR_CHARACTERS: Final = 30
-FIRST: Final = "SELECT set_config('statement_timeout', $1, true)"
 ROWS_ONLY: Final = (
     "only what gives rows can be asked: SELECT, WITH, VALUES, TABLE, SHOW or EXPLAIN, and nothing that writes"
 )
@@ -33,8 +33,8 @@ async def ask(
     connection = await connect(dsn)
     try:
         async with asyncio.timeout(seconds + GRACE_S):
-            await connection.execute("BEGIN READ ONLY")
-            await connection.fetchval(FIRST, f"{max(1, round(seconds * 1000))}ms")
+            await connection.execute(SQL["read_only"])
+            await connection.fetchval(SQL["limit_time"], f"{max(1, round(seconds * 1000))}ms")
             prepared = await connection.prepare(statement)
             if not (names := unique([attribute.name for attribute in prepared.get_attributes()])):
                 raise QueryRefused(ROWS_ONLY)

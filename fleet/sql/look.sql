@@ -2,6 +2,10 @@
 -- Whether anything was ever seen of a market.
 SELECT 1 WHERE EXISTS (SELECT FROM coverage WHERE ticker = $1) OR EXISTS (SELECT FROM markets WHERE ticker = $1)
 
+-- name: book
+-- A market's book at a moment.
+SELECT * FROM book_at($1, $2)
+
 -- name: market
 -- Everything about one market at a glance.
 SELECT n.ticker, m.title, m.yes_sub_title, m.status, m.result, m.event_ticker, m.open_time, m.close_time, m.settlement_ts,
@@ -84,3 +88,11 @@ SELECT c.consumer, c.lane, c.epoch, c.batch AS acknowledged_batch,
 -- name: retire_consumer
 -- Remove a consumer, so that retention no longer waits for it.
 DELETE FROM consumers WHERE consumer = $1 RETURNING lane
+
+-- name: step
+-- The last step of production.
+SELECT step FROM store.lease
+
+-- name: clock
+-- The time of the database.
+SELECT now()

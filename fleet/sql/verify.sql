@@ -1,3 +1,7 @@
+-- name: verify_lines
+-- How many time lines there are.
+SELECT count(*) FROM coverage
+
 -- name: verify_gap_overlaps
 -- Open gaps that a finished claim covers, or that lie over each other: a stretch is covered or listed, never both.
 -- A late copy on its way through a gap, whose horizon lies inside it, is let through.
@@ -22,6 +26,10 @@ SELECT ticker, channel, sealed_until FROM coverage
  WHERE sealed_until < now() - $1::interval AND (ended_at IS NULL OR sealed_until < ended_at)
  ORDER BY sealed_until
 
+-- name: verify_accounts
+-- How many accounts there are.
+SELECT count(*) FROM store.accounts
+
 -- name: account_gaps
 -- Accounts that do not follow the one before them. Accounts of a lane have no holes; those of a lane that was put back begin
 -- again where it is read again.
@@ -40,6 +48,10 @@ SELECT gatherer, from_batch
 SELECT coalesce((SELECT sum(inserted) FROM store.accounts), 0)::bigint + (SELECT healed_rows FROM store.lease) AS inserted,
        (SELECT count(*) FROM store.deltas) + (SELECT count(*) FROM store.late_deltas)
        + (SELECT coalesce(sum(rows + late_rows), 0) FROM store.detached)::bigint AS stored
+
+-- name: verify_stored
+-- How many changes of a stretch of time are stored.
+SELECT count(*) FROM store.deltas WHERE exchange_ts >= $1 AND exchange_ts < $2
 
 -- name: verify_ordinals
 -- Groups whose ordinals are not 0, 1, 2 ..., inside what is covered: a change is missing.
@@ -86,9 +98,17 @@ SELECT day::timestamp AT TIME ZONE 'UTC', (day + 1)::timestamp AT TIME ZONE 'UTC
 -- What the checks of archived hours found.
 SELECT hour, check_name, compared, failed, examples FROM checks WHERE hour >= $1 AND hour < $2 ORDER BY hour, check_name
 
+-- name: verify_instance
+-- Of a gatherer: the instance of its database.
+SELECT instance FROM instance
+
 -- name: verify_lanes
 -- How far each lane of a gatherer's instance is stored.
 SELECT c.lane, c.batch FROM store.cursors c JOIN store.gatherers g USING (gatherer) WHERE g.instance = $1 AND c.batch > 0
+
+-- name: verify_kept
+-- Of a gatherer: the first batch that each lane still has.
+SELECT lane, min(batch) AS batch FROM batches GROUP BY lane
 
 -- name: verify_sample
 -- Of a gatherer: placed changes of some batches, with their tickers.

@@ -44,5 +44,5 @@ class Summarizer:
         # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
         with contextlib.suppress(asyncpg.LockNotAvailableError):
             async with connection.transaction():
-                await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_WAIT}'")
+                await connection.execute(SQL["limit_lock_wait_here"], LOCK_WAIT)
                 await connection.execute(SQL["summarize_deltas"])

@@ -63,6 +63,10 @@ SELECT ensure_partition($1)
 -- Limit how long this session waits for a lock.
 SELECT set_config('lock_timeout', $1, false)
 
+-- name: limit_lock_wait_here
+-- Limit how long this transaction waits for a lock.
+SELECT set_config('lock_timeout', $1, true)
+
 -- name: summarize_deltas
 -- Bring the index of the newest hours up to date with their new pages: the loader does so every second.
 SELECT summarize_deltas()

@@ -63,7 +63,7 @@ class Retention:
 
     async def look(self, connection: asyncpg.Connection) -> None:
         """Drop what may go now."""
-        await connection.execute("SELECT set_config('lock_timeout', $1, false)", LOCK_WAIT)
+        await connection.execute(SQL["limit_lock_wait"], LOCK_WAIT)
         self.dropped_unread = int(await connection.fetchval(SQL["count_dropped_unread"]))
         chunks = await connection.fetchval(SQL["storage_engine"]) == "timescaledb"
         settings = self._config.retention

@@ -22,9 +22,13 @@ HOMES: Final = {
     "workshop.rehearsal.statements": ROOT / "workshop/rehearsal/sql",
 }
 """The modules that have `SQL`, and the folders of their blocks."""
-NAMED: Final = {"common/storage/migrations", "deploy/athena", "fleet/queries", "workshop/generate/athena_statements"}
-"""Folders of files that are found by their own names: migrations, analysts' queries, Athena's tables."""
-SCRIPTS: Final = {"tests/support/production_with_rows.sql", "workshop/bench/restart.sql"}
+NAMED: Final = {
+    "common/storage/migrations", "deploy/athena", "docs/schema", "fleet/queries", "workshop/generate/athena_statements",
+}  # fmt: skip
+"""Folders of files that are found by their own names: migrations, schemas, analysts' queries, Athena's tables."""
+SCRIPTS: Final = {
+    "tests/support/production_with_rows.sql", "workshop/bench/restart.sql", "workshop/generate/schema_relations.sql",
+}  # fmt: skip
 """Read whole, by the modules beside them."""
 
 

@@ -1,3 +1,15 @@
+-- name: step
+-- The last step.
+SELECT step FROM store.lease
+
+-- name: committed_at
+-- When a step was committed; no row if it is not kept.
+SELECT committed_at FROM store.feed WHERE step = $1
+
+-- name: clock
+-- The time of the database.
+SELECT now()
+
 -- name: numbers
 -- Production's numbers of markets, by ticker.
 SELECT market, ticker FROM store.markets WHERE ticker = ANY ($1::text[])

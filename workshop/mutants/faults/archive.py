@@ -115,7 +115,7 @@ FAULTS: Final = (
     Fault(
         "a-day-that-is-dropped-is-an-empty-hour",
         "deduplicator/archive/hour.py",
-        '            await self._db.execute("LOCK TABLE store.deltas IN ACCESS SHARE MODE")\n',
+        '            await self._db.execute(SQL["keep_days"])\n',
         "",
         "an hour whose day leaves meanwhile would be archived empty",
         ("tests/database/test_export.py -k dropped_while", *EXPORT),
