@@ -4,6 +4,9 @@ from kalshi_fleet.answer import Answer, GapRow
 from kalshi_fleet.archive import Archive
 from kalshi_fleet.errors import (
     BadTime,
+    FeedError,
+    FeedPassed,
+    FeedReplaced,
     HourChanging,
     HourMissing,
     KalshiFleetError,
@@ -12,8 +15,10 @@ from kalshi_fleet.errors import (
     UnknownMarket,
 )
 from kalshi_fleet.events import Book, BookState, Change, Event, Gap, Reset, Trade
+from kalshi_fleet.feed import Step
 from kalshi_fleet.hftbacktest import to_hftbacktest
 from kalshi_fleet.instants import Instant, instants
+from kalshi_fleet.live import LiveBook, Start
 from kalshi_fleet.moments import moment, written
 from kalshi_fleet.nautilus import to_nautilus
 from kalshi_fleet.production import AsyncProduction, Production
@@ -28,16 +33,22 @@ __all__ = [
     "BookState",
     "Change",
     "Event",
+    "FeedError",
+    "FeedPassed",
+    "FeedReplaced",
     "Gap",
     "GapRow",
     "HourChanging",
     "HourMissing",
     "Instant",
     "KalshiFleetError",
+    "LiveBook",
     "NotAnArchive",
     "NotSealed",
     "Production",
     "Reset",
+    "Start",
+    "Step",
     "Trade",
     "UnknownMarket",
     "instants",

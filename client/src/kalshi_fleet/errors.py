@@ -47,5 +47,29 @@ class NotSealed(KalshiFleetError):
         self.what, self.hour = list(what), hour
 
 
+class FeedError(KalshiFleetError):
+    """The feed cannot be followed from where its reader is."""
+
+
+class FeedPassed(FeedError):
+    """The reader's place is older than what is kept: begin again from a snapshot, or read `archived`, the object of
+    the archive with the step after the place, and those that follow."""
+
+    def __init__(self, place: int, oldest: int, archived: str | None = None) -> None:
+        self.place, self.oldest, self.archived = place, oldest, archived
+        what = "begin again from a snapshot"
+        if archived is not None:
+            what += f", or read what is older in the archive, from {archived} on"
+        super().__init__(f"step {place + 1} is no longer in the feed; its oldest step is {oldest}: {what}")
+
+
+class FeedReplaced(FeedError):
+    """Production is not the one that was read: it was put back, or is another one."""
+
+    def __init__(self, place: int, problem: str) -> None:
+        self.place = place
+        super().__init__(f"the feed was read up to step {place}, and {problem}: begin again from a snapshot")
+
+
 class HourChanging(KalshiFleetError):
     """An object is not the one that its hour's manifest describes: it is being replaced, or the copy is incomplete."""

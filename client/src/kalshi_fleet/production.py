@@ -1,11 +1,11 @@
-"""Production by SQL: the archive's calls and columns, on what the database holds now."""
+"""Production: the archive's calls and columns on what the database holds now, and its feed."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import threading
-from collections.abc import Coroutine, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -17,11 +17,12 @@ from kalshi_fleet.answer import Answer, GapRow
 from kalshi_fleet.columns import BOOKS, SCHEMAS
 from kalshi_fleet.errors import UnknownMarket
 from kalshi_fleet.events import BOOK_CHANNEL, LIFECYCLE_CHANNELS, TRADE_CHANNEL
+from kalshi_fleet.feed import SETTINGS, Feed, Step
+from kalshi_fleet.live import TRADES, Start, snapshot
 from kalshi_fleet.moments import Moment, floor_ms, hours_of, moment, of_ms, stretch
 from kalshi_fleet.statements import SQL
 
 T = TypeVar("T")
-SETTINGS: Final = {"timezone": "UTC", "default_transaction_read_only": "on", "application_name": "kalshi_fleet"}
 TICKER_CHANNEL: Final = "ticker"
 
 
@@ -66,6 +67,23 @@ class AsyncProduction:
                 return await _answer(db, table, [ticker], asked, until, (BOOK_CHANNEL,))
         finally:
             db.terminate()
+
+    async def snapshot(self, tickers: str | Sequence[str], trades: int = TRADES) -> Start:
+        """The exact start: a step, and these markets' books and last trades as of it; `feed(after=start.step)` goes on
+        from there. Raises `UnknownMarket`."""
+        wanted = [tickers] if isinstance(tickers, str) else list(tickers)
+        start = await snapshot(self._dsn, wanted, trades)
+        if left := set(wanted) - start.books.keys():
+            raise UnknownMarket(min(left))
+        return start
+
+    def feed(
+        self, after: int, tickers: str | Sequence[str] | None = None, committed_at: datetime | None = None
+    ) -> AsyncIterator[Step]:
+        """Every step after one, for ever (see `Feed`); of these markets, or of all. Steps without anything of them
+        come too, so that each is exactly the next."""
+        wanted = [tickers] if isinstance(tickers, str) else tickers
+        return aiter(Feed(self._dsn, after, wanted, committed_at))
 
     async def _rows(
         self,
@@ -118,6 +136,49 @@ class Production:
     def book(self, ticker: str, at: Moment) -> Answer:
         """As `AsyncProduction.book`."""
         return _plainly(self._asked.book(ticker, at))
+
+    def snapshot(self, tickers: str | Sequence[str], trades: int = TRADES) -> Start:
+        """As `AsyncProduction.snapshot`."""
+        return _plainly(self._asked.snapshot(tickers, trades))
+
+    def feed(
+        self, after: int, tickers: str | Sequence[str] | None = None, committed_at: datetime | None = None
+    ) -> Iterator[Step]:
+        """As `AsyncProduction.feed`."""
+        return _steps(self._asked.feed(after, tickers, committed_at))
+
+
+def _steps(made: AsyncIterator[Step]) -> Iterator[Step]:
+    """Steps from a loop of its own, in a thread: one may run here. Leaving the loop ends the reader."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, name="kalshi_fleet feed", daemon=True)
+    thread.start()
+    waiting = None
+    try:
+        while True:
+            waiting = asyncio.run_coroutine_threadsafe(_next(made), loop)
+            step = waiting.result()
+            if step is None:
+                return
+            yield step
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+        asyncio.run_coroutine_threadsafe(_closed(made), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+async def _next(made: AsyncIterator[Step]) -> Step | None:
+    return await anext(made, None)
+
+
+async def _closed(made: AsyncIterator[Step]) -> None:
+    for other in asyncio.all_tasks() - {asyncio.current_task()}:
+        other.cancel()
+        await asyncio.gather(other, return_exceptions=True)
+    await made.aclose()  # type: ignore[attr-defined]
 
 
 def _plainly(asked: Coroutine[Any, Any, T]) -> T:

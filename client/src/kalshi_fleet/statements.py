@@ -1,4 +1,4 @@
-"""Production's SQL, by name: the blocks of `sql/production.sql`, each below a line `-- name: its_name`."""
+"""Production's SQL, by name: the blocks of the files in `sql/`, each below a line `-- name: its_name`."""
 
 from __future__ import annotations
 
@@ -15,4 +15,9 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
         yield name, "\n".join(dropwhile(lambda line: line.startswith("--"), lines))
 
 
-SQL: Final = dict(_blocks(resources.files("kalshi_fleet").joinpath("sql", "production.sql").read_text("utf-8")))
+_FOLDER: Final = resources.files("kalshi_fleet").joinpath("sql")
+SQL: Final = {
+    name: text
+    for topic in ("production", "feed")
+    for name, text in _blocks(_FOLDER.joinpath(f"{topic}.sql").read_text("utf-8"))
+}
