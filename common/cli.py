@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
 from common import redact
-from common.errors import ConfigError, Fenced, FleetError
+from common.errors import ConfigError, Fenced, FleetError, described
 
 EXIT_CONFIG: Final = 2
 EXIT_FENCED: Final = 4
@@ -30,15 +31,22 @@ CONFIG: Final = click.option(
 
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Run to the end; exit 2 for configuration and set-up, 4 if another deduplicator took over, 1 otherwise."""
-    try:
+    with errors_shown():
         asyncio.run(main)
+
+
+@contextlib.contextmanager
+def errors_shown() -> Iterator[None]:
+    """What the fleet raises in it is one line and an exit code."""
+    try:
+        yield
     except FleetError as error:
         fail(error)
 
 
-def fail(error: FleetError) -> None:
+def fail(error: FleetError) -> NoReturn:
     """Print one line and exit."""
-    message = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+    message = str(error) if isinstance(error, ConfigError) else described(error)
     print(redact.text(message), file=sys.stderr)
     sys.exit(EXIT_FENCED if isinstance(error, Fenced) else exit_code(error))
 

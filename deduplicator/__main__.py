@@ -8,7 +8,6 @@ import click
 
 from common import cli, log
 from common.config.load import check_private_key_file, load_deduplicator
-from common.errors import FleetError
 from common.process import keep_freed_memory
 
 
@@ -18,13 +17,11 @@ def main(config_file: Path) -> None:
     """Merge every gatherer's recording into production until SIGTERM."""
     from deduplicator.service import Deduplicator
 
-    try:
+    with cli.errors_shown():
         config = load_deduplicator(config_file)
         check_private_key_file(str(config_file), config.kalshi)
         log.configure(config.logging, process="deduplicator", deduplicator=config.deduplicator_id)
         deduplicator = Deduplicator(config, config_file)
-    except FleetError as error:
-        cli.fail(error)
     keep_freed_memory(arenas=1)
     cli.run(deduplicator.run())
 

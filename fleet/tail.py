@@ -11,12 +11,10 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-import asyncpg
-
 from common.feed.reader import Feed, Tickers, place_since
 from common.feed.tables import CHANGES, LIFECYCLE, TRADES
 from common.numbers import datetime_of_ms, datetime_of_us
-from common.storage.database import connect
+from common.storage.database import connected
 from fleet.statements import SQL
 
 SIDES: Final = ("yes", "no")
@@ -65,13 +63,10 @@ CHANNELS: Final[dict[str, tuple[str, Callable[[Row], Row]]]] = {
 
 async def place_of(dsn: str, since: datetime | None) -> int:
     """Where to begin: with what was committed since a time, or (None) with the next step. Raises `FeedPassed`."""
-    db = await connect(dsn, ANSWER_MS)
-    try:
+    async with connected(dsn, ANSWER_MS) as db:
         if since is not None:
             return await place_since(db, since)
         return int(await db.fetchval(SQL["step"]))
-    finally:
-        await db.close()
 
 
 async def tail(dsn: str, channel: str, ticker: str | None, after: int) -> AsyncIterator[Row]:
@@ -104,8 +99,5 @@ class _Names:
         """The tickers of these markets."""
         if not self._tickers.missing(markets):
             return self._tickers.known
-        db: asyncpg.Connection = await connect(self._dsn, ANSWER_MS)
-        try:
+        async with connected(self._dsn, ANSWER_MS) as db:
             return await self._tickers.of(db, markets)
-        finally:
-            await db.close()

@@ -24,7 +24,7 @@ from common.feed.start import Book, Start, follow, snapshot
 from common.feed.tables import CHANGES, EVERYTHING, GAPS, SEAL, TRADES
 from common.levels import NO, YES, flat
 from common.numbers import DOLLAR, datetime_of_ms, ms_of_datetime
-from common.storage.database import connect
+from common.storage.database import connected
 from fleet.moments import written
 from fleet.statements import SQL
 
@@ -190,8 +190,7 @@ def _moment(ms: int) -> datetime | None:
 
 async def begin(dsn: str, ticker: str) -> Watched:
     """The market as production has it now. Raises `NoSuchMarket`."""
-    db = await connect(dsn, ANSWER_MS)
-    try:
+    async with connected(dsn, ANSWER_MS) as db:
         watched = Watched(ticker, await snapshot(db, [ticker], TRADES_KEPT))
         for gap in await db.fetch(
             SQL["gap_before_book"], ticker, watched.committed_at or await db.fetchval(SQL["clock"])
@@ -199,8 +198,6 @@ async def begin(dsn: str, ticker: str) -> Watched:
             key = (ORDERBOOK, ms_of_datetime(gap["started_at"]), ms_of_datetime(gap["ended_at"]))
             watched.gaps[key] = gap["reason"]
         return watched
-    finally:
-        await db.close()
 
 
 async def steps(dsn: str, ticker: str) -> AsyncIterator[tuple[Watched, bool]]:

@@ -8,7 +8,6 @@ import click
 
 from common import cli, log
 from common.config.load import check_private_key_file, load_gatherer
-from common.errors import FleetError
 
 
 @click.command()
@@ -18,14 +17,12 @@ def main(config_file: Path) -> None:
     from gatherer.journal.ownership import owned_journal
     from gatherer.service import Gatherer
 
-    try:
+    with cli.errors_shown():
         config = load_gatherer(config_file)
         check_private_key_file(str(config_file), config.kalshi)
         log.configure(config.logging, process="gatherer", gatherer=config.gatherer_id)
         with owned_journal(config.journal.dir):
             cli.run(Gatherer(config, config_file).run())
-    except FleetError as error:
-        cli.fail(error)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from common import cli
-from common.errors import FleetError
 from common.storage import embedded
 from common.storage.address import for_psql
 from fleet.commands.base import main, to_end
@@ -64,10 +63,8 @@ def down(folder: Path | None, keep: bool) -> None:
     from workshop.rehearsal import standing
 
     place = folder or standing.default_folder()
-    try:
+    with cli.errors_shown():
         found = standing.down(place, _tell, keep=keep)
-    except FleetError as error:
-        cli.fail(error)
     _tell(f"nothing runs in {place}" + (" any more" if found else ""))
 
 

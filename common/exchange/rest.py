@@ -18,6 +18,7 @@ from common.errors import (
     FleetError,
     OddAnswer,
     RateLimited,
+    described,
 )
 from common.exchange.signing import Signer
 
@@ -105,7 +106,7 @@ class Rest:
                     return body
                 text = (await response.text())[:300]
         except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-            raise ExchangeUnavailable(f"GET {path}: {type(error).__name__}: {error}") from error
+            raise ExchangeUnavailable(f"GET {path}: {described(error)}") from error
         message = f"GET {path}: HTTP {response.status}: {text}"
         if response.status in (401, 403):
             raise AuthenticationError(message, response.status)

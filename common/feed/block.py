@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pyarrow as pa
 
-from common.errors import FeedError
+from common.errors import FeedError, described
 from common.feed.tables import TABLES, VERSION
 
 NAMES: Final = tuple(TABLES)
@@ -75,7 +75,7 @@ def decode(block: bytes) -> dict[str, pa.RecordBatch]:
             tables[name] = pa.ipc.read_record_batch(pa.py_buffer(block[at : at + size]), TABLES[name])
             at += size
     except (struct.error, IndexError, OSError, pa.ArrowException) as error:
-        raise FeedError(f"not a block: {type(error).__name__}: {error}") from error
+        raise FeedError(f"not a block: {described(error)}") from error
     if at != len(block):
         raise FeedError(f"the block has {len(block)} bytes, and {at} were expected")
     return tables

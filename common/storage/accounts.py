@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from common.errors import StorageError
-from common.storage.database import connect
+from common.storage.database import connected
 
 
 def as_account(dsn: str, user: str, password: str) -> str:
@@ -20,19 +20,15 @@ async def make_account(owners: str, dsn: str, group: str) -> None:
     parts = urlsplit(dsn)
     if not parts.username or not parts.password:
         raise StorageError("the file's address names no account with a password")
-    connection = await connect(owners)
-    try:
-        async with connection.transaction():
-            # The statement is put together by the server; utility statements take no parameters.
-            await connection.execute(
-                "SELECT set_config('fleet.account', $1, true), set_config('fleet.secret', $2, true)",
-                unquote(parts.username),
-                unquote(parts.password),
-            )
-            await connection.execute(f"SET LOCAL fleet.member_of = {group}")
-            await connection.execute(ACCOUNT)
-    finally:
-        await connection.close()
+    async with connected(owners) as connection, connection.transaction():
+        # The statement is put together by the server; utility statements take no parameters.
+        await connection.execute(
+            "SELECT set_config('fleet.account', $1, true), set_config('fleet.secret', $2, true)",
+            unquote(parts.username),
+            unquote(parts.password),
+        )
+        await connection.execute(f"SET LOCAL fleet.member_of = {group}")
+        await connection.execute(ACCOUNT)
 
 
 ACCOUNT = """

@@ -10,7 +10,7 @@ from urllib.parse import SplitResult, parse_qs, urlsplit
 
 import asyncpg
 
-from common.errors import DatabaseUnreachable, StorageError
+from common.errors import DatabaseUnreachable, StorageError, described
 from common.storage.address import without_password
 
 FILES: Final = ("sslrootcert", "sslcert", "sslkey", "sslcrl")
@@ -63,7 +63,7 @@ def unreached(dsn: str, error: BaseException) -> StorageError:
     elif isinstance(error, ValueError | OverflowError):
         text = NO_ADDRESS
     else:
-        text = _why(dsn, error) or without_password(dsn, f"{type(error).__name__}: {error}")
+        text = _why(dsn, error) or without_password(dsn, described(error))
     kind = DatabaseUnreachable if isinstance(error, NOT_NOW) and not isinstance(error, ValueError) else StorageError
     return kind(f"the database cannot be reached: {text}")
 

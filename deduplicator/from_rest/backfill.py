@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from common.errors import ExchangeError, NumberError
+from common.errors import ExchangeError, NumberError, described
 from common.exchange.rest import Page, Rest, packed
 from common.numbers import EPOCH, parse_price, parse_size
 from common.set_aside import SetAside
@@ -63,7 +63,7 @@ def candle_row(ticker: str, period: int, candle: Any) -> CandleRow | None:
             None if interest is None else parse_size(str(interest)),
         )
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
-        raise NumberError(f"candle of {ticker} {candle!r:.200}: {type(error).__name__}: {error}") from error
+        raise NumberError(f"candle of {ticker} {candle!r:.200}: {described(error)}") from error
 
 
 async def never_seen(connection: asyncpg.Connection, start: datetime, end: datetime, series: str | None) -> list[str]:

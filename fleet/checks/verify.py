@@ -18,7 +18,7 @@ from common.comparison import Comparison
 from common.config.schema import DeduplicatorConfig, GathererSource
 from common.errors import StorageError
 from common.numbers import DOLLAR, ONE_MS, datetime_of_ms
-from common.storage.database import CLIENT_ERRORS, connect
+from common.storage.database import CLIENT_ERRORS, connect, connected
 from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
 
@@ -34,8 +34,7 @@ async def verify(
 ) -> AsyncIterator[Comparison]:
     """All checks over exchange times from `since` to `until`; `markets`: how many markets' books are folded."""
     rng = random.Random(seed)
-    connection = await connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         yield await _coverage(connection, since)
         yield await _accounts(connection)
         yield await _ordinals(connection, since, until)
@@ -46,8 +45,6 @@ async def verify(
         yield await _exported(connection, since, until)
         for source in config.gatherers:
             yield await _gatherer(connection, source, rng)
-    finally:
-        await connection.close()
 
 
 async def _coverage(connection: asyncpg.Connection, since: datetime) -> Comparison:

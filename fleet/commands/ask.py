@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 
 from common import cli
 from common.config.schema import Bucket
-from common.errors import FleetError
+from common.errors import FleetError, described
 from common.storage import embedded
 from common.storage.address import for_psql
 from fleet.commands.base import (
@@ -164,7 +164,7 @@ def _of_archive(place: Place, statement: str, seconds: float, most: int) -> list
         return archive.run(statement, seconds=seconds, most=most)
     except FleetError as error:
         if archive is not None and archive.left_behind:
-            click.echo(f"{type(error).__name__}: {error}", err=True)
+            click.echo(described(error), err=True)
             os._exit(cli.EXIT_FAILED)  # not to wait for it
         cli.fail(error)
         raise

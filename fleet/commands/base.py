@@ -17,9 +17,8 @@ import click
 from common import cli
 from common.config.load import is_readers, load_any, load_deduplicator, load_gatherer, load_reader
 from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
-from common.errors import FleetError
 from common.storage import embedded
-from common.storage.database import connect
+from common.storage.database import connected
 from fleet import moments, output
 from fleet.output import Format
 from fleet.statements import SQL
@@ -78,11 +77,8 @@ def stretch(
 
 def to_end(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end; an error of the fleet is one line and an exit code."""
-    try:
+    with cli.errors_shown():
         return asyncio.run(work)
-    except FleetError as error:
-        cli.fail(error)
-        raise
 
 
 class Folded(click.Group):
@@ -103,20 +99,14 @@ def main() -> None:
 
 def deduplicator_file(config_file: Path) -> DeduplicatorConfig:
     """The deduplicator's configuration."""
-    try:
+    with cli.errors_shown():
         return load_deduplicator(config_file)
-    except FleetError as error:
-        cli.fail(error)
-        raise
 
 
 def gatherer_file(config_file: Path) -> GathererConfig:
     """A gatherer's configuration."""
-    try:
+    with cli.errors_shown():
         return load_gatherer(config_file)
-    except FleetError as error:
-        cli.fail(error)
-        raise
 
 
 def production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
@@ -127,11 +117,8 @@ def production(config_file: Path) -> tuple[DeduplicatorConfig, str]:
 
 def reader_file(config_file: Path) -> DeduplicatorConfig | ReaderConfig:
     """What is to be read: the deduplicator's file, or an analyst's."""
-    try:
+    with cli.errors_shown():
         return load_reader(config_file)
-    except FleetError as error:
-        cli.fail(error)
-        raise
 
 
 def readable(config_file: Path) -> str:
@@ -150,11 +137,8 @@ def gatherer(config_file: Path) -> tuple[GathererConfig, str]:
 
 def database_of(config_file: Path) -> str:
     """The address of the one database that a file names, whichever file it is."""
-    try:
+    with cli.errors_shown():
         config = load_reader(config_file) if is_readers(config_file) else load_any(config_file)
-    except FleetError as error:
-        cli.fail(error)
-        raise
     database = config.database if isinstance(config, GathererConfig) else config.production
     if database is None:
         raise click.UsageError(f"{config_file} names no database")
@@ -163,20 +147,14 @@ def database_of(config_file: Path) -> str:
 
 def attached(dsn: str) -> str:
     """The address to connect to; of an embedded server, that of the running one."""
-    try:
+    with cli.errors_shown():
         return embedded.attach_dsn(dsn)
-    except FleetError as error:
-        cli.fail(error)
-        raise
 
 
 async def fetch(dsn: str, statement: str, *arguments: Any) -> list[dict[str, Any]]:
     """The rows of a statement."""
-    connection = await connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         return [dict(row) for row in await connection.fetch(statement, *arguments)]
-    finally:
-        await connection.close()
 
 
 def utc(at: datetime | None) -> datetime:

@@ -14,8 +14,7 @@ import msgspec
 
 from common import cli
 from common.config.load import load_gatherer
-from common.errors import FleetError
-from common.storage.database import connect
+from common.storage.database import connected
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, main, production, readable, stretch, to_end, utc
 from fleet.moments import written
 from fleet.output import Format, record, show
@@ -72,11 +71,8 @@ def report(config_file: Path, day: datetime | None, output: Path, publish: bool,
     midnight = (day or now - timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=UTC)
 
     async def run() -> quality.Report:
-        connection = await connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             made = await quality.report(connection, midnight, now)
-        finally:
-            await connection.close()
         if publish and config.archive is not None:
             await asyncio.to_thread(quality_files.publish, made, output, Bucket(config.archive))
         return made
@@ -113,11 +109,8 @@ def condition(config_file: Path, start: datetime | None, end: datetime | None, f
     dsn = readable(config_file)
 
     async def run() -> list[dict[str, Any]]:
-        connection = await connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             return [row async for row in conditions(connection, first, last, datetime.now(UTC))]
-        finally:
-            await connection.close()
 
     show(to_end(run()), form, "Condition")
 
@@ -135,10 +128,8 @@ def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None
     """
     from fleet.probing.probe import probe as work
 
-    try:
+    with cli.errors_shown():
         config = load_gatherer(config_file)
-    except FleetError as error:
-        cli.fail(error)
 
     def tell(line: str) -> None:
         click.echo(line, err=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from common.numbers import EPOCH, ONE_US
-from common.storage.database import connect
+from common.storage.database import connected
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, gatherer, main, production, stretch, to_end
 from fleet.moments import written
 from fleet.output import Format, record, show
@@ -37,11 +37,8 @@ def reload(config_file: Path, start: datetime, end: datetime | None, form: Forma
         click.echo(text, err=True)
 
     async def run() -> list[Reloaded]:
-        connection = await connect(dsn)
-        try:
+        async with connected(dsn) as connection:
             return await work(config, connection, microseconds(since), microseconds(until), report)
-        finally:
-            await connection.close()
 
     show([asdict(one) for one in to_end(run())], form, "Loaded again")
 
@@ -120,13 +117,9 @@ def backfill(
 
     async def run() -> Backfilled:
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
-        connection = await connect(dsn)
-        try:
-            async with Rest(config.kalshi.rest_url, signer) as rest:
-                wanted = list(tickers) or await never_seen(connection, since, until, series)
-                return await work(rest, connection, wanted, int(period), since, until, tell)
-        finally:
-            await connection.close()
+        async with connected(dsn) as connection, Rest(config.kalshi.rest_url, signer) as rest:
+            wanted = list(tickers) or await never_seen(connection, since, until, series)
+            return await work(rest, connection, wanted, int(period), since, until, tell)
 
     record(asdict(to_end(run())), form, "Backfilled")
 

@@ -15,7 +15,6 @@ import click
 
 from common import cli
 from common.config.schema import DeduplicatorConfig, GathererConfig
-from common.errors import FleetError
 from common.storage.database import owned
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, deduplicator_file, gatherer_file, main, stretch, to_end
 from fleet.output import Format, record
@@ -129,12 +128,9 @@ def _spark(
         raise click.UsageError(
             "PySpark is not installed: make spark, or pip install 'kalshi-fleet[spark]'; and Java 17"
         )
-    try:
+    with cli.errors_shown():
         found = lanes(place, *within)
         known = lives(place._replace(location=archived)) if archived else {}
-    except FleetError as error:
-        cli.fail(error)
-        raise
     now_ms = time.time_ns() // 1_000_000
     plan = spark.Plan(
         place,

@@ -15,7 +15,7 @@ from click import shell_completion
 from common import cli
 from common.config.load import check_private_key_file, is_readers, load_any, load_reader
 from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
-from common.errors import AuthenticationError, ConfigError, ConfigErrors, FleetError, StorageError
+from common.errors import AuthenticationError, ConfigError, ConfigErrors, StorageError
 from common.exchange.signing import Signer
 from common.storage import embedded
 from common.storage.accounts import as_account, make_account
@@ -79,15 +79,13 @@ def _addresses(config: GathererConfig | DeduplicatorConfig | ReaderConfig) -> It
 @click.option("--without-secrets", is_flag=True, help="of another machine: its variables and its key are not here")
 def check_config(config_file: Path, without_secrets: bool) -> None:
     """Read a configuration file, its key and its addresses; say all that is wrong, or that nothing is."""
-    try:
+    with cli.errors_shown():
         environ = _Anything(os.environ) if without_secrets else None
         readers = is_readers(config_file)
         config = load_reader(config_file, environ) if readers else load_any(config_file, environ)
         if not without_secrets and (faults := list(_faults(str(config_file), config))):
             raise faults[0] if len(faults) == 1 else ConfigErrors(faults)
         kind = "gatherer" if isinstance(config, GathererConfig) else "analyst's" if readers else "deduplicator"
-    except FleetError as error:
-        cli.fail(error)
     print(f"{config_file}: a correct {kind} configuration")
 
 
@@ -101,13 +99,11 @@ def doctor(config_file: Path, dial: bool, form: Format) -> None:
     """Find what keeps a process from working, and what mends it; exits 1 if anything does, 2 on a wrong file."""
     from fleet.checks.doctor import examine, examine_reader
 
-    try:
+    with cli.errors_shown():
         if is_readers(config_file):
             found = examine_reader(cast(ReaderConfig, load_reader(config_file)))
         else:
             found = examine(config_file, load_any(config_file), dials=dial)
-    except FleetError as error:
-        cli.fail(error)
 
     async def work() -> list[dict[str, Any]]:
         return [finding.row() async for finding in found]
@@ -126,10 +122,8 @@ def doctor(config_file: Path, dial: bool, form: Format) -> None:
 )
 def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> None:
     """Create or upgrade the database that the file names; the release before still works with it, but for --post."""
-    try:
+    with cli.errors_shown():
         config = load_any(config_file)
-    except FleetError as error:
-        cli.fail(error)
 
     schema: Schema = "production" if isinstance(config, DeduplicatorConfig) else "gatherer"
     if account and schema == "gatherer":

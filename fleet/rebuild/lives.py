@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.dataset as ds
 
-from common.errors import StorageError
+from common.errors import StorageError, described
 from common.numbers import ms_of_datetime
 from deduplicator.from_rest.time_lines import CLOSE_GRACE_MS
 from fleet.place import Place
@@ -23,7 +23,7 @@ def lives(archive: Place) -> dict[str, Life]:
         filesystem, root = archive.open()
         found = ds.dataset(f"{root}/markets", filesystem=filesystem, format="parquet").to_table(columns=COLUMNS)
     except (OSError, pa.ArrowException) as error:
-        raise StorageError(f"{archive.location} has no relation markets: {type(error).__name__}: {error}") from error
+        raise StorageError(f"{archive.location} has no relation markets: {described(error)}") from error
     return {
         row["ticker"]: _life(row) for row in found.sort_by("updated_at").to_pylist() if row["open_time"] is not None
     }

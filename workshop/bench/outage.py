@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from common.storage.database import connect
+from common.storage.database import connected
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
 
 AWAY_MS: Final = 5000
@@ -57,11 +57,8 @@ async def _dials(fleet: LocalFleet) -> dict[str, int]:
 
 
 async def _first_row_ms(fleet: LocalFleet, name: str, back_us: int) -> int | None:
-    connection = await connect(fleet.gatherer_dsn(name))
-    try:
+    async with connected(fleet.gatherer_dsn(name)) as connection:
         first = await connection.fetchval("SELECT min(received_us) FROM deltas WHERE received_us >= $1", back_us)
-    finally:
-        await connection.close()
     return None if first is None else (int(first) - back_us) // 1000
 
 

@@ -19,7 +19,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from common.storage.database import connect
+from common.storage.database import connected
 from common.storage.embedded import attach_dsn
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, export, watch
@@ -160,11 +160,8 @@ async def cut_database(chaos: Chaos, rng: random.Random) -> str:
     name = rng.choice((*GATHERERS, "production"))
     dsn = chaos.fleet.production_dsn if name == "production" else chaos.fleet.gatherer_dsn(name)
     try:
-        connection = await connect(attach_dsn(dsn), 5000)
-        try:
+        async with connected(attach_dsn(dsn), 5000) as connection:
             cut = await connection.fetch(SQL["drop_clients"])
-        finally:
-            connection.terminate()
     except Exception as error:  # it may be down itself, or stand still: then nothing is cut
         return f"the database of {name} could not be reached to cut it: {type(error).__name__}"
     return f"cut {len(cut)} connections to the database of {name}"

@@ -21,7 +21,7 @@ from common.comparison import Comparison
 from common.contract.manifest import Manifest
 from common.errors import FeedError, FeedPassed
 from common.numbers import datetime_of_ms, ms_of_datetime
-from common.storage.database import connect
+from common.storage.database import connect, connected
 from deduplicator.archive import tables
 from deduplicator.archive.hour import EXPORTS
 from fleet.statements import SQL as FLEET
@@ -67,8 +67,7 @@ async def _none_left(dsn: str, statement: str, ms: int, timeout_s: float) -> boo
 
 async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False) -> list[Check]:
     """Production against the truth. With `outages`, gaps are expected; otherwise each is a difference."""
-    connection = await connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         gaps = await _gaps(connection, strict=strict)
         deltas, missing = await _deltas(connection, truth, gaps)
         return [
@@ -81,19 +80,14 @@ async def compare(dsn: str, truth: Truth, *, strict: bool, outages: bool = False
             await _feed(connection, dsn),
             await _nothing_else(connection, truth, outages=outages),
         ]
-    finally:
-        await connection.close()
 
 
 async def compare_changes(dsn: str, truth: Truth) -> list[Check]:
     """The order-book changes and trades alone; only gaps before a market's first subscription are expected."""
-    connection = await connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         gaps = await _gaps(connection, strict=True)
         deltas, _ = await _deltas(connection, truth, gaps)
         return [deltas, await _trades(connection, truth, gaps)]
-    finally:
-        await connection.close()
 
 
 async def _feed(connection: asyncpg.Connection, dsn: str) -> Check:
@@ -277,11 +271,8 @@ async def _nothing_else(connection: asyncpg.Connection, truth: Truth, *, outages
 
 async def compare_archive(dsn: str, s3: Any, bucket: str, manifests: list[Manifest], truth: Truth) -> list[Check]:
     """Every hourly relation of the exported hours: the Parquet objects against production. And the last hour alone."""
-    connection = await connect(dsn)
-    try:
+    async with connected(dsn) as connection:
         relations = [await _relation(connection, s3, bucket, manifests, name, truth) for name in tables.HOURLY]
-    finally:
-        await connection.close()
     hour = max(manifest.hour for manifest in manifests)
     alone = await asyncio.to_thread(_alone, f"s3://{bucket}", s3.meta.endpoint_url, hour, truth)
     return [*relations, _checked(manifests), alone]

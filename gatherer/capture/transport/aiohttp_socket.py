@@ -9,6 +9,7 @@ import time
 import aiohttp
 from aiohttp import WSMsgType
 
+from common.errors import described
 from gatherer.capture.transport.seam import (
     CLOSE_WAIT_S,
     DIAL_WAIT_S,
@@ -49,7 +50,7 @@ class AiohttpSocket:
                     )
                     return
         except ConnectionError as error:
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
         finally:
             on_closed(reason)
 
@@ -58,14 +59,14 @@ class AiohttpSocket:
         try:
             await self._socket.send_str(text)
         except (ConnectionError, aiohttp.ClientError) as error:
-            raise SocketClosed(f"{type(error).__name__}: {error}") from error
+            raise SocketClosed(described(error)) from error
 
     async def ping(self) -> None:
         """Send a ping; raises `SocketClosed`."""
         try:
             await self._socket.ping()
         except (ConnectionError, aiohttp.ClientError) as error:
-            raise SocketClosed(f"{type(error).__name__}: {error}") from error
+            raise SocketClosed(described(error)) from error
 
     async def close(self) -> None:
         """Close without waiting long for the other side."""
@@ -91,7 +92,7 @@ async def dial(url: str, headers: dict[str, str]) -> AiohttpSocket:
         raise DialRefused(f"HTTP {error.status}: {error.message}", error.status) from error
     except (OSError, TimeoutError, aiohttp.ClientError) as error:
         await session.close()
-        raise DialRefused(f"{type(error).__name__}: {error}", None) from error
+        raise DialRefused(described(error), None) from error
     except BaseException:
         await session.close()
         raise

@@ -7,6 +7,7 @@ import time
 
 import picows
 
+from common.errors import described
 from gatherer.capture.transport.seam import (
     ANSWER_CHARACTERS_MAX,
     CLOSE_WAIT_S,
@@ -129,6 +130,6 @@ async def dial(url: str, headers: dict[str, str]) -> PicowsSocket:
         body = bytes(getattr(error, "raw_body", None) or b"")[:ANSWER_CHARACTERS_MAX].decode(errors="replace")
         raise DialRefused(f"HTTP {status}: {body}", status) from error
     except (OSError, TimeoutError, picows.WSError) as error:
-        raise DialRefused(f"{type(error).__name__}: {error}", None) from error
+        raise DialRefused(described(error), None) from error
     assert isinstance(listener, _Listener)
     return PicowsSocket(transport, listener)

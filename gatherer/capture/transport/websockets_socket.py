@@ -11,6 +11,7 @@ from websockets import frames
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.http11 import Response
 
+from common.errors import described
 from gatherer.capture.transport.seam import (
     ANSWER_CHARACTERS_MAX,
     CLOSE_WAIT_S,
@@ -58,7 +59,7 @@ class WebsocketsSocket:
         except (
             Exception
         ) as error:  # a frame that the capture cannot take must end this connection, not stop it silently
-            reason = f"{type(error).__name__}: {error}"
+            reason = described(error)
             raise
         finally:
             on_closed(reason)
@@ -110,6 +111,6 @@ async def dial(url: str, headers: dict[str, str]) -> WebsocketsSocket:
         body = bytes(error.response.body or b"")[:ANSWER_CHARACTERS_MAX].decode(errors="replace")
         raise DialRefused(f"HTTP {status}: {body}", status) from error
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
-        raise DialRefused(f"{type(error).__name__}: {error}", None) from error
+        raise DialRefused(described(error), None) from error
     assert isinstance(connection, _Heard)
     return WebsocketsSocket(connection)

@@ -13,7 +13,7 @@ from typing import Final
 
 from common.contract.status import READY, DeduplicatorStatus, Status
 from common.numbers import ms_of_datetime
-from common.storage.database import connect
+from common.storage.database import connected
 from workshop.rehearsal.births.statements import (
     RESULT_MS_MAX,
     Statement,
@@ -186,8 +186,5 @@ async def _first_claims(fleet: LocalFleet) -> dict[str, int]:
 
 async def _moments(fleet: LocalFleet, statement: str) -> dict[str, int]:
     """Of each market one, in milliseconds."""
-    connection = await connect(fleet.production_dsn)
-    try:
+    async with connected(fleet.production_dsn) as connection:
         return {ticker: ms_of_datetime(at) for ticker, at in await connection.fetch(statement)}
-    finally:
-        await connection.close()
