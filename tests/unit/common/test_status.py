@@ -84,6 +84,18 @@ def test_every_field_is_explained_and_the_page_is_current() -> None:
     assert (ROOT / "docs/status.md").read_text() == status_page.page()
 
 
+NAMED_IN_DOCS = re.compile(r"`([a-z_.]+)`[^`.;|]* in [\w' ]*`/status`|`/status`[^`.;|]*\(`([a-z_.]+)`")
+
+
+def test_the_docs_name_fields_that_are_there() -> None:
+    """Where a page says that something is in `/status`."""
+    fields = {name for kind in SECTIONS for name in kind.__struct_fields__}
+    pages = sorted(ROOT.glob("docs/**/*.md"))
+    named = {name for page_ in pages for found in NAMED_IN_DOCS.findall(page_.read_text()) for name in found if name}
+    assert len(named) >= 5
+    assert {part for name in named for part in name.split(".")} <= fields
+
+
 def serving(said: Callable[[], Status]) -> AbstractAsyncContextManager[int]:
     """A process with its page; gives its port."""
     return http.serve(Http(port=0, page=Page()), CollectorRegistry(), lambda: None, said)
