@@ -25,7 +25,7 @@ import asyncpg
 
 from common import log
 from common.contract.status import AsideEntry, AsideKind
-from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateRenewed, described
+from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateOutdated, described
 from common.storage.database import DATABASE_ERRORS, REFUSALS
 from common.text import storable
 
@@ -80,7 +80,7 @@ class SetAside:
         """Guards the work on one entry. Passes on what concerns all of them; keeps back what is the entry's own."""
         try:
             yield
-        except (Fenced, StateRenewed):
+        except (Fenced, StateOutdated):
             raise
         except Exception as error:
             if is_own(error):

@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry
 from common import http, log, notify
 from common.config.schema import DeduplicatorConfig
 from common.contract.status import READY, DeduplicatorStatus, StepFailures, TaskFailures
-from common.errors import Fenced, StateRenewed, StorageError, described, first_error
+from common.errors import Fenced, StateOutdated, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from common.process import backoff_s, made_to_last, stop_event
@@ -186,9 +186,9 @@ class Deduplicator:
                     await self._session(production, stopped)
             except Fenced:
                 raise
-            except (StoreFull, StateRenewed) as why:
+            except (StoreFull, StateOutdated) as why:
                 self._production.error = f"the merge's state is renewed: {why}"
-                log.get().info("merge_state_renewed", why=str(why))
+                log.get().info("merge_state_outdated", why=str(why))
             except DATABASE_ERRORS as error:
                 if not self._lease.held() and isinstance(error, StorageError) and not error.retryable:
                     raise  # at the start it is a wrong address, account or schema: a person must mend it

@@ -14,7 +14,7 @@ from common.set_aside import SetAside
 from gatherer.crew.crew import Crew
 from gatherer.crew.sharding import Sharding
 from gatherer.markets.registry import Registry
-from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.journal_space import JournalSpace
 from gatherer.upkeep.retention import Retention
 
 ROLE, LANE = ("role",), ("lane",)
@@ -95,7 +95,7 @@ class GathererCollector(Collector):
         sharding: Sharding,
         crew: Crew,
         markets: Registry,
-        keeper: Keeper,
+        journal_space: JournalSpace,
         retention: Retention,
         ready: Callable[[], bool],
         key_refused: Callable[[], bool],
@@ -104,7 +104,7 @@ class GathererCollector(Collector):
         self._aside = aside
         self._bounds, self._max_bytes = config.bounds, config.journal.max_bytes
         self._sharding = sharding
-        self._crew, self._markets, self._keeper, self._retention = crew, markets, keeper, retention
+        self._crew, self._markets, self._journal_space, self._retention = crew, markets, journal_space, retention
         self._ready, self._key_refused = ready, key_refused
 
     def collect(self) -> Iterable[Metric]:
@@ -126,14 +126,14 @@ class GathererCollector(Collector):
             scrape.add("gatherer_set_aside", count, kind)
         scrape.add("gatherer_list_age_seconds", self._markets.age_s)
         self._connections(scrape)
-        keeper = self._keeper
-        scrape.add("gatherer_journal_bytes", keeper.bytes)
+        journal_space = self._journal_space
+        scrape.add("gatherer_journal_bytes", journal_space.bytes)
         scrape.add("gatherer_journal_limit_bytes", self._max_bytes)
         scrape.add("gatherer_journal_written_bytes", sum(lane.report.bytes for lane in capturing))
-        scrape.add("gatherer_journal_full", keeper.full)
-        if keeper.raw is not None:
-            scrape.add("gatherer_raw_archive_failing", bool(keeper.raw.trouble))
-            scrape.add("gatherer_segments_archived", keeper.raw.uploaded)
+        scrape.add("gatherer_journal_full", journal_space.full)
+        if journal_space.raw is not None:
+            scrape.add("gatherer_raw_archive_failing", bool(journal_space.raw.trouble))
+            scrape.add("gatherer_segments_archived", journal_space.raw.uploaded)
         self._lanes(scrape)
         return scrape.metrics
 

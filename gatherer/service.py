@@ -1,4 +1,4 @@
-"""The gatherer's wiring: database, registry, workers, the journal's keeper, HTTP.
+"""The gatherer's wiring: database, registry, workers, the journal's journal_space, HTTP.
 
 This process receives no frames. It owns what there is one of (an embedded server, the list of markets, the account's
 REST budget), supervises the workers, and answers whoever asks how it goes.
@@ -39,7 +39,7 @@ from gatherer.markets.registry import Registry
 from gatherer.markets.rest_books import RestBooks
 from gatherer.metrics import GathererCollector, registry
 from gatherer.statements import SQL
-from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.journal_space import JournalSpace
 from gatherer.upkeep.retention import Retention, prepare
 
 WATCH_S: Final = 0.5
@@ -71,7 +71,7 @@ class Gatherer:
             await self._first_check(dsn)
             async with Rest(config.kalshi.rest_url, self._signer) as rest:
                 self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
-                self._keeper = Keeper(config, self._crew, self._aside)
+                self._journal_space = JournalSpace(config, self._crew, self._aside)
                 self._retention = Retention(config, dsn, self._aside)
                 self._registry = Registry(rest, config, dsn, self._crew, self._aside)
                 self._rest_books = RestBooks(rest, config, self._registry.listing, self._crew, self._aside)
@@ -80,7 +80,7 @@ class Gatherer:
                     self._sharding,
                     self._crew,
                     self._registry,
-                    self._keeper,
+                    self._journal_space,
                     self._retention,
                     ready=lambda: self._why_not_ready() is None,
                     key_refused=lambda: bool(self._key_refused()),
@@ -91,7 +91,7 @@ class Gatherer:
                     async with notify.beating():
                         await self._record_until(stopped)
                     await self._crew.stop()
-                    await self._keeper.finish()
+                    await self._journal_space.finish()
             log.get().info("gatherer_stopped", batches={lane.number: lane.batch for lane in self._crew.lanes})
 
     async def _record_until(self, stopped: asyncio.Event) -> None:
@@ -99,7 +99,7 @@ class Gatherer:
         around = {
             "registry": self._registry.run,
             "exchange status": self._registry.watch_exchange,
-            "keeper": self._keeper.run,
+            "journal_space": self._journal_space.run,
             "retention": self._retention.run,
             "REST books": self._rest_books.run,
             "watch": self._watch_crew,
@@ -181,7 +181,7 @@ class Gatherer:
         crew = self._crew
         if not self._registry.listed:
             yield f"the market list has not been read yet {self._registry.last_error}".strip()
-        if self._keeper.full:
+        if self._journal_space.full:
             yield "the journal is full and the database does not take it in: nothing is recorded"
         for lane in crew.capturing:
             if lane.capture.pid is None:
@@ -220,7 +220,7 @@ class Gatherer:
             ready=self._why_not_ready() or READY,
             markets=len(self._sharding),
             connections=_by_role(connections),
-            journal=self._keeper.status(),
+            journal=self._journal_space.status(),
             loader=LoaderStatus(
                 lag_ms=max(lane.lag_us for lane in crew.lanes) // 1000,
                 healthy=all(lane.healthy for lane in crew.capturing),

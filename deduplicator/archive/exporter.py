@@ -42,7 +42,7 @@ from deduplicator.store.trade_order import placed
 UNSEALED_LISTED_MAX: Final = 1000
 TRIES_MAX: Final = 5
 FOLDER: Final = "kalshi-export-"
-FORSAKEN_S: Final = 24 * 3600
+STALE_AFTER_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
 """No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
 HOUR_KIND: Final = "hour"
@@ -194,9 +194,9 @@ class Exporter:
         """Remove what exports that were killed left behind: it is the size of an hour."""
         for folder in Path(self._archive.spool_dir or tempfile.gettempdir()).glob(f"{FOLDER}*"):
             with contextlib.suppress(FileNotFoundError):
-                if time.time() - folder.stat().st_mtime > FORSAKEN_S:
+                if time.time() - folder.stat().st_mtime > STALE_AFTER_S:
                     shutil.rmtree(folder, ignore_errors=True)
-                    log.get().info("forsaken_export_removed", folder=str(folder))
+                    log.get().info("stale_export_removed", folder=str(folder))
 
     def _count(self, hour: datetime, written: Written) -> None:
         self.now = None

@@ -16,7 +16,7 @@ from typing import Final
 import asyncpg
 
 from common.distinct import distinct
-from common.errors import StateRenewed, StorageError
+from common.errors import StateOutdated, StorageError
 from common.feed import tables
 from common.numbers import EPOCH, datetime_of_ms, datetime_of_us, ms_of_datetime
 from common.storage import copy as binary
@@ -87,7 +87,7 @@ class Production:
         """A step, with production as the state was made from it."""
         async with self.lease.step(self._db, kind) as step:
             if step.heals != self._heals:
-                raise StateRenewed("fleet heal has written to production")
+                raise StateOutdated("fleet heal has written to production")
             yield step
 
     # -- reading the state -------------------------------------------------------------------------------------

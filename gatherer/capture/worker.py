@@ -21,7 +21,7 @@ from common.process import end_with_parent, stop_event
 from gatherer.capture.connection import Connection
 from gatherer.capture.conversation.actions import Times
 from gatherer.capture.dialing import Dialing
-from gatherer.crew.reports import ORDER, CaptureReport, Order, line
+from gatherer.crew.reports import ORDER, CaptureReport, LaneCommand, line
 from gatherer.crew.sharding import lane_of, layout
 from gatherer.journal.format import ClockUnproven, Kind, Watch
 from gatherer.journal.writer import JournalWriter
@@ -91,7 +91,7 @@ class Capture:
             self._obey(ORDER.decode(data))
         await asyncio.Event().wait()  # the parent is gone; the kernel ends this process with it
 
-    def _obey(self, order: Order) -> None:
+    def _obey(self, order: LaneCommand) -> None:
         for number, markets in order.drop.items():
             self._connections[number].drop(markets)
         for number, markets in order.hold.items():

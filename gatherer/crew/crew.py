@@ -12,7 +12,7 @@ from typing import Final
 from common import log
 from common.config.schema import GathererConfig
 from gatherer.crew.lane import Lane
-from gatherer.crew.reports import ConnectionReport, LoaderReport, Order
+from gatherer.crew.reports import ConnectionReport, LaneCommand, LoaderReport
 from gatherer.crew.sharding import Sharding, lane_of, layout
 from gatherer.journal.format import RestBook
 from gatherer.journal.segments import lanes_present
@@ -85,7 +85,7 @@ class Crew:
     def drop(self, markets: Iterable[str]) -> None:
         """Markets that are over; others may take their places."""
         for number, gone in self._sharding.release(markets).items():
-            self._lane(number).order(Order(drop={number: gone}))
+            self._lane(number).order(LaneCommand(drop={number: gone}))
         if self._sharding.unassigned:
             self.hold(list(self._sharding.unassigned))
 
@@ -94,7 +94,7 @@ class Crew:
         for connection in list(self.connections):
             if connection.rejected:
                 moved = self._sharding.full(connection.number, connection.rejected, time.monotonic())
-                self._lane(connection.number).order(Order(drop={connection.number: connection.rejected}))
+                self._lane(connection.number).order(LaneCommand(drop={connection.number: connection.rejected}))
                 if moved:
                     log.get().warning("connection_full", connection=connection.number, moved=len(moved))
                     self.hold(moved)
@@ -104,13 +104,13 @@ class Crew:
     def watch(self, markets: Iterable[str]) -> None:
         """REST will be asked for these books."""
         for lane, mine in self._by_lane(markets).items():
-            lane.order(Order(watch=mine))
+            lane.order(LaneCommand(watch=mine))
 
     def rest_books(self, books: Iterable[RestBook]) -> None:
         """REST's answer, for the journals of the lanes that record the markets."""
         by_ticker = {book.ticker: book for book in books}
         for lane, mine in self._by_lane(by_ticker).items():
-            lane.order(Order(books=[by_ticker[ticker] for ticker in mine]))
+            lane.order(LaneCommand(books=[by_ticker[ticker] for ticker in mine]))
 
     def _by_lane(self, markets: Iterable[str]) -> dict[Lane, list[str]]:
         found: dict[Lane, list[str]] = {}
@@ -125,24 +125,24 @@ class Crew:
         if full != self._full:
             self._full = full
             for lane in self.capturing:
-                lane.order(Order(full=full))
+                lane.order(LaneCommand(full=full))
 
     def _lane(self, connection: int) -> Lane:
         return self.lanes[lane_of(connection, self.workers)]
 
-    def _first_orders(self, lane: int) -> Iterator[Order]:
-        yield Order(full=self._full)
+    def _first_orders(self, lane: int) -> Iterator[LaneCommand]:
+        yield LaneCommand(full=self._full)
         mine = [number for number in self._books if lane_of(number, self.workers) == lane]
         yield from _holds(self._sharding.held(mine))
 
     def _batch(self, report: LoaderReport, lane: Lane) -> None:
         if report.requests:
-            lane.order(Order(snapshots=report.requests))
+            lane.order(LaneCommand(snapshots=report.requests))
         for ticker, event_type, payload in report.lifecycle:
             self._on_lifecycle(ticker, event_type, payload)
 
 
-def _holds(placed: dict[int, list[str]]) -> Iterator[Order]:
+def _holds(placed: dict[int, list[str]]) -> Iterator[LaneCommand]:
     for number, markets in placed.items():
         for start in range(0, len(markets), HOLD_MARKETS_MAX):
-            yield Order(hold={number: markets[start : start + HOLD_MARKETS_MAX]})
+            yield LaneCommand(hold={number: markets[start : start + HOLD_MARKETS_MAX]})

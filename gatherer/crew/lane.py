@@ -15,8 +15,8 @@ from gatherer.crew.reports import (
     LOADER_REPORT,
     CaptureReport,
     ConnectionReport,
+    LaneCommand,
     LoaderReport,
-    Order,
     line,
 )
 from gatherer.journal.format import Place
@@ -33,7 +33,7 @@ class Lane:
         captures: bool,
         lanes: int,
         on_batch: Callable[[LoaderReport, Lane], None],
-        first_orders: Callable[[int], Iterable[Order]],
+        first_orders: Callable[[int], Iterable[LaneCommand]],
     ) -> None:
         self.number, self.captures = number, captures
         self._on_batch = on_batch
@@ -82,7 +82,7 @@ class Lane:
         await self.capture.stop()
         await self.loader.stop()
 
-    def order(self, order: Order) -> None:
+    def order(self, order: LaneCommand) -> None:
         """Tell the capture."""
         self.capture.send(line(order))
 
@@ -97,7 +97,7 @@ class Lane:
         for connection in self.report.connections:
             connection.up = False
 
-    def _started(self, orders: Iterable[Order]) -> Iterable[bytes]:
+    def _started(self, orders: Iterable[LaneCommand]) -> Iterable[bytes]:
         """A new capture has no connection, whatever the former one said last."""
         self._all_down()
         return map(line, orders)

@@ -9,7 +9,7 @@ import msgspec
 from gatherer.journal.format import RestBook
 
 
-class Order(msgspec.Struct, omit_defaults=True):
+class LaneCommand(msgspec.Struct, omit_defaults=True):
     """Parent to capture. `hold`, `drop`: markets by connection number; `snapshots`: (session, sid, tickers)."""
 
     hold: dict[int, list[str]] = {}
@@ -79,7 +79,7 @@ class LoaderReport(msgspec.Struct):
 
 
 ENCODER: Final = msgspec.json.Encoder()
-ORDER: Final = msgspec.json.Decoder(Order)
+ORDER: Final = msgspec.json.Decoder(LaneCommand)
 CAPTURE_REPORT: Final = msgspec.json.Decoder(CaptureReport)
 LOADER_REPORT: Final = msgspec.json.Decoder(LoaderReport)
 

@@ -42,7 +42,7 @@ from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file
 from gatherer.load import saved_states
 from gatherer.load.batch_writer import ROW_ERRORS, BatchWriter, deltas_stream
-from gatherer.load.bisection import Refused, Suspicion
+from gatherer.load.bisection import Refused, RejectBisector
 from gatherer.load.reread import RECOVER_RECORDS, apply, until
 from gatherer.load.summarizer import Summarizer
 from gatherer.statements import SQL
@@ -101,7 +101,7 @@ class Loader:
         self._config, self._dsn, self._lane, self._drain = config, dsn, lane, drain
         self._bounds = BoundsMs.of(config.bounds)
         self._folder = lane_folder(config.journal.dir, lane)
-        self._suspicion = Suspicion(config.load.batch_records)
+        self._bisector = RejectBisector(config.load.batch_records)
         self._refused: dict[tuple[int, int], str] = {}
         self._fields = FieldWatch()
         self._summarizer = Summarizer(dsn)
@@ -154,7 +154,7 @@ class Loader:
             "batch_refused", segment=begins.segment, offset=begins.offset, error=reason, exc_info=_unforeseen(error)
         )
         self._tell(LoaderReport(failed=f"{what}: {reason[:200]}"))
-        self._suspicion.failed(begins, reason)
+        self._bisector.failed(begins, reason)
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
         """Read, derive and write until `stopped`: a batch is derived in a thread while the ones before are written, in
@@ -172,11 +172,11 @@ class Loader:
                 if read is None:  # what was looked for ahead may have come since: whoever ends must have seen it
                     read = await asyncio.to_thread(self._read, reader)
                 reading = None
-                if read is not None and not self._suspicion.searching:
+                if read is not None and not self._bisector.searching:
                     reading = asyncio.create_task(asyncio.to_thread(self._read, reader), name="read")
                 batch = None if read is None else await asyncio.to_thread(self._derived, read, derivation)
                 # Whether a batch is taken decides what the next one is, while a row is searched for that is not.
-                ahead = 0 if batch is None or self._suspicion.searching else AHEAD
+                ahead = 0 if batch is None or self._bisector.searching else AHEAD
                 if batch is not None:
                     before = writing[-1] if writing else None
                     writing.append(asyncio.create_task(self._write(writer, batch, before), name="write"))
@@ -200,7 +200,7 @@ class Loader:
     def _read(self, reader: JournalReader) -> _Read | None:
         """What comes next, decoded; None if there is nothing new. It touches neither the database nor the state."""
         begins = reader.place
-        chunk = reader.read(self._suspicion.limit)
+        chunk = reader.read(self._bisector.limit)
         if chunk is None:
             self._look_at_rest(reader)
             return None
@@ -211,7 +211,7 @@ class Loader:
     @property
     def _min_frames(self) -> int:
         """While a record is searched for that something fails at, one goes after another: that fails at none."""
-        return stretch.ONE_BY_ONE if self._suspicion.searching else stretch.BULK_MIN_FRAMES
+        return stretch.ONE_BY_ONE if self._bisector.searching else stretch.BULK_MIN_FRAMES
 
     def _derived(self, read: _Read, derivation: Derivation) -> _Batch:
         try:
@@ -243,7 +243,7 @@ class Loader:
                 derivation.state = state.fresh(chunk.segment)
             saved_states.save(self._folder, chunk.segment, derivation.state)
         refused = None
-        if chunk.count and (reason := self._suspicion.culprit(chunk.count, read.begins)):
+        if chunk.count and (reason := self._bisector.culprit(chunk.count, read.begins)):
             # Known before the batch is stored, and stored with it: a second reading decides the same.
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
@@ -261,7 +261,7 @@ class Loader:
             await before  # if it fails, this one must not be written
         self._at = batch.begins
         await writer.write(batch.rows, batch.end, batch.received_us, batch.refused, batch.stream)
-        self._suspicion.stored(batch.count)
+        self._bisector.stored(batch.count)
         if batch.rows.deltas:
             self._summarizer.grew()
         self._tell(_report(writer, batch.rows, batch.end, batch.received_us))

@@ -21,7 +21,7 @@ from gatherer.derive.quarantine import REASON_CHARACTERS_MAX
 from gatherer.derive.rows import Rows
 from gatherer.journal.format import Block, Place, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
-from gatherer.load.bisection import Refused, Suspicion
+from gatherer.load.bisection import Refused, RejectBisector
 
 RECOVER_RECORDS: Final = 20_000
 
@@ -57,7 +57,7 @@ class Rereading:
     ) -> None:
         self._folder, self._first, self._wanted, self._bounds = folder, first, wanted, bounds
         self._adopt_us, self._ended, self._passing = adopt_us, ended, passing
-        self._suspicion = Suspicion(batch_records)
+        self._bisector = RejectBisector(batch_records)
         self._refused: dict[tuple[int, int], str] = {}
         self._error: Exception | None = None
         self._last_us = 0
@@ -73,7 +73,7 @@ class Rereading:
         self._go_to(Place(self._first, 0))
         while True:
             begins = self._reader.place
-            chunk = self._reader.read(self._suspicion.limit)
+            chunk = self._reader.read(self._bisector.limit)
             if chunk is None or chunk.segment not in self._wanted:
                 self._derivation.cut(self._ended, self._last_us)
                 yield from self._without_records(self._reader.place)
@@ -96,10 +96,10 @@ class Rereading:
                 yield batch
             if self._error is not None:
                 why, self._error = f"{type(self._error).__name__}: {self._error}", None
-                self._suspicion.failed(begins, storable(why, REASON_CHARACTERS_MAX))
+                self._bisector.failed(begins, storable(why, REASON_CHARACTERS_MAX))
                 self._go_to(begins)
             else:
-                self._suspicion.stored(chunk.count)
+                self._bisector.stored(chunk.count)
 
     def _without_records(self, end: Place) -> Iterator[Batch]:
         yield Batch(self._derivation.take(), end, self._last_us)
@@ -129,10 +129,10 @@ class Rereading:
 
     def _derive(self, chunk: Chunk, begins: Place) -> Batch:
         refused = None
-        if chunk.count and (reason := self._suspicion.culprit(chunk.count, begins)):
+        if chunk.count and (reason := self._bisector.culprit(chunk.count, begins)):
             refused = Refused(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
-        min_frames = stretch.ONE_BY_ONE if self._suspicion.searching else stretch.BULK_MIN_FRAMES
+        min_frames = stretch.ONE_BY_ONE if self._bisector.searching else stretch.BULK_MIN_FRAMES
         apply(self._derivation, chunk.segment, chunk.items, self._refused, min_frames)
         self._last_us = chunk.wall_us(self._last_us, last=True)
         return Batch(self._derivation.take(), chunk.end, self._last_us, refused)

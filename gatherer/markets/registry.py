@@ -42,7 +42,7 @@ CURSOR_TRIES: Final = 5
 ASKED_A_CRAWL: Final = 20_000
 """Markets that are asked for by name after a crawl; the others wait for the next one."""
 SHARE_MAX: Final = 0.1
-FEW: Final = 10
+DROPPED_MIN: Final = 10
 """A larger share of all markets, and more than a few, leaves only on a second crawl's word."""
 MOVED: Final = timedelta(minutes=10)
 """What was recorded of a market in that time is the stream's word that there is one."""
@@ -176,7 +176,7 @@ class Registry:
                 shown = await self._ask(group, number)
                 gone += [ticker for ticker in group if ticker not in shown]
         gone = await self._standing_still(gone)
-        most = max(FEW, int(len(self.listing.markets) * SHARE_MAX))
+        most = max(DROPPED_MIN, int(len(self.listing.markets) * SHARE_MAX))
         doubted, self._doubted = self._doubted, set()
         if len(gone) > most and not self._doubted_before(gone, doubted, most):
             self._doubted = set(gone)

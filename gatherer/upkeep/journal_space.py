@@ -50,7 +50,7 @@ class _Segment:
         return f"lane {self.lane.number} segment {self.number}"
 
 
-class Keeper:
+class JournalSpace:
     """Looks after the journal's folder."""
 
     def __init__(self, config: GathererConfig, crew: Crew, aside: SetAside | None = None) -> None:

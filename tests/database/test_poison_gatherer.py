@@ -23,7 +23,7 @@ from common.storage import migrate
 from gatherer.journal.segments import lane_folder, packed_file, segment_file, segments, state_file
 from gatherer.markets.registry import Registry
 from gatherer.markets.rest_books import RestBooks
-from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.journal_space import JournalSpace
 from gatherer.upkeep.retention import Retention
 from tests.support.databases import Database
 from tests.support.exchange_stub import Stub, pages, stub
@@ -411,7 +411,7 @@ async def test_a_segment_that_cannot_be_packed_or_brought_away_keeps_no_other(tm
     crew: Any = SimpleNamespace(lanes=[lane], capturing=[lane], full=lambda full: None)
     journal = SimpleNamespace(dir=tmp_path, max_bytes=10**9, segment_bytes=1000, raw=None)
     aside = SetAside()
-    keeper = Keeper(SimpleNamespace(journal=journal, gatherer_id="g"), crew, aside)  # type: ignore[arg-type]
+    journal_space = JournalSpace(SimpleNamespace(journal=journal, gatherer_id="g"), crew, aside)  # type: ignore[arg-type]
     folder = lane_folder(tmp_path, 0)
     folder.mkdir()
     for number in range(1, 6):
@@ -435,8 +435,8 @@ async def test_a_segment_that_cannot_be_packed_or_brought_away_keeps_no_other(tm
             packed_file(folder, segment).with_suffix(".archived").touch()
             return True
 
-    keeper.raw = Raw()  # type: ignore[assignment]
-    await keeper._look()
+    journal_space.raw = Raw()  # type: ignore[assignment]
+    await journal_space._look()
     assert aside.keys("segment") == {"lane 0 segment 1"} and segments(folder)
     assert {3, 4} <= set(brought) and aside.keys("upload") == {"lane 0 segment 2"}
     assert packed_file(folder, 3).exists() and packed_file(folder, 4).exists()

@@ -8,7 +8,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from common.errors import StateRenewed, StorageError
+from common.errors import StateOutdated, StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import (
@@ -317,7 +317,7 @@ async def test_a_cursor_moves_from_exactly_where_the_batches_were_read(productio
 async def test_a_heal_that_was_written_meanwhile_makes_the_state_stale(production: Production) -> None:
     """The merge is made again from production; nothing of the step is stored."""
     await production._db.execute("UPDATE store.lease SET heals = heals + 1")
-    with pytest.raises(StateRenewed):
+    with pytest.raises(StateOutdated):
         await production.store(rows((500, 0)), [])
     assert not await production._db.fetchval("SELECT count(*) FROM store.deltas")
     await production.resume_lease()

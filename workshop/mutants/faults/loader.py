@@ -50,10 +50,10 @@ FAULTS: Final = (
     Fault(
         "the-search-begins-too-late",
         "gatherer/load/bisection.py",
-        "if self._failures >= ALIKE and self.limit > 1:",
-        "if self._failures > ALIKE and self.limit > 1:",
+        "if self._failures >= SAME_FAILURES_MAX and self.limit > 1:",
+        "if self._failures > SAME_FAILURES_MAX and self.limit > 1:",
         "a batch that is refused would hold up the lane for longer",
-        ("tests/unit/gatherer/test_suspicion.py",),
+        ("tests/unit/gatherer/test_bisection.py",),
     ),
     Fault(
         "the-culprit-is-guessed",
@@ -61,7 +61,7 @@ FAULTS: Final = (
         "return self._reason if known and records == 1 else None",
         "return self._reason if known else None",
         "good records would be set aside with the bad one",
-        ("tests/unit/gatherer/test_suspicion.py",),
+        ("tests/unit/gatherer/test_bisection.py",),
     ),
     Fault(
         "an-hours-partition-comes-too-late",

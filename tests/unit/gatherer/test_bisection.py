@@ -7,7 +7,7 @@ import itertools
 import pytest
 
 from gatherer.journal.format import Place
-from gatherer.load.bisection import Suspicion
+from gatherer.load.bisection import RejectBisector
 
 RECORDS = 60
 BATCH = 16
@@ -15,7 +15,7 @@ BATCH = 16
 
 def load(culprits: set[int], outages: frozenset[int] = frozenset()) -> tuple[list[int], list[int], int]:
     """Store all records as the loader does; returns what was stored, what was quarantined, and the number of tries."""
-    suspicion = Suspicion(BATCH)
+    bisector = RejectBisector(BATCH)
     stored: list[int] = []
     quarantined: list[int] = []
     known: set[int] = set()
@@ -24,17 +24,17 @@ def load(culprits: set[int], outages: frozenset[int] = frozenset()) -> tuple[lis
         tries += 1
         assert tries < 1000, "it loops"
         place = Place(1, at)
-        batch = list(range(at, min(at + suspicion.limit, RECORDS)))
-        if suspicion.culprit(len(batch), place):
+        batch = list(range(at, min(at + bisector.limit, RECORDS)))
+        if bisector.culprit(len(batch), place):
             known.add(batch[0])
         if tries in outages:
             continue  # the database does not answer: no word about rows
         if any(record in culprits and record not in known for record in batch):
-            suspicion.failed(place, "no")
+            bisector.failed(place, "no")
             continue
         stored += [record for record in batch if record not in known]
         quarantined += [record for record in batch if record in known]
-        suspicion.stored(len(batch))
+        bisector.stored(len(batch))
         at += len(batch)
     return stored, quarantined, tries
 
@@ -58,23 +58,23 @@ def test_an_outage_in_the_middle_of_the_search_changes_nothing() -> None:
 
 def test_a_batch_that_fails_once_or_twice_is_tried_as_it_is() -> None:
     """A refusal that does not come back costs nobody a quarantine."""
-    suspicion = Suspicion(BATCH)
+    bisector = RejectBisector(BATCH)
     for _ in range(2):
-        suspicion.failed(Place(1, 0), "a moment")
-        assert suspicion.limit == BATCH and suspicion.culprit(1, Place(1, 0)) is None
-    suspicion.stored(BATCH)
-    suspicion.failed(Place(1, 16), "another")
-    assert suspicion.limit == BATCH
+        bisector.failed(Place(1, 0), "a moment")
+        assert bisector.limit == BATCH and bisector.culprit(1, Place(1, 0)) is None
+    bisector.stored(BATCH)
+    bisector.failed(Place(1, 16), "another")
+    assert bisector.limit == BATCH
 
 
 def test_the_third_failure_halves_the_batch_and_only_one_record_alone_can_be_the_culprit() -> None:
     """Three refusals are enough; of two records nobody knows which it is."""
-    suspicion = Suspicion(2)
+    bisector = RejectBisector(2)
     for _ in range(3):
-        assert suspicion.limit == 2
-        suspicion.failed(Place(1, 0), "no")
-    assert suspicion.limit == 1
-    suspicion.failed(Place(1, 0), "no")
-    assert suspicion.culprit(2, Place(1, 0)) is None
-    assert suspicion.culprit(1, Place(1, 1)) is None
-    assert suspicion.culprit(1, Place(1, 0)) == "no"
+        assert bisector.limit == 2
+        bisector.failed(Place(1, 0), "no")
+    assert bisector.limit == 1
+    bisector.failed(Place(1, 0), "no")
+    assert bisector.culprit(2, Place(1, 0)) is None
+    assert bisector.culprit(1, Place(1, 1)) is None
+    assert bisector.culprit(1, Place(1, 0)) == "no"

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from gatherer.journal.segments import lane_folder, packed_file, segments
-from gatherer.upkeep.journal_space import Keeper
+from gatherer.upkeep.journal_space import JournalSpace
 
 SEGMENT = 1000
 
 
 class OneLane:
-    """What the keeper asks of the crew: one lane, and where its loader is."""
+    """What the journal_space asks of the crew: one lane, and where its loader is."""
 
     def __init__(self) -> None:
         self.lane = SimpleNamespace(number=0, drained=False, captures=True, loaded=SimpleNamespace(segment=0))
@@ -35,16 +35,16 @@ async def test_a_full_journal_goes_on_once_the_database_has_taken_it_in(tmp_path
     journal = SimpleNamespace(dir=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT, raw=None)
     crew = OneLane()
     config: Any = SimpleNamespace(journal=journal, gatherer_id="g")
-    keeper = Keeper(config, crew)  # type: ignore[arg-type]
+    journal_space = JournalSpace(config, crew)  # type: ignore[arg-type]
     folder = lane_folder(tmp_path, 0)
     folder.mkdir()
     number = 0
-    while not keeper.full:
+    while not journal_space.full:
         number += 1
         packed_file(folder, number).write_bytes(bytes(rng.randrange(20, 400)))
-        await keeper._look()
+        await journal_space._look()
         assert segments(folder) == list(range(1, number + 1)), "nothing is removed before it is loaded"
     crew.lane.loaded.segment = number
-    await keeper._look()
-    assert not keeper.full and crew.told[-2:] == [True, False]
-    assert keeper.bytes <= 3 * SEGMENT - SEGMENT // 2 and keeper.bytes > 2 * SEGMENT - SEGMENT // 2
+    await journal_space._look()
+    assert not journal_space.full and crew.told[-2:] == [True, False]
+    assert journal_space.bytes <= 3 * SEGMENT - SEGMENT // 2 and journal_space.bytes > 2 * SEGMENT - SEGMENT // 2
