@@ -14,7 +14,8 @@ from common.storage import migrate
 from gatherer.journal.format import Kind, SessionOpened
 from gatherer.journal.segments import segment_file, segments
 from gatherer.journal.writer import JournalWriter
-from gatherer.load.reload import HEAD_READ_BYTES, reload
+from gatherer.load.reload import reload
+from gatherer.load.saved_states import READ_BYTES
 from tests.support.databases import Database
 from tests.support.one_session import Recorder
 
@@ -57,7 +58,7 @@ async def test_a_segment_before_an_empty_one_is_loaded(server: Database, tmp_pat
 async def test_a_segment_that_cannot_be_read_is_named(server: Database, tmp_path: Path) -> None:
     """What could be read is loaded, its lane is closed, and the command does not end well."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    recorder, between, end_us = after_a_failed_roll(tmp_path, b"KFJOURN1" + bytes(HEAD_READ_BYTES))
+    recorder, between, end_us = after_a_failed_roll(tmp_path, b"KFJOURN1" + bytes(READ_BYTES))
     connection = await asyncpg.connect(server.dsn)
     try:
         with pytest.raises(JournalError, match=str(between)):
