@@ -32,8 +32,9 @@ from common.storage.database import connect, connected
 from common.supervise import Health, every
 from deduplicator.archive import tables
 from deduplicator.archive.bucket import Bucket
-from deduplicator.archive.hour import HOUR, Hour, Written
+from deduplicator.archive.hour import Hour, Written
 from deduplicator.archive.late import Late
+from deduplicator.archive.source import HOUR, Source
 from deduplicator.statements import SQL
 from deduplicator.store.feed import ARCHIVE, changing
 from deduplicator.store.merged_rows import add_conflicts
@@ -161,7 +162,7 @@ class Exporter:
         def archived(relation: str, file: Path) -> bool:
             return self._bucket.download(_path(relation, hour), file)
 
-        def tell(relation: str, rows: int) -> None:
+        def progress(relation: str, rows: int) -> None:
             at_work.rows[relation] = rows
             if self._heard is not None:
                 self._heard(hour, relation, rows)
@@ -169,7 +170,7 @@ class Exporter:
         def another() -> Awaitable[asyncpg.Connection]:
             return connect(self._dsn, STATEMENT_MS)
 
-        return await Hour(connection, another, hour, folder, archived, tell).write()
+        return await Hour(Source(connection, another, hour, archived), folder, progress).write()
 
     async def _note(self, connection: asyncpg.Connection, hour: datetime, written: Written) -> None:
         """Production knows what the archive has, and what was checked."""

@@ -6,45 +6,37 @@ One server process sends some 2.6 million rows a second and no more: each reads 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 import asyncpg
 
 from common.storage import copy as binary
+from deduplicator.archive.source import Source
 from deduplicator.statements import SQL
 from deduplicator.store.days import DELTA_LAYOUT
 
-Connect = Callable[[], Awaitable[asyncpg.Connection]]
 
-
-async def read_changes(
-    db: asyncpg.Connection,
-    connect: Connect,
-    start: datetime,
-    until: datetime,
-    rows: int,
-    use: Callable[[Any], None],
-) -> None:
+async def read_changes(source: Source, rows: int, use: Callable[[Any], None]) -> None:
     """Call `use`, in threads, with about so many rows at once, in no order: structured arrays of production's form.
 
-    `db` is in a transaction whose snapshot both readers see; `connect` makes the other connection. Each reader is one
-    part ahead of its thread. Raises what the database, `connect` and `use` raise; both readers have ended then.
+    The source's connection is in a transaction whose snapshot both readers see. Each reader is one part ahead of its
+    thread. Raises what the database, the source's `connect` and `use` raise; both readers have ended then.
     """
-    snapshot = await db.fetchval(SQL["give_snapshot"])
-    middle = start + (until - start) / 2
+    snapshot = await source.db.fetchval(SQL["give_snapshot"])
+    middle = source.start + (source.until - source.start) / 2
 
     async def rest() -> None:
-        other = await connect()
+        other = await source.connect()
         try:
             async with other.transaction(isolation="repeatable_read", readonly=True):
                 await other.execute(SQL["take_snapshot"].format(snapshot))
-                await _read(other, middle, until, rows, use)
+                await _read(other, middle, source.until, rows, use)
         finally:
             other.terminate()
 
-    readers = [asyncio.create_task(_read(db, start, middle, rows, use)), asyncio.create_task(rest())]
+    readers = [asyncio.create_task(_read(source.db, source.start, middle, rows, use)), asyncio.create_task(rest())]
     try:
         await asyncio.gather(*readers)
     finally:

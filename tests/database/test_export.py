@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
+from common.comparison import Comparison
 from common.config.schema import Merge
 from common.contract import manifest as manifests
 from common.contract.manifest import CheckCounts, Manifest, StoredObject
@@ -23,7 +24,8 @@ from common.numbers import ONE_MS
 from common.set_aside import SetAside
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.archive import hour as hour_module
-from deduplicator.archive.hour import HOUR
+from deduplicator.archive.source import HOUR, Source
+from deduplicator.archive.whole import Whole
 from deduplicator.from_rest.refill import Refill
 from fleet.checks import verify
 from tests.support.archive_case import OLD, RELATION, Site, running_site
@@ -232,7 +234,7 @@ async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read
 
     async def overtaken(self: hour_module.Hour) -> hour_module.Written:
         written = await write(self)
-        if self._start == AT and refill.trades == 0:
+        if self.source.start == AT and refill.trades == 0:
             await refill.fill(site.db, gap, LATER - ONE_MS, LATER + ONE_MS)
         return written
 
@@ -285,16 +287,16 @@ async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
     whole = site.archived()
     await site.db.execute("UPDATE store.exports SET exported_at = exported_at - interval '1 day'")
     connection = await asyncpg.connect(site.dsn, server_settings={"timezone": "UTC"})
-    tickers, refused = hour_module.Hour._changes, list[str]()
+    write, refused = Whole.write, list[str]()
 
-    async def meanwhile(self: hour_module.Hour, unsealed: list[Any]) -> hour_module.Comparison:
+    async def meanwhile(self: Whole, unsealed: list[Any]) -> list[Comparison]:
         assert await site.retention().look() == []
         refused.append("dropped later")
-        return await tickers(self, unsealed)
+        return await write(self, unsealed)
 
-    monkeypatch.setattr(hour_module.Hour, "_changes", meanwhile)
+    monkeypatch.setattr(Whole, "write", meanwhile)
     await site.exporter.export_hour(connection, AT)
-    monkeypatch.setattr(hour_module.Hour, "_changes", tickers)
+    monkeypatch.setattr(Whole, "write", write)
     assert refused and site.archived() == whole
     assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
     await site.exporter.export_hour(connection, AT)
@@ -313,8 +315,12 @@ async def test_both_halves_of_an_hour_are_read_from_one_snapshot(site: Site, tmp
         return await connect(site.dsn)
 
     reader = await connect(site.dsn)
-    nothing = (lambda relation, file: False, lambda relation, rows: None)
-    await hour_module.Hour(reader, another, AT, tmp_path, *nothing).write()
+
+    async def written(other: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
+        source = Source(reader, other, AT, lambda relation, file: False)
+        await hour_module.Hour(source, tmp_path, lambda relation, rows: None).write()
+
+    await written(another)
     archived = pq.read_table(tmp_path / "orderbook_deltas.parquet")["exchange_ts"].to_pylist()
     assert archived == [AT] * 3 + [LATER] * 2 + [edge - ONE_MS, edge, AT + HOUR - ONE_MS]
 
@@ -324,7 +330,7 @@ async def test_both_halves_of_an_hour_are_read_from_one_snapshot(site: Site, tmp
         return other
 
     with pytest.raises(CLIENT_ERRORS):
-        await hour_module.Hour(reader, killed, AT, tmp_path, *nothing).write()
+        await written(killed)
     assert await reader.fetchval("SELECT 1") == 1, "its own connection is as it was"
     await reader.close()
 
@@ -368,7 +374,7 @@ async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
     first = hour_module.Hour.write
 
     async def poisonous(self: hour_module.Hour) -> hour_module.Written:
-        if self._start == AT:
+        if self.source.start == AT:
             raise StorageError("a change comes twice")
         return await first(self)
 
@@ -388,8 +394,8 @@ async def test_an_hour_larger_than_memory_is_made_of_runs_and_blocks(
     """The same file, whatever is held at once."""
     await site.exporter.export_due()
     whole = site.archived()
-    for name in ("RUN_ROWS", "BLOCK_ROWS", "CURSOR_ROWS", "GROUP_ROWS"):
-        monkeypatch.setattr(hour_module, name, 2)
+    for name in ("whole.RUN_ROWS", "changes.BLOCK_ROWS", "source.CURSOR_ROWS", "files.GROUP_ROWS"):
+        monkeypatch.setattr(f"deduplicator.archive.{name}", 2)
     monkeypatch.setattr("deduplicator.archive.spool.SAMPLE", 1)
     await site.db.execute("UPDATE store.exports SET step = NULL")
     await site.exporter.export_due()

@@ -42,7 +42,7 @@ async def test_hours_that_fail_wait_and_the_others_are_exported(
     write = Hour.write
 
     async def poisoned(self: Any) -> Any:
-        if self._start in bad:
+        if self.source.start in bad:
             raise error
         return await write(self)
 

@@ -16,6 +16,7 @@ from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from deduplicator.archive.hour import Hour
+from deduplicator.archive.source import Source
 from deduplicator.merge.copies import Changes, Deltas
 from deduplicator.store.checkpoints import Checkpoints
 from deduplicator.store.production import Production
@@ -49,8 +50,8 @@ async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
     await checkpoints.write(connection, [market])
     assert checkpoints.written == 1
     start = datetime_of_ms(NOW_MS).replace(minute=0, second=0, microsecond=0)
-    nothing = (lambda relation, file: False, lambda relation, rows: None)
-    hour = Hour(connection, lambda: connect(dsn), start, tmp_path, *nothing)
+    source = Source(connection, lambda: connect(dsn), start, lambda relation, file: False)
+    hour = Hour(source, tmp_path, lambda relation, rows: None)
     assert (await hour.write()).rows["orderbook_deltas"] == 1
     for statement in ("DROP TABLE store.deltas", "TRUNCATE store.deltas", "ALTER TABLE store.deltas ADD x int"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

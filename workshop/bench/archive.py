@@ -31,6 +31,7 @@ from common.storage.embedded import EmbeddedServer
 from deduplicator.archive import tables
 from deduplicator.archive.hour import Hour
 from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
+from deduplicator.archive.source import Source
 from deduplicator.statements import SQL
 from deduplicator.store.days import DELTA_LAYOUT
 from workshop.bench.common import scaled
@@ -103,9 +104,10 @@ def _write(path: Path, folder: Path) -> float:
 
 async def _exported(dsn: str, connection: asyncpg.Connection, folder: Path) -> float:
     """Seconds in which the hour becomes files."""
-    nothing = (lambda relation, file: False, lambda relation, rows: None)
     began = time.perf_counter()
-    written = await Hour(connection, lambda: connect(dsn), HOUR, folder, *nothing).write()
+    written = await Hour(
+        Source(connection, lambda: connect(dsn), HOUR, lambda *_: False), folder, lambda *_: None
+    ).write()
     seconds = time.perf_counter() - began
     if written.rows["orderbook_deltas"] != ROWS:
         raise FleetError(f"{written.rows['orderbook_deltas']} rows were written of {ROWS}")

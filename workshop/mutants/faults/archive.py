@@ -106,7 +106,7 @@ FAULTS: Final = (
     ),
     Fault(
         "trades-are-not-checked",
-        "deduplicator/archive/hour.py",
+        "deduplicator/archive/whole.py",
         'if row["changes"] < row["trades"]:',
         'if row["changes"] < 0:',
         "a trade without its change would not be noticed",
@@ -115,7 +115,7 @@ FAULTS: Final = (
     Fault(
         "a-day-that-is-dropped-is-an-empty-hour",
         "deduplicator/archive/hour.py",
-        '            await self._db.execute(SQL["keep_days"])\n',
+        '            await db.execute(SQL["keep_days"])\n',
         "",
         "an hour whose day leaves meanwhile would be archived empty",
         ("tests/database/test_export.py -k dropped_while", *EXPORT),
