@@ -146,8 +146,16 @@ class DeduplicatorCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """All metric families."""
-        scrape, totals = Scrape(FAMILIES), self._totals
+        scrape = Scrape(FAMILIES)
         scrape.add("deduplicator_ready", self._ready())
+        self._add_totals(scrape)
+        self._add_tasks(scrape)
+        self._add_gatherers(scrape)
+        self._add_archive(scrape)
+        return scrape.metrics
+
+    def _add_totals(self, scrape: Scrape) -> None:
+        totals = self._totals
         for fate in ("inserted", "confirmed", "disputed", "quarantined"):
             scrape.add("deduplicator_delta_copies", getattr(totals.deltas, fate), fate)
         scrape.add("deduplicator_unplaced_rows", totals.deltas.unplaced)
@@ -161,8 +169,8 @@ class DeduplicatorCollector(Collector):
         for name, count in sorted(totals.alarms.items()):
             scrape.add("deduplicator_alarms", count, name)
         scrape.add("deduplicator_steps_failed", totals.steps_failed)
-        for name, lanes in self._waiting().items():
-            scrape.add("deduplicator_lanes_waiting", lanes, name)
+
+    def _add_tasks(self, scrape: Scrape) -> None:
         for task, count in self._crashes().items():
             scrape.add("deduplicator_task_crashes", count, task)
         for task, fails in self._failing().items():
@@ -171,15 +179,20 @@ class DeduplicatorCollector(Collector):
             scrape.add("deduplicator_set_aside", count, kind)
         for name, age_s in sorted(self._ages_s().items()):
             scrape.add("deduplicator_metadata_age_seconds", age_s, name)
+
+    def _add_gatherers(self, scrape: Scrape) -> None:
+        for name, lanes in self._waiting().items():
+            scrape.add("deduplicator_lanes_waiting", lanes, name)
         sources = self._sources()
-        if sources is not None:
-            for name, state in sources.status().items():
-                scrape.add("deduplicator_gatherer_reached", state.connected, name)
-                scrape.add("deduplicator_gatherer_behind_batches", state.behind_batches, name)
-                scrape.add("deduplicator_gatherer_put_backs", state.put_back, name)
-                scrape.add("deduplicator_acknowledgements_refused", state.acknowledgements_refused, name)
-                if state.received_us:
-                    scrape.add("deduplicator_gatherer_received_timestamp_seconds", state.received_us / 1e6, name)
+        for name, state in sources.status().items() if sources is not None else ():
+            scrape.add("deduplicator_gatherer_reached", state.connected, name)
+            scrape.add("deduplicator_gatherer_behind_batches", state.behind_batches, name)
+            scrape.add("deduplicator_gatherer_put_backs", state.put_back, name)
+            scrape.add("deduplicator_acknowledgements_refused", state.acknowledgements_refused, name)
+            if state.received_us:
+                scrape.add("deduplicator_gatherer_received_timestamp_seconds", state.received_us / 1e6, name)
+
+    def _add_archive(self, scrape: Scrape) -> None:
         if self._exporter is not None:
             scrape.add("deduplicator_hours_exported", self._exporter.hours)
             for labels, count in sorted(self._exporter.checks.items()):
@@ -187,4 +200,3 @@ class DeduplicatorCollector(Collector):
         if self._feed_archive is not None:
             scrape.add("deduplicator_feed_hours_archived", self._feed_archive.hours)
             scrape.add("deduplicator_feed_steps_missing", self._feed_archive.missing)
-        return scrape.metrics
