@@ -41,8 +41,7 @@ BEGIN
                 EXECUTE format('DROP TABLE %I', child);
             END IF;
         END IF;
-        IF to_regclass(child) IS NULL AND low >= (SELECT coalesce(max(high), '-infinity') FROM hours
-                                                   WHERE hours.name = part.name AND hours.low = '-infinity') THEN
+        IF to_regclass(child) IS NULL THEN
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, part.name);
             EXECUTE format('ALTER TABLE %I ADD CONSTRAINT hour CHECK (stored_at >= %L AND stored_at < %L)',
                            child, low, low + interval '1 hour');
@@ -99,7 +98,7 @@ BEGIN
               ORDER BY h.inhrelid DESC LIMIT 2) newest;
 END $$;
 
-COMMENT ON FUNCTION public.summarize_deltas() IS 'Tell the index of the newest hours what their new pages hold: the loader does so every second.';
+COMMENT ON FUNCTION public.summarize_deltas() IS 'Bring the new pages of the newest hours into their index: the loader does so every second.';
 
 CREATE TABLE public.consumers (
     consumer text NOT NULL,
@@ -172,6 +171,8 @@ CREATE TABLE public.breaks (
     at_us bigint NOT NULL
 );
 
+COMMENT ON TABLE public.breaks IS 'Where the numbers of a subscription were not the next ones.';
+
 CREATE TABLE public.deltas (
     lane smallint NOT NULL,
     batch bigint NOT NULL,
@@ -189,9 +190,11 @@ CREATE TABLE public.deltas (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.deltas IS 'Order-book changes.';
+
 COMMENT ON COLUMN public.deltas.ordinal IS 'Position among all changes of the market in the millisecond; -1: unknown, the run began in mid-group.';
 
-COMMENT ON COLUMN public.deltas.exchange_us IS 'Microseconds within the millisecond; -1: the exchange did not say.';
+COMMENT ON COLUMN public.deltas.exchange_us IS 'Microseconds within the millisecond; -1: the exchange sent none.';
 
 COMMENT ON COLUMN public.deltas.side IS '0 yes, 1 no (prices of side no are NO prices).';
 
@@ -221,6 +224,8 @@ CREATE TABLE public.horizons (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.horizons IS 'How far each slice is proven complete, in exchange time.';
+
 CREATE TABLE public.partitioned_tables (
     name text NOT NULL,
     compress_order text NOT NULL
@@ -231,10 +236,7 @@ COMMENT ON TABLE public.partitioned_tables IS 'The tables that are kept in hours
 CREATE VIEW public.hours AS
  SELECT (parent.relname)::text AS name,
     (child.relname)::text AS partition,
-        CASE
-            WHEN (bounds.text ~~ '%(MINVALUE)%'::text) THEN '-infinity'::timestamp with time zone
-            ELSE ("substring"(bounds.text, 'FROM \(''([^'']+)''\)'::text))::timestamp with time zone
-        END AS low,
+    ("substring"(bounds.text, 'FROM \(''([^'']+)''\)'::text))::timestamp with time zone AS low,
     ("substring"(bounds.text, 'TO \(''([^'']+)''\)'::text))::timestamp with time zone AS high,
     pg_total_relation_size((child.oid)::regclass) AS bytes,
     format('ALTER TABLE %I DETACH PARTITION %I CONCURRENTLY'::text, parent.relname, child.relname) AS detach,
@@ -284,6 +286,8 @@ CREATE TABLE public.lifecycle (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.lifecycle IS 'Lifecycle messages.';
+
 CREATE TABLE public.listed_markets (
     ticker text NOT NULL,
     status text NOT NULL,
@@ -292,7 +296,7 @@ CREATE TABLE public.listed_markets (
     seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-COMMENT ON TABLE public.listed_markets IS 'The registry: what REST and lifecycle messages said last of each market.';
+COMMENT ON TABLE public.listed_markets IS 'The registry: the last of what REST and lifecycle messages had of each market.';
 
 CREATE TABLE public.markets (
     market bigint NOT NULL,
@@ -324,6 +328,8 @@ CREATE TABLE public.quarantine (
     frame bytea NOT NULL
 );
 
+COMMENT ON TABLE public.quarantine IS 'Frames that could not become rows, as received.';
+
 CREATE TABLE public.refused_records (
     lane smallint NOT NULL,
     journal uuid NOT NULL,
@@ -333,7 +339,7 @@ CREATE TABLE public.refused_records (
     refused_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-COMMENT ON TABLE public.refused_records IS 'The culprit of a batch that failed three times alike, found by halving; end_offset as in batches.';
+COMMENT ON TABLE public.refused_records IS 'Records that made a batch fail three times in the same way, found by halving it; end_offset as in batches.';
 
 CREATE TABLE public.rest_books (
     lane smallint NOT NULL,
@@ -347,6 +353,8 @@ CREATE TABLE public.rest_books (
     stored_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (stored_at);
+
+COMMENT ON TABLE public.rest_books IS 'Books as REST gave them.';
 
 COMMENT ON COLUMN public.rest_books.agrees IS '1: the folded book was the same at an instant of the request; 0: at none; -1: not comparable.';
 
@@ -366,6 +374,8 @@ CREATE TABLE public.run_events (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.run_events IS 'What became of runs: what each covers, that it ended, what it takes back.';
+
 CREATE TABLE public.runs (
     lane smallint NOT NULL,
     batch bigint NOT NULL,
@@ -375,6 +385,8 @@ CREATE TABLE public.runs (
     started_seq bigint NOT NULL,
     cover_from_ms bigint NOT NULL
 );
+
+COMMENT ON TABLE public.runs IS 'The part of each market in a slice, from its begin there.';
 
 CREATE TABLE public.schema_migrations (
     name text NOT NULL,
@@ -401,6 +413,8 @@ CREATE TABLE public.sessions (
     started_us bigint NOT NULL
 );
 
+COMMENT ON TABLE public.sessions IS 'WebSocket connections, a row each.';
+
 CREATE TABLE public.slices (
     lane smallint NOT NULL,
     batch bigint NOT NULL,
@@ -411,6 +425,8 @@ CREATE TABLE public.slices (
     started_seq bigint NOT NULL,
     started_us bigint NOT NULL
 );
+
+COMMENT ON TABLE public.slices IS 'Unbroken stretches of the numbered frames of one subscription.';
 
 CREATE TABLE public.snapshots (
     lane smallint NOT NULL,
@@ -429,6 +445,8 @@ CREATE TABLE public.snapshots (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.snapshots IS 'Books that the exchange sent.';
+
 CREATE TABLE public.tickers (
     lane smallint NOT NULL,
     batch bigint NOT NULL,
@@ -446,6 +464,8 @@ CREATE TABLE public.tickers (
 )
 PARTITION BY RANGE (stored_at);
 
+COMMENT ON TABLE public.tickers IS 'Ticker messages.';
+
 CREATE TABLE public.trades (
     lane smallint NOT NULL,
     batch bigint NOT NULL,
@@ -462,6 +482,8 @@ CREATE TABLE public.trades (
     stored_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (stored_at);
+
+COMMENT ON TABLE public.trades IS 'Trades.';
 
 ALTER TABLE ONLY public.batches
     ADD CONSTRAINT batches_pkey PRIMARY KEY (lane, batch);

@@ -362,7 +362,7 @@ CREATE FUNCTION store.fold_from(of_market bigint, place timestamp with time zone
      GROUP BY parts.side, parts.price HAVING sum(parts.size) <> 0
 $$;
 
-COMMENT ON FUNCTION store.fold_from(of_market bigint, place timestamp with time zone, after_ordinal integer, yes bigint[], no bigint[], before timestamp with time zone) IS 'A book of a known place and the changes behind it, up to a moment (exclusive).';
+COMMENT ON FUNCTION store.fold_from(of_market bigint, place timestamp with time zone, after_ordinal integer, yes bigint[], no bigint[], before timestamp with time zone) IS 'A book of a known place and the changes after it, up to a moment (exclusive).';
 
 CREATE FUNCTION store.give_ordinals(of_markets bigint[], at_times timestamp with time zone[]) RETURNS TABLE(placed_id uuid, placed_market bigint, placed_ts timestamp with time zone, placed_ordinal integer)
     LANGUAGE plpgsql
@@ -849,6 +849,8 @@ CREATE TABLE store.trades (
 )
 PARTITION BY RANGE (exchange_ts);
 
+COMMENT ON TABLE store.trades IS 'Every trade, once, by trade_id. A partition a day.';
+
 COMMENT ON COLUMN store.trades.ordinal IS 'Ordinal of the twin: the change of the same market and millisecond at the maker''s side and price of minus the count. Null: a block trade, or no twin is recorded.';
 
 CREATE VIEW public.candlesticks AS
@@ -1009,7 +1011,7 @@ CREATE TABLE store.retractions (
 
 COMMENT ON TABLE store.retractions IS 'What is claimed no longer: by one gatherer (a contradiction found after its run ended), or by all (no gatherer: exchange time stepped back).';
 
-COMMENT ON COLUMN store.retractions.run IS 'The run that says so of itself; 0: another copy did.';
+COMMENT ON COLUMN store.retractions.run IS 'The run that took it back itself; 0: another copy contradicted it.';
 
 CREATE TABLE store.runs (
     gatherer smallint NOT NULL,
@@ -1024,6 +1026,8 @@ CREATE TABLE store.runs (
     excluded boolean DEFAULT false NOT NULL,
     fixed boolean DEFAULT false NOT NULL
 );
+
+COMMENT ON TABLE store.runs IS 'The part of each market in each slice, from its begin there: what it claims to hold without a hole.';
 
 COMMENT ON COLUMN store.runs.cover_from IS 'From here on the run provably holds everything; null: it claims nothing.';
 
@@ -1045,6 +1049,8 @@ CREATE TABLE store.slices (
     reason text DEFAULT ''::text NOT NULL
 )
 WITH (fillfactor='70');
+
+COMMENT ON TABLE store.slices IS 'Unbroken stretches of the numbered frames of one subscription at a gatherer, a row each.';
 
 COMMENT ON COLUMN store.slices.horizon IS 'How far the slice is proven complete, in exchange time.';
 
@@ -1080,6 +1086,8 @@ CREATE VIEW store.claims AS
            FROM store.retractions t
           WHERE ((t.market = c.market) AND (t.channel = c.channel) AND ((t.gatherer IS NULL) OR (t.gatherer = c.gatherer)))), '{}'::tstzmultirange))) x(held);
 
+COMMENT ON VIEW store.claims IS 'What each gatherer claims of each market and channel, less what it claims no longer.';
+
 CREATE TABLE store.gaps (
     gap bigint NOT NULL,
     market bigint NOT NULL,
@@ -1093,6 +1101,8 @@ CREATE TABLE store.gaps (
     refilled_at timestamp with time zone,
     CONSTRAINT gaps_check CHECK ((ended_at > started_at))
 );
+
+COMMENT ON TABLE store.gaps IS 'Stretches of a market and channel that no copy provably recorded, one row each; those that were filled since are kept, marked.';
 
 COMMENT ON COLUMN store.gaps.had IS 'Why each gatherer''s last run before the gap ended.';
 
@@ -1152,6 +1162,8 @@ CREATE VIEW store.tiled AS
           WHERE (gaps.healed_at IS NULL)) t
   GROUP BY market, channel;
 
+COMMENT ON VIEW store.tiled IS 'The union of what is claimed and what is listed as a gap: what it covers is sealed.';
+
 CREATE VIEW store.time_lines AS
  SELECT m.market,
     m.ticker,
@@ -1176,6 +1188,8 @@ CREATE VIEW store.time_lines AS
         END AND ((m.first_seen IS NOT NULL) OR (EXISTS ( SELECT
            FROM store.runs r
           WHERE (r.market = m.market)))));
+
+COMMENT ON VIEW store.time_lines IS 'The time lines of markets, one for each channel.';
 
 CREATE VIEW public.coverage AS
  SELECT t.ticker,
@@ -1324,7 +1338,7 @@ COMMENT ON COLUMN public.events.sub_title IS 'Its second title.';
 
 COMMENT ON COLUMN public.events.strike_date IS 'Of the event: the date that it is about.';
 
-COMMENT ON COLUMN public.events.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN public.events.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 
 COMMENT ON COLUMN public.events.updated_at IS 'When production last took a change of this object over from REST.';
 
@@ -1368,7 +1382,7 @@ COMMENT ON COLUMN public.markets.close_time IS 'When trading ends or ended.';
 
 COMMENT ON COLUMN public.markets.settlement_ts IS 'When it was settled.';
 
-COMMENT ON COLUMN public.markets.volume_fp IS 'Contracts traded, as REST last said.';
+COMMENT ON COLUMN public.markets.volume_fp IS 'Contracts traded, as REST last listed.';
 
 COMMENT ON COLUMN public.markets.updated_at IS 'When production last took a change of this object over from REST.';
 
@@ -1388,6 +1402,8 @@ CREATE TABLE store.tickers (
     received_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (exchange_ts);
+
+COMMENT ON TABLE store.tickers IS 'Ticker messages, the union of all copies. A partition a day.';
 
 CREATE VIEW public.event_outcomes_latest AS
  SELECT m.event_ticker,
@@ -1427,7 +1443,7 @@ COMMENT ON VIEW public.event_outcomes_latest IS 'The latest tick of each outcome
 
 COMMENT ON COLUMN public.event_outcomes_latest.event_ticker IS 'The event that the market is an outcome of.';
 
-COMMENT ON COLUMN public.event_outcomes_latest.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN public.event_outcomes_latest.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 
 COMMENT ON COLUMN public.event_outcomes_latest.strike_date IS 'Of the event: the date that it is about.';
 
@@ -1476,7 +1492,7 @@ COMMENT ON VIEW public.event_leader_latest IS 'The outcome of an event with the 
 
 COMMENT ON COLUMN public.event_leader_latest.event_ticker IS 'The event that the market is an outcome of.';
 
-COMMENT ON COLUMN public.event_leader_latest.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN public.event_leader_latest.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 
 COMMENT ON COLUMN public.event_leader_latest.strike_date IS 'Of the event: the date that it is about.';
 
@@ -1512,7 +1528,9 @@ CREATE TABLE store.lifecycle (
     stored_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-COMMENT ON COLUMN store.lifecycle.stored_at IS 'When it came here: later than received_at by what the gatherer was behind.';
+COMMENT ON TABLE store.lifecycle IS 'Lifecycle messages; equal content within 30 s is one.';
+
+COMMENT ON COLUMN store.lifecycle.stored_at IS 'When it came here: later than received_at by as much as the gatherer was late.';
 
 CREATE VIEW public.lifecycle_events AS
  SELECT m.ticker,
@@ -1551,7 +1569,7 @@ COMMENT ON COLUMN public.market_changes.seen_at IS 'When production saw the chan
 
 COMMENT ON COLUMN public.market_changes.field IS 'The field of the market object.';
 
-COMMENT ON COLUMN public.market_changes.old IS 'Its former value, as JSON; null: it was not there.';
+COMMENT ON COLUMN public.market_changes.old IS 'Its previous value, as JSON; null: it was not there.';
 
 COMMENT ON COLUMN public.market_changes.new IS 'Its new value, as JSON.';
 
@@ -1563,6 +1581,8 @@ CREATE TABLE store.conflicts (
     versions jsonb NOT NULL,
     seen_at timestamp with time zone DEFAULT now() NOT NULL
 );
+
+COMMENT ON TABLE store.conflicts IS 'Copies that contradict each other, with all versions.';
 
 CREATE VIEW public.merge_conflicts AS
  SELECT c.conflict,
@@ -1600,6 +1620,8 @@ CREATE TABLE store.deltas (
 )
 PARTITION BY RANGE (exchange_ts);
 
+COMMENT ON TABLE store.deltas IS 'Every order-book change, once, by its identity: market, exchange millisecond, ordinal. A partition a day.';
+
 CREATE VIEW public.orderbook_deltas AS
  SELECT m.ticker,
     d.exchange_ts,
@@ -1629,7 +1651,7 @@ COMMENT ON COLUMN public.orderbook_deltas.price IS 'Price of the level in dollar
 
 COMMENT ON COLUMN public.orderbook_deltas.delta IS 'Signed size added to the level, in contracts.';
 
-COMMENT ON COLUMN public.orderbook_deltas.exchange_us IS 'Microseconds within the millisecond, 0 to 999; null where the exchange does not say.';
+COMMENT ON COLUMN public.orderbook_deltas.exchange_us IS 'Microseconds within the millisecond, 0 to 999; null where the exchange sends none.';
 
 COMMENT ON COLUMN public.orderbook_deltas.received_at IS 'When the first stored copy was received, by that gatherer''s clock.';
 
@@ -1666,6 +1688,8 @@ CREATE VIEW store.rest_snapshots AS
    FROM (store.rest_books r
      JOIN store.markets m USING (market));
 
+COMMENT ON VIEW store.rest_snapshots IS 'store.rest_books in the form of orderbook_snapshots.';
+
 CREATE TABLE store.snapshots (
     market bigint NOT NULL,
     exchange_ts timestamp with time zone NOT NULL,
@@ -1680,6 +1704,8 @@ CREATE TABLE store.snapshots (
     CONSTRAINT snapshots_source_check CHECK ((source = ANY (ARRAY['ws'::text, 'rest'::text, 'checkpoint'::text]))),
     CONSTRAINT snapshots_yes_check CHECK ((yes <> '{}'::bigint[]))
 );
+
+COMMENT ON TABLE store.snapshots IS 'Books at places among the changes: those that the exchange sent, resets, and checkpoints that were folded here.';
 
 COMMENT ON COLUMN store.snapshots.verified IS 'true: equal to the folded changes; null: nothing to compare with; false: not to be used. A checkpoint with false marks a last change of a day that has left, after which the book is not known.';
 
@@ -1738,6 +1764,8 @@ CREATE TABLE store.quarantine (
     received_at timestamp with time zone NOT NULL,
     frame bytea NOT NULL
 );
+
+COMMENT ON TABLE store.quarantine IS 'Frames that could not become rows, as received.';
 
 CREATE VIEW public.quarantine AS
  SELECT g.gatherer_id,
@@ -1932,6 +1960,8 @@ CREATE TABLE store.unplaced (
     judged boolean DEFAULT false NOT NULL
 );
 
+COMMENT ON TABLE store.unplaced IS 'Changes whose ordinal is unknown, kept apart until a copy that covers their millisecond decides.';
+
 COMMENT ON COLUMN store.unplaced.judged IS 'It contradicts the copy that covers it (a conflict of kind head): it is not compared again.';
 
 CREATE VIEW public.unplaced_deltas AS
@@ -1968,7 +1998,7 @@ COMMENT ON COLUMN public.unplaced_deltas.ticker IS 'The market''s ticker, as the
 
 COMMENT ON COLUMN public.unplaced_deltas.exchange_ts IS 'Time of the exchange, whole milliseconds.';
 
-COMMENT ON COLUMN public.unplaced_deltas.exchange_us IS 'Microseconds within the millisecond; null where the exchange does not say.';
+COMMENT ON COLUMN public.unplaced_deltas.exchange_us IS 'Microseconds within the millisecond; null where the exchange sends none.';
 
 COMMENT ON COLUMN public.unplaced_deltas.side IS 'yes or no; prices of side no are NO prices.';
 
@@ -2026,7 +2056,7 @@ CREATE TABLE store.lease (
 
 COMMENT ON TABLE store.lease IS 'Who may write: every transaction of the deduplicator begins by locking the row of its epoch.';
 
-COMMENT ON COLUMN store.lease.heals IS 'How often fleet heal has written: a deduplicator that remembers another number makes its state anew.';
+COMMENT ON COLUMN store.lease.heals IS 'How often fleet heal has written: a deduplicator that remembers another number makes its state again.';
 
 COMMENT ON COLUMN store.lease.healed_rows IS 'Changes that fleet heal inserted: no account has them.';
 
@@ -2062,6 +2092,8 @@ CREATE VIEW store.covered AS
     range_agg(tstzrange(from_ts, to_ts)) AS held
    FROM store.claims
   GROUP BY market, channel;
+
+COMMENT ON VIEW store.covered IS 'The union of the claims of all gatherers.';
 
 CREATE TABLE store.crawls (
     list text NOT NULL,
@@ -2124,6 +2156,8 @@ CREATE TABLE store.exports (
     delta_rows bigint,
     step bigint
 );
+
+COMMENT ON TABLE store.exports IS 'What the archive holds: a row for each hour that was exported.';
 
 COMMENT ON COLUMN store.exports.complete IS 'Whether every market alive in the hour was sealed past its end.';
 
@@ -2215,7 +2249,7 @@ CREATE TABLE store.lags (
 
 COMMENT ON TABLE store.lags IS 'Order-book changes of an exchange hour by how long they took: from_ms (a power of two, 0, or -1 for less than nothing) to less than twice that. Gatherer 0 stands for production.';
 
-COMMENT ON COLUMN store.lags.least_ms IS 'The least and the most of them: a clock that is behind shows in what took less than nothing.';
+COMMENT ON COLUMN store.lags.least_ms IS 'The least and the most of them: a clock that is late shows in what took less than nothing.';
 
 CREATE TABLE store.late_deltas (
     market bigint NOT NULL,
@@ -2250,7 +2284,7 @@ CREATE TABLE store.put_backs (
     found_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-COMMENT ON TABLE store.put_backs IS 'Lanes whose database was put back: how far it had been read, what it had left, and behind which batch it is read again.';
+COMMENT ON TABLE store.put_backs IS 'Lanes whose database was put back: how far it had been read, what it had left, and after which batch it is read again.';
 
 ALTER TABLE store.put_backs ALTER COLUMN put_back ADD GENERATED ALWAYS AS IDENTITY (
     SEQUENCE NAME store.put_backs_put_back_seq
@@ -2303,7 +2337,7 @@ CREATE TABLE store.reset_votes (
     no bigint[] NOT NULL
 );
 
-COMMENT ON TABLE store.reset_votes IS 'Snapshots that disagree with an unbroken run, until all copies have said whether they saw the same.';
+COMMENT ON TABLE store.reset_votes IS 'Snapshots that disagree with an unbroken run, until it is known of all copies whether they saw the same.';
 
 CREATE TABLE store.unknown_fields (
     gatherer smallint NOT NULL,
@@ -2312,7 +2346,7 @@ CREATE TABLE store.unknown_fields (
     last_seen timestamp with time zone NOT NULL
 );
 
-COMMENT ON TABLE store.unknown_fields IS 'Fields (TYPE.FIELD) that the exchange sends and no row keeps; the journals have them. A loader tells of each once.';
+COMMENT ON TABLE store.unknown_fields IS 'Fields (TYPE.FIELD) that the exchange sends and no row keeps; the journals have them. A loader reports each once.';
 
 ALTER TABLE ONLY public.events
     ADD CONSTRAINT events_pkey PRIMARY KEY (ticker);
@@ -2692,7 +2726,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.run_parts TO kalshi_writer;
 GRANT SELECT ON TABLE store.run_parts TO kalshi_reader;
 GRANT SELECT ON TABLE store.run_parts TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.parts TO kalshi_writer;
+GRANT SELECT ON TABLE store.parts TO kalshi_writer;
 GRANT SELECT ON TABLE store.parts TO kalshi_reader;
 GRANT SELECT ON TABLE store.parts TO kalshi_analyst;
 
@@ -2708,7 +2742,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.slices TO kalshi_writer;
 GRANT SELECT ON TABLE store.slices TO kalshi_reader;
 GRANT SELECT ON TABLE store.slices TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.claims TO kalshi_writer;
+GRANT SELECT ON TABLE store.claims TO kalshi_writer;
 GRANT SELECT ON TABLE store.claims TO kalshi_reader;
 GRANT SELECT ON TABLE store.claims TO kalshi_analyst;
 
@@ -2720,15 +2754,15 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lines TO kalshi_writer;
 GRANT SELECT ON TABLE store.lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.lines TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.market_lines TO kalshi_writer;
+GRANT SELECT ON TABLE store.market_lines TO kalshi_writer;
 GRANT SELECT ON TABLE store.market_lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.market_lines TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.tiled TO kalshi_writer;
+GRANT SELECT ON TABLE store.tiled TO kalshi_writer;
 GRANT SELECT ON TABLE store.tiled TO kalshi_reader;
 GRANT SELECT ON TABLE store.tiled TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.time_lines TO kalshi_writer;
+GRANT SELECT ON TABLE store.time_lines TO kalshi_writer;
 GRANT SELECT ON TABLE store.time_lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.time_lines TO kalshi_analyst;
 
@@ -2744,7 +2778,7 @@ GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_writer;
 GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_reader;
 GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.beginnings TO kalshi_writer;
+GRANT SELECT ON TABLE store.beginnings TO kalshi_writer;
 GRANT SELECT ON TABLE store.beginnings TO kalshi_reader;
 GRANT SELECT ON TABLE store.beginnings TO kalshi_analyst;
 
@@ -2804,7 +2838,7 @@ GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_books TO kalshi_writer;
 GRANT SELECT ON TABLE store.rest_books TO kalshi_reader;
 GRANT SELECT ON TABLE store.rest_books TO kalshi_analyst;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_snapshots TO kalshi_writer;
+GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_writer;
 GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_reader;
 GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_analyst;
 
@@ -2870,7 +2904,7 @@ GRANT SELECT ON TABLE store.channel_seals TO kalshi_writer;
 GRANT SELECT ON TABLE store.channel_seals TO kalshi_reader;
 GRANT SELECT ON TABLE store.channel_seals TO kalshi_analyst;
 
-GRANT SELECT,INSERT ON TABLE store.covered TO kalshi_writer;
+GRANT SELECT ON TABLE store.covered TO kalshi_writer;
 GRANT SELECT ON TABLE store.covered TO kalshi_reader;
 GRANT SELECT ON TABLE store.covered TO kalshi_analyst;
 

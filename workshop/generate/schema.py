@@ -41,6 +41,8 @@ KEYS: Final[dict[Schema, dict[tuple[str, ...], str]]] = {
         ("gatherer", "lane", "slice"): "store.slices",
         ("gatherer", "lane", "run"): "store.runs",
         ("gap",): "store.gaps",
+        ("event_ticker",): "events",
+        ("series_ticker",): "series",
     },
     "gatherer": {
         ("market",): "markets",

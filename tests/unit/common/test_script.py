@@ -41,5 +41,5 @@ def test_nothing_of_a_migration_is_lost(schema: migrate.Schema) -> None:
         rest = text = (migrate.folder(schema) / f"{name}.sql").read_text()
         for statement in split(text):
             before, _, rest = rest.partition(statement.text)
-            assert all(line.startswith("--") or not line.strip() for line in before.splitlines()), name
+            assert all(line.strip().startswith("--") or not line.strip() for line in before.splitlines()), name
         assert not rest.strip(), name

@@ -49,13 +49,13 @@ COMMENT ON COLUMN batches.digest IS 'Over the previous digest and what identifie
 COMMENT ON COLUMN batches.row_counts IS 'Its rows by table, without those of no rows (deltas: delta_rows); null: written by a release that did not count.';
 COMMENT ON COLUMN batches.emptied IS 'Its rows were dropped, as every consumer had them; it stays as the place of its lane in the journal.';
 
--- Records of a journal whose rows the database did not take: quarantined, and decided alike at every reading.
+-- Records of a journal whose rows the database did not take: quarantined, and decided in the same way at every reading.
 CREATE TABLE refused_records (
     lane smallint NOT NULL, journal uuid NOT NULL, segment bigint NOT NULL, end_offset bigint NOT NULL,
     reason text NOT NULL, refused_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (lane, journal, segment, end_offset)
 );
-COMMENT ON TABLE refused_records IS 'The culprit of a batch that failed three times alike, found by halving; end_offset as in batches.';
+COMMENT ON TABLE refused_records IS 'Records that made a batch fail three times in the same way, found by halving it; end_offset as in batches.';
 
 CREATE TABLE consumers (
     consumer text NOT NULL,

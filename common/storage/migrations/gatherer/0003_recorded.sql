@@ -18,7 +18,7 @@ CREATE TABLE listed_markets (
     close_time  timestamptz,
     seen_at     timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE listed_markets IS 'The registry: what REST and lifecycle messages said last of each market.';
+COMMENT ON TABLE listed_markets IS 'The registry: the last of what REST and lifecycle messages had of each market.';
 
 CREATE TABLE sessions (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -26,6 +26,7 @@ CREATE TABLE sessions (
     use_yes_price boolean NOT NULL, started_us bigint NOT NULL
 );
 CREATE INDEX ON sessions (batch);
+COMMENT ON TABLE sessions IS 'WebSocket connections, a row each.';
 
 CREATE TABLE slices (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -34,6 +35,7 @@ CREATE TABLE slices (
 );
 CREATE INDEX ON slices (batch);
 CREATE INDEX ON slices (lane, slice);
+COMMENT ON TABLE slices IS 'Unbroken stretches of the numbered frames of one subscription.';
 
 CREATE TABLE runs (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -42,6 +44,7 @@ CREATE TABLE runs (
 );
 CREATE INDEX ON runs (batch);
 CREATE INDEX ON runs (lane, slice);
+COMMENT ON TABLE runs IS 'The part of each market in a slice, from its begin there.';
 
 CREATE TABLE run_events (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -50,6 +53,7 @@ CREATE TABLE run_events (
 );
 SELECT keep_in_hours('run_events', 'run, batch, position');
 CREATE INDEX ON run_events (batch);
+COMMENT ON TABLE run_events IS 'What became of runs: what each covers, that it ended, what it takes back.';
 
 CREATE TABLE horizons (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -58,6 +62,7 @@ CREATE TABLE horizons (
 );
 SELECT keep_in_hours('horizons', 'slice, batch');
 CREATE INDEX ON horizons (batch);
+COMMENT ON TABLE horizons IS 'How far each slice is proven complete, in exchange time.';
 
 CREATE TABLE deltas (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -71,8 +76,9 @@ SELECT keep_in_hours('deltas', 'lane, stored_at, market, exchange_ms, seq');
 -- use. Batches are read by the moment at which they were stored: several lanes write into one hour, each with batch numbers
 -- of its own, so that only time is in the order of the pages.
 CREATE INDEX deltas_stored_at ON deltas USING brin (stored_at) WITH (pages_per_range = 16, autosummarize = on);
+COMMENT ON TABLE deltas IS 'Order-book changes.';
 COMMENT ON COLUMN deltas.ordinal IS 'Position among all changes of the market in the millisecond; -1: unknown, the run began in mid-group.';
-COMMENT ON COLUMN deltas.exchange_us IS 'Microseconds within the millisecond; -1: the exchange did not say.';
+COMMENT ON COLUMN deltas.exchange_us IS 'Microseconds within the millisecond; -1: the exchange sent none.';
 COMMENT ON COLUMN deltas.side IS '0 yes, 1 no (prices of side no are NO prices).';
 COMMENT ON COLUMN deltas.price IS 'Units of 1e-4 dollar.';
 COMMENT ON COLUMN deltas.delta IS 'Signed size, units of 1e-2 contract.';
@@ -85,6 +91,7 @@ CREATE TABLE snapshots (
 );
 SELECT keep_in_hours('snapshots', 'market, batch');
 CREATE INDEX ON snapshots (batch);
+COMMENT ON TABLE snapshots IS 'Books that the exchange sent.';
 
 -- Books as REST gave them, each compared with the folded book at every instant of its request.
 CREATE TABLE rest_books (
@@ -94,6 +101,7 @@ CREATE TABLE rest_books (
 );
 SELECT keep_in_hours('rest_books', 'market, answered_us');
 CREATE INDEX ON rest_books (batch);
+COMMENT ON TABLE rest_books IS 'Books as REST gave them.';
 COMMENT ON COLUMN rest_books.agrees IS '1: the folded book was the same at an instant of the request; 0: at none; -1: not comparable.';
 COMMENT ON COLUMN rest_books.no IS 'Price, size ...: NO prices; units of 1e-4 dollar and 1e-2 contract, best first.';
 
@@ -105,6 +113,7 @@ CREATE TABLE trades (
 );
 SELECT keep_in_hours('trades', 'market, exchange_ms');
 CREATE INDEX ON trades (batch);
+COMMENT ON TABLE trades IS 'Trades.';
 
 CREATE TABLE tickers (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -114,6 +123,7 @@ CREATE TABLE tickers (
 );
 SELECT keep_in_hours('tickers', 'market, exchange_ms');
 CREATE INDEX ON tickers (batch);
+COMMENT ON TABLE tickers IS 'Ticker messages.';
 
 CREATE TABLE lifecycle (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -122,6 +132,7 @@ CREATE TABLE lifecycle (
 );
 SELECT keep_in_hours('lifecycle', 'market, batch');
 CREATE INDEX ON lifecycle (batch);
+COMMENT ON TABLE lifecycle IS 'Lifecycle messages.';
 
 CREATE TABLE quarantine (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -129,6 +140,7 @@ CREATE TABLE quarantine (
     received_us bigint NOT NULL, frame bytea NOT NULL
 );
 CREATE INDEX ON quarantine (batch);
+COMMENT ON TABLE quarantine IS 'Frames that could not become rows, as received.';
 
 CREATE TABLE breaks (
     lane smallint NOT NULL, batch bigint NOT NULL,
@@ -136,3 +148,4 @@ CREATE TABLE breaks (
     received bigint NOT NULL, at_us bigint NOT NULL
 );
 CREATE INDEX ON breaks (batch);
+COMMENT ON TABLE breaks IS 'Where the numbers of a subscription were not the next ones.';

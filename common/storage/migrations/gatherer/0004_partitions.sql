@@ -10,8 +10,7 @@ COMMENT ON FUNCTION storage_engine IS 'What keeps the hours: timescaledb, or par
 -- is dropped later, and its name is in no one's way when a clock comes back to it.
 CREATE VIEW hours AS
 SELECT parent.relname::text AS name, child.relname::text AS partition,
-       CASE WHEN bounds.text LIKE '%(MINVALUE)%' THEN '-infinity'::timestamptz
-            ELSE substring(bounds.text FROM $re$FROM \('([^']+)'\)$re$)::timestamptz END AS low,
+       substring(bounds.text FROM $re$FROM \('([^']+)'\)$re$)::timestamptz AS low,
        substring(bounds.text FROM $re$TO \('([^']+)'\)$re$)::timestamptz AS high,
        pg_total_relation_size(child.oid) AS bytes,
        format('ALTER TABLE %I DETACH PARTITION %I CONCURRENTLY', parent.relname, child.relname) AS detach,
@@ -55,8 +54,7 @@ BEGIN
                 EXECUTE format('DROP TABLE %I', child);
             END IF;
         END IF;
-        IF to_regclass(child) IS NULL AND low >= (SELECT coalesce(max(high), '-infinity') FROM hours
-                                                   WHERE hours.name = part.name AND hours.low = '-infinity') THEN
+        IF to_regclass(child) IS NULL THEN
             EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', child, part.name);
             EXECUTE format('ALTER TABLE %I ADD CONSTRAINT hour CHECK (stored_at >= %L AND stored_at < %L)',
                            child, low, low + interval '1 hour');
@@ -79,4 +77,4 @@ BEGIN
               WHERE h.inhparent = 'deltas'::regclass
               ORDER BY h.inhrelid DESC LIMIT 2) newest;
 END $$;
-COMMENT ON FUNCTION summarize_deltas IS 'Tell the index of the newest hours what their new pages hold: the loader does so every second.';
+COMMENT ON FUNCTION summarize_deltas IS 'Bring the new pages of the newest hours into their index: the loader does so every second.';

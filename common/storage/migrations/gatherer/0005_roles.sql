@@ -1,4 +1,4 @@
--- The deduplicator's account here is a member of this: it reads everything, and may say how far it has come. It makes
+-- The deduplicator's account here is a member of this: it reads everything, and may acknowledge how far it has come. It makes
 -- nothing here, not even for a moment.
 DO $$
 BEGIN

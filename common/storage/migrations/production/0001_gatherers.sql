@@ -1,5 +1,5 @@
 -- Production: one history of what the gatherers recorded. Schema `store` holds integers in narrow rows; the relations
--- that people query are views over it (0011).
+-- that people query are views over it (0011_relations.sql).
 --
 -- Here: who may write, the steps in which that is done, and how far each gatherer's log is read.
 
@@ -16,7 +16,7 @@ CREATE TABLE store.lease (
     step               bigint NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE store.lease IS 'Who may write: every transaction of the deduplicator begins by locking the row of its epoch.';
-COMMENT ON COLUMN store.lease.heals IS 'How often fleet heal has written: a deduplicator that remembers another number makes its state anew.';
+COMMENT ON COLUMN store.lease.heals IS 'How often fleet heal has written: a deduplicator that remembers another number makes its state again.';
 COMMENT ON COLUMN store.lease.healed_rows IS 'Changes that fleet heal inserted: no account has them.';
 COMMENT ON COLUMN store.lease.step IS 'Number of the last transaction that changed merged data.';
 
@@ -82,7 +82,7 @@ CREATE TABLE store.put_backs (
     reason     text NOT NULL,
     found_at   timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE store.put_backs IS 'Lanes whose database was put back: how far it had been read, what it had left, and behind which batch it is read again.';
+COMMENT ON TABLE store.put_backs IS 'Lanes whose database was put back: how far it had been read, what it had left, and after which batch it is read again.';
 
 -- A batch that is read again has an account of its own, marked by the reading.
 CREATE TABLE store.accounts (

@@ -38,7 +38,7 @@ COMMENT ON COLUMN events.series_ticker IS 'The series that the event belongs to.
 COMMENT ON COLUMN events.title IS 'Its title.';
 COMMENT ON COLUMN events.sub_title IS 'Its second title.';
 COMMENT ON COLUMN events.strike_date IS 'Of the event: the date that it is about.';
-COMMENT ON COLUMN events.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN events.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 COMMENT ON COLUMN events.updated_at IS 'When production last took a change of this object over from REST.';
 COMMENT ON COLUMN events.raw IS 'The whole object as REST gave it.';
 
@@ -70,7 +70,7 @@ COMMENT ON COLUMN markets.result IS 'yes, no or scalar once the market is determ
 COMMENT ON COLUMN markets.open_time IS 'When trading opens or opened.';
 COMMENT ON COLUMN markets.close_time IS 'When trading ends or ended.';
 COMMENT ON COLUMN markets.settlement_ts IS 'When it was settled.';
-COMMENT ON COLUMN markets.volume_fp IS 'Contracts traded, as REST last said.';
+COMMENT ON COLUMN markets.volume_fp IS 'Contracts traded, as REST last listed.';
 COMMENT ON COLUMN markets.updated_at IS 'When production last took a change of this object over from REST.';
 COMMENT ON COLUMN markets.raw IS 'The whole object as REST gave it.';
 
@@ -86,7 +86,7 @@ COMMENT ON TABLE market_changes IS 'History of the metadata of markets; prices, 
 COMMENT ON COLUMN market_changes.ticker IS 'The market''s ticker, as the exchange writes it.';
 COMMENT ON COLUMN market_changes.seen_at IS 'When production saw the change.';
 COMMENT ON COLUMN market_changes.field IS 'The field of the market object.';
-COMMENT ON COLUMN market_changes.old IS 'Its former value, as JSON; null: it was not there.';
+COMMENT ON COLUMN market_changes.old IS 'Its previous value, as JSON; null: it was not there.';
 COMMENT ON COLUMN market_changes.new IS 'Its new value, as JSON.';
 
 CREATE FUNCTION store.note_market_change() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -35,6 +35,7 @@ CREATE TABLE store.slices (
     reason   text NOT NULL DEFAULT '',
     PRIMARY KEY (gatherer, lane, slice)
 ) WITH (fillfactor = 70);
+COMMENT ON TABLE store.slices IS 'Unbroken stretches of the numbered frames of one subscription at a gatherer, a row each.';
 COMMENT ON COLUMN store.slices.horizon IS 'How far the slice is proven complete, in exchange time.';
 
 CREATE TABLE store.runs (
@@ -55,12 +56,13 @@ CREATE INDEX ON store.runs (market);
 CREATE INDEX ON store.runs (gatherer, lane, slice) WHERE NOT ended;
 CREATE INDEX runs_open ON store.runs (market) WHERE NOT ended AND cover_from IS NOT NULL;
 CREATE INDEX runs_excluded ON store.runs (market) WHERE excluded;
+COMMENT ON TABLE store.runs IS 'The part of each market in each slice, from its begin there: what it claims to hold without a hole.';
 COMMENT ON COLUMN store.runs.cover_from IS 'From here on the run provably holds everything; null: it claims nothing.';
 COMMENT ON COLUMN store.runs.cover_to IS 'Where the claim of an ended run ends (exclusive); an open run claims up to its slice''s horizon.';
 COMMENT ON COLUMN store.runs.excluded IS 'It goes on, but gives neither rows nor coverage after cover_to, until it is readmitted.';
 COMMENT ON COLUMN store.runs.fixed IS 'Its claim begins at cover_from and never earlier: it was readmitted there, and what came before was passed over.';
 
--- A run that lost its say in a contradiction gets it back with a snapshot that equals its book: then it holds two stretches.
+-- A run that was excluded in a contradiction is readmitted by a snapshot that equals its book: then it holds two stretches.
 CREATE TABLE store.run_parts (
     gatherer smallint NOT NULL REFERENCES store.gatherers,
     lane     smallint NOT NULL,
@@ -87,7 +89,7 @@ CREATE TABLE store.retractions (
 );
 CREATE INDEX ON store.retractions (market);
 COMMENT ON TABLE store.retractions IS 'What is claimed no longer: by one gatherer (a contradiction found after its run ended), or by all (no gatherer: exchange time stepped back).';
-COMMENT ON COLUMN store.retractions.run IS 'The run that says so of itself; 0: another copy did.';
+COMMENT ON COLUMN store.retractions.run IS 'The run that took it back itself; 0: another copy contradicted it.';
 
 -- Rule 21 in tables: what is over takes a small form. Of a market that ended long ago one row stays: its time line, and
 -- what each gatherer held of its book. Its runs go, and slices that no run is left of.
@@ -163,7 +165,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION store.compact_markets IS 'One row of each market that ended so long ago, instead of its time line and its runs. What people see stays the same.';
 
--- The last slice of each channel stays: it says that the channel was recorded.
+-- The last slice of each channel stays: it shows that the channel was recorded.
 CREATE FUNCTION store.compact_slices(age interval) RETURNS bigint LANGUAGE sql AS $$
     WITH gone AS (
         DELETE FROM store.slices s

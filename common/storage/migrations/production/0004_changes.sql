@@ -12,6 +12,7 @@ CREATE TABLE store.deltas (
 ) PARTITION BY RANGE (exchange_ts);
 CREATE UNIQUE INDEX deltas_identity ON store.deltas (market, exchange_ts, ordinal);
 CREATE INDEX deltas_time ON store.deltas USING brin (exchange_ts) WITH (autosummarize = on);
+COMMENT ON TABLE store.deltas IS 'Every order-book change, once, by its identity: market, exchange millisecond, ordinal. A partition a day.';
 
 CREATE TABLE store.unplaced (
     gatherer    smallint NOT NULL REFERENCES store.gatherers,
@@ -31,6 +32,7 @@ CREATE TABLE store.unplaced (
     PRIMARY KEY (gatherer, session, sid, seq, run)  -- a repeated frame has the number of the first, in another run
 );
 CREATE INDEX ON store.unplaced (market, exchange_ts);
+COMMENT ON TABLE store.unplaced IS 'Changes whose ordinal is unknown, kept apart until a copy that covers their millisecond decides.';
 COMMENT ON COLUMN store.unplaced.judged IS 'It contradicts the copy that covers it (a conflict of kind head): it is not compared again.';
 
 CREATE TABLE store.detached (

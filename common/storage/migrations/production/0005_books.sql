@@ -17,6 +17,7 @@ CREATE INDEX snapshots_resets ON store.snapshots (taken_at) WHERE is_reset;
 CREATE INDEX snapshots_resets_of ON store.snapshots (market, exchange_ts, after_ordinal) WHERE is_reset;
 CREATE INDEX snapshots_unknown ON store.snapshots (market) WHERE source = 'checkpoint' AND verified IS FALSE;
 CREATE INDEX snapshots_checkpoints ON store.snapshots (exchange_ts) WHERE source = 'checkpoint';
+COMMENT ON TABLE store.snapshots IS 'Books at places among the changes: those that the exchange sent, resets, and checkpoints that were folded here.';
 COMMENT ON COLUMN store.snapshots.verified IS 'true: equal to the folded changes; null: nothing to compare with; false: not to be used. A checkpoint with false marks a last change of a day that has left, after which the book is not known.';
 COMMENT ON COLUMN store.snapshots.yes IS 'Price, size, price, size ...: units of 1e-4 dollar and 1e-2 contract, best bid first. Null: no level, as of most books that there are.';
 
@@ -31,7 +32,7 @@ CREATE TABLE store.reset_votes (
     no            bigint[] NOT NULL,
     PRIMARY KEY (market, gatherer, exchange_ts, after_ordinal, taken_at)
 );
-COMMENT ON TABLE store.reset_votes IS 'Snapshots that disagree with an unbroken run, until all copies have said whether they saw the same.';
+COMMENT ON TABLE store.reset_votes IS 'Snapshots that disagree with an unbroken run, until it is known of all copies whether they saw the same.';
 
 -- Books from REST that were not the folded book, or had none to be compared with; those that agreed are counted.
 CREATE TABLE store.rest_books (
@@ -70,7 +71,7 @@ COMMENT ON FUNCTION store.changed_between IS 'Whether a change lies between two 
 -- A reset applies from when it was seen, or from the first change after its place. A book is not used that a reset of the
 -- same stretch has replaced (it was taken before it), nor, before the reset applies, one that was taken after it.
 -- What has left for the archive gives no book here, rather than a wrong one: a day that leaves leaves a checkpoint at the
--- last change of each market, which is the next day's base, and says up to where there were changes. `here` is false where
+-- last change of each market, which is the next day's base, and shows up to where there were changes. `here` is false where
 -- changes between the base and the moment are in the archive only: a book with an ordinal stands at a change, and of each
 -- day that has left the last one has such a book.
 CREATE FUNCTION store.base_at(of_market bigint, at timestamptz, without_snapshots_after timestamptz DEFAULT 'infinity')
@@ -141,7 +142,7 @@ RETURNS TABLE (side smallint, price int, size bigint) LANGUAGE sql STABLE AS $$
     SELECT parts.side, parts.price, sum(parts.size)::bigint FROM parts
      GROUP BY parts.side, parts.price HAVING sum(parts.size) <> 0
 $$;
-COMMENT ON FUNCTION store.fold_from IS 'A book of a known place and the changes behind it, up to a moment (exclusive).';
+COMMENT ON FUNCTION store.fold_from IS 'A book of a known place and the changes after it, up to a moment (exclusive).';
 
 -- Whether a gap left the book as it was: the changes recorded before and after it, without any snapshot from after its
 -- beginning, give the first book known after its end. Null: no such book, or changes between are in the archive only.
@@ -256,3 +257,4 @@ CREATE VIEW store.rest_snapshots AS
 SELECT m.ticker, NULL::timestamptz AS exchange_ts, NULL::int AS after_ordinal, r.taken_at, 'rest'::text AS source,
        store.levels(r.yes) AS yes, store.levels(r.no) AS no, CASE r.agrees WHEN 0 THEN false END AS verified, false AS is_reset
   FROM store.rest_books r JOIN store.markets m USING (market);
+COMMENT ON VIEW store.rest_snapshots IS 'store.rest_books in the form of orderbook_snapshots.';

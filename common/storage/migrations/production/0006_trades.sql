@@ -17,6 +17,7 @@ CREATE TABLE store.trades (
 CREATE UNIQUE INDEX trades_identity ON store.trades (trade_id, exchange_ts);
 CREATE INDEX trades_market ON store.trades (market, exchange_ts);
 CREATE INDEX trades_time ON store.trades (exchange_ts);
+COMMENT ON TABLE store.trades IS 'Every trade, once, by trade_id. A partition a day.';
 COMMENT ON COLUMN store.trades.ordinal IS 'Ordinal of the twin: the change of the same market and millisecond at the maker''s side and price of minus the count. Null: a block trade, or no twin is recorded.';
 
 -- Among trades and changes of equal content the k-th trade by trade_id has the k-th change by ordinal: what is stored
@@ -112,6 +113,7 @@ CREATE TABLE store.tickers (
     received_at   timestamptz NOT NULL
 ) PARTITION BY RANGE (exchange_ts);
 CREATE UNIQUE INDEX tickers_identity ON store.tickers (market, exchange_ts, content);
+COMMENT ON TABLE store.tickers IS 'Ticker messages, the union of all copies. A partition a day.';
 
 CREATE TABLE store.lifecycle (
     market      bigint NOT NULL,
@@ -126,4 +128,5 @@ CREATE INDEX ON store.lifecycle (market, received_at);
 CREATE INDEX ON store.lifecycle (content, received_at);
 CREATE INDEX lifecycle_end_of ON store.lifecycle (market) WHERE event_type IN ('determined', 'settled');
 CREATE INDEX lifecycle_ends ON store.lifecycle (stored_at) WHERE event_type IN ('determined', 'settled', 'activated');
-COMMENT ON COLUMN store.lifecycle.stored_at IS 'When it came here: later than received_at by what the gatherer was behind.';
+COMMENT ON TABLE store.lifecycle IS 'Lifecycle messages; equal content within 30 s is one.';
+COMMENT ON COLUMN store.lifecycle.stored_at IS 'When it came here: later than received_at by as much as the gatherer was late.';

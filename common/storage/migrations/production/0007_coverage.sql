@@ -14,6 +14,7 @@ CREATE TABLE store.gaps (
     refilled_at timestamptz
 );
 CREATE INDEX ON store.gaps (market, channel, started_at);
+COMMENT ON TABLE store.gaps IS 'Stretches of a market and channel that no copy provably recorded, one row each; those that were filled since are kept, marked.';
 COMMENT ON COLUMN store.gaps.had IS 'Why each gatherer''s last run before the gap ended.';
 COMMENT ON COLUMN store.gaps.refilled_at IS 'When the exchange''s own list of trades was found complete over the gap, and was taken over. The gap stays a tile of coverage.';
 
@@ -71,9 +72,11 @@ SELECT c.gatherer, c.market, c.channel, lower(x.held) AS from_ts, upper(x.held) 
            (SELECT range_agg(tstzrange(t.from_ts, t.to_ts)) FROM store.retractions t
              WHERE t.market = c.market AND t.channel = c.channel AND (t.gatherer IS NULL OR t.gatherer = c.gatherer)),
            '{}')) x (held);
+COMMENT ON VIEW store.claims IS 'What each gatherer claims of each market and channel, less what it claims no longer.';
 
 CREATE VIEW store.covered AS
 SELECT market, channel, range_agg(tstzrange(from_ts, to_ts)) AS held FROM store.claims GROUP BY market, channel;
+COMMENT ON VIEW store.covered IS 'The union of the claims of all gatherers.';
 
 CREATE VIEW store.tiled AS
 SELECT market, channel, range_agg(tiles) AS tiles
@@ -81,6 +84,7 @@ SELECT market, channel, range_agg(tiles) AS tiles
         UNION ALL
         SELECT market, channel, tstzrange(started_at, ended_at) FROM store.gaps WHERE healed_at IS NULL) t
  GROUP BY market, channel;
+COMMENT ON VIEW store.tiled IS 'The union of what is claimed and what is listed as a gap: what it covers is sealed.';
 
 -- Channels that carry all markets have one time line; every market shows it as its own.
 CREATE VIEW store.time_lines AS
@@ -96,6 +100,7 @@ SELECT m.market, m.ticker, c.channel, coalesce(m.first_seen, m.seen_at) AS first
                       WHEN 'orderbook_delta' THEN m.held OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market)
                       ELSE true END
    AND (m.first_seen IS NOT NULL OR EXISTS (SELECT FROM store.runs r WHERE r.market = m.market));
+COMMENT ON VIEW store.time_lines IS 'The time lines of markets, one for each channel.';
 
 CREATE VIEW store.beginnings AS
 SELECT t.market, t.ticker, t.first_seen AS started_at, least(tile.begin, t.ended_at) AS ended_at
@@ -111,8 +116,8 @@ SELECT t.market, t.ticker, t.first_seen AS started_at, least(tile.begin, t.ended
  WHERE t.channel = 'orderbook_delta' AND tile.begin > t.first_seen AND t.first_seen < coalesce(t.ended_at, 'infinity');
 COMMENT ON VIEW store.beginnings IS 'The first gaps of markets'' order books, before anything is held: they are no rows, and follow from the time line and its first claim or gap.';
 
--- Up to where the channels that carry all markets are sealed: the archive says of an hour's trades and lifecycle messages
--- whether more may come, as it says of books.
+-- Up to where the channels that carry all markets are sealed: the archive states of an hour's trades and lifecycle
+-- messages whether more may come, as it does of books.
 CREATE VIEW store.channel_seals AS
 SELECT c.channel,
        CASE WHEN x.market IS NOT NULL THEN coalesce(

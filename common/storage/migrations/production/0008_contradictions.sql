@@ -9,6 +9,7 @@ CREATE TABLE store.conflicts (
     seen_at     timestamptz NOT NULL DEFAULT now()
 );
 CREATE INDEX ON store.conflicts (market, exchange_ts);
+COMMENT ON TABLE store.conflicts IS 'Copies that contradict each other, with all versions.';
 
 CREATE TABLE store.quarantine (
     gatherer    smallint NOT NULL REFERENCES store.gatherers,
@@ -20,6 +21,7 @@ CREATE TABLE store.quarantine (
     frame       bytea NOT NULL
 );
 CREATE INDEX ON store.quarantine (gatherer, session, sid, seq);
+COMMENT ON TABLE store.quarantine IS 'Frames that could not become rows, as received.';
 
 -- One bad thing costs itself only.
 CREATE TABLE store.set_aside (
@@ -58,7 +60,7 @@ CREATE TABLE store.lags (
     PRIMARY KEY (hour, gatherer, from_ms)
 );
 COMMENT ON TABLE store.lags IS 'Order-book changes of an exchange hour by how long they took: from_ms (a power of two, 0, or -1 for less than nothing) to less than twice that. Gatherer 0 stands for production.';
-COMMENT ON COLUMN store.lags.least_ms IS 'The least and the most of them: a clock that is behind shows in what took less than nothing.';
+COMMENT ON COLUMN store.lags.least_ms IS 'The least and the most of them: a clock that is late shows in what took less than nothing.';
 
 -- What the exchange has begun to send.
 CREATE TABLE store.unknown_fields (
@@ -68,4 +70,4 @@ CREATE TABLE store.unknown_fields (
     last_seen  timestamptz NOT NULL,
     PRIMARY KEY (gatherer, field)
 );
-COMMENT ON TABLE store.unknown_fields IS 'Fields (TYPE.FIELD) that the exchange sends and no row keeps; the journals have them. A loader tells of each once.';
+COMMENT ON TABLE store.unknown_fields IS 'Fields (TYPE.FIELD) that the exchange sends and no row keeps; the journals have them. A loader reports each once.';

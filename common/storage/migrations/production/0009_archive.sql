@@ -10,6 +10,7 @@ CREATE TABLE store.exports (
     delta_rows  bigint,
     step        bigint
 );
+COMMENT ON TABLE store.exports IS 'What the archive holds: a row for each hour that was exported.';
 COMMENT ON COLUMN store.exports.complete IS 'Whether every market alive in the hour was sealed past its end.';
 COMMENT ON COLUMN store.exports.delta_rows IS 'Changes in the archive''s object of the hour.';
 COMMENT ON COLUMN store.exports.step IS 'The step of the snapshot that the archive''s objects of the hour were read from; null: to be exported again.';

@@ -14,7 +14,7 @@ COMMENT ON COLUMN orderbook_deltas.ordinal IS 'Position among all changes of the
 COMMENT ON COLUMN orderbook_deltas.side IS 'yes or no; prices of side no are NO prices.';
 COMMENT ON COLUMN orderbook_deltas.price IS 'Price of the level in dollars; of side no: the NO price.';
 COMMENT ON COLUMN orderbook_deltas.delta IS 'Signed size added to the level, in contracts.';
-COMMENT ON COLUMN orderbook_deltas.exchange_us IS 'Microseconds within the millisecond, 0 to 999; null where the exchange does not say.';
+COMMENT ON COLUMN orderbook_deltas.exchange_us IS 'Microseconds within the millisecond, 0 to 999; null where the exchange sends none.';
 COMMENT ON COLUMN orderbook_deltas.received_at IS 'When the first stored copy was received, by that gatherer''s clock.';
 
 CREATE VIEW orderbook_snapshots AS
@@ -136,7 +136,7 @@ SELECT m.event_ticker, e.strike_period, e.strike_date, m.ticker, m.yes_sub_title
                       ORDER BY t.exchange_ts DESC, t.received_at DESC LIMIT 1) l;
 COMMENT ON VIEW event_outcomes_latest IS 'The latest tick of each outcome of an event. Ask for one event_ticker.';
 COMMENT ON COLUMN event_outcomes_latest.event_ticker IS 'The event that the market is an outcome of.';
-COMMENT ON COLUMN event_outcomes_latest.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN event_outcomes_latest.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 COMMENT ON COLUMN event_outcomes_latest.strike_date IS 'Of the event: the date that it is about.';
 COMMENT ON COLUMN event_outcomes_latest.ticker IS 'The market''s ticker, as the exchange writes it.';
 COMMENT ON COLUMN event_outcomes_latest.yes_sub_title IS 'What YES stands for.';
@@ -158,7 +158,7 @@ COMMENT ON VIEW event_leader_latest IS 'The outcome of an event with the highest
 COMMENT ON COLUMN event_leader_latest.event_ticker IS 'The event that the market is an outcome of.';
 COMMENT ON COLUMN event_leader_latest.implied_yes_mid IS 'Middle of the best YES bid and ask, in dollars: the greatest of the event.';
 COMMENT ON COLUMN event_leader_latest.ticker IS 'The market''s ticker, as the exchange writes it.';
-COMMENT ON COLUMN event_leader_latest.strike_period IS 'Of the event: hour, day, week ..., as the exchange says.';
+COMMENT ON COLUMN event_leader_latest.strike_period IS 'Of the event: hour, day, week ..., in the exchange''s words.';
 COMMENT ON COLUMN event_leader_latest.strike_date IS 'Of the event: the date that it is about.';
 COMMENT ON COLUMN event_leader_latest.yes_sub_title IS 'What YES stands for.';
 COMMENT ON COLUMN event_leader_latest.status IS 'The exchange''s word: initialized, active, inactive, closed, determined, disputed, amended or finalized.';
@@ -241,7 +241,7 @@ COMMENT ON COLUMN unplaced_deltas.sid IS 'The exchange''s number of the subscrip
 COMMENT ON COLUMN unplaced_deltas.seq IS 'The frame''s number within the subscription.';
 COMMENT ON COLUMN unplaced_deltas.ticker IS 'The market''s ticker, as the exchange writes it.';
 COMMENT ON COLUMN unplaced_deltas.exchange_ts IS 'Time of the exchange, whole milliseconds.';
-COMMENT ON COLUMN unplaced_deltas.exchange_us IS 'Microseconds within the millisecond; null where the exchange does not say.';
+COMMENT ON COLUMN unplaced_deltas.exchange_us IS 'Microseconds within the millisecond; null where the exchange sends none.';
 COMMENT ON COLUMN unplaced_deltas.side IS 'yes or no; prices of side no are NO prices.';
 COMMENT ON COLUMN unplaced_deltas.price IS 'Price of the level in dollars.';
 COMMENT ON COLUMN unplaced_deltas.delta IS 'Signed size, contracts.';

@@ -24,14 +24,22 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public, store GRANT SELECT ON TABLES TO kalsh
 -- What is recorded stays as it is: the writer adds changes and ticks, and neither alters nor removes one. To a new table it
 -- may add; what it also changes or removes is granted by name.
 GRANT INSERT ON ALL TABLES IN SCHEMA store TO kalshi_writer;
-REVOKE INSERT ON store.feed, store.channel_seals FROM kalshi_writer;
+REVOKE INSERT ON store.feed FROM kalshi_writer;  -- through store.put_feed, and for nothing else
+DO $$  -- a view takes no rows
+DECLARE
+    one regclass;
+BEGIN
+    FOR one IN SELECT oid FROM pg_class WHERE relnamespace = 'store'::regnamespace AND relkind = 'v' LOOP
+        EXECUTE format('REVOKE INSERT ON %s FROM kalshi_writer', one);
+    END LOOP;
+END $$;
 GRANT UPDATE ON store.trades, store.conflicts, store.quarantine, store.detached, store.exports, store.feed_hours, store.held
    TO kalshi_writer;
 GRANT INSERT, UPDATE, DELETE ON series, events, markets, market_changes TO kalshi_writer;
 GRANT UPDATE, DELETE ON
       store.accounts, store.batch_digests, store.checks, store.crawls, store.cursors, store.gaps, store.gatherers,
       store.hours_touched, store.lags, store.late_deltas, store.lease, store.lines, store.markets, store.put_backs, store.refills,
-      store.reset_votes, store.rest_books, store.rest_candles, store.rest_snapshots, store.retractions, store.run_parts,
+      store.reset_votes, store.rest_books, store.rest_candles, store.retractions, store.run_parts,
       store.runs, store.set_aside, store.slices, store.snapshots, store.unknown_fields, store.unplaced
    TO kalshi_writer;
 ALTER DEFAULT PRIVILEGES IN SCHEMA store GRANT INSERT ON TABLES TO kalshi_writer;
