@@ -6,6 +6,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from common.errors import StorageError
 from common.storage.database import connected
+from common.storage.sql import SQL
 
 
 def as_account(dsn: str, user: str, password: str) -> str:
@@ -21,25 +22,5 @@ async def make_account(owners: str, dsn: str, group: str) -> None:
     if not parts.username or not parts.password:
         raise StorageError("the file's address names no account with a password")
     async with connected(owners) as connection, connection.transaction():
-        # The statement is put together by the server; utility statements take no parameters.
-        await connection.execute(
-            "SELECT set_config('fleet.account', $1, true), set_config('fleet.secret', $2, true)",
-            unquote(parts.username),
-            unquote(parts.password),
-        )
-        await connection.execute(f"SET LOCAL fleet.member_of = {group}")
-        await connection.execute(ACCOUNT)
-
-
-ACCOUNT = """
-DO $$
-DECLARE
-    name text := current_setting('fleet.account');
-BEGIN
-    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
-        EXECUTE format('CREATE ROLE %I LOGIN', name);
-    END IF;
-    EXECUTE format('GRANT %I TO %I', current_setting('fleet.member_of'), name);
-    EXECUTE format('ALTER ROLE %I LOGIN PASSWORD %L', name, current_setting('fleet.secret'));
-END $$
-"""
+        await connection.execute(SQL["set_account"], unquote(parts.username), unquote(parts.password), group)
+        await connection.execute(SQL["make_account"])

@@ -23,40 +23,18 @@ import asyncpg
 from common.errors import DatabaseUnreachable, SchemaMismatch, StorageError
 from common.storage.address import without_password
 from common.storage.script import split
+from common.storage.sql import SQL
 from common.storage.unreached import check_address, unreached
 
 Schema = Literal["gatherer", "production"]
 CONNECT_WAIT_S: Final = 10
 LOCK: Final = 0x6B616C73  # any number that nothing else locks
-LOCK_WAIT_MS: Final = 60_000
-MAY_CHANGE: Final = """
-SELECT has_schema_privilege('public', 'CREATE'), current_setting('transaction_read_only')::boolean,
-       (SELECT pg_get_userbyid(relowner) FROM pg_class
-         WHERE oid = to_regclass('public.schema_migrations') AND NOT pg_has_role(relowner, 'USAGE'))
-"""
-LEDGER: Final = """
-CREATE TABLE IF NOT EXISTS public.schema_migrations (
-    name       text PRIMARY KEY,
-    digest     text NOT NULL,
-    applied_at timestamptz NOT NULL DEFAULT now()
-);
-COMMENT ON TABLE public.schema_migrations IS 'The migrations that were applied to this database (fleet migrate).';
-COMMENT ON COLUMN public.schema_migrations.name IS 'The file, without its ending.';
-COMMENT ON COLUMN public.schema_migrations.digest IS 'SHA-256 of the file as it was applied.';
-COMMENT ON COLUMN public.schema_migrations.applied_at IS 'When.';
-"""
-APPLIED: Final = "SELECT name, digest FROM public.schema_migrations"
-NOTE: Final = "INSERT INTO public.schema_migrations (name, digest) VALUES ($1, $2)"
+LOCK_WAIT: Final = "60s"
 ROLES: Final[dict[Schema, tuple[str, ...]]] = {
     "gatherer": ("kalshi_reader",),
     "production": ("kalshi_reader", "kalshi_writer", "kalshi_analyst"),
 }
 """Group roles that a schema's migrations make, or find."""
-MAY_MAKE_ROLES: Final = "SELECT rolsuper OR rolcreaterole FROM pg_roles WHERE rolname = current_user"
-TIMESCALEDB: Final = """
-SELECT extversion, default_version FROM pg_extension JOIN pg_available_extensions ON name = extname
- WHERE extname = 'timescaledb'
-"""
 OTHER_LIBRARY: Final = (
     asyncpg.UndefinedFileError,
     asyncpg.InternalServerError,
@@ -110,9 +88,9 @@ async def check(connection: asyncpg.Connection, schema: Schema, command: str) ->
 
     It must have what is applied before the code. What a newer release has applied before *its* code does no harm.
     """
-    if await connection.fetchval("SELECT to_regclass('public.schema_migrations')") is None:
+    if not await connection.fetchval(SQL["has_ledger"]):
         raise SchemaMismatch(f"the database has no {schema} schema yet; run: {command}")
-    present = {row["name"] for row in await connection.fetch(APPLIED)}
+    present = {row["name"] for row in await connection.fetch(SQL["applied"])}
     if missing := sorted(set(names(schema, post=False)) - present):
         raise SchemaMismatch(f"the database's schema is older than the code (lacks {missing[0]}); run: {command}")
     _refuse_newer(schema, present)
@@ -133,8 +111,8 @@ async def _migrate(dsn: str, schema: Schema, post: bool) -> list[str]:
         try:
             await _may_change(connection, schema)
             await _lock(connection)
-            await connection.execute(LEDGER)
-            applied: dict[str, str] = dict(await connection.fetch(APPLIED))
+            await connection.execute(SQL["make_ledger"])
+            applied: dict[str, str] = dict(await connection.fetch(SQL["applied"]))
             _refuse_newer(schema, set(applied))
             pending = [one for one in _read(schema, applied) if post or not is_post(one.name)]
             for migration in pending:
@@ -164,7 +142,7 @@ async def _apply(connection: asyncpg.Connection, migration: Migration) -> None:
             except asyncpg.PostgresError as error:
                 error.add_note(f"{migration.name}.sql, line {statement.line_of(error.position)}")
                 raise
-        await connection.execute(NOTE, migration.name, migration.digest)
+        await connection.execute(SQL["note_applied"], migration.name, migration.digest)
 
 
 @contextlib.contextmanager
@@ -197,15 +175,15 @@ async def _connect(dsn: str) -> asyncpg.Connection:
 
 async def _may_change(connection: asyncpg.Connection, schema: Schema) -> None:
     """Raise `StorageError` where no migration can go through, before one is begun: what fails within says less."""
-    may_make, takes_none, other = await connection.fetchrow(MAY_CHANGE)
+    may_make, takes_none, other = await connection.fetchrow(SQL["may_change"])
     if takes_none:
         raise StorageError("the database takes no changes: it is a standby, or read-only")
     if other is not None:
         raise StorageError(f"the schema belongs to another account: migrate as {other} (permission denied)")
     if not may_make:
         raise StorageError("this account may make nothing in the database: migrate as its owner (permission denied)")
-    missing = [role for role in ROLES[schema] if await connection.fetchval("SELECT to_regrole($1)", role) is None]
-    if missing and not await connection.fetchval(MAY_MAKE_ROLES):
+    missing, may_make_them = await connection.fetchrow(SQL["missing_roles"], ROLES[schema])
+    if missing and not may_make_them:
         cure = " ".join(f"CREATE ROLE {role} NOLOGIN;" for role in missing)
         raise StorageError(
             f"this account may make no roles, and {', '.join(missing)} must be there: as a superuser, {cure}"
@@ -214,12 +192,12 @@ async def _may_change(connection: asyncpg.Connection, schema: Schema) -> None:
 
 async def _lock(connection: asyncpg.Connection) -> None:
     """Wait until nothing else migrates the database, for as long as the connection lives."""
-    await connection.execute(f"SET lock_timeout = {LOCK_WAIT_MS}")
+    await connection.execute(SQL["set_lock_timeout"], LOCK_WAIT)
     try:
-        await connection.execute(f"SELECT pg_advisory_lock({LOCK})")
+        await connection.execute(SQL["lock"], LOCK)
     except asyncpg.LockNotAvailableError as error:
         raise StorageError("another process has been migrating this database for a minute: try again later") from error
-    await connection.execute("RESET lock_timeout")
+    await connection.execute(SQL["set_lock_timeout"], "0")
 
 
 async def _update_extension(dsn: str) -> None:
@@ -229,7 +207,7 @@ async def _update_extension(dsn: str) -> None:
     """
     connection = await _connect(dsn)
     try:
-        versions = await connection.fetchrow(TIMESCALEDB)
+        versions = await connection.fetchrow(SQL["timescaledb"])
         if versions is None or versions[0] == versions[1]:
             return
     except OTHER_LIBRARY:
@@ -238,7 +216,7 @@ async def _update_extension(dsn: str) -> None:
         await connection.close()
     connection = await _connect(dsn)
     try:
-        await connection.execute("ALTER EXTENSION timescaledb UPDATE")
+        await connection.execute(SQL["update_timescaledb"])
     except asyncpg.InsufficientPrivilegeError as error:
         raise StorageError(
             "the database's TimescaleDB is older than the machine's, and another account owns it: as a superuser, "

@@ -15,6 +15,7 @@ from common.storage.statements import Block, parse
 ROOT: Final = Path(__file__).parents[2]
 HOMES: Final = {
     "common.feed.statements": ROOT / "common/feed/sql",
+    "common.storage.sql": ROOT / "common/storage/sql",
     "deduplicator.statements": ROOT / "deduplicator/sql",
     "fleet.statements": ROOT / "fleet/sql",
     "gatherer.statements": ROOT / "gatherer/sql",
