@@ -166,24 +166,42 @@ class Derivation:
     # -- frames ------------------------------------------------------------------------------------------------
 
     def _frame(self, session: SessionState, record: Record) -> None:
-        self.out.frames += 1
+        out = self.runs.out
+        out.frames += 1
         head = frames.head(record.payload)
         if head is None:
-            quarantine.keep(self.out, record, None, "not_a_frame")
+            quarantine.keep(out, record, None, "not_a_frame")
             return
         if head.sending_ts_ms is not None and abs(head.sending_ts_ms - record.wall_us // 1000) > PAST_MS_MAX:
-            self.out.alarm("sending_time_absurd")  # not filled in, or in another unit
+            out.alarm("sending_time_absurd")  # not filled in, or in another unit
             head.sending_ts_ms = None
         if head.sid is None or head.seq is None:
             self.contents.unnumbered(session, record, head)
         elif 0 < head.sid <= SID_MAX and 0 < head.seq <= SEQ_MAX:
-            self._numbered(session, record, head, head.sid, head.seq)
+            slice_ = session.slices.get(head.sid)
+            if slice_ is None or head.seq != slice_.next_seq or not slice_.channel:
+                slice_ = self._next_slice(session, slice_, record, head, head.seq)
+            slice_.next_seq = head.seq + 1
+            self._numbered(session, slice_, record, head)
         else:
-            quarantine.keep(self.out, record, None, "absurd_number")
+            quarantine.keep(out, record, None, "absurd_number")
 
-    def _numbered(self, session: SessionState, record: Record, head: frames.Head, sid: int, seq: int) -> None:
-        slice_ = self._slice(session, record, head, sid, seq)
-        slice_.next_seq = seq + 1
+    def _next_slice(
+        self, session: SessionState, slice_: Slice | None, record: Record, head: frames.Head, seq: int
+    ) -> Slice:
+        """The slice of a frame that does not simply go on with the one before it."""
+        if slice_ is None:
+            return self.runs.open_slice(session, record, head)
+        if seq != slice_.next_seq:
+            return self._broken(session, slice_, record, head, seq)
+        if channel_of(session, head):
+            # What its readers know of a slice never changes: it ends, and one of the channel goes on.
+            self.runs.end_slice(session, slice_, "channel_named")
+            return self.runs.open_slice(session, record, head)
+        return slice_
+
+    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
+        """A frame whose number is dealt with: what it says, and what follows for the horizon."""
         asked = session.asked.get(head.id) if head.id is not None else None
         try:
             exchange_ms = self.contents.numbered(session, slice_, record, head)
@@ -193,22 +211,10 @@ class Derivation:
             self.contents.poison(session, slice_, record, head, Poison(reason, named_market(head)))
             self._account()
             exchange_ms = -1
-        if session.slices.get(sid) is slice_:
+        if session.slices.get(slice_.sid) is slice_:
             sent_us = asked.sent_us if asked is not None and session.clock_proven else None
-            horizon.advance(self.out, self.runs.bounds, slice_, record.wall_us, head, exchange_ms, sent_us)
-
-    def _slice(self, session: SessionState, record: Record, head: frames.Head, sid: int, seq: int) -> Slice:
-        """The slice that a numbered frame goes on, or begins."""
-        slice_ = session.slices.get(sid)
-        if slice_ is None:
-            return self.runs.open_slice(session, record, head)
-        if seq != slice_.next_seq:
-            return self._broken(session, slice_, record, head, seq)
-        if not slice_.channel and channel_of(session, head):
-            # What its readers know of a slice never changes: it ends, and one of the channel goes on.
-            self.runs.end_slice(session, slice_, "channel_named")
-            return self.runs.open_slice(session, record, head)
-        return slice_
+            runs = self.runs
+            horizon.advance(runs.out, runs.bounds, slice_, record.wall_us, head, exchange_ms, sent_us)
 
     def _broken(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, seq: int) -> Slice:
         """A number that is not due: the slice ends, and another begins.
