@@ -3,6 +3,6 @@
 from pathlib import Path
 from typing import Final
 
-from common.storage.statements import Statements
+from common.storage.blocks import Statements
 
 SQL: Final = Statements(Path(__file__).parent / "sql")

@@ -6,7 +6,7 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from common.errors import StorageError
 from common.storage.database import connected
-from common.storage.sql import SQL
+from common.storage.statements import SQL
 
 
 def as_account(dsn: str, user: str, password: str) -> str:

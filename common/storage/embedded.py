@@ -31,6 +31,7 @@ from typing import Any, Final
 from common import log
 from common.errors import EmbeddedServerError
 from common.process import backoff_s
+from common.storage.statements import SQL
 
 PREFIX: Final = "embedded:"
 DATABASE: Final = "kalshi"
@@ -313,7 +314,7 @@ class EmbeddedServer:
             raise EmbeddedServerError(f"initdb failed in {self.folder}: {made.stderr.decode(errors='replace').strip()}")
         subprocess.run(
             [str(programs / "postgres"), "--single", "-D", str(half), "postgres"],
-            input=f"CREATE DATABASE {DATABASE};\n".encode(),
+            input=(SQL["make_database"].format(DATABASE) + "\n").encode(),
             **self._as_account(),
             capture_output=True,
             check=True,

@@ -23,7 +23,7 @@ import asyncpg
 from common.errors import DatabaseUnreachable, SchemaMismatch, StorageError
 from common.storage.address import without_password
 from common.storage.script import split
-from common.storage.sql import SQL
+from common.storage.statements import SQL
 from common.storage.unreached import check_address, unreached
 
 Schema = Literal["gatherer", "production"]

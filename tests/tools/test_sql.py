@@ -10,12 +10,12 @@ from typing import Final
 
 import pytest
 
-from common.storage.statements import Block, parse
+from common.storage.blocks import Block, parse
 
 ROOT: Final = Path(__file__).parents[2]
 HOMES: Final = {
     "common.feed.statements": ROOT / "common/feed/sql",
-    "common.storage.sql": ROOT / "common/storage/sql",
+    "common.storage.statements": ROOT / "common/storage/sql",
     "deduplicator.statements": ROOT / "deduplicator/sql",
     "fleet.statements": ROOT / "fleet/sql",
     "gatherer.statements": ROOT / "gatherer/sql",

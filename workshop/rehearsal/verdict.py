@@ -95,7 +95,7 @@ async def _feed(connection: asyncpg.Connection, dsn: str) -> Check:
     check = Check("feed = production")
     mirror = Mirror()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        last = await connection.fetchval("SELECT step FROM store.lease")
+        last = await connection.fetchval(SQL["step"])
         try:
             await read_to(dsn, mirror, last)
         except FeedPassed as passed:
@@ -208,7 +208,7 @@ async def _books(connection: asyncpg.Connection, truth: Truth) -> Check:
     check = Check("books at the end (book_at)")
     for ticker, book in truth.books.items():
         check.compared += 1
-        rows = await connection.fetch("SELECT * FROM book_at($1, now())", ticker)
+        rows = await connection.fetch(SQL["book"], ticker)
         stored = {(row["side"], row["price"]): row["size"] for row in rows}
         if stored != book:
             check.fail(f"{ticker}: {len(stored)} levels, {len(book)} on the exchange: {_first_level(stored, book)}")
@@ -244,7 +244,7 @@ async def _unplaced(connection: asyncpg.Connection, truth: Truth) -> Check:
     by_ms: dict[tuple[str, int], set[tuple[str, Decimal, Decimal]]] = {}
     for (ticker, ms, _), change in truth.deltas.items():
         by_ms.setdefault((ticker, ms), set()).add(change[:3])
-    for row in await connection.fetch("SELECT * FROM unplaced_deltas"):
+    for row in await connection.fetch(SQL["unplaced"]):
         check.compared += 1
         ms = ms_of_datetime(row["exchange_ts"])
         if (row["side"], row["price"], row["delta"]) not in by_ms.get((row["ticker"], ms), set()):
@@ -258,7 +258,7 @@ async def _nothing_else(connection: asyncpg.Connection, truth: Truth, *, outages
     After the exchange's last event gatherers may have been stopped: a gap that begins then is as it should be.
     """
     check = Check("gaps, conflicts and accounts")
-    for row in await connection.fetch("SELECT kind, count(*) AS n FROM merge_conflicts GROUP BY kind"):
+    for row in await connection.fetch(SQL["conflict_counts"]):
         check.fail(f"{row['n']} conflicts of kind {row['kind']}")
     for row in await connection.fetch(SQL["gap_counts"], datetime_of_ms(truth.last_ms)):
         check.compared += row["gaps"]

@@ -27,6 +27,7 @@ from kalshi_fleet.events import (
 )
 from kalshi_fleet.market import Market
 from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.statements import SQL
 from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
 
 BOOKS_ALONE: Final = (BOOK_CHANNEL,)
@@ -233,7 +234,7 @@ class Archive:
         import duckdb
 
         db = duckdb.connect()
-        db.execute("SET TimeZone = 'UTC'")
+        db.execute(SQL["in_utc"])
         for name in (*RELATIONS, *DAILY):
             partitions = [pa.field("date", pa.string())] + ([] if name in DAILY else [pa.field("hour", pa.int32())])
             layout = ds.partitioning(pa.schema(partitions), flavor="hive")
@@ -243,7 +244,7 @@ class Archive:
             except (OSError, pa.ArrowException):
                 continue
             db.register(name, found)
-        db.execute("SET enable_external_access = false")
+        db.execute(SQL["closed"])
         return db.sql(statement).to_arrow_table()
 
     # -- inside --------------------------------------------------------------------------------------------------

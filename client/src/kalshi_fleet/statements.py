@@ -1,4 +1,4 @@
-"""Production's SQL, by name: the blocks of the files in `sql/`, each below a line `-- name: its_name`."""
+"""SQL by name: the blocks of the files in `sql/`, each below a line `-- name: its_name`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
         yield name, "\n".join(dropwhile(lambda line: line.startswith("--"), lines))
 
 
-_FOLDER: Final = resources.files("kalshi_fleet").joinpath("sql")
 SQL: Final = {
-    name: text
-    for topic in ("production", "feed")
-    for name, text in _blocks(_FOLDER.joinpath(f"{topic}.sql").read_text("utf-8"))
+    name: statement
+    for file in resources.files("kalshi_fleet").joinpath("sql").iterdir()
+    for name, statement in _blocks(file.read_text("utf-8"))
 }

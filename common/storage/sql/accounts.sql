@@ -1,3 +1,7 @@
+-- name: make_database
+-- Make a database, whose name is put in for {}: in a single-user server, where a statement is a line.
+CREATE DATABASE {};
+
 -- name: set_account
 -- Set what make_account makes: utility statements take no parameters.
 SELECT set_config('fleet.account', $1, true), set_config('fleet.secret', $2, true), set_config('fleet.member_of', $3, true)

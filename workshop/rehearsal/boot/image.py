@@ -15,6 +15,7 @@ from typing import Final
 from common.errors import FleetError
 from workshop.generate.terraform import ROOT
 from workshop.rehearsal.boot.host import CACHE, PROJECT, run
+from workshop.rehearsal.statements import SQL
 
 SUITE: Final = "bookworm"
 ARCHIVE: Final = "http://deb.debian.org/debian"
@@ -200,7 +201,7 @@ def with_a_migration(tree: Path) -> None:
     file = tree / "pyproject.toml"
     file.write_text(re.sub(r'(?m)^version = ".*"', 'version = "99.0.0"', file.read_text()))
     to = tree / "common/storage/migrations/gatherer/9999_rehearsal.sql"
-    to.write_text("CREATE TABLE rehearsed (once boolean);\nCOMMENT ON TABLE rehearsed IS 'Of the next release.';\n")
+    to.write_text(SQL["next_release"] + "\n")
 
 
 def modules() -> Path:

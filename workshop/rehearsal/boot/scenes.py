@@ -26,6 +26,7 @@ from workshop.rehearsal.boot.machine import OWN, Machine
 from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, MONITORING, REGION, Told
 from workshop.rehearsal.boot.stage import Stage
 from workshop.rehearsal.boot.typed import of_aws, of_the_machines
+from workshop.rehearsal.statements import SQL
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare, sealed_past
 
@@ -144,7 +145,7 @@ async def _is_the_accounts(stage: Stage, password: str) -> None:
     """Production has the password's hash. (Its stand-in asks for none.)"""
     connection = await asyncpg.connect(stage.production_dsn)
     try:
-        stored = await connection.fetchval("SELECT rolpassword FROM pg_authid WHERE rolname = 'deduplicator'")
+        stored = await connection.fetchval(SQL["password_hash"])
     finally:
         await connection.close()
     _, rounds, keys = stored.split("$")
@@ -223,9 +224,9 @@ async def next_release(world: World) -> str:
     well = await _well(world)
     connection = await stage.connect()
     try:
-        if await connection.fetchval("SELECT to_regclass('rehearsed')") is None:
+        if await connection.fetchval(SQL["next_release_is_there"]) is None:
             raise FleetError("the next release's migration was not applied")
-        version = await connection.fetchval("SELECT extversion FROM pg_extension WHERE extname = 'timescaledb'")
+        version = await connection.fetchval(SQL["extension"])
     finally:
         await connection.close()
     wanted = stage.timescaledb[-1] if stage.timescaledb else None
@@ -488,12 +489,11 @@ async def _without_what_was_before(stage: Stage, truth: Truth) -> None:
     that must be true all the same."""
     connection = await asyncpg.connect(stage.production_dsn, server_settings={"timezone": "UTC"})
     try:
-        seen = await connection.fetch("SELECT ticker, channel, min(first_seen) AS at FROM coverage GROUP BY 1, 2")
+        seen = await connection.fetch(SQL["first_seen"])
         first = {(row["ticker"], row["channel"]): ms_of_datetime(row["at"]) for row in seen if row["at"] is not None}
         latest = datetime_of_ms(max(first.values()))
-        early = "SELECT ticker, exchange_ts, ordinal FROM orderbook_deltas WHERE exchange_ts < $1"
-        deltas = await connection.fetch(early, latest)
-        trades = await connection.fetch("SELECT trade_id FROM trades WHERE exchange_ts < $1", latest)
+        deltas = await connection.fetch(SQL["changes_before"], latest)
+        trades = await connection.fetch(SQL["trades_before"], latest)
     finally:
         await connection.close()
     there = {(row["ticker"], ms_of_datetime(row["exchange_ts"]), row["ordinal"]) for row in deltas}

@@ -42,6 +42,7 @@ from workshop.rehearsal.boot.rendered import (
     render,
 )
 from workshop.rehearsal.local import free_port
+from workshop.rehearsal.statements import SQL
 
 VOLUME_BYTES: Final = 3 << 30
 FAILURES_MAX: Final = 4
@@ -308,22 +309,17 @@ class Stage:
         try:
 
             async def loaded() -> bool:
-                newest = await connection.fetchval("SELECT max(received_us) FROM batches")
+                newest = await connection.fetchval(SQL["newest_received"])
                 return newest is not None and int(newest) > (end + 500) * 1000
 
             await self.until("what is received reaches the database", loaded, 60, machine)
-            instance = str(await connection.fetchval("SELECT instance FROM instance"))
+            instance = str(await connection.fetchval(SQL["instance"]))
             if self._instance not in (None, instance):
                 raise FleetError(f"another database: {instance} instead of {self._instance}")
             self._instance = instance
-            holes = "SELECT lane FROM batches GROUP BY lane HAVING max(batch) <> count(*)"
-            if found := await connection.fetch(holes):
+            if found := await connection.fetch(SQL["lanes_with_holes"]):
                 raise FleetError(f"batches are missing in lanes {[row['lane'] for row in found]}")
-            rows = await connection.fetch(
-                "SELECT ticker, exchange_ms, side, price, delta FROM deltas JOIN markets USING (market) "
-                "WHERE exchange_ms >= $1 AND exchange_ms < $2",
-                start, end,
-            )  # fmt: skip
+            rows = await connection.fetch(SQL["changes_recorded"], start, end)
         finally:
             await connection.close()
         there = Counter((r["ticker"], r["exchange_ms"], r["side"], r["price"], r["delta"]) for r in rows)

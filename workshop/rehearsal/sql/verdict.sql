@@ -1,3 +1,7 @@
+-- name: step
+-- The last step of production.
+SELECT step FROM store.lease
+
 -- name: all_deltas
 -- All changes, as production shows them.
 SELECT ticker, exchange_ts, ordinal, side, price, delta, exchange_us FROM orderbook_deltas
@@ -6,9 +10,21 @@ SELECT ticker, exchange_ts, ordinal, side, price, delta, exchange_us FROM orderb
 -- All trades, as production shows them.
 SELECT trade_id, ticker, exchange_ts, ordinal, yes_price, count, taker_side, is_block FROM trades
 
+-- name: book
+-- A market's book as it is now.
+SELECT * FROM book_at($1, now())
+
+-- name: unplaced
+-- All rows that have no place.
+SELECT * FROM unplaced_deltas
+
 -- name: conflicts
 -- Where copies of changes contradicted each other.
 SELECT ticker, exchange_ts FROM merge_conflicts WHERE kind = 'conflict' AND exchange_ts IS NOT NULL
+
+-- name: conflict_counts
+-- How many contradictions of each kind there are.
+SELECT kind, count(*) AS n FROM merge_conflicts GROUP BY kind
 
 -- name: lifecycle_counts
 -- How many lifecycle messages of each type there are of each market.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.storage.statements import Block, Statements, parse
+from common.storage.blocks import Block, Statements, parse
 
 TWO = """\
 -- name: first

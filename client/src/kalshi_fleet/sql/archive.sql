@@ -1,0 +1,7 @@
+-- name: in_utc
+-- Of DuckDB: show times in UTC.
+SET TimeZone = 'UTC'
+
+-- name: closed
+-- Of DuckDB: read no other file than those that are registered.
+SET enable_external_access = false
