@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Final
 
 from common.book_hash import MASK, mix64
+from common.contract.sides import NO, YES
 from common.errors import NumberError
 from common.numbers import parse_price, parse_size
 
-YES: Final = 0
-NO: Final = 1
 Book = dict[int, int]
 """2 * price + side -> size."""
 

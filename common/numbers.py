@@ -19,6 +19,8 @@ SIZE_PLACES: Final = 2
 DOLLAR: Final = 10_000
 PRICE_UNITS_MAX: Final = 1_000_000  # 100 dollars; today's contracts pay at most one
 SIZE_UNITS_MAX: Final = 1 << 42  # 4.4e10 contracts; fits the merge's packed content
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 ONE_MS: Final = timedelta(milliseconds=1)
 ONE_US: Final = timedelta(microseconds=1)

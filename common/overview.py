@@ -7,10 +7,10 @@ from typing import Final
 
 import msgspec
 
+from common.contract.channels import ORDERBOOK, ROLES, TRADE
 from common.contract.page import Row
 from common.contract.status import READY, DeduplicatorStatus, GapTotals, GathererStatus, Status
 
-ROLES: Final = ("orderbook", "trade", "ticker", "lifecycle")
 GIB: Final = 1 << 30
 
 
@@ -66,7 +66,7 @@ def gaps_shown(found: Mapping[str, GapTotals] | None) -> str:
     """What production lists as not recorded, by channel: how many gaps, and how long they are together."""
     if found is None:
         return "not known"
-    names = {"orderbook_delta": "order books", "trade": "trades"}
+    names = {ORDERBOOK: "order books", TRADE: "trades"}
     shown = [f"{names.get(name, 'lifecycle')} {g.gaps}, {lasted(g.seconds)}" for name, g in found.items()]
     return "; ".join(shown) or "none"
 

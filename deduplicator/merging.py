@@ -11,11 +11,11 @@ from typing import Final
 
 from common import log
 from common.config.schema import DeduplicatorConfig
+from common.contract.channels import ALL_MARKETS_CHANNELS
 from common.errors import Fenced, StateOutdated, StorageError, described
 from common.process import backoff_s, made_to_last
 from common.storage import migrate
 from common.storage.database import DATABASE_ERRORS, connected
-from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import I64, StoreFull
 from deduplicator.merge.merger import Limits
 from deduplicator.read.narrowing import Narrowing

@@ -9,14 +9,14 @@ from typing import Final
 from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
+from common.contract import channels
+from common.contract.reasons import BEFORE_SUBSCRIPTION, GAPS
 from common.contract.status import DeltaTotals
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
 from deduplicator.archive.feed import FeedArchive
 from deduplicator.merge.copies import Changes
-from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
-from deduplicator.merge.merger import ORDERBOOK
 from deduplicator.read.reader import Batches
 from deduplicator.read.sources import Sources
 
@@ -76,10 +76,7 @@ FAMILIES: Final = {
 }  # fmt: skip
 
 
-CHANNELS: Final = (ORDERBOOK, *sorted(ALL_MARKETS_CHANNELS))
-BEGINNING: Final = "before_subscription"
-"""A market before its first book: nothing that was recorded is lost."""
-REASONS: Final = (BEGINNING, "not_recorded", "conflict", "quarantined", "step_back", "dropped_unread")
+CHANNELS: Final = tuple(channel.name for channel in channels.CHANNELS if channel.numbered)
 
 
 class Totals:
@@ -91,7 +88,7 @@ class Totals:
         self.trades = self.tickers = self.lifecycle = 0
         self.gaps = self.heals = self.conflicts = 0
         self.lag_ms = self.stored_ms = self.changed_ms = 0
-        self.gap_ms = Counter({(channel, reason): 0 for channel in CHANNELS for reason in REASONS})
+        self.gap_ms = Counter({(channel, reason): 0 for channel in CHANNELS for reason in GAPS})
         """By channel and reason. An increase is seen only of what was there before: all begin with 0."""
         self.alarms: Counter[str] = Counter()
 
@@ -109,7 +106,7 @@ class Totals:
             self.tickers += len(batch.tickers)
             self.lifecycle += len(batch.lifecycle)
         self.stored_ms = now_ms
-        self.gaps += sum(gap.reason != BEGINNING for gap in changes.gaps)
+        self.gaps += sum(gap.reason != BEFORE_SUBSCRIPTION for gap in changes.gaps)
         for gap in changes.gaps:
             self.gap_ms[gap.channel, gap.reason] += gap.interval[1] - gap.interval[0]
         self.heals += len(changes.heals)

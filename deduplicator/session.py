@@ -140,7 +140,7 @@ class Session:
         self.seals.note(changes)
         self.progress.steps_tried += 1
         used = [batch for batch in batches if batch.copy.gatherer not in changes.stalled]
-        if used or _anything(changes):
+        if used or changes.anything():
             await production.store(changes, used, self.seals.due(now_ms()))
             merger.give_back(changes.over)
             self._count(changes, used)
@@ -155,21 +155,6 @@ class Session:
             new = deltas.received_us > batch.again_until_us
             progress.lags.add(batch.copy.gatherer, deltas.exchange_ms[new], deltas.received_us[new] // 1000)
         progress.count(changes.new.market)
-
-
-def _anything(changes: Changes) -> bool:
-    return bool(
-        changes.slices
-        or changes.runs
-        or changes.gaps
-        or changes.heals
-        or changes.books
-        or changes.placed
-        or changes.conflicts
-        or changes.votes_done
-        or changes.over
-        or changes.begun
-    )
 
 
 def now_ms() -> int:

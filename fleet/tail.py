@@ -11,13 +11,13 @@ from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
+from common.contract.sides import SIDES
 from common.feed.reader import Feed, Tickers, place_since
 from common.feed.tables import CHANGES, LIFECYCLE, TRADES
 from common.numbers import datetime_of_ms, datetime_of_us
 from common.storage.database import connected
 from fleet.statements import SQL
 
-SIDES: Final = ("yes", "no")
 ANSWER_MS: Final = 30_000
 Row = dict[str, Any]
 

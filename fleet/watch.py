@@ -18,18 +18,18 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from common.contract.channels import ORDERBOOK
+from common.contract.sides import NO, SIDES, YES
 from common.errors import FeedPassed, FleetError
 from common.feed.reader import Feed, FeedStep
 from common.feed.start import Book, Start, follow, snapshot
 from common.feed.tables import CHANGES, EVERYTHING, GAPS, SEAL, TRADES
-from common.levels import NO, YES, flat
+from common.levels import flat
 from common.numbers import DOLLAR, datetime_of_ms, ms_of_datetime
 from common.storage.database import connected
 from fleet.moments import written
 from fleet.statements import SQL
 
-ORDERBOOK: Final = "orderbook_delta"
-SIDES: Final = ("yes", "no")
 ANSWER_MS: Final = 30_000
 TRADES_KEPT: Final = 50
 GAPS_KEPT: Final = 1_000

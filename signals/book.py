@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from common import levels
+from common.contract.sides import NO, YES
 
 LEVELS: Final = 5
 """So many best levels of a side are looked at."""
@@ -40,7 +41,7 @@ class Folded(msgspec.Struct):
     def replace(self, book: Iterable[tuple[int, int]]) -> None:
         """It is this one now."""
         self.levels = dict(book)
-        for number, side in ((levels.YES, self.yes), (levels.NO, self.no)):
+        for number, side in ((YES, self.yes), (NO, self.no)):
             keys = [key for key in self.levels if key & 1 == number]
             side.prices = sorted(key >> 1 for key in keys)
             side.total = sum(self.levels[key] for key in keys)

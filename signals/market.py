@@ -14,8 +14,8 @@ from typing import Any, Final
 
 import msgspec
 
+from common.contract.sides import NO, YES
 from common.errors import FleetError
-from common.levels import NO, YES
 from common.numbers import DOLLAR
 from signals import composite, imbalance, lifecycle, ofi, oi, regime, state, trade_flow, volatility, vpin
 from signals import events as kinds

@@ -14,12 +14,6 @@ from typing import Any, Final
 
 import msgspec
 
-ORDERBOOK: Final = "orderbook_delta"
-TRADE: Final = "trade"
-TICKER: Final = "ticker"
-LIFECYCLE: Final = "market_lifecycle_v2"
-COMBO_LIFECYCLE: Final = "multivariate_market_lifecycle"
-LIFECYCLE_TYPES: Final = frozenset({LIFECYCLE, COMBO_LIFECYCLE, "event_lifecycle", "event_fee_update"})
 TERMINAL_CODES: Final = frozenset({10, 25})
 NUMBER_MAX: Final = 1 << 53
 DEPTH_MAX: Final = 500

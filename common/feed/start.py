@@ -14,10 +14,11 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from common.contract.sides import NO, YES
 from common.feed.statements import SQL
 from common.feed.tables import BOOKS, CHANGES
-from common.levels import NO, YES, add
 from common.levels import Book as Levels
+from common.levels import add
 from common.numbers import EPOCH, ms_of_datetime
 from common.storage import copy as binary
 

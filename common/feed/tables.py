@@ -10,8 +10,12 @@ from typing import Final
 
 import pyarrow as pa
 
+from common.contract import deltas
+from common.contract.deltas import RECORDER, STORED, WIDTHS
+
 VERSION: Final = 1
 I8, I16, I32, I64 = pa.int8(), pa.int16(), pa.int32(), pa.int64()
+ARROW: Final = {"i1": I8, "i2": I16, "i4": I32, "i8": I64}
 TEXT, TRUTH, ID, LEVELS = pa.string(), pa.bool_(), pa.binary(16), pa.list_(pa.int64())
 
 
@@ -24,9 +28,7 @@ CHANGES, TRADES, PLACED, TICKERS, LIFECYCLE = "changes", "trades", "trades_place
 BOOKS, GAPS, UNPLACED, CONFLICTS, LINES, METADATA = "books", "gaps", "unplaced", "conflicts", "lines", "metadata"
 SEAL: Final = "seal"
 TABLES: Final[dict[str, pa.Schema]] = {
-    CHANGES: _of(
-        market=I64, exchange_ms=I64, ordinal=I32, exchange_us=I16, side=I8, price=I32, delta=I64, received_us=I64
-    ),
+    CHANGES: _of(**{name: ARROW[WIDTHS[name]] for name in STORED}),
     TRADES: _of(
         trade_id=ID, market=I64, exchange_ms=I64, ordinal_=I32, yes_price=I32, count=I64, taker_side=I8,
         is_block=TRUTH, received_us=I64, source=TEXT,
@@ -42,10 +44,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
         verified_=TRUTH,
     ),
     GAPS: _of(event=TEXT, market=I64, channel=TEXT, from_ms=I64, to_ms=I64, reason=TEXT),
-    UNPLACED: _of(
-        event=TEXT, gatherer=I16, session=I64, sid=I32, seq=I64, lane=I16, run=I64, market=I64, exchange_ms=I64,
-        exchange_us=I16, side=I8, price=I32, delta=I64, received_us=I64,
-    ),
+    UNPLACED: _of(event=TEXT, **{name: ARROW[(RECORDER | WIDTHS)[name]] for name in deltas.UNPLACED}),
     CONFLICTS: _of(kind=TEXT, market=I64, exchange_ms_=I64, versions=TEXT),
     LINES: _of(market=I64, first_ms=I64, ended_ms_=I64),
     METADATA: _of(relation=TEXT, name=TEXT),

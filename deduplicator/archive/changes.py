@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
-from common.storage import copy as binary
 from deduplicator.archive import tables
 from deduplicator.archive.files import Files
 from deduplicator.archive.order import ROW, Numbers, Order, Rows, rows_of
 from deduplicator.archive.spool import Spool
 from deduplicator.archive.tables import ParquetFile
+from deduplicator.store.days import of_stored
 
 RELATION: Final = "orderbook_deltas"
 BLOCK_ROWS: Final = 1_000_000
@@ -22,11 +22,9 @@ BLOCK_ROWS: Final = 1_000_000
 
 def rows(table: Any, order: Order, numbers: Numbers) -> Rows:
     """Of changes as columns, or as a structured array, of production's form."""
-    exchange_ms = binary.us_of_timestamps(table["exchange_ts"].astype(np.int64)) // 1000
-    key = order.keys(numbers.codes(table["market"].astype(np.int64)), exchange_ms, table["ordinal"])
-    names = ("exchange_us", "side", "price", "delta")
-    columns = {name: table[name] for name in names}
-    return rows_of(key, {**columns, "received_us": binary.us_of_timestamps(table["received_at"].astype(np.int64))})
+    columns = of_stored(table)
+    codes = numbers.codes(columns["market"].astype(np.int64))
+    return rows_of(order.keys(codes, columns["exchange_ms"], columns["ordinal"]), columns)
 
 
 async def write(files: Files, order: Order, spool: Spool, look: Callable[[Rows], None] | None = None) -> None:

@@ -12,14 +12,15 @@ from typing import Final
 
 import numpy as np
 
+from common.contract.identity import ARCHIVED_ORDINAL_BITS as ORDINAL_BITS
+from common.contract.identity import PRICE_BITS, SIDE_BITS
 from common.distinct import distinct
 from common.numbers import DOLLAR
-from deduplicator.archive.order import I64, ORDINAL_BITS, Order, Rows
+from deduplicator.archive.order import I64, Order, Rows
 
 Bools = np.typing.NDArray[np.bool_]
 LEVELS_MAX: Final = 4_000_000
 """Opening levels that are held in memory; markets beyond are not checked."""
-PRICE_BITS: Final = 20
 EXAMPLES_MAX: Final = 100
 
 
@@ -101,7 +102,7 @@ class Crossed:
         and up to which (exclusive) that is so."""
         both = np.concatenate((held, changes), axis=1)
         place = np.concatenate((np.searchsorted(changes[0], held[0]), np.arange(changes.shape[1])))
-        level = (both[0] << (PRICE_BITS + 1)) | (both[2] << 1) | both[1]
+        level = (both[0] << (PRICE_BITS + SIDE_BITS)) | (both[2] << SIDE_BITS) | both[1]
         by = np.argsort(level, kind="stable")
         ordered = level[by]
         same = ordered[1:] == ordered[:-1]
@@ -120,7 +121,7 @@ class Crossed:
         code = int(changes[0, -1])
         opened, first = np.searchsorted(held[0], code), np.searchsorted(changes[0], code)
         mine = np.concatenate((held[:, opened:], changes[:, first:]), axis=1)
-        level = (mine[2] << 1) | mine[1]
+        level = (mine[2] << SIDE_BITS) | mine[1]
         levels, inverse = np.unique(level, return_inverse=True)
         sums = np.zeros(len(levels), np.int64)
         np.add.at(sums, inverse, mine[3])

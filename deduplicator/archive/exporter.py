@@ -22,12 +22,12 @@ import msgspec
 from common import log
 from common.config.schema import Archive
 from common.contract import manifest as manifests
+from common.contract.deltas import IDENTITY
 from common.contract.manifest import ArchivedRelation, CheckCounts, Manifest
+from common.contract.reasons import CONFLICT
 from common.contract.status import ArchiveStatus, HourAtWork
 from common.errors import StorageError, WriteConflict
-from common.numbers import datetime_of_ms
 from common.set_aside import SetAside
-from common.storage.copy import us_of_timestamps
 from common.storage.database import connect, connected
 from common.supervise import Health, every
 from deduplicator.archive import tables
@@ -36,8 +36,9 @@ from deduplicator.archive.hour import Hour, Written
 from deduplicator.archive.late import Late
 from deduplicator.archive.source import HOUR, Source
 from deduplicator.statements import SQL
+from deduplicator.store import times
 from deduplicator.store.feed import ARCHIVE, changing
-from deduplicator.store.merged_rows import add_conflicts
+from deduplicator.store.merged_rows import Contradiction, add_conflicts
 from deduplicator.store.trade_order import placed
 
 UNSEALED_LISTED_MAX: Final = 1000
@@ -47,7 +48,6 @@ STALE_AFTER_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
 """No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
 HOUR_KIND: Final = "hour"
-CONFLICT: Final = "conflict"
 HOUR_WAIT_S: Final = 30.0
 
 
@@ -184,7 +184,7 @@ class Exporter:
             await connection.execute(SQL["note_export"], hour, written.at, complete, unsealed, rows, written.step)
             if written.late is not None:
                 for market, ms, versions in written.late.conflicts():
-                    conflict = (CONFLICT, market, datetime_of_ms(ms), json.dumps(versions))
+                    conflict = Contradiction(CONFLICT, market, ms, json.dumps(versions))
                     await add_conflicts(connection, entry, [conflict])
                 await connection.execute(SQL["late_deltas_exported"], hour, *_keys(written.late))
             if written.placed:
@@ -217,5 +217,7 @@ def _path(relation: str, hour: datetime) -> str:
 
 
 def _keys(late: Late) -> tuple[list[int], list[datetime], list[int]]:
-    times = (us_of_timestamps(late.columns["exchange_ts"]) // 1000).tolist()
-    return late.columns["market"].tolist(), [datetime_of_ms(ms) for ms in times], late.columns["ordinal"].tolist()
+    market, exchange_ts, ordinal = times.stored(
+        IDENTITY, zip(*(late.columns[name].tolist() for name in IDENTITY), strict=True)
+    )
+    return market, exchange_ts, ordinal

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common.storage.copy import I64, us_of_timestamps
+from common.contract.deltas import CONTENT, I64
 from deduplicator.archive.order import Rows
 
 
@@ -33,24 +33,21 @@ class Late:
         hit = self._rows["key"][at] == archived["key"]
         mine, theirs = self._rows[at[hit]], archived[hit]
         self._new[at[hit]] = False
-        differs = [mine[name] != theirs[name] for name in ("side", "price", "delta")]
+        differs = [mine[name] != theirs[name] for name in CONTENT]
         wrong = np.flatnonzero(np.logical_or.reduce(differs))
         self.wrong += len(wrong)
-        contents = zip(*(theirs[name][wrong].tolist() for name in ("side", "price", "delta")), strict=True)
+        contents = zip(*(theirs[name][wrong].tolist() for name in CONTENT), strict=True)
         self._archived += zip(self._by[at[hit][wrong]].tolist(), map(list, contents), strict=True)
 
     def conflicts(self) -> Iterator[tuple[int, int, list[dict[str, object]]]]:
         """Contradictions as rule 3 lists them, a millisecond each: market, exchange millisecond, both versions."""
         said: dict[tuple[int, int], tuple[list[list[int]], list[list[int]]]] = {}
         for n, archived in sorted(self._archived):
-            place = (
-                int(self.columns["market"][n]),
-                int(us_of_timestamps(self.columns["exchange_ts"][n : n + 1])[0]) // 1000,
-            )
+            place = int(self.columns["market"][n]), int(self.columns["exchange_ms"][n])
             ours, late = said.setdefault(place, ([], []))
             ordinal = int(self.columns["ordinal"][n])
             ours.append([ordinal, *archived])
-            late.append([ordinal, *(int(self.columns[name][n]) for name in ("side", "price", "delta"))])
+            late.append([ordinal, *(int(self.columns[name][n]) for name in CONTENT)])
         for (market, ms), (ours, late) in said.items():
             yield market, ms, [{"archived": ours}, {"late": late}]
 

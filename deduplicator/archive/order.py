@@ -12,33 +12,24 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.contract.deltas import BESIDE, WIDTHS
+from common.contract.identity import ARCHIVED_ORDINAL_BITS as ORDINAL_BITS
+from common.contract.identity import HOUR_BITS, KEY_BITS
 from common.errors import StorageError
+from common.numbers import HOUR_MS
 
 I64 = npt.NDArray[np.int64]
-HOUR_MS: Final = 3_600_000
-MS_BITS: Final = 22
-ORDINAL_BITS: Final = 20
-"""A million changes of a market in one millisecond, fifty times the levels that a book can have."""
 ORDINAL_MAX: Final = (1 << ORDINAL_BITS) - 2
 """The place after the greatest fits as well."""
-PLACE_BITS: Final = MS_BITS + ORDINAL_BITS
-TICKERS_MAX: Final = 1 << (63 - PLACE_BITS)
+PLACE_BITS: Final = HOUR_BITS + ORDINAL_BITS
+TICKERS_MAX: Final = 1 << (KEY_BITS - PLACE_BITS)
 """Two million: a code beyond would overflow the key, and rows would get other tickers."""
 
 TABLE_MAX: Final = 10_000_000
 """Market numbers that lie so close together are looked up in a table: they are not searched for."""
 
 Rows = npt.NDArray[Any]
-ROW: Final = np.dtype(
-    [
-        ("key", "<i8"),
-        ("received_us", "<i8"),
-        ("delta", "<i8"),
-        ("price", "<i4"),
-        ("exchange_us", "<i2"),
-        ("side", "i1"),
-    ]
-)
+ROW: Final = np.dtype([("key", "<i8"), *((name, f"<{WIDTHS[name]}") for name in BESIDE)])
 """A change; `key` as of `Order.keys`, the rest as in production."""
 
 
@@ -71,7 +62,7 @@ class Order:
 
     def unpack(self, keys: I64) -> tuple[I64, I64, I64]:
         """Code, exchange time in milliseconds, ordinal."""
-        within = (keys >> ORDINAL_BITS) & ((1 << MS_BITS) - 1)
+        within = (keys >> ORDINAL_BITS) & ((1 << HOUR_BITS) - 1)
         return keys >> PLACE_BITS, within + self.hour_ms, keys & ((1 << ORDINAL_BITS) - 1)
 
 
@@ -108,7 +99,6 @@ def rows_of(key: npt.NDArray[np.int64], columns: Mapping[str, npt.NDArray[Any]])
     """Changes from columns."""
     rows = np.empty(len(key), ROW)
     rows["key"] = key
-    for name in ROW.names or ():
-        if name != "key":
-            rows[name] = columns[name]
+    for name in BESIDE:
+        rows[name] = columns[name]
     return rows

@@ -12,10 +12,10 @@ from typing import Any
 
 import asyncpg
 
+from common.contract.deltas import STORED_LAYOUT
 from common.storage import copy as binary
 from deduplicator.archive.source import Source
 from deduplicator.statements import SQL
-from deduplicator.store.days import DELTA_LAYOUT
 
 
 async def read_changes(source: Source, rows: int, use: Callable[[Any], None]) -> None:
@@ -57,7 +57,7 @@ async def _read(
         using = asyncio.create_task(asyncio.to_thread(use, table))
 
     try:
-        await binary.read_parts(db, DELTA_LAYOUT, SQL["export_orderbook_deltas"], start, until, rows=rows, take=take)
+        await binary.read_parts(db, STORED_LAYOUT, SQL["export_orderbook_deltas"], start, until, rows=rows, take=take)
     finally:
         if using is not None:
             await using  # also when the database failed: the folder that it writes to is removed

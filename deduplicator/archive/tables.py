@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from common.contract.sides import NUMBERS, SIDES
 from deduplicator.archive.order import I64, Order, Rows, rows_of
 
 PRICE: Final = pa.decimal128(9, 4)
@@ -137,7 +138,7 @@ def deltas_table(rows: Rows, order: Order) -> Any:
             ),
             pa.array(exchange_ms).cast(MS),
             pa.array(ordinal.astype(np.int32)),
-            pa.DictionaryArray.from_arrays(pa.array(rows["side"].astype(np.int32)), pa.array(["yes", "no"])),
+            pa.DictionaryArray.from_arrays(pa.array(rows["side"].astype(np.int32)), pa.array(SIDES)),
             decimals(rows["price"], PRICE),
             decimals(rows["delta"], SIZE),
             pa.array(us, mask=us < 0),
@@ -159,7 +160,7 @@ def deltas_rows(table: Any, order: Order) -> Rows:
             "delta": _units(table["delta"], SIZE),
             "price": _units(table["price"], PRICE),
             "exchange_us": _whole(table["exchange_us"].fill_null(-1)),
-            "side": np.array([("yes", "no").index(name) for name in sides], np.int64)[side],
+            "side": np.array([NUMBERS[name] for name in sides], np.int64)[side],
         },
     )
 
@@ -189,7 +190,7 @@ def levels_table(rows: Sequence[Any], at_ms: int) -> Any:
         [
             pa.array([row["ticker"] for row in rows], TEXT),
             pa.array(np.full(len(rows), at_ms)).cast(MS),
-            pa.array([("yes", "no")[row["side"]] for row in rows], TEXT),
+            pa.array([SIDES[row["side"]] for row in rows], TEXT),
             decimals(price, PRICE),
             decimals(size, SIZE),
         ],
@@ -202,7 +203,7 @@ def levels_of(file: Path, tickers: Sequence[str]) -> list[dict[str, Any]]:
     table = pq.read_table(file, filters=[("ticker", "in", tickers)])
     price, size = (_units(table[name], kind) if len(table) else () for name, kind in (("price", PRICE), ("size", SIZE)))
     return [
-        {"ticker": ticker, "side": ("yes", "no").index(side), "price": int(p), "size": int(s)}
+        {"ticker": ticker, "side": NUMBERS[side], "price": int(p), "size": int(s)}
         for ticker, side, p, s in zip(table["ticker"].to_pylist(), table["side"].to_pylist(), price, size, strict=True)
     ]
 

@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from common.contract.identity import ARCHIVED_ORDINAL_BITS as ORDINAL_BITS
 from common.distinct import distinct
 from common.numbers import ms_of_datetime
-from deduplicator.archive.order import I64, ORDINAL_BITS, Order, Rows
+from deduplicator.archive.order import I64, Order, Rows
 from deduplicator.merge.twins import Takes, twins
 
 

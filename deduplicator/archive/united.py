@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import log
+from common.contract.deltas import STORED_LAYOUT
 from common.errors import StorageError
 from common.storage import copy as binary
 from deduplicator.archive import changes, tables
@@ -24,7 +25,7 @@ from deduplicator.archive.spool import Spool
 from deduplicator.archive.trade_order import ArchivedTwins, Placed
 from deduplicator.archive.whole import OPENINGS
 from deduplicator.statements import SQL
-from deduplicator.store.days import DELTA_LAYOUT
+from deduplicator.store.days import of_stored
 
 BATCH_ROWS: Final = 250_000
 
@@ -52,8 +53,8 @@ class United:
         names = await asyncio.to_thread(_tickers, old) if old is not None else set()
         trades = await source.db.fetch(SQL["trades_to_place"], *source.span)
         order = Order({*names, *tickers.values(), *(row["ticker"] for row in trades)}, source.start_ms)
-        columns = await binary.read(source.db, DELTA_LAYOUT, SQL["export_late_deltas"], *source.span)
-        late = Late(changes.rows(columns, order, Numbers(order, tickers)), columns)
+        read = await binary.read(source.db, STORED_LAYOUT, SQL["export_late_deltas"], *source.span)
+        late = Late(changes.rows(read, order, Numbers(order, tickers)), of_stored(read))
         twins, spool = ArchivedTwins(trades, order), Spool(folder)
         for batch in old.iter_batches(BATCH_ROWS) if old is not None else ():
             archived = tables.deltas_rows(pa.Table.from_batches([batch]), order)

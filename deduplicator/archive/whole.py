@@ -15,6 +15,7 @@ import numpy as np
 
 from common.book_hash import terms
 from common.comparison import EXAMPLES_MAX, Comparison
+from common.contract.sides import NO, YES
 from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime, us_of_datetime
 from deduplicator.archive import changes, tables
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
@@ -198,7 +199,7 @@ def _hashed(rows: list[Any]) -> list[Shown]:
             row["after_ordinal"] if row["after_ordinal"] <= ORDINAL_MAX else -1,
             us_of_datetime(row["taken_at"]),
             row["is_reset"],
-            (_hash(0, row["yes"]) + _hash(1, row["no"])) % (1 << 64),
+            (_hash(YES, row["yes"]) + _hash(NO, row["no"])) % (1 << 64),
         )
         for row in rows
     ]

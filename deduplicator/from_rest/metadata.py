@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from common.contract.channels import COMBO_PREFIX
 from common.errors import ExchangeError, NumberError, OddAnswer
 from common.exchange.crawl import Crawl, List
 from common.exchange.names import is_ticker
@@ -43,7 +44,6 @@ LIVE: Final = ("open", "unopened", "paused", "closed")
 OPEN: Final = "markets open"
 RELATIONS: Final = {"series": SQL["put_series"], "events": SQL["put_event"], "markets": SQL["put_market"]}
 """What stores the objects of a relation."""
-COMBOS: Final = "KXMVE"
 STORED_MAX: Final = 50_000
 """Rows of each relation that are known to be stored as they are: lists of what changed show them again for minutes."""
 YEARS_BEFORE: Final = 2200
@@ -182,7 +182,7 @@ class Metadata:
     async def _by_name(self, connection: asyncpg.Connection, field: str, missing: str) -> None:
         """What others name and no list has shown (yet)."""
         rows = await connection.fetch(missing, NAMED_A_ROUND)
-        wanted = [row[0] for row in rows if self._combos or not row[0].startswith(COMBOS)]
+        wanted = [row[0] for row in rows if self._combos or not row[0].startswith(COMBO_PREFIX)]
         now = time.time()
         self._asked = {name: at for name, at in self._asked.items() if now - at < LIST_WAIT_MOST_S}
         for group in packed(name for name in wanted if name not in self._asked):
@@ -199,7 +199,7 @@ class Metadata:
 
     async def _put_markets(self, connection: asyncpg.Connection, page: Page) -> None:
         held = await self._put(connection, "markets", "ticker", page, _market)
-        combos = {name: raw for name, raw in held.items() if name.startswith(COMBOS)}
+        combos = {name: raw for name, raw in held.items() if name.startswith(COMBO_PREFIX)}
         if combos:
             await put_metadata(connection, SQL["put_combo_events"], "events", [list(combos), list(combos.values())])
 

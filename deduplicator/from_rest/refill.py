@@ -17,6 +17,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import Merge
+from common.contract.sides import TAKERS
 from common.contract.status import RefillStatus
 from common.errors import ExchangeError, NumberError
 from common.exchange.names import is_ticker, possible_trade_id
@@ -38,7 +39,6 @@ RETRY_MOST_S: Final = 60.0
 ONE_S: Final = timedelta(seconds=1)
 GAP, TRADE = "trade_gap", "rest_trade"
 """Kinds of what is set aside."""
-TAKERS: Final = {"yes": 0, "no": 1, "bid": 0, "ask": 1}
 """The side that the taker bought: by outcome, or by the side of the book that it came from."""
 TradeRow = tuple[str, str, datetime, int, int, int, bool]
 Unread = tuple[str | None, datetime | None]

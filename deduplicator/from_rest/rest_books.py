@@ -13,9 +13,11 @@ from common import log
 from common.numbers import datetime_of_us
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
+from deduplicator.store import times
 
 HOUR_US: Final = 3_600_000_000
 EXAMPLES_MAX: Final = 5
+BOOK: Final = ("market", "gatherer", "requested_us", "answered_us", "agrees", "yes", "no")
 AGREES, DISAGREES = 1, 0
 
 
@@ -28,10 +30,9 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches]) -> None:
             if r["answered_us"] > batch.again_until_us:  # else it is counted already
                 hours[r["answered_us"] // HOUR_US].append((batch.numbers[r["market"]], r))
             if r["agrees"] != AGREES:
-                times = datetime_of_us(r["requested_us"]), datetime_of_us(r["answered_us"])
-                rows.append((batch.numbers[r["market"]], batch.copy.gatherer, *times, r["agrees"], r["yes"], r["no"]))
+                rows.append((batch.numbers[r["market"]], batch.copy.gatherer, *(r[name] for name in BOOK[2:])))
     if rows:
-        await db.executemany(SQL["add_rest_book"], rows)
+        await db.executemany(SQL["add_rest_book"], list(zip(*times.stored(BOOK, rows), strict=True)))
     for hour, books in hours.items():
         await _count(db, hour, books)
 

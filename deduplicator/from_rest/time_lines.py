@@ -6,8 +6,8 @@ from datetime import datetime
 from itertools import islice
 from typing import Final
 
-from common.numbers import datetime_of_ms
-from deduplicator.merge.merger import ORDERBOOK, Merger
+from common.contract.channels import ORDERBOOK
+from deduplicator.merge.merger import Merger
 from deduplicator.store.production import Production
 from deduplicator.store.restoring import LINES_AT_ONCE
 
@@ -26,7 +26,7 @@ class TimeLines:
     async def follow(self, now_ms: int) -> None:
         """Take in what is new or changed since the last time."""
         started = self._production.fleet_started_ms
-        rows: list[tuple[int, datetime, datetime | None]] = []
+        rows: list[tuple[int, int, int | None]] = []
         self._since, lines = await self._production.time_lines(self._since)
         while changed := list(islice(lines, LINES_AT_ONCE)):  # the first time there are as many as markets
             missing = self._merger.claims.lines.missing(line[0] for line in changed)
@@ -41,11 +41,11 @@ class TimeLines:
                 first = max(open_ms, started)
                 self._merger.claims.lines.begin(market, ORDERBOOK, first, end)
                 if (first_ms, ended_ms) != (first, -1 if end is None else end):
-                    rows.append((market, datetime_of_ms(first), None if end is None else datetime_of_ms(end)))
+                    rows.append((market, first, end))
         for market, (seen_ms, end) in list(self._unlisted.items()):
             if now_ms - seen_ms > self._patience_ms:
                 del self._unlisted[market]  # REST does not list it: the widest claim is the honest one
                 self._merger.claims.lines.begin(market, ORDERBOOK, started, end)
-                rows.append((market, datetime_of_ms(started), None if end is None else datetime_of_ms(end)))
+                rows.append((market, started, end))
         if rows:
             await self._production.put_time_lines(rows)

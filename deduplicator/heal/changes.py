@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import asyncpg
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.storage import copy as binary
 from deduplicator.heal.asked import Stretch
 from deduplicator.heal.remerged import Contents, Remerged
-from deduplicator.merge.copies import Deltas
 from deduplicator.merge.identity import pack_content
 from deduplicator.statements import SQL
 from deduplicator.store.restoring import IDENTITY_LAYOUT
@@ -74,6 +74,6 @@ def compare(there: Mapping[Place, int], merged: Remerged) -> Compared:
     return Compared(
         known=sum(old == mine for old, mine in zip(found, wanted, strict=True)),
         otherwise=sum(old is not None and old != mine for old, mine in zip(found, wanted, strict=True)),
-        missing=Deltas(*(getattr(new, column.name)[np.array(lacks, np.bool_)] for column in fields(Deltas))),
+        missing=new.take(np.array(lacks, np.bool_)),
         differ=differ,
     )

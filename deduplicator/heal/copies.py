@@ -10,20 +10,21 @@ import asyncpg
 import numpy as np
 
 from common.config.schema import GathererSource
+from common.contract.deltas import NAMES, Deltas, layout
 from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.heal.asked import Asked, Stretch
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunKey, RunStart, SliceStart
+from deduplicator.merge.assembly import made
+from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunKey, RunStart, SliceStart
 from deduplicator.merge.identity import I64
-from deduplicator.read.reader import DELTA_LAYOUT as READ_LAYOUT
 from deduplicator.statements import SQL
 
 MARGIN: Final = timedelta(hours=1)
 """A gatherer takes part if it still has everything from so long before the stretch."""
 ANSWER_MS: Final = 20_000
 """The deduplicator waits meanwhile: a gatherer that does not answer takes no part."""
-LAYOUT: Final = tuple(("lane" if name == "market" else name, kind) for name, kind in READ_LAYOUT)
+LAYOUT: Final = layout(NAMES, {"market": "lane"})
 """Of one market: its number is known, its lane is not."""
 
 
@@ -102,14 +103,8 @@ def _copy(copy: Copy, market: int, rows: dict[str, I64], runs: list[Any], events
     copy.delta_frames = len(copy.deltas)
     runs = [run for run in runs if run["lane"] == copy.lane]
     slices: dict[int, Any] = {run["slice"]: run for run in runs}
-    copy.slices = [SliceStart(n, run["session"], run["sid"], run["channel"]) for n, run in slices.items()]
+    copy.slices = made(SliceStart, slices.values())
     copy.runs = [RunStart(run["run"], run["slice"], market, run["cover_from_ms"]) for run in runs]
-    copy.run_events = [
-        RunEvent(e["run"], e["event"], e["from_ms"], e["to_ms"], e["reason"]) for e in events if e["lane"] == copy.lane
-    ]
-    copy.horizons = [
-        Horizon(n, run["horizon_ms"], run["ended"], run["reason"])
-        for n, run in slices.items()
-        if run["horizon_ms"] is not None
-    ]
+    copy.run_events = made(RunEvent, (event for event in events if event["lane"] == copy.lane))
+    copy.horizons = made(Horizon, (run for run in slices.values() if run["horizon_ms"] is not None))
     return copy

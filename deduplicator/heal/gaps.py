@@ -4,36 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import NamedTuple
 
 import asyncpg
 import numpy as np
 
+from common.contract.channels import ORDERBOOK
+from common.contract.reasons import BEFORE_SUBSCRIPTION, CONFLICT, NOT_RECORDED
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.heal.asked import Healed, Stretch, shown
 from deduplicator.heal.changes import Difference
 from deduplicator.heal.remerged import Contents
 from deduplicator.heal.runs import claimed
 from deduplicator.merge import intervals
-from deduplicator.merge.coverage import BEFORE_SUBSCRIPTION, NOT_RECORDED, ORDERBOOK
-from deduplicator.merge.exclusions import CONFLICT, NO_RUN
+from deduplicator.merge.exclusions import NO_RUN
 from deduplicator.merge.identity import unpack_content
 from deduplicator.merge.intervals import Interval
 from deduplicator.statements import SQL
 from deduplicator.store import merged_rows
 from deduplicator.store.feed import Entry
-
-
-class Gap(NamedTuple):
-    """A listed gap. `had`: what each gatherer had, as JSON."""
-
-    interval: Interval
-    reason: str
-    had: str = "{}"
-
-    def row(self, market: int) -> tuple[object, ...]:
-        """As it is stored."""
-        return (market, ORDERBOOK, *map(datetime_of_ms, self.interval), self.reason, self.had)
+from deduplicator.store.merged_rows import Contradiction, Gap
 
 
 async def beginning(production: asyncpg.Connection, market: int) -> Interval | None:
@@ -50,12 +39,13 @@ async def disown(production: asyncpg.Connection, entry: Entry, market: int, diff
         at, after = map(datetime_of_ms, interval)
         if not await production.fetchval(SQL["heal_disputed"], CONFLICT, market, at):
             versions = [{"stored": _rows(difference.stands)}, {"gatherers": _rows(difference.recorded)}]
-            await merged_rows.add_conflicts(production, entry, [(CONFLICT, market, at, json.dumps(versions))])
+            found = Contradiction(CONFLICT, market, ms, json.dumps(versions))
+            await merged_rows.add_conflicts(production, entry, [found])
         if not intervals.covers(held, ms):
             continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, *NO_RUN, at, after, CONFLICT)
         if not await _listed(production, market, interval):
-            await merged_rows.add_gaps(production, entry, [Gap(interval, CONFLICT).row(market)])
+            await merged_rows.add_gaps(production, entry, [Gap(market, ORDERBOOK, *interval, CONFLICT, "{}")])
 
 
 async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Stretch, result: Healed) -> None:
@@ -63,39 +53,41 @@ async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Str
     market = stretch.market
     held = intervals.within(await claimed(production, market), *stretch.interval)
     for gap in await _listed(production, market, stretch.interval):
-        left = intervals.minus([gap.interval], held)
-        if left == [gap.interval]:
-            result.gaps_left.append(shown(gap.interval, gap.reason))
+        interval = (gap.from_ms, gap.to_ms)
+        left = intervals.minus([interval], held)
+        if left == [interval]:
+            result.gaps_left.append(shown(interval, gap.reason))
             continue
-        await merged_rows.heal_gaps(production, entry, [(market, ORDERBOOK, *map(datetime_of_ms, gap.interval))])
-        parts = [gap._replace(interval=part) for part in left]
-        await merged_rows.add_gaps(production, entry, [part.row(market) for part in parts], merged_rows.LEFT)
-        result.gaps_left += [shown(part.interval, part.reason) for part in parts]
-        result.gaps_healed.append(shown(gap.interval, gap.reason))
+        await merged_rows.heal_gaps(production, entry, [merged_rows.Stretch(market, ORDERBOOK, *interval)])
+        parts = [gap._replace(from_ms=start_ms, to_ms=end_ms) for start_ms, end_ms in left]
+        await merged_rows.add_gaps(production, entry, parts, merged_rows.LEFT)
+        result.gaps_left += [shown(part, gap.reason) for part in left]
+        result.gaps_healed.append(shown(interval, gap.reason))
 
 
 async def heal_beginning(
     production: asyncpg.Connection, entry: Entry, market: int, was: Interval, result: Healed
 ) -> None:
     """The first gap has no row. What lies in it after the first claim that there is now needs one."""
-    listed = [gap.interval for gap in await _listed(production, market, was)]
+    listed = [(gap.from_ms, gap.to_ms) for gap in await _listed(production, market, was)]
     left = intervals.minus([was], [*await claimed(production, market), *listed])
     if left == [was]:
         return
     await production.execute(SQL["touch_stretches"], *([datetime_of_ms(ms)] for ms in was))  # it was archived whole
     result.gaps_healed.append(shown(was, BEFORE_SUBSCRIPTION))
     start_ms, _ = was
-    new = [Gap(part, NOT_RECORDED) for part in left if part[0] > start_ms]
-    await merged_rows.add_gaps(production, entry, [gap.row(market) for gap in new])
-    result.gaps_left += [shown(gap.interval, gap.reason) for gap in new]
+    new = [part for part in left if part[0] > start_ms]
+    gaps = [Gap(market, ORDERBOOK, *part, NOT_RECORDED, "{}") for part in new]
+    await merged_rows.add_gaps(production, entry, gaps)
+    result.gaps_left += [shown(part, NOT_RECORDED) for part in new]
 
 
 async def _listed(production: asyncpg.Connection, market: int, interval: Interval) -> list[Gap]:
     """Gap rows that are not healed, of a market's stretch."""
     rows = await production.fetch(SQL["heal_gaps"], market, *map(datetime_of_ms, interval))
     return [
-        Gap((ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"])), row["reason"], row["had"])
-        for row in rows
+        Gap(market, ORDERBOOK, ms_of_datetime(r["started_at"]), ms_of_datetime(r["ended_at"]), r["reason"], r["had"])
+        for r in rows
     ]
 
 

@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from common.contract.channels import ORDERBOOK
+from common.contract.reasons import CONFLICT
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.copies import Changes, Copy, RunChange, RunKey
-from deduplicator.merge.coverage import ORDERBOOK
-from deduplicator.merge.exclusions import CONFLICT, EVERYBODY
+from deduplicator.merge.exclusions import EVERYBODY
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import Limits, Merger

@@ -6,12 +6,12 @@ from collections import defaultdict
 
 import asyncpg
 
+from common.contract.channels import ORDERBOOK
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.heal.asked import Stretch
 from deduplicator.heal.remerged import Claim, Remerged
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import RunKey
-from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.intervals import Interval
 from deduplicator.statements import SQL
 

@@ -13,7 +13,6 @@ from deduplicator.heal.remerged import Remerged, merge_again, undecided
 from deduplicator.merge import intervals
 from deduplicator.statements import SQL
 from deduplicator.store import days, merged_rows
-from deduplicator.store.decisions import unplaced_key
 from deduplicator.store.feed import HEAL, Entry
 
 
@@ -62,7 +61,6 @@ async def _mend(production: asyncpg.Connection, stretch: Stretch, merged: Remerg
     await gaps.heal_listed(production, entry, stretch, result)
     if beginning is not None:
         await gaps.heal_beginning(production, entry, market, beginning, result)
-    placed = [unplaced_key(row) for row in merged.changes.placed]
-    result.unplaced_removed = await merged_rows.remove_unplaced(production, entry, placed)
+    result.unplaced_removed = await merged_rows.remove_unplaced(production, entry, merged.changes.placed)
     await production.execute(SQL["note_heal"], result.inserted)
     await entry.write(production)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from deduplicator.merge.identity import GATHERERS_MAX, StoreFull
+from common.contract.identity import GATHERERS_MAX
+from deduplicator.merge.identity import StoreFull
 
 
 class Bits(dict[int, int]):

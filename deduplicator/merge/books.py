@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import BookWritten, Changes, Conflict, Copy, ResetVote, Snapshot
-from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.resets import CLOSES_MS, Ballots, Emptied, Key
 
 RESET = "reset"

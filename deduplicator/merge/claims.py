@@ -10,22 +10,21 @@ later needs it as a guest (`missing_runs`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
+from common.contract.channels import ORDERBOOK
+from common.contract.reasons import CONFLICT, DROPPED_UNREAD, STEP_BACK
 from common.distinct import distinct
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.copies import Changes, Copy, GapWritten, Horizon, Retraction, RunEvent, RunKey
-from deduplicator.merge.coverage import ORDERBOOK, RunState, SliceState
+from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.covered import Covered
-from deduplicator.merge.exclusions import CONFLICT, EVERYBODY, Exclusions
+from deduplicator.merge.exclusions import EVERYBODY, Exclusions
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.lines import Lines
 from deduplicator.merge.runs import NEVER_MS, Runs
 from deduplicator.merge.slices import Slices
 
-DROPPED_UNREAD: Final = "dropped_unread"
 """Why an open run claims no more than from a place on: no event of its gatherer lets it claim what was passed over."""
-STEP_BACK: Final = "step_back"
 
 
 class Claims:

@@ -3,39 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Final, NamedTuple
 
-import numpy as np
-
-from deduplicator.merge.identity import I64
+from common.contract.deltas import Deltas
 from deduplicator.merge.intervals import Interval
 
 RunKey = tuple[int, int, int]
 """Gatherer, lane, run."""
-
-
-def _none() -> I64:
-    return np.empty(0, np.int64)
-
-
-@dataclass
-class Deltas:
-    """Order-book changes as columns of equal length, in the order of the journal within each run."""
-
-    run: I64 = field(default_factory=_none)
-    market: I64 = field(default_factory=_none)
-    seq: I64 = field(default_factory=_none)
-    exchange_ms: I64 = field(default_factory=_none)
-    ordinal: I64 = field(default_factory=_none)
-    exchange_us: I64 = field(default_factory=_none)
-    side: I64 = field(default_factory=_none)
-    price: I64 = field(default_factory=_none)
-    delta: I64 = field(default_factory=_none)
-    received_us: I64 = field(default_factory=_none)
-
-    def __len__(self) -> int:
-        return len(self.run)
 
 
 class SliceStart(NamedTuple):
@@ -254,6 +229,10 @@ class ResetVote(NamedTuple):
     no: tuple[int, ...]
 
 
+NOT_STORED: Final = frozenset(("alarms", "stalled"))
+"""What a step says of itself, of which production has nothing."""
+
+
 @dataclass
 class Changes:
     """What one step of the merge decided: to be stored in one transaction with the cursors."""
@@ -282,3 +261,7 @@ class Changes:
     """Votes of resets that were accepted and are contradicted now: their books are not to be used."""
     alarms: Counter[str] = field(default_factory=Counter)
     stalled: set[int] = field(default_factory=set)
+
+    def anything(self) -> bool:
+        """Whether there is something to store."""
+        return any(len(getattr(self, one.name)) for one in fields(self) if one.name not in NOT_STORED)

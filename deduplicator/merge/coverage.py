@@ -19,15 +19,12 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final
 
+from common.contract.channels import ALL_MARKETS_CHANNELS
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import RunKey
 from deduplicator.merge.intervals import Interval
 
 _EMPTY: Final[Mapping[Any, Any]] = MappingProxyType({})
-ORDERBOOK: Final = "orderbook_delta"
-ALL_MARKETS_CHANNELS: Final = frozenset({"trade", "market_lifecycle_v2", "multivariate_market_lifecycle"})
-BEFORE_SUBSCRIPTION: Final = "before_subscription"
-NOT_RECORDED: Final = "not_recorded"
 
 
 def _empty() -> Mapping[Any, Any]:

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.copies import RunKey
-from deduplicator.merge.coverage import ORDERBOOK, SliceState, TimeLine
+from deduplicator.merge.coverage import SliceState, TimeLine
 from deduplicator.merge.identity import I64, U16, Bool
 
 

@@ -13,12 +13,12 @@ from typing import Final
 
 import numpy as np
 
+from common.contract.reasons import CONFLICT
 from deduplicator.merge.identity import unpack_content
 
 Version = tuple[int, ...]
 """The contents of a group's rows, by ordinal."""
 ORDER_DISPUTED: Final = "order_disputed"
-CONFLICT: Final = "conflict"
 
 
 @dataclass

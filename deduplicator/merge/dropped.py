@@ -6,8 +6,9 @@ anything. Changes behind them keep their ordinals, which the gatherer counted wh
 
 from __future__ import annotations
 
-from deduplicator.merge.claims import DROPPED_UNREAD
-from deduplicator.merge.copies import Copy, Deltas, Horizon
+from common.contract.deltas import Deltas
+from common.contract.reasons import DROPPED_UNREAD
+from deduplicator.merge.copies import Copy, Horizon
 
 NOTHING_MS = -1
 

@@ -6,15 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Final
 
+from common.contract.channels import ORDERBOOK
+from common.contract.reasons import CONFLICT
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import Changes, PartHeld, Retraction, RunKey
-from deduplicator.merge.coverage import ORDERBOOK, RunState
+from deduplicator.merge.coverage import RunState
 from deduplicator.merge.identity import I64
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.lines import Lines
 from deduplicator.merge.runs import NEVER_MS, Runs
 
-CONFLICT: Final = "conflict"
 EVERYBODY: Final = 0
 """In retractions: of all gatherers. Their numbers begin with 1."""
 NO_RUN: Final[RunKey] = (0, 0, 0)

@@ -18,6 +18,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from common.contract.identity import GATHERERS_MAX, PRICE_BITS, SIDE_BITS
 from deduplicator.merge.numbering import Slots
 
 I64 = npt.NDArray[np.int64]
@@ -29,10 +30,6 @@ ORDINAL_BITS = 13
 MS_BITS = 30
 SLOT_BITS = 21
 YOUNG_ROWS_MAX: Final = 1 << 18
-GATHERERS_MAX: Final = 16
-"""Gatherers that are read at the same time: one bit each."""
-PRICE_BITS: Final = 20
-
 
 Awaited = Callable[[I64, I64, U16], Bool]
 """Markets, milliseconds and holders of rows: which of them a gatherer that holds them may still come to claim."""
@@ -44,13 +41,13 @@ class StoreFull(Exception):
 
 def pack_content(side: I64, price: I64, delta: I64) -> I64:
     """Side, price and signed delta as one integer: equal integers if and only if equal content."""
-    packed: I64 = (delta << (PRICE_BITS + 1)) | (price << 1) | side
+    packed: I64 = (delta << (PRICE_BITS + SIDE_BITS)) | (price << SIDE_BITS) | side
     return packed
 
 
 def unpack_content(content: I64) -> tuple[I64, I64, I64]:
     """Side, price, delta."""
-    return content & 1, (content >> 1) & ((1 << PRICE_BITS) - 1), content >> (PRICE_BITS + 1)
+    return content & 1, (content >> SIDE_BITS) & ((1 << PRICE_BITS) - 1), content >> (PRICE_BITS + SIDE_BITS)
 
 
 def slot_shift() -> np.uint64:
@@ -272,7 +269,7 @@ class IdentityStore:
 
     def release(self, bit: int) -> None:
         """A gatherer's bit is given to another: nothing is known of who had it."""
-        keep = np.uint16(~bit & 0xFFFF)
+        keep = np.uint16(~bit & ((1 << GATHERERS_MAX) - 1))
         for part in (self._old, self._young):
             part.holders &= keep
             part.linked &= keep

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.distinct import distinct
 from deduplicator.merge.absence import Absences
 from deduplicator.merge.bits import Bits
 from deduplicator.merge.claims import Claims
-from deduplicator.merge.copies import Account, Changes, Copy, Deltas, RunKey
+from deduplicator.merge.copies import Account, Changes, Copy, RunKey
 from deduplicator.merge.groups import Groups
 from deduplicator.merge.identity import I64, U16, U64, Bool, IdentityStore, slot_shift
 from deduplicator.merge.judging import Agreed, Judging
@@ -259,14 +260,7 @@ class Joining:
         self.store.insert(united.places.keys[new], united.content[new], united.holders[new], united.linked[new])
         self.absences.add(united.places.keys[new][united.holders[new] != self._bits.all])
         of_copy = [rows.row[chosen[rows.copy[chosen] == index]] for index in range(len(copies))]
-        changes.new = Deltas(
-            *(
-                np.concatenate(
-                    [getattr(copy.deltas, column.name)[at] for copy, at in zip(copies, of_copy, strict=True)]
-                )
-                for column in fields(Deltas)
-            )
-        )
+        changes.new = Deltas.joined([copy.deltas.take(at) for copy, at in zip(copies, of_copy, strict=True)])
 
         inserted = np.bincount(rows.copy[chosen], minlength=len(copies))
         used = np.bincount(rows.copy[united.order], minlength=len(copies))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import coverage, settling
 from deduplicator.merge.copies import Changes, RunKey
-from deduplicator.merge.coverage import ORDERBOOK, TimeLine
+from deduplicator.merge.coverage import TimeLine
 from deduplicator.merge.settling import Moment
 from deduplicator.merge.slices import Slices
 from deduplicator.merge.waits import Waits

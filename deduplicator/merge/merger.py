@@ -8,15 +8,16 @@ failure the state is thrown away and made anew from production (`restore_*`).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Final
 
 import numpy as np
 
+from common.contract.channels import ORDERBOOK
+from common.contract.reasons import DROPPED_UNREAD
 from common.distinct import distinct
+from common.numbers import HOUR_MS
 from deduplicator.merge.books import Books
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Changes, Copy, ResetVote, RunKey, Unplaced
-from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.heads import Heads
 from deduplicator.merge.identity import I64
 from deduplicator.merge.intervals import Interval
@@ -28,7 +29,6 @@ __all__ = ["NEVER_MS", "ORDERBOOK", "Limits", "Merger"]
 
 Range = tuple[list[int], int, int]
 """Markets (none: all), from and to milliseconds."""
-HOUR_MS: Final = 3_600_000
 
 
 class Merger:
@@ -127,7 +127,7 @@ class Merger:
         copies = self._joining.unite(copies, changes, now_ms)
         for copy in copies:
             if copy.dropped:
-                changes.alarms["dropped_unread"] += copy.to_batch - copy.from_batch + 1
+                changes.alarms[DROPPED_UNREAD] += copy.to_batch - copy.from_batch + 1
                 self.heads.abandon((copy.gatherer, copy.lane))
             self.heads.take(copy, again, changes)
             self.claims.apply(copy, changes)

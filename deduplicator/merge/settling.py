@@ -10,12 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from common.contract.channels import ALL_MARKETS_CHANNELS
+from common.contract.reasons import BEFORE_SUBSCRIPTION, LOSSES, NOT_RECORDED
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import GapHealed, GapWritten, RunKey
 from deduplicator.merge.coverage import (
-    ALL_MARKETS_CHANNELS,
-    BEFORE_SUBSCRIPTION,
-    NOT_RECORDED,
     SliceState,
     TimeLine,
     claim,
@@ -219,7 +218,7 @@ class _Settling:
 def _reason(line: TimeLine, start_ms: int) -> str:
     if start_ms == line.first_ms:
         return BEFORE_SUBSCRIPTION
-    for reason in ("conflict", "quarantined", "step_back", "dropped_unread"):
+    for reason in LOSSES:
         if reason in line.last_end.values():
             return reason
     return NOT_RECORDED

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge.copies import Changes, RunKey, SliceChange
-from deduplicator.merge.coverage import ORDERBOOK, SliceState
+from deduplicator.merge.coverage import SliceState
 
 Lane = tuple[int, int]
 """Gatherer, lane."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from deduplicator.merge.copies import Deltas
+from common.contract.deltas import Deltas
 from deduplicator.merge.identity import I64
 
 NO_TWIN = -1

@@ -14,30 +14,21 @@ import numpy as np
 
 from common import log
 from common.config.schema import GathererSource, Merge
+from common.contract.deltas import RECORDED_LAYOUT, Deltas
+from common.contract.tables import HOURLY, OF_MARKETS
 from common.distinct import distinct
 from common.errors import StorageError, described
 from common.recent import Recent
 from common.storage import copy as binary
 from common.storage import migrate
 from common.storage.database import DATABASE_ERRORS, REFUSALS, connect
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunKey, RunStart, SliceStart, Snapshot
+from deduplicator.merge.assembly import assemble
+from deduplicator.merge.copies import Copy, RunKey
 from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.identity import I64
 from deduplicator.read.chain import Cursor, PutBack, as_columns, differ, why_put_back
 from deduplicator.statements import SQL
 
-DELTA_LAYOUT: Final = (
-    ("run", "i8"),
-    ("market", "i8"),
-    ("seq", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_us", "i8"),
-)
 TABLES: Final = {
     "slices": SQL["read_slices"],
     "runs": SQL["read_runs"],
@@ -51,7 +42,6 @@ TABLES: Final = {
     "rest_books": SQL["read_rest_books"],
 }
 """Of a gatherer, other than its changes: what reads a table's rows of some batches."""
-HOURLY: Final = ("run_events", "horizons", "snapshots", "trades", "tickers", "lifecycle", "rest_books")
 Allot = Callable[[list[str]], Awaitable[dict[str, int]]]
 Known = Callable[[int], Awaitable[list[Cursor]]]
 """What production remembers of a lane's batches."""
@@ -263,7 +253,7 @@ class Reader:
             await self._db().fetch(SQL["read_runs"], *limits),
         )
         numbers = await self._translate({row["market"] for row in runs})
-        copy.slices, copy.runs = _slices(slices), _runs(runs, numbers)
+        assemble(copy, {"slices": slices, "runs": runs}, numbers)
         self._strip(copy)
         return Batches(copy, numbers, digests=[end], again_until_us=place.again_until_us)
 
@@ -298,29 +288,11 @@ class Reader:
                 f"{self.id}: rows of the batches {first} to {last} of lane {lane} are missing in {', '.join(tables)}"
             )
         wanted = set(distinct(copy.deltas.market).tolist())
-        for table in ("runs", "snapshots", "trades", "tickers", "lifecycle", "rest_books"):
+        for table in OF_MARKETS:
             wanted.update(row["market"] for row in fetched[table])
         numbers = result.numbers = await self._translate(wanted)
         copy.deltas.market = _mapped(copy.deltas.market, numbers)
-        copy.slices, copy.runs = _slices(fetched["slices"]), _runs(fetched["runs"], numbers)
-        copy.run_events = [
-            RunEvent(r["run"], r["event"], r["from_ms"], r["to_ms"], r["reason"]) for r in fetched["run_events"]
-        ]
-        copy.horizons = [Horizon(r["slice"], r["horizon_ms"], r["ended"], r["reason"]) for r in fetched["horizons"]]
-        copy.snapshots = [
-            Snapshot(
-                r["run"],
-                numbers[r["market"]],
-                r["kind"],
-                r["exchange_ms"],
-                r["after_ordinal"],
-                r["agrees"],
-                r["taken_us"],
-                tuple(r["yes"]),
-                tuple(r["no"]),
-            )
-            for r in fetched["snapshots"]
-        ]
+        assemble(copy, fetched, numbers)
         if dropped:
             self._strip(copy)
         result.trades, result.tickers = fetched["trades"], fetched["tickers"]
@@ -329,8 +301,8 @@ class Reader:
         return result
 
     async def _deltas(self, lane: int, first: int, last: int, stored_from: datetime, stored_to: datetime) -> Deltas:
-        query = SQL["read_deltas"]
-        return Deltas(**await binary.read(self._db(), DELTA_LAYOUT, query, lane, first, last, stored_from, stored_to))
+        limits = (lane, first, last, stored_from, stored_to)
+        return Deltas(**await binary.read(self._db(), RECORDED_LAYOUT, SQL["read_deltas"], *limits))
 
     async def _translate(self, wanted: set[int]) -> dict[int, int]:
         """Production's numbers of these markets, among others; those that nothing named for long leave."""
@@ -347,14 +319,6 @@ class Reader:
         if self._connection is None:
             raise StorageError(f"{self.id} is not connected")
         return self._connection
-
-
-def _slices(rows: Sequence[asyncpg.Record]) -> list[SliceStart]:
-    return [SliceStart(row["slice"], row["session"], row["sid"], row["channel"]) for row in rows]
-
-
-def _runs(rows: Sequence[asyncpg.Record], numbers: Mapping[int, int]) -> list[RunStart]:
-    return [RunStart(row["run"], row["slice"], numbers[row["market"]], row["cover_from_ms"]) for row in rows]
 
 
 def _gone(batch: asyncpg.Record, dropped: Sequence[range]) -> bool:

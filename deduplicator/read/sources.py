@@ -17,6 +17,7 @@ from typing import Final
 
 from common import log
 from common.config.schema import DeduplicatorConfig
+from common.contract.reasons import DATABASE_PUT_BACK, REMOVED, REPLACED
 from common.contract.status import SourceStatus
 from common.errors import described
 from common.storage.database import DATABASE_ERRORS
@@ -27,9 +28,6 @@ from deduplicator.read.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.read.reader import Batches, News, Reader, SameDatabase
 from deduplicator.store.production import Production
 
-PUT_BACK: Final = "database_put_back"
-REPLACED: Final = "replaced"
-REMOVED: Final = "removed"
 AHEAD_MS: Final = 60_000
 """An exchange time may be so far ahead of when its frame was received."""
 RETRY_S: Final = 0.4
@@ -334,7 +332,7 @@ class Sources:
         going_on = await self._production.open_slices(reader.gatherer)
         looked_at = [one for one in going_on if one[0] in agreeing]
         missing = await reader.missing_slices(looked_at) if looked_at else []
-        over = {(reader.gatherer, lane, slice_): PUT_BACK for lane, slice_, lost in missing if lost}
+        over = {(reader.gatherer, lane, slice_): DATABASE_PUT_BACK for lane, slice_, lost in missing if lost}
         known = all_stored and len(looked_at) == len(going_on) and all(lost for _, _, lost in missing)
         # What another gatherer reads now is no former instance: two addresses may have been exchanged. Who that is, is
         # known when each has answered since.

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from common.distinct import distinct
+from common.numbers import HOUR_MS
 
 I64 = npt.NDArray[np.int64]
-HOUR_MS: Final = 3_600_000
 PRODUCTION: Final = 0  # gatherers' numbers begin with 1
 AHEAD: Final = -1
 LONGEST: Final = (1 << 31) - 1

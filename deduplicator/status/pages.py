@@ -12,11 +12,11 @@ import msgspec
 from aiohttp import web
 
 from common import redact
+from common.contract.channels import ORDERBOOK
 from common.contract.page import CoverageLine, CoverageMap, FoundMarket, MarketsFound
 from common.errors import described
 from common.page.guard import Handler
 from common.storage.database import DATABASE_ERRORS, connected
-from deduplicator.merge.merger import ORDERBOOK
 from deduplicator.statements import SQL
 from deduplicator.status.coverage_map import Edges, lasted_ms, shares
 

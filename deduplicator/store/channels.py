@@ -6,18 +6,19 @@ found by halves, and quarantined; the rest is stored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 import asyncpg
 
 from common import log
 from common.feed import tables
-from common.numbers import datetime_of_ms, datetime_of_us, ms_of_datetime, us_of_datetime
 from common.storage.database import REFUSALS
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
+from deduplicator.store import times
 from deduplicator.store.feed import Entry
 from deduplicator.store.merged_rows import conflicts
 from deduplicator.store.trade_order import placed
@@ -25,10 +26,13 @@ from deduplicator.store.trade_order import placed
 Said = Callable[[Entry, Iterable[Any]], None]
 
 
-class Channel(NamedTuple):
-    """Where copies wait, what empties it, and what merges them, each with how what it returns goes into the feed."""
+class Staged(NamedTuple):
+    """Of a gatherer's table: where copies wait, with which of its columns, what empties that, and what merges them:
+    statements, each with how what it returns goes into the feed."""
 
+    table: str
     staging: str
+    columns: tuple[str, ...]
     empty: str
     statements: tuple[tuple[str, Said], ...]
 
@@ -42,92 +46,86 @@ class Row(NamedTuple):
 
 def new_trades(entry: Entry, rows: Iterable[Any]) -> None:
     """Trades that were stored, as `store.trades` has them."""
-    entry.add_rows(
-        tables.TRADES, [(r[0].bytes, r[1], ms_of_datetime(r[2]), *r[3:8], us_of_datetime(r[8]), r[9]) for r in rows]
-    )
+    entry.add_stored(tables.TRADES, (row[:TRADE_COLUMNS] for row in rows))
 
 
 def _new_tickers(entry: Entry, rows: Iterable[Any]) -> None:
-    entry.add_rows(tables.TICKERS, [(r[0], ms_of_datetime(r[1]), *r[2:9], us_of_datetime(r[9])) for r in rows])
+    entry.add_stored(tables.TICKERS, rows)
 
 
 def _new_lifecycle(entry: Entry, rows: Iterable[Any]) -> None:
-    entry.add_rows(
-        tables.LIFECYCLE,
-        [(r[0], r[1], None if r[2] is None else ms_of_datetime(r[2]), r[3], us_of_datetime(r[4])) for r in rows],
-    )
+    entry.add_stored(tables.LIFECYCLE, rows)
 
 
-TRADES: Final = Channel(
+TRADE_COLUMNS: Final = len(tables.TABLES[tables.TRADES])
+"""A statement may return more."""
+TRADES: Final = Staged(
+    "trades",
     "trade_copies",
+    ("trade_id", "market", "exchange_ms", "yes_price", "count", "taker_side", "is_block", "received_us"),
     SQL["unstage_trade"],
-    (
-        (SQL["merge_trades"], new_trades),
-        (SQL["dispute_trades"], conflicts),
-        (SQL["place_trade_copies"], placed),
-    ),
+    ((SQL["merge_trades"], new_trades), (SQL["dispute_trades"], conflicts), (SQL["place_trade_copies"], placed)),
 )
-TICKERS: Final = Channel("ticker_copies", SQL["unstage_ticker"], ((SQL["merge_tickers"], _new_tickers),))
-LIFECYCLE: Final = Channel("lifecycle_copies", SQL["unstage_lifecycle"], ((SQL["merge_lifecycle"], _new_lifecycle),))
-TICKER_FIELDS: Final = ("price", "yes_bid", "yes_ask", "yes_bid_size", "yes_ask_size", "volume", "open_interest")
+TICKERS: Final = Staged(
+    "tickers",
+    "ticker_copies",
+    tuple(tables.TABLES[tables.TICKERS].names),
+    SQL["unstage_ticker"],
+    ((SQL["merge_tickers"], _new_tickers),),
+)
+LIFECYCLE: Final = Staged(
+    "lifecycle",
+    "lifecycle_copies",
+    ("market", "event_type", "payload", "received_us"),
+    SQL["unstage_lifecycle"],
+    ((SQL["merge_lifecycle"], _new_lifecycle),),
+)
+STAGED: Final = (TRADES, TICKERS, LIFECYCLE)
+UNREAD: Final = ("session", "sid", "seq", "reason", "received_us", "frame")
 
 
 async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry) -> int:
     """Store all channels of some batches, within the step of `entry`; returns how many rows were refused."""
-    rows: dict[Channel, list[Row]] = {TRADES: [], TICKERS: [], LIFECYCLE: []}
+    rows: dict[Staged, list[Row]] = {staged: [] for staged in STAGED}
     unread: list[tuple[Any, ...]] = []
     for batch in batches:
-        who, numbers = batch.copy.gatherer, batch.numbers
-        rows[TRADES] += [Row(who, _trade(r, numbers)) for r in batch.trades]
-        rows[TICKERS] += [Row(who, _ticker(r, numbers)) for r in batch.tickers]
-        rows[LIFECYCLE] += [
-            Row(who, (numbers[r["market"]], r["event_type"], r["payload"], datetime_of_us(r["received_us"])))
-            for r in batch.lifecycle
-        ]
-        unread += [
-            (who, r["session"], r["sid"], r["seq"], r["reason"], datetime_of_us(r["received_us"]), r["frame"])
-            for r in batch.quarantine
-        ]
+        who = batch.copy.gatherer
+        for staged, some in rows.items():
+            some += [
+                Row(who, values) for values in _values(getattr(batch, staged.table), staged.columns, batch.numbers)
+            ]
+        unread += [(who, *values) for values in _values(batch.quarantine, UNREAD, batch.numbers)]
     if unread:
         await db.executemany(SQL["add_quarantine"], unread)
-    return sum([await _merge(db, entry, channel, some) for channel, some in rows.items() if some])
+    return sum([await _merge(db, entry, staged, some) for staged, some in rows.items() if some])
 
 
-def _trade(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
-    return (
-        r["trade_id"],
-        numbers[r["market"]],
-        datetime_of_ms(r["exchange_ms"]),
-        r["yes_price"],
-        r["count"],
-        r["taker_side"],
-        r["is_block"],
-        datetime_of_us(r["received_us"]),
-    )
+def _values(records: Sequence[Any], names: Sequence[str], numbers: Mapping[Any, int]) -> Iterable[tuple[Any, ...]]:
+    """Columns of a gatherer's rows as production has them."""
+    columns = times.stored(names, map(itemgetter(*names), records))
+    if "market" in names:
+        at = names.index("market")
+        columns[at] = [numbers[market] for market in columns[at]]
+    return zip(*columns, strict=True)
 
 
-def _ticker(r: Any, numbers: Mapping[Any, int]) -> tuple[Any, ...]:
-    fields = (r[name] for name in TICKER_FIELDS)
-    return (numbers[r["market"]], datetime_of_ms(r["exchange_ms"]), *fields, datetime_of_us(r["received_us"]))
-
-
-async def _merge(db: asyncpg.Connection, entry: Entry, channel: Channel, rows: list[Row], *, part: bool = False) -> int:
+async def _merge(db: asyncpg.Connection, entry: Entry, staged: Staged, rows: list[Row], *, part: bool = False) -> int:
     try:
         async with db.transaction():  # a savepoint
             if part:
-                await db.execute(channel.empty)
-            await db.copy_records_to_table(channel.staging, records=[row.values for row in rows])
-            stored = [(say, await db.fetch(statement)) for statement, say in channel.statements]
+                await db.execute(staged.empty)
+            await db.copy_records_to_table(staged.staging, records=[row.values for row in rows])
+            stored = [(say, await db.fetch(statement)) for statement, say in staged.statements]
         for say, new in stored:
             say(entry, new)
         return 0
     except REFUSALS as error:
         if len(rows) > 1:
             half = len(rows) // 2
-            first = await _merge(db, entry, channel, rows[:half], part=True)
-            return first + await _merge(db, entry, channel, rows[half:], part=True)
+            first = await _merge(db, entry, staged, rows[:half], part=True)
+            return first + await _merge(db, entry, staged, rows[half:], part=True)
         reason = f"production refuses it: {type(error).__name__}: {error}"
-        log.get().error("row_refused", table=channel.staging, gatherer=rows[0].gatherer, error=reason)
+        log.get().error("row_refused", table=staged.staging, gatherer=rows[0].gatherer, error=reason)
         received: datetime = rows[0].values[-1]
         frame = repr(rows[0].values).encode()
         await db.execute(SQL["add_quarantine"], rows[0].gatherer, 0, 0, 0, reason, received, frame)

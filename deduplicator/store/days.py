@@ -6,37 +6,27 @@ Straight into the partition: a trigger that sees every row would make COPY a qua
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import numpy as np
 import numpy.typing as npt
 
+from common.contract.deltas import CALLED, STORED, STORED_LAYOUT, Deltas
 from common.distinct import distinct
 from common.feed import tables
-from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
+from common.numbers import DAY_MS, EPOCH, HOUR_MS, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator.merge.copies import Deltas
-from deduplicator.merge.identity import I64
 from deduplicator.statements import SQL
-from deduplicator.store import trade_order
+from deduplicator.store import times, trade_order
 from deduplicator.store.feed import Entry
 
 B1 = npt.NDArray[np.bool_]
-DELTA_LAYOUT: Final = (
-    ("market", "i8"),
-    ("exchange_ts", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_at", "i8"),
-)
+IN_US: Final = {"exchange_ms": 1000, "received_us": 1}
+"""The times of a change, and how many microseconds one of their units has."""
 DAY: Final = timedelta(days=1)
-DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
 LATE_MS: Final = 40 * 60_000
 """Younger changes lie in no hour whose next hour is over."""
 
@@ -51,8 +41,9 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
         at = np.nonzero(days == day)[0]
         order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
-        await binary.write(db, "store", table, binary.Stream(DELTA_LAYOUT, _columns(new, order)))
-        entry.add(tables.CHANGES, {name: getattr(new, name)[order] for name in tables.TABLES[tables.CHANGES].names})
+        columns = new.take(order).columns(STORED)
+        await binary.write(db, "store", table, binary.Stream(STORED_LAYOUT, as_stored(columns)))
+        entry.add(tables.CHANGES, columns)
     is_gone = np.isin(days, gone)
     await _drop_checkpoints(db, new, is_gone)
     await trade_order.place(db, new, entry)
@@ -73,8 +64,10 @@ async def _drop_checkpoints(db: asyncpg.Connection, new: Deltas, gone: B1) -> No
     if len(markets):
         last = late[first + count - 1]
         first = late[first]
-        from_ts = [datetime_of_ms(ms) for ms in new.exchange_ms[first].tolist()]
-        until_ts = [datetime_of_ms(ms + 1) for ms in new.exchange_ms[last].tolist()]
+        from_ts, until_ts = times.stored(
+            ("from_ms", "to_ms"),
+            zip(new.exchange_ms[first].tolist(), (new.exchange_ms[last] + 1).tolist(), strict=True),
+        )
         places = (markets.tolist(), from_ts, new.ordinal[first].tolist())
         await db.execute(SQL["drop_checkpoints"], *places, until_ts, [EPOCH] * len(markets))
 
@@ -84,20 +77,25 @@ async def detached(db: asyncpg.Connection) -> list[int]:
     return [_number(row["day"]) for row in await db.fetch(SQL["detached_days"])]
 
 
-def _columns(new: Deltas, order: I64) -> dict[str, I64]:
+def as_stored(columns: Mapping[str, Any]) -> dict[str, Any]:
+    """A change's fields as production's columns."""
     return {
-        "market": new.market[order],
-        "exchange_ts": binary.timestamps_us(new.exchange_ms[order] * 1000),
-        "ordinal": new.ordinal[order],
-        "exchange_us": new.exchange_us[order],
-        "side": new.side[order],
-        "price": new.price[order],
-        "delta": new.delta[order],
-        "received_at": binary.timestamps_us(new.received_us[order]),
+        CALLED.get(name, name): binary.timestamps_us(column * IN_US[name]) if name in IN_US else column
+        for name, column in columns.items()
     }
 
 
-def _touched(new: Deltas, gone: B1, now_ms: int) -> tuple[list[object], list[int], list[object]]:
+def of_stored(columns: Any) -> dict[str, Any]:
+    """The reverse, of columns by name: a mapping, or a structured array."""
+
+    def of(name: str) -> Any:
+        column = columns[CALLED.get(name, name)]
+        return binary.us_of_timestamps(column.astype(np.int64)) // IN_US[name] if name in IN_US else column
+
+    return {name: of(name) for name in STORED}
+
+
+def _touched(new: Deltas, gone: B1, now_ms: int) -> tuple[list[Any], ...]:
     """Hours of the changes; and of each market and hour that is long over the last change that is still folded."""
     hours = distinct(new.exchange_ms // HOUR_MS) * HOUR_MS
     late = np.nonzero((new.exchange_ms < now_ms - LATE_MS) & ~gone)[0]
@@ -105,8 +103,8 @@ def _touched(new: Deltas, gone: B1, now_ms: int) -> tuple[list[object], list[int
     market, ms = new.market[late], new.exchange_ms[late]
     last = np.ones(len(late), np.bool_)
     last[:-1] = (market[1:] != market[:-1]) | (ms[1:] // HOUR_MS != ms[:-1] // HOUR_MS)
-    places: list[object] = [datetime_of_ms(at) for at in ms[last].tolist()]
-    return [datetime_of_ms(at) for at in hours.tolist()], market[last].tolist(), places
+    (begin,) = times.stored(("hour_ms",), zip(hours.tolist()))
+    return begin, *times.stored(("market", "exchange_ms"), zip(market[last].tolist(), ms[last].tolist(), strict=True))
 
 
 def _number(day: date) -> int:

@@ -7,26 +7,34 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from typing import Final
 
 import asyncpg
 
-from common.numbers import datetime_of_ms, datetime_of_us
 from deduplicator.merge import intervals
-from deduplicator.merge.copies import BookWritten, Changes, ResetVote, Unplaced
-from deduplicator.merge.intervals import Interval
+from deduplicator.merge.copies import BookWritten, Changes, ResetVote, RunChange, SliceChange
 from deduplicator.merge.merger import NEVER_MS
 from deduplicator.statements import SQL
-from deduplicator.store import merged_rows
+from deduplicator.store import merged_rows, times
 from deduplicator.store.feed import Entry
-from deduplicator.store.merged_rows import Row, as_columns
+from deduplicator.store.merged_rows import Contradiction, Gap, Stretch
+from deduplicator.store.times import Row
+
+RUN: Final = (
+    "gatherer", "lane", "run", "slice", "market", "cover_from_ms", "cover_to_ms", "excluded", "reason", "fixed"
+)  # fmt: skip
+RETRACTION: Final = ("market", "channel", "gatherer", "lane", "run", "from_ms", "to_ms", "reason")
+PART: Final = ("gatherer", "lane", "run", "market", "channel", "from_ms", "to_ms")
+VOTE: Final = ("market", "gatherer", "exchange_ms", "after_ordinal", "taken_us")
+STALE: Final = ("market", "from_ms", "ordinal", "to_ms", "taken_us")
+"""What statements take, in their order."""
 
 
 async def write(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
     """All of it."""
     await _slices(db, changes)
     await _runs(db, changes)
-    await _healed(db, changes, entry)
+    await merged_rows.heal_gaps(db, entry, [Stretch(h.market, h.channel, *h.interval) for h in changes.heals])
     await _held(db, changes)
     await _gaps(db, changes, entry)
     await _lines(db, changes)
@@ -36,72 +44,47 @@ async def write(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
     await _votes(db, changes)
 
 
-async def each(db: asyncpg.Connection, statement: str, rows: Sequence[Row]) -> None:
+async def each(db: asyncpg.Connection, statement: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """One statement for each of many rows, without waiting for the answers in between."""
     if rows:
-        await db.executemany(statement, rows)
+        await db.executemany(statement, list(zip(*times.stored(columns, rows), strict=True)))
 
 
 # -- claims ------------------------------------------------------------------------------------------------------------
 
 
 async def _slices(db: asyncpg.Connection, changes: Changes) -> None:
-    rows = [
-        (
-            s.gatherer,
-            s.lane,
-            s.slice,
-            s.session,
-            s.sid,
-            s.channel,
-            None if s.horizon_ms < 0 else datetime_of_ms(s.horizon_ms),
-            s.ended,
-            s.reason,
-        )
-        for s in changes.slices.values()
-    ]
+    rows = [(*s[:6], None if s.horizon_ms < 0 else s.horizon_ms, *s[7:]) for s in changes.slices.values()]
     if rows:
-        await db.execute(SQL["put_slices"], *map(list, zip(*rows, strict=True)))
+        await db.execute(SQL["put_slices"], *times.stored(SliceChange._fields, rows))
 
 
 async def _runs(db: asyncpg.Connection, changes: Changes) -> None:
-    rows = [
-        (
-            *r.key,
-            r.slice,
-            r.market,
-            None if r.cover_from_ms >= NEVER_MS else datetime_of_ms(r.cover_from_ms),
-            None if r.cover_to_ms is None else datetime_of_ms(max(r.cover_to_ms, 0)),
-            r.excluded,
-            r.reason,
-            r.fixed,
-        )
-        for r in changes.runs.values()
-    ]
-    if rows:
-        await db.execute(SQL["put_runs"], *map(list, zip(*rows, strict=True)))
+    if changes.runs:
+        await db.execute(SQL["put_runs"], *times.stored(RUN, map(_run, changes.runs.values())))
+
+
+def _run(run: RunChange) -> Row:
+    """`RUN`: a run that claims nothing has no beginning."""
+    begins = None if run.cover_from_ms >= NEVER_MS else run.cover_from_ms
+    ends = None if run.cover_to_ms is None else max(run.cover_to_ms, 0)
+    return (*run.key, run.slice, run.market, begins, ends, run.excluded, run.reason, run.fixed)
 
 
 async def _held(db: asyncpg.Connection, changes: Changes) -> None:
     """What is claimed no longer, and what was held before a contradiction."""
-    retractions = [
-        (r.market, r.channel, r.gatherer, *r.key[1:], *_times(r.interval), r.reason) for r in changes.retractions
-    ]
-    await each(db, SQL["add_retraction"], retractions)
-    await each(db, SQL["add_part"], [(*p.key, p.market, p.channel, *_times(p.interval)) for p in changes.parts])
+    retractions = [(r.market, r.channel, r.gatherer, *r.key[1:], *r.interval, r.reason) for r in changes.retractions]
+    await each(db, SQL["add_retraction"], RETRACTION, retractions)
+    await each(db, SQL["add_part"], PART, [(*p.key, p.market, p.channel, *p.interval) for p in changes.parts])
 
 
 # -- time lines --------------------------------------------------------------------------------------------------------
 
 
-async def _healed(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
-    await merged_rows.heal_gaps(db, entry, [(h.market, h.channel, *_times(h.interval)) for h in changes.heals])
-
-
 async def _gaps(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
     """Gaps that are new, and what is left of those that were healed."""
-    gaps = [(g.market, g.channel, *_times(g.interval), g.reason, json.dumps(g.had)) for g in changes.gaps]
-    left = [(h.market, h.channel, *_times(part), h.reason, json.dumps(h.had)) for h in changes.heals for part in h.left]
+    gaps = [Gap(g.market, g.channel, *g.interval, g.reason, json.dumps(g.had)) for g in changes.gaps]
+    left = [Gap(h.market, h.channel, *part, h.reason, json.dumps(h.had)) for h in changes.heals for part in h.left]
     await merged_rows.add_gaps(db, entry, gaps)
     await merged_rows.add_gaps(db, entry, left, merged_rows.LEFT)
 
@@ -110,7 +93,7 @@ async def _lines(db: asyncpg.Connection, changes: Changes) -> None:
     """First gaps that changed, and lines that are over."""
     if changes.begun:
         stretches = intervals.union(changes.begun)
-        await db.execute(SQL["touch_stretches"], *as_columns([_times(stretch) for stretch in stretches], 2))
+        await db.execute(SQL["touch_stretches"], *times.stored(("from_ms", "to_ms"), stretches))
     if changes.over:
         await db.execute(SQL["put_over"], changes.over)
 
@@ -119,35 +102,19 @@ async def _lines(db: asyncpg.Connection, changes: Changes) -> None:
 
 
 async def _books(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
-    rows = [
-        (
-            b.market,
-            datetime_of_ms(b.exchange_ms),
-            b.after_ordinal,
-            b.is_reset,
-            datetime_of_us(b.taken_us),
-            _array(b.yes),
-            _array(b.no),
-            b.verified,
-        )
-        for b in changes.books
-    ]
+    rows = [(*b[:5], _array(b.yes), _array(b.no), b.verified) for b in changes.books]
     await merged_rows.add_books(db, entry, rows)
     await _drop_checkpoints(db, [book for book in changes.books if book.is_reset])
     for vote in changes.unverified:
-        at = datetime_of_ms(vote.exchange_ms)
-        await merged_rows.unverify_reset(db, entry, vote.market, at, vote.after_ordinal)
+        await merged_rows.unverify_reset(db, entry, vote.market, vote.exchange_ms, vote.after_ordinal)
     await _drop_checkpoints(db, changes.unverified)
 
 
 async def _drop_checkpoints(db: asyncpg.Connection, resets: Sequence[BookWritten | ResetVote]) -> None:
     """Checkpoints after a reset were folded without it, or with one that is none."""
-    rows = []
-    for reset in resets:
-        at, taken = datetime_of_ms(reset.exchange_ms), datetime_of_us(reset.taken_us)
-        rows.append((reset.market, at, reset.after_ordinal + 1, at, taken))
+    rows = [(r.market, r.exchange_ms, r.after_ordinal + 1, r.exchange_ms, r.taken_us) for r in resets]
     if rows:
-        await db.execute(SQL["drop_checkpoints"], *as_columns(rows, 5))
+        await db.execute(SQL["drop_checkpoints"], *times.stored(STALE, rows))
 
 
 async def _votes(db: asyncpg.Connection, changes: Changes) -> None:
@@ -155,8 +122,8 @@ async def _votes(db: asyncpg.Connection, changes: Changes) -> None:
     done = [_vote_key(vote) for vote in changes.votes_done]
     decided = set(done)
     votes = [(*_vote_key(v), list(v.yes), list(v.no)) for v in changes.votes if _vote_key(v) not in decided]
-    await each(db, SQL["add_vote"], votes)
-    await each(db, SQL["remove_vote"], done)
+    await each(db, SQL["add_vote"], (*VOTE, "yes", "no"), votes)
+    await each(db, SQL["remove_vote"], VOTE, done)
 
 
 # -- what is kept apart ------------------------------------------------------------------------------------------------
@@ -164,33 +131,18 @@ async def _votes(db: asyncpg.Connection, changes: Changes) -> None:
 
 async def _unplaced(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
     """Rows without a place, and those that have one now or contradict the copy that covers them."""
-    rows = [
-        (*row[:7], datetime_of_ms(row.exchange_ms), *row[8:12], datetime_of_us(row.received_us))
-        for row in changes.unplaced
-    ]
-    await merged_rows.add_unplaced(db, entry, rows)
-    await merged_rows.remove_unplaced(db, entry, [unplaced_key(row) for row in changes.placed])
-    await merged_rows.judge_unplaced(db, entry, [unplaced_key(row) for row in changes.judged])
+    await merged_rows.add_unplaced(db, entry, changes.unplaced)
+    await merged_rows.remove_unplaced(db, entry, changes.placed)
+    await merged_rows.judge_unplaced(db, entry, changes.judged)
 
 
 async def _conflicts(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
-    rows = [(c.kind, c.market, datetime_of_ms(c.exchange_ms), json.dumps(c.versions)) for c in changes.conflicts]
+    rows = [Contradiction(c.kind, c.market, c.exchange_ms, json.dumps(c.versions)) for c in changes.conflicts]
     await merged_rows.add_conflicts(db, entry, rows)
 
 
-def unplaced_key(row: Unplaced) -> Row:
-    """What tells a row without a place from others."""
-    return (row.gatherer, row.session, row.sid, row.seq, row.run)
-
-
-def _vote_key(vote: ResetVote) -> Row:
-    at, taken = datetime_of_ms(vote.exchange_ms), datetime_of_us(vote.taken_us)
-    return (vote.market, vote.gatherer, at, vote.after_ordinal, taken)
-
-
-def _times(interval: Interval) -> tuple[datetime, datetime]:
-    start_ms, end_ms = interval
-    return datetime_of_ms(start_ms), datetime_of_ms(end_ms)
+def _vote_key(vote: ResetVote) -> tuple[int, ...]:
+    return (vote.market, vote.gatherer, vote.exchange_ms, vote.after_ordinal, vote.taken_us)
 
 
 def _array(levels: Iterable[int]) -> str:

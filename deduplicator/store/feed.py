@@ -9,21 +9,24 @@ from __future__ import annotations
 
 import contextlib
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 import asyncpg
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from common.contract.sides import SIDES
 from common.feed.block import Columns, batch_of, encode
 from common.feed.tables import METADATA, PLACED, SEAL, TABLES, TIMES, TRADES
 from deduplicator.statements import SQL
+from deduplicator.store import times
 
 MERGE, LINES, REFILL, HEAL, RETENTION, HISTORY = "merge", "lines", "refill", "heal", "retention", "history"
 ARCHIVE: Final = "archive"
 """Kinds of steps: their writers. And `metadata`."""
-INT_MAX: Final = (1 << 31) - 1
+ROWS_MAX: Final = (1 << 31) - 1
+"""Of a column of how many there were."""
 
 
 class Entry:
@@ -42,6 +45,13 @@ class Entry:
         if columns := list(zip(*rows, strict=True)):
             self.add(table, dict(zip(TABLES[table].names, columns, strict=True)))
 
+    def add_stored(self, table: str, rows: Iterable[Sequence[Any]], *before: Any) -> None:
+        """Rows as production returned them, in the order of the table's columns; each begins with what is `before`."""
+        names = TABLES[table].names
+        columns = times.read(names, [(*before, *row) for row in rows])
+        if columns[0]:
+            self.add(table, {name: _of_stored(name, column) for name, column in zip(names, columns, strict=True)})
+
     def batches(self) -> dict[str, pa.RecordBatch]:
         """What was gathered, a batch a table; a trade that is new has the place that it was given."""
         whole = {name: _joined(parts) for name, parts in self._batches.items()}
@@ -53,7 +63,7 @@ class Entry:
         """Write the row; it takes a step if the transaction has none yet."""
         batches = self.batches()
         rows = sum(batch.num_rows for name, batch in batches.items() if name != SEAL)
-        await db.execute(SQL["put_feed"], self.kind, min(rows, INT_MAX), *_times(batches), encode(batches))
+        await db.execute(SQL["put_feed"], self.kind, min(rows, ROWS_MAX), *_times(batches), encode(batches))
 
     @property
     def empty(self) -> bool:
@@ -75,6 +85,12 @@ async def put_metadata(db: asyncpg.Connection, statement: str, relation: str, co
     """Store objects of REST: which of them changed is in the feed by name, what they say in the relation."""
     async with changing(db, METADATA) as entry:
         entry.add_rows(METADATA, [(relation, name) for (name,) in await db.fetch(statement, *columns)])
+
+
+def _of_stored(name: str, column: list[Any]) -> list[Any]:
+    if name == "trade_id":
+        return [id_.bytes for id_ in column]
+    return [levels or [] for levels in column] if name in SIDES else column
 
 
 def _joined(parts: list[pa.RecordBatch]) -> pa.RecordBatch:

@@ -18,7 +18,7 @@ import asyncpg
 from common.distinct import distinct
 from common.errors import StateOutdated, StorageError
 from common.feed import tables
-from common.numbers import EPOCH, datetime_of_ms, datetime_of_us, ms_of_datetime
+from common.numbers import DAY_MS, EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.from_rest import rest_books
 from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
@@ -27,14 +27,15 @@ from deduplicator.read.chain import Cursor, PutBack, as_columns
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.status.lags import Lag
-from deduplicator.store import channels, days, decisions, feed, merged_rows, restoring
-from deduplicator.store.days import DAY, DAY_MS
+from deduplicator.store import channels, days, decisions, feed, merged_rows, restoring, times
+from deduplicator.store.days import DAY
 from deduplicator.store.lease import Lease, Step
 from deduplicator.store.seals import Sealed
 
 LINES_LAYOUT: Final = tuple(
     (name, "i8") for name in ("market", "seen_ms", "first_ms", "ended_ms", "open_ms", "over_ms")
 )
+LAG: Final = ("hour_ms", "gatherer", "took", "changes", "least", "most")
 PARTITIONED: Final = ("deltas", "trades", "tickers")
 CHANGES_OVERLAP: Final = timedelta(minutes=1)
 """A row's time is that of the beginning of its transaction."""
@@ -184,9 +185,8 @@ class Production:
 
     async def note_lags(self, lags: list[Lag]) -> None:
         """Add to what is known of how long changes took."""
-        rows = [(datetime_of_ms(lag.hour_ms), *lag[1:]) for lag in lags]
         async with self._using, self.lease.locked(self._db):
-            await self._db.executemany(SQL["note_lag"], rows)
+            await decisions.each(self._db, SQL["note_lag"], LAG, lags)
 
     async def store(self, changes: Changes, batches: list[Batches], seal: Sequence[Sealed] = ()) -> None:
         """Store one step and move the cursors. `batches`: those that the step used; `seal`: up to where is sealed what
@@ -204,10 +204,8 @@ class Production:
             self.refused += await channels.store(db, batches, entry)
             entry.add_rows(tables.SEAL, seal)
             await rest_books.store(db, batches)
-            unknown = [
-                (b.copy.gatherer, name, datetime_of_us(b.received_us)) for b in batches for name in b.unknown_fields
-            ]
-            await decisions.each(db, SQL["note_unknown_field"], unknown)
+            unknown = [(b.copy.gatherer, name, b.received_us) for b in batches for name in b.unknown_fields]
+            await decisions.each(db, SQL["note_unknown_field"], ("gatherer", "field", "received_us"), unknown)
             read = {(batch.copy.gatherer, batch.copy.lane): batch for batch in batches}
             for account in changes.accounts:
                 await self._account(account, read.get((account.gatherer, account.lane)))
@@ -246,9 +244,9 @@ class Production:
             columns = await binary.read(self._db, LINES_LAYOUT, SQL["time_lines"], since or EPOCH)
         return asked - CHANGES_OVERLAP, binary.rows(columns)
 
-    async def put_time_lines(self, lines: list[tuple[int, datetime, datetime | None]]) -> None:
-        """Store where time lines begin and end."""
+    async def put_time_lines(self, lines: list[tuple[int, int, int | None]]) -> None:
+        """Store where time lines begin and end: market and milliseconds."""
         async with self._using, self.lease.step(self._db, feed.LINES) as step:
-            columns = merged_rows.as_columns(lines, 3)
+            columns = times.stored(tables.TABLES[tables.LINES].names, lines)
             await self._db.execute(SQL["reopen_lines"], columns[0])
             merged_rows.lines(step.entry, await self._db.fetch(SQL["put_time_lines"], *columns))

@@ -13,26 +13,21 @@ from typing import Final
 
 import asyncpg
 
+from common.contract.channels import ORDERBOOK
+from common.contract.deltas import CONTENT, IDENTITY, layout
+from common.contract.reasons import CONFLICT
 from common.distinct import distinct
-from common.numbers import EPOCH, datetime_of_ms, ms_of_datetime
+from common.numbers import DAY_MS, EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
 from deduplicator.merge.copies import ResetVote, RunKey, Unplaced
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.exclusions import EVERYBODY
 from deduplicator.merge.identity import pack_content
-from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger, Range
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger, Range
 from deduplicator.statements import SQL
 from deduplicator.store import days
-from deduplicator.store.days import DAY_MS
 
-IDENTITY_LAYOUT: Final = (
-    ("market", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-)
+IDENTITY_LAYOUT: Final = layout((*IDENTITY, *CONTENT))
 OPEN_LAYOUT: Final = tuple(
     (name, "i8") for name in ("lane", "run", "slice", "market", "cover_from_ms", "channel", "fixed")
 )
@@ -62,7 +57,7 @@ async def restore(db: asyncpg.Connection, limits: Limits, now_ms: int) -> Merger
             sys.intern(row["channel"]),
             NEVER_MS if row["cover_from"] is None else ms_of_datetime(row["cover_from"]),
         )
-        excluded.excluded_from_ms, excluded.reason = ms_of_datetime(row["cover_to"]), "conflict"
+        excluded.excluded_from_ms, excluded.reason = ms_of_datetime(row["cover_to"]), CONFLICT
         excluded.fixed = row["fixed"]
         merger.claims.restore_excluded(excluded)
     # A market that is over has an open run where a late copy of it is being read.
@@ -112,7 +107,7 @@ async def load_guests(db: asyncpg.Connection, merger: Merger, keys: list[RunKey]
         run.fixed = row["fixed"]
         if row["cover_to"] is not None:
             run.cover_to_ms = ms_of_datetime(row["cover_to"])
-            run.excluded_from_ms = run.cover_to_ms if row["reason"] == "conflict" else None
+            run.excluded_from_ms = run.cover_to_ms if row["reason"] == CONFLICT else None
         merger.claims.restore_guest(run, row["session"], row["sid"], ended=row["ended"])
 
 

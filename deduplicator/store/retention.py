@@ -15,7 +15,7 @@ import asyncpg
 from common import log
 from common.config.schema import ProductionRetention
 from common.contract.status import ProductionRetentionStatus
-from common.numbers import ONE_MS
+from common.numbers import DAY_MS, ONE_MS
 from common.process import give_back_freed_memory
 from common.set_aside import SetAside
 from common.storage.database import connected
@@ -27,7 +27,6 @@ from deduplicator.store.production import PARTITIONED
 
 FIRST_LOOK_S: Final = 5.0
 DAY: Final = timedelta(days=1)
-DAY_MS: Final = 86_400_000
 DAYS_AHEAD: Final = 2
 ACCOUNTS_KEPT: Final = timedelta(days=1)
 """Each account of a step is kept so long; then those that follow each other become one."""

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from common.contract.channels import ALL_MARKETS_CHANNELS, ORDERBOOK
 from common.feed.tables import EVERYTHING
 from deduplicator.merge import coverage
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Changes, RunKey
-from deduplicator.merge.coverage import ORDERBOOK, RunState, TimeLine
+from deduplicator.merge.coverage import RunState, TimeLine
 
 SLOW_MS: Final = 60_000
 EVERY_MS: Final = 1_000
@@ -55,7 +56,7 @@ class Seals:
         claims = self._claims
         self._follow()
         found: list[Sealed] = []
-        for channel in sorted(coverage.ALL_MARKETS_CHANNELS):
+        for channel in sorted(ALL_MARKETS_CHANNELS):
             line = claims.lines.get((self._everything, channel))
             if line is not None:
                 found.append((EVERYTHING, channel, coverage.sealed(channel, line, claims.slices)))

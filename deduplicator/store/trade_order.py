@@ -13,14 +13,14 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.distinct import distinct
 from common.feed.tables import PLACED
-from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator.merge.copies import Deltas
 from deduplicator.merge.identity import I64
 from deduplicator.merge.twins import NO_TWIN, Takes, equal_content, takes_of_changes
 from deduplicator.statements import SQL
+from deduplicator.store import times
 from deduplicator.store.feed import Entry
 
 LAYOUT: Final = (
@@ -41,20 +41,21 @@ async def place(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
     changes, ordinals = takes_of_changes(new)
     if not len(changes):
         return
-    first, last = ([datetime_of_ms(ms) for ms in side.tolist()] for side in _stretches(changes.exchange_ms))
+    sides = (side.tolist() for side in _stretches(changes.exchange_ms))
+    first, last = times.stored(("from_ms", "to_ms"), zip(*sides, strict=True))
     found = await binary.read(db, LAYOUT, SQL["trades_within"], first, last, first[0], last[-1])
     exchange_ms = binary.us_of_timestamps(found["exchange_ts"]) // 1000
     trades = Takes(found["market"], exchange_ms, found["side"], found["price"], found["count"])
     at = _concerned(trades, found["ordinal"], changes, ordinals)
     if len(at):
-        times = [datetime_of_ms(ms) for ms in exchange_ms[at].tolist()]
-        placed(entry, await db.fetch(SQL["give_ordinals"], found["market"][at].tolist(), times))
+        places = zip(found["market"][at].tolist(), exchange_ms[at].tolist(), strict=True)
+        given = times.stored(("market", "exchange_ms"), places)
+        placed(entry, await db.fetch(SQL["give_ordinals"], *given))
 
 
 def placed(entry: Entry, trades: Iterable[tuple[Any, ...]]) -> None:
     """Trades that were given an ordinal, or lost theirs: id, market, time, ordinal."""
-    rows = [(id_.bytes, market, ms_of_datetime(at), ordinal) for id_, market, at, ordinal in trades]
-    entry.add_rows(PLACED, rows)
+    entry.add_stored(PLACED, trades)
 
 
 def _stretches(exchange_ms: I64) -> tuple[I64, I64]:

@@ -16,6 +16,7 @@ import asyncpg
 
 from common.comparison import Comparison
 from common.config.schema import DeduplicatorConfig, GathererSource
+from common.contract.sides import NO, YES
 from common.errors import StorageError
 from common.numbers import DOLLAR, ONE_MS, datetime_of_ms
 from common.storage.database import CLIENT_ERRORS, connect, connected
@@ -164,7 +165,7 @@ def _apply(book: Book, change: Any) -> None:
 
 
 def _book(snapshot: Any) -> Book:
-    return {**_levels(0, snapshot["yes"]), **_levels(1, snapshot["no"])}
+    return {**_levels(YES, snapshot["yes"]), **_levels(NO, snapshot["no"])}
 
 
 def _levels(side: int, flat: list[int]) -> Book:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from common.config.schema import Bounds
+from common.contract import channels
+from common.contract.sides import SIDES
 from common.errors import NumberError
 from common.exchange import frames
 from common.numbers import parse_price, parse_size
@@ -22,7 +24,6 @@ ONE: Final = 10_000
 EDGE_MS: Final = 1_000
 """Trades so close to the beginning or end of what was heard are not judged: their change may lie outside."""
 
-NUMBERED: Final = frozenset({frames.ORDERBOOK, "orderbook_snapshot", frames.TRADE, *frames.LIFECYCLE_TYPES})
 
 Book = dict[tuple[str, int], int]
 
@@ -73,18 +74,18 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
                 if head.seq != due.get(head.sid, 1):
                     heard.breaks.append(f"sid {head.sid}: {head.seq} where {due.get(head.sid, 1)} was due")
                 due[head.sid] = head.seq + 1
-            elif head.type in NUMBERED:
+            elif head.type in channels.NUMBERED_TYPES:
                 heard.unnumbered.append(head.type)
             if head.sending_ts_ms is not None:
                 heard.transit_ms.append(wall_us // 1000 - head.sending_ts_ms)
             match head.type:
-                case "orderbook_delta":
+                case channels.DELTA_TYPE:
                     _delta(heard, head, greatest_ms, wall_us)
-                case "orderbook_snapshot":
+                case channels.SNAPSHOT_TYPE:
                     snapshot = frames.SNAPSHOT.decode(head.msg)
                     stream = heard.streams.setdefault(snapshot.market_ticker, Stream())
                     stream.books.append((len(stream.contents), _book(snapshot)))
-                case "trade":
+                case channels.TRADE:
                     _trade(heard, head)
         except (*frames.UNREADABLE, NumberError) as error:
             heard.unreadable.append(f"{data[:120]!r}: {error}")
@@ -195,7 +196,7 @@ def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> Non
             del book[(side, price)]
         if n + 1 == len(stream.contents) or stream.times_ms[n + 1] == stream.times_ms[n]:
             continue  # the last millisecond may go on
-        best = {s: max((p for which, p in book if which == s), default=None) for s in ("yes", "no")}
+        best = {s: max((p for which, p in book if which == s), default=None) for s in SIDES}
         if best["yes"] is None or best["no"] is None:
             continue
         uncrossed.compared += 1

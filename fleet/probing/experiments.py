@@ -14,8 +14,9 @@ from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
+from common.contract.channels import LIFECYCLE, ORDERBOOK, SNAPSHOT_TYPE, TRADE
+from common.contract.sides import SIDES
 from common.errors import ExchangeError, NumberError
-from common.exchange.frames import LIFECYCLE, ORDERBOOK, TRADE
 from common.exchange.rest import Rest, packed
 from common.numbers import parse_price, parse_size
 from fleet.probing.assumptions import Book, Heard
@@ -197,7 +198,7 @@ async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | Non
 
 
 def _is_book(frame: Frame, ticker: str) -> bool:
-    return frame.get("type") == "orderbook_snapshot" and _msg(frame).get("market_ticker") == ticker
+    return frame.get("type") == SNAPSHOT_TYPE and _msg(frame).get("market_ticker") == ticker
 
 
 def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
@@ -318,7 +319,7 @@ async def ask_books(rest: Rest, tickers: list[str]) -> list[RestBook]:
     books: list[RestBook] = []
     for row in rows:
         sides = row["orderbook_fp"]
-        levels = ((side, level) for side in ("yes", "no") for level in sides[f"{side}_dollars"] or ())
+        levels = ((side, level) for side in SIDES for level in sides[f"{side}_dollars"] or ())
         book = {(side, parse_price(price)): parse_size(size) for side, (price, size) in levels}
         books.append((asked_us, answered_us, row["ticker"], book))
     return books

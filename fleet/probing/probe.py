@@ -14,8 +14,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common.config.schema import GathererConfig
+from common.contract.channels import ORDERBOOK, TRADE
 from common.errors import ExchangeError, ExchangeUnavailable
-from common.exchange.frames import ORDERBOOK, TRADE
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
 from fleet.probing.assumptions import EDGE_MS, Heard, decode, judge

@@ -23,9 +23,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from common.numbers import PRICE_PLACES, SIZE_PLACES, datetime_of_ms, datetime_of_us
+from common.contract.deltas import BESIDE
+from common.contract.sides import SIDES
+from common.numbers import HOUR_MS, PRICE_PLACES, SIZE_PLACES, datetime_of_ms, datetime_of_us
 from deduplicator.archive import tables
-from deduplicator.archive.order import HOUR_MS, Order, rows_of
+from deduplicator.archive.order import Order, rows_of
 from fleet.place import Place
 from fleet.rebuild.part import Part
 
@@ -42,7 +44,6 @@ EXTRA: Final[dict[str, Any]] = {
     ),
 }
 """Relations that the archive does not have."""
-SIDES: Final = ("yes", "no")
 UNPLACED: Final = "recording began in the middle of its millisecond, and no copy that covers it has confirmed it"
 SECONDS: Final = re.compile(r"[0-9]{1,11}")
 Rows = list[dict[str, Any]]
@@ -113,8 +114,7 @@ def _deltas(part: Part, names: Mapping[int, str], output: Output) -> None:
         order = Order((names[number] for number in numbers.tolist()), hour * HOUR_MS)
         code = order.codes(names[number] for number in numbers.tolist())[inverse]
         key = order.keys(code, deltas.exchange_ms[mine], deltas.ordinal[mine])
-        columns = {n: getattr(deltas, n)[mine] for n in ("received_us", "delta", "price", "exchange_us", "side")}
-        rows = rows_of(key, columns)
+        rows = rows_of(key, deltas.take(mine).columns(BESIDE))
         rows = rows[np.argsort(rows["key"])]
 
         def put(file: Path, rows: Any = rows, order: Order = order) -> int:

@@ -19,6 +19,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import DeduplicatorConfig
+from common.contract.channels import ALL_MARKETS_CHANNELS
 from common.errors import ExchangeError, StorageError
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
@@ -27,16 +28,16 @@ from common.storage import migrate
 from common.storage.database import CLIENT_ERRORS, connect
 from deduplicator.from_rest.metadata import LIST, Metadata
 from deduplicator.from_rest.time_lines import TimeLines
+from deduplicator.merge.assembly import joined
 from deduplicator.merge.copies import Changes, Copy
-from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.store.production import Production
 from fleet.place import Place
 from fleet.rebuild.batches import Derived, History, instance
-from fleet.rebuild.copies import copy_of, joined, tickers
-from fleet.rebuild.part import QUIET_STEPS, anything
+from fleet.rebuild.copies import copy_of
+from fleet.rebuild.part import QUIET_STEPS
 from fleet.rebuild.raw import Lane, lanes
 from gatherer.derive.horizon import BoundsMs
 
@@ -186,7 +187,7 @@ class Rebuild:
     ) -> None:
         """Batches of an interrupted rebuild: their gatherers hold rows that no claim covers yet."""
         seen = [d for d in group if d.number <= whose[d.lane][1] and d.rows.delta_frames]
-        numbers = await production.allot(sorted(set().union(*(tickers(derived.rows) for derived in seen)) | {""}))
+        numbers = await production.allot(sorted(set().union(*(derived.rows.markets() for derived in seen)) | {""}))
         copies = [copy_of(d.rows, whose[d.lane][0], d.lane.lane, d.number, numbers) for d in seen]
         if copies:
             await production.prepare(merger, copies)
@@ -197,7 +198,7 @@ class Rebuild:
     ) -> list[Batches]:
         """A group's batches as the merge reads them, one for each lane, behind those that wait."""
         fresh = [derived for derived in group if derived.number > whose[derived.lane][1]]
-        numbers = await production.allot(sorted(set().union(*(tickers(derived.rows) for derived in fresh)) | {""}))
+        numbers = await production.allot(sorted(set().union(*(derived.rows.markets() for derived in fresh)) | {""}))
         parts: dict[tuple[int, int], list[Batches]] = {key: [waiting] for key, waiting in self._pending.items()}
         for derived in fresh:
             who = whose[derived.lane][0]
@@ -224,7 +225,7 @@ class Rebuild:
         await production.store(changes, used)
         merger.give_back(changes.over)
         self._count(changes)
-        return bool(used) or anything(changes)
+        return bool(used) or changes.anything()
 
     def _count(self, changes: Changes) -> None:
         for account in changes.accounts:

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from common.contract.channels import ALL_MARKETS_CHANNELS, ORDERBOOK, TRADE
+from common.contract.deltas import Deltas
+from common.contract.reasons import BEFORE_SUBSCRIPTION
 from deduplicator.merge import coverage
-from deduplicator.merge.copies import Changes, Copy, Deltas, Unplaced
-from deduplicator.merge.coverage import ALL_MARKETS_CHANNELS
+from deduplicator.merge.assembly import joined
+from deduplicator.merge.copies import Changes, Copy, Unplaced
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.merge.twins import NO_TWIN, takes_of_changes, takes_of_trades, twins
-from fleet.rebuild.copies import copy_of, joined, tickers
+from fleet.rebuild.copies import copy_of
 from gatherer.derive.rows import LifecycleRow, QuarantineRow, RestBookRow, Rows, TickerRow, TradeRow
 from gatherer.derive.state import ALL_MARKETS
 
@@ -100,7 +102,7 @@ class Part:
     def take(self, batch: Batch) -> None:
         """The next batch; those of one lane come in their order."""
         rows = batch.rows
-        for ticker in tickers(rows):
+        for ticker in rows.markets():
             self._number(ticker)
         copy = copy_of(rows, batch.gatherer, batch.lane, batch.number, self.numbers)
         self._waiting.setdefault((batch.gatherer, batch.lane), []).append(copy)
@@ -132,7 +134,7 @@ class Part:
         stored = self.trades.setdefault(trade.trade_id, trade)
         if stored[3:-1] != trade[3:-1]:
             versions = [stored._asdict(), trade._asdict()]
-            self.conflicts.append(("trade", self.numbers[stored.ticker], stored.exchange_ms, versions))
+            self.conflicts.append((TRADE, self.numbers[stored.ticker], stored.exchange_ms, versions))
 
     def _event(self, event: LifecycleRow) -> None:
         """Equal content within 30 seconds is one event."""
@@ -151,7 +153,7 @@ class Part:
         self._waiting = {(copy.gatherer, copy.lane): [copy] for copy in copies if copy.gatherer in changes.stalled}
         self._rows = sum(len(copy.deltas) for some in self._waiting.values() for copy in some)
         self._decided(changes)
-        return bool(copies) or anything(changes)
+        return bool(copies) or changes.anything()
 
     def _decided(self, changes: Changes) -> None:
         if len(changes.new):
@@ -188,12 +190,8 @@ class Part:
     @property
     def deltas(self) -> Deltas:
         """All changes, by market number, exchange time, ordinal."""
-        columns = {
-            field.name: np.concatenate([np.empty(0, np.int64), *(getattr(new, field.name) for new in self._new)])
-            for field in fields(Deltas)
-        }
-        order = np.lexsort((columns["ordinal"], columns["exchange_ms"], columns["market"]))
-        return Deltas(**{name: column[order] for name, column in columns.items()})
+        deltas = Deltas.joined(self._new)
+        return deltas.take(np.lexsort((deltas.ordinal, deltas.exchange_ms, deltas.market)))
 
     def ordinals(self) -> dict[str, int]:
         """By trade id, the ordinal of its twin: the trade's place among those of its millisecond."""
@@ -210,7 +208,7 @@ class Part:
         for (market, channel), line in claims.lines.items():
             first = coverage.beginning(channel, line, claims.slices)
             if first is not None:
-                found[market, channel, first] = coverage.BEFORE_SUBSCRIPTION
+                found[market, channel, first] = BEFORE_SUBSCRIPTION
         return found
 
     @property
@@ -226,11 +224,6 @@ class Part:
             if sealed is not None and line.end_ms is not None:
                 sealed = min(sealed, line.end_ms)
             yield market, channel, line.first_ms, sealed, line.end_ms, coverage.covered(line, claims.slices)
-
-
-def anything(changes: Changes) -> bool:
-    """Whether a step without new rows has decided something."""
-    return bool(changes.gaps or changes.heals or changes.books or changes.placed or changes.votes_done)
 
 
 def _key(row: Unplaced) -> tuple[int, ...]:

@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from common.contract.tables import OF_MARKETS
 from gatherer.derive.deltas import COLUMNS, Deltas
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 
-BY_TICKER: Final = ("runs", "snapshots", "rest_books", "trades", "tickers", "lifecycle")
 CODE: Final = COLUMNS.index("code")
 
 
@@ -36,7 +36,7 @@ class Cutter:
     def cut(self, rows: Rows) -> list[Rows]:
         """One batch as one for each part; their counts of frames add up to the batch's."""
         cut = [Rows(slices=rows.slices, horizons=rows.horizons) for _ in range(self._parts)]
-        for name in BY_TICKER:
+        for name in OF_MARKETS:
             for row in getattr(rows, name):
                 number = part_of(row.ticker, self._parts)
                 getattr(cut[number], name).append(row)

@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa
 from pyarrow import fs
 
+from common.contract.reasons import RAW_ENDED
 from common.errors import JournalCorrupt, StorageError
 from fleet.place import Place
 from gatherer.derive import state
@@ -24,7 +25,6 @@ from gatherer.load.reread import Batch, Rereading
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"
 )
-ENDED: Final = "raw_ended"
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class LaneReader:
             self._state(first),
             first.number * 1_000_000,
             batch_records,
-            ENDED,
+            RAW_ENDED,
             self._passing,
         )
         for number in self._numbers:

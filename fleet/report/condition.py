@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import asyncpg
 
+from common.contract import channels
 from fleet.statements import SQL
 
 Condition = Literal["available", "degraded", "pending", "missing"]
@@ -21,9 +22,8 @@ LOST_SHARE_MAX: Final = 0.0001
 DAY: Final = timedelta(days=1)
 DAYS_MAX: Final = 400
 CHANNELS: Final[dict[str, tuple[str, ...]]] = {
-    "orderbook_deltas": (),
-    "trades": ("trade",),
-    "lifecycle_events": ("market_lifecycle_v2", "multivariate_market_lifecycle"),
+    relation: tuple(c.name for c in channels.CHANNELS if c.relation == relation and c.all_markets)
+    for relation in dict.fromkeys(c.relation for c in channels.CHANNELS if c.numbered)
 }
 """By relation: the channels that carry all markets; none where each market has its own. Ticks are not here: no number
 of the exchange says how many there were."""
@@ -91,9 +91,9 @@ async def _day(connection: asyncpg.Connection, day: datetime, now: datetime) -> 
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         hours = await connection.fetchrow(SQL["condition_checks"], day, until)
         failed = json.loads(hours["failed"])
-        for relation, channels in CHANNELS.items():
-            if channels:
-                row = await connection.fetchrow(SQL["condition_channels"], list(channels), day, until)
+        for relation, shared in CHANNELS.items():
+            if shared:
+                row = await connection.fetchrow(SQL["condition_channels"], list(shared), day, until)
             else:
                 row = await connection.fetchrow(SQL["condition_books"], day, until)
             recorded = Recorded(

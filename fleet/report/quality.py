@@ -16,6 +16,7 @@ import asyncpg
 import msgspec
 
 from common.contract.manifest import CheckCounts
+from common.contract.reasons import BEFORE_SUBSCRIPTION
 from deduplicator.status.lags import percentile
 from fleet.report.condition import Recorded, judged
 from fleet.report.published import DayCounts, LackingMarket, Lag, PublishedDay
@@ -168,9 +169,9 @@ async def _markets(connection: asyncpg.Connection, start: datetime, end: datetim
     for row in await connection.fetch(SQL["report_gaps"], start, end):
         market = markets.get(row["ticker"])
         if market is not None:
-            market.gaps += row["gaps"] if row["reason"] != "before_subscription" else 0  # a beginning is no loss
+            market.gaps += row["gaps"] if row["reason"] != BEFORE_SUBSCRIPTION else 0  # a beginning is no loss
             market.gap_seconds += row["seconds"]
-            market.beginning += row["seconds"] if row["reason"] == "before_subscription" else 0.0
+            market.beginning += row["seconds"] if row["reason"] == BEFORE_SUBSCRIPTION else 0.0
             market.reasons.append(row["reason"])
     return list(markets.values())
 

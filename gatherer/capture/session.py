@@ -16,6 +16,7 @@ from typing import Any, Final
 import msgspec
 
 from common import clock, log
+from common.contract.reasons import CANCELLED, CLOSED
 from common.exchange import frames
 from gatherer.capture.conversation.actions import Action, Broken, Send, Surprise, Times
 from gatherer.capture.conversation.conversation import Conversation
@@ -120,7 +121,7 @@ class Session:
 
     async def run(self, socket: Socket, markets: Iterable[str]) -> str:
         """Talk until the session ends; returns why. Its end is in the journal whatever happens."""
-        reason = "cancelled"
+        reason = CANCELLED
         tasks: list[asyncio.Task[None]] = []
         try:
             socket.start(self.on_frame, self.on_closed)
@@ -133,7 +134,7 @@ class Session:
                     task.result()
             reason = self._over.result()
         except SocketClosed as closed:
-            reason = str(closed)[:200] or "closed"
+            reason = str(closed)[:200] or CLOSED
         finally:
             for task in tasks:
                 task.cancel()
@@ -150,7 +151,7 @@ class Session:
 
     def _end(self, reason: str) -> None:
         if not self._over.done():
-            self._over.set_result(reason[:200] or "closed")
+            self._over.set_result(reason[:200] or CLOSED)
 
     def _take(self, actions: list[Action]) -> None:
         sends: list[Action] = []

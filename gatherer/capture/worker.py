@@ -15,6 +15,7 @@ from typing import Final
 from common import clock, log
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
+from common.contract.reasons import JOURNAL_FULL
 from common.errors import first_error
 from common.exchange.signing import Signer
 from common.process import end_with_parent, stop_event
@@ -107,7 +108,7 @@ class Capture:
             self._full = order.full
             if self._full:
                 for connection in self._connections.values():
-                    connection.give_up("journal_full")
+                    connection.give_up(JOURNAL_FULL)
         self._dialing.allow(not self._full)
 
     async def _speak(self) -> None:

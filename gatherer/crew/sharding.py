@@ -14,9 +14,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from common.contract.channels import ROLES
+
 FULL_FIRST_S: Final = 600.0
 FULL_MOST_S: Final = 86_400.0
-ROLES = ("orderbook", "trade", "ticker", "lifecycle")
 
 
 def layout(connections: Mapping[str, int]) -> list[tuple[int, str]]:

@@ -12,8 +12,9 @@ follow, not even from the changes between: a close, a pause or a settlement empt
 from __future__ import annotations
 
 from common import levels
+from common.contract.sides import NO, YES
 from common.exchange import frames
-from common.levels import NO, YES, Book
+from common.levels import Book
 from gatherer.derive.rows import Rows, SnapshotRow
 from gatherer.derive.state import Run, Slice
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from typing import Final
 
 from common import levels
+from common.contract import channels, reasons
+from common.contract.identity import NEVER_MS, UNKNOWN_ORDINAL
 from common.exchange import frames
 from common.text import storable
 from gatherer.derive import books, holding, messages, quarantine, rest_books, rows
 from gatherer.derive.crossed import Crossed
 from gatherer.derive.messages import Poison, named_market
-from gatherer.derive.rows import UNKNOWN_ORDINAL
 from gatherer.derive.runs import Runs
-from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice
+from gatherer.derive.state import ALL_MARKETS, Run, SessionState, Slice
 from gatherer.journal.format import Record
 
 ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
@@ -47,7 +48,7 @@ class Contents:
         try:
             self._unnumbered(session, record, head)
         except Poison as poison:
-            if head.type == "orderbook_delta":
+            if head.type == channels.DELTA_TYPE:
                 out.delta_frames += 1
                 out.delta_frames_quarantined += 1
             quarantine.keep(out, record, head, poison.reason)
@@ -60,44 +61,44 @@ class Contents:
     def poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: Poison) -> None:
         """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets."""
         runs = self._runs
-        if head.type == "orderbook_delta":
+        if head.type == channels.DELTA_TYPE:
             runs.out.delta_frames_quarantined += 1
         quarantine.keep(runs.out, record, head, poison.reason)
-        if slice_.channel not in (frames.ORDERBOOK, frames.TRADE):
+        if slice_.channel not in channels.EXACT:
             return
-        named = ALL_MARKETS if slice_.channel == frames.TRADE else poison.ticker
+        named = ALL_MARKETS if slice_.channel in channels.ALL_MARKETS_CHANNELS else poison.ticker
         tickers = [named] if named is not None else list(slice_.runs)
         awaiting = session.awaiting.get(slice_.sid, {})
         hit = [named] if named in awaiting else []
         for ticker in tickers:
             run = slice_.runs.get(ticker)
             if run is not None and run.claiming:
-                runs.end_run(slice_, run, "quarantined")
+                runs.end_run(slice_, run, reasons.QUARANTINED)
                 runs.open_run(session, slice_, ticker, record, head, claiming=True, after=run)
                 hit.append(ticker)
             else:
                 runs.drop(slice_, ticker)  # also what was deleted, and knew its ordinals until the `ok`
-        if slice_.channel == frames.ORDERBOOK and hit:
+        if slice_.channel == channels.ORDERBOOK and hit:
             runs.request(session, slice_, hit)
 
     # -- by type -----------------------------------------------------------------------------------------------
 
     def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
         out, type_ = self._runs.out, head.type
-        if type_ == "orderbook_delta":
+        if type_ == channels.DELTA_TYPE:
             out.delta_frames += 1
         if self.refused is not None:
             raise Poison(self.refused, named_market(head))
-        if type_ == "orderbook_delta":
+        if type_ == channels.DELTA_TYPE:
             return self._delta(session, slice_, record, head)
-        if type_ == "trade":
+        if type_ == channels.TRADE:
             trade = messages.trade(head, record, slice_.slice)
             out.trades.append(trade)
             return trade.exchange_ms
-        if type_ == "orderbook_snapshot":
+        if type_ == channels.SNAPSHOT_TYPE:
             self._snapshot(session, slice_, record, head)
         elif type_ == "unsubscribed":
-            self._runs.sid_over(session, slice_.sid, "unsubscribed")
+            self._runs.sid_over(session, slice_.sid, reasons.UNSUBSCRIBED)
         elif not self._either_way(session, record, head):
             if not messages.says_nothing(head):
                 raise Poison("unknown_type", named_market(head))
@@ -111,16 +112,18 @@ class Contents:
             self._subscribed(session, head)
         elif head.type == "unsubscribed":
             asked = session.asked.pop(head.id, None) if head.id is not None else None
-            self._runs.sid_over(session, head.sid or (asked.sid if asked else 0), "unsubscribed")
-        elif head.type == "ticker":
+            self._runs.sid_over(session, head.sid or (asked.sid if asked else 0), reasons.UNSUBSCRIBED)
+        elif head.type == channels.TICKER:
             self._runs.out.tickers.append(messages.ticker(head, record))
         elif not self._either_way(session, record, head):
-            reason = "unnumbered" if head.type.startswith("orderbook_") or head.type == "trade" else "unknown_type"
+            reason = (
+                "unnumbered" if head.type.startswith("orderbook_") or head.type == channels.TRADE else "unknown_type"
+            )
             raise Poison(reason, None)
 
     def _either_way(self, session: SessionState, record: Record, head: frames.Head) -> bool:
         """What means the same with a number and without; whether it was such a message."""
-        if head.type in frames.LIFECYCLE_TYPES:
+        if head.type in channels.LIFECYCLE_TYPES:
             self._runs.out.lifecycle.append(messages.lifecycle(head, record))
         elif head.type == "ok":
             holding.answered(session, head, head.sid or 0)
@@ -135,14 +138,16 @@ class Contents:
     def _subscribed(self, session: SessionState, head: frames.Head) -> None:
         subscribed = messages.decode(frames.SUBSCRIBED, head)
         sid, late = subscribed.sid, session.slices.get(subscribed.sid)
-        claims = late is not None and (late.channel != frames.ORDERBOOK or any(r.claiming for r in late.runs.values()))
+        claims = late is not None and (
+            late.channel != channels.ORDERBOOK or any(r.claiming for r in late.runs.values())
+        )
         if holding.answered(session, head, sid) and (sid in session.over or not claims):
             # The number is given again: late frames of the one before it end here. Or they came before their answer.
             if sid in session.over:
                 session.over.remove(sid)
             session.again.pop(sid, None)
             if late is not None:
-                self._runs.end_slice(session, late, "subscribed")
+                self._runs.end_slice(session, late, reasons.SUBSCRIBED)
         if sid not in session.over:
             session.channels[sid] = storable(subscribed.channel, CHANNEL_CHARACTERS_MAX)
 
@@ -212,7 +217,7 @@ class Contents:
             holding.snapshot_came(session, head.id)
             if floor_ms is None:
                 return
-            if slice_.sid in session.again and (start := runs.start_moment(session, record, head)) < NEVER:
+            if slice_.sid in session.again and (start := runs.start_moment(session, record, head)) < NEVER_MS:
                 floor_ms = max(floor_ms, start)  # nothing of a repeat is later than what was asked for after it
             run = runs.open_run(session, slice_, ticker, record, head, claiming=True, floor_ms=floor_ms)
         else:

@@ -8,19 +8,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.contract.deltas import NAMES
+
 Array = npt.NDArray[np.int64]
-COLUMNS: Final = (
-    "run",
-    "code",
-    "seq",
-    "exchange_ms",
-    "ordinal",
-    "exchange_us",
-    "side",
-    "price",
-    "delta",
-    "received_us",
-)
+COLUMNS: Final = tuple("code" if name == "market" else name for name in NAMES)
+"""A change's fields; the market has its number only where the batch is written."""
 
 
 class Deltas:

@@ -9,16 +9,18 @@ from __future__ import annotations
 
 import msgspec
 
+from common.contract import channels, reasons
+from common.contract.identity import NEVER_MS, SEQ_MAX, SID_MAX
 from common.errors import NumberError
 from common.exchange import frames
 from gatherer.derive import holding, horizon, quarantine, rest_books, rows
 from gatherer.derive.contents import Contents
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import PAST_MS_MAX, Poison, named_market
-from gatherer.derive.quarantine import FAILED, SEQ_MAX, SID_MAX
+from gatherer.derive.quarantine import FAILED
 from gatherer.derive.rows import Rows
 from gatherer.derive.runs import Runs, channel_of
-from gatherer.derive.state import NEVER, SessionState, Slice, State
+from gatherer.derive.state import SessionState, Slice, State
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 
 
@@ -71,9 +73,9 @@ class Derivation:
                     rows.SliceRow(slice_.slice, session.session, slice_.sid, slice_.channel, slice_.next_seq, at_us)
                 )
                 for run in slice_.runs.values():
-                    if run.cover_from_ms < NEVER:
+                    if run.cover_from_ms < NEVER_MS:
                         run.cover_from_ms = max(run.cover_from_ms, run.last_ms + 1)
-                    claims = run.cover_from_ms if run.claiming else NEVER
+                    claims = run.cover_from_ms if run.claiming else NEVER_MS
                     out.runs.append(rows.RunRow(run.run, slice_.slice, run.ticker, slice_.next_seq, claims))
 
     def cut(self, reason: str, at_us: int) -> None:
@@ -111,7 +113,7 @@ class Derivation:
                 reason = msgspec.json.decode(record.payload, type=Ended).reason
                 self.runs.end_session(session, reason, record.wall_us)
             case Kind.CLOSED:
-                self.cut("closed", record.wall_us)
+                self.cut(reasons.CLOSED, record.wall_us)
             case Kind.CLOCK_UNPROVEN:
                 self._clock_unproven()
             case Kind.WATCH:
@@ -137,7 +139,7 @@ class Derivation:
     def _command(self, session: SessionState, record: Record) -> None:
         """Coverage ends when the command is sent that takes a market away; rows still count until the `ok`."""
         command = frames.COMMAND.decode(record.payload)
-        reason = "deleted" if command.params.action == holding.DELETE else "unsubscribed"
+        reason = reasons.DELETED if command.params.action == holding.DELETE else reasons.UNSUBSCRIBED
         for slice_, run in holding.sent(session, command, record.wall_us):
             self.runs.end_run(slice_, run, reason)
 
@@ -196,7 +198,7 @@ class Derivation:
             return self._broken(session, slice_, record, head, seq)
         if channel_of(session, head):
             # What its readers know of a slice never changes: it ends, and one of the channel goes on.
-            self.runs.end_slice(session, slice_, "channel_named")
+            self.runs.end_slice(session, slice_, reasons.CHANNEL_NAMED)
             return self.runs.open_slice(session, record, head)
         return slice_
 
@@ -225,12 +227,12 @@ class Derivation:
         can have sent before.
         """
         begins_again = seq < slice_.next_seq
-        reason = "repeat_or_decrease" if begins_again else "gap"
+        reason = reasons.REPEAT_OR_DECREASE if begins_again else reasons.GAP
         row = rows.BreakRow(session.session, slice_.sid, reason, slice_.next_seq, seq, record.wall_us)
         self.out.breaks.append(row)
         held = [run for run in slice_.runs.values() if run.claiming]
         self.runs.end_slice(session, slice_, reason)
-        if begins_again and slice_.channel == frames.ORDERBOOK:
+        if begins_again and slice_.channel == channels.ORDERBOOK:
             holding.begin_again(session, slice_.sid, held)
             held = []
         return self.runs.open_slice(session, record, head, held)
@@ -248,8 +250,8 @@ class Derivation:
             return
         for slice_ in list(session.slices.values()):
             held = [run for run in slice_.runs.values() if run.claiming]
-            self.runs.end_slice(session, slice_, "quarantined")
-            if slice_.channel == frames.ORDERBOOK and held:
+            self.runs.end_slice(session, slice_, reasons.QUARANTINED)
+            if slice_.channel == channels.ORDERBOOK and held:
                 holding.begin_again(session, slice_.sid, held)
                 self.runs.request(session, slice_, [run.ticker for run in held])
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from common.contract.channels import DELTA_TYPE, SNAPSHOT_TYPE, TICKER, TRADE
 from common.exchange.frames import UNREADABLE
 from common.text import storable
 from gatherer.journal.format import Block, Record
@@ -21,23 +22,23 @@ NAME_CHARACTERS_MAX: Final = 100
 _HEAD: Final = frozenset(("type", "sid", "seq", "msg", "id", "sending_ts_ms"))
 _MARKET: Final = ("market_ticker", "market_id")
 KNOWN: Final = {
-    "orderbook_snapshot": frozenset((*_MARKET, "yes_dollars_fp", "no_dollars_fp")),
-    "orderbook_delta": frozenset(
+    SNAPSHOT_TYPE: frozenset((*_MARKET, "yes_dollars_fp", "no_dollars_fp")),
+    DELTA_TYPE: frozenset(
         (*_MARKET, "price_dollars", "delta_fp", "side", "ts", "ts_ms", "client_order_id", "subaccount")
     ),
-    "trade": frozenset(
+    TRADE: frozenset(
         ("market_ticker", "trade_id", "yes_price_dollars", "no_price_dollars", "count_fp", "taker_side")
         + ("taker_outcome_side", "taker_book_side", "is_block_trade", "ts", "ts_ms")
     ),
-    "ticker": frozenset(
+    TICKER: frozenset(
         (*_MARKET, "price_dollars", "yes_bid_dollars", "yes_ask_dollars", "yes_bid_size_fp", "yes_ask_size_fp")
         + ("volume_fp", "open_interest_fp", "dollar_volume", "dollar_open_interest", "last_trade_size_fp")
         + ("ts", "ts_ms", "time")
     ),
 }
 _RETYPED: Final = {
-    "orderbook_delta": (("ts", b'"'),),
-    "trade": (("taker_side", b'"'), ("taker_outcome_side", b'"'), ("is_block_trade", b"tf")),
+    DELTA_TYPE: (("ts", b'"'),),
+    TRADE: (("taker_side", b'"'), ("taker_outcome_side", b'"'), ("is_block_trade", b"tf")),
 }
 _DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.contract import channels
 from common.exchange import frames
 from gatherer.derive import books, rest_books
 from gatherer.derive.rows import Rows
@@ -74,7 +75,7 @@ def advance(
 
 def standing_still_ms(bounds: BoundsMs, session: SessionState, slice_: Slice) -> int:
     """How long changes of an order-book slice have come that claim nothing, beyond what the bounds explain."""
-    if slice_.channel != frames.ORDERBOOK or slice_.sid in session.over:
+    if slice_.channel != channels.ORDERBOOK or slice_.sid in session.over:
         return 0
     seen_ms = slice_.seen_us // 1000
     if any(run.claiming for run in slice_.runs.values()):

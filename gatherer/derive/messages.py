@@ -12,10 +12,11 @@ from typing import Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from common import levels
+from common.contract.sides import NUMBERS, TAKERS
 from common.errors import NumberError
 from common.exchange import frames
 from common.exchange.names import TICKER_CHARACTERS_MAX, possible_ticker, possible_trade_id
-from common.levels import NO, YES, Book
+from common.levels import Book
 from common.numbers import parse_price, parse_size, sub_millisecond_us
 from gatherer.derive.rows import LifecycleRow, TickerRow, TradeRow
 from gatherer.journal.format import Record
@@ -25,8 +26,6 @@ FUTURE_MS_MAX: Final = 60 * 1000
 LEVEL_KEYS: Final = frozenset(("yes_dollars_fp", "no_dollars_fp"))
 NO_LEVELS: Final = frozenset(("market_ticker", "market_id"))
 """What a snapshot may have besides its levels: an empty book has nothing else."""
-TAKERS: Final = {"yes": YES, "no": NO, "bid": YES, "ask": NO}
-"""What the taker bought, by its outcome or by the side of the book that it came from."""
 TEXTS_REMEMBERED_MAX: Final = 100_000
 T = TypeVar("T")
 _price: Final = functools.lru_cache(TEXTS_REMEMBERED_MAX)(parse_price)
@@ -77,10 +76,10 @@ def delta(head: frames.Head, record: Record) -> Change:
         price, size = _price(msg.price_dollars), _size(msg.delta_fp)
     except NumberError as error:
         raise Poison(f"delta: {error}", msg.market_ticker) from error
-    if msg.side not in ("yes", "no") or not size:
+    if msg.side not in NUMBERS or not size:
         raise Poison(f"delta: side {msg.side!r}, size {msg.delta_fp!r}", msg.market_ticker)
     _check_time(msg.ts_ms, head, record, msg.market_ticker)
-    side = YES if msg.side == "yes" else NO
+    side = NUMBERS[msg.side]
     return Change(msg.market_ticker, msg.ts_ms, sub_millisecond_us(msg.ts), side, price, size)
 
 

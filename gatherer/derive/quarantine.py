@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from common.contract.identity import SEQ_MAX, SID_MAX
 from common.exchange import frames
 from common.text import storable
 from gatherer.derive.rows import QuarantineRow, Rows
 from gatherer.journal.format import Record
 
-SID_MAX: Final = (1 << 31) - 1
-SEQ_MAX: Final = (1 << 62) - 1
 REASON_CHARACTERS_MAX: Final = 500
 TRACEBACK_CALLS: Final = 4  # of the innermost
 FAILED: Final = "derivation_failed"

@@ -7,7 +7,7 @@ the stream, so that states are remembered from some time before it.
 from __future__ import annotations
 
 from common import levels
-from common.levels import NO, YES
+from common.contract.sides import NO, YES
 from gatherer.derive.rows import RestBookRow, Rows
 from gatherer.derive.state import Run, Slice, Watched
 from gatherer.journal.format import RestBook

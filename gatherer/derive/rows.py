@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from common.contract.tables import OF_MARKETS
 from gatherer.derive.deltas import Deltas
-
-UNKNOWN_ORDINAL = -1
 
 
 class SessionRow(NamedTuple):
@@ -33,7 +32,7 @@ class SliceRow(NamedTuple):
 
 
 class RunRow(NamedTuple):
-    """A run that began; `cover_from_ms` is its start moment, or NEVER."""
+    """A run that began; `cover_from_ms` is its start moment, or NEVER_MS."""
 
     run: int
     slice: int
@@ -201,6 +200,13 @@ class Rows:
     def run_event(self, run: int, event: str, from_ms: int, to_ms: int, reason: str = "") -> None:
         """Add an event, in its place among those of the batch."""
         self.run_events.append(RunEvent(len(self.run_events), run, event, from_ms, to_ms, reason))
+
+    def markets(self) -> set[str]:
+        """Every market that a row names."""
+        named = set(self.deltas.tickers)
+        for table in OF_MARKETS:
+            named.update(row.ticker for row in getattr(self, table))
+        return named
 
     def checked(self, source: str, agrees: int) -> None:
         """Count a comparison of a book: 1 it agreed, 0 it did not, -1 there was nothing to compare with."""

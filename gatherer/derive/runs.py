@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from common.contract import channels, reasons
+from common.contract.identity import NEVER_MS
 from common.exchange import frames
 from gatherer.derive import holding, rest_books, rows
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
-from gatherer.derive.state import ALL_MARKETS, NEVER, Run, SessionState, Slice, State
+from gatherer.derive.state import ALL_MARKETS, Run, SessionState, Slice, State
 from gatherer.journal.format import Record
 
 STRAYS_MAX: Final = 10_000
@@ -41,7 +43,7 @@ class Runs:
         channel = channel_of(session, head)
         slice_ = Slice(self.state.next_number(), head.sid, channel, head.seq, record.wall_us)
         session.slices[head.sid] = slice_
-        if channel and channel != frames.ORDERBOOK:
+        if channel and channel != channels.ORDERBOOK:
             self.open_run(session, slice_, ALL_MARKETS, record, head, claiming=head.sid not in session.over)
         self.out.slices.append(
             rows.SliceRow(slice_.slice, session.session, head.sid, slice_.channel, head.seq, record.wall_us)
@@ -72,7 +74,7 @@ class Runs:
         before = after or slice_.runs.get(ticker)
         if before is not None:
             floor_ms = max(floor_ms, before.next_floor_ms)
-        start = max(self.start_moment(session, record, head), floor_ms) if claiming else NEVER
+        start = max(self.start_moment(session, record, head), floor_ms) if claiming else NEVER_MS
         run = Run(self.state.next_number(), ticker, start, floor_ms, claiming=claiming)
         if after is not None:
             run.last_ms = after.last_ms
@@ -88,7 +90,7 @@ class Runs:
         are further apart than the lag bound, one of them may be wrong, and it is whichever is later."""
         received_ms = record.wall_us // 1000
         sent_ms: int | None = head.sending_ts_ms
-        ours = received_ms + 1 + self.bounds.clock if session.clock_proven else NEVER
+        ours = received_ms + 1 + self.bounds.clock if session.clock_proven else NEVER_MS
         if sent_ms is None:
             return ours
         theirs = sent_ms + 1 + self.bounds.sender
@@ -108,10 +110,10 @@ class Runs:
             self.drop(slice_, run.ticker)
             return self.stray(session, slice_, run.ticker, record, head)
         self.out.alarm("step_back")
-        self.out.run_event(run.run, "retracts", at, run.last_ms + 1, "step_back")
+        self.out.run_event(run.run, "retracts", at, run.last_ms + 1, reasons.STEP_BACK)
         holding.stepped_back(self.state, run, record.wall_us // 1000)
         claiming = run.claiming
-        self.end_run(slice_, run, "step_back")
+        self.end_run(slice_, run, reasons.STEP_BACK)
         new = self.open_run(session, slice_, run.ticker, record, head, claiming=claiming)
         new.book, new.book_from_ms, new.book_seq, new.book_us = run.book, run.book_from_ms, run.book_seq, run.book_us
         return new
@@ -177,5 +179,5 @@ def channel_of(session: SessionState, head: frames.Head) -> str:
     if channel := session.channels.get(head.sid or 0, ""):
         return channel
     if head.type.startswith("orderbook_"):
-        return frames.ORDERBOOK
-    return head.type if head.type in (frames.TRADE, frames.COMBO_LIFECYCLE, frames.LIFECYCLE) else ""
+        return channels.ORDERBOOK
+    return head.type if head.type in channels.ALL_MARKETS_CHANNELS else ""

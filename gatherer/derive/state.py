@@ -13,7 +13,6 @@ import msgspec
 
 from common.levels import Book
 
-NEVER: Final = 1 << 62  # a cover_from that no exchange time reaches: the run claims nothing
 LOOKED_NEVER: Final = 1 << 40
 ALL_MARKETS: Final = ""  # the one run of a channel that always carries every market
 

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from common.contract.reasons import JOURNAL_SHORTER, PROCESS_STARTED, SEGMENT_MISSING, TORN_TAIL
 from common.errors import JournalCorrupt
 from gatherer.journal.format import (
     END_PAYLOAD,
@@ -72,7 +73,7 @@ class JournalReader:
                 self._segment, self._offset = place.segment, place.offset
             else:
                 # Removed, or the disk lost a tail that the database had already taken in: go on after it.
-                self._cut = "segment_missing" if size is None else "journal_shorter_than_place"
+                self._cut = SEGMENT_MISSING if size is None else JOURNAL_SHORTER
                 self._after = place.segment
         self.unreadable = 0
         """Bytes at the place that were no whole record at the last look, though there is no later segment."""
@@ -171,9 +172,9 @@ class JournalReader:
         """Why all before this segment is cut off from it, if it is."""
         cut = None
         if not header.continues:
-            cut = "process_started"
+            cut = PROCESS_STARTED
         elif header.follows and header.follows != self._before:
-            cut = "segment_missing"
+            cut = SEGMENT_MISSING
         return cut
 
     def _after_offset(self, decoded: Iterator[Record | Block], *, exact: bool) -> Iterator[Record | Block]:
@@ -213,6 +214,6 @@ class JournalReader:
         """Go to the next segment: this one is finished, or was cut off. Of one without a record nothing was lost."""
         if self._offset:
             if not self._finished:
-                self._cut = "torn_tail"
+                self._cut = TORN_TAIL
             self._before = self._segment
         self._segment, self._offset, self._base, self._finished = later, 0, 0, False

@@ -6,14 +6,16 @@ import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import asyncpg
 import msgspec
 import numpy as np
 
+from common.contract.deltas import RECORDED_LAYOUT
+from common.contract.tables import HOURLY, OF_MARKETS
 from common.errors import StorageError
 from common.numbers import ONE_US, datetime_of_us
 from common.recent import Recent
@@ -51,44 +53,34 @@ ROW_ERRORS: Final = (
     OverflowError,
 )
 """What a database says when it is a row that it does not take, and not the moment."""
-DELTA_LAYOUT: Final = (
-    ("lane", "i2"),
-    ("batch", "i8"),
-    ("run", "i8"),
-    ("market", "i8"),
-    ("seq", "i8"),
-    ("exchange_ms", "i8"),
-    ("ordinal", "i4"),
-    ("exchange_us", "i2"),
-    ("side", "i2"),
-    ("price", "i4"),
-    ("delta", "i8"),
-    ("received_us", "i8"),
-    ("stored_at", "i8"),
-)
+DELTA_LAYOUT: Final = (("lane", "i2"), ("batch", "i8"), *RECORDED_LAYOUT, ("stored_at", "i8"))
 HOUR_US: Final = 3_600_000_000
 _CALLED: Final = {"ticker": "market", "contracts": "count"}  # what a row's field is called in its table
 
 
-def _columns(row: type[NamedTuple], *behind: str) -> tuple[str, ...]:
-    fields: tuple[str, ...] = row._fields
-    return ("lane", "batch", *(_CALLED.get(name, name) for name in fields), *behind)
-
-
-COLUMNS: Final = {
-    "sessions": _columns(SessionRow),
-    "slices": _columns(SliceRow),
-    "runs": _columns(RunRow),
-    "run_events": _columns(RunEvent, "stored_at"),
-    "horizons": _columns(HorizonRow, "stored_at"),
-    "snapshots": _columns(SnapshotRow, "stored_at"),
-    "rest_books": _columns(RestBookRow, "stored_at"),
-    "trades": _columns(TradeRow, "stored_at"),
-    "tickers": _columns(TickerRow, "stored_at"),
-    "lifecycle": _columns(LifecycleRow, "stored_at"),
-    "quarantine": _columns(QuarantineRow),
-    "breaks": _columns(BreakRow),
+KINDS: Final[dict[str, type[Any]]] = {
+    "sessions": SessionRow,
+    "slices": SliceRow,
+    "runs": RunRow,
+    "run_events": RunEvent,
+    "horizons": HorizonRow,
+    "snapshots": SnapshotRow,
+    "rest_books": RestBookRow,
+    "trades": TradeRow,
+    "tickers": TickerRow,
+    "lifecycle": LifecycleRow,
+    "quarantine": QuarantineRow,
+    "breaks": BreakRow,
 }
+"""By table, which is called as the rows of a batch are."""
+
+
+def _columns(table: str) -> tuple[str, ...]:
+    fields = (_CALLED.get(name, name) for name in KINDS[table]._fields)
+    return ("lane", "batch", *fields, *(("stored_at",) if table in HOURLY else ()))
+
+
+COLUMNS: Final = {table: _columns(table) for table in KINDS}
 """The columns of each table by name: a newer release may have added some, and this one still writes its own."""
 
 
@@ -225,35 +217,8 @@ class BatchWriter:
                 json.dumps({table: count for table in COLUMNS if (count := len(getattr(rows, table)))}),
             )
             await self._deltas(rows, batch, numbers, stored_us, stream)
-            head, tail = (self._lane, batch), (stored_at,)
-            await self._records("sessions", (head + r for r in rows.sessions), rows.sessions)
-            await self._records("slices", (head + r for r in rows.slices), rows.slices)
-            await self._records(
-                "runs",
-                (head + (r.run, r.slice, numbers[r.ticker], r.started_seq, r.cover_from_ms) for r in rows.runs),
-                rows.runs,
-            )
-            await self._records("run_events", (head + r + tail for r in rows.run_events), rows.run_events)
-            await self._records("horizons", (head + r + tail for r in rows.horizons), rows.horizons)
-            await self._records(
-                "snapshots", (head + (r.run, numbers[r.ticker], *r[2:]) + tail for r in rows.snapshots), rows.snapshots
-            )
-            await self._records(
-                "rest_books", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.rest_books), rows.rest_books
-            )
-            await self._records(
-                "trades",
-                (head + (r.slice, r.seq, r.trade_id, numbers[r.ticker], *r[4:]) + tail for r in rows.trades),
-                rows.trades,
-            )
-            await self._records(
-                "tickers", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.tickers), rows.tickers
-            )
-            await self._records(
-                "lifecycle", (head + (numbers[r.ticker], *r[1:]) + tail for r in rows.lifecycle), rows.lifecycle
-            )
-            await self._records("quarantine", (head + r for r in rows.quarantine), rows.quarantine)
-            await self._records("breaks", (head + r for r in rows.breaks), rows.breaks)
+            for table in KINDS:
+                await self._records(table, getattr(rows, table), (self._lane, batch), stored_at, numbers)
             if refused is not None:
                 await self._connection.execute(
                     SQL["insert_refused"], self._lane, self._journal, refused.segment, refused.end, refused.reason
@@ -279,15 +244,24 @@ class BatchWriter:
         stream["market"] = markets[stream["market"]]
         await copy.write(self._connection, "public", "deltas", stream)
 
-    async def _records(self, table: str, records: Iterable[tuple[Any, ...]], rows: Sequence[object]) -> None:
-        if rows:
-            await self._connection.copy_records_to_table(table, records=records, columns=COLUMNS[table])
+    async def _records(
+        self, table: str, rows: Sequence[Any], head: tuple[Any, ...], stored_at: datetime, numbers: dict[str, int]
+    ) -> None:
+        """Rows of a table as it has them: with their batch, their market's number, and the moment."""
+        if not rows:
+            return
+        tail = (stored_at,) if table in HOURLY else ()
+        records: Iterable[tuple[Any, ...]]
+        if table in OF_MARKETS:
+            at = KINDS[table]._fields.index("ticker")
+            records = (head + row[:at] + (numbers[row[at]],) + row[at + 1 :] + tail for row in rows)
+        else:
+            records = (head + row + tail for row in rows)
+        await self._connection.copy_records_to_table(table, records=records, columns=COLUMNS[table])
 
     async def _market_numbers(self, rows: Rows) -> dict[str, int]:
         """Numbers for every ticker of the batch, allotted (and committed) before use."""
-        wanted = set(rows.deltas.tickers)
-        for group in (rows.runs, rows.snapshots, rows.rest_books, rows.trades, rows.tickers, rows.lifecycle):
-            wanted.update(row.ticker for row in group)
+        wanted = rows.markets()
         age_us = self._now_us() - self._numbers_since_us
         if not 0 <= age_us < NUMBERS_USED // ONE_US:
             self._numbers.clear()

@@ -23,6 +23,7 @@ from typing import Final
 from common import log
 from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
+from common.contract.reasons import DATABASE_PUT_BACK, JOURNAL_REPLACED, JOURNAL_SHORTER, LANE_CLOSED, STATE_LOST
 from common.errors import JournalCorrupt, described
 from common.process import backoff_s, end_with_parent, keep_freed_memory, stop_event
 from common.storage import copy
@@ -186,7 +187,7 @@ class Loader:
                 if batch is not None:
                     continue
                 if self._drain:
-                    derivation.cut("lane_closed", time.time_ns() // 1000)
+                    derivation.cut(LANE_CLOSED, time.time_ns() // 1000)
                     await writer.write(derivation.take(), reader.place, time.time_ns() // 1000)
                     await writer.close_lane()
                     return True
@@ -272,7 +273,7 @@ class Loader:
         resumed = await writer.resume(drain=self._drain)
         place = resumed.place
         if place is None:
-            await self._end_open_slices(writer, "journal_replaced", Place(0, 0))
+            await self._end_open_slices(writer, JOURNAL_REPLACED, Place(0, 0))
             return JournalReader(self._folder, None), Derivation(self._bounds, state.fresh(0))
         if resumed.put_back:
             # Numbers of runs given after that state are known to the readers: none of them may be given again. The
@@ -281,7 +282,7 @@ class Loader:
             state_file(self._folder, place.segment).unlink(missing_ok=True)
         known = self._load_state(place.segment)
         if known is None:
-            await self._end_open_slices(writer, "database_put_back" if resumed.put_back else "state_lost", place)
+            await self._end_open_slices(writer, DATABASE_PUT_BACK if resumed.put_back else STATE_LOST, place)
             return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
         derivation = Derivation(self._bounds, known)
         reader = JournalReader(self._folder, Place(place.segment, 0))
@@ -289,7 +290,7 @@ class Loader:
             chunk = reader.read(RECOVER_RECORDS)
             if chunk is None or chunk.segment != place.segment:
                 # The disk lost a tail that the database had taken in, and with it what began there.
-                await self._end_open_slices(writer, "journal_shorter_than_place", place)
+                await self._end_open_slices(writer, JOURNAL_SHORTER, place)
                 return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
             try:
                 items = list(until(chunk.items, place.offset))

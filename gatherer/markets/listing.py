@@ -12,11 +12,11 @@ from typing import Any, Final
 
 import msgspec
 
+from common.contract.channels import COMBO_PREFIX
 from common.errors import NumberError
 from common.exchange.names import is_ticker
 from common.numbers import ms_of_datetime, parse_time
 
-COMBO_PREFIX: Final = "KXMVE"
 UNKNOWN: Final = "unknown"  # created, and REST does not list it yet
 OVER: Final = frozenset({"finalized", "settled"})
 _STATUS_OF_EVENT: Final = {

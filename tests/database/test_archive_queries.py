@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 import sqlglot
 
+from common.contract.deltas import Deltas
 from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from fleet.queries import library
 from fleet.queries.archive import Archive
 from tests.support.archive_case import OLD, Site, running_site

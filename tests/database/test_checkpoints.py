@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from common.config.schema import Checkpoints as Config
+from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.merge import coverage
@@ -22,7 +23,6 @@ from deduplicator.merge.copies import (
     BookWritten,
     Changes,
     Copy,
-    Deltas,
     GapHealed,
     Horizon,
     RunStart,

@@ -12,10 +12,11 @@ import asyncpg
 import pytest
 
 from common.config.schema import ProductionRetention
+from common.contract.channels import ORDERBOOK
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.merge.copies import BookWritten
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.statements import SQL
 from deduplicator.store.production import Production
 from deduplicator.store.retention import ENDED_KEPT, Retention
@@ -209,13 +210,13 @@ async def test_a_compacted_line_whose_ends_change_is_open_again(server: Database
     await retention.look()
     assert await db.fetch("TABLE store.lines") == []
     before, step = await seen(db), await db.fetchval("SELECT step FROM store.lease")
-    await production.put_time_lines([(market, first, ended)])
+    await production.put_time_lines([(market, ms_of_datetime(first), ms_of_datetime(ended))])
     assert await seen(db) == before
     await db.execute(
         "INSERT INTO store.hours_touched (hour, step) VALUES ($1, 0)", first.replace(minute=0, second=0) + 2 * HOUR
     )
     later = ended + 3 * HOUR
-    await production.put_time_lines([(market, first, later)])
+    await production.put_time_lines([(market, ms_of_datetime(first), ms_of_datetime(later))])
     assert await db.fetchval("SELECT ended_at FROM store.market_lines WHERE market = $1", market) == later
     assert {row["ended_at"] for row in await db.fetch("TABLE coverage")} == {later}
     touched = await db.fetch("SELECT hour FROM store.hours_touched WHERE step > $1", step)

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
+from common.contract.deltas import Deltas
 from common.feed.reader import Feed
 from common.numbers import datetime_of_ms
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from deduplicator.store import channels
 from tests.support.databases import new_database
 from tests.support.feed_case import LAST, canonical, feed_is_production

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.contract.channels import ORDERBOOK
+from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
 from deduplicator.merge import coverage
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunEvent, RunStart, SliceStart
+from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunStart, SliceStart
 from deduplicator.merge.exclusions import EVERYBODY
 from deduplicator.merge.identity import pack_content
-from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.store import restoring
@@ -141,7 +143,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
             number, _ = await running.production.gatherer(f"g{n}", f"00000000-0000-0000-0000-00000000000{n}")
             assert number == n
         await running.db.execute("UPDATE store.lines SET first_seen = $1 WHERE market = $2", OLD, running.market)
-        await running.production.put_time_lines([(running.market, OLD, None)])
+        await running.production.put_time_lines([(running.market, ms_of_datetime(OLD), None)])
         await running.db.execute(
             "INSERT INTO store.slices (gatherer, lane, slice, session, sid, channel, horizon)"
             " VALUES (1, 0, 1, 1, 1, 'orderbook_delta', $1)",

@@ -11,8 +11,9 @@ import asyncpg
 import pytest
 
 from common.config.schema import GathererSource, Merge
+from common.contract.tables import TABLES
 from deduplicator.read.chain import Cursor
-from deduplicator.read.reader import TABLES, News, Reader
+from deduplicator.read.reader import News, Reader
 from gatherer.journal.format import Place
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.upkeep.retention import Retention

@@ -8,6 +8,8 @@ import asyncpg
 import numpy as np
 import pytest
 
+from common.contract.channels import ORDERBOOK
+from common.contract.deltas import Deltas
 from common.errors import StateOutdated, StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.merge import coverage
@@ -15,7 +17,6 @@ from deduplicator.merge.copies import (
     Account,
     Changes,
     Copy,
-    Deltas,
     GapHealed,
     GapWritten,
     PartHeld,
@@ -25,7 +26,7 @@ from deduplicator.merge.copies import (
     SliceChange,
     Unplaced,
 )
-from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.statements import SQL
 from deduplicator.store.production import Production
 from tests.support.databases import new_database
@@ -49,9 +50,7 @@ async def production() -> AsyncIterator[Production]:
             number, _ = await held.gatherer(f"gatherer-{n}", f"00000000-0000-0000-0000-00000000000{n}")
             assert number == n
         assert await held.allot(["A", "B"]) == {"A": MARKET, "B": OVER}
-        await held.put_time_lines(
-            [(MARKET, datetime_of_ms(DAY_MS), None), (OVER, datetime_of_ms(DAY_MS), datetime_of_ms(DAY_MS + 450))]
-        )
+        await held.put_time_lines([(MARKET, DAY_MS, None), (OVER, DAY_MS, DAY_MS + 450)])
         changes = Changes(over=[OVER])
         for number, horizon in ((OPEN, 500), (ENDED, 400)):
             changes.slices[(1, 0, number)] = SliceChange(

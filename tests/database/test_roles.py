@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from common.config.schema import Checkpoints as Config
+from common.contract.deltas import Deltas
 from common.numbers import datetime_of_ms
 from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from deduplicator.archive.hour import Hour
 from deduplicator.archive.source import Source
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from deduplicator.store.checkpoints import Checkpoints
 from deduplicator.store.production import Production
 from tests.support.roles import as_member

@@ -196,7 +196,7 @@ async def _line_ended(site: Site) -> set[datetime]:
     """The market has no opening book from then on, and no gap."""
     await write(site, Changes(gaps=[_gap(site, AT, AT + MINUTE)]))
     await site.exporter.export_due()
-    await site.production.put_time_lines([(site.market, OLD, AT + MINUTE / 2)])
+    await site.production.put_time_lines([(site.market, ms_of_datetime(OLD), ms_of_datetime(AT + MINUTE / 2))])
     return {AT, LATER}
 
 
@@ -235,7 +235,7 @@ async def test_what_changes_no_hour_makes_none_stale(site: Site) -> None:
     await transaction.start()
     await _by_hand(site)
     await transaction.rollback()
-    await site.production.put_time_lines([(site.market, OLD, None)])
+    await site.production.put_time_lines([(site.market, ms_of_datetime(OLD), None)])
     assert await stale(site) == set()
 
 
@@ -245,7 +245,7 @@ async def test_a_gap_that_is_found_after_the_export_reaches_the_archive(site: Si
     await write(
         site, Changes(runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, False, "")})
     )
-    await site.production.put_time_lines([(site.market, OLD, None)])
+    await site.production.put_time_lines([(site.market, ms_of_datetime(OLD), None)])
     await write(site, Changes(gaps=[_gap(site, AT - MINUTE, AT + 2 * HOUR)]))
     assert await site.exporter.export_due() == [AT - HOUR, AT, AT + HOUR]
     for hour in (AT - HOUR, AT, AT + HOUR):
@@ -263,7 +263,7 @@ async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> N
         runs={key: RunChange(key, 1, site.market, ms_of_datetime(LATER + HOUR), None, False, "")},
     )
     await write(site, begun)
-    await site.production.put_time_lines([(site.market, AT, None)])
+    await site.production.put_time_lines([(site.market, ms_of_datetime(AT), None)])
     await site.exporter.export_due()
     gap = await gaps.beginning(site.db, site.market)
     assert gap == (ms_of_datetime(AT), ms_of_datetime(LATER + HOUR)) and await stale(site) == set()
@@ -287,7 +287,7 @@ async def test_gaps_of_records_older_than_the_fleet_are_archived(site: Site) -> 
     await write(site, Changes(gaps=[_gap(site, first + MINUTE, last)]))
     assert {hour for hour in await stale(site) if hour < OLD - DAY} == {first + n * HOUR for n in range(4 * 24)}
     earlier = first - timedelta(days=2)
-    await site.production.put_time_lines([(site.market, earlier - DAY, None)])
+    await site.production.put_time_lines([(site.market, ms_of_datetime(earlier - DAY), None)])
     await write(site, Changes(gaps=[_gap(site, earlier, first - 3 * HOUR)]))
     assert min(await stale(site)) == first  # the archive begins there
     await site.store(earlier, range(1))
@@ -369,6 +369,6 @@ async def test_gaps_that_a_market_shows_once_its_beginning_is_known_reach_the_ar
         return archived, await site.db.fetchval(query, AT + timedelta(hours=1))
 
     assert await shown() == (0, 0)
-    await site.production.put_time_lines([(late, seen, None)])
+    await site.production.put_time_lines([(late, ms_of_datetime(seen), None)])
     await site.exporter.export_due()
     assert await shown() == (1, 1)

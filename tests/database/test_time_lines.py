@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
+from common.contract.channels import ORDERBOOK
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.from_rest.time_lines import CLOSE_GRACE_MS, TimeLines
-from deduplicator.merge.merger import ORDERBOOK, Limits
+from deduplicator.merge.merger import Limits
 from deduplicator.store.production import Production
 from fleet.statements import SQL as FLEET
 from tests.support.databases import Database

@@ -19,9 +19,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from common.contract.deltas import Deltas
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage import migrate
-from deduplicator.merge.copies import Changes, Copy, Deltas
+from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.twins import takes_of_changes, takes_of_trades, twins
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL

@@ -110,7 +110,7 @@ async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site
     await site.step(0)
     begins = datetime.fromtimestamp(NOW_MS / 1000, UTC) + timedelta(milliseconds=12)
     await site.db.execute("UPDATE store.lease SET fleet_started_at = $1", begins)
-    await site.production.put_time_lines([(site.market, begins, None)])
+    await site.production.put_time_lines([(site.market, NOW_MS + 12, None)])
     await site.db.execute("INSERT INTO store.runs VALUES (1, 0, 1, 1, $1, $2)", site.market, begins)
     gap = GapWritten(site.market, ORDERBOOK, (NOW_MS + 10, NOW_MS + 20), "not_recorded", {})
     await site.production.store(Changes(gaps=[gap]), [])

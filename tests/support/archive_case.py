@@ -17,10 +17,11 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from common.config.schema import Archive, ProductionRetention
+from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.archive.exporter import Exporter
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from deduplicator.store.production import Production
 from deduplicator.store.retention import Retention
 from tests.support.databases import new_database

@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 import asyncpg
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.feed.reader import Feed, FeedStep
-from deduplicator.merge.copies import BookWritten, Changes, Deltas, ResetVote
+from deduplicator.merge.copies import BookWritten, Changes, ResetVote
 from deduplicator.store.production import Production
 from tests.support.databases import Database
 

@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from common.contract.deltas import Deltas
 from common.numbers import datetime_of_ms, ms_of_datetime
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from deduplicator.statements import SQL
 from tests.support.archive_case import OLD, Site, copied, running_site
 

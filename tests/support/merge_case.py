@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from common.contract.deltas import Deltas
 from deduplicator.merge import coverage, intervals
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
+from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart
 from deduplicator.merge.merger import Limits, Merger
 from tests.support.world import START_MS, Stored
 

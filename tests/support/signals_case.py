@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from common import levels
-from common.levels import NO, YES
+from common.contract.sides import NO, YES
 from common.numbers import DOLLAR, ms_of_datetime, parse_price, parse_size, parse_time
 from signals import events
 from signals.events import Event

@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from common.contract.reasons import BEFORE_SUBSCRIPTION
 from deduplicator.merge import coverage, intervals
+from deduplicator.merge.assembly import joined
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import copy_of as as_copy
-from fleet.rebuild.copies import joined, tickers
 from gatherer.derive import state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.derivation import Derivation
@@ -237,7 +238,7 @@ class Station:
 
 def copy_of(rows: Rows, gatherer: int, batch: int) -> Copy:
     """The derivation's rows as the deduplicator reads them."""
-    return as_copy(rows, gatherer, 0, batch, {ticker: number_of(ticker) for ticker in tickers(rows)})
+    return as_copy(rows, gatherer, 0, batch, {ticker: number_of(ticker) for ticker in rows.markets()})
 
 
 def number_of(ticker: str) -> int:
@@ -369,7 +370,7 @@ def gaps(merger: Merger, stored: Stored) -> dict[tuple[int, intervals.Interval],
     for (market, channel), line in merger.claims.lines.items():
         first = coverage.beginning(channel, line, merger.claims.slices)
         if first is not None:
-            found[market, first] = coverage.BEFORE_SUBSCRIPTION
+            found[market, first] = BEFORE_SUBSCRIPTION
     return found
 
 

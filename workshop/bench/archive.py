@@ -22,18 +22,18 @@ from typing import Any
 import asyncpg
 import numpy as np
 
+from common.contract.deltas import STORED_LAYOUT
 from common.errors import FleetError
-from common.numbers import ms_of_datetime, parse_price, parse_size, sub_millisecond_us
+from common.numbers import HOUR_MS, ms_of_datetime, parse_price, parse_size, sub_millisecond_us
 from common.process import keep_freed_memory
 from common.storage import copy, migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from deduplicator.archive import tables
 from deduplicator.archive.hour import Hour
-from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
+from deduplicator.archive.order import Order, Rows, rows_of
 from deduplicator.archive.source import Source
 from deduplicator.statements import SQL
-from deduplicator.store.days import DELTA_LAYOUT
 from workshop.bench.common import scaled
 
 ROWS = scaled(4_000_000, 20_000)
@@ -71,7 +71,7 @@ async def _fill(dsn: str) -> None:
             "delta": random.integers(-500, 500, count) * 100,
             "received_at": copy.timestamps_us(ms * 1000 + random.integers(5_000, 90_000, count)),
         }
-        await copy.write(connection, "store", "deltas", copy.Stream(DELTA_LAYOUT, columns))
+        await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, columns))
     await connection.execute("VACUUM ANALYZE store.deltas")
     await connection.close()
 

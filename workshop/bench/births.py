@@ -25,16 +25,17 @@ from uuid import uuid4
 import asyncpg
 
 from common.config.schema import ProductionRetention
+from common.contract.channels import ORDERBOOK
 from common.numbers import datetime_of_ms
 from common.process import keep_freed_memory
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from deduplicator.from_rest.time_lines import TimeLines
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.store.production import Production
 from deduplicator.store.retention import Retention
-from fleet.rebuild.copies import copy_of, tickers
+from fleet.rebuild.copies import copy_of
 from gatherer.derive import state
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
@@ -129,7 +130,7 @@ class Trial:
         self._exchange.records.clear()
         rows = self._derivation.take()
         now_ms = self._first_ms + (second + STEP_S) * 1000
-        numbers = await self._production.allot(sorted(tickers(rows) | {""}))
+        numbers = await self._production.allot(sorted(rows.markets() | {""}))
         self._numbers = numbers
         self._batch += 1
         copies = [copy_of(rows, who, 0, self._batch, numbers) for who in gatherers]

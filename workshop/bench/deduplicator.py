@@ -21,10 +21,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.contract.deltas import STORED_LAYOUT
 from common.errors import FleetError
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
-from deduplicator.store.days import DELTA_LAYOUT
 from workshop.bench import loader, without_feed
 from workshop.bench.common import scaled
 
@@ -126,11 +126,11 @@ async def merged(folder: Path, addresses: list[str], production: str, module: st
 
 async def _ready(connection: asyncpg.Connection) -> list[Batch]:
     """What production holds now, in batches of columns; the table is empty afterwards."""
-    wanted = ", ".join(name for name, _ in DELTA_LAYOUT)
+    wanted = ", ".join(name for name, _ in STORED_LAYOUT)
     for name in ("exchange_ts", "received_at"):
         wanted = wanted.replace(name, f"(extract(epoch FROM {name}) * 1000000)::bigint")
     query = f"SELECT {wanted} FROM store.deltas ORDER BY exchange_ts, market, ordinal"
-    columns = await copy.read(connection, DELTA_LAYOUT, query)
+    columns = await copy.read(connection, STORED_LAYOUT, query)
     for name in ("exchange_ts", "received_at"):
         columns[name] = copy.timestamps_us(columns[name])
     await connection.execute("TRUNCATE store.deltas")
@@ -144,7 +144,7 @@ async def ceiling(connection: asyncpg.Connection, batches: list[Batch]) -> float
     """Rows a second of COPY alone."""
     began = time.perf_counter()
     for batch in batches:
-        await copy.write(connection, "store", "deltas", copy.Stream(DELTA_LAYOUT, batch))
+        await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, batch))
     spent = time.perf_counter() - began
     count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
     await connection.execute("TRUNCATE store.deltas")
@@ -156,7 +156,7 @@ async def rejected_by_sql(connection: asyncpg.Connection, addresses: list[str]) 
     await connection.execute("CREATE UNLOGGED TABLE store.staged (LIKE store.deltas)")
     gatherers = [await asyncpg.connect(address) for address in addresses]
     last = await gatherers[0].fetchval("SELECT max(batch) FROM batches")
-    names = [name for name, _ in DELTA_LAYOUT]
+    names = [name for name, _ in STORED_LAYOUT]
     began = time.perf_counter()
     for batch in range(1, last + 1):
         for gatherer in gatherers:

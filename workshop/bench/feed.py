@@ -16,10 +16,11 @@ from typing import Any, Final
 import asyncpg
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.feed.reader import Feed
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
-from deduplicator.merge.copies import Changes, Deltas
+from deduplicator.merge.copies import Changes
 from deduplicator.store.production import Production
 from workshop.bench import deduplicator, without_feed
 from workshop.bench.common import scaled

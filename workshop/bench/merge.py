@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
+from common.contract.deltas import Deltas
+from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart
 from deduplicator.merge.identity import I64
 from deduplicator.merge.merger import Limits, Merger
 from workshop.bench.common import scaled

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 
 from common.contract import manifest as manifests
 from common.contract.manifest import ArchivedRelation, Manifest
-from common.numbers import datetime_of_ms, ms_of_datetime
+from common.numbers import HOUR_MS, datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
-from deduplicator.archive.order import HOUR_MS, Order, rows_of
+from deduplicator.archive.order import Order, rows_of
 from workshop.bench.common import scaled
 
 if TYPE_CHECKING:

@@ -9,6 +9,9 @@ from typing import Final
 
 import msgspec
 
+from common.contract import channels
+from common.contract.identity import SEQ_MAX, SID_MAX
+from common.contract.reasons import GAP, REPEAT_OR_DECREASE
 from common.exchange import frames
 from gatherer.capture.conversation.actions import Action, Broken
 from gatherer.capture.conversation.ledger import DELETE, PROBE, UNSUBSCRIBE, Command
@@ -22,8 +25,6 @@ COPIES_MAX: Final = 3
 UNKNOWN_SID: Final = 7
 TOO_MANY_MARKETS: Final = 26
 TOO_MANY_COMMANDS: Final = 27
-SID_MAX: Final = (1 << 31) - 1
-SEQ_MAX: Final = (1 << 62) - 1
 ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
 
 
@@ -68,12 +69,12 @@ class Answers:
         """Every book of it is asked for, at once as long as it breaks seldom."""
         if received < expected:
             held.again = self._ledger.last_id
-        if held.channel == frames.ORDERBOOK and held.tickers:
+        if held.channel == channels.ORDERBOOK and held.tickers:
             if self._state.books.broken(held.tickers, now_s):
                 self._state.repairs += 1
             else:
                 self._state.escalations += 1
-        return Broken(held.sid, "gap" if received > expected else "repeat_or_decrease", expected, received)
+        return Broken(held.sid, GAP if received > expected else REPEAT_OR_DECREASE, expected, received)
 
     # -- by kind -----------------------------------------------------------------------------------------------
 
@@ -99,7 +100,7 @@ class Answers:
         if held.next_seq is None:
             held.numbered_s = now_s
         state.stands(held)
-        if not standing and named.channel in subscriptions.proven and named.channel != frames.ORDERBOOK:
+        if not standing and named.channel in subscriptions.proven and named.channel != channels.ORDERBOOK:
             # The numbered answer shows from when on nothing can be missing.
             state.first_proof = held
         return held
@@ -130,11 +131,11 @@ class Answers:
             state.failed.went_well()
         elif command.adds and state.role == "orderbook":
             asked = subscriptions.by_sid.get(head.sid or command.sid)
-            held = asked or subscriptions.book or subscriptions.best(frames.ORDERBOOK)
-            if held is None or held.channel not in ("", frames.ORDERBOOK):
+            held = asked or subscriptions.book or subscriptions.best(channels.ORDERBOOK)
+            if held is None or held.channel not in ("", channels.ORDERBOOK):
                 state.without_effect(command, now_s, refused=False)
                 return
-            held.channel = frames.ORDERBOOK
+            held.channel = channels.ORDERBOOK
             state.stands(held)
             state.take(held, command.tickers, now_s)
             state.failed.went_well()

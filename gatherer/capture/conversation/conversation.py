@@ -15,24 +15,16 @@ asked for (`books_due`). What comes of a subscription after its end is late, and
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final
 
+from common.contract import channels
+from common.contract.identity import SEQ_MAX, SID_MAX
 from common.exchange import frames
 from gatherer.capture.conversation.actions import Action, Surprise, Times
-from gatherer.capture.conversation.answers import ANSWERS, SEQ_MAX, SID_MAX, Answers
+from gatherer.capture.conversation.answers import ANSWERS, Answers
 from gatherer.capture.conversation.due_commands import DueCommands
 from gatherer.capture.conversation.membership import few_of
 from gatherer.capture.conversation.state import State
-from gatherer.capture.conversation.subscriptions import CHANNELS, Subscription
-
-_CHANNEL_OF_TYPE: Final = {
-    "orderbook_delta": frames.ORDERBOOK,
-    "orderbook_snapshot": frames.ORDERBOOK,
-    frames.TRADE: frames.TRADE,
-    frames.TICKER: frames.TICKER,
-    frames.COMBO_LIFECYCLE: frames.COMBO_LIFECYCLE,
-    **dict.fromkeys(frames.LIFECYCLE_TYPES - {frames.COMBO_LIFECYCLE}, frames.LIFECYCLE),
-}
+from gatherer.capture.conversation.subscriptions import Subscription
 
 
 class Conversation:
@@ -49,7 +41,7 @@ class Conversation:
 
     def start(self, markets: Iterable[str], now_s: float) -> list[Action]:
         """The first commands of a connection."""
-        self._subscriptions.missing_s = dict.fromkeys(CHANNELS[self.role], now_s)
+        self._subscriptions.missing_s = dict.fromkeys(channels.OF_ROLE[self.role], now_s)
         return self.add(markets, now_s)
 
     def add(self, markets: Iterable[str], now_s: float) -> list[Action]:
@@ -110,7 +102,7 @@ class Conversation:
     def healthy(self) -> bool:
         """Whether every subscription stands and every market's book has come, or was asked for in vain for long."""
         if self.role != "orderbook":
-            return set(CHANNELS[self.role]) <= {held.channel for held in self._subscriptions}
+            return set(channels.OF_ROLE[self.role]) <= {held.channel for held in self._subscriptions}
         if self.rejected or not self.state.members.wanted:
             return not self.rejected
         return self._subscriptions.book is not None and self.state.members.whole and not self.state.books.awaited
@@ -158,11 +150,11 @@ class Conversation:
         held = None
         if sid is not None and 0 < sid <= SID_MAX:
             if head.seq is None:
-                if head.type == frames.TICKER:
-                    self._subscriptions.get(sid, frames.TICKER, now_s).numbered_s = now_s
+                if head.type == channels.TICKER:
+                    self._subscriptions.get(sid, channels.TICKER, now_s).numbered_s = now_s
             elif 0 < head.seq <= SEQ_MAX:
                 held = self._numbered(sid, head.seq, head.type, actions, now_s)
-        if head.type == "orderbook_snapshot":
+        if head.type == channels.SNAPSHOT_TYPE:
             if held is not None and held.is_new(head.id) and (ticker := _ticker(head)) in held.tickers:
                 self.state.books.came(ticker)
         elif head.type in ANSWERS:
@@ -175,11 +167,11 @@ class Conversation:
     def _numbered(self, sid: int, seq: int, type_: str, actions: list[Action], now_s: float) -> Subscription:
         held = self._sids.get(sid)
         if held is None or not held.channel:  # data may come before the `subscribed` that names it, or without one
-            held = self._subscriptions.get(sid, _CHANNEL_OF_TYPE.get(type_, ""), now_s)
+            held = self._subscriptions.get(sid, channels.OF_TYPE.get(type_, ""), now_s)
         if held.next_seq is not None and seq != held.next_seq:
             actions.append(self._answers.broken(held, held.next_seq, seq, now_s))
         held.numbered(seq + 1, now_s)
-        if held.channel == frames.ORDERBOOK:
+        if held.channel == channels.ORDERBOOK:
             self._subscriptions.hot = held
         return held
 

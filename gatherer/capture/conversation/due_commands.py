@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from common.exchange import frames
+from common.contract.channels import OF_ROLE, ORDERBOOK
 from gatherer.capture.conversation.actions import Action
 from gatherer.capture.conversation.budget import RESERVE
 from gatherer.capture.conversation.ledger import ADD, DELETE, PROBE, SNAPSHOT, SUBSCRIBE, UNSUBSCRIBE, Command
 from gatherer.capture.conversation.state import State
-from gatherer.capture.conversation.subscriptions import CHANNELS, Subscription
+from gatherer.capture.conversation.subscriptions import Subscription
 
 UNANSWERED_MAX: Final = 3
 """An order-book subscription that leaves so many commands unanswered, and sends no number, is taken for lost."""
@@ -52,9 +52,9 @@ class DueCommands:
                 if self._is_lost(held, now_s):
                     self._state.renew(held, now_s)
                     actions += self.due(now_s)
-                elif held.channel == frames.ORDERBOOK or held is subscriptions.best(held.channel):
+                elif held.channel == ORDERBOOK or held is subscriptions.best(held.channel):
                     actions += self._probe(held, now_s)
-            elif held.channel == frames.ORDERBOOK and times.audit and not self._books.awaited:
+            elif held.channel == ORDERBOOK and times.audit and not self._books.awaited:
                 actions += self._audit(held, now_s)
 
     # -- what changes the subscriptions ------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class DueCommands:
         if (book := self._subscriptions.book) is not None:
             return self._change_markets(book, now_s, again=again)
         adds = self._members.next_adds(now_s, again=again) if ending is None else []
-        return self._subscribe([frames.ORDERBOOK], adds, now_s) if adds else []
+        return self._subscribe([ORDERBOOK], adds, now_s) if adds else []
 
     def _unsubscribe(self, ending: Subscription, now_s: float) -> list[Action]:
         sent = self._ledger.send(Command(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
@@ -91,7 +91,7 @@ class DueCommands:
     def _subscribe_missing(self, now_s: float) -> list[Action]:
         """All channels at once; after that one by one, as an answer may leave open which of several it is about."""
         missing_now = self._state.missing(now_s)
-        missing = [channel for channel in CHANNELS[self._state.role] if channel in missing_now]
+        missing = [channel for channel in OF_ROLE[self._state.role] if channel in missing_now]
         if not missing:
             return []
         self._subscribes += 1
@@ -171,7 +171,7 @@ class DueCommands:
 
     def _is_lost(self, held: Subscription, now_s: float) -> bool:
         """Whether nothing at all comes of a subscription, whatever it is asked: a new one costs nothing."""
-        if (held.channel != frames.ORDERBOOK and held.named) or max(held.probes, held.in_vain) < UNANSWERED_MAX:
+        if (held.channel != ORDERBOOK and held.named) or max(held.probes, held.in_vain) < UNANSWERED_MAX:
             return False
         return self._state.renewals.over(now_s)
 
@@ -182,7 +182,7 @@ class DueCommands:
         nothing, with a numbered `ok` (facts, section 2.3), or with anything else: then the stretch stays unproven until
         the next frame of the stream.
         """
-        if held.channel == frames.ORDERBOOK:
+        if held.channel == ORDERBOOK:
             sent = self._ask_in_turn(held, 1, now_s)
         elif now_s < self._subscriptions.no_probe_till_s.get(held.channel, 0.0):
             return []

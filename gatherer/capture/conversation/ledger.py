@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from common.exchange import frames
+from common.contract.channels import ORDERBOOK
 from gatherer.capture.conversation.actions import Action, Send
 from gatherer.capture.conversation.budget import Budget
 
@@ -43,7 +43,7 @@ class Command:
 
     def answered_by(self, channel: str) -> bool:
         """Whether `subscribed` to this channel shows that it has taken effect."""
-        return self.adds and (channel in self.channels or (self.name == ADD and channel == frames.ORDERBOOK))
+        return self.adds and (channel in self.channels or (self.name == ADD and channel == ORDERBOOK))
 
     @property
     def channel(self) -> str:

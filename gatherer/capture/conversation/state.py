@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from common.exchange import frames
+from common.contract import channels
 from gatherer.capture.conversation.actions import Times
 from gatherer.capture.conversation.books_due import BooksDue
 from gatherer.capture.conversation.budget import Patience
@@ -87,7 +87,7 @@ class State:
 
     def stands(self, held: Subscription) -> None:
         """An answer named this subscription as ours."""
-        if not held.named and held.channel == frames.ORDERBOOK:
+        if not held.named and held.channel == channels.ORDERBOOK:
             self.members.try_all()
         held.named = True
         self.subscriptions.missing_s.pop(held.channel, None)
@@ -118,7 +118,7 @@ class State:
                 self.members.postpone(command.tickers if command.adds else [], now_s)
         if not any(s.named and s.channel == held.channel for s in self.subscriptions):
             self.subscriptions.missing_s.setdefault(held.channel, now_s)
-        if held.channel != frames.ORDERBOOK:
+        if held.channel != channels.ORDERBOOK:
             return
         gone, held.tickers = held.tickers, {}
         lost = [ticker for ticker in gone if self.subscriptions.holding(ticker) is None]

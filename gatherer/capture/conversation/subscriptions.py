@@ -7,15 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from common.exchange import frames
+from common.contract import channels
 
-CHANNELS: Final = {
-    "orderbook": (frames.ORDERBOOK,),
-    "trade": (frames.TRADE,),
-    "ticker": (frames.TICKER,),
-    "lifecycle": (frames.LIFECYCLE, frames.COMBO_LIFECYCLE),
-}
-"""By role."""
 PROBE_WAITS_MAX: Final = 8
 """A subscription that proves nothing is asked after waits that double, up to so many times the first."""
 SIDS_MAX: Final = 100
@@ -87,7 +80,7 @@ class Subscriptions:
 
     def __init__(self, role: str) -> None:
         self._role = role
-        self.proven = frozenset(CHANNELS[role]) - {frames.TICKER}
+        self.proven = frozenset(channels.OF_ROLE[role]) & channels.NUMBERED
         """Channels whose numbers prove something; what else comes was not asked for."""
         self.by_sid: dict[int, Subscription] = {}
         self.over: dict[int, None] = {}
@@ -140,7 +133,7 @@ class Subscriptions:
     @property
     def order_books(self) -> list[Subscription]:
         """Those of order books that are not to be unsubscribed."""
-        return [s for s in self if s.channel == frames.ORDERBOOK and s.ending is None]
+        return [s for s in self if s.channel == channels.ORDERBOOK and s.ending is None]
 
     @property
     def book(self) -> Subscription | None:
@@ -158,7 +151,7 @@ class Subscriptions:
     def missing(self, since_s: float) -> set[str]:
         """Channels that no subscription stands for: one of which we only see frames has sent one since then."""
         standing = {s.channel for s in self if s.named or s.numbered_s > since_s}
-        return set(CHANNELS[self._role]) - standing
+        return set(channels.OF_ROLE[self._role]) - standing
 
     # -- what cannot be proven ---------------------------------------------------------------------------------
 
@@ -167,7 +160,7 @@ class Subscriptions:
         found = []
         for held in self:
             since_s = now_s - held.numbered_s
-            counts = held.tickers if held.channel == frames.ORDERBOOK else held is self.best(held.channel)
+            counts = held.tickers if held.channel == channels.ORDERBOOK else held is self.best(held.channel)
             if held.channel in self.proven and counts and since_s > wait_s:
                 found.append(f"{held.channel}: nothing is proven of its last {since_s:.0f} s")
         return found

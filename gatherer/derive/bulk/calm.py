@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from common.contract import channels
 from common.distinct import distinct
 from common.exchange import frames
 from common.exchange.names import possible_ticker
@@ -78,7 +79,7 @@ class CalmSession:
             return False
         if not (0 < head.seq < 1 << 53 and 0 <= head.sending_ts_ms < 1 << 53):
             return False
-        if head.type == "orderbook_snapshot":
+        if head.type == channels.SNAPSHOT_TYPE:
             ticker = messages.named_market(head)
             if ticker is None or not possible_ticker(ticker):
                 return False
@@ -108,5 +109,5 @@ def _only_slice(state: SessionState, sids: Array) -> Slice | None:
     """The order-book slice that all changes are of, unless it waits for a first exchange time."""
     different = distinct(sids)
     slice_ = state.slices.get(int(different[0])) if len(different) == 1 else None
-    usual = slice_ is not None and slice_.channel == frames.ORDERBOOK and not slice_.awaiting_first
+    usual = slice_ is not None and slice_.channel == channels.ORDERBOOK and not slice_.awaiting_first
     return slice_ if usual else None

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from common.contract.channels import DELTA_TYPE
 from common.exchange.frames import DEPTH_MAX
 from common.exchange.names import possible_ticker
 from gatherer.derive.bulk import decoder
@@ -25,7 +26,7 @@ from gatherer.journal.format import Block, Kind, Record
 
 Array = npt.NDArray[Any]
 PIECE_FRAMES: Final = 1024  # one call holds the interpreter: the task that writes must get its turn
-PREFIX: Final = b'{"type":"orderbook_delta"'
+PREFIX: Final = f'{{"type":"{DELTA_TYPE}"'.encode()
 PLAIN_BYTES_MAX: Final = 2 * DEPTH_MAX
 """A longer change goes by itself, so that nobody needs to look here how deep it is; they have 300 bytes."""
 OF_A_FRAME: Final = ("session", "wall_us", "mono_us", "plain")

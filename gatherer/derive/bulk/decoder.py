@@ -7,9 +7,10 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from common.contract.identity import SID_MAX
+from common.contract.sides import NUMBERS
 from common.errors import NumberError
 from common.exchange import frames as frames_
-from common.levels import NO, YES
 from common.numbers import parse_price, parse_size, sub_millisecond_us
 
 NONE: Final = -1
@@ -32,7 +33,7 @@ class Frame(msgspec.Struct, gc=False):
     """A change's frame."""
 
     type: Literal["orderbook_delta"]
-    sid: Annotated[int, msgspec.Meta(ge=1, le=(1 << 31) - 1)]
+    sid: Annotated[int, msgspec.Meta(ge=1, le=SID_MAX)]
     seq: Annotated[int, msgspec.Meta(ge=1, le=1 << 53)]
     msg: Msg
     sending_ts_ms: Any = None
@@ -66,7 +67,6 @@ class _Sizes(dict[str, int]):
 
 _prices: Final = _Prices()
 _sizes: Final = _Sizes()
-_SIDES: Final = {"yes": YES, "no": NO}
 
 
 def decode(lines: bytes | memoryview) -> list[Frame]:
@@ -93,7 +93,7 @@ def values(frames: Sequence[Frame]) -> list[list[int]]:
         [_whole(frame.sending_ts_ms) for frame in frames],
         [msg.ts_ms for msg in messages],
         [sub_millisecond_us(msg.ts) for msg in messages],
-        [_SIDES[msg.side] for msg in messages],
+        [NUMBERS[msg.side] for msg in messages],
         [_prices[msg.price_dollars] for msg in messages],
         [_sizes[msg.delta_fp] for msg in messages],
     ]

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from common.levels import NO, YES
+from common.contract.sides import NO, YES
 from common.numbers import PRICE_UNITS_MAX
 from gatherer.derive.bulk.decoder import NONE
 from gatherer.derive.bulk.text import FIRST, WINDOW_BYTES_MAX, Array, Text

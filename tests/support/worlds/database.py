@@ -10,12 +10,12 @@ from typing import Any, Final
 
 import asyncpg
 
-from common.numbers import datetime_of_ms, ms_of_datetime
+from common.contract.channels import ORDERBOOK
+from common.numbers import DAY_MS, datetime_of_ms, ms_of_datetime
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import ORDERBOOK, Limits, Merger
+from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
-from deduplicator.store.days import DAY_MS
 from deduplicator.store.production import Production
 from tests.support.feed_case import feed_is_production
 from tests.support.worlds.judges import Wrong
@@ -83,7 +83,7 @@ class Database(Memory):
         """The merge's state, as PostgreSQL has it."""
         self.close()
         production = self._open()
-        self.run(production.put_time_lines([(m, datetime_of_ms(a), b and datetime_of_ms(b)) for m, a, b in lines]))
+        self.run(production.put_time_lines(list(lines)))
         merger: Merger = self.run(production.restore(limits, now_ms))
         return merger
 

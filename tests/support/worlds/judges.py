@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.merger import Merger
 from tests.support.worlds.exchange import Book, Event, Exchange
 from tests.support.worlds.memory import Content, Identity, Memory
 from tests.support.worlds.merging import Line, Merging

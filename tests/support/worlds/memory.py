@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import (
     Changes,
@@ -29,7 +30,7 @@ from deduplicator.merge.copies import (
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import NEVER_MS, ORDERBOOK, Limits, Merger, Range
+from deduplicator.merge.merger import NEVER_MS, Limits, Merger, Range
 
 Identity = tuple[int, int, int]
 """Market, exchange millisecond, ordinal."""

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from deduplicator.merge.assembly import joined
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.dropped import strip_dropped_rows
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import Limits, Merger
-from fleet.rebuild.copies import joined
 from tests.support.worlds.memory import Line, Memory
 from tests.support.worlds.shape import HOLE_WAIT_MS, RESET_SLACK_MS, Shape
 

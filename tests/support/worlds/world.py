@@ -6,9 +6,10 @@ import random
 from collections.abc import Iterator
 from typing import Any, Final
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.intervals import Interval
-from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.merger import Merger
 from tests.support.worlds import judges
 from tests.support.worlds.deriving import copies
 from tests.support.worlds.exchange import Exchange

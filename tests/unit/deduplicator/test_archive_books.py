@@ -11,9 +11,10 @@ import pytest
 
 from common.book_hash import mix64, terms
 from common.errors import StorageError
+from common.numbers import HOUR_MS
 from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
 from deduplicator.archive.late import Late
-from deduplicator.archive.order import HOUR_MS, Order, Rows, rows_of
+from deduplicator.archive.order import Order, Rows, rows_of
 from deduplicator.archive.spool import Spool
 from tests.support.scale import LONG
 

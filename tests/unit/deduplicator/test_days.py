@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from common.contract.deltas import Deltas
 from common.numbers import datetime_of_ms
-from deduplicator.merge.copies import Deltas
 from deduplicator.store import days
 
 HOUR_MS = 3_600_000

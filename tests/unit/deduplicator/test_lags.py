@@ -8,7 +8,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from deduplicator.status.lags import AHEAD, HOUR_MS, PRODUCTION, Lags, percentile
+from common.numbers import HOUR_MS
+from deduplicator.status.lags import AHEAD, PRODUCTION, Lags, percentile
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -8,11 +8,12 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from common.contract.channels import ORDERBOOK
 from deduplicator.merge import identity, intervals
 from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunStart, SliceStart
 from deduplicator.merge.coverage import RunState, SliceState
 from deduplicator.merge.identity import pack_content
-from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.merger import Merger
 from tests.support.merge_case import GOOD, LIMITS, Row, a_copy, held_of
 from tests.support.world import START_MS, Stored
 

@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 
+from common.contract.identity import GATHERERS_MAX
 from deduplicator.merge import coverage, disputes, heads, identity, intervals
 from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunStart, SliceStart, Snapshot
 from deduplicator.merge.identity import IdentityStore, StoreFull, pack_content, unpack_content
@@ -510,7 +511,7 @@ def test_a_run_that_never_claimed_is_over_with_its_slice_after_a_restart_too() -
     """Rule 21: production has nothing of it open, so that neither its slice nor its gatherer is restored for ever."""
     merger, memory = Merger(LIMITS, START_MS - 86_400_000), Memory()
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
-    for gatherer in range(1, identity.GATHERERS_MAX + 2):
+    for gatherer in range(1, GATHERERS_MAX + 2):
         first = a_copy(gatherer, [(1, 0, 5)], horizon=50)
         first.runs.append(RunStart(2, 1, 1, NEVER_MS))
         last = a_copy(gatherer, [], batch=2, horizon=60)

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.contract.channels import ORDERBOOK
+from common.contract.deltas import Deltas
 from deduplicator.merge import settling
-from deduplicator.merge.copies import Copy, Deltas, Horizon, RunStart, SliceStart
-from deduplicator.merge.merger import ORDERBOOK, Merger
+from deduplicator.merge.copies import Copy, Horizon, RunStart, SliceStart
+from deduplicator.merge.merger import Merger
 from deduplicator.merge.voices import Voices
 from deduplicator.merge.waits import Waits
 from tests.support.merge_case import LIMITS

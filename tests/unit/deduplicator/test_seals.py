@@ -7,9 +7,9 @@ import time
 
 import pytest
 
+from common.contract.channels import ORDERBOOK
 from common.feed.tables import EVERYTHING
 from deduplicator.merge.copies import Changes, Copy
-from deduplicator.merge.coverage import ORDERBOOK
 from deduplicator.merge.merger import Merger
 from deduplicator.store.seals import Seals
 from tests.support.scale import LONG

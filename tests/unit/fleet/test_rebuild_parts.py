@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from common.contract.channels import ORDERBOOK
 from common.errors import StorageError
 from deduplicator.merge.identity import pack_content
-from deduplicator.merge.merger import ORDERBOOK
 from fleet.place import Place
 from fleet.rebuild.part import Batch, Part
 from fleet.rebuild.parts import Cutter, part_of

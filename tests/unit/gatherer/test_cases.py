@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.contract.sides import NO, YES
 from common.exchange import frames
-from common.levels import NO, YES, flat
+from common.levels import flat
 from gatherer.capture.conversation.unread import AGAIN_MOST_S, Unread
 from gatherer.derive import messages, state
 from gatherer.derive.derivation import Derivation

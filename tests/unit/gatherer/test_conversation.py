@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
+from common.contract.channels import OF_ROLE
 from common.exchange import frames
 from gatherer.capture.conversation.actions import Action, Broken, Send, Surprise, Times
 from gatherer.capture.conversation.conversation import Conversation
-from gatherer.capture.conversation.subscriptions import CHANNELS
 from gatherer.crew.sharding import FULL_FIRST_S, Sharding
 
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10, audit=3600)
@@ -444,7 +444,7 @@ def test_an_answer_that_does_not_fit_is_no_success(role: str, how: Any) -> None:
     exchange.run(3600)
     assert exchange.count("subscribe", 0.0) < 70
     lacks = " ".join(exchange.talk.unproven(exchange.now_s))
-    assert all(f"{channel}: not subscribed for" in lacks for channel in CHANNELS[role]) and not exchange.talk.healthy
+    assert all(f"{channel}: not subscribed for" in lacks for channel in OF_ROLE[role]) and not exchange.talk.healthy
 
 
 def test_an_unsubscribe_that_the_budget_refuses_is_no_try() -> None:

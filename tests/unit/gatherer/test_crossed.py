@@ -12,9 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.numbers import DOLLAR
+from common.numbers import DOLLAR, HOUR_MS
 from deduplicator.archive.crossed import Crossed
-from deduplicator.archive.order import HOUR_MS, Order, rows_of
+from deduplicator.archive.order import Order, rows_of
 from fleet.checks.verify import crossings
 from gatherer.derive import state
 from gatherer.derive.bulk import stretch

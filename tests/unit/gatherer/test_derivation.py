@@ -9,7 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from common.levels import NO, YES
+from common.contract.identity import NEVER_MS
+from common.contract.sides import NO, YES
 from gatherer.derive import state
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
@@ -184,7 +185,7 @@ def test_a_clock_that_is_not_proven_begins_no_claim_and_proves_no_horizon(proven
     tape = Tape(clock_proven=proven)
     tape.unstamped("orderbook_snapshot", T)
     (run,) = tape.take().runs
-    assert run.cover_from_ms == (START_MS + 1 + BOUNDS.clock if proven else state.NEVER)
+    assert run.cover_from_ms == (START_MS + 1 + BOUNDS.clock if proven else NEVER_MS)
     tape.now += 1000
     tape.send("get_snapshot", T, id_=9)
     sent = tape.now
@@ -387,7 +388,7 @@ def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
     rows = tape.take()
     assert places(rows) == [(500, 0), (501, 0), (502, -1)]
     assert [e.reason for e in rows.run_events] == ["deleted"]
-    assert [r.cover_from_ms == state.NEVER for r in rows.runs] == [False, True]
+    assert [r.cover_from_ms == NEVER_MS for r in rows.runs] == [False, True]
 
 
 @pytest.mark.parametrize("how", ["add_markets", "subscribe"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from common import levels
-from common.levels import NO, YES
+from common.contract.sides import NO, YES
 from common.numbers import DOLLAR
 from signals import composite, events, market, regime
 from signals.book import LEVELS, Folded

@@ -51,8 +51,8 @@ FAULTS: Final = (
     Fault(
         "late-contradictions-are-not-counted",
         "deduplicator/archive/late.py",
-        'for name in ("side", "price", "delta")]',
-        'for name in ("side", "price")]',
+        "!= theirs[name] for name in CONTENT]",
+        '!= theirs[name] for name in ("side", "price")]',
         "a late row of another size would contradict the archive without a word",
         ("tests/unit/deduplicator/test_archive_books.py",),
     ),

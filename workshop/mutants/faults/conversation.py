@@ -82,7 +82,7 @@ FAULTS: Final = (
         "trades-are-not-probed",
         f"{FOLDER}/due_commands.py",
         "if held.channel not in subscriptions.proven or",
-        "if held.channel != frames.ORDERBOOK or",
+        "if held.channel != channels.ORDERBOOK or",
         "a quiet trade channel would prove nothing for ever",
         TALK,
     ),

@@ -59,8 +59,8 @@ FAULTS: Final = (
     Fault(
         "step-back-retracts-too-little",
         RUNS,
-        'self.out.run_event(run.run, "retracts", at, run.last_ms + 1, "step_back")',
-        'self.out.run_event(run.run, "retracts", at, run.last_ms, "step_back")',
+        'self.out.run_event(run.run, "retracts", at, run.last_ms + 1, reasons.STEP_BACK)',
+        'self.out.run_event(run.run, "retracts", at, run.last_ms, reasons.STEP_BACK)',
         "the last millisecond before a step back would stay claimed",
         RULES,
     ),
@@ -99,7 +99,7 @@ FAULTS: Final = (
     Fault(
         "start-by-a-clock-that-is-not-proven",
         RUNS,
-        " if session.clock_proven else NEVER",
+        " if session.clock_proven else NEVER_MS",
         "",
         "a gatherer whose clock is wrong would claim what it never had",
         RULES,
@@ -307,8 +307,8 @@ FAULTS: Final = (
     Fault(
         "no-is-yes",
         "gatherer/derive/messages.py",
-        'side = YES if msg.side == "yes" else NO',
-        "side = YES",
+        "side = NUMBERS[msg.side]",
+        'side = NUMBERS["yes"]',
         "changes of the NO side would be YES's",
         RULES,
     ),

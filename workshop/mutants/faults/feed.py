@@ -116,7 +116,7 @@ FAULTS: Final = (
     Fault(
         "heals-are-not-in-the-feed",
         ROWS,
-        "        entry.add_rows(GAPS, [_gap(HEALED, gap) for gap in healed])\n",
+        "        entry.add_stored(GAPS, healed, HEALED)\n",
         "        del healed\n",
         "a consumer would hold a gap that is none any more",
         ("tests/database/test_feed.py -k every_writer", *FEED),
@@ -124,7 +124,7 @@ FAULTS: Final = (
     Fault(
         "rows-that-found-their-place-stay-unplaced",
         ROWS,
-        "    _unplaced(entry, PLACED, gone)\n",
+        "    entry.add_stored(UNPLACED, gone, PLACED)\n",
         "",
         "a consumer would list a row as unplaced that is among the changes",
         ("tests/database/test_feed.py -k every_writer", *FEED),
@@ -132,16 +132,16 @@ FAULTS: Final = (
     Fault(
         "a-reset-taken-back-is-not-in-the-feed",
         ROWS,
-        '    _books(entry, await db.fetch(SQL["unverify_reset"], *place))\n',
-        '    await db.fetch(SQL["unverify_reset"], *place)\n',
+        '    entry.add_stored(BOOKS, await db.fetch(SQL["unverify_reset"], *(column[0] for column in place)))\n',
+        '    await db.fetch(SQL["unverify_reset"], *(column[0] for column in place))\n',
         "a consumer's book would go on from one that is none",
         STARTS,
     ),
     Fault(
         "books-are-not-in-the-feed",
         ROWS,
-        '        _books(entry, await db.fetch(SQL["add_books"], *as_columns(books, 8)))\n',
-        '        await db.fetch(SQL["add_books"], *as_columns(books, 8))\n',
+        '        entry.add_stored(BOOKS, await db.fetch(SQL["add_books"], *times.stored(BOOK, books)))\n',
+        '        await db.fetch(SQL["add_books"], *times.stored(BOOK, books))\n',
         "a consumer's book would not follow the exchange's",
         ("tests/database/test_feed.py -k every_writer", *FEED),
     ),

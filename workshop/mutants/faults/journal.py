@@ -30,7 +30,7 @@ FAULTS: Final = (
     Fault(
         "a-new-process-goes-on",
         READER,
-        'cut = "process_started"',
+        "cut = PROCESS_STARTED",
         "cut = None",
         "runs of a process that died would go on over what was missed meanwhile",
         JOURNAL,
@@ -46,7 +46,7 @@ FAULTS: Final = (
     Fault(
         "a-torn-tail-is-whole",
         READER,
-        'self._cut = "torn_tail"',
+        "self._cut = TORN_TAIL",
         "self._cut = None",
         "a segment that was cut off would be no break",
         JOURNAL,

@@ -103,7 +103,7 @@ FAULTS: Final = (
     Fault(
         "what-is-lost-is-called-not-recorded",
         SETTLING,
-        'for reason in ("conflict", "quarantined", "step_back", "dropped_unread"):',
+        "for reason in LOSSES:",
         "for reason in ():",
         "nobody would see why a stretch is missing",
         RULES,

@@ -189,7 +189,7 @@ FAULTS: Final = (
     Fault(
         "guests-are-never-excluded",
         "deduplicator/store/restoring.py",
-        'run.excluded_from_ms = run.cover_to_ms if row["reason"] == "conflict" else None',
+        'run.excluded_from_ms = run.cover_to_ms if row["reason"] == CONFLICT else None',
         "run.excluded_from_ms = None",
         "late rows of a run that contradicted would be used",
         RESTORE,
