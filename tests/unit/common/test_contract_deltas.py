@@ -36,7 +36,8 @@ def one(**changed: int) -> Deltas:
 
 def selected(statement: str) -> list[list[str]]:
     """The names of the columns that each SELECT of a statement lists at its top, or what it returns."""
-    lists, depth, parts = [], 0, None
+    lists: list[list[str]] = []
+    depth, parts = 0, None
     for word in re.findall(r"[(),]|[^\s(),]+|\s+", re.sub(r"--[^\n]*", "", statement)):
         depth += {"(": 1, ")": -1}.get(word, 0)
         if not depth and word in ("SELECT", "RETURNING"):
@@ -74,7 +75,7 @@ def test_a_change_is_cut_and_joined_with_every_field() -> None:
     assert [getattr(both.take(np.array([0])), name).tolist() for name in deltas.NAMES] == [[n] for n in range(1, 11)]
     assert len(Deltas.joined([])) == 0 and both.side.tolist() == [7, 0]
     rows = order.rows_of(np.array([5]), one().columns(deltas.BESIDE))
-    assert {name: rows[name].tolist() for name in rows.dtype.names} == {
+    assert {name: rows[name].tolist() for name in rows.dtype.names or ()} == {
         "key": [5], "exchange_us": [6], "side": [7], "price": [8], "delta": [9], "received_us": [10],
     }  # fmt: skip
 

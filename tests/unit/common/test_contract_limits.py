@@ -14,11 +14,12 @@ from common.contract.tables import HOURLY, NAMES, OF_MARKETS
 from common.feed.tables import TABLES
 from common.numbers import HOUR_MS, PRICE_UNITS_MAX, SIZE_UNITS_MAX, ms_of_datetime, us_of_datetime
 from deduplicator.archive import order
-from deduplicator.merge import claims
 from deduplicator.merge.assembly import KINDS as PARTS
 from deduplicator.merge.assembly import made
 from deduplicator.merge.copies import NOT_STORED, Changes, Copy, Snapshot
 from deduplicator.merge.identity import pack_content, unpack_content
+from deduplicator.merge.merger import NEVER_MS as MERGE_NEVER_MS
+from deduplicator.read.reader import TABLES as READ
 from deduplicator.read.reader import Batches
 from deduplicator.store import channels as staged
 from deduplicator.store import times
@@ -44,7 +45,7 @@ def test_the_greatest_content_and_the_greatest_identity_are_packed_and_unpacked(
     assert [column.tolist() for column in hour.unpack(keys)] == [[0], [HOUR_MS - 1], [order.ORDINAL_MAX]]
     last = (order.TICKERS_MAX - 1) << order.PLACE_BITS
     assert last + int(keys[0]) + 1 < 1 << identity.KEY_BITS, "the place after the greatest fits as well"
-    assert 2 * claims.NEVER_MS <= identity.NEVER_MS < 1 << identity.KEY_BITS
+    assert 2 * MERGE_NEVER_MS <= identity.NEVER_MS < 1 << identity.KEY_BITS
     assert identity.ORDINAL_MAX + 1 < 1 << timeline.ORDINAL_BITS, "in the library's places"
 
 
@@ -77,6 +78,7 @@ def test_every_table_is_written_and_read() -> None:
     parts = {part for part, value in vars(Copy(0, 0, 1, 1)).items() if isinstance(value, list)}
     assert parts == PARTS.keys()
     beside = {name for name, value in vars(Batches(Copy(0, 0, 1, 1), {})).items() if name in NAMES and value == ()}
+    assert tuple(READ) == NAMES, "in the order in which they are read"
     assert {*NAMES} == parts | beside, "each is merged, or stored as it is"
     assert {one.table for one in staged.STAGED} == beside - {"quarantine", "rest_books"}
 
