@@ -8,8 +8,10 @@ from typing import Final
 import msgspec
 
 from common.contract.channels import ORDERBOOK, ROLES, TRADE
+from common.contract.deduplicator_status import DeduplicatorStatus, GapTotals
+from common.contract.gatherer_status import GathererStatus
 from common.contract.page import Row
-from common.contract.status import READY, DeduplicatorStatus, GapTotals, GathererStatus, Status
+from common.contract.status import READY, Status
 
 GIB: Final = 1 << 30
 

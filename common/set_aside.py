@@ -24,7 +24,7 @@ from typing import Final
 import asyncpg
 
 from common import log
-from common.contract.status import AsideEntry, AsideKind
+from common.contract.aside import AsideEntry, AsideKind
 from common.errors import DatabaseUnreachable, ExchangeError, Fenced, OddAnswer, StateOutdated, described
 from common.storage.database import DATABASE_ERRORS, REFUSALS
 from common.text import storable

@@ -10,8 +10,8 @@ from prometheus_client import Metric
 from prometheus_client.registry import Collector
 
 from common.contract import channels
+from common.contract.deduplicator_status import DeltaTotals
 from common.contract.reasons import BEFORE_SUBSCRIPTION, GAPS
-from common.contract.status import DeltaTotals
 from common.metrics import Family, Scrape
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter

@@ -12,7 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from common import http, log, notify
 from common.config.schema import DeduplicatorConfig
-from common.contract.status import READY, DeduplicatorStatus, StepFailures, TaskFailures
+from common.contract.deduplicator_status import DeduplicatorStatus, StepFailures, TaskFailures
+from common.contract.status import READY
 from common.errors import Fenced, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer

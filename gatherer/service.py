@@ -14,14 +14,14 @@ from typing import Any, Final
 
 from common import http, log, notify
 from common.config.schema import GathererConfig
-from common.contract.status import (
-    READY,
+from common.contract.gatherer_status import (
     GathererStatus,
     LoaderStatus,
     RoleStatus,
     TroubledConnection,
     UnprovenConnection,
 )
+from common.contract.status import READY
 from common.errors import SchemaMismatch, StorageError, described, first_error
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer

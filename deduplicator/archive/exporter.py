@@ -22,10 +22,10 @@ import msgspec
 from common import log
 from common.config.schema import Archive
 from common.contract import manifest as manifests
+from common.contract.deduplicator_status import ArchiveStatus, HourAtWork
 from common.contract.deltas import IDENTITY
 from common.contract.manifest import ArchivedRelation, CheckCounts, Manifest
 from common.contract.reasons import CONFLICT
-from common.contract.status import ArchiveStatus, HourAtWork
 from common.errors import StorageError, WriteConflict
 from common.set_aside import SetAside
 from common.storage.database import connect, connected

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from common import log
 from common.config.schema import Archive
-from common.contract.status import FeedArchiveStatus
+from common.contract.deduplicator_status import FeedArchiveStatus
 from common.errors import FeedError, WriteConflict
 from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
 from common.feed.block import decode

@@ -17,8 +17,8 @@ import asyncpg
 
 from common import log
 from common.config.schema import Merge
+from common.contract.deduplicator_status import RefillStatus
 from common.contract.sides import TAKERS
-from common.contract.status import RefillStatus
 from common.errors import ExchangeError, NumberError
 from common.exchange.names import is_ticker, possible_trade_id
 from common.exchange.rest import Page, Rest

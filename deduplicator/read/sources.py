@@ -17,8 +17,8 @@ from typing import Final
 
 from common import log
 from common.config.schema import DeduplicatorConfig
+from common.contract.deduplicator_status import SourceStatus
 from common.contract.reasons import DATABASE_PUT_BACK, REMOVED, REPLACED
-from common.contract.status import SourceStatus
 from common.errors import described
 from common.storage.database import DATABASE_ERRORS
 from deduplicator.merge.copies import Copy, RunKey

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from common.contract.status import GapTotals
+from common.contract.deduplicator_status import GapTotals
 from common.storage.database import connected
 from common.supervise import Health, every
 from deduplicator.statements import SQL

@@ -16,7 +16,7 @@ import asyncpg
 import numpy as np
 
 from common.config.schema import Checkpoints as Config
-from common.contract.status import CheckpointStatus
+from common.contract.deduplicator_status import CheckpointStatus
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside, is_lost
 from common.storage.database import CLIENT_ERRORS, connected

@@ -14,7 +14,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import ProductionRetention
-from common.contract.status import ProductionRetentionStatus
+from common.contract.deduplicator_status import ProductionRetentionStatus
 from common.numbers import DAY_MS, ONE_MS
 from common.process import give_back_freed_memory
 from common.set_aside import SetAside

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from common import log
-from common.contract.status import LaneStatus
+from common.contract.gatherer_status import LaneStatus
 from gatherer.crew.child import Child
 from gatherer.crew.reports import (
     CAPTURE_REPORT,

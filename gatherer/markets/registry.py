@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from common import log
 from common.config.schema import GathererConfig
-from common.contract.status import RegistryStatus
+from common.contract.gatherer_status import RegistryStatus
 from common.errors import ExchangeError, NumberError, described
 from common.exchange.crawl import Crawl, List
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed

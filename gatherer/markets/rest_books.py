@@ -11,7 +11,7 @@ import time
 from typing import Any, Final
 
 from common.config.schema import GathererConfig
-from common.contract.status import RestBooksStatus
+from common.contract.gatherer_status import RestBooksStatus
 from common.errors import ExchangeError, NumberError
 from common.exchange.rest import Rest, packed
 from common.set_aside import SetAside, is_own

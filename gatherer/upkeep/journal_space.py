@@ -13,7 +13,7 @@ from typing import Final
 
 from common import log
 from common.config.schema import GathererConfig
-from common.contract.status import JournalStatus
+from common.contract.gatherer_status import JournalStatus
 from common.errors import StorageError
 from common.set_aside import SetAside
 from common.supervise import Health, every

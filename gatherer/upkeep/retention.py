@@ -16,7 +16,7 @@ import asyncpg
 
 from common import log
 from common.config.schema import GathererConfig
-from common.contract.status import LocalRetentionStatus
+from common.contract.gatherer_status import LocalRetentionStatus
 from common.set_aside import SetAside
 from common.storage.database import connected
 from common.supervise import Health, every

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from common.config.schema import DeduplicatorConfig, GathererSource
-from common.contract.status import DeduplicatorStatus
+from common.contract.deduplicator_status import DeduplicatorStatus
 from common.numbers import ms_of_datetime
 from common.storage import migrate
 from deduplicator.merge.copies import Account, Changes, Conflict, Copy

@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http
 from common.config.schema import Bucket, Http
-from common.contract.status import GathererStatus
+from common.contract.gatherer_status import GathererStatus
 from common.storage import migrate
 from common.storage.accounts import as_account
 from common.storage.embedded import EmbeddedServer

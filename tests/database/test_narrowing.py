@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.contract.status import TaskFailures
+from common.contract.deduplicator_status import TaskFailures
 from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes, Copy, RunKey
 from deduplicator.merge.merger import Merger

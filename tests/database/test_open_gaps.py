@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from msgspec.structs import replace
 
+from common.contract.deduplicator_status import GapTotals
 from common.contract.deltas import Deltas
-from common.contract.status import GapTotals
 from deduplicator.merge.copies import Changes
 from deduplicator.metrics import LAG_HOLDS_MS, Totals
 from deduplicator.status import open_gaps

@@ -20,7 +20,9 @@ from pydantic import ValidationError
 
 from common import http
 from common.config.schema import Http
-from common.contract.status import DeltaTotals, GapTotals, RefillStatus, RoleStatus, SourceStatus, Status
+from common.contract.deduplicator_status import DeltaTotals, GapTotals, RefillStatus, SourceStatus
+from common.contract.gatherer_status import RoleStatus
+from common.contract.status import Status
 from common.storage import migrate
 from deduplicator.status.pages import BUCKET, Pages
 from tests.support import status_case

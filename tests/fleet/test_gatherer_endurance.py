@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from common.ask_status import ask
-from common.contract.status import GathererStatus
+from common.contract.gatherer_status import GathererStatus
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from tests.support.gatherer_case import NAME, check_ordinals, gathering, local, status_of

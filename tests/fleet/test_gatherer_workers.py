@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from common.contract.status import GathererStatus
+from common.contract.gatherer_status import GathererStatus
 from gatherer.journal.segments import lane_folder, segment_file, segments
 from tests.support.gatherer_case import (
     NAME,

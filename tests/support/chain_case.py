@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from common.config.schema import DeduplicatorConfig
-from common.contract.status import DeduplicatorStatus, SourceStatus
+from common.contract.deduplicator_status import DeduplicatorStatus, SourceStatus
 from common.storage import migrate
 from deduplicator.service import Deduplicator
 from fleet.statements import SQL as FLEET_SQL

@@ -12,7 +12,7 @@ from typing import Any
 
 import asyncpg
 
-from common.contract.status import GathererStatus
+from common.contract.gatherer_status import GathererStatus
 from common.storage.embedded import attach_dsn
 from workshop.rehearsal.local import LocalFleet, Plan
 from workshop.rehearsal.truth import Truth

@@ -9,16 +9,8 @@ from typing import Any
 from aiohttp import web
 from msgspec.structs import replace
 
-from common.contract.status import (
-    DeduplicatorStatus,
-    DeltaTotals,
-    GapTotals,
-    GathererStatus,
-    JournalStatus,
-    LoaderStatus,
-    RoleStatus,
-    SourceStatus,
-)
+from common.contract.deduplicator_status import DeduplicatorStatus, DeltaTotals, GapTotals, SourceStatus
+from common.contract.gatherer_status import GathererStatus, JournalStatus, LoaderStatus, RoleStatus
 
 
 def gatherer(uptime_s: float = 10.0, frames: int = 0, **changes: Any) -> GathererStatus:

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from common.ask_status import ask
-from common.contract.status import READY, GathererStatus, Status
+from common.contract.gatherer_status import GathererStatus
+from common.contract.status import READY, Status
 from workshop.bench.common import exchange, scaled
 from workshop.bench.processes import command, memory_bytes, tree
 from workshop.rehearsal.local import free_port

@@ -14,7 +14,7 @@ import aiohttp
 import asyncpg
 
 from common.ask_status import ask
-from common.contract.status import DeduplicatorStatus
+from common.contract.deduplicator_status import DeduplicatorStatus
 from common.errors import FleetError
 from common.storage import migrate
 from common.storage.embedded import EmbeddedServer

@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final, get_args, get_type_hints
 
 import msgspec
 
-from common.contract import status
-from common.contract.status import DeduplicatorStatus, GathererStatus, Section
+from common.contract.deduplicator_status import DeduplicatorStatus
+from common.contract.gatherer_status import GathererStatus
 
 PREFACE: Final = """\
 # What a process says of itself
 
 Each process answers `/status` with a JSON object, and `/readyz` with its field `ready` as text (200
-if it is `ready`, else 503). Made from the types (`common/contract/status.py`) by
+if it is `ready`, else 503). Made from the types (`common/contract/`) by
 `python -m workshop.generate.status_page`, and checked by a test. `fleet status` and the
 [status page](status-page.md) read it; so may you.
 
@@ -28,7 +28,7 @@ begin with the process.
 ROOTS: Final = (("A gatherer", GathererStatus), ("The deduplicator", DeduplicatorStatus))
 
 
-def explained(kind: type[Section]) -> dict[str, str]:
+def explained(kind: type[msgspec.Struct]) -> dict[str, str]:
     """By field: the text that stands below it."""
     body = ast.parse(inspect.getsource(kind)).body[0]
     assert isinstance(body, ast.ClassDef)
@@ -40,17 +40,21 @@ def explained(kind: type[Section]) -> dict[str, str]:
     return found
 
 
-def parts(kind: type[Section]) -> Iterator[type[Section]]:
+def parts(kind: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
     """The structs that a struct's fields hold, in their order, each before those that it holds itself."""
-    for hint in inspect.get_annotations(kind).values():
-        for name in ast.walk(ast.parse(hint)):
-            part = getattr(status, name.id, None) if isinstance(name, ast.Name) else None
-            if isinstance(part, type) and issubclass(part, Section):
-                yield part
-                yield from parts(part)
+    for hint in get_type_hints(kind).values():
+        yield from _structs(hint)
 
 
-def rows(kind: type[Section]) -> Iterator[str]:
+def _structs(hint: Any) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(hint, type) and issubclass(hint, msgspec.Struct):
+        yield hint
+        yield from parts(hint)
+    for part in get_args(hint):
+        yield from _structs(part)
+
+
+def rows(kind: type[msgspec.Struct]) -> Iterator[str]:
     """A struct's fields as rows of a table."""
     texts, types = explained(kind), inspect.get_annotations(kind)
     for field in msgspec.structs.fields(kind):
@@ -61,12 +65,12 @@ def rows(kind: type[Section]) -> Iterator[str]:
 
 def _default(field: msgspec.structs.FieldInfo) -> str:
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()
-    return "{…}" if isinstance(value, Section) else msgspec.json.encode(value).decode()
+    return "{…}" if isinstance(value, msgspec.Struct) else msgspec.json.encode(value).decode()
 
 
 def page() -> str:
     """The whole page; a struct that both hold stands where it is named first."""
-    text, seen = PREFACE, set[type[Section]]()
+    text, seen = PREFACE, set[type[msgspec.Struct]]()
     for title, root in ROOTS:
         text += f"\n## {title}\n"
         for kind in (root, *parts(root)):

@@ -29,7 +29,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from common.ask_status import ask
-from common.contract.status import READY, DeduplicatorStatus, GathererStatus, Status
+from common.contract.deduplicator_status import DeduplicatorStatus
+from common.contract.gatherer_status import GathererStatus
+from common.contract.status import READY, Status
 from common.errors import FleetError
 from common.process import end_with_parent_of
 

@@ -19,7 +19,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from common.contract.status import DeduplicatorStatus
+from common.contract.deduplicator_status import DeduplicatorStatus
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, watch
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan

@@ -10,7 +10,9 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from common.contract.status import READY, DeduplicatorStatus, DeltaTotals, GathererStatus
+from common.contract.deduplicator_status import DeduplicatorStatus, DeltaTotals
+from common.contract.gatherer_status import GathererStatus
+from common.contract.status import READY
 from common.overview import frames, gaps_shown
 
 LINE_EVERY_S = 5.0

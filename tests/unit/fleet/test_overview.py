@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from common import overview
-from common.contract.status import JournalStatus, SourceStatus
+from common.contract.deduplicator_status import SourceStatus
+from common.contract.gatherer_status import JournalStatus
 from fleet.__main__ import main
 from fleet.output import table
 from tests.support.status_case import deduplicator, gatherer

@@ -11,7 +11,8 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final
 
-from common.contract.status import READY, DeduplicatorStatus, Status
+from common.contract.deduplicator_status import DeduplicatorStatus
+from common.contract.status import READY, Status
 from common.numbers import ms_of_datetime
 from common.storage.database import connected
 from workshop.rehearsal.births.statements import (
