@@ -86,9 +86,10 @@ class Folded(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """All of them, by name."""
-        commands = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        shown = [(name, one.get_short_help_str(1000)) for name, one in found if one is not None and not one.hidden]
         with formatter.section("Commands"):
-            formatter.write_dl([(name, one.get_short_help_str(1000)) for name, one in commands if one is not None])
+            formatter.write_dl(shown)
 
 
 @click.group(cls=Folded)

@@ -1,0 +1,118 @@
+"""The fleet as a machine has it: its wheel in an environment of its own, outside of the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+from common.process import end_with_parent_of
+from workshop.rehearsal.local import LocalFleet, Plan
+
+ROOT = Path(__file__).parents[2]
+LOCK = ROOT / "requirements-run.lock"
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
+RUN_S = 120
+OURS = "PYTHON", "VIRTUAL_ENV", "FLEET_", "COVERAGE"
+"""How variables of this environment begin that are none of a machine."""
+
+
+def packages() -> list[str]:
+    """Of which the wheel is made."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    return [pattern.rstrip("*") for pattern in settings["packages"]["find"]["include"]]
+
+
+def sources() -> set[str]:
+    """The files of these packages."""
+    files = (file for package in packages() for file in (ROOT / package).rglob("*"))
+    return {str(file.relative_to(ROOT)) for file in files if file.is_file() and "__pycache__" not in file.parts}
+
+
+def build(folder: Path) -> Path:
+    """The wheel, made in a copy: setuptools leaves its folders where it builds."""
+    tree = folder / "tree"
+    for name in (*sources(), "pyproject.toml", "README.md", "LICENSE"):
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tree / name)
+    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, tree], check=True)
+    return next(folder.glob("*.whl"))
+
+
+class Environment:
+    """An environment with the wheel and what `requirements-run.lock` names, and nothing else."""
+
+    def __init__(self, folder: Path) -> None:
+        """Commands run in a folder beside it, in which nothing lies."""
+        self.folder, self.outside = folder / "environment", folder / "outside"
+        self.outside.mkdir()
+        self.variables = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
+
+    @classmethod
+    def installed(cls, folder: Path, wheel: Path) -> Environment:
+        """By pip, from the registry, as machines do it (deploy/terraform/modules/configuration/scripts/bootstrap)."""
+        made = cls(folder)
+        subprocess.run([sys.executable, "-m", "venv", made.folder], check=True)
+        pip = (made.folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check")
+        subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True, cwd=made.outside)
+        subprocess.run([*pip, "--no-deps", wheel], check=True, cwd=made.outside)
+        return made
+
+    @classmethod
+    def borrowed(cls, folder: Path, wheel: Path) -> Environment:
+        """The same without a registry: links to what the lock names, as it is installed here; the rest is hidden."""
+        made = cls(folder)
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", made.folder], check=True)
+        site = next(made.folder.glob("lib/python*/site-packages"))
+        for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE):
+            distribution = metadata.distribution(name)
+            assert distribution.version == version, f"{name} is not what the lock names: make install"
+            for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+                (site / entry).symlink_to(Path(str(distribution.locate_file(entry))))
+        subprocess.run([*PIP, "--python", made.folder, "install", "--no-deps", "--no-index", wheel], check=True)
+        return made
+
+    def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        """A program of the environment, to its end."""
+        command = [self.folder / "bin" / program, *arguments]
+        return subprocess.run(
+            command,
+            cwd=self.outside,
+            env=self.variables,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=RUN_S,
+        )
+
+
+class InstalledFleet(LocalFleet):
+    """A local fleet whose programs are those of an environment; S3 is this one's."""
+
+    def __init__(self, plan: Plan, environment: Environment) -> None:
+        """In a temporary folder."""
+        super().__init__(plan)
+        self._installed = environment
+
+    def spawn(self, name: str, *command: str, pipe: bool = False) -> subprocess.Popen[bytes]:
+        """Start a program: a machine has no `python -m`, and nothing of the repository on its path."""
+        program, *arguments = command
+        if program == "moto.server":
+            return super().spawn(name, *command, pipe=pipe)
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [self._installed.folder / "bin" / program, *arguments],
+                cwd=self._installed.outside,
+                env=self._installed.variables | {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if pipe else log,
+                stderr=log,
+                preexec_fn=end_with_parent_of(os.getpid()),
+            )
+        self.processes[name] = process
+        return process
