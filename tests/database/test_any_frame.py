@@ -34,6 +34,7 @@ from gatherer.journal.reader import JournalReader
 from gatherer.journal.segments import lane_folder
 from gatherer.journal.writer import JournalWriter
 from gatherer.load import loader as loader_
+from gatherer.load.batch_writer import deltas_stream
 from gatherer.load.reload import reload
 from tests.support.databases import Database as Shared
 from tests.support.delta_frames import FRAME, MSG
@@ -94,7 +95,23 @@ def values(rng: random.Random, frame: bytes) -> bytes:
     """The frame with a value of another type."""
     decoded = json.loads(frame)
     where = rng.choice([decoded, decoded.get("msg", decoded)])
-    odd = [None, True, [], {}, "", "\u0000", -1, 0, 1 << 40, 1 << 70, 1.5, [[]], {"a": [1]}, "é" * 3000, "\u0000x"]
+    odd: list[Any] = [
+        None,
+        True,
+        [],
+        {},
+        "",
+        "\u0000",
+        -1,
+        0,
+        1 << 40,
+        1 << 70,
+        1.5,
+        [[]],
+        {"a": [1]},
+        "é" * 3000,
+        "\u0000x",
+    ]
     where[rng.choice([*where, "new", "n\u0000w"])] = rng.choice(odd)
     return json.dumps(decoded, separators=(",", ":")).encode() + b"\n"
 
@@ -218,7 +235,9 @@ async def test_what_the_code_does_not_expect_costs_one_market_its_run(
 
     def faulty(head: Any, record: Record) -> Any:
         change = delta(head, record)
-        return {}[change.ticker] if change.delta == 777 else change
+        if change.delta == 777:
+            raise KeyError(change.ticker)
+        return change
 
     monkeypatch.setattr(messages, "delta", faulty)
     tape = Tape(tmp_path, server.dsn)
@@ -270,7 +289,7 @@ async def test_a_record_whose_rows_cannot_be_built_is_found_and_kept_apart(
 ) -> None:
     """The search begins where the batch begins that could not be derived, not where the last was written."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    stream = loader_.deltas_stream
+    stream = deltas_stream
 
     def faulty(rows: Any) -> Any:
         if 777 in rows.deltas.list("delta"):

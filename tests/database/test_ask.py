@@ -17,6 +17,7 @@ import asyncpg
 import pytest
 import yaml
 
+from common.errors import QueryRefused, QueryTooLong
 from common.storage.address import for_psql
 from common.storage.embedded import EmbeddedServer
 from fleet.queries import asking
@@ -81,7 +82,7 @@ async def test_what_writes_is_refused_and_changes_nothing(config: Path) -> None:
     before = await connection.fetchrow(state)
     dsn = json.loads(config.read_text())["production"]["dsn"]
     for statement in WRITES:
-        with pytest.raises(asking.QueryRefused) as caught:
+        with pytest.raises(QueryRefused) as caught:
             await asking.ask(dsn, statement, most=5)
         assert "\n" not in str(caught.value), statement
     for statement in (WRITES[0], WRITES[1]):
@@ -125,7 +126,7 @@ async def test_what_takes_too_long_is_ended_at_the_server(config: Path) -> None:
 async def test_a_server_that_says_nothing_at_all_is_given_up(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A timeout of the server is no use where its answer does not come."""
     monkeypatch.setattr(asking, "GRACE_S", -9.5)
-    with pytest.raises(asking.QueryTooLong):
+    with pytest.raises(QueryTooLong):
         await asking.ask(json.loads(config.read_text())["production"]["dsn"], "SELECT pg_sleep(5)", seconds=10, most=1)
 
 

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -56,7 +57,8 @@ async def server() -> AsyncIterator[Database]:
 def changes(rng: random.Random, count: int) -> list[tuple[int, int, int, int, int]]:
     """Millisecond of the day, ordinal, side, price, delta: a book that never goes below nothing."""
     book: Counter[tuple[int, int]] = Counter()
-    rows, ms, ordinal = [], 0, 0
+    rows: list[tuple[int, int, int, int, int]] = []
+    ms, ordinal = 0, 0
     for _ in range(count):
         step = rng.choice((0, 0, 1, 5000))
         ms, ordinal = (ms, ordinal + 1) if step == 0 and rows else (ms + step, 0)
@@ -197,9 +199,9 @@ async def test_a_late_change_that_heals_no_gap_removes_the_checkpoints_after_it(
     await production.take_lease()
     for at, rows in ((10, [(5, 0, 0, 500, 7)]), (50, [(40, 0, 0, 600, 9)]), (90, [(80, 0, 0, 600, 1)])):
         await production.store(Changes(new=deltas(rows)), [])
-        await Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda _, at=at: DAY_MS + at).write(
-            db, [MARKET]
-        )
+        await Checkpoints(
+            server.dsn, Config(), 10_000, production.lease, partial(lambda end, _: DAY_MS + end, at)
+        ).write(db, [MARKET])
     await production.store(Changes(new=deltas([(40, 1, 1, 300, 2)])), [])
     left = await db.fetch("SELECT exchange_ts FROM store.snapshots ORDER BY 1")
     assert [ms_of_datetime(row["exchange_ts"]) - DAY_MS for row in left] == [5, 40]

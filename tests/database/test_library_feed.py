@@ -133,7 +133,7 @@ async def test_every_step_comes_once_with_what_it_changed(site: FeedWriter) -> N
             assert one.tables[name].to_pylist() == rows, name
     plainly = kf.Production(site.dsn).feed(5, "KXA-2")
     found = [next(plainly) for _ in range(15)]
-    plainly.close()
+    plainly.close()  # type: ignore[attr-defined]
     assert [step.step for step in found] == [*range(6, 21)]
     assert any(step.tables for step in found)
     for step, whole in zip(found, mine[5:], strict=True):

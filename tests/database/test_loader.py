@@ -55,7 +55,9 @@ async def test_batches_that_wait_behind_one_that_fails_are_not_written_before_it
 ) -> None:
     """They are read again: nothing is skipped, nothing comes twice, and nobody complains of a lost error."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    recorder, derived, waiting = Recorder(tmp_path), [], []
+    recorder = Recorder(tmp_path)
+    derived: list[Any] = []
+    waiting: list[Any] = []
     write = BatchWriter.write
 
     class Watched(Loader):
@@ -168,7 +170,8 @@ async def test_what_is_no_record_is_reported(server: Shared, tmp_path: Path, mon
     """Bytes follow that never become a record, as on a damaged disk: the lane is not healthy, and says why."""
     monkeypatch.setattr(loading, "UNREADABLE_S", 0.3)
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    recorder, stopped, reports = Recorder(tmp_path), asyncio.Event(), []
+    recorder, stopped = Recorder(tmp_path), asyncio.Event()
+    reports: list[Any] = []
     recorder.write(3)
     place = recorder.journal.place
     with segment_file(recorder.journal.folder, place.segment).open("ab") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pytest
 from common.contract.channels import ORDERBOOK
 from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
+from common.storage import copy as binary
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunStart, SliceStart
 from deduplicator.merge.exclusions import EVERYBODY
@@ -20,7 +21,6 @@ from deduplicator.merge.identity import pack_content
 from deduplicator.merge.merger import NEVER_MS, Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
-from deduplicator.store import restoring
 from tests.support.archive_case import OLD, TODAY, Site, running_site
 from tests.support.merge_case import GOOD, LIMITS, Row, a_copy
 from tests.support.world import START_MS, Stored
@@ -29,6 +29,13 @@ LEFT_MS = START_MS + 10
 """What is before has left."""
 HELD = [(START_MS, START_MS + 4), (START_MS + 6, START_MS + 20)]
 GAP = (START_MS + 4, START_MS + 6)
+
+
+def identity(ms: int, delta: int) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
+    """One row, as it is loaded: market 1, no side, one price."""
+    side, price, change = (np.array([n]) for n in (0, 4200, delta))
+    yield from (np.array([n]) for n in (1, START_MS + ms, 0))
+    yield pack_content(side, price, change)
 
 
 def state(end_ms: int | None = None) -> tuple[Merger, Stored]:
@@ -43,7 +50,7 @@ def state(end_ms: int | None = None) -> tuple[Merger, Stored]:
     stored.gaps[(1, GAP)] = "not_recorded"
     claims.lines.restored([1])
     merger.detach([(START_MS - 100, LEFT_MS)])
-    merger.load_identities(*(np.array([n]) for n in (1, START_MS + 5000, 0, pack_content(0, 4200, 1))))
+    merger.load_identities(*identity(5000, 1))
     return merger, stored
 
 
@@ -92,10 +99,9 @@ def test_a_claim_that_comes_later_says_nothing_of_rows_that_came_for_a_detached_
 def test_what_was_taken_for_a_detached_stretch_is_held_by_nobody_who_covers_it_alone() -> None:
     """Loaded again, a late row is not said to be what the others have: they lose nothing when it is contradicted."""
     merger, stored = state()
-    late = (np.array([n]) for n in (1, START_MS + 2, 0, pack_content(0, 4200, 7)))
-    merger.load_identities(*late)
+    merger.load_identities(*identity(2, 7))
     stored.take(merger.step([a_copy(3, [(2, 0, 70)], horizon=20)], 0))
-    assert [c.kind for c in stored.conflicts] == ["conflict"] and (1, START_MS + 2, 0) not in stored.deltas  # type: ignore[attr-defined]
+    assert [c.kind for c in stored.conflicts] == ["conflict"] and (1, START_MS + 2, 0) not in stored.deltas
     line = merger.claims.lines[1, ORDERBOOK]
     assert not line.retracted_of(1) and not line.retracted_of(2)
     assert list(line.retracted_of(EVERYBODY)) == [(START_MS + 2, START_MS + 3)], (
@@ -108,7 +114,7 @@ def test_late_copies_that_contradict_each_other_are_judged_as_anywhere() -> None
     merger, stored = state()
     wrong: list[Row] = [*GOOD[:2], (2, 0, 70)]
     stored.take(merger.step([a_copy(3, GOOD, horizon=10), a_copy(4, wrong, horizon=10)], 0))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [2]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [2]
     assert stored.deltas[(1, START_MS + 2, 0)] == (0, 4200, 7), (
         "the first one stands: nobody wrote that nothing happened"
     )
@@ -181,7 +187,7 @@ async def test_a_copy_that_comes_when_its_day_has_left_disputes_nothing_and_ends
     limits, now_ms = Limits(1000, 100, 1_000_000, 1000), ms_of_datetime(TODAY)
     merger = await site.production.restore(limits, now_ms)
     copy = of_old_hour(site.market, extra=1)
-    read, reads = restoring.binary.read, len(merger.late([copy]))
+    read, reads = binary.read, len(merger.late([copy]))
     gone: list[str] = []
 
     async def after_it_left(db: Any, layout: Any, query: str, *values: Any) -> Any:
@@ -192,7 +198,7 @@ async def test_a_copy_that_comes_when_its_day_has_left_disputes_nothing_and_ends
         return await read(db, layout, query, *values)
 
     if leaves == "meanwhile":
-        monkeypatch.setattr(restoring.binary, "read", after_it_left)
+        monkeypatch.setattr(binary, "read", after_it_left)
     else:
         gone += await site.retention().look()
     if leaves == "restart":

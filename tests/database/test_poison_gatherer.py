@@ -166,7 +166,7 @@ async def test_what_is_over_leaves_while_a_list_has_no_end(
     async with stub(tmp_path) as (_, rest):
         short = config(registry_poll="50ms", settled_grace="100ms")
         registry = Registry(rest, short, server.dsn, crew)  # type: ignore[arg-type]
-        registry.crawl = never.wait  # type: ignore[assignment]
+        registry.crawl = never.wait  # type: ignore[method-assign]
         registry.listing.learn("KXA-1", "active", 0, 0, 1)
         registry.lifecycle("KXA-1", "settled", '{"market_ticker": "KXA-1"}')
         running = asyncio.create_task(registry.run())

@@ -511,11 +511,13 @@ async def test_what_the_stream_shows_and_no_list_is_asked_for_by_name(db: asyncp
             serve_lists(served, [market(1)])
             listed = served.answers["/markets"]
 
-            def named(query: Any) -> Any:
+            def either(query: Any, listed: Any = listed) -> Any:
+                if "tickers" not in query:
+                    return listed(query)
                 asked = query["tickers"].split(",")
                 return {"markets": [market(0, ticker=t, event_ticker=f"{t}-E", title=t) for t in asked], "cursor": ""}
 
-            served.answers["/markets"] = lambda query, listed=listed: (named if "tickers" in query else listed)(query)
+            served.answers["/markets"] = either
             metadata = Metadata(rest, "", 1000, combos=combos)
             await metadata.poll(db, 60, 3600)
             asked = [query for query in served.queries("/markets") if "tickers" in query]
@@ -552,7 +554,7 @@ async def test_a_candle_and_a_market_that_cannot_be_read_cost_themselves(
 ) -> None:
     """The others are stored, and the command says which were not."""
     price = {f"{name}_dollars": "0.5000" for name in ("open", "high", "low", "close")}
-    good = {"end_period_ts": int(BEGAN.timestamp()) + 60, "price": price, "volume_fp": "1.00"}
+    good: dict[str, Any] = {"end_period_ts": int(BEGAN.timestamp()) + 60, "price": price, "volume_fp": "1.00"}
 
     def candles(query: Any) -> Any:
         names = query["market_tickers"].split(",")

@@ -74,7 +74,7 @@ async def test_an_hour_that_is_dropped_between_any_two_statements_of_the_reader(
         kept, in_part = 0, 0
         for at in range(1, hours):  # each hour has two batches, and one look drops one hour
             cursors = {0: Cursor(2 * (at - 1))}
-            reader._connection = Interrupted(real, at, lambda: retention.look(connection))  # type: ignore[assignment]
+            reader._connection = Interrupted(real, at, lambda: retention.look(connection))
             news = await reader.read(cursors, nothing_known, batches_max=2)
             if news.batches:
                 assert news.batches[0].copy.dropped or whole(news), f"statement {at}"

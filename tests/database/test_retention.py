@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.config.schema import ProductionRetention
+from common.contract.manifest import StoredObject
 from common.errors import StorageError
 from common.numbers import ms_of_datetime
 from deduplicator.merge.copies import BookWritten, Changes
@@ -156,7 +157,7 @@ async def test_a_late_row_that_comes_during_its_hours_export_waits_for_the_next(
     await other.execute("INSERT INTO store.late_deltas SELECT $1, $2, 4, -1, 0, 4200, 5, now()", site.market, at)
     committed: list[bool] = []
 
-    def after_the_other(path: str, file: Path, etag: str | None) -> dict[str, Any]:
+    def after_the_other(path: str, file: Path, etag: str | None) -> StoredObject:
         if not committed:
             committed.append(True)
             asyncio.run_coroutine_threadsafe(transaction.commit(), loop).result()

@@ -46,7 +46,12 @@ def test_an_entry_that_fails_waits_longer_each_time_and_is_gone_once_it_works() 
         clock.now = entry.retry_s
         assert not aside.waits("gap", 7)
     assert waits == [2, 4, 8, 16]
-    assert entry.tries == 4 and entry.reason == "ValueError: no number" and aside.counts() == {"gap": 1}
+    assert (
+        entry is not None
+        and entry.tries == 4
+        and entry.reason == "ValueError: no number"
+        and aside.counts() == {"gap": 1}
+    )
     with aside.one("gap", 7):
         pass
     assert aside.counts() == {"gap": 0} and aside.status()["gap"].ever == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
@@ -16,7 +17,7 @@ from tests.support.databases import Database, new_database
 
 
 @pytest.fixture
-async def server() -> Database:
+async def server() -> AsyncIterator[Database]:
     """A production database."""
     async with new_database() as made:
         await asyncio.to_thread(migrate.migrate, made.dsn, "production")
@@ -95,7 +96,7 @@ async def test_a_writer_without_the_lease_takes_a_number_too_and_a_fenced_one_ge
     for fenced in (lease.step(db, "test"), lease.locked(db), contextlib.aclosing(_resumed(lease, db))):
         with pytest.raises(Fenced, match="taken over"):
             async with fenced as resumed:
-                await anext(resumed)
+                await anext(resumed)  # type: ignore[arg-type]
     assert await db.fetchval("SELECT step FROM store.lease") == first.number + 2
     await db.close()
 

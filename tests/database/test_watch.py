@@ -257,4 +257,4 @@ async def test_one_that_slept_past_the_retention_begins_again(site: FeedWriter) 
     await site.db.execute("DELETE FROM store.feed WHERE step <= 3")
     again, _ = await anext(watching)
     assert (watched.step, again.step) == (1, 4) and levels(again.row()) == await books(site)
-    await watching.aclose()
+    await watching.aclose()  # type: ignore[attr-defined]

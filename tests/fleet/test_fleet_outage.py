@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import Any
 
 from common.numbers import ms_of_datetime
 from common.storage.database import connect
@@ -74,7 +75,7 @@ async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
     """Bad frames never stop anything; what they hide is listed; tiny prices, tiny counts and absent sides are rows."""
     plan = Plan(simulator=("--markets", "12", "--rate", "400", "--seed", "5"), hole_wait="3s")
     good = {"market_ticker": "KXSIM-0-T0.00", "price_dollars": "0.5000", "delta_fp": "1.00", "side": "yes"}
-    odd = [
+    odd: list[tuple[str, dict[str, Any]]] = [
         ("orderbook_delta", {**good, "price_dollars": "0.00005", "ts_ms": 1}),
         ("orderbook_delta", {**good, "delta_fp": "NaN", "ts_ms": 1}),
         ("orderbook_delta", {**good, "delta_fp": "0.005", "ts_ms": 1}),

@@ -94,7 +94,8 @@ def written(folder: Path, truth: Truth) -> dict[str, Rows]:
     """By relation, the rows of files that a rebuild has written."""
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
-    until, found = datetime_of_ms(truth.last_ms + 1), {}
+    until = datetime_of_ms(truth.last_ms + 1)
+    found: dict[str, Any] = {}
     for name, columns in RELATIONS.items():
         if not list(folder.glob(f"{name}/**/*.parquet")):
             found[name] = set()

@@ -16,6 +16,7 @@ import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
@@ -159,7 +160,10 @@ def standing_still(fleet: LocalFleet, name: str) -> Iterator[None]:
 
 async def test_whoever_follows_the_runbooks_mends_the_fleet() -> None:
     """One fleet, broken four times; afterwards it is what the exchange did, but for what is listed."""
-    tight = {"journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"}, "load": {"batch_records": 500}}
+    tight: dict[str, dict[str, Any]] = {
+        "journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"},
+        "load": {"batch_records": 500},
+    }
     plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s", overrides=tight)
     async with behind_relays(plan) as (fleet, server, _):
         await asyncio.sleep(3)

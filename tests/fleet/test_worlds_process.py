@@ -19,6 +19,7 @@ from tests.support.deduplicator_process import WAIT_S, Site, busy, new_site, wri
 from tests.support.scale import LONG
 from tests.support.worlds.judges import held
 from tests.support.worlds.kinds import enabled
+from tests.support.worlds.memory import Line
 from tests.support.worlds.merging import Merging
 from tests.support.worlds.shape import GATHERERS
 from tests.support.worlds.world import derived
@@ -42,7 +43,7 @@ async def test_a_deduplicator_that_is_killed_at_random_always_starts_and_the_res
     """Its markets are deleted and closed, and one gatherer's rows come when the others are through."""
     begins_ms = int(time.time() * 1000) - 600_000
     world = busy(seed, begins_ms)
-    lines = [(market, begins_ms, None) for market, *_ in world.lines]
+    lines: list[Line] = [(market, begins_ms, None) for market, *_ in world.lines]
     same = random.Random(f"batches {seed}")
     expected = Merging(world.shape, derived(world, same), lines, random.Random(seed))
     expected.run()

@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import numpy as np
@@ -52,7 +53,7 @@ class Site:
         await self.db.execute("UPDATE store.lease SET fleet_started_at = $1", OLD)
         self.market = (await self.production.allot(["KXA-1"]))["KXA-1"]
 
-    def retention(self, **changes: bool) -> Retention:
+    def retention(self, **changes: Any) -> Retention:
         """Of one day."""
         config = ProductionRetention.model_validate({"orderbook_deltas": "1d"})
         return Retention(self.dsn, config, self.production.lease, **{"archived": True, **changes})

@@ -105,6 +105,7 @@ class Lane:
     ) -> None:
         """`again`: what this other one wrote is loaded again from the journal, with the same numbers and times."""
         self._zone, self._number, self._folder = zone, number, folder
+        self.session = 0
         self._again = again
         folder.mkdir(parents=True, exist_ok=True)
         self.runs: dict[str, int] = {}

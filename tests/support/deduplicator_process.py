@@ -66,7 +66,7 @@ class Site:
 
     def _ready(self) -> bool:
         with contextlib.suppress(OSError):
-            return urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).status == 200
+            return bool(urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=1).status == 200)
         return False
 
     def log(self) -> str:

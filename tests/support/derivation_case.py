@@ -51,7 +51,7 @@ def compare(records: list[Record], rng: random.Random, *, few: int = 1, adopt: b
         ways["within"] += 1
         return single(*given)
 
-    many.contents.numbered = numbered  # type: ignore[method-assign]
+    many.contents.numbered = numbered  # type: ignore[method-assign, assignment]
     at = 0
     while at < len(records):
         if adopt and rng.random() < 0.3:

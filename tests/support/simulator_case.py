@@ -75,7 +75,7 @@ class World:
 @contextlib.asynccontextmanager
 async def world() -> AsyncIterator[World]:
     """Started and stopped."""
-    keys = {
+    keys: dict[str, rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey] = {
         "rsa": rsa.generate_private_key(public_exponent=65537, key_size=2048),
         "ed": ed25519.Ed25519PrivateKey.generate(),
     }

@@ -19,7 +19,7 @@ import msgspec
 from common.contract.reasons import BEFORE_SUBSCRIPTION
 from deduplicator.merge import coverage, intervals
 from deduplicator.merge.assembly import joined
-from deduplicator.merge.copies import Changes, Copy
+from deduplicator.merge.copies import Changes, Conflict, Copy
 from deduplicator.merge.merger import Limits, Merger
 from fleet.rebuild.copies import copy_of as as_copy
 from gatherer.derive import state
@@ -300,7 +300,7 @@ class Stored:
     books: list[tuple[int, int, int, bool, int, tuple[int, ...], tuple[int, ...], bool | None]] = field(
         default_factory=list
     )
-    conflicts: list[object] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
     received: int = 0
     accounted: int = 0
     alarms: dict[str, int] = field(default_factory=lambda: defaultdict(int))

@@ -7,6 +7,7 @@ import py_compile
 import re
 import subprocess
 import sys
+import time
 from datetime import date, timedelta
 from pathlib import Path
 
@@ -75,7 +76,7 @@ def test_a_run_that_is_slow_by_itself_hangs_with_no_fault(tmp_path: Path, monkey
         now_s += takes
         return None if takes > limit_s else ""
 
-    monkeypatch.setattr(planting.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     monkeypatch.setattr(tree, "fails", fails)
     seconds = iter((10.0, 59.0))
     assert tree.found_by(fault) is None

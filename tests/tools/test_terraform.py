@@ -77,8 +77,8 @@ def test_every_variable_and_output_is_described_and_typed() -> None:
         for file in ("main.tf", "variables.tf", "outputs.tf", "versions.tf"):
             assert (folder / file).exists(), f"{folder.name} has no {file}"
         for kind, names in (("variables.tf", ("type", "description")), ("outputs.tf", ("description", "value"))):
-            with (folder / kind).open() as file:
-                parsed = hcl2.load(file)
+            with (folder / kind).open() as text:
+                parsed = hcl2.load(text)
             for block in parsed.get(kind.removesuffix("s.tf"), []):
                 for name, body in block.items():
                     assert all(body.get(wanted) for wanted in names), f"{folder.name}: {name}"

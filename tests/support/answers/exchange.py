@@ -171,9 +171,10 @@ class Exchange:
                     body = {"market_ticker": market, "price_dollars": "0.4200", "delta_fp": _size(size), "side": "yes"}
                     self._numbered(sub, "orderbook_delta", {**body, "ts_ms": at_ms})
             elif sub.channel == "trade":
-                body = {"trade_id": f"0198f2c4-0000-7000-8000-{size:012d}", "market_ticker": market, "ts_ms": at_ms}
-                body |= {"yes_price_dollars": "0.4200", "count_fp": _size(size), "taker_side": "yes"}
-                self._numbered(sub, "trade", body)
+                trade_id = f"0198f2c4-0000-7000-8000-{size:012d}"
+                trade: dict[str, Any] = {"trade_id": trade_id, "market_ticker": market, "ts_ms": at_ms}
+                trade |= {"yes_price_dollars": "0.4200", "count_fp": _size(size), "taker_side": "yes"}
+                self._numbered(sub, "trade", trade)
             elif sub.channel == "ticker":
                 self._send({"type": "ticker", "sid": sub.sid, "msg": {"market_ticker": market, "ts_ms": at_ms}})
             else:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from collections import defaultdict
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, Final
 from unittest import mock
@@ -223,10 +225,10 @@ class World:
         while not outbox.empty():
             for action in outbox.get_nowait():
                 assert isinstance(action, Send)
-                text = session_module.json.dumps(action.command, separators=(",", ":"))
+                text = json.dumps(action.command, separators=(",", ":"))
                 self.session._write(Kind.COMMAND, text.encode())
                 if not self.exchange.dead:
-                    self.exchange.at(0.02, lambda text=text: self.exchange.command(text))
+                    self.exchange.at(0.02, partial(self.exchange.command, text))
 
     # -- judges ------------------------------------------------------------------------------------------------
 
@@ -270,9 +272,9 @@ class World:
         horizons = {row.slice: row.horizon_ms for row in rows.horizons}
         claims: dict[int, list[int]] = {}
         names: dict[int, tuple[str, int]] = {}
-        for run in rows.runs:
-            claims[run.run] = [run.cover_from_ms, -1]
-            names[run.run] = (run.ticker, run.slice)
+        for begun in rows.runs:
+            claims[begun.run] = [begun.cover_from_ms, -1]
+            names[begun.run] = (begun.ticker, begun.slice)
         ended = set()
         for event in rows.run_events:
             if event.event == "covers":
@@ -298,13 +300,13 @@ class World:
             ticker, slice_ = names[run]
             if channels[slice_] == "fill":  # not asked for, and nobody's
                 continue
-            for event in self._by_ticker[ticker]:
-                if not from_ms <= event[1] < to_ms or self.role == "lifecycle":
+            for happened in self._by_ticker[ticker]:
+                if not from_ms <= happened[1] < to_ms or self.role == "lifecycle":
                     continue
-                there = event in have[run] if ticker else (slice_, event[1], event[3]) in trades
+                there = happened in have[run] if ticker else (slice_, happened[1], happened[3]) in trades
                 if not there:
                     raise Wrong(
-                        f"run {run} claims {from_ms - START_MS} to {to_ms - START_MS} of {ticker!r}, not {event}"
+                        f"run {run} claims {from_ms - START_MS} to {to_ms - START_MS} of {ticker!r}, not {happened}"
                     )
 
     @property

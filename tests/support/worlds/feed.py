@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from tests.support.worlds.exchange import SIDES, Book, Event, Exchange, apply
@@ -121,7 +122,7 @@ class Feed:
         sub.seq = 0
         markets, sub.tickers, wait = self._shuffled(sub.tickers), {}, 0
         for ticker in markets:
-            self._time.after(wait, lambda t=ticker: self._begin(sub, t))
+            self._time.after(wait, partial(self._begin, sub, ticker))
             wait += self._rng.randrange(LATE_FRAMES_MS)
 
     def _begin(self, sub: Sub, ticker: str) -> None:

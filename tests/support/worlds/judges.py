@@ -10,8 +10,8 @@ from deduplicator.merge import coverage, intervals
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.merger import Merger
 from tests.support.worlds.exchange import Book, Event, Exchange
-from tests.support.worlds.memory import Content, Identity, Memory
-from tests.support.worlds.merging import Line, Merging
+from tests.support.worlds.memory import Content, Identity, Line, Memory
+from tests.support.worlds.merging import Merging
 from tests.support.worlds.shape import Shape
 from tests.support.worlds.station import Station
 

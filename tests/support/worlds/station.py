@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import msgspec
@@ -130,7 +132,7 @@ class Connection:
                 self._record(Kind.BREAK, msgspec.json.encode(noted), session.number)
             else:
                 assert isinstance(action, Send), action
-                self._time.after(self._rng.randrange(3), lambda send=action: self._send(session, send))
+                self._time.after(self._rng.randrange(3), partial(self._send, session, action))
 
     def _send(self, session: Session, action: Send) -> None:
         if self.session is session:
@@ -194,8 +196,8 @@ class Station:
         wait = int(self.rng.expovariate(self.shape.intensity / 200)) + 1
         self.time.after(wait, self._live)
 
-    def _fates(self) -> list[object]:
-        fates = {
+    def _fates(self) -> list[Callable[[], object]]:
+        fates: dict[str, Callable[[], object]] = {
             "cuts": self._cut,
             "crashes": self._crash,
             "births": self._delete,
@@ -234,7 +236,8 @@ class Station:
         source, target = self.rng.choice(self.connections), self.rng.choice(self.connections)
         if source is not target and source.markets:
             ticker = self.rng.choice(list(source.markets))
-            first, then = self.rng.sample([lambda: target.hold([ticker]), lambda: source.drop([ticker])], 2)
+            both: list[Callable[[], None]] = [lambda: target.hold([ticker]), lambda: source.drop([ticker])]
+            first, then = self.rng.sample(both, 2)
             first()
             self.time.after(self.rng.randrange(50), lambda: None if self.asleep else then())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Final
 
 from common.contract.channels import ORDERBOOK
@@ -14,8 +15,8 @@ from tests.support.worlds import judges
 from tests.support.worlds.deriving import copies
 from tests.support.worlds.exchange import Exchange
 from tests.support.worlds.judges import Truth, Witness, World, held
-from tests.support.worlds.memory import Memory
-from tests.support.worlds.merging import LaneKey, Line, Merging, drop_some
+from tests.support.worlds.memory import Line, Memory
+from tests.support.worlds.merging import LaneKey, Merging, drop_some
 from tests.support.worlds.shape import GATHERERS, SETTLE_MS, START_MS, shape_of
 from tests.support.worlds.station import Station
 from tests.support.worlds.timeline import Timeline
@@ -60,7 +61,7 @@ def _half(rng: random.Random, exchange: Exchange, stations: list[Station], chang
     time, shape = exchange.time, exchange.shape
     for station in stations:
         open_ = [ticker for ticker, market in exchange.markets.items() if market.closed_ms is None]
-        time.after(rng.randrange(50), lambda s=station, o=open_: s.start(o))
+        time.after(rng.randrange(50), partial(station.start, open_))
     length = int(changes * shape.step_ms * (1 - shape.equal)) + 1
     time.after(rng.choice((0, 200)), lambda: exchange.trade(changes))
     if shape.has("births"):
@@ -79,7 +80,7 @@ def _half(rng: random.Random, exchange: Exchange, stations: list[Station], chang
 def _birth(rng: random.Random, exchange: Exchange, stations: list[Station]) -> None:
     market = exchange.open_market()
     for station in stations:
-        exchange.time.after(rng.randrange(LISTING_MS), lambda s=station: s.market_opened(market.ticker))
+        exchange.time.after(rng.randrange(LISTING_MS), partial(station.market_opened, market.ticker))
 
 
 def _outage(rng: random.Random, stations: list[Station]) -> None:
@@ -96,7 +97,7 @@ def _listing(rng: random.Random, exchange: Exchange, stations: list[Station], sh
         if market.closed_ms is not None and ticker not in shown:
             shown.add(ticker)
             for station in stations:
-                exchange.time.after(rng.randrange(LISTING_MS), lambda s=station, t=ticker: s.market_closed(t))
+                exchange.time.after(rng.randrange(LISTING_MS), partial(station.market_closed, ticker))
     exchange.time.after(LISTING_MS, lambda: _listing(rng, exchange, stations, shown))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sized
 from dataclasses import replace
 from itertools import pairwise
 
@@ -41,7 +42,7 @@ def test_a_row_that_two_copies_pass_over_takes_the_say_of_the_one_that_has_it(or
     merger, stored = fresh(), Stored()
     for now, number in enumerate(order):
         stored.take(merger.step([copies[number]], now))
-    assert {c.kind for c in stored.conflicts} == {"conflict"}  # type: ignore[attr-defined]
+    assert {c.kind for c in stored.conflicts} == {"conflict"}
     stored.take(merger.step([a_copy(n, [(6, 0, 1)], batch=2, horizon=9) for n in (1, 2, 3)], 10))
     assert merger.claims.covered.by(1, START_MS + 6) == {1, 2}, "who was excluded as nobody had a majority is back"
     assert 3 not in merger.claims.covered.by(1, START_MS + 3) and merger.claims.covered.anywhere(1, START_MS + 3)
@@ -57,7 +58,7 @@ def test_a_quiet_copy_says_that_nothing_happened_once_its_claim_is_past_it() -> 
     stored.take(merger.step([a_copy(2, [], batch=3, horizon=10)], 2))
     for later in range(3, 20):
         stored.take(merger.step([], later))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [9]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [9]
     assert merger.claims.covered.by(1, START_MS + 9) == set()
 
 
@@ -67,7 +68,7 @@ def test_a_late_copy_cannot_bring_a_row_into_what_a_run_that_ended_covers() -> N
     stored.take(merger.step([cut_at(a_copy(1, GOOD), 10), cut_at(a_copy(2, GOOD), 10)], 0))
     stored.take(merger.step([a_copy(3, [*GOOD, (5, 0, 70)], horizon=10)], DAY_MS))
     assert (1, START_MS + 5, 0) not in stored.deltas
-    assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert merger.claims.covered.by(1, START_MS + 5) == {1, 2}
     assert stored.received == stored.accounted
 
@@ -81,10 +82,10 @@ def test_a_copy_whose_lane_has_ended_says_what_it_covers_though_later_rows_follo
     stored.take(merger.step([cut_at(a_copy(2, [], batch=2), 10)], 1))
     for later in range(2, 20):
         stored.take(merger.step([], later))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]
     stored.take(merger.step([cut_at(a_copy(1, [], batch=2), 40)], 20))
     stored.take(merger.step([], 21))
-    assert len(stored.conflicts) == 1  # type: ignore[attr-defined]
+    assert len(stored.conflicts) == 1
 
 
 def test_where_nothing_more_will_come_nothing_is_waited_for() -> None:
@@ -135,7 +136,7 @@ def test_after_a_restart_coverage_speaks_for_those_who_are_gone() -> None:
     merger = restored(stored, 0, done={1: held, 2: held})
     wrong: list[Row] = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8)]
     stored.take(merger.step([a_copy(3, wrong, horizon=10)], 0))
-    assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert merger.claims.covered.by(1, START_MS + 2) == {1, 2}
 
 
@@ -152,7 +153,8 @@ def test_what_was_brought_before_a_restart_is_no_absence_after_it() -> None:
             merger.claims.restore_run(RunState((gatherer, 0, 1), 1, 1, ORDERBOOK, START_MS))
         merger.claims.lines.begin(1, ORDERBOOK, START_MS, None)
         columns = np.array([(*key, *content) for key, content in stored.deltas.items()], np.int64).T
-        merger.load_identities(*columns[:3], pack_content(*columns[3:]))
+        market, ms, ordinal, *content = columns
+        merger.load_identities(market, ms, ordinal, pack_content(*content))
         if remembered:
             merger.remember(copies)
         for now in range(1, 20):
@@ -220,7 +222,7 @@ def test_a_market_that_is_over_is_not_given_back_before_its_rows_were_looked_at(
         stored.take(changes)
         merger.give_back(changes.over)
         over += changes.over
-    assert [(c.kind, c.exchange_ms - START_MS) for c in stored.conflicts] == [("conflict", 5)]  # type: ignore[attr-defined]
+    assert [(c.kind, c.exchange_ms - START_MS) for c in stored.conflicts] == [("conflict", 5)]
     for now in (2000, 4000):
         over += merger.step([], START_MS + now).over
     assert over == [1]
@@ -293,7 +295,7 @@ def test_ten_instances_each_have_a_voice_of_their_own() -> None:
         last = gatherer > 27
         made = a_copy(gatherer, GOOD if gatherer != 30 else [*GOOD[:3], (3, 0, 80)], horizon=4)
         stored.take(merger.step([made if last else cut_at(made, 4)], now := now + 1))
-    assert [c.kind for c in stored.conflicts] == ["conflict"]  # type: ignore[attr-defined]
+    assert [c.kind for c in stored.conflicts] == ["conflict"]
     assert merger.claims.covered.by(1, START_MS + 3) >= {28, 29}
     assert 30 not in merger.claims.covered.by(1, START_MS + 3)
 
@@ -316,14 +318,14 @@ def test_what_is_over_leaves_nothing() -> None:
         changes = merger.step([made], n * 100)
         merger.give_back(changes.over)
         claims = merger.claims
-        kept = [
+        kept: list[Sized] = [
             claims.runs,
             claims.lines,
             claims.runs._of_slice[(1, 0, 1)],
             claims.lines._resident,
             claims.runs._unclaiming,
         ]
-        sizes.append(sum(map(len, kept)))
+        sizes.append(sum(len(one) for one in kept))
     assert max(sizes[10:]) <= max(sizes[:10])
 
 

@@ -27,8 +27,8 @@ def says(gatherer: int, batch: int, at_ms: int, **changes: Any) -> Copy:
     agrees = changes.get("agrees", 0)
     book = (4200, 26) if agrees else ()
     kind = "audit" if agrees else "reset"
-    place = changes.get("place", (START_MS + 3, 0))
-    made.snapshots = [Snapshot(1, 1, kind, *place, agrees, (START_MS + at_ms) * 1000, book, ())]
+    ms, ordinal = changes.get("place", (START_MS + 3, 0))
+    made.snapshots = [Snapshot(1, 1, kind, ms, ordinal, agrees, (START_MS + at_ms) * 1000, book, ())]
     return made
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -75,7 +77,7 @@ def test_awaited_rows_stay_and_all_keep_their_markets() -> None:
 
     def awaited(market: I64, ms: I64, holders: U16) -> Bool:
         assert (ms == START_MS).all() and (holders == 1).all()
-        return market == 7
+        return np.asarray(market == 7)
 
     store.forget(10, 100, awaited)
     assert len(store) == 3
@@ -423,7 +425,7 @@ def test_a_group_over_two_batches_is_one_version() -> None:
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None), a_copy(2, [(1, 0, 5), (1, 1, 7)], horizon=2)], 0))
     stored.take(merger.step([a_copy(1, [(1, 1, 7), (1, 2, 9), (2, 0, 1)], batch=2, horizon=3)], 1))
-    rows = [version["rows"] for conflict in stored.conflicts for version in conflict.versions]  # type: ignore[attr-defined]
+    rows: list[Any] = [version["rows"] for conflict in stored.conflicts for version in conflict.versions]
     assert sorted(map(len, rows)) == [2, 3]
 
 
@@ -479,7 +481,7 @@ def test_after_a_restart_who_covers_a_row_holds_it_and_others_are_asked() -> Non
     copy = a_copy(3, [], batch=2, horizon=20)
     for now in range(20):
         stored.take(merger.step([copy] if now == 0 else [], 100 + now))
-    assert [(c.kind, c.exchange_ms) for c in stored.conflicts] == [("conflict", START_MS + 5)]  # type: ignore[attr-defined]
+    assert [(c.kind, c.exchange_ms) for c in stored.conflicts] == [("conflict", START_MS + 5)]
 
 
 def test_what_is_remembered_is_what_is_stored() -> None:
@@ -514,7 +516,7 @@ def test_forgetting_keeps_what_a_run_goes_on_from() -> None:
     stored.take(merger.step([a_copy(2, [(25, 0, 6)], start=24, horizon=26)], 2))
     assert merger.store.floor_ms > START_MS
     stored.take(merger.step([a_copy(1, [(30, 0, 7)], batch=3, horizon=31)], 3))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [25]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [25]
 
 
 def test_rows_that_their_gatherer_comes_to_claim_are_not_forgotten() -> None:
@@ -605,7 +607,7 @@ def test_a_run_goes_on_from_the_last_of_its_rows_whichever_page_they_are_in() ->
     stored.take(merger.step([a_copy(1, [(1, 0, 1), (1, 8192, 4), (5, 0, 5)], horizon=None)], 0))
     stored.take(merger.step([a_copy(2, [(6, 0, 6)], start=6, horizon=None)], 1))
     stored.take(merger.step([a_copy(1, [(7, 0, 7)], batch=2, horizon=None)], 2))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [6]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [6]
 
 
 def test_new_rows_are_looked_at_when_the_others_have_gone_past_them() -> None:
@@ -636,7 +638,7 @@ def test_a_claim_that_is_lowered_over_rows_is_asked_about_them() -> None:
     stored.take(merger.step([late], 30))
     for now in range(20):
         stored.take(merger.step([], 31 + now))
-    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]  # type: ignore[attr-defined]
+    assert [c.exchange_ms - START_MS for c in stored.conflicts] == [5]
 
 
 # -- claims and ranges -------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from deduplicator.merge.merger import Merger
 from deduplicator.store.seals import Seals
 from tests.support.scale import LONG
 from tests.support.worlds.judges import World
-from tests.support.worlds.memory import Memory
+from tests.support.worlds.memory import Line, Memory
 from tests.support.worlds.merging import Merging
 from tests.support.worlds.world import derived, live
 
@@ -67,7 +67,7 @@ def watched(world: World, seed: int, named_max: int) -> Watched:
     """A world that is merged, and looked at after every step."""
     begins_ms = world.shape.start_ms
     memory = Watched(named_max)
-    lines = [(market, begins_ms, None) for market, *_ in world.lines]
+    lines: list[Line] = [(market, begins_ms, None) for market, *_ in world.lines]
     rng = random.Random(seed)
     Merging(world.shape, derived(world, rng), lines, rng, memory.look, memory).run()
     return memory

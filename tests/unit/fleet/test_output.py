@@ -86,10 +86,10 @@ def test_every_form_reads_back(capsysbinary: pytest.CaptureFixture[bytes]) -> No
     assert json.loads(printed(capsysbinary, "json", ROWS))[0] == plain
     lines = printed(capsysbinary, "ndjson", ROWS).decode().splitlines()
     assert [json.loads(line) for line in lines] == [plain, plain | {"why": "cut", "open": False}]
-    for form, delimiter in (("csv", ","), ("tsv", "\t")):
-        text = printed(capsysbinary, form, ROWS).decode()  # type: ignore[arg-type]
-        quoting = csv.QUOTE_NONE if form == "tsv" else csv.QUOTE_MINIMAL
-        first = next(csv.DictReader(io.StringIO(text), delimiter=delimiter, quoting=quoting))
+    dialects: dict[output.Format, dict[str, Any]] = {"csv": {}, "tsv": {"delimiter": "\t", "quoting": csv.QUOTE_NONE}}
+    for form, dialect in dialects.items():
+        text = printed(capsysbinary, form, ROWS).decode()
+        first = next(csv.DictReader(io.StringIO(text), **dialect))
         assert first["ticker"] == TICKER and first["why"] == REASON and first["open"] == "yes"
         assert json.loads(first["had"]) == plain["had"] and first["healed_at"] == ""
     read = pq.read_table(io.BytesIO(printed(capsysbinary, "parquet", ROWS))).to_pylist()

@@ -94,7 +94,7 @@ def crossed(feed: Feed) -> None:
 
 def unstamped(feed: Feed) -> None:
     """A change that does not say when it was sent."""
-    change = {"side": "no", "price_dollars": "0.0100", "delta_fp": "1.00", "ts_ms": BEGAN_MS + 9_000}
+    change: dict[str, Any] = {"side": "no", "price_dollars": "0.0100", "delta_fp": "1.00", "ts_ms": BEGAN_MS + 9_000}
     feed.add("orderbook_delta", BEGAN_MS + 9_000, stamped=False, **change)
 
 

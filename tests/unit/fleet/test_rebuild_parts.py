@@ -105,7 +105,7 @@ def test_a_contradiction_holds_up_nothing_else(seed: int) -> None:
         lie = Deltas()
         for name in rows.deltas.tickers:
             lie.code(name)
-        lie.extend(np.stack(list(columns.values())))
+        lie.extend(list(columns.values()))
         rows.deltas = lie
     for step_rows in (1, 7, 1 << 60):
         found = merged(derived, 2, rng, step_rows)

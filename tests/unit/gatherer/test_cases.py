@@ -93,7 +93,7 @@ def test_a_change_is_a_row_whatever_else_its_frame_has(name: str) -> None:
     assert rows.deltas.list("price") == [4700] and rows.deltas.list("delta") == [-300] and not rows.quarantine
     assert rows.deltas.list("exchange_us") == [us] and not rows.requests
     odd = ("orderbook_delta", {**DELTA, **msg, "ts_ms": AT_MS + 1}, top)
-    good = ("orderbook_delta", {**DELTA, "ts_ms": AT_MS + 1}, {})
+    good: tuple[str, dict[str, Any], dict[str, Any]] = ("orderbook_delta", {**DELTA, "ts_ms": AT_MS + 1}, {})
     ways = compare(records(*[good] * 100, *[odd] * 300, *[good] * 100), random.Random(1))
     assert ways["rows"] == 500 and not ways["quarantined"]
 

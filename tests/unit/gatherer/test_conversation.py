@@ -8,6 +8,7 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ class Exchange:
             command = action.command
             name = command["params"].get("action", command["cmd"])
             self.sent.append((self.now_s, name, command["params"].get("market_tickers", [])))
-            self.at(0.02, lambda name=name, command=command: self._command(name, command))
+            self.at(0.02, partial(self._command, name, command))
 
     def _command(self, name: str, command: dict[str, Any]) -> None:
         if not self.fault(name, command):
@@ -531,7 +532,7 @@ def test_a_book_that_does_not_come_keeps_no_other_from_its_audit() -> None:
 def test_error_27_to_a_burst_of_repairs_costs_one_wait() -> None:
     """Not one for each of its answers."""
     exchange = Exchange(batch=500).start(7000)
-    refused = []
+    refused: list[Any] = []
 
     def fault(name: str, command: dict[str, Any]) -> bool:
         much = len(command["params"]["market_tickers"]) > 50 and len(refused) < 14

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.numbers import DOLLAR, HOUR_MS
+from common.numbers import DOLLAR, HOUR_MS, datetime_of_ms
 from deduplicator.archive.crossed import Crossed
 from deduplicator.archive.order import Order, rows_of
 from fleet.checks.verify import crossings
@@ -51,7 +51,8 @@ def made(rng: random.Random) -> tuple[dict[int, dict[Level, int]], list[Change]]
 
 def by_hand(books: dict[int, dict[Level, int]], changes: list[Change]) -> tuple[int, dict[int, int]]:
     """Two-sided states at ends of milliseconds, and where one is crossed: once a market, its first."""
-    compared, wrong = 0, {}
+    compared = 0
+    wrong: dict[int, int] = {}
     now = {code: dict(book) for code, book in books.items()}
     for at, (code, ms, side, price, delta) in enumerate(changes):
         now[code][side, price] = now[code].get((side, price), 0) + delta
@@ -76,7 +77,8 @@ def test_a_whole_hour_is_looked_at_like_state_by_state(seed: int) -> None:
         levels = np.array([(s, p, q) for (s, p), q in book.items()], np.int64).reshape(-1, 3)
         codes = np.full(max(1, len(levels)), code)
         crossed.open(codes, np.full(len(codes), bool(len(levels))), *levels.T)
-    ordinals, last = [], (-1, -1)
+    ordinals: list[int] = []
+    last = (-1, -1)
     for code, ms, *_ in changes:
         ordinals.append(ordinals[-1] + 1 if (code, ms) == last else 0)
         last = (code, ms)
@@ -97,15 +99,16 @@ def test_a_whole_hour_is_looked_at_like_state_by_state(seed: int) -> None:
 
 def test_verify_finds_the_same_of_one_market() -> None:
     """`fleet verify` folds single markets."""
+    at = [datetime_of_ms(n) for n in range(11)]
     changes = [
-        {"exchange_ts": 1, "ordinal": 0, "side": 0, "price": 6000, "delta": 5},
-        {"exchange_ts": 2, "ordinal": 0, "side": 1, "price": 4000, "delta": 5},
-        {"exchange_ts": 2, "ordinal": 1, "side": 0, "price": 6000, "delta": -5},
-        {"exchange_ts": 3, "ordinal": 0, "side": 1, "price": 9000, "delta": 1},
-        {"exchange_ts": 3, "ordinal": 1, "side": 0, "price": 1000, "delta": 1},
-        {"exchange_ts": 9, "ordinal": 0, "side": 1, "price": 9000, "delta": -1},
+        {"exchange_ts": at[1], "ordinal": 0, "side": 0, "price": 6000, "delta": 5},
+        {"exchange_ts": at[2], "ordinal": 0, "side": 1, "price": 4000, "delta": 5},
+        {"exchange_ts": at[2], "ordinal": 1, "side": 0, "price": 6000, "delta": -5},
+        {"exchange_ts": at[3], "ordinal": 0, "side": 1, "price": 9000, "delta": 1},
+        {"exchange_ts": at[3], "ordinal": 1, "side": 0, "price": 1000, "delta": 1},
+        {"exchange_ts": at[9], "ordinal": 0, "side": 1, "price": 9000, "delta": -1},
     ]
-    assert list(crossings({}, changes, 10)) == [(1, None), (2, None), (3, True), (9, False)]
+    assert list(crossings({}, changes, at[10])) == [(at[1], None), (at[2], None), (at[3], True), (at[9], False)]
 
 
 def test_a_book_is_crossed_if_both_bids_are_a_dollar_together() -> None:

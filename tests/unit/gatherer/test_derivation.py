@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -294,7 +295,7 @@ def test_a_step_back_of_exchange_time_is_a_marked_break() -> None:
         {"ts_ms": None},
     ],
 )
-def test_a_change_that_cannot_become_a_row_ends_the_run_of_its_market_alone(change: dict[str, object]) -> None:
+def test_a_change_that_cannot_become_a_row_ends_the_run_of_its_market_alone(change: dict[str, Any]) -> None:
     """Rule 10: it is kept apart; the market gets a new run and asks for a book; others go on."""
     tape = Tape()
     tape.snapshot()
@@ -891,7 +892,8 @@ def test_a_book_that_came_after_a_change_ahead_of_the_clock_is_placed_after_it()
 
 def test_an_empty_book_after_a_close_says_nothing_of_the_runs_beginning() -> None:
     """Rule 15: it came before the first book had a place. An equal one only confirms what was there."""
-    for second, placed_at in (({}, 211), ({"a": "5.00"}, 11)):
+    both: list[tuple[dict[str, Any], int]] = [({}, 211), ({"a": "5.00"}, 11)]
+    for second, placed_at in both:
         tape = Tape()
         tape.snapshot(a="5.00")
         tape.now += 200
@@ -937,10 +939,11 @@ def test_horizons_advance_by_sending_time_or_by_the_commands_own_time() -> None:
 
 def test_the_end_of_a_session_or_a_cut_journal_ends_everything() -> None:
     """Nothing is claimed beyond it."""
-    for end in (
+    ends: list[Callable[[Tape], object]] = [
         lambda t: t.record(Kind.ENDED, msgspec.json.encode(Ended("cut"))),
         lambda t: t.derivation.cut("torn_tail", 1),
-    ):
+    ]
+    for end in ends:
         tape = Tape()
         tape.snapshot()
         tape.delta(500)

@@ -8,7 +8,7 @@ import os
 import random
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -52,7 +52,8 @@ def write(journal: JournalWriter, count: int, start: int = 0) -> None:
 
 def read_all(reader: JournalReader, limit: int = 5) -> tuple[list[Record], list[str]]:
     """All records that are there, and the cuts between them."""
-    records, cuts = [], []
+    records: list[Record] = []
+    cuts: list[str] = []
     while (chunk := reader.read(limit)) is not None:
         if chunk.cut:
             cuts.append(chunk.cut)
@@ -60,7 +61,7 @@ def read_all(reader: JournalReader, limit: int = 5) -> tuple[list[Record], list[
     return records, cuts
 
 
-def frames(records: list[Record]) -> list[str]:
+def frames(records: Iterable[Record]) -> list[str]:
     """Payloads of the frames."""
     return [r.payload.decode() for r in records if r.kind == Kind.FRAME]
 

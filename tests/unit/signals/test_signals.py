@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -67,7 +68,7 @@ def world(seed: int, *, gaps: bool = True, seconds: int = 90) -> list[Event]:
     return events.ordered(made)
 
 
-def computed(found: list[Event], until_ms: int | None = None, plan: Plan = PLAN) -> list[Output]:
+def computed(found: Sequence[Event], until_ms: int | None = None, plan: Plan = PLAN) -> list[Output]:
     """All in one step."""
     until_ms = found[-1][0] + 4_000_000 if until_ms is None else until_ms
     return step(begin("M", START_MS, plan), [event for event in found if event[0] < until_ms], Watermark(until_ms))[1]
@@ -78,7 +79,8 @@ def in_force(outputs: list[Output], name: str, parameters: str = "") -> dict[int
     mine = {
         out.at_ms: (out.complete, out.values) for out in outputs if (out.signal, out.parameters) == (name, parameters)
     }
-    now, found = (False, ()), {}
+    now: tuple[bool, tuple[int, ...]] = (False, ())
+    found: dict[int, tuple[bool, tuple[int, ...]]] = {}
     for at_ms in range(START_MS, outputs[-1].at_ms + 1, 1000):
         now = mine.get(at_ms, now)
         found[at_ms] = now
@@ -141,7 +143,7 @@ def test_the_recordings_give_the_exact_values(recordings: list[Path]) -> None:
         assert all(value[1] == known["vpin_n"] * known["vpin_V"] for value in values)
 
 
-def imbalances_of_buckets(ticker: str, since_ms: int, trades: list[Event]) -> list[int]:
+def imbalances_of_buckets(ticker: str, since_ms: int, trades: Sequence[Event]) -> list[int]:
     """With one bucket a value, a value is a bucket."""
     plan = Plan(vpin=(Vpin(size=100_000, buckets=1),))
     _, outputs = step(begin(ticker, since_ms, plan), trades, Watermark(trades[-1][0] + 1))
@@ -347,7 +349,7 @@ def test_a_window_is_complete_once_it_lies_after_the_gap() -> None:
 def test_a_reset_is_no_flow() -> None:
     """The state before it is not compared with what comes after: no order emptied the book."""
     full = [(2 * 4000, 500), (2 * 5000 + 1, 500)]
-    found = [
+    found: list[Event] = [
         events.book(START_MS, -1, full),
         events.change(START_MS + 10, 0, YES, 4000, 5),
         events.book(START_MS + 20, -1, [(2 * 3000, 7), (2 * 5000 + 1, 7)], events.RESET),
@@ -364,7 +366,7 @@ def test_a_reset_is_no_flow() -> None:
 
 def test_an_impossible_book_is_not_known_until_the_next() -> None:
     """A level below nothing: no value rests on it."""
-    found = [
+    found: list[Event] = [
         events.book(START_MS, -1, [(2 * 4000, 5), (2 * 5000 + 1, 5)]),
         events.change(START_MS + 1500, 0, YES, 4000, -6),
         events.change(START_MS + 1600, 0, YES, 4100, 6),
@@ -408,7 +410,7 @@ def test_orders_are_neighbouring_trades_of_a_millisecond_and_side() -> None:
 
 def test_the_life_of_a_market() -> None:
     """What the exchange says, the first trade, and the close at its time: once."""
-    found = [
+    found: list[Event] = [
         events.lifecycle(START_MS + 1, events.CREATED, START_MS + 500, START_MS + 9500),
         events.trade(START_MS + 600, 0, "a", 5000, 1, YES),
         events.trade(START_MS + 700, 0, "b", 5000, 1, YES),
