@@ -9,8 +9,8 @@ from workshop.mutants.fault import Fault
 FOLDER: Final = "gatherer/capture/conversation"
 TALK: Final = (
     "tests/unit/gatherer/test_subscription.py tests/unit/gatherer/test_conversation.py",
-    "tests/fleet/test_any_answer.py",
-    "tests/unit/deduplicator/test_worlds.py",
+    "tests/worlds/test_any_answer.py",
+    "tests/worlds/test_worlds.py",
 )
 
 FAULTS: Final = (
@@ -68,7 +68,7 @@ FAULTS: Final = (
         "            return Look.PING",
         "            return Look.GIVE_UP",
         "an exchange that has nothing to say, and sends no pings, would be hung up on",
-        ("tests/fleet/test_any_answer.py::test_a_socket_is_asked_before_it_is_given_up", *TALK[1:]),
+        ("tests/worlds/test_any_answer.py::test_a_socket_is_asked_before_it_is_given_up", *TALK[1:]),
     ),
     Fault(
         "quiet-does-not-grow",
@@ -102,7 +102,7 @@ FAULTS: Final = (
         "a subscription that ended with error 10 would be waited for in vain",
         (
             "tests/unit/gatherer/test_subscription.py tests/unit/gatherer/test_derivation.py",
-            "tests/unit/deduplicator/test_worlds.py",
+            "tests/worlds/test_worlds.py",
         ),
     ),
     Fault(

@@ -8,13 +8,13 @@ from workshop.mutants.fault import Fault
 
 RULES: Final = (
     "tests/unit/gatherer/test_derivation.py",
-    "tests/unit/deduplicator/test_worlds.py",
-    "tests/unit/deduplicator/test_merge_world.py",
+    "tests/worlds/test_worlds.py",
+    "tests/worlds/test_merge_world.py",
 )
-MANY: Final = ("tests/unit/gatherer/test_stretch.py", "tests/unit/deduplicator/test_worlds.py")
+MANY: Final = ("tests/unit/gatherer/test_stretch.py", "tests/worlds/test_worlds.py")
 BOOKS: Final = (
     "tests/unit/gatherer/test_derivation.py tests/unit/gatherer/test_stretch.py",
-    "tests/unit/deduplicator/test_worlds.py",
+    "tests/worlds/test_worlds.py",
 )
 DERIVATION: Final = "gatherer/derive/derivation.py"
 CONTENTS: Final = "gatherer/derive/contents.py"

@@ -192,7 +192,7 @@ FAULTS: Final = (
         "if (ms is None or ms < floor) and not _ended(line, ms)",
         "if (ms is not None and ms < floor) and not _ended(line, ms)",
         "a market of which nothing is sealed would be said to be sealed",
-        ("tests/unit/deduplicator/test_seals.py",),
+        ("tests/worlds/test_seals.py",),
     ),
     Fault(
         "the-seals-floor-is-not-lowered",
@@ -200,7 +200,7 @@ FAULTS: Final = (
         "return [(EVERYTHING, ORDERBOOK, min(floor, *least))]",
         "return [(EVERYTHING, ORDERBOOK, floor)]",
         "with many late markets each would be said to be sealed as the others",
-        ("tests/unit/deduplicator/test_seals.py",),
+        ("tests/worlds/test_seals.py",),
     ),
     Fault(
         "the-feed-leaves-without-an-archive-of-it",

@@ -10,10 +10,10 @@ RULES: Final = (
     "tests/unit/deduplicator/test_merge_rows.py",
     "tests/unit/deduplicator/test_merge_rules.py tests/unit/deduplicator/test_merge_resets.py --deselect"
     " tests/unit/deduplicator/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
-    "tests/unit/deduplicator/test_worlds.py",
-    "tests/unit/deduplicator/test_merge_world.py",
+    "tests/worlds/test_worlds.py",
+    "tests/worlds/test_merge_world.py",
 )
-DETACHED: Final = ("tests/database/test_merge_detached.py", "tests/unit/deduplicator/test_worlds.py")
+DETACHED: Final = ("tests/database/test_merge_detached.py", "tests/worlds/test_worlds.py")
 COVERED: Final = "deduplicator/merge/covered.py"
 CLAIMS: Final = "deduplicator/merge/claims.py"
 RUNS: Final = "deduplicator/merge/runs.py"
@@ -42,7 +42,7 @@ FAULTS: Final = (
         "followed = not head.again and (head.followed",
         "followed = (head.followed",
         "a part of a group that is read again would contradict the group",
-        ("tests/unit/deduplicator/test_worlds.py",),
+        ("tests/worlds/test_worlds.py",),
     ),
     Fault(
         "touching-stretches-do-not-join",

@@ -10,8 +10,8 @@ RULES: Final = (
     "tests/unit/deduplicator/test_merge_rows.py",
     "tests/unit/deduplicator/test_merge_rules.py --deselect"
     " tests/unit/deduplicator/test_merge_rules.py::test_limits_of_the_identity_are_errors_not_silence",
-    "tests/unit/deduplicator/test_worlds.py",
-    "tests/unit/deduplicator/test_merge_world.py",
+    "tests/worlds/test_worlds.py",
+    "tests/worlds/test_merge_world.py",
 )
 IDENTITY: Final = "deduplicator/merge/identity.py"
 UNION: Final = "deduplicator/merge/union.py"
