@@ -175,7 +175,7 @@ async def test_a_gap_makes_a_live_book_unknown_until_it_is_healed(site: FeedWrit
         "INSERT INTO store.held (market, first_seen, ended_at, claims) VALUES ($1, now(), now(), '\\x')", site.market
     )
     await site.production.open_history(NOW_MS - 3_600_000)
-    await site.production.put_time_lines([(site.market, datetime_of_ms(NOW_MS - 60_000), None)])
+    await site.production.put_time_lines([(site.market, NOW_MS - 60_000, None)])
     live = kf.AsyncProduction(site.dsn)
     start = await live.snapshot("KXA-1")
     assert start.books["KXA-1"].known and start.books["KXA-1"].sides() == ({5000: 100}, {})
