@@ -174,7 +174,7 @@ def test_sql_is_in_sql_files() -> None:
     for folder in (*(ROOT / package for package in PACKAGES), ROOT / "client" / "src"):
         for file in sorted(folder.rglob("*.py")):
             name = str(file.relative_to(ROOT))
-            if name.startswith(("workshop/mutants/faults/", "workshop/bench/")):
+            if name.startswith("workshop/mutants/faults/"):
                 continue
             for line, text in texts(file):
                 if has_sql(text):

@@ -20,6 +20,7 @@ HOMES: Final = {
     "fleet.statements": ROOT / "fleet/sql",
     "gatherer.statements": ROOT / "gatherer/sql",
     "kalshi_fleet.statements": ROOT / "client/src/kalshi_fleet/sql",
+    "workshop.bench.statements": ROOT / "workshop/bench/sql",
     "workshop.rehearsal.statements": ROOT / "workshop/rehearsal/sql",
 }
 """The modules that have `SQL`, and the folders of their blocks."""

@@ -33,8 +33,9 @@ from deduplicator.archive import tables
 from deduplicator.archive.hour import Hour
 from deduplicator.archive.order import Order, Rows, rows_of
 from deduplicator.archive.source import Source
-from deduplicator.statements import SQL
+from deduplicator.statements import SQL as DEDUPLICATOR
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 
 ROWS = scaled(4_000_000, 20_000)
 MARKETS = 5000
@@ -45,12 +46,8 @@ HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(
 async def _fill(dsn: str) -> None:
     """An hour of changes, in the order of their arrival; few markets are busy."""
     connection = await asyncpg.connect(dsn)
-    await connection.execute(f"SELECT store.add_day('deltas', '{HOUR:%Y-%m-%d}')")
-    await connection.execute(
-        "INSERT INTO store.markets (market, ticker) OVERRIDING SYSTEM VALUE"
-        " SELECT n, 'KXBENCH-' || md5(n::text) FROM generate_series(1, $1) n",
-        MARKETS,
-    )
+    await connection.execute(SQL["add_day"], HOUR.date())
+    await connection.execute(SQL["add_markets"], MARKETS)
     random, start = np.random.default_rng(1), ms_of_datetime(HOUR)
     for first in range(0, ROWS, AT_ONCE):
         count = min(AT_ONCE, ROWS - first)
@@ -72,7 +69,7 @@ async def _fill(dsn: str) -> None:
             "received_at": copy.timestamps_us(ms * 1000 + random.integers(5_000, 90_000, count)),
         }
         await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, columns))
-    await connection.execute("VACUUM ANALYZE store.deltas")
+    await connection.execute(SQL["vacuum_deltas"])
     await connection.close()
 
 
@@ -84,7 +81,7 @@ async def _read(connection: asyncpg.Connection) -> float:
 
     began = time.perf_counter()
     until = HOUR + timedelta(hours=1)
-    await connection.copy_from_query(SQL["export_orderbook_deltas"], HOUR, until, output=take, format="binary")
+    await connection.copy_from_query(DEDUPLICATOR["export_orderbook_deltas"], HOUR, until, output=take, format="binary")
     return time.perf_counter() - began
 
 

@@ -42,6 +42,7 @@ from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import Kind, Record, SessionOpened
 from workshop.bench.common import scaled
 from workshop.bench.processes import memory_bytes
+from workshop.bench.statements import SQL
 
 A_SECOND: Final = scaled(int(os.environ.get("BIRTHS_A_SECOND", "100")), 2)
 SECONDS: Final = scaled(int(os.environ.get("BIRTHS_SECONDS", "1800")), 120)
@@ -57,21 +58,6 @@ SID: Final = 1
 BOUNDS: Final = BoundsMs(disorder=15_000, lag=30_000, sender=1_000, clock=200)
 WAIT_MS: Final = 30_000
 METADATA: Final = ("series", "events", "markets", "market_changes", "store.lifecycle")
-SIZE = """
-SELECT coalesce(sum(pg_total_relation_size(c.oid)), 0)::bigint
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname IN ('store', 'public') AND c.relkind = 'r' AND c.oid <> ALL ($1::regclass[]::oid[])
-"""
-BY_TABLE = """
-SELECT c.oid::regclass::text AS name, pg_total_relation_size(c.oid) AS bytes
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
- WHERE n.nspname IN ('store', 'public') AND c.relkind = 'r' ORDER BY 2 DESC LIMIT 12
-"""
-LISTED = """
-INSERT INTO markets (ticker, open_time, close_time, updated_at, raw)
-SELECT ticker, $2, $3::timestamptz, now(), jsonb_build_object('ticker', ticker, 'status', 'finalized')
-  FROM unnest($1::text[]) ticker
-"""
 
 
 class Exchange:
@@ -147,12 +133,12 @@ class Trial:
             born = self._first_ms + at * 1000
             if at >= 0:
                 times = datetime_of_ms(born), datetime_of_ms(born + LIFE_S * 1000)
-                await self._db.execute(LISTED, _named(at), *times)
+                await self._db.execute(SQL["list_markets"], _named(at), *times)
 
     async def compact(self) -> None:
         """The retention's round, as if what ended were old."""
         await self._retention.compact(self._db, timedelta(seconds=-2 * 3600))
-        await self._db.execute("VACUUM ANALYZE")
+        await self._db.execute(SQL["vacuum"])
 
 
 def _named(second: int) -> list[str]:
@@ -177,7 +163,7 @@ async def run() -> dict[str, dict[str, Any]]:
 async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, Any]]:
     production = Production(connection, "bench")
     first_ms = int(time.time()) * 1000 - (SECONDS + 600) * 1000
-    await connection.execute("UPDATE store.lease SET fleet_started_at = $1", datetime_of_ms(first_ms))
+    await connection.execute(SQL["first_day"], datetime_of_ms(first_ms))
     await production.take_lease()
     gatherers = [(await production.gatherer(f"g{n}", str(uuid4())))[0] for n in range(GATHERERS)]
     merger = await production.restore(Limits(WAIT_MS, 120_000, 2_000_000, WAIT_MS), first_ms)
@@ -191,15 +177,15 @@ async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, 
             await trial.compact()
         if not memory and second >= SECONDS // FIRST:
             await trial.compact()
-            memory, size = memory_bytes(os.getpid()), await connection.fetchval(SIZE, list(METADATA))
-            markets = await connection.fetchval("SELECT count(*) FROM store.markets")
+            memory, size = memory_bytes(os.getpid()), await connection.fetchval(SQL["size"], list(METADATA))
+            markets = await connection.fetchval(SQL["count_markets"])
         if n % COMPACT_STEPS == 0:
             print(f"  {second} s: {memory_bytes(os.getpid()) >> 20} MiB", flush=True)
     await trial.compact()
     grown = memory_bytes(os.getpid()) / memory - 1
-    bytes_ = await connection.fetchval(SIZE, list(METADATA)) - size
-    new = await connection.fetchval("SELECT count(*) FROM store.markets") - markets
-    for row in await connection.fetch(BY_TABLE):
+    bytes_ = await connection.fetchval(SQL["size"], list(METADATA)) - size
+    new = await connection.fetchval(SQL["count_markets"]) - markets
+    for row in await connection.fetch(SQL["size_by_table"]):
         print(f"  {row['name']:32} {row['bytes'] / (new + markets):8.1f} bytes a market")
     print(f"  {new + markets} markets; lines in memory: {len(merger.claims.lines)}")
     values = {

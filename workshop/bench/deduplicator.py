@@ -27,17 +27,13 @@ from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer, socket_dir
 from workshop.bench import loader, without_feed
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 
 COPIES = 3
 ROWS = scaled(1_500_000, 20_000)
 BATCH_ROWS = 20_000
 WAIT_S = 300
 Batch = dict[str, copy.I64]
-SENT = """
-SELECT market, timestamptz 'epoch' + exchange_ms * interval '1 millisecond', ordinal, exchange_us, side, price, delta,
-       timestamptz 'epoch' + received_us * interval '1 microsecond'
-  FROM deltas WHERE batch = $1 AND ordinal >= 0
-"""
 
 
 def database(server: EmbeddedServer, name: str) -> str:
@@ -58,13 +54,13 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
     await loader.loaded(config, server.dsn, ROWS)
     admin = await asyncpg.connect(database(server, "template1"))
     for n in range(COPIES):
-        await admin.execute(f"CREATE DATABASE gatherer_{n} TEMPLATE kalshi")
-    await admin.execute("CREATE DATABASE production")
+        await admin.execute(SQL["make_copy"].format(n))
+    await admin.execute(SQL["make_production"])
     await admin.close()
     addresses = [database(server, f"gatherer_{n}") for n in range(COPIES)]
     for address in addresses:
         connection = await asyncpg.connect(address)
-        await connection.execute("UPDATE instance SET instance = gen_random_uuid()")
+        await connection.execute(SQL["other_instance"])
         await connection.close()
     return addresses
 
@@ -105,7 +101,7 @@ async def merged(folder: Path, addresses: list[str], production: str, module: st
         began, first, received, deadline = 0.0, 0, 0, time.monotonic() + WAIT_S
         while received < COPIES * ROWS:
             await asyncio.sleep(0.02)
-            received = await connection.fetchval("SELECT coalesce(sum(received), 0)::bigint FROM store.accounts")
+            received = await connection.fetchval(SQL["received"])
             if received and not began:
                 began, first = time.perf_counter(), received
             if time.monotonic() > deadline or process.returncode is not None:
@@ -117,8 +113,8 @@ async def merged(folder: Path, addresses: list[str], production: str, module: st
         if process.returncode is None:
             process.terminate()
             await process.wait()
-    count = await connection.fetchval("SELECT count(*) FROM store.deltas")
-    heads = await connection.fetchval("SELECT count(*) / $1 FROM store.unplaced", COPIES)
+    count = await connection.fetchval(SQL["count_stored"])
+    heads = await connection.fetchval(SQL["count_heads"], COPIES)
     assert count + heads == ROWS, f"the deduplicator stored {count} of {ROWS} rows, and {heads} heads apart"
     await connection.close()
     return (received - first) / COPIES / spent
@@ -126,14 +122,10 @@ async def merged(folder: Path, addresses: list[str], production: str, module: st
 
 async def _ready(connection: asyncpg.Connection) -> list[Batch]:
     """What production holds now, in batches of columns; the table is empty afterwards."""
-    wanted = ", ".join(name for name, _ in STORED_LAYOUT)
-    for name in ("exchange_ts", "received_at"):
-        wanted = wanted.replace(name, f"(extract(epoch FROM {name}) * 1000000)::bigint")
-    query = f"SELECT {wanted} FROM store.deltas ORDER BY exchange_ts, market, ordinal"
-    columns = await copy.read(connection, STORED_LAYOUT, query)
+    columns = await copy.read(connection, STORED_LAYOUT, SQL["all_deltas"])
     for name in ("exchange_ts", "received_at"):
         columns[name] = copy.timestamps_us(columns[name])
-    await connection.execute("TRUNCATE store.deltas")
+    await connection.execute(SQL["empty_stored"])
     return [
         {name: column[at : at + BATCH_ROWS] for name, column in columns.items()}
         for at in range(0, len(columns["market"]), BATCH_ROWS)
@@ -146,16 +138,16 @@ async def ceiling(connection: asyncpg.Connection, batches: list[Batch]) -> float
     for batch in batches:
         await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, batch))
     spent = time.perf_counter() - began
-    count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
-    await connection.execute("TRUNCATE store.deltas")
+    count: int = await connection.fetchval(SQL["count_stored"])
+    await connection.execute(SQL["empty_stored"])
     return count / spent
 
 
 async def rejected_by_sql(connection: asyncpg.Connection, addresses: list[str]) -> float:
     """Unique rows a second when every copy is read and sent on, and the unique index rejects the second and third."""
-    await connection.execute("CREATE UNLOGGED TABLE store.staged (LIKE store.deltas)")
+    await connection.execute(SQL["stage"])
     gatherers = [await asyncpg.connect(address) for address in addresses]
-    last = await gatherers[0].fetchval("SELECT max(batch) FROM batches")
+    last = await gatherers[0].fetchval(SQL["last_batch"])
     names = [name for name, _ in STORED_LAYOUT]
     began = time.perf_counter()
     for batch in range(1, last + 1):
@@ -165,18 +157,19 @@ async def rejected_by_sql(connection: asyncpg.Connection, addresses: list[str]) 
             async def take(data: bytes, parts: list[bytes] = parts) -> None:
                 parts.append(data)
 
-            await gatherer.copy_from_query(SENT, batch, output=take, format="binary")
+            await gatherer.copy_from_query(SQL["batch_deltas"], batch, output=take, format="binary")
             async with connection.transaction():
-                await connection.execute("TRUNCATE store.staged")
+                await connection.execute(SQL["empty_staged"])
                 await connection.copy_to_table(
                     "staged", schema_name="store", source=bytearray(b"".join(parts)), format="binary", columns=names
                 )
-                await connection.execute("INSERT INTO store.deltas TABLE store.staged ON CONFLICT DO NOTHING")
+                await connection.execute(SQL["reject_staged"])
     spent = time.perf_counter() - began
     for gatherer in gatherers:
         await gatherer.close()
-    count: int = await connection.fetchval("SELECT count(*) FROM store.deltas")
-    await connection.execute("TRUNCATE store.deltas; DROP TABLE store.staged")
+    count: int = await connection.fetchval(SQL["count_stored"])
+    await connection.execute(SQL["empty_stored"])
+    await connection.execute(SQL["unstage"])
     return count / spent
 
 
@@ -192,9 +185,7 @@ async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
                 production = database(server, "production")
                 full.append(await merged(folder, addresses, production))
                 connection = await asyncpg.connect(production)
-                await connection.execute(
-                    "ALTER TABLE store.deltas DISABLE TRIGGER USER"
-                )  # neither peer says what is stale
+                await connection.execute(SQL["without_triggers"])  # neither peer says what is stale
                 batches = await _ready(connection)
                 ready.append(await ceiling(connection, batches))
                 sql.append(await rejected_by_sql(connection, addresses))

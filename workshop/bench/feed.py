@@ -24,6 +24,7 @@ from deduplicator.merge.copies import Changes
 from deduplicator.store.production import Production
 from workshop.bench import deduplicator, without_feed
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 
 ROWS: Final = 5_000
 STEPS: Final = scaled(40, 5)
@@ -61,8 +62,8 @@ async def _cost(rounds: int) -> tuple[float, float]:
             admin = await asyncpg.connect(deduplicator.database(server, "template1"))
             for _ in range(rounds):
                 for module, found in rates.items():
-                    await admin.execute("DROP DATABASE IF EXISTS production")
-                    await admin.execute("CREATE DATABASE production")
+                    await admin.execute(SQL["drop_production"])
+                    await admin.execute(SQL["make_production"])
                     production = deduplicator.database(server, "production")
                     found.append(await deduplicator.merged(Path(name), gatherers, production, module))
             await admin.close()
@@ -117,9 +118,8 @@ async def run(rounds: int = scaled(5, 1)) -> dict[str, dict[str, Any]]:
             rng = np.random.default_rng(1)
             for n in range(STEPS):
                 await production.store(_changes(rng, ROWS, at_ms + n * 2000), [])
-            step = "SELECT step FROM store.lease"
-            took = await _latency(production, server.dsn, await db.fetchval(step))
-            rows, seconds = await _rate(server.dsn, await db.fetchval(step))
+            took = await _latency(production, server.dsn, await db.fetchval(SQL["step"]))
+            rows, seconds = await _rate(server.dsn, await db.fetchval(SQL["step"]))
             await db.close()
     ms = statistics.quantiles(took, n=100)
     results: list[tuple[str, float, str, float | None]] = [

@@ -36,6 +36,7 @@ from gatherer.capture.transport import dial
 from gatherer.load.batch_writer import DELTA_LAYOUT
 from workshop.bench.common import exchange, scaled
 from workshop.bench.million import config_file
+from workshop.bench.statements import SQL
 from workshop.rehearsal.local import free_port
 
 CONNECTIONS = 150
@@ -117,7 +118,7 @@ class Pipeline:
 async def bare(transport: str, port: int, dsn: str) -> float:
     """Rows a second of the bare pipeline."""
     connection = await asyncpg.connect(dsn)
-    await connection.execute("SELECT ensure_partition(now())")
+    await connection.execute(SQL["partition"])
     pipeline = Pipeline(connection)
     sockets = []
     for number in range(CONNECTIONS):
@@ -160,7 +161,7 @@ async def stored_rows(connection: asyncpg.Connection | None, folder: Path) -> tu
     """How many rows the gatherer has committed; none until its server and tables are there."""
     try:
         connection = connection or await asyncpg.connect(attach_dsn(f"embedded:{folder / 'db'}"))
-        return connection, int(await connection.fetchval("SELECT coalesce(sum(delta_rows), 0) FROM batches"))
+        return connection, int(await connection.fetchval(SQL["loaded_rows"]))
     except (OSError, FleetError, asyncpg.PostgresError):
         return connection, 0
 
@@ -175,9 +176,9 @@ async def whole(transport: str, ports: dict[str, int], folder: Path, environment
             await asyncio.sleep(1)
             connection, stored = await stored_rows(connection, folder)
         assert connection is not None
-        first = await connection.fetchval("SELECT min(received_us) FROM deltas")
-        last = await connection.fetchval("SELECT max(extract(epoch FROM loaded_at)) FROM batches WHERE delta_rows > 0")
-        breaks = await connection.fetchval("SELECT count(*) FROM breaks")
+        first = await connection.fetchval(SQL["first_received"])
+        last = await connection.fetchval(SQL["last_loaded"])
+        breaks = await connection.fetchval(SQL["count_breaks"])
         assert not breaks, f"{breaks} breaks"
         await connection.close()
         return float(stored / (float(last) - first / 1e6))

@@ -17,6 +17,7 @@ from typing import Any
 from workshop.bench.common import exchange, scaled
 from workshop.bench.gatherer import CONNECTIONS, MARKETS, certificate, running, stored_rows
 from workshop.bench.processes import command, cpu_s, tree
+from workshop.bench.statements import SQL
 
 HOLD_S = scaled(60, 3)
 BEHIND_S = 3.0
@@ -61,12 +62,7 @@ async def held(rate: int, folder: Path) -> dict[str, Any] | None:
         took = time.monotonic() - began
         used = {kind: round((s - before[kind]) / took, 2) for kind, s in cpu_by_kind().items()}
         assert connection is not None
-        sent_ms, behind_s, breaks = await connection.fetchrow(
-            "SELECT max(exchange_ms) - min(exchange_ms),"
-            " (SELECT max(extract(epoch FROM loaded_at)) FROM batches WHERE delta_rows > 0)"
-            "  - max(exchange_ms) / 1000.0,"
-            " (SELECT count(*) FROM breaks) FROM deltas"
-        )
+        sent_ms, behind_s, breaks = await connection.fetchrow(SQL["held"])
         await connection.close()
         assert not breaks, f"{breaks} breaks at {rate} frames/s"
         print(f"  {rate} frames/s: sent in {sent_ms / 1000:.1f} s, last row {behind_s:.2f} s later, cores {used}")

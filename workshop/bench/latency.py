@@ -13,6 +13,7 @@ from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
 
 RATE = scaled(5000, 200)
@@ -22,11 +23,6 @@ PLAN = Plan(
     simulator=("--markets", "200", "--rate", str(RATE)),
     connections={"orderbook": 4, "trade": 1, "ticker": 1, "lifecycle": 1},
 )
-QUERY = """
-SELECT count(*)::bigint AS rows, percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY late_ms) AS ms
-  FROM (SELECT extract(epoch FROM pg_xact_commit_timestamp(xmin) - exchange_ts) * 1000 AS late_ms
-          FROM store.deltas WHERE exchange_ts >= $1 AND exchange_ts < $2) d
-"""
 
 
 async def run() -> dict[str, dict[str, Any]]:
@@ -35,7 +31,7 @@ async def run() -> dict[str, dict[str, Any]]:
         folder = fleet.folder / "production"
         async with EmbeddedServer(folder) as server:
             first = await connect(server.dsn)
-            await first.execute("ALTER SYSTEM SET track_commit_timestamp = on")
+            await first.execute(SQL["keep_commit_times"])
             await first.close()
         async with EmbeddedServer(folder) as server:
             await asyncio.to_thread(migrate.migrate, server.dsn, "production")
@@ -47,11 +43,11 @@ async def run() -> dict[str, dict[str, Any]]:
             await fleet.ready(*GATHERERS, "deduplicator")
             await asyncio.sleep(WARM_S)
             connection = await connect(server.dsn)
-            began = await connection.fetchval("SELECT now()")
+            began = await connection.fetchval(SQL["clock"])
             await asyncio.sleep(MEASURED_S)
-            ended = await connection.fetchval("SELECT now()")
+            ended = await connection.fetchval(SQL["clock"])
             await asyncio.sleep(5)
-            found = await connection.fetchrow(QUERY, began, ended)
+            found = await connection.fetchrow(SQL["lateness"], began, ended)
             await connection.close()
             await fleet.terminate("deduplicator")
     rate = found["rows"] / (ended - began).total_seconds()

@@ -24,6 +24,7 @@ from gatherer.journal.writer import JournalWriter
 from gatherer.load.batch_writer import DELTA_LAYOUT
 from gatherer.load.loader import Loader, suit_process
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 
 ROWS = scaled(1_800_000, 20_000)
 MARKETS = 500
@@ -71,8 +72,8 @@ async def ceiling(dsn: str) -> float:
     """Rows a second of COPY alone: the same columns, the same batches, ready before."""
     connection = await asyncpg.connect(dsn)
     rng = np.random.default_rng(1)
-    await connection.execute("SELECT ensure_partition(now())")
-    await connection.execute("TRUNCATE deltas")
+    await connection.execute(SQL["partition"])
+    await connection.execute(SQL["empty_deltas"])
     stored_us = time.time_ns() // 1000 - copy.PG_EPOCH_US
     batches = []
     for n in range(ROWS // BATCH):
@@ -83,7 +84,7 @@ async def ceiling(dsn: str) -> float:
     for columns in batches:
         await copy.write(connection, "public", "deltas", copy.Stream(DELTA_LAYOUT, columns))
     rate = ROWS / (time.perf_counter() - began)
-    await connection.execute("TRUNCATE deltas")
+    await connection.execute(SQL["empty_deltas"])
     await connection.close()
     return rate
 
@@ -95,7 +96,7 @@ async def loaded(config: GathererConfig, dsn: str, rows: int = ROWS) -> float:
     await loader.run(asyncio.Event())
     rate = rows / (time.perf_counter() - began)
     connection = await asyncpg.connect(dsn)
-    count = await connection.fetchval("SELECT count(*) FROM deltas")
+    count = await connection.fetchval(SQL["count_deltas"])
     assert count == rows, f"the loader stored {count} of {rows} rows"
     await connection.close()
     return rate

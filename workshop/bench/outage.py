@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from common.storage.database import connected
+from workshop.bench.statements import SQL
 from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
 
 AWAY_MS: Final = 5000
@@ -58,7 +59,7 @@ async def _dials(fleet: LocalFleet) -> dict[str, int]:
 
 async def _first_row_ms(fleet: LocalFleet, name: str, back_us: int) -> int | None:
     async with connected(fleet.gatherer_dsn(name)) as connection:
-        first = await connection.fetchval("SELECT min(received_us) FROM deltas WHERE received_us >= $1", back_us)
+        first = await connection.fetchval(SQL["first_received_since"], back_us)
     return None if first is None else (int(first) - back_us) // 1000
 
 

@@ -25,6 +25,7 @@ from common.numbers import HOUR_MS, datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
 from deduplicator.archive.order import Order, rows_of
 from workshop.bench.common import scaled
+from workshop.bench.statements import SQL
 
 if TYPE_CHECKING:
     import kalshi_fleet as kf
@@ -148,7 +149,7 @@ async def run() -> dict[str, Any]:
 
 def archive_rows(archive: kf.Archive, name: str) -> int:
     """Changes of a market in the hour."""
-    found = archive.sql(f"SELECT count(*) AS n FROM orderbook_deltas WHERE ticker = '{name}'")
+    found = archive.sql(SQL["count_changes"].format(name))
     return int(found["n"][0].as_py())
 
 

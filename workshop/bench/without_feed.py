@@ -8,12 +8,13 @@ import asyncpg
 
 from deduplicator.__main__ import main
 from deduplicator.store.feed import Entry
+from workshop.bench.statements import SQL
 
 
 async def prepare(dsn: str) -> None:
     """Steps without a row are allowed there from now on."""
     connection = await asyncpg.connect(dsn)
-    await connection.execute("ALTER TABLE store.lease DISABLE TRIGGER feed_is_complete")
+    await connection.execute(SQL["without_feed"])
     await connection.close()
 
 
