@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -152,3 +152,19 @@ async def test_a_market_and_a_time_reach_the_index_and_prune_partitions(db: asyn
         r[0] for r in await db.fetch("EXPLAIN SELECT * FROM event_outcomes_latest WHERE event_ticker = 'KXE'")
     )
     assert "markets_event_ticker_idx" in plan and "Seq Scan" not in plan, plan
+
+
+async def test_of_several_that_come_to_a_new_day_at_once_one_makes_it() -> None:
+    """The merge, a refill and the housekeeping: none of them fails."""
+    async with new_database("production") as made:
+        connections = [await asyncpg.connect(made.dsn) for _ in range(6)]
+        for number in range(10):
+            day = date(2031, 1, 1) + timedelta(days=number)
+            await asyncio.gather(*(each.execute("SELECT store.add_day('deltas', $1)", day) for each in connections))
+        made_days = await connections[0].fetchval(
+            "SELECT count(*) FROM pg_inherits WHERE inhparent = 'store.deltas'::regclass"
+            " AND inhrelid::regclass::text LIKE '%2031%'"
+        )
+        assert made_days == 10
+        for each in connections:
+            await each.close()

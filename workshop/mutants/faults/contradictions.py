@@ -123,7 +123,7 @@ FAULTS: Final = (
         "a-group-at-the-horizon-has-ended",
         JOINING,
         "if groups.seen_ms[key] <= ms and reach <= ms:",
-        "if seen <= ms and reach < ms:",
+        "if groups.seen_ms[key] <= ms and reach < ms:",
         "half of a group would be a contradiction",
         RULES,
     ),

@@ -68,6 +68,8 @@ DECLARE
     lo timestamptz := day::timestamp AT TIME ZONE 'UTC';
     hi timestamptz := (day + 1)::timestamp AT TIME ZONE 'UTC';
 BEGIN
+    -- The merge, a refill and the housekeeping come to the same new day at once: one makes it, the others find it.
+    PERFORM pg_advisory_xact_lock(hashtext('store.add_day'));
     IF to_regclass('store.' || part) IS NOT NULL THEN
         RETURN;
     END IF;
