@@ -60,3 +60,31 @@ def test_decisions_are_numbered_and_linked_modules_exist() -> None:
                 assert (ROOT / package / name).exists(), f"{page}.md names {name}"
     for name in re.findall(r"`([a-z]+\.py)`", (ROOT / "docs/architecture/merge.md").read_text()):
         assert (ROOT / "deduplicator/merge" / name).exists(), name
+
+
+MADE = (
+    "docs/schema/",
+    "docs/queries.md",
+    "docs/archive-queries.md",
+    "docs/metrics.md",
+    "docs/status.md",
+    "deploy/terraform",
+)
+"""Pages that a program writes."""
+
+
+def test_prose_is_wrapped() -> None:
+    """At a hundred characters: tables, code, headings and what cannot be broken apart."""
+    long = []
+    for page in PAGES:
+        name = str(page.relative_to(ROOT))
+        if name.startswith(MADE) or name == "mutants.md":
+            continue
+        fenced = False
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            fenced ^= line.lstrip().startswith("```")
+            code = fenced or line.startswith(("    ", "|", "#", ">", "!"))
+            widest = max((len(word) for word in re.sub(r"`[^`]*`|\[[^\]]*\]\([^)]*\)", "", line).split()), default=0)
+            if len(line) > 100 and not code and widest < 60 and " " in line.strip():
+                long.append(f"{name}:{number}: {len(line)} characters")
+    assert not long, "\n".join(long)
