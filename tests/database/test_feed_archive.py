@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import random
+import sys
+import time
 from collections.abc import AsyncIterator, Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,15 +27,25 @@ from tests.support.archive_case import TODAY, Site, running_site
 from tests.support.s3_proxy import CUT_AFTER, CUT_BEFORE, PASS, FaultyS3
 from workshop.rehearsal import s3
 
-NOW = datetime.now(UTC)
-FIRST = NOW.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
-"""The hour of the first steps."""
+
+def four_hours_ago(now: datetime) -> datetime:
+    """The beginning of the hour that is four before the present one."""
+    return now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=4)
+
+
+FIRST = four_hours_ago(datetime.now(UTC))
+"""The hour of the first steps, set again for each test."""
+TEST_S = 120
 ROWS = "SELECT step, committed_at, kind, rows, from_ms, to_ms, block FROM store.feed ORDER BY step"
 
 
 @pytest.fixture
 async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Site]:
-    """A production with some steps, and an empty bucket."""
+    """A production with some steps, and an empty bucket. No test begins so late that the hour ends in its midst."""
+    left_s = 3600 - time.time() % 3600
+    if left_s < TEST_S:
+        await asyncio.sleep(left_s + 1)
+    monkeypatch.setattr(sys.modules[__name__], "FIRST", four_hours_ago(datetime.now(UTC)))
     async with running_site(open_folder, monkeypatch) as running:
         yield running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.support.scale import LONG
 from workshop.rehearsal.births.run import QUICK, Scale, run
-from workshop.rehearsal.births.statements import all_have_results, all_recorded, memory_flat, rounds_end
+from workshop.rehearsal.births.statements import ROUND_S_MAX, all_have_results, all_recorded, memory_flat, rounds_end
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check
 
@@ -43,9 +43,10 @@ def test_a_market_that_nobody_claimed_in_its_life_is_not_recorded() -> None:
 
 def test_a_list_that_is_not_read_to_its_end_is_found() -> None:
     """Never in the run, or for too long in its midst."""
-    assert rounds_end({"markets": [70.0, 240.0, 20.0]}, 600.0, 120.0).holds
+    longest = 120.0 + ROUND_S_MAX
+    assert rounds_end({"markets": [70.0, longest, 20.0]}, 600.0, 120.0).holds
     assert not rounds_end({"markets": [30.0, 300.0], "events": [500.0, 600.0]}, 600.0, 600.0).holds
-    assert not rounds_end({"markets": [30.0, 241.0, 20.0]}, 600.0, 120.0).holds
+    assert not rounds_end({"markets": [30.0, longest + 1, 20.0]}, 600.0, 120.0).holds
     assert not rounds_end({}, 600.0, 120.0).holds
 
 

@@ -23,7 +23,7 @@ def scaled(whole: int, least: int) -> int:
 async def exchange(*arguments: str) -> AsyncIterator[dict[str, int]]:
     """The benchmark's exchange as a process of its own; gives its ports."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.exchange", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "workshop.bench.exchange", *arguments, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     try:
