@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
-from typing import cast
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -76,7 +78,7 @@ async def test_a_snapshot_and_the_feed_after_it_are_the_book_of_every_step(site:
     stream, live = RandomSteps(list(numbers.values()), rng), kf.AsyncProduction(site.dsn)
     wanted = ["KXA-1", "KXA-3"]
     start: kf.Start | None = None
-    reading: AsyncIterator[kf.Step] | None = None
+    reading: AsyncGenerator[kf.Step, None] | None = None
     compared = again = 0
     for _ in range(STEPS):
         await site.production.store(stream.step(), [])
@@ -97,7 +99,7 @@ async def test_a_snapshot_and_the_feed_after_it_are_the_book_of_every_step(site:
             compared += 1
     assert compared > STEPS and again
     if reading is not None:
-        await cast("AsyncGenerator[kf.Step]", reading).aclose()
+        await reading.aclose()
     with pytest.raises(kf.UnknownMarket):
         await live.snapshot(["KXA-1", "KX-NOT"])
 
@@ -224,3 +226,25 @@ async def test_a_reader_goes_on_after_its_connection_is_lost(site: FeedWriter) -
 
     found, _ = await asyncio.gather(some(reading, 12), cut())
     assert [step.step for step in found] == [*range(1, 13)]
+
+
+ENDS = """
+import sys, kalshi_fleet as kf
+following = kf.Production(sys.argv[1]).feed(0)
+print(next(following).step)
+"""
+
+
+async def test_a_program_that_ends_while_it_follows_ends(site: FeedWriter) -> None:
+    """Nobody closed the loop over the steps: it is left to the interpreter's end."""
+    await site.step(0)
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", ENDS, site.dsn, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(Path(kf.__file__).parents[1])},
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(60):
+            assert (await program.communicate())[0] == b"1\n" and program.returncode == 0
+    finally:
+        if program.returncode is None:
+            program.kill()

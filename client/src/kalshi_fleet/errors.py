@@ -19,11 +19,11 @@ class NotAnArchive(KalshiFleetError):
 
 
 class UnknownMarket(KalshiFleetError, LookupError):
-    """The archive's days know no market of this ticker."""
+    """Where it was asked for, no market of this ticker is known."""
 
     def __init__(self, ticker: str) -> None:
         super().__init__(
-            f"the archive knows no market {ticker!r} in these hours; tickers are upper case, as the exchange has them"
+            f"no market {ticker!r} is known here, or in these hours; tickers are upper case, as the exchange has them"
         )
         self.ticker = ticker
 

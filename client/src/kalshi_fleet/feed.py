@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -168,7 +168,7 @@ class Feed:
         self.reconnects = 0
         self._woken = asyncio.Event()
 
-    async def __aiter__(self) -> AsyncIterator[Step]:
+    async def __aiter__(self) -> AsyncGenerator[Step, None]:
         """Steps, for ever; a lost connection is made again. Raises `FeedPassed`, `FeedReplaced`, `FeedError`, and what
         asyncpg raises where no other try helps (an unknown account, no right to read)."""
         delays = _delays()

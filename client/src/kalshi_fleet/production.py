@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import io
+import sys
 import threading
-from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar
 
@@ -79,11 +80,11 @@ class AsyncProduction:
 
     def feed(
         self, after: int, tickers: str | Sequence[str] | None = None, committed_at: datetime | None = None
-    ) -> AsyncIterator[Step]:
+    ) -> AsyncGenerator[Step, None]:
         """Every step after one, for ever (see `Feed`); of these markets, or of all. Steps without anything of them
         come too, so that each is exactly the next."""
         wanted = [tickers] if isinstance(tickers, str) else tickers
-        return aiter(Feed(self._dsn, after, wanted, committed_at))
+        return Feed(self._dsn, after, wanted, committed_at).__aiter__()
 
     async def _rows(
         self,
@@ -148,7 +149,7 @@ class Production:
         return _steps(self._asked.feed(after, tickers, committed_at))
 
 
-def _steps(made: AsyncIterator[Step]) -> Iterator[Step]:
+def _steps(made: AsyncGenerator[Step, None]) -> Iterator[Step]:
     """Steps from a loop of its own, in a thread: one may run here. Leaving the loop ends the reader."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="kalshi_fleet feed", daemon=True)
@@ -162,23 +163,25 @@ def _steps(made: AsyncIterator[Step]) -> Iterator[Step]:
                 return
             yield step
     finally:
-        if waiting is not None:
-            waiting.cancel()
-        asyncio.run_coroutine_threadsafe(_closed(made), loop).result()
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        # When the program ends the thread stands still already, and would be waited for in vain.
+        if not sys.is_finalizing():
+            if waiting is not None:
+                waiting.cancel()
+            asyncio.run_coroutine_threadsafe(_closed(made), loop).result()
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
-async def _next(made: AsyncIterator[Step]) -> Step | None:
+async def _next(made: AsyncGenerator[Step, None]) -> Step | None:
     return await anext(made, None)
 
 
-async def _closed(made: AsyncIterator[Step]) -> None:
+async def _closed(made: AsyncGenerator[Step, None]) -> None:
     for other in asyncio.all_tasks() - {asyncio.current_task()}:
         other.cancel()
         await asyncio.gather(other, return_exceptions=True)
-    await made.aclose()  # type: ignore[attr-defined]
+    await made.aclose()
 
 
 def _plainly(asked: Coroutine[Any, Any, T]) -> T:
