@@ -18,7 +18,7 @@ and what mends it.
         DatabaseUnreachable  nobody answers at the database's address, or not now
         SchemaMismatch       the database's schema is older or newer than the code
         EmbeddedServerError  the project's own PostgreSQL did not start
-        StateOutdated         production was written by somebody who may: make the state anew from it
+        StateOutdated         production was written by somebody who may: make the state again from it
         WriteConflict        an object of the archive is not as it was when the data to replace it was read
         QueryRefused         a person's statement that writes, or that the database does not understand; exit code 2
         QueryTooLong         a person's statement that took longer than it may
@@ -134,7 +134,7 @@ class EmbeddedServerError(StorageError):
 
 
 class StateOutdated(StorageError):
-    """Production was changed by somebody who may: the state must be made anew from it."""
+    """Production was changed by somebody who may: the state must be made again from it."""
 
     retryable = True
 

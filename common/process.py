@@ -70,7 +70,7 @@ def made_to_last() -> Iterator[None]:
 def keep_freed_memory(arenas: int = 0) -> None:
     """Let the C library use freed memory again instead of giving it back; from so many arenas (0: as it likes).
 
-    For a process that makes and drops columns of megabytes all the time: otherwise each is mapped anew, and the kernel
+    For a process that makes and drops columns of megabytes all the time: otherwise each is mapped again, and the kernel
     clears its pages one fault at a time, which costs more than to fill them. One arena is for a process whose threads
     take turns: what one of them has freed is of no use to the others else, and the process grows for hours. Without
     glibc nothing happens.

@@ -19,7 +19,7 @@ from common.errors import AuthenticationError
 
 
 class Signer:
-    """Makes the three headers of a signed request, anew for each: a stale signature keeps failing."""
+    """Makes the three headers of a signed request, again for each: a stale signature keeps failing."""
 
     def __init__(self, key_id: str, private_key: RSAPrivateKey | Ed25519PrivateKey) -> None:
         self._key_id = key_id

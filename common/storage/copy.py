@@ -33,7 +33,7 @@ def _row_type(layout: Layout) -> np.dtype[Any]:
 class Stream:
     """Rows as a binary COPY stream, from columns (more than the layout's may be given).
 
-    Those named in `later` need not be there yet: they are set, or set anew, before it is written.
+    Those named in `later` need not be there yet: they are set, or set again, before it is written.
     """
 
     def __init__(self, layout: Layout, columns: Mapping[str, Array | Sequence[int]], later: Sequence[str] = ()) -> None:

@@ -113,7 +113,7 @@ class Exporter:
         """Write all relations of one hour from one snapshot of the database, then the manifest.
 
         Every object is replaced on the condition that it is as it was before that snapshot: whoever reads later
-        writes later. If somebody else was faster, the hour is read anew.
+        writes later. If somebody else was faster, the hour is read again.
         """
         for _ in range(TRIES_MAX):
             try:

@@ -2,7 +2,7 @@
 
 `step` takes the copies that were read, in any split into batches, and returns `Changes`; everything that it
 decides follows from the rows, the state, and `now_ms`, which only times how long a hole is waited for. After a
-failure the state is thrown away and made anew from production (`restore_*`).
+failure the state is thrown away and made again from production (`restore_*`).
 """
 
 from __future__ import annotations

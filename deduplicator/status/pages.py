@@ -69,7 +69,7 @@ class Pages:
         return _json(MarketsFound(found, MARKETS_MOST))
 
     async def coverage(self, _: web.Request) -> web.Response:
-        """The map as it was last made; made anew, beside this answer, when it is old."""
+        """The map as it was last made; made again, beside this answer, when it is old."""
         if time.monotonic() >= self._next_map and (self._making is None or self._making.done()):
             self._making = asyncio.create_task(self._make_map(), name="coverage map")
         return _json(self._map)

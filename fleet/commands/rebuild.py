@@ -1,4 +1,4 @@
-"""History made anew from the raw archive."""
+"""History made again from the raw archive."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def rebuild(
     partitions: int,
     form: Format,
 ) -> None:
-    """Make history anew from the frames that all gatherers archived; CONFIG is the deduplicator's file.
+    """Make history again from the frames that all gatherers archived; CONFIG is the deduplicator's file.
 
     `--engine local` writes production, which may be empty, or have a part of it: what it has is confirmed, what it
     lacks is added. Stop the deduplicator meanwhile; started again, it lists what is still open, and exports every hour.

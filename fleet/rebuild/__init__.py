@@ -1,1 +1,1 @@
-"""History made anew from the raw archive: the frames that the gatherers received, derived and merged once more."""
+"""History made again from the raw archive: the frames that the gatherers received, derived and merged once more."""

@@ -150,7 +150,7 @@ class Rebuild:
                 try:
                     await self._step(production, merger, batches, now_ms)
                 except StoreFull:
-                    # What is known of older times is in production: the state begins anew with the recent ones.
+                    # What is known of older times is in production: the state begins again with the recent ones.
                     merger = await self._state(production, group[0].received_us // 1000)
                     lines = TimeLines(production, merger, PATIENT_MS)
                     await lines.follow(now_ms)

@@ -118,7 +118,7 @@ class Connection:
         """Dial, and hold the session until it ends."""
         self._counters.dials += 1
         try:
-            # Signed anew for every dial: a stale signature keeps failing.
+            # Signed again for every dial: a stale signature keeps failing.
             headers = self._signer.headers("GET", urlsplit(self._url).path)
             socket = await dial(self._transport, self._url, headers)
         except DialRefused as refused:

@@ -1,7 +1,7 @@
 """Reading a part of the journal again, with today's code, into a lane of its own.
 
 The rows come as new batches, so that every reader gets them: as a second copy of what it has, with the same identities,
-and as the first copy of what an older code could not read. Nothing is replaced and nothing is numbered anew.
+and as the first copy of what an older code could not read. Nothing is replaced and nothing is numbered again.
 
 A part that begins at a process start gives exactly the rows that the first reading gave. One that begins in the middle
 takes up the loader's state at its head: the groups that were open there have lost their beginnings, and their rows

@@ -348,7 +348,7 @@ async def test_what_a_killed_export_left_behind_is_removed(site: Site, tmp_path:
 
 
 async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another deduplicator exports in between: the slower one is refused, reads the hour anew, and loses nothing."""
+    """Another deduplicator exports in between: the slower one is refused, reads the hour again, and loses nothing."""
     replace, raced = site.exporter._bucket.replace_file, list[str]()
 
     def slow(path: str, file: Path, etag: str | None) -> StoredObject:

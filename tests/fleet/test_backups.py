@@ -19,7 +19,7 @@ SECONDS = 6
 
 
 async def test_production_goes_back_in_time_and_comes_to_the_same(own_server: EmbeddedServer, tmp_path: Path) -> None:
-    """The runbook's commands: a dump beside a writing deduplicator; later the database is made anew from it."""
+    """The runbook's commands: a dump beside a writing deduplicator; later the database is made again from it."""
     place = ("-h", str(socket_dir(own_server.folder)), "-U", "postgres")
     await asyncio.to_thread(migrate, own_server.dsn, "production")
     plan = Plan(gatherers=("gatherer-a", "gatherer-b"), simulator=("--markets", "8", "--rate", "150"))

@@ -1,4 +1,4 @@
-"""Total loss: production and all gatherers are gone, and history is made anew from raw/ alone."""
+"""Total loss: production and all gatherers are gone, and history is made again from raw/ alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Private keys for tests, made anew each time."""
+"""Private keys for tests, made again each time."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ MARK: Final = "<!-- made by python -m workshop.generate.terraform_page -->\n"
 
 
 def page(folder: Path) -> str:
-    """The README of a module, with its tables made anew."""
+    """The README of a module, with its tables made again."""
     readme = folder / "README.md"
     above = readme.read_text().split(MARK)[0] if readme.exists() else f"# {folder.name}\n\n"
     variables, outputs = (_blocks(folder, kind) for kind in ("variable", "output"))

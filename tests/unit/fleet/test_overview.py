@@ -23,7 +23,7 @@ def test_a_row_says_what_an_operator_looks_for() -> None:
     assert row.process == "gatherer-a" and row.connections == "orderbook 2/2, trade 1/2"
     assert row.per_second == 500 and row.journal == "3.0 of 50 GiB" and row.lag_ms == 12
     assert overview.row("x", gatherer(100.0, 5000), None).per_second == 50
-    assert overview.row("x", gatherer(2.0, 100), gatherer(98.0, 4000)).per_second == 50, "it was started anew"
+    assert overview.row("x", gatherer(2.0, 100), gatherer(98.0, 4000)).per_second == 50, "it was started again"
     full = JournalStatus(1, 2, full=True)
     assert overview.row("x", gatherer(1.0, 1, journal=full), None).journal == "FULL"
     row = overview.row("x", deduplicator(), None)

@@ -41,7 +41,7 @@ variable "volume_arn" {
 }
 
 variable "root_gib" {
-  description = "Size of the root volume, which is made anew with each machine."
+  description = "Size of the root volume, which is made again with each machine."
   type        = number
   default     = 20
 }
