@@ -1,11 +1,16 @@
 -- name: allot_markets
--- The numbers of markets, new ones for tickers that have none.
-WITH new AS (
-    INSERT INTO store.markets (ticker) SELECT unnest($1::text[]) ON CONFLICT (ticker) DO NOTHING RETURNING ticker, market
+-- The numbers of markets, new ones for tickers that have none; one that has a number uses up no other.
+WITH known AS (
+    SELECT ticker, market FROM store.markets WHERE ticker = ANY ($1::text[])
+), new AS (
+    INSERT INTO store.markets (ticker)
+    SELECT t FROM unnest($1::text[]) t WHERE NOT EXISTS (SELECT FROM known k WHERE k.ticker = t)
+        ON CONFLICT (ticker) DO NOTHING
+    RETURNING ticker, market
 )
-SELECT ticker, market FROM new
+SELECT ticker, market FROM known
 UNION ALL
-SELECT ticker, market FROM store.markets WHERE ticker = ANY ($1::text[])
+SELECT ticker, market FROM new
 
 -- name: tickers_of
 -- The tickers of markets.

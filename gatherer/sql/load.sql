@@ -40,10 +40,19 @@ SELECT greatest((SELECT coalesce(max(run), 0) FROM runs WHERE lane = $1),
 SELECT segment, end_offset, reason FROM refused_records WHERE lane = $1 AND journal = $2
 
 -- name: allot_markets
--- The numbers of markets, new ones for tickers that have none; their use is noted.
-INSERT INTO markets (ticker) SELECT unnest($1::text[])
-    ON CONFLICT (ticker) DO UPDATE SET used_at = now()
-RETURNING ticker, market
+-- The numbers of markets, new ones for tickers that have none. Their use is noted once an hour: a market whose number was
+-- forgotten for being quiet is asked for with its next change, and that is no row written.
+WITH noted AS (
+    SELECT ticker, market FROM markets WHERE ticker = ANY ($1::text[]) AND used_at > now() - interval '1 hour'
+), asked AS (
+    INSERT INTO markets (ticker)
+    SELECT t FROM unnest($1::text[]) t WHERE NOT EXISTS (SELECT FROM noted n WHERE n.ticker = t) ORDER BY t COLLATE "C"
+        ON CONFLICT (ticker) DO UPDATE SET used_at = now()
+    RETURNING ticker, market
+)
+SELECT ticker, market FROM noted
+UNION ALL
+SELECT ticker, market FROM asked
 
 -- name: insert_batch
 -- Store a batch.

@@ -26,8 +26,8 @@ from gatherer.statements import SQL
 LOCK_WAIT: Final = "2s"
 KIND: Final = "retention"
 HOUR: Final = timedelta(hours=1)
-FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=1)
-"""A market's number that was last asked for so long before the oldest row is in none."""
+FORGET_AFTER: Final = NUMBERS_USED + timedelta(hours=2)
+"""A market's number whose use was last noted so long before the oldest row is in none: it is noted once an hour."""
 DELETIONS: Final = (
     SQL["delete_old_runs"],
     SQL["delete_old_sessions"],

@@ -18,6 +18,7 @@ from gatherer.journal.segments import segment_file
 from gatherer.load import loader as loading
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.load.loader import AHEAD, Loader
+from gatherer.statements import SQL
 from tests.support.databases import Database as Shared
 from tests.support.one_session import Recorder
 
@@ -187,3 +188,24 @@ async def test_what_is_no_record_is_reported(server: Shared, tmp_path: Path, mon
         await running
     failed = [report.failed for report in reports if report.failed]
     assert len(failed) == 1 and f"700 bytes of segment {place.segment} from {place.offset}" in failed[0]
+
+
+async def test_a_number_that_is_asked_for_again_within_the_hour_writes_nothing(server: Shared) -> None:
+    """A quiet market's number is forgotten between two changes: its row is not written with each of them."""
+    await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
+    db = await asyncpg.connect(server.dsn)
+    version = "SELECT ticker, market, xmin::text FROM markets WHERE ticker <> '' ORDER BY ticker"
+
+    async def asked(*tickers: str) -> dict[str, int]:
+        return {row["ticker"]: row["market"] for row in await db.fetch(SQL["allot_markets"], list(tickers))}
+
+    first = await asked("B", "A")
+    written = await db.fetch(version)
+    assert await asked("A", "B") == first and await db.fetch(version) == written
+    both = await asked("A", "C")
+    assert both["A"] == first["A"] and both["C"] not in first.values()
+    assert [row["xmin"] for row in await db.fetch(version)][:2] == [row["xmin"] for row in written]
+    await db.execute("UPDATE markets SET used_at = now() - interval '61 minutes' WHERE ticker = 'A'")
+    assert await asked("A", "B") == first
+    assert await db.fetchval("SELECT used_at > now() - interval '1 minute' FROM markets WHERE ticker = 'A'")
+    await db.close()
