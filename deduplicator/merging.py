@@ -19,8 +19,8 @@ from common.storage.database import DATABASE_ERRORS, connected
 from deduplicator.merge.identity import I64, StoreFull
 from deduplicator.merge.merger import Limits
 from deduplicator.read.narrowing import Narrowing
-from deduplicator.read.sources import Sources
 from deduplicator.session import Progress, Session, StepFailed, now_ms
+from deduplicator.sources import Sources
 from deduplicator.store.lease import Lease
 from deduplicator.store.production import Production
 from deduplicator.store.seals import Seals

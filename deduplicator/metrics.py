@@ -18,7 +18,7 @@ from deduplicator.archive.exporter import Exporter
 from deduplicator.archive.feed import FeedArchive
 from deduplicator.merge.copies import Changes
 from deduplicator.read.reader import Batches
-from deduplicator.read.sources import Sources
+from deduplicator.sources import Sources
 
 LAG_HOLDS_MS: Final = 60_000
 """The lag of changes that were stored longer ago says nothing of now."""

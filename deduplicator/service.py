@@ -27,14 +27,14 @@ from deduplicator.from_rest.metadata import Metadata
 from deduplicator.from_rest.refill import Refill
 from deduplicator.merging import Merging
 from deduplicator.metrics import DeduplicatorCollector
-from deduplicator.read.set_aside import KeptSetAside
-from deduplicator.read.sources import Sources
 from deduplicator.session import now_ms
+from deduplicator.sources import Sources
 from deduplicator.status.open_gaps import OpenGaps
 from deduplicator.status.pages import Pages
 from deduplicator.store.checkpoints import Checkpoints
 from deduplicator.store.lease import Lease
 from deduplicator.store.retention import Retention
+from deduplicator.store.set_aside import KeptSetAside
 
 
 class Deduplicator:

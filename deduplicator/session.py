@@ -24,8 +24,8 @@ from deduplicator.merge.merger import Merger
 from deduplicator.metrics import Totals
 from deduplicator.read.narrowing import Narrowing, Stretch, Suspect
 from deduplicator.read.reader import Batches
-from deduplicator.read.sources import Sources
-from deduplicator.status.lags import PRODUCTION, Lags
+from deduplicator.sources import Sources
+from deduplicator.store.lags import PRODUCTION, Lags
 from deduplicator.store.production import Production
 from deduplicator.store.seals import Seals
 

@@ -20,15 +20,14 @@ from common.errors import StateOutdated, StorageError
 from common.feed import tables
 from common.numbers import DAY_MS, EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator.from_rest import rest_books
 from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.chain import Cursor, PutBack, as_columns
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
-from deduplicator.status.lags import Lag
-from deduplicator.store import channels, days, decisions, feed, merged_rows, restoring, times
+from deduplicator.store import channels, days, decisions, feed, merged_rows, rest_books, restoring, times
 from deduplicator.store.days import DAY
+from deduplicator.store.lags import Lag
 from deduplicator.store.lease import Lease, Step
 from deduplicator.store.seals import Sealed
 

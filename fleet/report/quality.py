@@ -17,7 +17,7 @@ import msgspec
 
 from common.contract.manifest import CheckCounts
 from common.contract.reasons import BEFORE_SUBSCRIPTION
-from deduplicator.status.lags import percentile
+from deduplicator.store.lags import percentile
 from fleet.report.condition import Recorded, judged
 from fleet.report.published import DayCounts, LackingMarket, Lag, PublishedDay
 from fleet.statements import SQL

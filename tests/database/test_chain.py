@@ -22,7 +22,7 @@ from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.chain import Cursor, PutBack, why_put_back
 from deduplicator.read.narrowing import Narrowing
 from deduplicator.read.reader import Batches
-from deduplicator.read.sources import LOOK_S, Sources
+from deduplicator.sources import LOOK_S, Sources
 from deduplicator.store.production import Production
 from tests.support.chain_case import BASE_MS, Lane, Site, reading, site
 from tests.support.databases import Database

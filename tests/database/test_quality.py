@@ -14,7 +14,7 @@ import pytest
 from common.contract.manifest import CheckCounts
 from common.numbers import ms_of_datetime
 from deduplicator.archive.bucket import Bucket
-from deduplicator.status.lags import Lag
+from deduplicator.store.lags import Lag
 from fleet.report import published, quality, quality_files, quality_page
 from fleet.report.published import DayCounts, PublishedDay
 from tests.support.archive_case import OLD, Site, running_site

@@ -10,9 +10,9 @@ import pytest
 from common.errors import AuthenticationError, ExchangeError, ExchangeUnavailable, Fenced, OddAnswer, StorageError
 from common.set_aside import KEPT_MAX, SHARED_WAIT_S, STALE_S, SetAside
 from common.storage import migrate
-from deduplicator.read.set_aside import KeptSetAside
 from deduplicator.store.lease import Lease
 from deduplicator.store.production import Production
+from deduplicator.store.set_aside import KeptSetAside
 from tests.support.databases import Database
 
 

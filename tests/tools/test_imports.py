@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from importlib import metadata
 from pathlib import Path
 
@@ -58,6 +59,26 @@ def test_packages_import_in_one_direction(package: str) -> None:
             top = name.split(".")[0]
             if top in PACKAGES:
                 assert top in MAY_IMPORT[package], f"{file.relative_to(ROOT)} imports {name}"
+
+
+def room(name: str) -> str:
+    """The package's folder that a module is in, or the module itself if it is beside the folders."""
+    return ".".join(name.split(".")[:2])
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_rooms_import_one_way(package: str) -> None:
+    """No two folders of a package import each other, also not over a third: what is below never knows what is above."""
+    arrows: dict[str, set[str]] = {}
+    for file in modules(package):
+        name = ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        arrows.setdefault(room(name), set()).update(
+            room(other) for other in imports(file) if other.startswith(f"{package}.") and room(other) != room(name)
+        )
+    try:
+        TopologicalSorter(arrows).prepare()
+    except CycleError as error:
+        pytest.fail(f"{package}: {' -> '.join(error.args[1])}")
 
 
 def is_core(file: Path) -> bool:

@@ -13,7 +13,7 @@ from deduplicator.read.catch_up import CatchUp
 from deduplicator.read.chain import Cursor
 from deduplicator.read.narrowing import Narrowing
 from deduplicator.read.reader import Batches, News
-from deduplicator.read.sources import Sources
+from deduplicator.sources import Sources
 
 
 def test_late_is_who_is_behind_the_others() -> None:

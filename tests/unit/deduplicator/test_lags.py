@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.numbers import HOUR_MS
-from deduplicator.status.lags import AHEAD, PRODUCTION, Lags, percentile
+from deduplicator.store.lags import AHEAD, PRODUCTION, Lags, percentile
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -143,7 +143,7 @@ FAULTS: Final = (
     ),
     Fault(
         "two-of-one-instance-are-read",
-        "deduplicator/read/sources.py",
+        "deduplicator/sources.py",
         "if other is not reader and other.instance == reader.instance:",
         "if False:",
         "a cloned gatherer would upset the merge of all",
@@ -183,7 +183,7 @@ FAULTS: Final = (
     ),
     Fault(
         "what-was-not-used-is-not-read-again",
-        "deduplicator/read/sources.py",
+        "deduplicator/sources.py",
         "        self._ahead[name] = dict(self._cursors[name])\n\n    async def _forget",
         "        pass\n\n    async def _forget",
         "a batch that was stalled would be skipped",
