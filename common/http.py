@@ -10,7 +10,7 @@ import prometheus_client
 from aiohttp import web
 
 from common import redact
-from common.config.schema import Http
+from common.config.schema import HttpConfig
 from common.contract.status import Status, encoded
 from common.page.guard import Handler
 from common.page.routes import routes
@@ -20,7 +20,7 @@ IDLE_S = 15.0
 
 @contextlib.asynccontextmanager
 async def serve(
-    http: Http,
+    http: HttpConfig,
     registry: prometheus_client.CollectorRegistry,
     ready: Callable[[], str | None],
     status: Callable[[], Status],

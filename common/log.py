@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from common import redact
-from common.config.schema import Logging
+from common.config.schema import LoggingConfig
 from common.log_limit import Limit
 
 
@@ -35,7 +35,7 @@ def _unconfigured() -> None:
     )
 
 
-def configure(config: Logging, **bound: str) -> None:
+def configure(config: LoggingConfig, **bound: str) -> None:
     """Set up the process's logs; `bound` fields are on every line."""
     renderer: structlog.types.Processor
     if config.format == "json":

@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from common import log
-from common.config.schema import Merge
+from common.config.schema import MergeConfig
 from common.errors import Fenced
 from common.storage.database import DATABASE_ERRORS, REFUSALS
 from common.supervise import Health
@@ -68,7 +68,7 @@ class Progress:
 class Session:
     """Any failure ends it, and the state with it."""
 
-    config: Merge
+    config: MergeConfig
     production: Production
     merger: Merger
     sources: Sources

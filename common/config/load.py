@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from common import redact
-from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, ReaderConfig, Section
+from common.config.schema import DeduplicatorConfig, ExchangeConfig, GathererConfig, ReaderConfig, Section
 from common.errors import ConfigError, ConfigErrors
 
 SectionT = TypeVar("SectionT", bound=Section)
@@ -71,7 +71,7 @@ def _keys(file: Path) -> set[str]:
     return {str(key.value) for key, _ in node.value} if isinstance(node, yaml.MappingNode) else set()
 
 
-def check_private_key_file(file: str, exchange: Exchange) -> None:
+def check_private_key_file(file: str, exchange: ExchangeConfig) -> None:
     """Refuse a missing or unreadable key, or one that other users can read."""
     path, key = exchange.private_key_file, "kalshi.private_key_file"
     try:

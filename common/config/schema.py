@@ -57,7 +57,7 @@ def encrypted(value: str, *schemes: str) -> str:
     return value
 
 
-class Exchange(Section):
+class ExchangeConfig(Section):
     """Where the exchange is, and the key that signs."""
 
     rest_url: str
@@ -77,13 +77,13 @@ class Exchange(Section):
         return encrypted(value, "wss", "ws") if value else value
 
 
-class Database(Section):
+class DatabaseConfig(Section):
     """A database by its address."""
 
     dsn: Dsn
 
 
-class Bucket(Section):
+class BucketConfig(Section):
     """A place on S3."""
 
     bucket: str
@@ -92,7 +92,7 @@ class Bucket(Section):
     endpoint_url: str | None = None
 
 
-class RawArchive(Bucket):
+class RawArchiveConfig(BucketConfig):
     """Where sealed segments go, if anywhere."""
 
 
@@ -105,7 +105,7 @@ class JournalConfig(Section):
     segment_age: DurationMs = 10 * MINUTE
     flush: DurationMs = 20
     sync: DurationMs = SECOND
-    raw: RawArchive | None = None
+    raw: RawArchiveConfig | None = None
 
     @field_validator("segment_bytes")
     @classmethod
@@ -117,7 +117,7 @@ class JournalConfig(Section):
         return value
 
 
-class Connections(Section):
+class ConnectionsConfig(Section):
     """How many connections each role has."""
 
     orderbook: int = Field(default=144, ge=1, le=500)
@@ -133,14 +133,14 @@ class MarketFilter(Section):
     series: tuple[str, ...] = ()
 
 
-class Snapshots(Section):
+class SnapshotsConfig(Section):
     """How often every market's book is asked for: of REST, and on its subscription."""
 
     interval: DurationMs = 15 * MINUTE
     audit: DurationMs = HOUR
 
 
-class Retention(Section):
+class RetentionConfig(Section):
     """How long the local database keeps what its consumers have."""
 
     keep_after_ack: DurationMs = 72 * HOUR
@@ -150,19 +150,19 @@ class Retention(Section):
     compress_after: DurationMs = HOUR
 
 
-class Page(Section):
+class PageConfig(Section):
     """The status page at `/`. Without this section there is none."""
 
     user: str = Field(default="kalshi", pattern=r"^[^:\s]+$")
     password: SecretStr | None = Field(default=None, min_length=12)
 
 
-class Http(Section):
+class HttpConfig(Section):
     """Where health, metrics, status and the page are served."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
-    page: Page | None = None
+    page: PageConfig | None = None
 
     @property
     def is_loopback(self) -> bool:
@@ -171,21 +171,21 @@ class Http(Section):
 
     @field_validator("page")
     @classmethod
-    def _not_open_to_others(cls, value: Page | None, info: ValidationInfo) -> Page | None:
+    def _not_open_to_others(cls, value: PageConfig | None, info: ValidationInfo) -> PageConfig | None:
         host = info.data.get("host", "")
-        if value is not None and value.password is None and not Http(host=host).is_loopback:
+        if value is not None and value.password is None and not HttpConfig(host=host).is_loopback:
             raise ValueError(f"host {host} is reached from other machines: give the page a password")
         return value
 
 
-class Logging(Section):
+class LoggingConfig(Section):
     """What is logged, and how."""
 
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["json", "text"] = "json"
 
 
-class Bounds(Section):
+class BoundsConfig(Section):
     """The bounds of the merge: how far clocks, queues and markets may disagree. Too wide only widens gaps."""
 
     disorder: DurationMs = 15 * SECOND
@@ -195,7 +195,7 @@ class Bounds(Section):
     clock_proof: Literal["kernel", "assumed"] = "kernel"
 
 
-class Protocol(Section):
+class ProtocolConfig(Section):
     """Times of the conversation with the exchange."""
 
     silence: DurationMs = 25 * SECOND
@@ -214,7 +214,7 @@ class Protocol(Section):
     rest_lag: DurationMs = 2 * SECOND
 
 
-class Load(Section):
+class LoadConfig(Section):
     """How the loader cuts batches."""
 
     poll: DurationMs = 20
@@ -225,19 +225,19 @@ class GathererConfig(Section):
     """A gatherer's file."""
 
     gatherer_id: str = Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
-    kalshi: Exchange
-    database: Database
+    kalshi: ExchangeConfig
+    database: DatabaseConfig
     journal: JournalConfig
-    connections: Connections = Connections()
+    connections: ConnectionsConfig = ConnectionsConfig()
     workers: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = "auto"
     markets: MarketFilter = MarketFilter()
-    snapshots: Snapshots = Snapshots()
-    retention: Retention = Retention()
-    http: Http = Http()
-    logging: Logging = Logging()
-    bounds: Bounds = Bounds()
-    protocol: Protocol = Protocol()
-    load: Load = Load()
+    snapshots: SnapshotsConfig = SnapshotsConfig()
+    retention: RetentionConfig = RetentionConfig()
+    http: HttpConfig = HttpConfig()
+    logging: LoggingConfig = LoggingConfig()
+    bounds: BoundsConfig = BoundsConfig()
+    protocol: ProtocolConfig = ProtocolConfig()
+    load: LoadConfig = LoadConfig()
 
 
 class GathererSource(Section):
@@ -247,36 +247,36 @@ class GathererSource(Section):
     dsn: Dsn
 
 
-class ProductionRetention(Section):
+class ProductionRetentionConfig(Section):
     """How long production keeps what the archive has."""
 
     orderbook_deltas: DurationMs = 30 * DAY
     look: DurationMs = 10 * MINUTE
 
 
-class Checkpoints(Section):
+class CheckpointsConfig(Section):
     """How often a market's folded book is written down, so that `book_at` need not fold its whole history."""
 
     changes: int = Field(default=10_000, ge=100)
     interval: DurationMs = HOUR
 
 
-class Feed(Section):
+class FeedConfig(Section):
     """What each transaction changed, for those who follow production."""
 
     keep: DurationMs = DAY
 
 
-class Production(Section):
+class ProductionConfig(Section):
     """The database of the merged record."""
 
     dsn: Dsn
-    feed: Feed = Feed()
-    retention: ProductionRetention = ProductionRetention()
-    checkpoints: Checkpoints = Checkpoints()
+    feed: FeedConfig = FeedConfig()
+    retention: ProductionRetentionConfig = ProductionRetentionConfig()
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
 
 
-class Merge(Section):
+class MergeConfig(Section):
     """How gatherers are read and merged; how REST is asked for metadata and trades."""
 
     hole_wait: DurationMs = 30 * SECOND
@@ -295,7 +295,7 @@ class Merge(Section):
     refill_side: DurationMs = 60 * MINUTE
 
 
-class Archive(Bucket):
+class ArchiveConfig(BucketConfig):
     """Where hours go as Parquet, and when."""
 
     interval: DurationMs = MINUTE
@@ -308,12 +308,12 @@ class DeduplicatorConfig(Section):
 
     deduplicator_id: str = Field(default="deduplicator", pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")
     gatherers: tuple[GathererSource, ...] = Field(min_length=1, max_length=8)
-    production: Production
-    kalshi: Exchange
-    merge: Merge = Merge()
-    archive: Archive | None = None
-    http: Http = Http(port=8081)
-    logging: Logging = Logging()
+    production: ProductionConfig
+    kalshi: ExchangeConfig
+    merge: MergeConfig = MergeConfig()
+    archive: ArchiveConfig | None = None
+    http: HttpConfig = HttpConfig(port=8081)
+    logging: LoggingConfig = LoggingConfig()
 
     @field_validator("gatherers")
     @classmethod
@@ -328,8 +328,8 @@ class DeduplicatorConfig(Section):
 class ReaderConfig(Section):
     """An analyst's file: what is read, and nothing that writes or speaks to the exchange."""
 
-    production: Database | None = None
-    archive: Bucket | None = None
+    production: DatabaseConfig | None = None
+    archive: BucketConfig | None = None
 
     @model_validator(mode="after")
     def _has_something_to_read(self) -> ReaderConfig:

@@ -10,7 +10,7 @@ from typing import Final
 from aiohttp import BasicAuth, web
 
 from common import log
-from common.config.schema import Page
+from common.config.schema import PageConfig
 
 WRONG_WAIT_S: Final = 1.0
 LOOPBACK_NAMES: Final = frozenset({"localhost", "127.0.0.1", "[::1]", "::1"})
@@ -24,7 +24,7 @@ HEADERS: Final = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def guarded(page: Page, handler: Handler) -> Handler:
+def guarded(page: PageConfig, handler: Handler) -> Handler:
     """The handler behind the password, with headers that let no other site use the page."""
 
     async def guard(request: web.Request) -> web.StreamResponse:
@@ -49,7 +49,7 @@ def _host(request: web.Request) -> str:
     return host if host.endswith("]") else host.rsplit(":", 1)[0]
 
 
-def _knows(page: Page, request: web.Request) -> bool:
+def _knows(page: PageConfig, request: web.Request) -> bool:
     assert page.password is not None
     try:
         given = BasicAuth.decode(request.headers.get("Authorization", ""), encoding="utf-8")

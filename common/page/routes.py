@@ -12,7 +12,7 @@ import msgspec
 from aiohttp import web
 
 from common import overview, redact
-from common.config.schema import Page
+from common.config.schema import PageConfig
 from common.contract.page import PageState
 from common.contract.status import Status, encoded
 from common.page.guard import Handler, guarded
@@ -21,7 +21,7 @@ FILES: Final = {"/": ("page.html", "text/html"), "/page.css": ("page.css", "text
 RATE_OVER_S: Final = 5.0
 
 
-def routes(page: Page, status: Callable[[], Status], more: Mapping[str, Handler]) -> list[web.RouteDef]:
+def routes(page: PageConfig, status: Callable[[], Status], more: Mapping[str, Handler]) -> list[web.RouteDef]:
     """What to add to the process's HTTP server. `more`: JSON by path, such as `/page/markets`."""
     samples: list[tuple[float, Status]] = []
 

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.config.schema import Bucket
+from common.config.schema import BucketConfig
 from common.errors import StorageError, WriteConflict, described
 
 CONNECT_S: Final = 5
@@ -22,7 +22,7 @@ CONFLICTS: Final = (409, 412)
 
 
 def client(
-    bucket: Bucket, *, retries: int = RETRIES, read_s: int = READ_S, credentials: tuple[str, str] | None = None
+    bucket: BucketConfig, *, retries: int = RETRIES, read_s: int = READ_S, credentials: tuple[str, str] | None = None
 ) -> Any:
     """A client for a bucket's region and endpoint. Credentials that are not given are found as AWS's tools find them.
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.contract.manifest import StoredObject
 from common.storage import s3
 
@@ -21,7 +21,7 @@ RETRIES: Final = 6
 class Bucket:
     """One bucket below a prefix. Methods block: call them from a thread."""
 
-    def __init__(self, archive: Archive) -> None:
+    def __init__(self, archive: ArchiveConfig) -> None:
         self._name, self._prefix = archive.bucket, archive.prefix.strip("/")
         self._archive = archive
         self._made: Any = None

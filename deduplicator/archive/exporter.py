@@ -20,7 +20,7 @@ import asyncpg
 import msgspec
 
 from common import log
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.contract import manifest as manifests
 from common.contract.deduplicator_status import ArchiveStatus, HourAtWork
 from common.contract.deltas import IDENTITY
@@ -56,7 +56,7 @@ class Exporter:
 
     def __init__(
         self,
-        archive: Archive,
+        archive: ArchiveConfig,
         dsn: str,
         tell: Callable[[datetime, str, int], None] | None = None,
         aside: SetAside | None = None,

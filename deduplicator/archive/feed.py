@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from common import log
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.contract.deduplicator_status import FeedArchiveStatus
 from common.errors import FeedError, WriteConflict
 from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
@@ -43,7 +43,7 @@ REPLACED: Final = "_replaced"
 class FeedArchive:
     """Writes hours of the feed to the bucket, one after the other."""
 
-    def __init__(self, archive: Archive, dsn: str, lease: Lease) -> None:
+    def __init__(self, archive: ArchiveConfig, dsn: str, lease: Lease) -> None:
         self._archive, self._dsn, self._lease = archive, dsn, lease
         self._bucket = Bucket(archive)
         self.hours = 0

@@ -16,7 +16,7 @@ from typing import Any, Final
 import asyncpg
 
 from common import log
-from common.config.schema import Merge
+from common.config.schema import MergeConfig
 from common.contract.deduplicator_status import RefillStatus
 from common.contract.sides import TAKERS
 from common.errors import ExchangeError, NumberError
@@ -72,7 +72,7 @@ def unread(trade: Any) -> Unread:
 class Refill:
     """Looks for gaps that can be refilled. `lease`: whether this process may write."""
 
-    def __init__(self, rest: Rest, dsn: str, config: Merge, lease: Lease, aside: SetAside | None = None) -> None:
+    def __init__(self, rest: Rest, dsn: str, config: MergeConfig, lease: Lease, aside: SetAside | None = None) -> None:
         self._rest, self._dsn, self._lease, self._aside = rest, dsn, lease, aside or SetAside()
         self._timeout = config.timeout
         self._lag = config.refill_lag * ONE_MS

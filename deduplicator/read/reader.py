@@ -13,7 +13,7 @@ import asyncpg
 import numpy as np
 
 from common import log
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from common.contract.deltas import RECORDED_LAYOUT, Deltas
 from common.contract.tables import HOURLY, OF_MARKETS
 from common.distinct import distinct
@@ -106,7 +106,7 @@ class SameDatabase(StorageError):
 class Reader:
     """One gatherer's database. `instance` is known once it has answered; `gatherer` is production's number of it."""
 
-    def __init__(self, source: GathererSource, limits: Merge, allot: Allot) -> None:
+    def __init__(self, source: GathererSource, limits: MergeConfig, allot: Allot) -> None:
         self.id = source.id
         self._dsn, self._limits, self._allot = source.dsn.get_secret_value(), limits, allot
         self._connection: asyncpg.Connection | None = None

@@ -15,7 +15,7 @@ from typing import Final
 import asyncpg
 import numpy as np
 
-from common.config.schema import Checkpoints as Config
+from common.config.schema import CheckpointsConfig
 from common.contract.deduplicator_status import CheckpointStatus
 from common.numbers import datetime_of_ms
 from common.set_aside import SetAside, is_lost
@@ -40,7 +40,7 @@ class Checkpoints:
     def __init__(
         self,
         dsn: str,
-        config: Config,
+        config: CheckpointsConfig,
         timeout_ms: int,
         lease: Lease,
         sealed: Sealed,

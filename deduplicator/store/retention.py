@@ -13,7 +13,7 @@ from typing import Final
 import asyncpg
 
 from common import log
-from common.config.schema import ProductionRetention
+from common.config.schema import ProductionRetentionConfig
 from common.contract.deduplicator_status import ProductionRetentionStatus
 from common.numbers import DAY_MS, ONE_MS
 from common.process import give_back_freed_memory
@@ -47,7 +47,7 @@ class Retention:
     def __init__(
         self,
         dsn: str,
-        config: ProductionRetention,
+        config: ProductionRetentionConfig,
         lease: Lease,
         *,
         archived: bool,

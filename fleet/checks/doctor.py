@@ -21,7 +21,7 @@ import aiohttp
 from common import clock
 from common.ask_status import ask
 from common.config.load import check_private_key_file
-from common.config.schema import DeduplicatorConfig, Exchange, GathererConfig, Http, ReaderConfig
+from common.config.schema import DeduplicatorConfig, ExchangeConfig, GathererConfig, HttpConfig, ReaderConfig
 from common.contract.status import name_of
 from common.errors import AuthenticationError, ExchangeError, FleetError, StatusError
 from common.exchange.rest import Rest
@@ -167,7 +167,7 @@ async def _encryption(dsn: str) -> AsyncIterator[Finding]:
         yield Finding("encryption", False, told, cure)
 
 
-async def _runs(http: Http, own: str) -> bool:
+async def _runs(http: HttpConfig, own: str) -> bool:
     """Whether the process that is looked at answers at its address."""
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, StatusError):
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
@@ -175,7 +175,7 @@ async def _runs(http: Http, own: str) -> bool:
     return False
 
 
-def _port(http: Http, own: str, *, runs: bool) -> Finding:
+def _port(http: HttpConfig, own: str, *, runs: bool) -> Finding:
     """Whether it is free, or this very process has it."""
     where = f"{http.host}:{http.port}"
     if runs:
@@ -210,7 +210,7 @@ def _lock(folder: Path, *, runs: bool) -> Finding:
     return Finding("journal lock", True, "nobody holds the journal")
 
 
-async def _clock(exchange: Exchange) -> Finding:
+async def _clock(exchange: ExchangeConfig) -> Finding:
     url = f"{exchange.rest_url.rstrip('/')}/exchange/status"
     try:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=15)) as http:
@@ -234,7 +234,7 @@ async def _clock(exchange: Exchange) -> Finding:
     return Finding("clock", abs(skew) < CLOCK_S_MAX, f"off by about {skew:+.0f} s", cure)
 
 
-async def _exchange(exchange: Exchange, signer: Signer) -> AsyncIterator[Finding]:
+async def _exchange(exchange: ExchangeConfig, signer: Signer) -> AsyncIterator[Finding]:
     async with Rest(exchange.rest_url, signer) as rest:
         try:
             limits = await rest.learn_limits()
@@ -341,7 +341,7 @@ def _disk(config: GathererConfig) -> Finding:
     return Finding("disk", True, told)
 
 
-async def _dial_all(exchange: Exchange, signer: Signer, wanted: int) -> Finding:
+async def _dial_all(exchange: ExchangeConfig, signer: Signer, wanted: int) -> Finding:
     """Open as many connections as are configured, at once, and close them again."""
     opened: list[Socket] = []
     refused: list[str] = []

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
-from common.config.schema import Bucket
+from common.config.schema import BucketConfig
 from common.storage.s3 import CONFLICTS, client, code, status
 from fleet.checks.finding import Finding
 
@@ -20,7 +20,7 @@ CREDENTIALS: Final = "give this process credentials as AWS's tools find them: a 
 WRITE: Final = "allow s3:PutObject and s3:GetObject below the prefix (deploy/terraform has the policy)"
 
 
-def archive(bucket: Bucket) -> Iterator[Finding]:
+def archive(bucket: BucketConfig) -> Iterator[Finding]:
     """Of the exporter: objects are replaced on condition, and manifests name versions. Leaves nothing behind."""
     s3 = client(bucket, read_s=READ_S)
     yield (reached := _reached(s3, "archive", bucket))
@@ -37,7 +37,7 @@ def archive(bucket: Bucket) -> Iterator[Finding]:
     yield _conditional(s3, bucket)
 
 
-def raw(bucket: Bucket, gatherer_id: str) -> Iterator[Finding]:
+def raw(bucket: BucketConfig, gatherer_id: str) -> Iterator[Finding]:
     """Of a gatherer that archives its journal. What it tries to write has a wrong checksum, and is refused for that."""
     key = _key(bucket, f"raw/gatherer={gatherer_id}/doctor")
     try:
@@ -52,12 +52,12 @@ def raw(bucket: Bucket, gatherer_id: str) -> Iterator[Finding]:
     yield Finding("raw archive", True, f"s3://{bucket.bucket} can be written")
 
 
-def readable(bucket: Bucket) -> Finding:
+def readable(bucket: BucketConfig) -> Finding:
     """Of somebody who only reads."""
     return _reached(client(bucket, read_s=READ_S), "archive", bucket)
 
 
-def _reached(s3: Any, check: str, bucket: Bucket) -> Finding:
+def _reached(s3: Any, check: str, bucket: BucketConfig) -> Finding:
     try:
         s3.list_objects_v2(Bucket=bucket.bucket, Prefix=_key(bucket, ""), MaxKeys=1)
     except ClientError as error:
@@ -67,7 +67,7 @@ def _reached(s3: Any, check: str, bucket: Bucket) -> Finding:
     return Finding(check, True, f"s3://{bucket.bucket} is there, and these credentials may list it")
 
 
-def _conditional(s3: Any, bucket: Bucket) -> Finding:
+def _conditional(s3: Any, bucket: BucketConfig) -> Finding:
     """A write on a condition that nothing meets: what is refused for that leaves nothing."""
     key, check = _key(bucket, "_manifests/doctor"), "archive writes"
     try:
@@ -82,7 +82,7 @@ def _conditional(s3: Any, bucket: Bucket) -> Finding:
     return Finding(check, False, told, "use AWS's S3, or a store with conditional writes")
 
 
-def _refused(check: str, bucket: Bucket, error: ClientError) -> Finding:
+def _refused(check: str, bucket: BucketConfig, error: ClientError) -> Finding:
     said = code(error)
     if said in ("NoSuchBucket", "404"):
         return Finding(check, False, f"there is no bucket {bucket.bucket}", "create it, or mend `bucket` and `region`")
@@ -100,5 +100,5 @@ def _away(check: str, error: BotoCoreError) -> Finding:
     return Finding(check, False, f"S3 does not answer: {told}", "check `endpoint_url`, and the way out of this network")
 
 
-def _key(bucket: Bucket, path: str) -> str:
+def _key(bucket: BucketConfig, path: str) -> str:
     return "/".join(part for part in (bucket.prefix.strip("/"), path) if part)

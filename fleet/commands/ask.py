@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from click.shell_completion import CompletionItem
 
 from common import cli
-from common.config.schema import Bucket
+from common.config.schema import BucketConfig
 from common.errors import FleetError, described
 from common.storage import embedded
 from common.storage.address import for_psql
@@ -129,7 +129,7 @@ def _whom(config_file: Path | None, location: str | None, endpoint_url: str | No
     return None, attached(config.production.dsn.get_secret_value())
 
 
-def _place(archive: Bucket) -> Place:
+def _place(archive: BucketConfig) -> Place:
     folder = "/".join(part for part in (archive.bucket, archive.prefix.strip("/")) if part)
     return Place(f"s3://{folder}", archive.endpoint_url, archive.region)
 

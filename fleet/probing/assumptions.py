@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
-from common.config.schema import Bounds
+from common.config.schema import BoundsConfig
 from common.contract import channels
 from common.contract.sides import SIDES
 from common.errors import NumberError
@@ -124,7 +124,7 @@ def _book(snapshot: frames.SnapshotMsg) -> Book:
     return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
-def judge(first: Heard, second: Heard, bounds: Bounds, *others: Heard) -> list[Measured]:
+def judge(first: Heard, second: Heard, bounds: BoundsConfig, *others: Heard) -> list[Measured]:
     """What two connections heard of the same markets, and what `others` heard of anything."""
     back, books, twins, uncrossed = Measured("back"), Measured("books"), Measured("twins"), Measured("uncrossed")
     for heard in (first, second):
@@ -260,7 +260,7 @@ def _twins(heard: Heard, twins: Measured) -> None:
             taken[key] -= 1
 
 
-def _bounds(first: Heard, second: Heard, bounds: Bounds) -> list[Measured]:
+def _bounds(first: Heard, second: Heard, bounds: BoundsConfig) -> list[Measured]:
     """What is measured against a bound is contradicted from a quarter of it on, as in production."""
     changes = sum(len(s.times_ms) for heard in (first, second) for s in heard.streams.values())
     stamped = first.stamped + second.stamped

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from common import log
-from common.config.schema import Exchange, Protocol
+from common.config.schema import ExchangeConfig, ProtocolConfig
 from common.exchange.signing import Signer
 from common.process import backoff_s
 from gatherer.capture.conversation.actions import Times
@@ -41,9 +41,9 @@ class Connection:
         self,
         number: int,
         role: str,
-        exchange: Exchange,
+        exchange: ExchangeConfig,
         signer: Signer,
-        protocol: Protocol,
+        protocol: ProtocolConfig,
         times: Times,
         journal: JournalWriter,
         dialing: Dialing,

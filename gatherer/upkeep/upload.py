@@ -23,7 +23,7 @@ from typing import IO, Any, Final
 import zstandard
 
 from common import log
-from common.config.schema import RawArchive
+from common.config.schema import RawArchiveConfig
 from common.errors import StorageError, WriteConflict, described
 from common.storage import s3
 from gatherer.journal.segments import archived_file, packed_file, state_file
@@ -68,7 +68,7 @@ def compare(here: IO[bytes], there: IO[bytes]) -> Compared:
 class RawBucket:
     """Uploads segments; remembers when it last could."""
 
-    def __init__(self, config: RawArchive, gatherer_id: str) -> None:
+    def __init__(self, config: RawArchiveConfig, gatherer_id: str) -> None:
         self._config, self._gatherer = config, gatherer_id
         self._client: Any = None
         self._reached_s = time.monotonic()

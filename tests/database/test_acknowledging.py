@@ -7,7 +7,7 @@ from pathlib import Path
 
 import asyncpg
 
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from deduplicator.read.reader import Reader
 from deduplicator.store.production import Production
 from tests.support.chain_case import Lane, reading, site
@@ -24,7 +24,7 @@ async def test_a_production_that_was_put_back_is_believed_at_once() -> None:
     async with new_database("gatherer") as theirs, new_database("production") as ours:
         gatherer, production = await asyncpg.connect(theirs.dsn), await asyncpg.connect(ours.dsn)
         await gatherer.execute("INSERT INTO lanes (lane) VALUES (0)")
-        reader = Reader(GathererSource(id="a", dsn=theirs.dsn), Merge(), numbers)
+        reader = Reader(GathererSource(id="a", dsn=theirs.dsn), MergeConfig(), numbers)
         await reader.open()
 
         async def start() -> int:

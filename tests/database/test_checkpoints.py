@@ -15,7 +15,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from common.config.schema import Checkpoints as Config
+from common.config.schema import CheckpointsConfig
 from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
 from common.storage import migrate
@@ -117,7 +117,7 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
     await production.take_lease()
     await put(db, kept)
     sealed_ms = DAY_MS
-    writer = Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda market: sealed_ms)
+    writer = Checkpoints(server.dsn, CheckpointsConfig(), 10_000, production.lease, lambda market: sealed_ms)
     for at in range(500, 3000, 500):
         sealed_ms = DAY_MS + rows[at][0]
         await writer.write(db, [MARKET])
@@ -147,7 +147,7 @@ async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_plac
     production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
     await production.take_lease()
     await put(db, [(10, 0, 0, 500, 7), (20, 0, 0, 600, 9)])
-    writer = Checkpoints(server.dsn, Config(), 10_000, production.lease, lambda market: DAY_MS + 30)
+    writer = Checkpoints(server.dsn, CheckpointsConfig(), 10_000, production.lease, lambda market: DAY_MS + 30)
     await writer.write(db, [MARKET])
     assert await book_at(db, 25) == {(0, 500): 7, (0, 600): 9}
     seen_us = (DAY_MS + 40) * 1000
@@ -200,7 +200,7 @@ async def test_a_late_change_that_heals_no_gap_removes_the_checkpoints_after_it(
     for at, rows in ((10, [(5, 0, 0, 500, 7)]), (50, [(40, 0, 0, 600, 9)]), (90, [(80, 0, 0, 600, 1)])):
         await production.store(Changes(new=deltas(rows)), [])
         await Checkpoints(
-            server.dsn, Config(), 10_000, production.lease, partial(lambda end, _: DAY_MS + end, at)
+            server.dsn, CheckpointsConfig(), 10_000, production.lease, partial(lambda end, _: DAY_MS + end, at)
         ).write(db, [MARKET])
     await production.store(Changes(new=deltas([(40, 1, 1, 300, 2)])), [])
     left = await db.fetch("SELECT exchange_ts FROM store.snapshots ORDER BY 1")

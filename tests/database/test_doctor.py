@@ -21,7 +21,7 @@ from moto.server import ThreadedMotoServer
 from prometheus_client import CollectorRegistry
 
 from common import http
-from common.config.schema import Bucket, Http
+from common.config.schema import BucketConfig, HttpConfig
 from common.contract.gatherer_status import GathererStatus
 from common.storage import migrate
 from common.storage.accounts import as_account
@@ -165,7 +165,7 @@ async def test_what_keeps_a_bucket_from_the_exporter(
     """Credentials, the bucket, its versions, a write on a condition; and nothing of the doctor's is left in it."""
 
     def found(check: str, **changes: str) -> Finding:
-        bucket = Bucket(**{"bucket": "archive", "endpoint_url": endpoint, **changes})
+        bucket = BucketConfig(**{"bucket": "archive", "endpoint_url": endpoint, **changes})
         findings = {finding.check: finding for finding in doctor_s3.archive(bucket)}
         return findings[check]
 
@@ -214,7 +214,7 @@ async def test_what_s3_answers_is_said_with_its_cure(
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", refuse)
     async with TestServer(app) as server:
-        bucket = Bucket(bucket="archive", endpoint_url=str(server.make_url("/")).rstrip("/"))
+        bucket = BucketConfig(bucket="archive", endpoint_url=str(server.make_url("/")).rstrip("/"))
         (finding,) = await asyncio.to_thread(lambda: list(doctor_s3.raw(bucket, NAME)))
     assert finding.ok is not bool(told) and told in finding.told and bool(finding.cure) is bool(told)
 
@@ -308,15 +308,15 @@ async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path:
     def status() -> GathererStatus:
         return gatherer(gatherer_id=NAME)
 
-    async with http.serve(Http(port=0), CollectorRegistry(), lambda: None, status) as port:
-        where = Http(port=port)
+    async with http.serve(HttpConfig(port=0), CollectorRegistry(), lambda: None, status) as port:
+        where = HttpConfig(port=port)
         assert await _runs(where, NAME) and not await _runs(where, "gatherer-b")
         mine, other = _port(where, NAME, runs=True), _port(where, "gatherer-b", runs=False)
     assert mine.state == "fine" and "runs, and listens" in mine.told
     assert other.state == "wrong" and _port(where, NAME, runs=False).told.endswith("is free")
     assert not await _runs(where, NAME)
     async with another_service() as port:
-        where = Http(port=port)
+        where = HttpConfig(port=port)
         assert not await _runs(where, NAME) and _port(where, NAME, runs=False).state == "wrong"
 
 

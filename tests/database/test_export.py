@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from common.comparison import Comparison
-from common.config.schema import Merge
+from common.config.schema import MergeConfig
 from common.contract import manifest as manifests
 from common.contract.manifest import CheckCounts, Manifest, StoredObject
 from common.errors import StorageError, WriteConflict
@@ -229,7 +229,7 @@ async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read
         " VALUES ($1, 'trade', $2, $3, 'not_recorded', '{}') RETURNING gap",
         site.market, LATER - ONE_MS, LATER + ONE_MS,
     )  # fmt: skip
-    refill = Refill(ShortList(), site.dsn, Merge(), site.production.lease)  # type: ignore[arg-type]
+    refill = Refill(ShortList(), site.dsn, MergeConfig(), site.production.lease)  # type: ignore[arg-type]
     write = hour_module.Hour.write
 
     async def overtaken(self: hour_module.Hour) -> hour_module.Written:

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.errors import StorageError
 from deduplicator.archive import bucket as bucket_module
 from deduplicator.archive.exporter import Exporter
@@ -80,7 +80,7 @@ async def test_whatever_s3_does_a_lister_sees_the_hour_as_it_was_or_as_it_is(sit
 
     async with FaultyS3(site.s3.meta.endpoint_url) as proxy:
         proxy.hook = fail
-        exporter = Exporter(Archive(bucket="archive", endpoint_url=proxy.url), site.dsn)
+        exporter = Exporter(ArchiveConfig(bucket="archive", endpoint_url=proxy.url), site.dsn)
         seen: list[set[tuple[int, int]]] = []
         while not seen or seen[-1] != HELD[1]:
             working = asyncio.create_task(exporter.export_due())

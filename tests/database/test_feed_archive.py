@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.errors import FeedError, FeedPassed, StorageError
 from common.feed import archived
 from common.feed.archived import archived_steps, tickers_of
@@ -52,7 +52,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 def archive_of(site: Site, url: str | None = None) -> FeedArchive:
     """As after a start of the process."""
-    config = Archive(bucket="archive", prefix="fleet", endpoint_url=url or site.url)
+    config = ArchiveConfig(bucket="archive", prefix="fleet", endpoint_url=url or site.url)
     return FeedArchive(config, site.dsn, site.production.lease)
 
 

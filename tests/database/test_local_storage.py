@@ -17,7 +17,7 @@ import asyncpg
 import pytest
 import pytest_asyncio
 
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from common.numbers import us_of_datetime
 from common.storage import migrate
 from deduplicator.read.chain import Cursor
@@ -204,7 +204,7 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
             await writer.write(out, Place(1, 1000 + n), now[0])
     await connection.execute("SELECT summarize_deltas()")  # as the loader does every second
     source = GathererSource(id="g", dsn=dsn)
-    reader = Reader(source, Merge(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
+    reader = Reader(source, MergeConfig(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
     await reader.open()
     for lane, batch_ in ((0, 55), (1, 70)):
         cursors = {lane: Cursor(batch_ - 1)}

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
 from common import http
-from common.config.schema import Http
+from common.config.schema import HttpConfig
 from common.contract.deduplicator_status import DeltaTotals, GapTotals, RefillStatus, SourceStatus
 from common.contract.gatherer_status import RoleStatus
 from common.contract.status import Status
@@ -47,7 +47,7 @@ async def serving(
     pages: Pages | None = None, page: dict[str, Any] | None = None, status: Callable[[], Status] = lambda: STATUS
 ) -> AsyncIterator[str]:
     """A process's HTTP server; gives its address."""
-    config = Http(port=0, page=page)
+    config = HttpConfig(port=0, page=page)
     handlers = {} if pages is None else pages.handlers()
     async with http.serve(config, CollectorRegistry(), lambda: None, status, handlers) as port:
         yield f"http://127.0.0.1:{port}"
@@ -106,7 +106,7 @@ async def test_without_a_password_only_this_machines_names_are_answered() -> Non
 def test_a_page_that_others_could_open_is_refused(given: dict[str, Any], why: str) -> None:
     """At the start, not when somebody looked."""
     with pytest.raises(ValidationError, match=why):
-        Http.model_validate(given)
+        HttpConfig.model_validate(given)
 
 
 async def test_nothing_secret_is_shown() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import Checkpoints
+from common.config.schema import CheckpointsConfig
 from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
 from deduplicator.archive.hour import Hour
-from deduplicator.store.checkpoints import Checkpoints as Folding
+from deduplicator.store.checkpoints import Checkpoints
 from tests.support.archive_case import OLD, Site, running_site
 
 HOUR = timedelta(hours=1)
@@ -94,7 +94,7 @@ async def test_a_market_that_cannot_be_folded_keeps_no_other_from_a_checkpoint(s
         site.market = number
         await site.store(datetime_of_ms(at_ms), range(3))
     aside = SetAside()
-    config = Checkpoints(changes=100)
-    folding = Folding(site.dsn, config, 10_000, site.production.lease, lambda market: at_ms + 1000, aside)
+    config = CheckpointsConfig(changes=100)
+    folding = Checkpoints(site.dsn, config, 10_000, site.production.lease, lambda market: at_ms + 1000, aside)
     await folding.write_some(site.db, sorted(numbers.values()))
     assert folding.written == 4 and aside.keys("checkpoint") == {str(bad)}

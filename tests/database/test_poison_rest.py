@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import Merge
+from common.config.schema import MergeConfig
 from common.set_aside import SetAside
 from common.storage import migrate
 from deduplicator.from_rest.backfill import Backfilled, backfill
@@ -117,7 +117,7 @@ async def epoch_of(db: asyncpg.Connection) -> int:
 
 def refill(rest: Any, dsn: str, epoch: int, aside: SetAside) -> Refill:
     """As the deduplicator makes it; it asks soon."""
-    config = Merge.model_validate({"refill_lag": "1s", "refill_side": "1m"})
+    config = MergeConfig.model_validate({"refill_lag": "1s", "refill_side": "1m"})
     lease = Lease("test")
     lease.epoch = epoch
     return Refill(rest, dsn, config, lease, aside)

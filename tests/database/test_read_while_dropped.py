@@ -10,7 +10,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from common.contract.tables import TABLES
 from deduplicator.read.chain import Cursor
 from deduplicator.read.reader import News, Reader
@@ -51,7 +51,9 @@ class Interrupted:
 
 def reader_of(dsn: str) -> Reader:
     """With a number for each ticker."""
-    return Reader(GathererSource(id="g", dsn=dsn), Merge(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
+    return Reader(
+        GathererSource(id="g", dsn=dsn), MergeConfig(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1))
+    )
 
 
 def whole(news: News) -> bool:

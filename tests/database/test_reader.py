@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from common.recent import Recent
 from deduplicator.read import reader
 from deduplicator.read.chain import Cursor
@@ -40,7 +40,7 @@ async def test_the_numbers_of_markets_that_nothing_names_any_more_are_forgotten(
 ) -> None:
     """Rule 21: however many markets were born; what is named again and again is asked for once."""
     second = 0
-    read = reader.Reader(GathererSource(id="a", dsn="postgresql://nowhere/x"), Merge(), allot)
+    read = reader.Reader(GathererSource(id="a", dsn="postgresql://nowhere/x"), MergeConfig(), allot)
     asked = Asked()
     monkeypatch.setattr(read, "_db", lambda: asked)
     monkeypatch.setattr(read, "_numbers", Recent(5, lambda: second))
@@ -74,7 +74,7 @@ async def written(folder: Path) -> AsyncIterator[tuple[Zone, Reader, list[int]]]
         async with Lane(zone, 0, folder / "journal") as lane:
             for n in range(6):
                 await lane.changes("A", n)
-        read = Reader(GathererSource(id="gatherer-a", dsn=made.dsn), Merge(), numbers)
+        read = Reader(GathererSource(id="gatherer-a", dsn=made.dsn), MergeConfig(), numbers)
         await read.open()
         try:
             yield zone, read, asked

@@ -9,7 +9,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from common.config.schema import GathererSource, Merge
+from common.config.schema import GathererSource, MergeConfig
 from common.numbers import datetime_of_us
 from common.storage import migrate
 from deduplicator.merge.copies import Account, Changes
@@ -34,7 +34,7 @@ async def site() -> AsyncIterator[tuple[asyncpg.Connection, Production, Reader, 
         production = Production(await asyncpg.connect(ours.dsn, server_settings={"timezone": "UTC"}), "test")
         await production.take_lease()
         source = GathererSource.model_validate({"id": "gatherer-a", "dsn": theirs.dsn})
-        reader = Reader(source, Merge(), production.allot)
+        reader = Reader(source, MergeConfig(), production.allot)
         await reader.open()
         reader.gatherer, _ = await production.gatherer(reader.id, reader.instance)
         yield gatherer, production, reader, db

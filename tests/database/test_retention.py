@@ -14,7 +14,7 @@ import asyncpg
 import pyarrow.parquet as pq
 import pytest
 
-from common.config.schema import ProductionRetention
+from common.config.schema import ProductionRetentionConfig
 from common.contract.manifest import StoredObject
 from common.errors import StorageError
 from common.numbers import ms_of_datetime
@@ -251,7 +251,7 @@ async def test_a_day_that_leaves_leaves_the_base_of_the_next_one(site: Site) -> 
     """Though a later book of the exchange is known; inside of the day there is no book rather than a wrong one."""
     moment, before = await _a_quiet_night(site)
     assert [str(row["size"]) for row in before] == ["100.15"]
-    config = ProductionRetention.model_validate({"orderbook_deltas": "2d"})
+    config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "2d"})
     assert len(await Retention(site.dsn, config, site.production.lease, archived=True).look()) == 1
     assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment) == before
     assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", OLD + timedelta(hours=6)) == before
@@ -267,7 +267,7 @@ async def test_an_export_keeps_opening_books_that_cannot_be_folded_any_more(site
     moment, _ = await _a_quiet_night(site)
     hour = moment + timedelta(hours=1)
     assert _opening(site, hour) == [("yes", "100.15")]
-    config = ProductionRetention.model_validate({"orderbook_deltas": "2d"})
+    config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "2d"})
     await Retention(site.dsn, config, site.production.lease, archived=True).look()
     await site.db.execute("UPDATE store.snapshots SET verified = false WHERE source = 'checkpoint'")
     with pytest.raises(asyncpg.RaiseError):

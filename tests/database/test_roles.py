@@ -10,7 +10,7 @@ import asyncpg
 import numpy as np
 import pytest
 
-from common.config.schema import Checkpoints as Config
+from common.config.schema import CheckpointsConfig
 from common.contract.deltas import Deltas
 from common.numbers import datetime_of_ms
 from common.storage import migrate
@@ -47,7 +47,7 @@ async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
         "price": 5000, "delta": 100, "received_us": NOW_MS * 1000,
     }  # fmt: skip
     await writer.store(Changes(new=Deltas(**{name: np.array([value]) for name, value in columns.items()})), [])
-    checkpoints = Checkpoints(dsn, Config(), 10_000, writer.lease, lambda market: NOW_MS + 1)
+    checkpoints = Checkpoints(dsn, CheckpointsConfig(), 10_000, writer.lease, lambda market: NOW_MS + 1)
     await checkpoints.write(connection, [market])
     assert checkpoints.written == 1
     start = datetime_of_ms(NOW_MS).replace(minute=0, second=0, microsecond=0)

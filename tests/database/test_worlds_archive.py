@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes, Copy
@@ -98,7 +98,7 @@ def test_what_comes_after_an_hours_export_reaches_the_archive(seed: int, endpoin
     loop = asyncio.new_event_loop()
     making = new_database("production")
     made = loop.run_until_complete(making.__aenter__())
-    archive = Archive(bucket="archive", endpoint_url=endpoint, wait_unsealed="0s", spool_dir=tmp_path)
+    archive = ArchiveConfig(bucket="archive", endpoint_url=endpoint, wait_unsealed="0s", spool_dir=tmp_path)
     production = Exported(made.dsn, loop, Exporter(archive, made.dsn), random.Random(f"exports {seed}"))
     try:
         kinds = sorted({"losses", "cuts", "births", "closes", "resets", "late_copies", "restores"} & set(enabled()))

@@ -84,10 +84,10 @@ async def test_what_cannot_be_read_is_counted(fleet: LocalFleet) -> None:
 def test_a_clock_that_is_wrong_is_noticed() -> None:
     """A frame that arrives before it was sent."""
     config = {"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"}
-    from common.config.schema import Bounds
+    from common.config.schema import BoundsConfig
 
     frame = b'{"type":"ok","sid":1,"seq":1,"sending_ts_ms":1790000001000}'
     findings = judge(
-        decode("first", [(1_790_000_000_500_000, frame)]), decode("second", []), Bounds.model_validate(config)
+        decode("first", [(1_790_000_000_500_000, frame)]), decode("second", []), BoundsConfig.model_validate(config)
     )
     assert [f.check for f in findings if f.failed] == ["clock"]

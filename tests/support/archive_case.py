@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from common.config.schema import Archive, ProductionRetention
+from common.config.schema import ArchiveConfig, ProductionRetentionConfig
 from common.contract.deltas import Deltas
 from common.numbers import ms_of_datetime
 from common.storage import migrate
@@ -43,7 +43,7 @@ class Site:
 
     def new_exporter(self) -> Exporter:
         """As after a restart: nothing waits."""
-        return Exporter(Archive(bucket="archive", endpoint_url=self.url), self.dsn)
+        return Exporter(ArchiveConfig(bucket="archive", endpoint_url=self.url), self.dsn)
 
     async def start(self) -> None:
         """Connect, and take the lease."""
@@ -55,7 +55,7 @@ class Site:
 
     def retention(self, **changes: Any) -> Retention:
         """Of one day."""
-        config = ProductionRetention.model_validate({"orderbook_deltas": "1d"})
+        config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "1d"})
         return Retention(self.dsn, config, self.production.lease, **{"archived": True, **changes})
 
     async def store(self, at: datetime, ordinals: range, delta: int = 5) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import asyncpg
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.config.schema import DatabaseConfig, ExchangeConfig, GathererConfig, JournalConfig
 from gatherer.journal.format import Kind, SessionOpened, frames_payload
 from gatherer.journal.writer import JournalWriter
 from gatherer.load.loader import Loader
@@ -23,11 +23,11 @@ class Tape:
     """A journal with one order-book session, and what its loader makes of it."""
 
     def __init__(self, folder: Path, dsn: str, batch_records: int = 1000) -> None:
-        exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
+        exchange = ExchangeConfig(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
         config = GathererConfig(
             gatherer_id="g",
             kalshi=exchange,
-            database=Database(dsn="embedded:x"),
+            database=DatabaseConfig(dsn="embedded:x"),
             journal=JournalConfig(dir=folder / "journal"),
         )
         load = config.load.model_copy(update={"batch_records": batch_records})
@@ -70,11 +70,11 @@ class Recorder:
     """A journal with one session, to which changes are written."""
 
     def __init__(self, folder: Path) -> None:
-        exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
+        exchange = ExchangeConfig(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
         self.config = GathererConfig(
             gatherer_id="g",
             kalshi=exchange,
-            database=Database(dsn="embedded:x"),
+            database=DatabaseConfig(dsn="embedded:x"),
             journal=JournalConfig(dir=folder / "journal"),
         )
         self.journal = JournalWriter(self.config.journal, 0)

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import asyncpg
 
-from common.config.schema import ProductionRetention
+from common.config.schema import ProductionRetentionConfig
 from common.contract.channels import ORDERBOOK
 from common.numbers import datetime_of_ms
 from common.process import keep_freed_memory
@@ -167,7 +167,7 @@ async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, 
     await production.take_lease()
     gatherers = [(await production.gatherer(f"g{n}", str(uuid4())))[0] for n in range(GATHERERS)]
     merger = await production.restore(Limits(WAIT_MS, 120_000, 2_000_000, WAIT_MS), first_ms)
-    retention = Retention(dsn, ProductionRetention(), production.lease, archived=False)
+    retention = Retention(dsn, ProductionRetentionConfig(), production.lease, archived=False)
     trial = Trial(connection, production, retention, merger, first_ms)
     memory, size, markets = 0, 0, 0
     end = SECONDS + LIFE_S + GRACE_S + 4 * WAIT_MS // 1000

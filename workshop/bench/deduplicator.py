@@ -20,7 +20,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig
+from common.config.schema import DatabaseConfig, ExchangeConfig, GathererConfig, JournalConfig
 from common.contract.deltas import STORED_LAYOUT
 from common.errors import FleetError
 from common.storage import copy, migrate
@@ -46,8 +46,8 @@ async def fill(server: EmbeddedServer, folder: Path) -> list[str]:
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     config = GathererConfig(
         gatherer_id="bench",
-        kalshi=Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x"),
-        database=Database(dsn="embedded:x"),
+        kalshi=ExchangeConfig(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x"),
+        database=DatabaseConfig(dsn="embedded:x"),
         journal=JournalConfig(dir=folder / "journal"),
     )
     loader.write_journal(config.journal, ROWS)

@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import numpy as np
 
-from common.config.schema import Database, Exchange, GathererConfig, JournalConfig, Load
+from common.config.schema import DatabaseConfig, ExchangeConfig, GathererConfig, JournalConfig, LoadConfig
 from common.storage import copy, migrate
 from common.storage.embedded import EmbeddedServer
 from gatherer.journal.format import Kind, SessionOpened
@@ -28,7 +28,7 @@ from workshop.bench.statements import SQL
 
 ROWS = scaled(1_800_000, 20_000)
 MARKETS = 500
-BATCH = Load().batch_records  # as the loader's: each is a transaction
+BATCH = LoadConfig().batch_records  # as the loader's: each is a transaction
 FLUSH = 1_000  # the capture writes every 20 ms: so many at 50,000 frames a second
 
 
@@ -112,11 +112,11 @@ async def run(rounds: int = scaled(5, 2)) -> dict[str, dict[str, Any]]:
         written = JournalConfig(dir=folder / "journal")
         write_journal(written)
         for n in range(rounds):
-            exchange = Exchange(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
+            exchange = ExchangeConfig(rest_url="http://127.0.0.1:9", key_id="x", private_key_file=folder / "x")
             journal = JournalConfig(dir=folder / f"journal-{n}")
             shutil.copytree(written.dir, journal.dir, copy_function=os.link)
             config = GathererConfig(
-                gatherer_id="bench", kalshi=exchange, database=Database(dsn="embedded:x"), journal=journal
+                gatherer_id="bench", kalshi=exchange, database=DatabaseConfig(dsn="embedded:x"), journal=journal
             )
             async with EmbeddedServer(folder / f"db-{n}") as server:
                 await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")

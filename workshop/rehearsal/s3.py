@@ -7,7 +7,7 @@ from typing import Any
 
 import botocore.exceptions
 
-from common.config.schema import Bucket
+from common.config.schema import BucketConfig
 from common.storage import s3
 
 WAIT_S = 30.0
@@ -16,7 +16,7 @@ CREDENTIALS = ("local", "local")  # made up: a local endpoint takes any
 
 def client(endpoint_url: str) -> Any:
     """An S3 client for a local endpoint, with made-up credentials."""
-    return s3.client(Bucket(bucket="", endpoint_url=endpoint_url), credentials=CREDENTIALS)
+    return s3.client(BucketConfig(bucket="", endpoint_url=endpoint_url), credentials=CREDENTIALS)
 
 
 def make_bucket(endpoint_url: str, bucket: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from common.config.schema import Connections
+from common.config.schema import ConnectionsConfig
 from common.contract import channels, reasons, sides
 from deduplicator import metrics
 from deduplicator.archive import tables as archive
@@ -109,7 +109,7 @@ def test_each_channel_is_known_wherever_its_rows_go() -> None:
     """A gatherer's table and connections, the archive, the condition of a day, the metrics, the simulator."""
     assert len({channel.name for channel in channels.CHANNELS}) == len(channels.CHANNELS)
     assert len(channels.OF_TYPE) == sum(len(channel.types) for channel in channels.CHANNELS)
-    assert tuple(Connections.model_fields) == channels.ROLES
+    assert tuple(ConnectionsConfig.model_fields) == channels.ROLES
     assert simulator.CHANNELS == channels.NAMES
     assert {*metrics.CHANNELS} == channels.NUMBERED
     for channel in channels.CHANNELS:

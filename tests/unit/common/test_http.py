@@ -10,7 +10,7 @@ import prometheus_client
 import pytest
 
 from common import http
-from common.config.schema import Http
+from common.config.schema import HttpConfig
 from tests.support.status_case import gatherer
 
 
@@ -19,7 +19,7 @@ async def test_half_a_request_does_not_hold_a_connection_for_ever(half: bytes, m
     """Nor does none; who asks properly is answered meanwhile, on one connection."""
     monkeypatch.setattr(http, "IDLE_S", 0.2)
     registry = prometheus_client.CollectorRegistry()
-    async with http.serve(Http(port=0), registry, lambda: None, gatherer) as port:
+    async with http.serve(HttpConfig(port=0), registry, lambda: None, gatherer) as port:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(half)
         async with aiohttp.ClientSession() as session:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from moto import mock_aws
 
-from common.config.schema import Bucket
+from common.config.schema import BucketConfig
 from common.errors import StorageError, WriteConflict
 from common.storage import s3
 
 ROOT = Path(__file__).parents[3]
 CREDENTIALS = ("x", "x")
-BUCKET = Bucket(bucket="archive")
+BUCKET = BucketConfig(bucket="archive")
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_what_s3_answers_is_an_error_of_the_fleet() -> None:
 
 def test_an_endpoint_that_is_away_is_an_error_of_the_fleet() -> None:
     """After as many tries as are asked for."""
-    away = s3.client(Bucket(bucket="a", endpoint_url="http://127.0.0.1:1"), credentials=CREDENTIALS, retries=0)
+    away = s3.client(BucketConfig(bucket="a", endpoint_url="http://127.0.0.1:1"), credentials=CREDENTIALS, retries=0)
     with pytest.raises(StorageError, match="s3://a/x: EndpointConnectionError"), s3.errors("s3://a/x"):
         away.head_object(Bucket="a", Key="x")
 

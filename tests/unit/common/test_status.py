@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from common import http, overview
 from common.ask_status import ask
-from common.config.schema import Http, Page
+from common.config.schema import HttpConfig, PageConfig
 from common.contract import aside, deduplicator_status, gatherer_status, page, status
 from common.contract.status import Status, decode
 from common.errors import StatusError
@@ -103,7 +103,7 @@ def test_the_docs_name_fields_that_are_there() -> None:
 
 def serving(said: Callable[[], Status]) -> AbstractAsyncContextManager[int]:
     """A process with its page; gives its port."""
-    return http.serve(Http(port=0, page=Page()), CollectorRegistry(), lambda: None, said)
+    return http.serve(HttpConfig(port=0, page=PageConfig()), CollectorRegistry(), lambda: None, said)
 
 
 async def fleet_status(*words: str) -> Result:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from moto.server import ThreadedMotoServer
 
-from common.config.schema import Archive
+from common.config.schema import ArchiveConfig
 from common.errors import StorageError, WriteConflict
 from deduplicator.archive import bucket as bucket_module
 from deduplicator.archive import tables
@@ -41,7 +41,7 @@ def endpoint(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 def bucket(endpoint: str, **changes: Any) -> Bucket:
     """The archive's bucket."""
-    return Bucket(Archive(bucket="archive", prefix="/some/prefix/", endpoint_url=endpoint, **changes))
+    return Bucket(ArchiveConfig(bucket="archive", prefix="/some/prefix/", endpoint_url=endpoint, **changes))
 
 
 def test_an_object_is_replaced_whole_and_old_versions_stay_readable(endpoint: str) -> None:

@@ -7,7 +7,7 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any, cast
 
-from common.config.schema import Merge
+from common.config.schema import MergeConfig
 from deduplicator.merge.copies import Copy
 from deduplicator.read.catch_up import CatchUp
 from deduplicator.read.chain import Cursor
@@ -64,7 +64,7 @@ class Scripted:
 async def test_a_backlog_is_read_to_its_end_while_others_always_have_something_new(monkeypatch: Any) -> None:
     """It comes alone, in its turns; the live ones come in between; all of it comes, in order."""
     readers = {"live-1": Scripted(1, None), "live-2": Scripted(2, None), "late": Scripted(3, 12)}
-    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=Merge())
+    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=MergeConfig())
     sources = Sources(cast(Any, config), cast(Any, None), Narrowing(600), Counter())
     monkeypatch.setattr(sources, "_readers", readers)
     monkeypatch.setattr(sources, "_one", lambda reader: reader.read())
@@ -98,7 +98,7 @@ async def test_what_was_not_used_is_read_again(monkeypatch: Any) -> None:
             batch = sources._ahead["a"].get(0, Cursor()).batch + 1
             return News([Batches(Copy(1, 0, batch, batch), {})])
 
-    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=Merge())
+    config = SimpleNamespace(deduplicator_id="x", gatherers=(), merge=MergeConfig())
     sources = Sources(cast(Any, config), cast(Any, None), Narrowing(600), Counter())
     monkeypatch.setattr(sources, "_readers", {"a": Lane()})
     monkeypatch.setattr(sources, "_one", lambda reader: reader.read())

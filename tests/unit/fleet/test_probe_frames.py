@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from common.config.schema import Bounds
+from common.config.schema import BoundsConfig
 from fleet.probing.assumptions import Heard, Stream, decode, judge
 from fleet.probing.beliefs import FALSE, HOLDS, NOT_SEEN, Measured
 from fleet.probing.experiments import compare_books
 
-BOUNDS = Bounds.model_validate({"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"})
+BOUNDS = BoundsConfig.model_validate({"disorder": "15s", "lag": "30s", "sender": "1s", "clock": "200ms"})
 BEGAN_MS = 1_790_000_000_000
 TICKER = "KXP-1-T1"
 

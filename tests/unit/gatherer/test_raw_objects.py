@@ -10,7 +10,7 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from common.config.schema import JournalConfig, RawArchive
+from common.config.schema import JournalConfig, RawArchiveConfig
 from common.unpack import unpacked
 from gatherer.journal.format import Kind
 from gatherer.journal.segments import archived_file, compress, segment_file, state_file
@@ -64,7 +64,7 @@ def test_the_longest_stays(s3: Any, tmp_path: Path, whole: tuple[int, bytes], or
     number, content = whole
     contents = {"whole": content, "part": content[: len(content) // 3], "empty": b""}
     for n, name in enumerate(order):
-        bucket = RawBucket(RawArchive(bucket=BUCKET), "gatherer-a")
+        bucket = RawBucket(RawArchiveConfig(bucket=BUCKET), "gatherer-a")
         folder = finished(tmp_path / f"lane-{n}", number, contents[name])
         assert bucket.upload(folder, 0, number) and archived_file(folder, number).exists()
         assert bucket.trouble == ""
@@ -76,7 +76,7 @@ def test_another_segment_gets_another_name(s3: Any, tmp_path: Path, whole: tuple
     number, content = whole
     other = content[:600] + b"otherwise"
     folders = [finished(tmp_path / f"lane-{n}", number, some) for n, some in enumerate((content, other))]
-    first, second = (RawBucket(RawArchive(bucket=BUCKET), "gatherer-a") for _ in range(2))
+    first, second = (RawBucket(RawArchiveConfig(bucket=BUCKET), "gatherer-a") for _ in range(2))
     assert first.upload(folders[0], 0, number) and second.upload(folders[1], 0, number)
     assert first.trouble == "" and str(number) in second.trouble
     found = stored(s3)
