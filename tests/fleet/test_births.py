@@ -60,9 +60,9 @@ def test_a_result_that_is_late_or_missing_is_found() -> None:
 
 
 def test_memory_that_grows_is_found() -> None:
-    """From the second quarter on; before that it gets warm."""
-    assert memory_flat({"gatherer-a": [10, 50, 100, 100, 104, 104, 105, 105]}, 0.05).holds
+    """From the third quarter on; before that what is remembered for ten minutes fills up."""
+    assert memory_flat({"gatherer-a": [10, 50, 70, 80, 100, 100, 105, 105]}, 0.05).holds
     assert not memory_flat(
-        {"gatherer-a": [100] * 8, "deduplicator": [100, 100, 100, 100, 103, 106, 106, 106]}, 0.05
+        {"gatherer-a": [100] * 8, "deduplicator": [100, 100, 100, 100, 100, 100, 103, 108, 106]}, 0.05
     ).holds
     assert not memory_flat({}, 0.05).holds

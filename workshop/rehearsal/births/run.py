@@ -22,6 +22,7 @@ from workshop.rehearsal.births.statements import (
     all_recorded,
     determined,
     memory_flat,
+    quarters,
     rounds_end,
 )
 from workshop.rehearsal.ending import watch
@@ -55,7 +56,7 @@ class Scale:
     grace_s: float = 180.0
     poll_s: float = 60.0
     reconcile_s: float = 300.0
-    forget_s: float = 900.0
+    forget_s: float = 300.0
     flat_share: float = 0.05
     fast: bool = False
 
@@ -148,7 +149,8 @@ async def run(scale: Scale) -> list[Statement]:
             checks = await watch(fleet, view, _compared(fleet, truth))
             for name, known in samples.markets.items():
                 ready = f"ready at {sum(samples.ready[name])} of {len(known)} looks"
-                view.say(f"{name}: at most {max(known)} markets known at a time, {known[-1]} at the end; {ready}")
+                by_quarter = ", ".join(f"{quarter:.0f}" for quarter in quarters(known))
+                view.say(f"{name}: {by_quarter} markets known, quarter by quarter, at most {max(known)}; {ready}")
         for check in checks:
             for example in check.examples:
                 print(f"{check.check}: {example}")
