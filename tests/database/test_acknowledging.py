@@ -48,7 +48,7 @@ async def test_a_production_that_was_put_back_is_believed_at_once() -> None:
         await production.close()
 
 
-async def test_an_epoch_goes_on_from_one_that_a_clock_ahead_gave() -> None:
+async def test_an_epoch_continues_from_one_that_a_clock_ahead_gave() -> None:
     """The lease never goes back, whatever the clock does."""
     async with new_database("production") as ours:
         production = await asyncpg.connect(ours.dsn)

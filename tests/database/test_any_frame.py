@@ -140,7 +140,7 @@ def test_mutated_frames_mean_the_same_one_by_one_and_many_at_once(seed: int) -> 
     assert FAILED not in rows.alarms
 
 
-def test_how_deep_a_frame_may_be_does_not_depend_on_who_reads_it() -> None:
+def test_how_deep_a_frame_may_be_does_not_depend_on_its_reader() -> None:
     """Near its own limit a decoder fails sooner the more calls are open: two readings would differ."""
 
     def at_depth(calls: int, data: bytes) -> frames.Head | None:
@@ -207,7 +207,7 @@ def odd_frames() -> Iterator[tuple[str, str, dict[str, Any], Callable[[bytes], b
 @pytest.mark.parametrize(
     ("name", "type_", "msg", "raw", "reason"), list(odd_frames()), ids=lambda v: v if isinstance(v, str) else ""
 )
-async def test_the_loader_goes_on_after_any_frame(
+async def test_the_loader_continues_after_any_frame(
     server: Shared, tmp_path: Path, name: str, type_: str, msg: dict[str, Any], raw: Any, reason: str
 ) -> None:
     """It is quarantined as it came, at the first reading, and all else is loaded."""
@@ -322,7 +322,7 @@ class Again:
         return [tuple(row) for row in await self._connection.fetch("SELECT lane, state FROM lanes ORDER BY lane")]
 
 
-async def test_a_reload_goes_on_after_what_the_database_refuses(server: Shared, tmp_path: Path) -> None:
+async def test_a_reload_continues_after_what_the_database_refuses(server: Shared, tmp_path: Path) -> None:
     """A change that a constraint does not take: in both readings quarantined and remembered, and all else is there."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     tape = Tape(tmp_path, server.dsn, batch_records=16)
@@ -343,7 +343,7 @@ async def test_a_reload_goes_on_after_what_the_database_refuses(server: Shared, 
     await connection.close()
 
 
-async def test_a_reload_goes_on_after_what_cannot_be_derived_at_once(
+async def test_a_reload_continues_after_what_cannot_be_derived_at_once(
     server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As the loader does."""

@@ -197,7 +197,7 @@ def test_tables_and_queries_are_athenas_and_their_pages_are_current() -> None:
         assert sqlglot.parse_one(text, read="athena", error_level=sqlglot.ErrorLevel.RAISE)
 
 
-async def test_what_is_no_archive_is_told(tmp_path: Path) -> None:
+async def test_what_is_no_archive_is_reported(tmp_path: Path) -> None:
     """A folder that is not there, and one that holds something else."""
     with pytest.raises(StorageError, match="cannot be read"):
         Archive(str(tmp_path / "nothing"))

@@ -123,7 +123,7 @@ async def test_what_takes_too_long_is_ended_at_the_server(config: Path) -> None:
     await connection.close()
 
 
-async def test_a_server_that_says_nothing_at_all_is_given_up(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_answers_nothing_at_all_is_given_up(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A timeout of the server is no use where its answer does not come."""
     monkeypatch.setattr(asking, "GRACE_S", -9.5)
     with pytest.raises(QueryTooLong):

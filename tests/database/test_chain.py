@@ -210,7 +210,7 @@ async def test_what_a_gatherer_that_was_taken_away_had_open_ends_where_it_is_pro
         assert ms_of_datetime(ended["cover_to"]) == BASE_MS + 10
 
 
-async def test_machines_that_exchange_their_addresses_go_on(open_folder: Path) -> None:
+async def test_machines_that_exchange_their_addresses_continue(open_folder: Path) -> None:
     """Under each name the other one answers, one of them later: neither was replaced."""
     async with site(open_folder, "gatherer-a", "gatherer-b") as made:
         a, b = made.zones.values()

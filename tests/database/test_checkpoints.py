@@ -103,7 +103,7 @@ def folded(rows: list[tuple[int, int, int, int, int]], ms: int) -> dict[tuple[in
     return {level: size for level, size in book.items() if size}
 
 
-async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_those_behind_it(
+async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_those_after_it(
     server: Database,
 ) -> None:
     """At random moments, before and after a gap was healed with changes that lay before some checkpoints."""
@@ -141,7 +141,7 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
     await db.close()
 
 
-async def test_a_reset_that_is_accepted_late_removes_checkpoints_behind_its_place(server: Database) -> None:
+async def test_a_reset_that_is_accepted_late_removes_checkpoints_after_its_place(server: Database) -> None:
     """And applies as soon as a change behind it does, even if the clock says that it was seen later."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
@@ -259,7 +259,7 @@ async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_che
     await db.close()
 
 
-async def test_a_run_that_got_its_say_back_is_two_stretches_after_a_restart_too(server: Database) -> None:
+async def test_a_readmitted_run_is_two_stretches_after_a_restart_too(server: Database) -> None:
     """And one that has not is still without it, until a snapshot proves it right."""
     limits = Limits(1000, 10_000_000, 1_000_000, 1000)
     connection = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -200,7 +200,7 @@ async def test_what_keeps_a_bucket_from_the_exporter(
         ("BadDigest", 400, ""),
     ],
 )
-async def test_what_s3_answers_is_said_with_its_cure(
+async def test_what_s3_answers_is_reported_with_its_cure(
     code: str, status: int, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the raw archive of a gatherer, which may write and not list; a wrong checksum is what it hopes for."""
@@ -296,7 +296,7 @@ async def test_each_obstacle_of_a_deduplicator(endpoint: str, open_folder: Path,
         await db.close()
 
 
-async def test_the_journals_lock_and_the_own_port_are_told_as_they_are(tmp_path: Path) -> None:
+async def test_the_journals_lock_and_the_own_port_are_reported_as_they_are(tmp_path: Path) -> None:
     """A gatherer that runs is no obstacle to itself."""
     assert _lock(tmp_path, runs=False).state == "fine"
     with owned_journal(tmp_path):

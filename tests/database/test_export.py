@@ -102,7 +102,7 @@ async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
     assert (await checks(site))["trades"] == (2, 2), "an ordinal of another change than the twin is none"
 
 
-async def test_rows_that_begin_alike_have_an_order_too(site: Site) -> None:
+async def test_rows_that_begin_the_same_have_an_order_too(site: Site) -> None:
     """Where they lie in their table is no order: the same rows are the same bytes."""
     lies = {
         "gaps": "(market, channel, started_at, ended_at, reason, had)"
@@ -335,7 +335,7 @@ async def test_both_halves_of_an_hour_are_read_from_one_snapshot(site: Site, tmp
     await reader.close()
 
 
-async def test_what_a_killed_export_left_behind_is_removed(site: Site, tmp_path: Path) -> None:
+async def test_what_a_killed_export_left_is_removed(site: Site, tmp_path: Path) -> None:
     """After a day; not what an export at work has."""
     old, new = tmp_path / "kalshi-export-old", tmp_path / "kalshi-export-new"
     for folder in (old, new):

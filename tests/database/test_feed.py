@@ -113,7 +113,7 @@ async def test_a_step_of_any_size_is_read_and_few_bytes_at_once(
         assert [step.step for step in await some(Feed(site.dsn, 0, poll_s=0.05), 5)] == [1, 2, 3, 4, 5]
 
 
-async def test_a_reader_goes_on_after_its_connection_is_lost(site: FeedWriter) -> None:
+async def test_a_reader_continues_after_its_connection_is_lost(site: FeedWriter) -> None:
     """Cut again and again, also in the middle."""
     feed, seen = Feed(site.dsn, 0, poll_s=0.1), list[int]()
 

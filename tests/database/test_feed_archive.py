@@ -173,7 +173,7 @@ async def test_cut_at_any_request_each_step_is_in_one_object(site: Site) -> None
     assert last >= 5
 
 
-async def test_killed_between_the_object_and_the_note_it_goes_on_there(site: Site) -> None:
+async def test_killed_between_the_object_and_the_note_it_continues_there(site: Site) -> None:
     """The object is not written again, and a step that came meanwhile is in the next one."""
     await begin(site, 0.5, 1.5)
     async with FaultyS3(site.url) as proxy:
@@ -251,7 +251,7 @@ async def test_a_step_that_is_missing_is_an_error_and_nothing_is_archived_over_i
     assert objects(site) == {} and running.hours == 0
 
 
-async def test_steps_that_left_before_there_was_an_archive_are_said_to_be_missing(site: Site) -> None:
+async def test_steps_that_left_before_there_was_an_archive_are_reported_as_missing(site: Site) -> None:
     """The archive goes on after them; who reads across them gets an error."""
     await begin(site, 1.5)
     running = archive_of(site)
@@ -287,7 +287,7 @@ async def test_hours_of_a_production_that_was_put_back_are_replaced_and_kept(sit
     assert objects(site) == after
 
 
-async def test_a_reader_that_slept_past_the_retention_is_sent_to_the_archive_and_goes_on(site: Site) -> None:
+async def test_a_reader_that_slept_past_the_retention_is_sent_to_the_archive_and_continues(site: Site) -> None:
     """The error names the object with the next step; archive and feed together are every step once."""
     await begin(site, 0.5, 1.5, 2.5, 3.9)
     await archive_of(site).look()

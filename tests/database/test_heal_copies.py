@@ -96,7 +96,7 @@ async def test_a_false_row_that_came_first_is_claimed_by_nobody(open_folder: Pat
         assert (await state(made))[:3] == [*before[:2], [(90, 91, "conflict")]]
 
 
-async def test_those_who_do_not_answer_may_have_outvoted_those_who_do(open_folder: Path) -> None:
+async def test_gatherers_that_do_not_answer_may_have_outvoted_those_that_do(open_folder: Path) -> None:
     """Only the one that lost its say is there: its row is not inserted, and theirs is not disowned, unless they were
     left out on purpose."""
     false = [(TRUE[:2], 50), ([(60, 77), (90, 99)], 1000)]
@@ -109,7 +109,7 @@ async def test_those_who_do_not_answer_may_have_outvoted_those_who_do(open_folde
         assert result.inserted == 1 and not result.undecided and len(result.contradictions) == 1
 
 
-async def test_a_say_is_given_back_up_to_where_nothing_is_decided(open_folder: Path) -> None:
+async def test_a_run_is_readmitted_up_to_where_nothing_is_decided(open_folder: Path) -> None:
     """Behind what was looked at another gatherer was heard that does not answer."""
     async with merged(open_folder, a=[(TRUE, 1000)], b=[(TRUE, 1000)]) as made:
         of = " FROM store.gatherers g WHERE g.gatherer = runs.gatherer AND g.gatherer_id"

@@ -318,7 +318,7 @@ async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
     assert found.ok, "the deduplicator reads as one"
 
 
-async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: EmbeddedServer) -> None:
+async def test_an_account_that_may_not_migrate_gets_one_line(own_server: EmbeddedServer) -> None:
     """And it is no traceback."""
     owner = await asyncpg.connect(own_server.dsn)
     await owner.execute("CREATE ROLE stranger LOGIN")
@@ -336,7 +336,7 @@ async def test_whoever_may_not_migrate_is_told_so_in_one_line(own_server: Embedd
         ("GRANT CREATE ON SCHEMA public TO other", "belongs to another account: migrate as postgres"),
     ],
 )
-async def test_where_no_migration_can_go_through_the_cause_is_told(
+async def test_where_no_migration_can_go_through_the_cause_is_reported(
     own_server: EmbeddedServer, way: str, told: str
 ) -> None:
     """Not what then fails of the migrations' own tables."""
@@ -380,7 +380,7 @@ def written(role: str) -> dict[str, set[str]]:
     return {may: set(re.findall(r"`(\w+)`", names)) for may, names in rows}
 
 
-async def test_what_a_role_reaches_in_production_is_what_the_page_says(production: EmbeddedServer) -> None:
+async def test_what_a_role_reaches_in_production_is_what_the_page_lists(production: EmbeddedServer) -> None:
     """Every relation and every function that runs as its owner; also those that are made tomorrow."""
     page = written("kalshi_writer")
     assert page.keys() == {*RIGHTS, "execute as their owner"}
@@ -396,7 +396,7 @@ async def test_what_a_role_reaches_in_production_is_what_the_page_says(productio
     await connection.close()
 
 
-async def test_what_a_reader_reaches_at_a_gatherer_is_what_the_page_says(gatherer: EmbeddedServer) -> None:
+async def test_what_a_reader_reaches_at_a_gatherer_is_what_the_page_lists(gatherer: EmbeddedServer) -> None:
     """It reads everything, and changes nothing but by one function."""
     connection = await asyncpg.connect(gatherer.dsn)
     assert await connection.fetch(REACH, "kalshi_reader") == []

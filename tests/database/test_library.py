@@ -111,7 +111,7 @@ async def canonical_order(record: Recorded, archive: kf.Archive) -> None:
     assert not archive.trades("KXL-CLOSE", START, END).complete and archive.changes("KXL-CLOSE", START, END).complete
 
 
-def test_manifests_of_before_say_nothing_of_channels_that_carry_all_markets() -> None:
+def test_older_manifests_prove_nothing_about_channels_that_carry_all_markets() -> None:
     """What is not said is not sealed; and a list of markets that was cut says nothing of those that it lacks."""
     said = {"finished": True, "unsealed_markets": 0, "unsealed": [], "relations": {}}
     before, now = manifest_of(0, said), manifest_of(0, {**said, "unsealed_channels": ["trade"]})

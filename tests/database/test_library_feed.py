@@ -211,7 +211,7 @@ async def test_a_gap_makes_a_live_book_unknown_until_it_is_healed(site: FeedWrit
     assert (ordinal, price, count, side) == (None, 4200, 300, 1)
 
 
-async def test_a_reader_goes_on_after_its_connection_is_lost(site: FeedWriter) -> None:
+async def test_a_reader_continues_after_its_connection_is_lost(site: FeedWriter) -> None:
     """Cut again and again while steps are written: each comes once."""
     reading = kf.AsyncProduction(site.dsn).feed(0)
 

@@ -51,7 +51,7 @@ async def test_what_was_written_before_it_was_asked_to_end_is_loaded(server: Sha
     await connection.close()
 
 
-async def test_batches_that_wait_behind_one_that_fails_are_not_written_before_it(
+async def test_batches_queued_after_one_that_fails_are_not_written_before_it(
     server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are read again: nothing is skipped, nothing comes twice, and nobody complains of a lost error."""

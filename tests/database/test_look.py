@@ -51,7 +51,7 @@ async def test_gaps_are_found_by_market_channel_reason_and_time(config: Path) ->
     assert len(await listed(config, "--since", since)) == 2, "as it was printed"
 
 
-async def test_what_is_left_out_is_said_and_sums_have_all(config: Path) -> None:
+async def test_what_is_left_out_is_reported_and_sums_have_all(config: Path) -> None:
     """On the error stream, beside what a program reads."""
     code, out, err = await fleet("gaps", "--config", config, "--limit", "2", "--format", "csv")
     assert code == 0 and len(out.splitlines()) == 3 and "--limit 0 shows all" in err
@@ -76,7 +76,7 @@ async def test_a_market_that_nobody_knows_is_no_empty_answer(config: Path) -> No
     assert code == 0 and not out and not err, "a market without gaps is known"
 
 
-async def test_a_book_behind_a_gap_says_that_levels_may_be_wrong(config: Path) -> None:
+async def test_a_book_after_a_gap_warns_that_levels_may_be_wrong(config: Path) -> None:
     """Until a book of the exchange is known again."""
     code, _, err = await fleet("book", "KXA-1", "--at", "2026-11-21 10:30Z", "--config", config)
     assert code == 0 and "2026-11-21T10:02:00Z to 2026-11-21T10:02:02.500Z (conflict)" in err
@@ -94,7 +94,7 @@ async def test_a_book_behind_a_gap_says_that_levels_may_be_wrong(config: Path) -
         (("gaps", "--format", "xml"), "is not one of 'table', 'tsv', 'csv', 'json', 'ndjson', 'parquet'"),
     ],
 )
-async def test_wrong_use_is_said_before_anything_is_asked(config: Path, command: tuple[str, ...], why: str) -> None:
+async def test_wrong_use_is_reported_before_anything_is_asked(config: Path, command: tuple[str, ...], why: str) -> None:
     """Exit code 2."""
     code, out, err = await fleet(*command, "--config", config)
     assert code == 2 and not out and why in " ".join(err.split()), err

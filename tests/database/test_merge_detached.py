@@ -81,7 +81,7 @@ def test_a_claim_answers_for_its_rows_from_the_end_of_the_detached_stretch_on(ms
     assert ((1, START_MS + ms, 0) in stored.deltas) != contradicts
 
 
-def test_a_claim_that_comes_later_says_nothing_of_rows_that_came_for_a_detached_stretch() -> None:
+def test_a_later_claim_is_no_evidence_about_rows_that_came_for_a_detached_stretch() -> None:
     """And is not waited for, where its lane has gone past them and it has not."""
     merger, stored = state()
     stored.take(merger.step([a_copy(3, [(9, 0, 9)], start=9, horizon=5)], 0))
@@ -96,7 +96,7 @@ def test_a_claim_that_comes_later_says_nothing_of_rows_that_came_for_a_detached_
     assert (1, START_MS + 9, 0) in stored.deltas and not stored.conflicts
 
 
-def test_what_was_taken_for_a_detached_stretch_is_held_by_nobody_who_covers_it_alone() -> None:
+def test_what_was_taken_for_a_detached_stretch_is_not_held_by_gatherers_that_only_cover_it() -> None:
     """Loaded again, a late row is not said to be what the others have: they lose nothing when it is contradicted."""
     merger, stored = state()
     merger.load_identities(*identity(2, 7))

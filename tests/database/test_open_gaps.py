@@ -124,7 +124,7 @@ def test_a_lag_holds_for_a_minute() -> None:
     assert totals.lag_now_ms(1_000_050 + LAG_HOLDS_MS) is None
 
 
-def test_the_demo_says_nothing_of_a_production_that_nobody_writes(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_demo_reports_nothing_of_a_production_that_no_process_writes(capsys: pytest.CaptureFixture[str]) -> None:
     """It had `production 0` for a deduplicator that was down."""
     view = View()
     lines = []

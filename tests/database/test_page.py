@@ -169,7 +169,7 @@ async def coverage(url: str) -> dict[str, Any]:
             await asyncio.sleep(0.05)
 
 
-async def test_the_map_says_what_production_says(pages: Pages) -> None:
+async def test_the_map_shows_what_production_has(pages: Pages) -> None:
     """Two markets: an hour, of which ten minutes of one are missing; each gatherer's own share."""
     async with serving(pages, {}) as url:
         found = await coverage(url)
@@ -203,7 +203,7 @@ async def test_markets_are_found_by_words_and_state(pages: Pages) -> None:
         assert (await get(f"{url}/page/markets?state=open"))[0] == 400
 
 
-async def test_production_that_is_down_is_said_not_hidden() -> None:
+async def test_production_that_is_down_is_shown_not_hidden() -> None:
     """With the reason, and without its password."""
     pages = Pages("postgresql://reader:hunter2hunter2@127.0.0.1:1/kalshi")
     async with serving(pages, {}) as url:
@@ -251,7 +251,7 @@ async def test_a_browser_shows_it(pages: Pages, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium")
-async def test_it_fits_a_phone_and_says_what_is_old(pages: Pages, tmp_path: Path) -> None:
+async def test_it_fits_a_phone_and_marks_what_is_old(pages: Pages, tmp_path: Path) -> None:
     """The whole day is seen at once, from side to side; a process that answers no more has its page marked."""
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

@@ -117,7 +117,7 @@ async def crawled(registry: Registry) -> None:
     [5, None, {"ticker": ["no", "text"]}, {"status": "active"}, market(2, status=None), market(2, status=7)],
     ids=str,
 )
-async def test_a_row_that_is_none_is_set_aside_and_the_crawl_goes_on(
+async def test_a_malformed_row_is_set_aside_and_the_crawl_continues(
     db: asyncpg.Connection, server: Database, tmp_path: Path, poison: Any
 ) -> None:
     """The case of the null status among them; a known market that is shown in such a row stays."""
@@ -200,7 +200,7 @@ async def test_a_list_that_is_refused_does_not_end_the_crawl(
 
 
 @pytest.mark.parametrize("page", [{"markets": None, "cursor": ""}, {"cursor": ""}, {"markets": {}}], ids=str)
-async def test_null_instead_of_a_list_is_an_error_of_that_page_and_the_crawl_goes_on_there(
+async def test_null_instead_of_a_list_is_an_error_of_that_page_and_the_crawl_continues_there(
     db: asyncpg.Connection, server: Database, tmp_path: Path, page: Any
 ) -> None:
     """Nothing is judged by a crawl that is not whole."""

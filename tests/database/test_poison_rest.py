@@ -358,7 +358,7 @@ async def tickers(db: asyncpg.Connection) -> list[str]:
     ],
     ids=str,
 )
-async def test_a_row_that_is_none_is_set_aside_and_the_crawl_goes_on(
+async def test_a_malformed_row_is_set_aside_and_the_crawl_continues(
     db: asyncpg.Connection, tmp_path: Path, poison: Any
 ) -> None:
     """What was known of the market stands; once the row is one it is stored."""

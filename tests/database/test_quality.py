@@ -81,7 +81,7 @@ async def test_every_second_is_counted_once(site: Site) -> None:
         assert quality.Report(OLD, LATER, made.markets[:1], [], checks, DayCounts()).condition == condition
 
 
-async def test_lags_and_clocks_are_told(site: Site) -> None:
+async def test_lags_and_clocks_are_reported(site: Site) -> None:
     """Added up over hours and instances of a gatherer; a clock that is behind shows against the others'."""
     await site.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g2', gen_random_uuid())")
     hour = ms_of_datetime(OLD)
@@ -101,7 +101,7 @@ async def test_lags_and_clocks_are_told(site: Site) -> None:
     assert made.published().clock_offsets_ms["g3"] == -208 and "-208" in quality_page.page(made)
 
 
-async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
+async def test_unknown_fields_are_reported_from_their_day_on(site: Site) -> None:
     """By whichever gatherer came across it first."""
     for gatherer, day in ((1, 1), (2, 0)):
         at = OLD + timedelta(days=day, hours=1)
@@ -112,7 +112,7 @@ async def test_unknown_fields_are_told_from_their_day_on(site: Site) -> None:
     assert "trade.flags" in quality_page.page(made) and "trade.flags" in made.published().unknown_fields
 
 
-async def test_its_files_say_the_same(site: Site, tmp_path: Path) -> None:
+async def test_its_files_have_the_same_figures(site: Site, tmp_path: Path) -> None:
     """JSON, Parquet, and a page that needs nothing from elsewhere; and beside the data."""
     made = await quality.report(site.db, OLD, LATER)
     told, page, table = quality_files.write(made, tmp_path)

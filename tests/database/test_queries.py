@@ -83,7 +83,7 @@ async def test_the_plan_that_the_test_looks_for_is_one_that_can_be_missing(db: a
     assert DAYS[1] - DAYS[0] == timedelta(days=1)
 
 
-async def test_complete_is_said_of_nothing_that_was_not_recorded(db: asyncpg.Connection) -> None:
+async def test_nothing_that_was_not_recorded_counts_as_complete(db: asyncpg.Connection) -> None:
     """Neither of a market that nobody knows, nor of a time before it was known, nor for ever of one that has ended."""
     query = library.load()["complete"]
 

@@ -92,7 +92,7 @@ async def test_an_hour_that_is_dropped_between_any_two_statements_of_the_reader(
         await connection.close()
 
 
-async def test_the_batch_that_stays_as_a_lanes_place_says_that_it_is_empty(tmp_path: Path) -> None:
+async def test_the_batch_that_stays_as_a_lanes_place_is_marked_empty(tmp_path: Path) -> None:
     """A lane of which nothing came for longer than is kept: a reader that is new takes its last batch as dropped."""
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)
@@ -196,7 +196,7 @@ async def test_what_is_stored_into_an_hour_that_is_being_dropped_is_listed(
         await loading.close()
 
 
-async def test_a_reader_that_is_new_to_an_old_gatherer_goes_on_after_what_is_gone(tmp_path: Path) -> None:
+async def test_a_reader_that_is_new_to_an_old_gatherer_continues_after_what_is_gone(tmp_path: Path) -> None:
     """So does one whose place was put back to before it: a copy that was dropped stands for it, and claims nothing."""
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)

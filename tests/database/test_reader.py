@@ -136,7 +136,7 @@ async def test_a_machine_that_was_rebuilt_has_its_own_numbers_of_markets(open_fo
         assert set(news.batches[0].copy.deltas.market.tolist()) == {ord("B")}
 
 
-async def test_a_lane_that_goes_on_from_another_batch_than_was_read_was_put_back(open_folder: Path) -> None:
+async def test_a_lane_that_continues_from_another_batch_than_was_read_was_put_back(open_folder: Path) -> None:
     """Its batches have the numbers that are expected, and another one before them: none is taken."""
     async with written(open_folder) as (zone, read, _):
         digests = {row["batch"]: row["digest"] for row in await zone.fetch("SELECT batch, digest FROM batches")}

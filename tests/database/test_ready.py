@@ -30,7 +30,7 @@ def written(offset: int) -> bytes:
     return line(CaptureReport([], 7, offset, 0, 0, clock_proven=True))
 
 
-async def test_a_lane_that_stands_still_with_frames_to_load_is_not_ready() -> None:
+async def test_a_lane_that_makes_no_progress_with_frames_to_load_is_not_ready() -> None:
     """Whatever its loader said last; one that has loaded all there is may stand still for ever."""
     this = lane()
     assert this.why_not_loading(WAIT_S) == "the loader has not reported yet"
@@ -61,7 +61,7 @@ async def test_a_lane_whose_loader_ended_is_not_ready_until_another_reports(tmp_
     running.cancel()
 
 
-async def test_a_loader_that_waits_for_a_lock_says_so_and_one_that_begins_again_that_it_follows(
+async def test_a_loader_reports_that_it_waits_for_a_lock_and_that_it_follows_again(
     server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Somebody locks a table: the lane is not healthy, and is again afterwards, with everything loaded."""

@@ -43,7 +43,7 @@ async def test_what_is_read_again_begins_and_ends_with_the_right_batches(open_fo
             await reader.close()
 
 
-async def test_the_slowest_slice_that_goes_on_tells_from_where(server: Database) -> None:
+async def test_the_slowest_slice_that_continues_decides_from_where(server: Database) -> None:
     """By lane, of the order book alone."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "production")
     connection = await asyncpg.connect(server.dsn)

@@ -167,7 +167,7 @@ async def test_an_excluded_run_is_excluded_after_a_restart(production: Productio
     assert merger.claims.excluded.covers(1, MARKET, DAY_MS + 350)
 
 
-async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_said_of_it(production: Production) -> None:
+async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_read_of_it(production: Production) -> None:
     """Its slice goes on; one that contradicted when it ended is still excluded."""
     await production.store(run(OPEN, 300, 350), [])
     copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])

@@ -172,7 +172,7 @@ async def test_a_late_row_that_comes_during_its_hours_export_waits_for_the_next(
     await other.close()
 
 
-async def test_a_heal_that_was_committed_behind_the_exports_snapshot_is_exported(site: Site) -> None:
+async def test_a_heal_that_was_committed_after_the_exports_snapshot_is_exported(site: Site) -> None:
     """Its time is when its transaction began: before the export, which has not seen it."""
     at = OLD + timedelta(hours=5)
     await site.exporter.export_due()

@@ -109,7 +109,7 @@ async def test_a_gatherers_reader_reads_and_acknowledges_and_nothing_else(own_se
     await connection.close()
 
 
-async def test_every_relation_column_and_function_that_people_query_says_what_it_means(
+async def test_every_relation_column_and_function_that_people_query_has_a_comment(
     production: EmbeddedServer,
 ) -> None:
     """What `\\d+` shows."""

@@ -127,7 +127,7 @@ async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
         assert type(found.value) is raised
 
 
-async def test_a_migration_that_fails_leaves_nothing_and_says_where(
+async def test_a_migration_that_fails_leaves_nothing_and_names_the_line(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """File and line, of an unknown word as of a statement that is refused; what was applied before stays."""

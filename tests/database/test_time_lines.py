@@ -71,7 +71,7 @@ async def test_a_market_that_rest_does_not_list_begins_and_ends_all_the_same(db:
     assert (line.first_ms, line.end_ms) == (ms_of_datetime(opened), ms_of_datetime(closed) + CLOSE_GRACE_MS)
 
 
-async def test_a_row_of_rest_that_is_older_does_not_undo_the_end_that_the_stream_said(db: asyncpg.Connection) -> None:
+async def test_an_older_row_of_rest_does_not_undo_the_end_that_the_stream_reported(db: asyncpg.Connection) -> None:
     """It comes after the message, and calls the market active."""
     production = Production(db, "test")
     await production.take_lease()

@@ -113,7 +113,7 @@ def verifying(authority: Authority) -> str:
         ("postgresql://[x", False),
     ],
 )
-def test_an_address_that_leaves_the_machine_unverified_is_told(dsn: str, fine: bool) -> None:
+def test_an_address_that_leaves_the_machine_unverified_is_reported(dsn: str, fine: bool) -> None:
     """`fleet doctor` asks this of production's."""
     assert is_verified_or_local(dsn) is fine
 

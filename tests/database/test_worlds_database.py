@@ -34,7 +34,7 @@ def database() -> Iterator[Database]:
 
 
 @pytest.mark.parametrize("seed", range(300 if LONG else 20))
-def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_happened(
+def test_a_merge_that_is_made_again_from_postgresql_continues_as_if_nothing_had_happened(
     seed: int, database: Database
 ) -> None:
     """Nothing lost, doubled, misplaced or falsely claimed; and what people read there is what the merge decided."""
@@ -42,7 +42,7 @@ def test_a_merge_that_is_made_again_from_postgresql_goes_on_as_if_nothing_had_ha
 
 
 @pytest.mark.parametrize("seed", range(100 if LONG else 8))
-def test_copies_of_days_that_have_left_production_change_nothing_that_stands(seed: int, database: Database) -> None:
+def test_copies_of_days_that_have_left_production_change_nothing_that_is_stored(seed: int, database: Database) -> None:
     """Days leave at any instant, with what came late for them; one copy is read last, half of it is weeks old."""
     as_decided(seed, {"restores", "detached", "late_copies", "old_copies"}, database)
 

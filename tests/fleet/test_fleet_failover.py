@@ -136,7 +136,7 @@ async def test_production_fails_at_the_worst_moments_and_nothing_is_lost_or_doub
         assert_equal(await judge(fleet, strict=True))
 
 
-async def test_of_two_deduplicators_one_goes_on_and_the_other_exits() -> None:
+async def test_of_two_deduplicators_one_continues_and_the_other_exits() -> None:
     """The later one has the lease; nothing of what either wrote is lost or doubled."""
     plan = Plan(simulator=("--markets", "8", "--rate", "400"), hole_wait="30s")
     async with behind_relays(plan) as (fleet, _, _):

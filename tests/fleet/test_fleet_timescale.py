@@ -125,7 +125,7 @@ async def spoil(dsn: str) -> int:
 
 @pytest.mark.skipif(not SERVER, reason="FLEET_TIMESCALE_DSN names no server")
 @pytest.mark.timeout(SECONDS + 900)
-async def test_a_fleet_on_timescaledb_comes_to_what_the_exchange_says(
+async def test_a_fleet_on_timescaledb_ends_with_what_the_exchange_logged(
     databases: dict[str, str], own_server: EmbeddedServer
 ) -> None:
     """A gatherer is killed, another's connections are cut; compressed chunks are read by `verify`, by a consumer that

@@ -230,7 +230,7 @@ async def test_a_record_that_the_database_refuses_is_found_and_quarantined() -> 
         assert len(await local(fleet, "SELECT * FROM quarantine")) == 1
 
 
-async def test_a_full_journal_stops_recording_marks_it_and_goes_on() -> None:
+async def test_a_full_journal_stops_recording_marks_it_and_continues() -> None:
     """The database stands still: frames wait, then space runs out; nothing ends, and afterwards all is whole."""
     tight = {"journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"}, "load": {"batch_records": 500}}
     async with gathering("--markets", "6", "--rate", "3000", workers=1, overrides=tight) as fleet:

@@ -158,7 +158,7 @@ def standing_still(fleet: LocalFleet, name: str) -> Iterator[None]:
             os.kill(pid, signal.SIGCONT)
 
 
-async def test_whoever_follows_the_runbooks_mends_the_fleet() -> None:
+async def test_following_the_runbooks_mends_the_fleet() -> None:
     """One fleet, broken four times; afterwards it is what the exchange did, but for what is listed."""
     tight: dict[str, dict[str, Any]] = {
         "journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"},

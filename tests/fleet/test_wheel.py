@@ -68,7 +68,7 @@ def commands(group: click.Group, *before: str) -> Iterator[tuple[str, ...]]:
             yield from commands(command, *before, name)
 
 
-def test_every_module_is_imported_and_every_command_says_how_it_is_used(environment: Environment) -> None:
+def test_every_module_is_imported_and_every_command_prints_its_help(environment: Environment) -> None:
     """Also what is imported late, by the one command that needs it."""
     done = environment.run("python", "-c", IMPORTS_ALL, *packages())
     assert done.returncode == 0, done.stderr

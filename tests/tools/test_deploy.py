@@ -97,7 +97,7 @@ def test_the_report_is_made_each_morning() -> None:
         subprocess.run(["systemd-analyze", "calendar", timer["OnCalendar"]], check=True, capture_output=True)
 
 
-async def test_systemd_hears_of_start_beat_and_end(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_systemd_is_notified_of_start_beat_and_end(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A real datagram socket, as systemd has one; and nothing happens without it."""
     notify.notify("READY=1")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:

@@ -183,7 +183,7 @@ def has_sql(text: str) -> bool:
         "(extract(epoch FROM {}) * 1000)::bigint",
     ],
 )
-def test_sql_is_told_from_text(text: str) -> None:
+def test_sql_is_distinguished_from_text(text: str) -> None:
     """However it begins, and parts of it."""
     assert has_sql(text)
 

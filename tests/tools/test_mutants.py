@@ -36,7 +36,7 @@ def test_every_fault_of_the_table_can_be_planted() -> None:
     assert all(len(faults) >= 7 for faults in AREAS.values())
 
 
-def test_a_text_that_is_gone_is_an_error_that_says_so() -> None:
+def test_a_text_that_is_gone_is_an_error_that_names_it() -> None:
     """The table is mended with the code."""
     gone = Fault("gone", "common/numbers.py", "no such text", "", "", ())
     with pytest.raises(NotPlanted, match="gone: its text stands 0 times"):

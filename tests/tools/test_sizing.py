@@ -47,7 +47,7 @@ def test_more_costs_more() -> None:
         assert sum(small.values()) < sum(large.values())
 
 
-def test_frames_weigh_what_the_page_says(recordings: list[Path]) -> None:
+def test_frames_weigh_what_the_page_states(recordings: list[Path]) -> None:
     """As received, and compressed as the journal compresses a segment: the smaller recordings, within a third."""
     frames = []
     for file in recordings[:3]:
@@ -61,7 +61,7 @@ def test_frames_weigh_what_the_page_says(recordings: list[Path]) -> None:
 
 
 @pytest.mark.parametrize("schema", ["production", "gatherer"])
-async def test_rows_weigh_what_the_page_says(server: Database, schema: migrate.Schema) -> None:
+async def test_rows_weigh_what_the_page_states(server: Database, schema: migrate.Schema) -> None:
     """With their indexes, within a tenth."""
     await asyncio.to_thread(migrate.migrate, server.dsn, schema)
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})

@@ -74,7 +74,7 @@ def watched(world: World, seed: int, named_max: int) -> Watched:
 
 
 @pytest.mark.parametrize("named_max", [1000, 1])
-def test_nothing_is_said_to_be_sealed_that_is_not(named_max: int) -> None:
+def test_nothing_is_reported_as_sealed_that_is_not(named_max: int) -> None:
     """After every step of worlds with cuts, outages, contradictions and restarts; also when few may be named."""
     begins_ms = int(time.time() * 1000) - 600_000
     looks = named = exact = 0

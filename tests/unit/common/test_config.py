@@ -51,7 +51,7 @@ def test_units_defaults_and_substitution(tmp_path: Path) -> None:
         (("gatherer_id: gatherer-a", f"gatherer_id: {'[' * 5000}"), ":1: is nested deeper than 20"),
     ],
 )
-def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:
+def test_what_is_wrong_is_reported_in_one_line(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     """File, line, key, and what is allowed."""
     file = written(tmp_path, GATHERER.replace(*change))
     with pytest.raises(ConfigError) as caught:
@@ -60,7 +60,7 @@ def test_what_is_wrong_is_said_in_one_line(tmp_path: Path, change: tuple[str, st
     assert said in text and text.startswith(str(file)) and "\n" not in text
 
 
-def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+def test_all_that_is_wrong_is_reported_at_once(tmp_path: Path) -> None:
     """A line each, in the file's order; what follows from a fault is none of its own."""
     text = GATHERER.replace("gatherer_id: gatherer-a", "gatherer_idd: ${NO_NAME}").replace(
         "rest_url: https", "rest_url: http"

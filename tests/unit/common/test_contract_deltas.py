@@ -61,7 +61,7 @@ def _name(column: str) -> str:
     return words.rpartition(".")[2]
 
 
-def test_fields_say_what_they_are_for() -> None:
+def test_fields_declare_what_they_are_for() -> None:
     """A new field must be given to what it is of: where a change was recorded, its identity, or what it says."""
     assert [field.name for field in fields(Deltas)] == list(deltas.NAMES)
     beside = ("exchange_us", "received_us")

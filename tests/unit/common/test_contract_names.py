@@ -173,6 +173,6 @@ def test_the_page_of_formats_lists_channels_and_reasons() -> None:
     )
 
 
-def test_the_runbook_of_gaps_says_of_each_reason_what_can_be_had_back() -> None:
+def test_the_runbook_of_gaps_explains_for_each_reason_what_can_be_had_back() -> None:
     """An operator looks there."""
     assert {row[0].strip("`") for row in rows_of("docs/runbooks/heal-a-gap.md", "| reason |")} == reasons.GAPS.keys()

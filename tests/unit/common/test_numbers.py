@@ -48,7 +48,7 @@ def test_prices_and_sizes() -> None:
         parse_size("0.005")
 
 
-def test_microseconds_are_known_only_where_the_text_says_them() -> None:
+def test_microseconds_are_known_only_where_the_text_has_them() -> None:
     """Trailing zeros are trimmed, so three places or fewer do not tell."""
     assert sub_millisecond_us("2026-11-21T10:00:00.957081Z") == 81
     assert sub_millisecond_us("2026-08-10T22:45:47.42784Z") == 840

@@ -64,7 +64,7 @@ def test_a_field_that_another_release_lacks_has_its_default_or_is_named(said: St
         assert "\n" not in told
 
 
-def test_a_fleet_is_judged_by_what_was_said_alone() -> None:
+def test_a_fleet_is_judged_only_by_what_was_answered() -> None:
     """What `fleet status` reads has no default, so nothing that it shows was never said; all else may be missing."""
     tree = ast.parse((ROOT / "common/overview.py").read_text())
     read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
@@ -122,7 +122,7 @@ async def fleet_status(*words: str) -> Result:
         ('{"gatherer_id": "gatherer-a"}', 503, "HTTP 503"),
     ],
 )
-async def test_another_service_is_told_in_one_line(answer: str, code: int, why: str) -> None:
+async def test_another_service_is_reported_in_one_line(answer: str, code: int, why: str) -> None:
     """Its address, and what was expected there; exit code 1, as for a process that does not answer."""
     async with another_service(answer, code) as port, aiohttp.ClientSession() as session:
         address = f"http://127.0.0.1:{port}"
@@ -136,7 +136,7 @@ async def test_another_service_is_told_in_one_line(answer: str, code: int, why: 
         assert expected.exit_code == 1 and why in expected.output
 
 
-async def test_the_command_and_the_page_show_what_the_process_says() -> None:
+async def test_the_command_and_the_page_show_what_the_process_answers() -> None:
     """As rows, and as JSON that names each field as the process does."""
     async with serving(status_case.deduplicator) as port:
         address = f"http://127.0.0.1:{port}"

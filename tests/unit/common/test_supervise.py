@@ -79,7 +79,7 @@ async def test_a_wait_may_depend_on_what_was_done(waits: list[float]) -> None:
     assert waits == [5, 6, 7]
 
 
-async def test_what_became_of_the_last_try_stands_while_there_is_nothing_to_do(waits: list[float]) -> None:
+async def test_the_result_of_the_last_try_stays_while_there_is_nothing_to_do(waits: list[float]) -> None:
     """Such a turn is no try."""
     health = Health()
     due = iter((True, False, False))

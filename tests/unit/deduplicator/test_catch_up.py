@@ -16,7 +16,7 @@ from deduplicator.read.reader import Batches, News
 from deduplicator.sources import Sources
 
 
-def test_late_is_who_is_behind_the_others() -> None:
+def test_a_gatherer_is_late_when_it_lags_the_others() -> None:
     """Not who is behind the clock: after an absence of the deduplicator all are behind alike."""
     catch_up = CatchUp(late_us=100, share=0.5)
     assert not catch_up.is_late(0)

@@ -35,7 +35,7 @@ def cut_at(copy: Copy, ms: int) -> Copy:
 
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2), (1, 3, 2)])
-def test_a_row_that_two_copies_pass_over_takes_the_say_of_the_one_that_has_it(order: tuple[int, ...]) -> None:
+def test_a_row_that_two_copies_pass_over_excludes_the_one_that_has_it(order: tuple[int, ...]) -> None:
     """Between two neighbouring rows of a run there is nothing, whoever is read first."""
     more: list[Row] = [*GOOD[:2], (2, 0, 7), (2, 1, 50), (3, 0, 8)]
     copies = {1: a_copy(1, GOOD, horizon=4), 2: a_copy(2, GOOD, horizon=4), 3: a_copy(3, more, horizon=4)}
@@ -49,7 +49,7 @@ def test_a_row_that_two_copies_pass_over_takes_the_say_of_the_one_that_has_it(or
     assert merger.claims.covered.by(1, START_MS + 1) == {1, 2, 3}
 
 
-def test_a_quiet_copy_says_that_nothing_happened_once_its_claim_is_past_it() -> None:
+def test_a_quiet_copy_shows_that_nothing_happened_once_its_claim_is_past_it() -> None:
     """No row of it comes after the other's: its horizon speaks."""
     merger, stored = fresh(), Stored()
     stored.take(merger.step([a_copy(1, [(1, 0, 5), (9, 0, 6)], horizon=2), a_copy(2, [(1, 0, 5)], horizon=2)], 0))
@@ -73,7 +73,7 @@ def test_a_late_copy_cannot_bring_a_row_into_what_a_run_that_ended_covers() -> N
     assert stored.received == stored.accounted
 
 
-def test_a_copy_whose_lane_has_ended_says_what_it_covers_though_later_rows_follow_at_once() -> None:
+def test_a_copy_whose_lane_has_ended_counts_where_it_covers_though_later_rows_follow_at_once() -> None:
     """Rows are looked at in chunks; a lane that has nothing open never goes past the last of one."""
     merger, stored = fresh(), Stored()
     stored.take(
@@ -127,7 +127,7 @@ def restored(stored: Stored, floor_ms: int, *, done: dict[int, intervals.Interva
     return merger
 
 
-def test_after_a_restart_coverage_speaks_for_those_who_are_gone() -> None:
+def test_after_a_restart_coverage_counts_for_gatherers_that_are_gone() -> None:
     """Voices follow from what production holds of the claims, not from a memory."""
     stored = Stored()
     first = fresh()
@@ -189,7 +189,7 @@ def test_what_is_remembered_as_one_copy_across_dropped_batches_makes_no_neighbou
     assert merger.claims.covered.by(1, START_MS + 2) == {2}
 
 
-def test_who_has_given_its_bit_away_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gatherer_that_has_given_its_bit_away_has_no_vote(monkeypatch: pytest.MonkeyPatch) -> None:
     """More gatherers than bits in a process's life: a line that leaves is looked at without the one that is gone."""
     monkeypatch.setattr("deduplicator.merge.bits.GATHERERS_MAX", 2)
     merger = Merger(LIMITS, 0)
@@ -329,7 +329,7 @@ def test_what_is_over_leaves_nothing() -> None:
     assert max(sizes[10:]) <= max(sizes[:10])
 
 
-def test_what_stands_against_the_majority_is_claimed_by_nobody() -> None:
+def test_what_is_stored_against_the_majority_is_claimed_by_no_run() -> None:
     """A fast copy dropped a row; the rows first written stand, and the moment is a gap, not covered and missing."""
     short = [row for row in GOOD if row[:2] != (1, 1)]
     merger, stored = fresh(), Stored()

@@ -37,7 +37,7 @@ def resets(changes: Changes) -> list[bool]:
     return [book.is_reset for book in changes.books if not book.yes]
 
 
-def test_copies_that_all_say_so_make_it_a_reset_at_once() -> None:
+def test_copies_that_all_report_a_reset_make_it_one_at_once() -> None:
     """Nobody is waited for."""
     merger = fleet(1, 2)
     assert resets(merger.step([says(1, 2, RESET_MS)], 10)) == []
@@ -93,7 +93,7 @@ def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None
     assert not again.conflicts, "once is enough"
 
 
-def test_a_snapshot_of_an_earlier_place_says_nothing_whatever_its_time() -> None:
+def test_a_snapshot_of_an_earlier_place_is_no_vote_whatever_its_time() -> None:
     """Its time may be that of a clock which is wrong: it was taken before the change that the reset came behind."""
     merger = fleet(1, 2)
     merger.step([says(1, 2, RESET_MS)], 10)
@@ -117,7 +117,7 @@ def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:
     assert resets(merger.step([says(2, 2, RESET_MS + 100_000)], 100_000)) == [True]
 
 
-def test_who_reported_the_reset_with_another_book_does_not_deny_it() -> None:
+def test_a_copy_that_reported_the_reset_with_another_book_does_not_deny_it() -> None:
     """Changes came before its snapshot: it says another book, and then agrees with its own. In either order."""
     for first, second in ((1, 2), (2, 1)):
         merger = fleet(1, 2)

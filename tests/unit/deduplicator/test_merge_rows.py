@@ -86,7 +86,7 @@ def test_awaited_rows_stay_and_all_keep_their_markets() -> None:
     assert [row.content for row in store.group(7, START_MS + 100)] == [2]
 
 
-def test_who_passed_over_a_place_is_told_by_the_next_row_of_its_market_alone() -> None:
+def test_only_the_next_row_of_a_market_shows_which_gatherers_passed_over_a_place() -> None:
     """Of the old part and the young one the nearer row counts; a row of another market says nothing."""
     store = store_of((1, 2, 0), (1, 10, 0), (2, 0, 0), linked=(0, 1, 2))
     assert store.passed_over(store.locate(key_of(store, 1, 20))).tolist() == [0]
@@ -206,7 +206,7 @@ def test_new_rows_before_the_last_row_of_a_run_are_no_distance() -> None:
     assert contradictions(store, rows, united) == {}
 
 
-def test_a_run_that_goes_on_in_another_page_has_no_neighbour_before_it() -> None:
+def test_a_run_that_continues_in_another_page_has_no_neighbour_before_it() -> None:
     """Its last row is in another slot, between which rows of others lie."""
     merger, stored = begun()
     merger.claims.lines.begin(2, BOOK, START_MS, None)
@@ -264,7 +264,7 @@ def asked(absences: Absences, times: int = 12) -> list[tuple[int, int]]:
     return found
 
 
-def test_who_has_gone_past_a_row_is_asked_and_at_its_horizon_not_yet() -> None:
+def test_a_gatherer_past_a_row_is_asked_and_at_its_horizon_not_yet() -> None:
     """Once; half-open."""
     absences, claims, _ = waiting(5)
     assert asked(absences) == []
@@ -348,7 +348,7 @@ def test_what_contradicts_a_claim_is_not_forgotten_before_it_is_looked_at() -> N
 # -- joining: who says what --------------------------------------------------------------------------------------------
 
 
-def test_who_covers_a_moment_and_has_nothing_of_it_says_so() -> None:
+def test_a_gatherer_that_covers_a_moment_and_has_nothing_of_it_counts_as_lacking_it() -> None:
     """Rule 14, whichever comes first: two against one, the row is refused, or its bringer is excluded later."""
     quiet: list[Row] = [(1, 0, 5), (9, 0, 6)]
     loud: list[Row] = [(1, 0, 5), (5, 0, 1), (9, 0, 6)]
@@ -463,7 +463,7 @@ def test_a_contradiction_whose_end_never_comes_is_judged_after_the_wait() -> Non
     assert not merger.step([a_copy(2, [(1, 0, 6)], horizon=2)], 1).stalled
 
 
-def test_after_a_restart_who_covers_a_row_holds_it_and_others_are_asked() -> None:
+def test_after_a_restart_gatherers_that_cover_a_row_hold_it_and_others_are_asked() -> None:
     """Claims are of what is stored."""
     merger, _ = begun()
     claims = merger.claims
@@ -503,7 +503,7 @@ def test_what_is_remembered_is_what_is_stored() -> None:
     assert int(again.store.passed_over(again.store.locate(key_of(again.store, 1, 3)))[0]).bit_count() == 1
 
 
-def test_forgetting_keeps_what_a_run_goes_on_from() -> None:
+def test_forgetting_keeps_what_a_run_continues_from() -> None:
     """A run's last row is found again under the store's new numbers; awaited rows keep their holders."""
     merger, stored = begun(Limits(1000, 10, 1000, 1000), START_MS - 5)
     merger.claims.lines.begin(2, BOOK, START_MS, None)
@@ -552,7 +552,7 @@ def test_a_version_that_was_not_used_has_its_voice_still_when_its_run_is_over() 
     assert [merger.claims.excluded.since((who, 0, 1)) for who in (2, 3, 4)] == [START_MS + 2] * 3, "two against two"
 
 
-def test_who_holds_all_of_a_group_has_a_say_before_it_claims_anything() -> None:
+def test_a_gatherer_that_holds_all_of_a_group_has_a_vote_before_it_claims_anything() -> None:
     """Rule 3 asks for versions, not for claims."""
     merger, stored = begun()
     right: list[Row] = [(1, 0, 5), (2, 0, 7)]
@@ -601,7 +601,7 @@ def test_rows_that_were_not_used_are_passed_over_by_nobody() -> None:
     assert stored.alarms["conflict"] == 1
 
 
-def test_a_run_goes_on_from_the_last_of_its_rows_whichever_page_they_are_in() -> None:
+def test_a_run_continues_from_the_last_of_its_rows_whichever_page_they_are_in() -> None:
     """Slots have no order in time."""
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, [(1, 0, 1), (1, 8192, 4), (5, 0, 5)], horizon=None)], 0))
@@ -707,7 +707,7 @@ def test_a_step_back_is_stored_as_what_nobody_claims() -> None:
     assert held_of(merger) == [(START_MS, START_MS + 5), (START_MS + 10, START_MS + 20)]
 
 
-def test_claims_grow_and_are_said_of_stored_runs_alone() -> None:
+def test_claims_grow_and_are_reported_of_stored_runs_alone() -> None:
     """A `covers` that comes again later changes nothing; a run of a copy that was stalled is not stored."""
     claims, changes = Claims(), Changes()
     copy = a_copy(1, [], start=5)
@@ -736,7 +736,7 @@ def test_the_slowest_slice_of_a_gatherer_counts() -> None:
     assert claims.slices.slowest() == {1: START_MS + 10}
 
 
-def test_who_covers_up_to_a_millisecond_does_not_cover_it() -> None:
+def test_coverage_up_to_a_millisecond_does_not_include_it() -> None:
     """Holders are by half-open claims, of many places at once."""
     _, claims, _ = waiting(5, 6)
     column = np.ones(2, np.int64)
@@ -886,7 +886,7 @@ def test_gaps_end_with_the_market_and_heal_by_parts() -> None:
     assert sorted(claims.lines[1, BOOK].gaps) == left
 
 
-def test_a_line_that_is_over_is_told_once_nothing_of_it_is_open() -> None:
+def test_a_line_that_is_over_is_reported_once_nothing_of_it_is_open() -> None:
     """Neither a run that goes on past its end nor a head without a place."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)

@@ -18,7 +18,7 @@ from tests.support.world import START_MS, Stored, gaps
 from tests.support.worlds.memory import Memory
 
 
-def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
+def test_of_three_copies_the_one_that_contradicts_two_is_excluded() -> None:
     """Rule 3: both versions are listed, the first written rows stand, the minority gives nothing from there on."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
     merger, stored = merged([a_copy(1, GOOD, horizon=3), a_copy(2, GOOD, horizon=3), a_copy(3, bad, horizon=5)])
@@ -28,7 +28,7 @@ def test_of_three_copies_the_one_that_contradicts_two_loses_its_say() -> None:
     assert stored.alarms["conflict"] == 1
 
 
-def test_two_copies_that_contradict_each_other_both_lose_their_say() -> None:
+def test_two_copies_that_contradict_each_other_are_both_excluded() -> None:
     """Rule 3 with two copies: what either alone covered after that becomes a gap, reason conflict."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8)]
     third = a_copy(3, [], start=6, horizon=20)
@@ -37,7 +37,7 @@ def test_two_copies_that_contradict_each_other_both_lose_their_say() -> None:
     assert stored.gaps == {(1, (START_MS + 2, START_MS + 6)): "conflict"}
 
 
-def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_stands() -> None:
+def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_is_kept() -> None:
     """Rule 3: equal as a multiset; the run goes on."""
     other = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8), (4, 0, 1)]
     _, stored = merged([a_copy(1, GOOD, horizon=3)], [a_copy(2, other, horizon=9)])
@@ -209,7 +209,7 @@ def test_head_rows_before_the_first_claim_are_looked_at_again_when_an_earlier_co
     assert not stored.unplaced and not stored.gaps
 
 
-def test_a_first_stretch_that_changes_is_said_whatever_changes_it() -> None:
+def test_a_first_stretch_that_changes_is_reported_whatever_changes_it() -> None:
     """Rule 22: its hours are stale then, also when a horizon alone moves, long after its run came."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
@@ -272,7 +272,7 @@ def test_disputes_remember_earlier_voices() -> None:
     assert disputes.settle({1: (1,)}, (1,), disputes.Dispute()) is None
 
 
-def test_who_says_more_later_has_one_voice_still() -> None:
+def test_a_copy_that_brings_more_later_has_one_voice_still() -> None:
     """A gatherer's group may grow while it is disputed."""
     dispute = disputes.Dispute()
     disputes.settle({1: (1,), 2: (1, 2), 4: (3,)}, (1,), dispute)
@@ -346,7 +346,7 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
     assert store.floor_ms > START_MS
 
 
-def test_a_run_that_a_snapshot_proves_right_gets_its_say_back_from_there_on() -> None:
+def test_a_run_that_a_snapshot_proves_right_is_readmitted_from_there_on() -> None:
     """Of two that contradict each other; what it was passed over for stays a gap, and the other stays without a say."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
     merger = Merger(LIMITS, START_MS - 86_400_000)

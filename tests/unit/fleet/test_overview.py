@@ -17,7 +17,7 @@ from fleet.output import table
 from tests.support.status_case import deduplicator, gatherer
 
 
-def test_a_row_says_what_an_operator_looks_for() -> None:
+def test_a_row_shows_what_an_operator_looks_for() -> None:
     """Connections by role, rates since the last look, copies; a full journal; one that does not answer."""
     row = overview.row("x", gatherer(100.0, 5000), gatherer(98.0, 4000))
     assert row.process == "gatherer-a" and row.connections == "orderbook 2/2, trade 1/2"

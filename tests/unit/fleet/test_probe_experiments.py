@@ -71,7 +71,7 @@ async def test_an_honest_exchange_answers_as_is_believed() -> None:
         assert {key: (f.verdict, f.note, f.examples) for key, f in findings.items() if f.verdict != HOLDS} == {}
 
 
-async def test_what_an_exchange_answers_otherwise_is_said() -> None:
+async def test_what_an_exchange_answers_otherwise_is_reported() -> None:
     """Books that do not come by themselves, markets that go on, silence, lists and books that are wrong."""
     async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
         assert false(await conversed(w, {"kind": "quiet_add", "for_ms": 60_000})) == {"add"}

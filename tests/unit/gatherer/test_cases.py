@@ -114,7 +114,7 @@ def test_a_change_is_a_row_whatever_else_its_frame_has(name: str) -> None:
     ],
     ids=str,
 )
-def test_a_trade_is_a_row_as_long_as_anything_says_what_the_taker_bought(
+def test_a_trade_is_a_row_as_long_as_any_field_shows_what_the_taker_bought(
     changes: dict[str, Any], taker: int, block: bool
 ) -> None:
     """`bid`: the taker bought YES."""
@@ -124,7 +124,7 @@ def test_a_trade_is_a_row_as_long_as_anything_says_what_the_taker_bought(
     assert derived(records(("trade", absent, {}))).trades == [row]
 
 
-def test_a_trade_of_which_nothing_says_what_the_taker_bought_is_quarantined() -> None:
+def test_a_trade_without_a_field_for_what_the_taker_bought_is_quarantined() -> None:
     """Nothing is guessed."""
     odd = {**TRADE, "taker_side": None, "taker_outcome_side": "maybe", "taker_book_side": None}
     rows = derived(records(("trade", odd, {})))
@@ -183,7 +183,7 @@ def test_a_lifecycle_message_and_a_ticker_are_rows_whatever_else_they_have() -> 
     assert (row.price, row.yes_bid, row.yes_ask, row.volume) == (None, None, 5000, None)
 
 
-def test_what_was_retyped_is_told_once() -> None:
+def test_what_was_retyped_is_reported_once() -> None:
     """The rows do without it; people should know."""
     watch = FieldWatch()
     odd = records(("orderbook_delta", {**DELTA, "ts": 1795780800}, {"sending_ts_ms": "1"}))[-1]

@@ -338,7 +338,7 @@ def test_adds_that_are_answered_late_or_illegibly_are_made_all_the_same(how: str
     assert exchange.well
 
 
-def test_who_holds_what_is_known_by_the_answer_that_fits() -> None:
+def test_what_is_held_where_is_known_by_the_answer_that_fits() -> None:
     """`subscribed` to a delete brings nothing back; an add that is answered under another sid is held by that."""
     exchange = Exchange().start(10)
 

@@ -358,7 +358,7 @@ def test_frames_of_a_session_whose_beginning_is_unknown_are_rows_all_the_same() 
     assert not rows.quarantine
 
 
-def test_a_slice_whose_channel_is_named_later_ends_and_another_goes_on() -> None:
+def test_a_slice_whose_channel_is_named_later_ends_and_another_continues() -> None:
     """What readers know of a slice never changes: a claim under no channel would be nobody's as long as it lives."""
     tape = Tape()
     tape.derivation.state.sessions.clear()
@@ -393,7 +393,7 @@ def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
 
 
 @pytest.mark.parametrize("how", ["add_markets", "subscribe"])
-def test_what_is_added_while_its_delete_is_not_answered_goes_on_from_nothing(how: str) -> None:
+def test_what_is_added_while_its_delete_is_not_answered_begins_from_nothing(how: str) -> None:
     """The delete may have been done, and the add, too, both without a word: changes between them are missing. What
     comes before the add is sent still goes on: it is of the time before the delete."""
     tape = Tape()
@@ -890,7 +890,7 @@ def test_a_book_that_came_after_a_change_ahead_of_the_clock_is_placed_after_it()
     assert [(s.kind, s.exchange_ms - START_MS) for s in rows.snapshots if s.yes] == [("base", 21)]
 
 
-def test_an_empty_book_after_a_close_says_nothing_of_the_runs_beginning() -> None:
+def test_an_empty_book_after_a_close_proves_nothing_about_the_runs_beginning() -> None:
     """Rule 15: it came before the first book had a place. An equal one only confirms what was there."""
     both: list[tuple[dict[str, Any], int]] = [({}, 211), ({"a": "5.00"}, 11)]
     for second, placed_at in both:

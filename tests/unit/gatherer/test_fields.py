@@ -20,7 +20,7 @@ def blocks(frames: list[Any], each: int) -> list[Record | Block]:
     return result
 
 
-def test_what_is_known_is_not_told_and_what_is_new_is_told_once() -> None:
+def test_what_is_known_is_not_reported_and_what_is_new_is_reported_once() -> None:
     """At the top or in the message; lifecycle messages, which are kept whole, and what is no frame are passed over."""
     watch = FieldWatch()
     frames = [

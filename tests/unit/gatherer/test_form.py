@@ -206,7 +206,7 @@ def test_a_form_is_learned_from_what_the_known_ones_do_not_fit() -> None:
         wire(FRAME).replace(b'"market_ticker"', b'"market_tick\\u0065r"'),
     ],
 )
-def test_no_form_is_learned_where_bytes_alone_do_not_tell(frame: bytes) -> None:
+def test_no_form_is_learned_where_bytes_alone_do_not_decide(frame: bytes) -> None:
     """A value in two places, a key that is written otherwise, what is no change."""
     assert learn(frame) is None
 

@@ -138,7 +138,7 @@ def test_a_tail_cut_at_any_byte_loses_only_the_tail(tmp_path: Path, seed: int) -
     assert got[:-1] == [f"frame {n}" for n in range(len(got) - 1)]
 
 
-def test_a_place_behind_the_end_is_a_cut_not_a_silent_skip(tmp_path: Path) -> None:
+def test_a_place_past_the_end_is_a_cut_not_a_silent_skip(tmp_path: Path) -> None:
     """The database knows more of the journal than the disk kept."""
     journal = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(journal, 5)
@@ -177,7 +177,7 @@ def test_compressed_segments_read_as_before(tmp_path: Path, stride: int) -> None
     assert len(list(folder.glob("*.zst"))) > 3 and not list(folder.glob("*-new"))
 
 
-def test_a_damaged_compressed_segment_is_told(tmp_path: Path) -> None:
+def test_a_damaged_compressed_segment_is_reported(tmp_path: Path) -> None:
     """Its checksum is checked; nothing of it is taken for records."""
     journal = JournalWriter(config(tmp_path), 0)
     write(journal, 100)

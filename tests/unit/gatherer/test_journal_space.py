@@ -29,7 +29,7 @@ class OneLane:
 
 
 @pytest.mark.parametrize("seed", range(20))
-async def test_a_full_journal_goes_on_once_the_database_has_taken_it_in(tmp_path: Path, seed: int) -> None:
+async def test_a_full_journal_continues_once_the_database_has_taken_it_in(tmp_path: Path, seed: int) -> None:
     """Whatever the sizes: full while nothing is loaded, not full after, and no more removed than needed."""
     rng = random.Random(seed)
     journal = SimpleNamespace(dir=tmp_path, max_bytes=4 * SEGMENT, segment_bytes=SEGMENT, raw=None)

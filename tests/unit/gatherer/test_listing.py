@@ -66,7 +66,7 @@ def test_a_clock_that_was_ahead_for_a_moment_keeps_no_settled_market() -> None:
     assert listing.over(NOW + 1000, 1000) == ["KXA-0", "KXA-1"] and listing.over(NOW + 1500, 1000) == ["KXA-2"]
 
 
-def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_said() -> None:
+def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_reported() -> None:
     """It was asked before the message came, or so soon after it that REST may lag; a later one is believed again."""
     lag = 2000
     listing = Listing("include", (), lag)

@@ -315,7 +315,7 @@ def test_what_follows_a_subscriptions_books_is_taken_at_once(after_ms: int, sing
     assert len(singles) == markets * (1 + 2 * singly)
 
 
-def test_columns_say_what_the_frames_say() -> None:
+def test_columns_have_what_the_frames_have() -> None:
     """A frame is plain or left out, and is there again as a record either way."""
     records = [r for r in journal(8, SHAPES["resets"]) if r.kind == Kind.FRAME][:900]
     columns = Columns([block(records)])

@@ -66,7 +66,7 @@ def test_births_leave_a_connection_ready_as_long_as_they_are_few_and_not_late() 
     assert not talk.ready(22.4), "after a gap all books are to come"
 
 
-def test_subscribe_says_which_prices_it_wants_and_adds_the_rest_in_batches() -> None:
+def test_subscribe_names_the_prices_it_wants_and_adds_the_rest_in_batches() -> None:
     """use_yes_price is explicit; one command at a time."""
     talk = Conversation("orderbook", TIMES, 2)
     (first,) = talk.start(["A", "B", "C", "D", "E"], 0.0)
@@ -414,7 +414,7 @@ def test_late_frames_of_a_subscription_that_is_over_bring_nothing_back() -> None
         assert talk.healthy
 
 
-def test_too_many_commands_are_said_again_later_and_later() -> None:
+def test_too_many_commands_are_sent_again_later_and_later() -> None:
     """Error 27: quiet for a while, nothing is forgotten, the wait doubles while it comes back."""
     talk = subscribed(["A"], idle_probe=1000)
     assert sent(talk.add(["B"], 1.0)) == [("add_markets", ["B"])]

@@ -235,7 +235,7 @@ def test_no_value_looks_ahead(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_every_second_is_what_the_definitions_say(seed: int) -> None:
+def test_every_second_follows_the_definitions(seed: int) -> None:
     """Sums over windows, from the states and trades one by one; what is not published is as it was."""
     found = world(seed, gaps=False)
     outputs = computed(found)

@@ -56,7 +56,7 @@ async def test_one_or_two_empty_snapshots_follow_a_close_some_after_it_is_determ
     assert min(at for at, _ in books) >= 0.1 and not any(market.yes or market.no for market in markets)
 
 
-async def test_a_pause_stops_births_trades_and_settlements_and_then_they_go_on(tmp_path: Path) -> None:
+async def test_a_pause_stops_births_trades_and_settlements_and_then_they_continue(tmp_path: Path) -> None:
     """At their rate: what a pause left out is not made up for, nor waited for once more."""
     exchange = Exchange(TruthLog(tmp_path / "truth"))
     combos = Combos(exchange, 100.0, 0.4, 1)

@@ -33,7 +33,7 @@ def shape(frames: list[dict[str, Any]]) -> list[tuple[str, int | None, int | Non
     return [(f["type"], f.get("sid"), f.get("seq")) for f in frames]
 
 
-async def test_both_kinds_of_keys_sign_and_wrong_ones_are_told_why() -> None:
+async def test_both_kinds_of_keys_sign_and_wrong_ones_get_a_reason() -> None:
     """Facts 1.1 to 1.3; a refused key is never tried again."""
     async with world() as w:
         for signer in w.signers.values():
@@ -265,7 +265,7 @@ async def test_a_replay_keeps_order_and_equal_times_equal(recordings: list[Path]
 
 
 @pytest.mark.parametrize("transport", ["websockets", "picows", "aiohttp"])
-async def test_every_transport_gives_frames_hears_pings_and_tells_the_end(transport: str) -> None:
+async def test_every_transport_gives_frames_notes_pings_and_reports_the_end(transport: str) -> None:
     """The seam: the same from each library, refusals with their status included."""
     async with world() as w:
         client = await w.client(transport=transport)
