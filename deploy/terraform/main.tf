@@ -258,7 +258,7 @@ resource "aws_vpc_security_group_egress_rule" "flow" {
   referenced_security_group_id = each.value.to
 }
 
-# -- what the machines are told -------------------------------------------------------------------------------------
+# -- what the machines get ------------------------------------------------------------------------------------------
 
 module "configuration" {
   source = "./modules/configuration"

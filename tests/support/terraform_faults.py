@@ -53,7 +53,7 @@ METADATA = "Instance metadata is IMDSv2, one hop."
 ONE_MACHINE = "One machine, and one at a time: the volume can be attached to one alone."
 LIMITED = "Every action is limited to the machine's own things."
 STREAM = "A machine writes the log stream of its name, and no other."
-SILENT = "A machine that says nothing raises an alarm."
+SILENT = "A machine that reports nothing raises an alarm."
 ONE_EXIT = "Development has one exit, one public address, and every zone uses it."
 SNAPSHOTTED = "A data volume is encrypted, and snapshotted before it goes."
 NO_ADDRESS = "Machines have no public address, and three zones."
@@ -68,7 +68,7 @@ FAULTS = (
         "Any zone can carry the deduplicator.", MAIN, r"(subnets = \[for zone in) local.zones", r"\1 [local.zones[0]]"
     ),
     Fault(
-        "Each machine is told the log stream that its role may write.",
+        "Each machine gets the log stream that its role may write.",
         MAIN,
         r"(log_streams +=) local.machine_names",
         r"\1 { for id, name in local.machine_names : id => id }",

@@ -34,7 +34,7 @@ run "three_zones" {
 
   assert {
     condition     = alltrue([for id, name in local.machine_names : !contains(keys(output.user_data), id) || strcontains(output.user_data[id], "LOG_STREAM=\"${name}\"")])
-    error_message = "Each machine is told the log stream that its role may write."
+    error_message = "Each machine gets the log stream that its role may write."
   }
 
   assert {

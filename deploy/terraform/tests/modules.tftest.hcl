@@ -160,7 +160,7 @@ run "machine" {
 
   assert {
     condition     = aws_cloudwatch_metric_alarm.up.treat_missing_data == "breaching" && aws_cloudwatch_metric_alarm.up.metric_name == one(aws_cloudwatch_log_metric_filter.up.metric_transformation).name && strcontains(aws_cloudwatch_log_metric_filter.up.pattern, var.name)
-    error_message = "A machine that says nothing raises an alarm."
+    error_message = "A machine that reports nothing raises an alarm."
   }
 
   assert {

@@ -1,4 +1,4 @@
-# What the machines are told: the processes' files, and cloud-init's document that puts them there. No provider, no
+# What the machines get: the processes' files, and cloud-init's document that puts them there. No provider, no
 # network: it can be rendered and checked anywhere.
 
 locals {
@@ -154,7 +154,7 @@ locals {
             permissions = "0644"
             content = join("\n", concat(
               [
-                "# kalshi-boot starts it, last; the rest is for whoever starts it otherwise, and for the order of the end.",
+                "# kalshi-boot starts it, last; the rest is for a start in another way, and for the order of the end.",
                 "[Unit]",
                 "After=kalshi-data.service postgresql@${var.postgresql.version}-main.service",
                 "AssertPathExists=/run/kalshi/secrets.env",

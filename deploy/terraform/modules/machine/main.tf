@@ -197,7 +197,7 @@ resource "aws_autoscaling_group" "this" {
   health_check_type         = "EC2"
   health_check_grace_period = var.health_grace_seconds
   wait_for_capacity_timeout = "0"
-  # The former machine goes first: the volume can be attached to one alone.
+  # The previous machine goes first: the volume can be attached to one alone.
   termination_policies = ["OldestInstance"]
 
   launch_template {
@@ -240,7 +240,7 @@ resource "aws_cloudwatch_metric_alarm" "status" {
   dimensions          = { AutoScalingGroupName = aws_autoscaling_group.this.name }
 }
 
-# The machine itself says each minute whether its service is up, through its log: no line, no machine that works.
+# The machine itself reports each minute whether its service is up, through its log: no line, no working machine.
 resource "aws_cloudwatch_log_metric_filter" "up" {
   name           = "${var.name}-up"
   log_group_name = var.log_group_name

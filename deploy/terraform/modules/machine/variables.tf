@@ -89,7 +89,7 @@ variable "health_grace_seconds" {
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told when the machine is not well."
+  description = "SNS topics that are notified when the machine is not well."
   type        = list(string)
   default     = []
 }

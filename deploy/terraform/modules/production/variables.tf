@@ -70,7 +70,7 @@ variable "deletion_protection" {
 }
 
 variable "alarm_topic_arns" {
-  description = "SNS topics that are told when it is not well."
+  description = "SNS topics that are notified when it is not well."
   type        = list(string)
   default     = []
 }
