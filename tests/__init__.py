@@ -1,1 +1,1 @@
-"""Unit, database, fleet and tools: what each needs is said in its folder."""
+"""Unit, database, fleet and tools: what each needs is in its folder's docstring."""

@@ -19,14 +19,14 @@ os.environ["FLEET_PORTS"] = f"{12_000 + WORKER * 5_000}-{16_999 + WORKER * 5_000
 
 
 def pytest_report_header() -> str:
-    """Say plainly whether real frames are replayed."""
+    """Print whether real frames are replayed."""
     folder = os.environ.get("KALSHI_RECORDINGS")
     return f"real recordings: {folder or 'KALSHI_RECORDINGS is not set: the replay tests are skipped'}"
 
 
 @pytest.fixture(scope="session")
 def recordings() -> list[Path]:
-    """The real recordings, smallest first; the test is skipped, and says so, if there are none."""
+    """The real recordings, smallest first; the test is skipped, with that reason, if there are none."""
     folder = os.environ.get("KALSHI_RECORDINGS")
     found = sorted(Path(folder).rglob("*.ndjson.gz"), key=lambda f: f.stat().st_size) if folder else []
     if not found:

@@ -34,14 +34,14 @@ async def test_a_production_that_was_put_back_is_believed_at_once() -> None:
 
         dump = await start()
         assert await reader.acknowledge("deduplicator", dump, 0, 1000)
-        before = [await start() for _ in range(3)]  # the day goes on: upgrades, a crash
+        before = [await start() for _ in range(3)]  # later in the day: upgrades, a crash
         assert await reader.acknowledge("deduplicator", before[-1], 0, 5000)
         await production.execute("UPDATE store.lease SET epoch = $1", dump)
         epoch = await start()
         assert before == sorted({dump, *before, epoch})[1:-1], "each is beyond those before it"
         assert await reader.acknowledge("deduplicator", epoch, 0, 1001)
         assert await gatherer.fetchval("SELECT batch FROM acknowledged") == 1001
-        assert not await reader.acknowledge("deduplicator", before[-1], 0, 6000), "of a process that was left behind"
+        assert not await reader.acknowledge("deduplicator", before[-1], 0, 6000), "of an older process"
         assert await gatherer.fetchval("SELECT batch FROM acknowledged") == 1001
         await reader.close()
         await gatherer.close()

@@ -164,7 +164,7 @@ def test_how_deep_a_frame_may_be_does_not_depend_on_its_reader() -> None:
 
 
 async def test_a_session_takes_frames_of_any_bytes(tmp_path: Path) -> None:
-    """They are in the journal, and the conversation goes on."""
+    """They are in the journal, and the conversation continues."""
     rng = random.Random(3)
     times = Times(1.0, 1.0, 10.0)
     journal_ = JournalWriter(JournalConfig(dir=tmp_path), 0)

@@ -55,10 +55,10 @@ class Exchange:
             if rng.random() < 0.05:
                 self.books.append((ms, ordinal, False, ms + rng.randint(0, 900_000), book))
             elif rng.random() < 0.02:  # the exchange replaces the book; nothing changes for a while
-                former, book, taken = book, {(0, 300): 700}, ms + rng.randint(1, 900_000)
+                previous, book, taken = book, {(0, 300): 700}, ms + rng.randint(1, 900_000)
                 self.books.append((ms, ordinal, True, taken, book))
                 if taken > ms + 10:  # first books of runs that begin meanwhile, before it and after it; and an audit
-                    self.books.append(((ms + taken) // 2, -1, False, (ms + taken) // 2, former))
+                    self.books.append(((ms + taken) // 2, -1, False, (ms + taken) // 2, previous))
                 self.books.append((taken + 5, -1, False, taken + 5, book))
                 self.books.append((ms, ordinal, False, taken + 9, book))
                 ms = taken + 10

@@ -1,4 +1,4 @@
-"""`fleet query "SELECT ..."`: it can only read, and only for so long; who asks with what file; and a line for psql."""
+"""`fleet query "SELECT ..."`: it can only read, and only for so long; with which files; and a line for psql."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ async def one(config: Path, *arguments: str) -> tuple[int, str, str]:
 
 
 async def test_a_statement_is_asked_in_every_form(config: Path) -> None:
-    """As of the library; columns of one name are told apart."""
+    """As of the library; columns of one name are distinguished."""
     for statement, rows in READS:
         code, out, err = await one(config, statement, "--json")
         assert code == 0 and json.loads(out) == rows and not err, (statement, out, err)
@@ -131,7 +131,7 @@ async def test_a_server_that_answers_nothing_at_all_is_given_up(config: Path, mo
 
 
 async def test_nothing_is_left_out_in_silence(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a limit that is said; without one a pipe gets all or nothing."""
+    """With a limit that is given; without one a pipe gets all or nothing."""
     many = "SELECT n FROM generate_series(1, 500001) n"
     code, out, err = await one(config, many, "--limit", "3")
     assert code == 0 and out.split() == ["n", "1", "2", "3"] and "the first 3 rows" in err
@@ -226,7 +226,7 @@ async def test_what_is_logged_is_not_among_the_rows(
 
 
 def test_a_psql_line_holds_no_password() -> None:
-    """Wherever it stands; and no quote that ends the shell's."""
+    """Wherever it is; and no quote that ends the shell's."""
     assert for_psql("postgresql://me:secret@host:5432/kalshi?password=x&sslmode=require") == (
         "postgresql://me@host:5432/kalshi?sslmode=require"
     )

@@ -29,7 +29,7 @@ from tests.support.databases import Database
 
 
 def test_what_is_seen_by_the_last_batch_alone() -> None:
-    """Fewer batches, or another one at the place; more say nothing yet, nor does a digest that nobody knows."""
+    """Fewer batches, or another one at the place; more prove nothing yet, nor does a digest that is not known."""
     place = Cursor(28, b"x")
     for less in (10, 27):
         assert why_put_back(place, Cursor(less, b"y")) and why_put_back(place, Cursor(less, b"x"))
@@ -40,7 +40,7 @@ def test_what_is_seen_by_the_last_batch_alone() -> None:
 
 
 async def put_backs(made: Site) -> list[tuple[int, int, int]]:
-    """Lane, how far it was read, and behind which batch it is read again: of all that were found."""
+    """Lane, how far it was read, and after which batch it is read again: of all that were found."""
     found = await made.fetch("SELECT lane, read_to, read_again FROM store.put_backs ORDER BY put_back")
     return [tuple(row) for row in found]
 
@@ -147,7 +147,7 @@ async def test_what_a_loader_has_not_loaded_again_yet_is_not_lost(open_folder: P
 
 
 async def test_a_lane_that_was_closed_has_nothing_left_to_come(open_folder: Path) -> None:
-    """No batch will ever tell of what its database lost: it ends all the same."""
+    """No batch will ever show what its database lost: it ends all the same."""
     async with site(open_folder, "gatherer-a") as made:
         zone = made.zones["gatherer-a"]
         made.start()
@@ -164,7 +164,7 @@ async def test_a_lane_that_was_closed_has_nothing_left_to_come(open_folder: Path
 
 
 async def test_a_replaced_machines_slices_end_where_they_are_proven(open_folder: Path) -> None:
-    """Under the same name comes another database: nobody would ever end what the former one had begun."""
+    """Under the same name comes another database: nothing else would ever end what the previous one had begun."""
     async with site(open_folder, "gatherer-a") as made:
         zone = made.zones["gatherer-a"]
         made.start()
@@ -235,7 +235,7 @@ async def test_machines_that_exchange_their_addresses_continue(open_folder: Path
 
 
 async def test_of_two_gatherers_that_are_one_instance_the_first_is_read(open_folder: Path) -> None:
-    """The other waits and is named, the rest goes on; once it is a database of its own, it is read."""
+    """The other waits and is named, the others are merged; once it is a database of its own, it is read."""
     async with site(open_folder, "gatherer-a", "gatherer-b", "gatherer-c") as made:
         a, b, c = made.zones.values()
         (own,) = await b.fetch("SELECT instance FROM instance")
@@ -295,11 +295,11 @@ async def test_the_second_put_back_ends_nothing_that_is_loaded_again(open_folder
         await made.until(A=range(20), B=range(5), C=range(8))
         assert not await made.fetch("SELECT FROM store.slices WHERE slice = $1 AND ended", lost.slice)
         ((cover_to,),) = await made.fetch("SELECT cover_to FROM store.runs WHERE run = $1", lost.runs["C"])
-        assert cover_to is None, "it goes on"
+        assert cover_to is None, "it continues"
 
 
 async def test_a_lane_that_does_not_come_back_has_ended(open_folder: Path) -> None:
-    """The database is put back to before the lane began; others go on, and it has no journal any more."""
+    """The database is put back to before the lane began; others continue, and it has no journal any more."""
     async with site(open_folder, "gatherer-a") as made:
         zone = made.zones["gatherer-a"]
         made.start()
@@ -368,7 +368,7 @@ async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
 
 
 async def lose(dsn: str, lane: int, behind: int) -> None:
-    """What one lane wrote behind a batch is gone."""
+    """What one lane wrote after a batch is gone."""
     connection = await asyncpg.connect(dsn)
     for table in ("deltas", "slices", "runs", "run_events", "horizons", "quarantine", "batches"):
         await connection.execute(f"DELETE FROM {table} WHERE lane = $1 AND batch > $2", lane, behind)

@@ -89,7 +89,7 @@ def deltas(rows: list[tuple[int, int, int, int, int]]) -> Deltas:
 
 
 async def book_at(db: asyncpg.Connection, ms: int) -> dict[tuple[int, int], int]:
-    """What production says."""
+    """The book by production."""
     rows = await db.fetch("SELECT * FROM store.fold($1, $2)", MARKET, DAY + timedelta(milliseconds=ms))
     return {(row["side"], row["price"]): row["size"] for row in rows}
 
@@ -142,7 +142,7 @@ async def test_books_are_the_same_with_checkpoints_and_a_late_change_removes_tho
 
 
 async def test_a_reset_that_is_accepted_late_removes_checkpoints_after_its_place(server: Database) -> None:
-    """And applies as soon as a change behind it does, even if the clock says that it was seen later."""
+    """And applies as soon as a change after it does, even if it was seen later by the clock."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     production = Production(await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"}), "test")
     await production.take_lease()
@@ -233,7 +233,7 @@ async def test_a_reset_takes_no_base_away_whose_changes_have_left(server: Databa
 
 
 async def test_a_book_of_a_market_with_many_changes_is_read_from_the_nearest_checkpoint(server: Database) -> None:
-    """Of 200,000 changes no more than those behind the checkpoint are read."""
+    """Of 200,000 changes no more than those after the checkpoint are read."""
     db = await asyncpg.connect(server.dsn, server_settings={"timezone": "UTC"})
     await db.execute(
         "INSERT INTO store.deltas SELECT 1, $1::timestamptz + n * interval '10 milliseconds', 0, -1, n % 2,"

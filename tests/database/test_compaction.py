@@ -293,7 +293,7 @@ async def test_an_empty_book_is_an_empty_book(production: Production) -> None:
     assert len(await db.fetch("SELECT * FROM book_at('KX-A', $1)", NOW)) == 1
     another = one_sided._replace(yes=())
     await put(another)
-    assert await db.fetchval("SELECT count(*) FROM store.snapshots WHERE yes IS NOT NULL") == 1, "the first one stands"
+    assert await db.fetchval("SELECT count(*) FROM store.snapshots WHERE yes IS NOT NULL") == 1, "the first one is kept"
     for row in await db.fetch(SQL["check_books"], LONG_AGO - HOUR, NOW):
         assert row["yes"] in ([], list(full)) and row["no"] == []
     with pytest.raises(asyncpg.CheckViolationError):

@@ -93,7 +93,7 @@ async def gap(site: Site, channel: str, at: float, seconds: float, reason: str =
 
 
 async def test_a_beginning_is_neither_lost_nor_expected(site: Site) -> None:
-    """The hour before the first book; and days before the fleet are missing, days that go on pending."""
+    """The hour before the first book; and days before the fleet are missing, days that are not over pending."""
     assert await found(site, -1, 2) == {
         "orderbook_deltas -1": ("missing", 0, 0),
         "trades -1": ("missing", 0, 0),

@@ -1,4 +1,4 @@
-"""The schemas of the databases have what the contract says: the columns of a change, and the channels."""
+"""The schemas of the databases have what the contract defines: the columns of a change, and the channels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor finds what keeps a gatherer from working, and says what mends it."""
+"""The doctor finds what keeps a gatherer from working, and names the cure."""
 
 from __future__ import annotations
 

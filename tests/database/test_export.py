@@ -1,4 +1,4 @@
-"""An hour on its way to the archive: what is checked, what a failure leaves behind, and who may replace what."""
+"""An hour on its way to the archive: what is checked, what a failure leaves, and which process may replace what."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def trade(site: Site, count: int) -> None:
 
 
 async def checks(site: Site) -> dict[str, tuple[int, int]]:
-    """What production says of the hour: compared and failed, by check."""
+    """The hour's checks in production: compared and failed, by check."""
     rows = await site.db.fetch("SELECT check_name, compared, failed FROM checks WHERE hour = $1", AT)
     return {row["check_name"]: (row["compared"], row["failed"]) for row in rows}
 
@@ -80,7 +80,7 @@ def manifest(site: Site) -> Manifest:
 
 
 async def test_an_hour_is_checked_as_it_is_exported(site: Site) -> None:
-    """The book before the hour leads to its snapshots, and the trade has its change; what does not is told."""
+    """The book before the hour leads to its snapshots, and the trade has its change; what does not is reported."""
     await site.exporter.export_due()
     assert await checks(site) == {"books": (2, 0), "trades": (1, 0), "uncrossed": (0, 0)}
     assert manifest(site).checks == {n: CheckCounts(*counts) for n, counts in (await checks(site)).items()}
@@ -134,13 +134,13 @@ async def test_rows_that_begin_the_same_have_an_order_too(site: Site) -> None:
 
 
 async def verified(site: Site) -> tuple[int, int]:
-    """What `fleet verify` says of the books: compared and failed."""
+    """What `fleet verify` reports of the books: compared and failed."""
     found, _ = await verify._books(site.db, OLD, AT + HOUR, 10)
     return found.compared, found.failed
 
 
 async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> None:
-    """Behind it changes, or a gap, may still come: neither an early export nor `fleet verify` may raise an alarm."""
+    """After it changes, or a gap, may still come: neither an early export nor `fleet verify` may raise an alarm."""
     await site.db.execute("DELETE FROM store.deltas WHERE exchange_ts = $1 AND ordinal = 1", LATER)
     await site.db.execute("UPDATE store.lines SET first_seen = $1", OLD)
     site.exporter._archive = site.exporter._archive.model_copy(update={"wait_unsealed": 0})
@@ -164,7 +164,7 @@ async def test_books_are_compared_up_to_the_seal_of_their_market(site: Site) -> 
 
 
 async def test_an_hour_waits_for_channels_of_all_markets_that_ever_began(site: Site) -> None:
-    """Trades may still come while their channel is not sealed past the hour: the manifest says so, and the hour is
+    """Trades may still come while their channel is not sealed past the hour: the manifest lists them, and the hour is
     exported again once it is. A channel that nobody ever held is named, and not waited for."""
     await site.db.execute("UPDATE store.slices SET horizon = $1", AT + HOUR)
     everything = (await site.production.allot([""]))[""]
@@ -188,7 +188,7 @@ async def test_an_hour_waits_for_channels_of_all_markets_that_ever_began(site: S
 
 
 async def test_an_hour_that_is_not_over_is_exported_and_not_done_with(site: Site) -> None:
-    """Its manifest says so; production does not, so that it is exported again when it is over."""
+    """Its manifest has that; production does not, so that it is exported again when it is over."""
     connection = await connect(site.dsn)
     (present,) = await site.exporter.export_now(0)
     assert not present.finished
@@ -223,7 +223,7 @@ class ShortList:
 async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read_are_exported(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Behind the export's snapshot, and its gap stays open: the hour is exported again, and then no more."""
+    """After the export's snapshot, and its gap stays open: the hour is exported again, and then no more."""
     gap = await site.db.fetchval(
         "INSERT INTO store.gaps (market, channel, started_at, ended_at, reason, had)"
         " VALUES ($1, 'trade', $2, $3, 'not_recorded', '{}') RETURNING gap",
@@ -250,7 +250,7 @@ async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read
 
 
 async def test_a_reset_of_a_quiet_market_is_in_the_hour_in_which_it_was_seen(site: Site) -> None:
-    """Its place is in the hour before, with a change behind it that came late; the later hour can be read alone."""
+    """Its place is in the hour before, with a change after it that came late; the later hour can be read alone."""
     hour, place = AT + timedelta(hours=1), AT + timedelta(minutes=50)
     await site.store(place, range(2), delta=1)
     await site.store(hour + timedelta(minutes=30), range(1), delta=9)
@@ -282,7 +282,7 @@ async def test_an_hour_waits_for_a_reset_that_is_not_decided(site: Site) -> None
 async def test_a_day_that_is_dropped_while_an_export_reads_is_exported_whole(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It cannot be dropped behind the export's snapshot: what is no longer there would be an empty hour."""
+    """It cannot be dropped after the export's snapshot: what is no longer there would be an empty hour."""
     await site.exporter.export_due()
     whole = site.archived()
     await site.db.execute("UPDATE store.exports SET exported_at = exported_at - interval '1 day'")
@@ -370,7 +370,7 @@ async def test_an_older_export_never_replaces_a_newer_one(site: Site, monkeypatc
 async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is tried again after a while, and said."""
+    """It is tried again after a while, and reported."""
     first = hour_module.Hour.write
 
     async def poisonous(self: hour_module.Hour) -> hour_module.Written:

@@ -72,7 +72,7 @@ def listed(site: Site) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("seed", range(20 if LONG else 2))
 async def test_whatever_s3_does_a_lister_sees_the_hour_as_it_was_or_as_it_is(site: Site, seed: int) -> None:
-    """Refusals, connections cut before and behind the deed, while somebody lists; in the end all is there."""
+    """Refusals, connections cut before and after the request is carried out, listings; in the end all is there."""
     rng = random.Random(seed)
 
     async def fail(number: int, method: str, path: str) -> str:
@@ -110,21 +110,21 @@ async def export(site: Site, proxy: FaultyS3, folder: Path) -> asyncio.subproces
 
 
 class Killer:
-    """Kills a process as it makes a request, before or behind the deed; what it says after that is not heard."""
+    """Kills a process as it makes a request, before or after it is carried out; what it sends later is ignored."""
 
     def __init__(self, at: int, fate: str) -> None:
         self._at, self._fate = at, fate
         self.process: asyncio.subprocess.Process | None = None
 
     async def __call__(self, number: int, method: str, path: str) -> str:
-        """As `Hook` says."""
+        """As of `Hook`."""
         if number < self._at:
             return PASS
         assert self.process is not None
         if number == self._at:
             if self._fate == CUT_BEFORE:
                 self._kill()
-            else:  # the relay carries the deed out, also for one who is dead
+            else:  # the relay carries the request out, also for a process that is dead
                 asyncio.get_running_loop().call_later(AFTER_S, self._kill)
         return self._fate if number == self._at else CUT_BEFORE
 
@@ -133,13 +133,13 @@ class Killer:
             self.process.kill()
 
     async def dead(self) -> None:
-        """See it dead, by this hand."""
+        """Wait until it is dead, by this kill."""
         assert self.process is not None
         assert await self.process.wait() == -9
 
 
 async def test_an_export_that_is_killed_at_any_request_leaves_the_hour_whole(site: Site, tmp_path: Path) -> None:
-    """kill -9 before and behind each request that changes anything; the next export finishes it."""
+    """kill -9 before and after each request that changes anything; the next export finishes it."""
     write_key(tmp_path / "key.pem")
     async with FaultyS3(site.s3.meta.endpoint_url) as proxy:
         assert await (await export(site, proxy, tmp_path)).wait() == 0

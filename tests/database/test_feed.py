@@ -230,7 +230,7 @@ def test_statements_that_write_merged_rows_are_named_only_where_what_they_return
 
 @pytest.mark.parametrize("turns", range(6))
 async def test_a_reader_that_is_ended_as_it_is_woken_ends(turns: int) -> None:
-    """`asyncio.wait_for` took the end for an answer on Python 3.11: `fleet tail --seconds` went on for ever."""
+    """`asyncio.wait_for` took the end for an answer on Python 3.11: `fleet tail --seconds` never ended."""
     feed = Feed("postgresql://nobody", 0)
 
     async def follow() -> None:

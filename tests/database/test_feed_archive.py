@@ -143,7 +143,7 @@ async def test_a_step_without_a_block_and_one_of_many_groups_are_read_back(
 
 
 async def test_cut_at_any_request_each_step_is_in_one_object(site: Site) -> None:
-    """And the next process goes on with the same steps, though others were committed meanwhile, in whatever hour."""
+    """And the next process continues with the same steps, though others were committed meanwhile, in whatever hour."""
     await begin(site, 0.5, 1.2, 2.9)
     async with FaultyS3(site.url) as proxy:
         count, at = 0, 0
@@ -252,7 +252,7 @@ async def test_a_step_that_is_missing_is_an_error_and_nothing_is_archived_over_i
 
 
 async def test_steps_that_left_before_there_was_an_archive_are_reported_as_missing(site: Site) -> None:
-    """The archive goes on after them; who reads across them gets an error."""
+    """The archive continues after them; a reader that comes to them gets an error."""
     await begin(site, 1.5)
     running = archive_of(site)
     await site.db.execute("INSERT INTO store.feed_hours VALUES ($1, 1, 2)", FIRST)

@@ -83,7 +83,7 @@ async def test_what_the_majority_disputes_is_not_inserted(open_folder: Path) -> 
 
 
 async def test_a_false_row_that_came_first_is_claimed_by_nobody(open_folder: Path) -> None:
-    """The heal's own merge takes it too, and finds only then that most say nothing happened there."""
+    """The heal's own merge takes it too, and finds only then that by most copies nothing happened there."""
     async with merged(open_folder, a=[([*TRUE, (90, 99)], 1000)], b=[(TRUE, 1000)], c=[(TRUE, 1000)]) as made:
         before = await state(made)
         assert (90, 99) in before[0]
@@ -97,7 +97,7 @@ async def test_a_false_row_that_came_first_is_claimed_by_nobody(open_folder: Pat
 
 
 async def test_gatherers_that_do_not_answer_may_have_outvoted_those_that_do(open_folder: Path) -> None:
-    """Only the one that lost its say is there: its row is not inserted, and theirs is not disowned, unless they were
+    """Only the excluded one is there: its row is not inserted, and theirs is not disowned, unless they were
     left out on purpose."""
     false = [(TRUE[:2], 50), ([(60, 77), (90, 99)], 1000)]
     async with merged(open_folder, b=[(TRUE, 1000)], c=[(TRUE, 1000)], a=false) as made:
@@ -110,7 +110,7 @@ async def test_gatherers_that_do_not_answer_may_have_outvoted_those_that_do(open
 
 
 async def test_a_run_is_readmitted_up_to_where_nothing_is_decided(open_folder: Path) -> None:
-    """Behind what was looked at another gatherer was heard that does not answer."""
+    """After what was looked at another gatherer recorded that does not answer."""
     async with merged(open_folder, a=[(TRUE, 1000)], b=[(TRUE, 1000)]) as made:
         of = " FROM store.gatherers g WHERE g.gatherer = runs.gatherer AND g.gatherer_id"
         lost = "UPDATE store.runs SET cover_to = $1, ended = true, reason = 'conflict'"
@@ -150,7 +150,7 @@ async def test_a_stretch_may_end_within_a_millisecond(open_folder: Path) -> None
 
 
 async def test_a_false_row_in_the_first_gap_is_listed_once(open_folder: Path) -> None:
-    """As a gap, in the report, and as a contradiction; the command says so with its exit, as often as it is asked."""
+    """As a gap, in the report, and as a contradiction; the command's exit code shows it, as often as it runs."""
     async with merged(open_folder, {"c": 50}, b=[(TRUE, 300)], c=[(TRUE[2:], 300)]) as made:
         lost = "UPDATE store.runs SET cover_to = cover_from, ended = true, reason = 'conflict' WHERE cover_from = $1"
         await made.fetch(lost, datetime_of_ms(BASE_MS))

@@ -250,7 +250,7 @@ async def test_a_gatherers_reader_is_refused_by_timescaledb_too() -> None:
 async def test_the_owner_makes_the_processs_account_and_changes_its_password(
     production: EmbeddedServer, tmp_path: Path
 ) -> None:
-    """`fleet migrate --owner --account`, twice: what the README of the machines says, and a rotation."""
+    """`fleet migrate --owner --account`, twice: what the README of the machines asks for, and a rotation."""
     for password in ("first", "second/with@signs"):
         dsn = accounts.as_account(production.dsn, "deduplicator", password)
         await accounts.make_account(production.dsn, dsn, "kalshi_writer")
@@ -375,7 +375,7 @@ RIGHTS = {"add only": "INSERT", "add and change": "INSERT,UPDATE", "add, change 
 
 
 def written(role: str) -> dict[str, set[str]]:
-    """What docs/security.md says that a role may, and with which tables or functions."""
+    """What a role may by docs/security.md, and with which tables or functions."""
     rows = re.findall(rf"(?m)^\| `{role}`[^|]* \| ([^|]+) \| (.+) \|$", Path("docs/security.md").read_text())
     return {may: set(re.findall(r"`(\w+)`", names)) for may, names in rows}
 

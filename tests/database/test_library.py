@@ -1,4 +1,4 @@
-"""`kalshi_fleet`: what it shows of an archive is what production says, and it says what nobody knows."""
+"""`kalshi_fleet`: what it shows of an archive is what production has, and it names what is not known."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def levels(state: kf.BookState) -> Book:
 
 
 async def replays_what_production_says(record: Recorded, archive: kf.Archive) -> None:
-    """At every group's end the book is that of `book_at`, or it is lost and the stream says so."""
+    """At every group's end the book is that of `book_at`, or it is lost and the stream shows that."""
     compared = lost = 0
     for ticker, stream in record.streams.items():
         moments = stream.moments()
@@ -112,7 +112,7 @@ async def canonical_order(record: Recorded, archive: kf.Archive) -> None:
 
 
 def test_older_manifests_prove_nothing_about_channels_that_carry_all_markets() -> None:
-    """What is not said is not sealed; and a list of markets that was cut says nothing of those that it lacks."""
+    """What is not listed is not sealed; and a list of markets that was cut proves nothing about those that it lacks."""
     said = {"finished": True, "unsealed_markets": 0, "unsealed": [], "relations": {}}
     before, now = manifest_of(0, said), manifest_of(0, {**said, "unsealed_channels": ["trade"]})
     assert before.sealed(["KXA"], [BOOK_CHANNEL]) and not before.sealed(["KXA"], ["market_lifecycle_v2"])
@@ -193,7 +193,7 @@ async def books_and_book(record: Recorded, archive: kf.Archive) -> None:
 
 
 async def answers_are_whole(record: Recorded, archive: kf.Archive) -> None:
-    """Rows are those of production, in its order; completeness says gaps, seals and hours that are not there."""
+    """Rows are those of production, in its order; completeness has gaps, seals and hours that are not there."""
     db = record.site.db
     for ticker in record.streams:
         answer = archive.changes(ticker, START, END)
@@ -332,7 +332,7 @@ async def production_says_the_same(record: Recorded, archive: kf.Archive) -> Non
 
 
 async def test_the_library_shows_what_the_record_holds(record: Recorded, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One archive, all that is said of it: making it is what takes the time."""
+    """One archive, all checks of it: making it is what takes the time."""
     archive = kf.Archive(record.folder)
     await replays_what_production_says(record, archive)
     await canonical_order(record, archive)
@@ -404,7 +404,7 @@ def test_times_are_those_of_the_commands(text: str) -> None:
 
 
 def test_times_may_be_objects_and_lengths_have_units() -> None:
-    """A zone that is not said is UTC; what is no time is said to be none."""
+    """Without a zone a time is UTC; what is no time is reported as none."""
     at = datetime(2026, 11, 21, 10, tzinfo=UTC)
     assert kf.moment(at.replace(tzinfo=None)) == kf.moment(at) == kf.moment("2026-11-21T11:00+01:00") == at
     assert kf.moment(date(2026, 11, 21)) == datetime(2026, 11, 21, tzinfo=UTC)

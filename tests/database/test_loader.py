@@ -35,7 +35,7 @@ async def test_what_was_written_before_it_was_asked_to_end_is_loaded(server: Sha
             read = super()._read(reader)
             looks.append(read)
             if read is None and recorder.seq == 700:
-                recorder.write(more)  # right behind the look, and then the end is asked for
+                recorder.write(more)  # right after the look, and then the end is asked for
                 loop.call_soon_threadsafe(stopped.set)
                 while not stopped.is_set():
                     time.sleep(0.001)
@@ -94,7 +94,7 @@ async def test_batches_queued_after_one_that_fails_are_not_written_before_it(
 
 
 async def test_what_a_process_that_died_had_open_ends_where_the_next_one_begins(server: Shared, tmp_path: Path) -> None:
-    """Nothing says what was missed meanwhile: the journal is cut there, and nothing is claimed over it."""
+    """Nothing shows what was missed meanwhile: the journal is cut there, and nothing is claimed over it."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     for _ in range(2):  # the first is not closed
         recorder = Recorder(tmp_path)
@@ -111,7 +111,7 @@ async def test_what_a_process_that_died_had_open_ends_where_the_next_one_begins(
 async def test_what_a_put_back_database_had_open_ends_before_what_is_loaded_again(
     server: Shared, tmp_path: Path
 ) -> None:
-    """The batch that ends it says nothing of a later moment: readers would take what is still to be loaded for lost."""
+    """The batch that ends it proves nothing about a later moment: readers would take what is still to come for lost."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     recorder = Recorder(tmp_path)
     config = recorder.config.model_copy(update={"load": recorder.config.load.model_copy(update={"batch_records": 50})})
@@ -168,7 +168,7 @@ async def test_the_next_hours_partitions_are_made_in_good_time(server: Shared, t
 
 
 async def test_what_is_no_record_is_reported(server: Shared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bytes follow that never become a record, as on a damaged disk: the lane is not healthy, and says why."""
+    """Bytes follow that never become a record, as on a damaged disk: the lane is not healthy, and reports why."""
     monkeypatch.setattr(loading, "UNREADABLE_S", 0.3)
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     recorder, stopped = Recorder(tmp_path), asyncio.Event()

@@ -1,7 +1,7 @@
-"""The gatherer's local database in hours: made ahead, read within, dropped behind; on both engines.
+"""The gatherer's local database in hours: made ahead, read within, dropped when old; on both engines.
 
 TimescaleDB is in no package registry: its tests run where FLEET_TIMESCALE_DSN names a server that has it preloaded, on
-a database that may be emptied, and are skipped, and say so, where not.
+a database that may be emptied, and are skipped, with that reason, where not.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ async def test_a_full_disk_drops_the_oldest_and_lists_what_was_unread(dsn: str, 
 
 
 async def test_writing_across_the_turn_of_an_hour_and_from_two_lanes(dsn: str, tmp_path: Path) -> None:
-    """Partitions are there before their first row, whoever comes first."""
+    """Partitions are there before their first row, whichever loader comes first."""
     connections = [await asyncpg.connect(dsn) for _ in range(2)]
     folders = [tmp_path / "0", tmp_path / "1"]
     for folder in folders:
@@ -182,7 +182,7 @@ async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_the
 
 
 async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path) -> None:
-    """Two lanes with numbers of their own fill one hour; whoever reads a batch of it touches few of its rows."""
+    """Two lanes with numbers of their own fill one hour; reading a batch of it touches few of its rows."""
     connection = await asyncpg.connect(dsn)
     each, batches = 500, 60
     start_us = time.time_ns() // 1000 // HOUR_US * HOUR_US
@@ -221,7 +221,7 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
 
 
 async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Path) -> None:
-    """Long unused, and in no run; who uses a number asks for it again within a day, and gets a new one if need be."""
+    """Long unused, and in no run; its user asks for it again within a day, and gets a new one if need be."""
     connection = await asyncpg.connect(dsn)
     at_us = [time.time_ns() // 1000 - 20 * HOUR_US]
     writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])

@@ -65,7 +65,7 @@ def test_a_late_copy_of_a_detached_stretch_is_taken_and_heals_what_it_covers() -
     rows: list[Row] = [*GOOD, (5, 0, 9)]
     stored.take(merger.step([a_copy(3, rows[:2], horizon=2)], 0))
     stored.take(merger.step([a_copy(3, rows[2:], batch=2, horizon=20)], 1))
-    for later in range(2, 12):  # as long as somebody is waited for who may have said nothing
+    for later in range(2, 12):  # as long as a gatherer is waited for that may lack the rows
         stored.take(merger.step([a_copy(3, [], batch=1 + later, horizon=20 + later)], later))
     assert len(stored.deltas) == len(rows) and stored.received == stored.accounted == len(rows)
     assert not stored.conflicts and not stored.gaps and not stored.alarms
@@ -97,7 +97,7 @@ def test_a_later_claim_is_no_evidence_about_rows_that_came_for_a_detached_stretc
 
 
 def test_what_was_taken_for_a_detached_stretch_is_not_held_by_gatherers_that_only_cover_it() -> None:
-    """Loaded again, a late row is not said to be what the others have: they lose nothing when it is contradicted."""
+    """Loaded again, a late row does not count as what the others have: they lose nothing when it is contradicted."""
     merger, stored = state()
     merger.load_identities(*identity(2, 7))
     stored.take(merger.step([a_copy(3, [(2, 0, 70)], horizon=20)], 0))
@@ -116,7 +116,7 @@ def test_late_copies_that_contradict_each_other_are_judged_as_anywhere() -> None
     stored.take(merger.step([a_copy(3, GOOD, horizon=10), a_copy(4, wrong, horizon=10)], 0))
     assert [c.exchange_ms - START_MS for c in stored.conflicts] == [2]
     assert stored.deltas[(1, START_MS + 2, 0)] == (0, 4200, 7), (
-        "the first one stands: nobody wrote that nothing happened"
+        "the first one is kept: no copy showed that nothing happened"
     )
     assert held_by(merger, 3) == held_by(merger, 4) == [(START_MS, START_MS + 2)]
     assert held_by(merger, 1) == HELD
@@ -164,7 +164,7 @@ async def site(open_folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
 
 
 def of_old_hour(market: int, extra: int) -> Copy:
-    """Gatherer 2's copy of the old hour: its three changes, and so many more behind them."""
+    """Gatherer 2's copy of the old hour: its three changes, and so many more after them."""
     at = ms_of_datetime(OLD) + 5 * 3_600_000
     count = 3 + extra
     ones = np.ones(count, np.int64)

@@ -69,7 +69,7 @@ def test_the_culprits_are_found_and_the_others_are_read_to_their_ends(culprits: 
         world.poison = {}
         for _ in range(700):
             world.step(rng)
-        assert not world.narrowing.waiting and set(world.cursors.values()) == {40}, "mended, it goes on by itself"
+        assert not world.narrowing.waiting and set(world.cursors.values()) == {40}, "mended, it continues by itself"
 
 
 def test_a_failure_that_is_nobodys_is_not_hung_on_anybody() -> None:
@@ -153,7 +153,7 @@ def lane_of(made: Site, name: str) -> dict[str, str]:
 
 
 async def test_one_batch_that_production_refuses_holds_up_its_lane_alone(open_folder: Path) -> None:
-    """Of three gatherers with two lanes each; and it goes on by itself after the mend, also at a restart before it."""
+    """Of three gatherers with two lanes each; it continues by itself after the mend, also at a restart before it."""
     rest = dict.fromkeys(("A0", "A1", "B0", "C0", "C1", "ALL"), range(30))
     async with site(open_folder, "gatherer-a", "gatherer-b", "gatherer-c") as made:
         await picky(made, "B1")
@@ -176,7 +176,7 @@ async def test_one_batch_that_production_refuses_holds_up_its_lane_alone(open_fo
 
 
 async def test_a_batch_is_skipped_deliberately_as_dropped_unread(open_folder: Path) -> None:
-    """As the runbook says: what it held is a gap, and never skipped in silence."""
+    """As in the runbook: what it held is a gap, and never skipped in silence."""
     async with site(open_folder, "gatherer-a", "gatherer-b") as made:
         await picky(made, "B1")
         await lanes(made, open_folder, range(20), "gatherer-a")

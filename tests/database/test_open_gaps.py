@@ -1,4 +1,4 @@
-"""Open gaps in `/status` are production's, in seconds, beginnings apart; and what is not known is not said as 0."""
+"""Open gaps in `/status` are production's, in seconds, beginnings apart; and what is not known is not shown as 0."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ async def test_a_production_that_is_away_has_no_number() -> None:
 
 
 def test_a_lag_holds_for_a_minute() -> None:
-    """What came long ago says nothing of now."""
+    """What came long ago proves nothing about now."""
     totals = Totals()
     assert totals.lag_now_ms(10_000_000) is None
     names = ("run", "market", "seq", "exchange_us", "side", "ordinal", "price", "delta", "received_us")

@@ -63,7 +63,7 @@ async def test_one_bad_row_among_many_is_quarantined_alone(db: asyncpg.Connectio
 
 
 async def test_a_time_of_the_exchange_that_is_none_is_left_out(db: asyncpg.Connection) -> None:
-    """The message is stored; what it says is in its payload."""
+    """The message is stored; its content is in its payload."""
     messages: Any = [lifecycle(1, settled_ts="soon"), lifecycle(2, settled_ts=1790000000), lifecycle(3, settled_ts=1.5)]
     async with db.transaction():
         assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)], Entry("step")) == 0

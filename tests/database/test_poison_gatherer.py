@@ -32,7 +32,7 @@ STATUSES = ("open", "unopened", "paused", "closed", "settled")
 
 
 class Crew:
-    """What it is told."""
+    """What it is asked to record."""
 
     def __init__(self) -> None:
         self.held: list[str] = []
@@ -185,7 +185,7 @@ async def test_what_is_over_leaves_while_a_list_has_no_end(
 async def test_a_list_that_is_refused_does_not_end_the_crawl(
     db: asyncpg.Connection, server: Database, tmp_path: Path, status: str
 ) -> None:
-    """What stands only in it is asked for by name."""
+    """What is only in it is asked for by name."""
     crew, aside = Crew(), SetAside()
     async with stub(tmp_path) as (served, rest):
         registry = Registry(rest, config(), server.dsn, crew, aside)  # type: ignore[arg-type]
@@ -262,7 +262,7 @@ async def test_a_large_share_goes_only_on_a_second_crawls_word(
 async def test_what_the_stream_still_moves_stays(
     db: asyncpg.Connection, server: Database, tmp_path: Path, database: str
 ) -> None:
-    """Whatever REST says; without the database nobody knows that a market stands still."""
+    """Whatever REST answers; without the database it is not known that a market is quiet."""
     crew = Crew()
     await db.execute("INSERT INTO markets (ticker) VALUES ('KXA-2')")
     await db.execute("SELECT ensure_partition(now())")

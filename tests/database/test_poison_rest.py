@@ -1,4 +1,4 @@
-"""Odd answers of REST cost themselves only: a trade, a gap, a page, a list, a row, a candle; the others go on."""
+"""An odd answer of REST affects only itself: a trade, a gap, a page, a list, a row, a candle; the others are read."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def claim(db: asyncpg.Connection, start: datetime, end: datetime) -> None:
 
 
 async def witness(db: asyncpg.Connection, n: int, end: datetime, until: datetime) -> dict[str, Any]:
-    """After a gap a gatherer goes on, and records a trade: a list that has it, too, has come past the gap."""
+    """After a gap a gatherer records a trade: a list that has it, too, has come past the gap."""
     await claim(db, end, until)
     return await record(db, n, end + timedelta(seconds=30))
 
@@ -234,7 +234,7 @@ async def test_a_list_that_lags_refills_nothing_until_it_was_seen_to_go_past_the
 async def test_a_gap_before_a_long_silence_is_refilled_by_the_first_trade_after_it(
     db: asyncpg.Connection, server: Database, tmp_path: Path
 ) -> None:
-    """The exchange rests for longer than the window's side: the window goes on to the next trade that was recorded."""
+    """The exchange rests for longer than the window's side: the window extends to the next trade that was recorded."""
     number = await gap(db, BEGAN, BEGAN + HOUR / 10)
     await claim(db, BEGAN + HOUR / 10, NOW)
     after = await record(db, 4, BEGAN + 2 * HOUR)
@@ -361,7 +361,7 @@ async def tickers(db: asyncpg.Connection) -> list[str]:
 async def test_a_malformed_row_is_set_aside_and_the_crawl_continues(
     db: asyncpg.Connection, tmp_path: Path, poison: Any
 ) -> None:
-    """What was known of the market stands; once the row is one it is stored."""
+    """What was known of the market is kept; once the row is well-formed it is stored."""
     aside = SetAside()
     async with stub(tmp_path) as (served, rest):
         serve_lists(served, [market(1), poison], [market(3)])
@@ -403,7 +403,7 @@ async def test_a_filter_that_is_refused_costs_its_list_alone(
 async def test_null_instead_of_a_list_is_an_error_of_that_page_which_is_asked_for_again(
     db: asyncpg.Connection, tmp_path: Path, page: Any
 ) -> None:
-    """The reading goes on where it was; its age tells that it was not whole."""
+    """The reading continues where it was; its age shows that it was not whole."""
     aside = SetAside()
     async with stub(tmp_path) as (served, rest):
         serve_lists(served, [market(1)], [market(2)], [market(3)])
@@ -414,7 +414,7 @@ async def test_null_instead_of_a_list_is_an_error_of_that_page_which_is_asked_fo
         assert await tickers(db) == ["KXA-1"] and aside.keys("list") == {"markets open"}
         served.answers["/markets"] = good
         served.asked.clear()
-        # A new process goes on there as well.
+        # A new process continues there as well.
         again = Metadata(rest, "", 1000, aside=SetAside())
         await again.poll(db, 0, 3600)
         assert await tickers(db) == ["KXA-1", "KXA-2", "KXA-3"]
@@ -453,7 +453,7 @@ async def test_what_is_stored_as_it_is_is_not_stored_again(
 
 
 async def test_an_empty_list_of_open_markets_is_no_whole_reading(db: asyncpg.Connection, tmp_path: Path) -> None:
-    """While production knows of open markets; at first it is what it says."""
+    """While production knows of open markets; at first it is believed."""
     aside = SetAside()
     async with stub(tmp_path) as (served, rest):
         serve_lists(served, [])
@@ -488,7 +488,7 @@ async def test_lists_without_an_end_stop_no_other(
         served.answers["/events"] = endless
         served.answers["/markets"] = lambda query: (settled if query.get("status") == "settled" else lists)(query)
         metadata = Metadata(rest, "", 1000)
-        assert not await metadata.poll(db, 60, 3600), "it goes on at once"
+        assert not await metadata.poll(db, 60, 3600), "it continues at once"
         assert sum(name.startswith("KXA-") and len(name) == 5 for name in await tickers(db)) == 3
         await metadata.poll(db, 60, 3600)
         assert sum(name.startswith("KXA-") and len(name) == 5 for name in await tickers(db)) == 5
@@ -552,7 +552,7 @@ async def test_events_that_a_market_names_and_no_list_shows_are_asked_for_by_nam
 async def test_a_candle_and_a_market_that_cannot_be_read_cost_themselves(
     db: asyncpg.Connection, tmp_path: Path
 ) -> None:
-    """The others are stored, and the command says which were not."""
+    """The others are stored, and the command names those that were not."""
     price = {f"{name}_dollars": "0.5000" for name in ("open", "high", "low", "close")}
     good: dict[str, Any] = {"end_period_ts": int(BEGAN.timestamp()) + 60, "price": price, "volume_fp": "1.00"}
 

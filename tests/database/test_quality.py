@@ -82,7 +82,7 @@ async def test_every_second_is_counted_once(site: Site) -> None:
 
 
 async def test_lags_and_clocks_are_reported(site: Site) -> None:
-    """Added up over hours and instances of a gatherer; a clock that is behind shows against the others'."""
+    """Added up over hours and instances of a gatherer; a clock that is slow shows against the others'."""
     await site.db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('g2', gen_random_uuid())")
     hour = ms_of_datetime(OLD)
     first = [Lag(hour, 0, 64, 90, 70, 120), Lag(hour, 1, 8, 100, 9, 15), Lag(hour, 2, 8, 40, 8, 15)]

@@ -197,12 +197,12 @@ async def test_what_is_stored_into_an_hour_that_is_being_dropped_is_listed(
 
 
 async def test_a_reader_that_is_new_to_an_old_gatherer_continues_after_what_is_gone(tmp_path: Path) -> None:
-    """So does one whose place was put back to before it: a copy that was dropped stands for it, and claims nothing."""
+    """So does one whose place was put back to before it: a dropped copy takes its place, and claims nothing."""
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)
         last = await fill(connection, tmp_path, hours=5)
         digests = {row["batch"]: row["digest"] for row in await connection.fetch("SELECT batch, digest FROM batches")}
-        # The slice of batch 2 goes on: its end is not there, so it and its run stay.
+        # The slice of batch 2 continues: its end is not there, so it and its run stay.
         await connection.execute("UPDATE horizons SET ended = false WHERE batch = 2")
         await connection.execute("SELECT acknowledge('first', 1, 0::smallint, $1)", last)
         await Retention(retaining(tmp_path), made.dsn).look(connection)
@@ -218,7 +218,7 @@ async def test_a_reader_that_is_new_to_an_old_gatherer_continues_after_what_is_g
                 assert (one.copy.dropped, one.copy.from_batch, one.copy.to_batch) == (True, place.batch + 1, first - 1)
                 assert [start.slice for start in one.copy.slices] == [start.run for start in one.copy.runs]
                 assert [start.slice for start in one.copy.slices] == ([2] if place.batch < 2 else [])
-                assert one.end == Cursor(first - 1, digests[first - 1]), "the chain goes on from there"
+                assert one.end == Cursor(first - 1, digests[first - 1]), "the chain continues from there"
                 (one,) = (await reader.read({0: one.end}, nothing_known)).batches
             assert (one.copy.dropped, one.copy.from_batch, one.copy.to_batch) == (False, first, last)
             assert len(one.trades) == last - first + 1
@@ -227,7 +227,7 @@ async def test_a_reader_that_is_new_to_an_old_gatherer_continues_after_what_is_g
 
 
 async def test_batches_that_a_person_gave_up_are_passed_over_and_no_others(tmp_path: Path) -> None:
-    """As ADR 38 says: those that are listed, whether or not their rows are there; in the middle of a lane, too."""
+    """As of ADR 38: those that are listed, whether or not their rows are there; in the middle of a lane, too."""
     async with new_database("gatherer") as made:
         connection = await asyncpg.connect(made.dsn)
         await fill(connection, tmp_path, hours=4)

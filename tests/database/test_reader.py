@@ -88,7 +88,7 @@ def changes(news: News) -> list[int]:
 
 
 async def test_a_batch_or_rows_of_one_that_are_missing_are_never_passed_over(open_folder: Path) -> None:
-    """The lane waits, and says which."""
+    """The lane waits, and names the batch."""
     async with written(open_folder) as (zone, read, _):
         news = await read.read({}, nothing_known)
         assert changes(news) == list(range(6)) and not news.waiting

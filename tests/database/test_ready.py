@@ -26,12 +26,12 @@ def lane(config_file: Path = Path("none.yaml")) -> Lane:
 
 
 def written(offset: int) -> bytes:
-    """The capture says how far its journal goes."""
+    """The capture reports how far its journal goes."""
     return line(CaptureReport([], 7, offset, 0, 0, clock_proven=True))
 
 
 async def test_a_lane_that_makes_no_progress_with_frames_to_load_is_not_ready() -> None:
-    """Whatever its loader said last; one that has loaded all there is may stand still for ever."""
+    """Whatever its loader reported last; one that has loaded all there is may be idle for ever."""
     this = lane()
     assert this.why_not_loading(WAIT_S) == "the loader has not reported yet"
     this._captured(written(500))

@@ -1,4 +1,4 @@
-"""The relations for analysis, on rows put into production by hand."""
+"""The relations for analysis, on rows that the test puts into production."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which segments a reload takes: all that hold something of the time, or it says which it could not take."""
+"""Which segments a reload takes: all that hold something of the time, or it names those that it could not take."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def after_a_failed_roll(folder: Path, begun: bytes) -> tuple[Recorder, int, int]
 
 @pytest.mark.parametrize("begun", [b"", b"KFJOURN1", b"KFJOURN1" + bytes(50)])
 async def test_a_segment_before_an_empty_one_is_loaded(server: Database, tmp_path: Path, begun: bytes) -> None:
-    """It ends where the next one begins that says when it begins."""
+    """It ends where the next one begins that has the time of its beginning."""
     await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
     recorder, _, end_us = after_a_failed_roll(tmp_path, begun)
     connection = await asyncpg.connect(server.dsn)

@@ -41,7 +41,7 @@ OPEN, ENDED = 1, 2
 
 @pytest.fixture
 async def production() -> AsyncIterator[Production]:
-    """Two gatherers and two markets, the second over; a slice that goes on up to 500, and one that ended at 400."""
+    """Two gatherers and two markets, the second over; a slice that continues up to 500, and one that ended at 400."""
     async with new_database("production") as made:
         connection = await asyncpg.connect(made.dsn, server_settings={"timezone": "UTC"})
         held = Production(connection, "test")
@@ -133,7 +133,7 @@ async def test_a_gap_that_is_healed_is_no_gap_after_a_restart(production: Produc
 
 
 async def test_why_a_hole_is_waited_for_is_known_after_a_restart(production: Production) -> None:
-    """Also if a run of the same gatherer goes on after it, as after a frame that could not be read."""
+    """Also if a run of the same gatherer continues after it, as after a frame that could not be read."""
     await production.store(run(ENDED, 100, 200, why="quarantined"), [])
     await production.store(run(OPEN, 300, None), [])
     assert (await restored(production)).claims.lines[MARKET, ORDERBOOK].last_end == {1: "quarantined"}
@@ -157,7 +157,7 @@ async def test_a_contradiction_that_was_found_after_a_run_ended_is_why_its_hole_
 
 
 async def test_an_excluded_run_is_excluded_after_a_restart(production: Production) -> None:
-    """It gives neither rows nor coverage nor a voice, and says so of the stretch from the contradiction on."""
+    """It gives no rows, coverage or vote, and lists that of the stretch from the contradiction on."""
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict"), [])
     merger = await restored(production)
     assert covered(merger) == [(300, 350)]
@@ -168,7 +168,7 @@ async def test_an_excluded_run_is_excluded_after_a_restart(production: Productio
 
 
 async def test_a_run_that_has_ended_claims_nothing_more_whatever_is_read_of_it(production: Production) -> None:
-    """Its slice goes on; one that contradicted when it ended is still excluded."""
+    """Its slice continues; one that contradicted when it ended is still excluded."""
     await production.store(run(OPEN, 300, 350), [])
     copy = Copy(1, 0, 1, 1, run_events=[RunEvent(OPEN, "covers", DAY_MS + 100, 0, "")])
     merger = await restored(production)
@@ -205,7 +205,7 @@ async def test_no_event_lets_a_run_claim_what_was_passed_over_after_a_restart(
 
 
 async def test_a_run_that_was_readmitted_begins_there_whatever_happened_since(production: Production) -> None:
-    """It contradicts again, over a restart, and a heal gives it its say back: an old event claims nothing more."""
+    """It contradicts again, over a restart, and a heal readmits it: an old event claims nothing more."""
     await production.store(run(OPEN, 300, 350, excluded=True, why="conflict", fixed=True), [])
     merger = await restored(production)
     assert merger.claims.excluded[(1, 0, OPEN)] and merger.claims.runs[(1, 0, OPEN)].fixed
@@ -280,7 +280,7 @@ async def test_a_market_that_is_over_and_of_which_a_late_copy_is_being_read_is_k
 
 @pytest.mark.parametrize("event", ["covers", "retracts"])
 async def test_an_event_of_a_market_that_is_over_finds_its_line(event: str, production: Production) -> None:
-    """Of a run that claimed nothing yet: it kept the market in no memory, and what it says now is of a known line."""
+    """Of a run that claimed nothing yet: it kept the market in no memory, and what it brings now is of a known line."""
     gap = GapWritten(OVER, ORDERBOOK, (DAY_MS + 100, DAY_MS + 200), "not_recorded", {})
     await production.store(Changes(gaps=[gap]), [])
     key = (1, 0, OPEN)

@@ -40,7 +40,7 @@ async def days(site: Site) -> list[str]:
 
 
 async def test_a_day_leaves_only_once_the_archive_has_it_and_books_stay_whole(site: Site) -> None:
-    """Never without an archive; not before its hours are exported; then with a book to fold from left behind."""
+    """Never without an archive; not before its hours are exported; then leaving a book to fold from."""
     old = f"{OLD:%Y%m%d}"
     await site.retention(archived=False).look()
     waiting = site.retention()
@@ -67,7 +67,7 @@ async def test_rows_that_come_for_a_day_that_is_gone_are_united_with_the_archive
     assert await site.exporter.export_due() == [], "what was exported is done with"
     await site.store(at, range(4, 6), delta=9)
     await site.exporter.export_due()
-    assert site.archived() == [*((n, 5) for n in range(5)), (5, 9)], "the first copy of an identity stands"
+    assert site.archived() == [*((n, 5) for n in range(5)), (5, 9)], "the first copy of an identity is kept"
     conflict = await site.db.fetchrow("SELECT kind, ticker, exchange_ts, versions FROM merge_conflicts")
     assert tuple(conflict)[:3] == ("conflict", "KXA-1", at), "and the other one is listed"
     assert json.loads(conflict["versions"]) == [{"archived": [[4, 0, 4200, 5]]}, {"late": [[4, 0, 4200, 9]]}]
@@ -115,7 +115,7 @@ async def test_old_accounts_are_added_up_where_they_follow_each_other(site: Site
 
 
 async def test_a_day_that_got_a_row_after_its_export_is_exported_again_before_it_leaves(site: Site) -> None:
-    """Whatever brought the row, and whether or not a gap tells of it."""
+    """Whatever brought the row, and whether or not a gap shows it."""
     at = OLD + timedelta(hours=5)
     await site.exporter.export_due()
     await site.store(at, range(3, 5))

@@ -1,4 +1,4 @@
-"""What each role of the databases may do, and what not; every column that people query says what it means."""
+"""What each role of the databases may do, and what not; every column that people query has a comment."""
 
 from __future__ import annotations
 

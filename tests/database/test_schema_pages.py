@@ -22,7 +22,7 @@ async def test_the_pages_are_what_the_migrations_make(schema: Schema) -> None:
         for name, text in (await generated.files(made.dsn, schema)).items():
             written = (ROOT / generated.FOLDER / name).read_text()
             assert written == text, f"{name} is stale: python -m workshop.generate.schema"
-    assert [one.name for one in found if not one.meaning] == [], "each table and view says what it is"
+    assert [one.name for one in found if not one.meaning] == [], "each table and view has a comment"
     page = (ROOT / generated.FOLDER / f"{schema}.md").read_text()
     assert [page.count(f"\n| `{one.name}`") for one in found] == [1] * len(found)
     others = page.partition("## Others\n")[2].partition("\n## ")[0]

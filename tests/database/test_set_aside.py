@@ -1,4 +1,4 @@
-"""One bad entry costs itself only: it is set aside, tried again after a growing wait, and the others go on."""
+"""One bad entry affects only itself: it is set aside, tried again after a growing wait; the others are processed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.databases import Database
 
 
 class Clock:
-    """Stands still."""
+    """Does not run."""
 
     def __init__(self) -> None:
         self.now = 1_790_000_000.0

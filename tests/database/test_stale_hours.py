@@ -127,7 +127,7 @@ async def _gap_healed(site: Site) -> set[datetime]:
 
 
 async def _first_book_after_a_gap(site: Site) -> set[datetime]:
-    """It says whether the gap left the book as it was."""
+    """It shows whether the gap left the book as it was."""
     await write(site, Changes(gaps=[_gap(site, AT, AT + MINUTE)]))
     await site.exporter.export_due()
     await write(site, Changes(books=[_book(site, LATER)]))
@@ -256,7 +256,7 @@ async def test_a_gap_that_is_found_after_the_export_reaches_the_archive(site: Si
 
 
 async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> None:
-    """`fleet heal` finds that a run held more: the gap has no row of which the change would tell."""
+    """`fleet heal` finds that a run held more: the gap has no row that the change would touch."""
     key, horizon = (1, 0, 1), ms_of_datetime(LATER + 2 * HOUR)
     begun = Changes(
         slices={key: SliceChange(*key, 7, 1, "orderbook_delta", horizon, False, "")},
@@ -297,7 +297,7 @@ async def test_gaps_of_records_older_than_the_fleet_are_archived(site: Site) -> 
 async def test_a_change_that_is_committed_while_its_hour_is_read_is_exported_afterwards(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The export knows the step of its snapshot, whatever the clocks say."""
+    """The export knows the step of its snapshot, whatever the clocks show."""
     whole = hour_module.Hour.write
     written: list[int] = []
 

@@ -111,7 +111,7 @@ async def test_a_migration_that_is_cut_off_is_made_again_and_a_killed_one_locks_
 async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk is named as what it is; behind a shutdown or a deadlock it is tried again."""
+    """A full disk is named as what it is; after a shutdown or a deadlock it is tried again."""
     for state, raised, told in (
         ("53100", StorageError, "could not be changed: no space"),
         ("57P01", DatabaseUnreachable, "was cut short"),
@@ -282,7 +282,7 @@ async def test_metadata_changes_leave_a_history(production: asyncpg.Connection) 
 async def test_post_migrations_wait_until_they_are_asked_for(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The code works before and behind them; the release before works with the next one's, but for those."""
+    """The code works before and after them; the release before works with the next one's, but for those."""
     former = migrate.folder("gatherer")
     newer = tmp_path / "newer"
     shutil.copytree(former, newer)
@@ -298,7 +298,7 @@ async def test_post_migrations_wait_until_they_are_asked_for(
         applied = await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
         assert applied == ["9001_more", "9003_again"]
         await migrate.check(connection, "gatherer", "")
-    await migrate.check(connection, "gatherer", "")  # the former release, on the newer one's schema
+    await migrate.check(connection, "gatherer", "")  # the previous release, on the newer one's schema
     with monkeypatch.context() as patched:
         patched.setattr(migrate, "folder", lambda schema: newer)
         assert await asyncio.to_thread(lambda: migrate.migrate(server.dsn, "gatherer", post=True)) == ["9002_less.post"]

@@ -1,4 +1,4 @@
-"""Time lines begin and end while REST says nothing: seals do not wait for it."""
+"""Time lines begin and end while REST does not answer: seals do not wait for it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def db(server: Database) -> AsyncIterator[asyncpg.Connection]:
 
 
 async def determined(db: asyncpg.Connection, at: datetime) -> None:
-    """The stream says that the market is."""
+    """The stream reports that the market is."""
     await db.execute(
         "INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)"
         " SELECT market, 'determined', $1, '{}', gen_random_uuid(), $1 FROM store.markets",
@@ -106,7 +106,7 @@ async def test_one_that_was_determined_before_it_was_waited_for_ends_too(db: asy
 
 
 async def test_a_market_that_is_open_again_after_its_end_has_no_end(db: asyncpg.Connection) -> None:
-    """It was determined by REST, and over; then REST says that it is active."""
+    """It was determined by REST, and over; then REST reports it as active."""
     production = Production(db, "test")
     await production.take_lease()
     closed = NOW - timedelta(minutes=20)
@@ -151,7 +151,7 @@ async def test_a_determination_that_the_stream_reported_can_be_taken_back(whose:
     over = (closed + timedelta(milliseconds=CLOSE_GRACE_MS), True)
     await db.execute('UPDATE markets SET raw = raw || \'{"status": "active"}\', updated_at = $1', closed)
     await lines.follow(NOW_MS)
-    assert tuple(await db.fetchrow(ended)) == over, "a list of the same moment says nothing"
+    assert tuple(await db.fetchrow(ended)) == over, "a list of the same moment proves nothing"
 
     if whose == "that of REST":
         await db.execute("UPDATE markets SET updated_at = now()")

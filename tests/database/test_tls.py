@@ -1,7 +1,7 @@
 """TLS to a database: with `sslmode=verify-full` in its address the right server alone is accepted, by everything here.
 
-The embedded server speaks no TLS: a relay in front of it does, as PostgreSQL's documentation says ("Frontend/Backend
-Protocol", SSL Session Encryption): the client asks with eight bytes, `S` says yes, `N` no.
+The embedded server speaks no TLS: a relay in front of it does, as in PostgreSQL's documentation ("Frontend/Backend
+Protocol", SSL Session Encryption): the client asks with eight bytes, `S` means yes, `N` no.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ Change = tuple[int, int, int, int, int, int]
 
 
 def expected(trades: Iterable[Trade], changes: Iterable[Change]) -> dict[uuid.UUID, int | None]:
-    """The rule, said plainly."""
+    """The rule, in its plainest form."""
     there: defaultdict[tuple[int, ...], list[int]] = defaultdict(list)
     for market, ms, ordinal, side, price, delta in sorted(changes):
         there[market, ms, side, price, -delta].append(ordinal)

@@ -41,7 +41,7 @@ MINUTE_MS = 60_000
 LOST = 0.002
 FILES = 6 if LONG else 2
 Content = tuple[int, Decimal, Decimal, str]
-"""Millisecond, price of YES, count, taker's side: trades that are equal in these are not told apart."""
+"""Millisecond, price of YES, count, taker's side: trades that are equal in these are not distinguished."""
 Candle = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
 
 
@@ -225,7 +225,7 @@ async def test_trades_are_in_the_feeds_order_and_no_candle_is_wrong(
             )
             by_id = candles(content(row) for row in old)
             wrong_by_id += sum(by_id[minute] != candle for minute, candle in one.candles.items())
-        assert wrong_by_id, "ordered by id some candles are wrong: the test can tell"
+        assert wrong_by_id, "ordered by id some candles are wrong: the test can see the difference"
 
 
 def in_files(folder: Path, ticker: str) -> list[dict[str, Any]]:
@@ -235,7 +235,7 @@ def in_files(folder: Path, ticker: str) -> list[dict[str, Any]]:
 
 
 def by_duckdb(folder: Path, ticker: str) -> list[dict[str, Any]]:
-    """As docs/formats.md says."""
+    """As in docs/formats.md."""
     db = duckdb.connect()
     db.execute("SET TimeZone = 'UTC'")
     found: Any = db.sql(

@@ -1,4 +1,4 @@
-"""Why a database was not reached is said so that it can be mended, and whether another try may help."""
+"""Why a database was not reached is reported so that it can be mended, and whether another try may help."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ async def test_alerts_that_need_a_past_hour_or_a_new_process_are_seen() -> None:
                 await monitor.becomes(True, "BoundNearlyReached")
                 await started_again(fleet, "gatherer-a")
 
-            proven = clock.error_bound_us() is not None  # then this machine has what the alert says is missing
+            proven = clock.error_bound_us() is not None  # then this machine has what is missing by the alert
             if not proven:
                 async with monitor.during("ClockNotProven"):
                     reconfigure(fleet, "gatherer-b", "bounds", clock_proof="kernel")

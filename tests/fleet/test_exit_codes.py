@@ -1,4 +1,4 @@
-"""Processes that cannot start say why in a line, without a password; their code says whether to try again."""
+"""Processes that cannot start print why in a line, without a password; their code shows whether to try again."""
 
 from __future__ import annotations
 

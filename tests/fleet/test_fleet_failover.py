@@ -91,7 +91,7 @@ class Trouble:
         await self._when(self._commits, cut)
 
     async def silent_at_commit(self) -> None:
-        """A route is lost: nobody says that the connection is."""
+        """A route is lost: nothing reports that the connection is."""
 
         def silence(_: Link) -> bool:
             self.proxy.fall_silent()
@@ -155,7 +155,7 @@ async def test_of_two_deduplicators_one_continues_and_the_other_exits() -> None:
 
 
 async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -> None:
-    """It does not answer for a while, without a word; the others go on and break; what it had heals their gap."""
+    """It answers nothing for a while; the others continue and break; what it had heals their gap."""
     plan = Plan(simulator=("--markets", "8", "--rate", "300"), hole_wait="3s", merge={"timeout": "4s", "recent": "3s"})
     others = ("gatherer-a", "gatherer-b")
     async with behind_relays(plan, "gatherer-c") as (fleet, server, relays):
@@ -188,7 +188,7 @@ async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -
 
 
 async def test_a_deduplicator_that_starts_before_its_database_waits_for_it() -> None:
-    """It says why it is not ready; a wrong schema still ends it, for a person must mend that."""
+    """It reports why it is not ready; a wrong schema still ends it, for a person must mend that."""
     plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "4", "--rate", "100"))
     async with (
         LocalFleet(plan) as fleet,

@@ -175,7 +175,7 @@ async def upgrade(dsn: str, schema: migrate.Schema, folder: Path) -> None:
 
 @pytest.mark.long
 async def test_gatherers_replaced_one_after_another_leave_no_gap(open_folder: Path) -> None:
-    """The upgrade's runbook, under load: stop, migrate, start; the next one when the check between says so.
+    """The upgrade's runbook, under load: stop, migrate, start; the next one when the check between passes.
 
     The schema is that of a next release, the code this one's: the way back, before `--post`, is the same.
     """

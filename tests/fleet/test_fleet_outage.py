@@ -125,7 +125,7 @@ HOURLY = ("deltas", "run_events", "horizons", "snapshots", "trades", "tickers", 
 
 
 async def drop_rows(fleet: LocalFleet, first: int, last: int, *, listed: bool) -> None:
-    """As retention does with a full disk, though not by whole hours; `listed`: it says so."""
+    """As retention does with a full disk, though not by whole hours; `listed`: it lists them."""
     connection = await connect(fleet.gatherer_dsn("gatherer-a"))
     async with connection.transaction():
         if listed:
@@ -142,7 +142,7 @@ async def drop_rows(fleet: LocalFleet, first: int, last: int, *, listed: bool) -
 
 
 async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim() -> None:
-    """The only gatherer had to make room: what it had is listed as lost, and what comes behind it is there."""
+    """The only gatherer had to make room: what it had is listed as lost, and what comes after it is there."""
     plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1, hole_wait="3s")
     async with running(plan) as fleet:
         await asyncio.sleep(4)
@@ -176,7 +176,7 @@ async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim()
 
 
 async def test_rows_that_are_missing_and_not_listed_stop_the_reading_of_that_gatherer() -> None:
-    """Whatever took them: nothing behind them is read as if they had never been."""
+    """Whatever took them: nothing after them is read as if they had never been."""
     plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1)
     async with running(plan) as fleet:
         await asyncio.sleep(3)

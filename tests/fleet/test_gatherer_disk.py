@@ -18,7 +18,7 @@ NUMBERED = 2  # connections whose frames are counted: order books and trades
 async def test_a_full_disk_costs_what_came_meanwhile_and_is_marked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The worker says why it ends and is started again until there is room; a record that was half written is torn, not
+    """The worker reports why it ends and is restarted until there is room; a record that was half written is torn, not
     believed; everything else is there, once."""
     full = tmp_path / "full"
     monkeypatch.setenv("PYTHONPATH", str(SEAM))
@@ -32,7 +32,7 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_is_marked(
             async with asyncio.timeout(30):
                 while (await status_of(fleet)).lanes[0].capture_restarts == restarts:
                     await asyncio.sleep(0.1)
-            assert (await status_of(fleet)).ready != "ready", "what a dead worker said last is not believed"
+            assert (await status_of(fleet)).ready != "ready", "what a dead worker reported last is not believed"
             full.unlink()
             await fleet.ready("gatherer-a")
             await asyncio.sleep(1)

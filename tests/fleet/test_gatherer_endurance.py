@@ -1,4 +1,4 @@
-"""Long and heavy: a database that stands still under load, and 150 connections for minutes. Shorter in `make test`."""
+"""Long and heavy: a database that is stopped under load, and 150 connections for minutes. Shorter in `make test`."""
 
 from __future__ import annotations
 

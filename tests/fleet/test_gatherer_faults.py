@@ -1,4 +1,4 @@
-"""Everything that the facts say an exchange does wrong (section 7), against a running gatherer.
+"""Everything that an exchange is known to do wrong, against a running gatherer.
 
 After each: the local tables hold every frame that was delivered, breaks stand exactly where the numbering breaks, the
 processes never ended, and the gatherer is whole again.
@@ -67,7 +67,7 @@ async def whole(fleet: LocalFleet) -> None:
     assert await check_ordinals(fleet) > 200
     status = await status_of(fleet)
     assert status.ready == "ready"
-    assert "rest_book_disagreed" not in status.book_checks, "REST told the truth, and the books were right"
+    assert "rest_book_disagreed" not in status.book_checks, "REST answered truly, and the books were right"
     assert all(lane.capture_restarts == lane.loader_restarts == 0 for lane in status.lanes)
     fleet.check_alive()
 

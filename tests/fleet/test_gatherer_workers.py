@@ -65,7 +65,7 @@ async def batches_have_no_holes(fleet: LocalFleet) -> None:
 
 
 async def test_workers_two_four_two() -> None:
-    """A lane that is taken away is drained and closed; one that comes back goes on with its numbers."""
+    """A lane that is taken away is drained and closed; one that comes back continues its numbers."""
     async with gathering(*SYNTHETIC, connections=CONNECTIONS, workers=2) as fleet:
         for workers in (4, 2, 4):
             await asyncio.sleep(1.5)
@@ -95,7 +95,7 @@ async def test_workers_two_four_two() -> None:
 
 
 async def test_kill_of_each_worker_loses_its_last_moment_and_marks_it() -> None:
-    """kill -9 of capture processes: the other worker is undisturbed, the loss is the last moment, a break says so."""
+    """kill -9 of capture processes: the other worker is undisturbed, the loss is the last moment, marked by a break."""
     rng = random.Random(3)
     kills = 50 if LONG else 5
     async with gathering(*SYNTHETIC, connections=CONNECTIONS, workers=2) as fleet:
@@ -136,7 +136,7 @@ async def test_kill_of_each_worker_loses_its_last_moment_and_marks_it() -> None:
 
 
 async def test_a_torn_tail_is_a_break_and_never_a_silent_skip() -> None:
-    """Power loss: the journal ends at any byte, before or behind what the database took in."""
+    """Power loss: the journal ends at any byte, before or after what the database took in."""
     rng = random.Random(8)
     async with gathering(*SYNTHETIC, connections=CONNECTIONS, workers=2) as fleet:
         for _ in range(20 if LONG else 4):
@@ -157,7 +157,7 @@ async def test_a_torn_tail_is_a_break_and_never_a_silent_skip() -> None:
             "SELECT count(DISTINCT session) AS n FROM slices s WHERE NOT EXISTS"
             " (SELECT FROM horizons h WHERE (h.lane, h.slice) = (s.lane, s.slice) AND h.ended)",
         )
-        assert unended[0]["n"] == 6, "only the present sessions go on"
+        assert unended[0]["n"] == 6, "only the present sessions continue"
         await check_ordinals(fleet)
         await batches_have_no_holes(fleet)
         holes = await local(
@@ -168,7 +168,7 @@ async def test_a_torn_tail_is_a_break_and_never_a_silent_skip() -> None:
 
 
 async def test_a_database_put_back_is_noticed_and_loaded_again_from_the_journal() -> None:
-    """An old state is restored while the journal went on: its rows come again, in batches of another chain."""
+    """An old state is restored while the journal grew: its rows come again, in batches of another chain."""
     async with gathering(*SYNTHETIC, connections=CONNECTIONS, workers=1) as fleet:
         await asyncio.sleep(1.5)
         assert await fleet.terminate(NAME) == 0
@@ -187,7 +187,7 @@ async def test_a_database_put_back_is_noticed_and_loaded_again_from_the_journal(
         await asyncio.sleep(1)
         await settle(fleet)
         status = await status_of(fleet)
-        assert status.alarms == {} or "database_put_back" not in status.alarms  # told in the log and the batches
+        assert status.alarms == {} or "database_put_back" not in status.alarms  # reported in the log and the batches
         assert "database_put_back" in fleet.log_tail(NAME, 300)
         await batches_have_no_holes(fleet)
         broken = await local(
@@ -231,7 +231,7 @@ async def test_a_record_that_the_database_refuses_is_found_and_quarantined() -> 
 
 
 async def test_a_full_journal_stops_recording_marks_it_and_continues() -> None:
-    """The database stands still: frames wait, then space runs out; nothing ends, and afterwards all is whole."""
+    """The database is stopped: frames wait, then space runs out; nothing ends, and afterwards all is whole."""
     tight = {"journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"}, "load": {"batch_records": 500}}
     async with gathering("--markets", "6", "--rate", "3000", workers=1, overrides=tight) as fleet:
         await asyncio.sleep(1)

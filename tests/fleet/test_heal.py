@@ -1,4 +1,4 @@
-"""`fleet heal` mends what production lost, gives runs their say back, and touches nothing that it need not."""
+"""`fleet heal` mends what production lost, readmits runs, and touches nothing that it need not."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def rows_of(db: asyncpg.Connection) -> list[asyncpg.Record]:
 
 
 async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() -> None:
-    """Rows deleted, a row changed, runs that lost their say; the deduplicator goes on from there."""
+    """Rows deleted, a row changed, excluded runs; the deduplicator continues from there."""
     since = datetime.now(UTC).replace(microsecond=0)
     plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s")
     async with behind_relays(plan) as (fleet, server, _):
@@ -55,7 +55,7 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         assert code == 0 and nothing["inserted"] == 0 and nothing["known"] > 100, nothing
         assert len(nothing["gatherers"]) == 3 and all("changes" in told for told in nothing["gatherers"].values())
 
-        assert await fleet.terminate("deduplicator") == 0  # or a snapshot would give runs their say back
+        assert await fleet.terminate("deduplicator") == 0  # or a snapshot would readmit the runs
         market = await db.fetchval("SELECT market FROM store.markets WHERE ticker = $1", TICKER)
         times = await db.fetch("SELECT DISTINCT exchange_ts FROM store.deltas WHERE market = $1 ORDER BY 1", market)
         low, high = times[len(times) // 3][0], times[2 * len(times) // 3][0]
@@ -113,7 +113,7 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
 async def what_it_has_otherwise_is_claimed_by_nobody(
     fleet: LocalFleet, db: asyncpg.Connection, since: datetime, market: int, at: datetime
 ) -> None:
-    """A change with another content, and one that nobody has: told and left alone, and in a gap from then on."""
+    """A change with another content, and one that nobody has: reported and left alone, and in a gap from then on."""
     await fleet.control("/pause", {})
     await asyncio.sleep(2)
     change = "UPDATE store.deltas SET delta = delta + 1 WHERE (market, exchange_ts, ordinal) = ($1, $2, 0)"
@@ -128,7 +128,7 @@ async def what_it_has_otherwise_is_claimed_by_nobody(
         silent += ONE_MS
     assert await db.execute(more, market, at, silent) == "INSERT 0 1"
     changed = await rows_of(db)
-    for _ in range(2):  # the second finds what the first has said
+    for _ in range(2):  # the second finds what the first has reported
         code, other = await heal(fleet, since)
         assert code == 1 and other["otherwise"] == 1 and other["inserted"] == 0
         now = await rows_of(db)

@@ -1,4 +1,4 @@
-"""A real gatherer, and an exchange that answers in another way than the facts say: the simulator's switches.
+"""A real gatherer, and an exchange that answers in another way than is believed: the simulator's switches.
 
 Counted over a while in which nothing happens on the channels that are asked, in protocol times twenty times shorter
 than in production: twenty seconds here are more than six minutes there.
@@ -33,7 +33,7 @@ async def commands(fleet: LocalFleet) -> int:
 
 
 async def held_until(fleet: LocalFleet) -> dict[tuple[str, str], datetime]:
-    """Up to when each gatherer provably holds anything of a channel, as production says."""
+    """Up to when each gatherer provably holds anything of a channel, by production."""
     connection = await connect(fleet.production_dsn)
     try:
         rows = await connection.fetch(
@@ -46,7 +46,7 @@ async def held_until(fleet: LocalFleet) -> dict[tuple[str, str], datetime]:
 
 @pytest.mark.parametrize("how", ["subscribed", "unnumbered", "error", "silence"])
 async def test_a_quiet_channel_whose_probe_is_answered_otherwise(how: str) -> None:
-    """No hang-up, few commands, the gatherer stays ready and says what it cannot prove; then all is as before."""
+    """No hang-up, few commands, the gatherer stays ready and reports what it cannot prove; then all is as before."""
     async with gathering("--markets", "4", "--rate", "100", connections=CONNECTIONS) as fleet:
         for to in ("probe", "get_snapshot"):
             await fleet.control("/faults", {"kind": "answer", "to": to, "how": how})
@@ -72,7 +72,7 @@ async def test_a_quiet_channel_whose_probe_is_answered_otherwise(how: str) -> No
 
 @pytest.mark.parametrize("to", ["add_markets", "delete_markets", "subscribe"])
 async def test_what_is_refused_or_not_answered_costs_no_connection(to: str) -> None:
-    """The other channels go on, whatever becomes of the command."""
+    """The other channels continue, whatever becomes of the command."""
     fault: dict[str, Any] = {"kind": "answer", "to": to, "how": "silence"}
     extra = ("--close-after", "3", "--create-after", "2")
     async with gathering("--markets", "4", "--rate", "200", *extra, connections=CONNECTIONS) as fleet:
@@ -87,7 +87,7 @@ async def test_what_is_refused_or_not_answered_costs_no_connection(to: str) -> N
 
 @pytest.mark.parametrize("inactive", [[0], [2], [0, 1, 2, 3]], ids=str)
 async def test_an_index_that_is_not_active_stops_nothing(inactive: list[int]) -> None:
-    """The top-level flag is that of index 0 alone (facts, section 10): dialling and recording go on whatever it is."""
+    """The top-level flag is that of index 0 alone: dialling and recording continue whatever it is."""
     async with gathering("--markets", "4", "--rate", "100", connections=CONNECTIONS) as fleet:
         await fleet.control("/faults", {"kind": "status", "inactive": inactive})
         await fleet.control("/faults", {"kind": "cut", "for_ms": 300})
@@ -102,7 +102,7 @@ async def test_an_index_that_is_not_active_stops_nothing(inactive: list[int]) ->
 
 
 async def test_a_shards_maintenance_costs_no_other_and_is_an_alarm() -> None:
-    """Its status says so and its books are emptied without a change; all markets go on, and production is right."""
+    """Its status reports it and its books are emptied without a change; all markets continue, production is right."""
     plan = Plan(gatherers=GATHERERS[:1], connections=CONNECTIONS, simulator=("--markets", "80", "--rate", "400"))
     async with running(plan) as fleet:
         await asyncio.sleep(3)
@@ -149,7 +149,7 @@ async def test_frames_that_are_written_otherwise_cost_no_row_and_no_storm() -> N
 
 
 async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> None:
-    """Each says what it lacks; what any of them recorded is in production, once and in the exchange's order."""
+    """Each reports what it lacks; what any of them recorded is in production, once and in the exchange's order."""
     async with running(Plan(connections=CONNECTIONS, simulator=("--markets", "8", "--rate", "150"))) as fleet:
         for name, to, how in (
             ("gatherer-a", "probe", "silence"),
@@ -171,7 +171,7 @@ async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> 
         for channel in ("trade", "orderbook_delta"):
             proven = {name: held[name, channel] for name in fleet.plan.gatherers}
             lacking = max(proven["gatherer-a"], proven["gatherer-b"])
-            assert lacking + timedelta(seconds=2) < proven["gatherer-c"], "production says who lacks the quiet stretch"
+            assert lacking + timedelta(seconds=2) < proven["gatherer-c"], "production shows which lacks the stretch"
         await fleet.control("/resume", {})
         await asyncio.sleep(3)
         # Every row is there; a quiet stretch that the third proved too late, on a slow machine, is listed.

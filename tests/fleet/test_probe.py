@@ -1,4 +1,4 @@
-"""`fleet probe` says that an honest exchange keeps the merge's assumptions, and notices each that is broken."""
+"""`fleet probe` reports that an honest exchange keeps the merge's assumptions, and notices each that is broken."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def fleet() -> AsyncIterator[LocalFleet]:
 
 
 async def probed(fleet: LocalFleet, *faults: dict[str, object]) -> dict[str, Measured]:
-    """A probe with faults on its second connection (unless they say otherwise) once both listen."""
+    """A probe with faults on its second connection (unless they name another) once both listen."""
     listening = asyncio.create_task(probe(load_gatherer(fleet.config(KEY)), SECONDS, 6, lambda line: None))
     while len(sessions := (await fleet.control("/state"))["sessions"]) < 4 or not sessions[1]["frames_sent"]:
         await asyncio.sleep(0.02)
@@ -46,7 +46,7 @@ def broken(findings: dict[str, Measured]) -> set[str]:
 
 
 async def test_an_honest_exchange_keeps_every_assumption(fleet: LocalFleet) -> None:
-    """Each was seen, and none contradicted; the command says so and exits 0."""
+    """Each was seen, and none contradicted; the command prints that and exits 0."""
     findings = await probed(fleet)
     assert {name: (f.verdict, f.note, f.examples) for name, f in findings.items() if name in broken(findings)} == {}
     assert findings["order"].compared > 500 and findings["books"].compared > 20 and findings["twins"].compared > 5
@@ -69,7 +69,7 @@ async def test_each_assumption_that_is_broken_is_noticed_alone(fleet: LocalFleet
 
 
 async def test_numbers_that_break_are_no_contradiction_of_the_exchange(fleet: LocalFleet) -> None:
-    """What a connection lost on the way proves nothing about the exchange: nothing is compared, and it says so."""
+    """What a connection lost on the way proves nothing about the exchange: nothing is compared, and it prints that."""
     findings = await probed(fleet, {"kind": "drop", "count": 2, "channel": "orderbook_delta"})
     assert findings["dense"].verdict == "not seen" and "numbers broke" in findings["dense"].note
     assert not findings["order"].failed and not findings["books"].failed

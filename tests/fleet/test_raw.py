@@ -76,7 +76,7 @@ async def test_a_journal_folder_is_read_whatever_its_state(open_folder: Any) -> 
     """Compressed or not, torn at its end."""
     async with gathering("--markets", "4", "--rate", "300", workers=1, overrides={"journal": SMALL}) as fleet:
         lane = fleet.folder / NAME / "journal" / "lane-0"
-        async with asyncio.timeout(60):  # a whole segment has some 500 frames, and one is compressed behind the others
+        async with asyncio.timeout(60):  # a whole segment has some 500 frames, and one is compressed after the others
             while not list(lane.glob("*.zst")) or sorted(lane.glob("*.journal"))[-1].stat().st_size < 5000:
                 await asyncio.sleep(0.1)
         fleet.kill(NAME)

@@ -53,7 +53,7 @@ RELATIONS = {
 WHERE = {
     "orderbook_snapshots": "source = 'ws'",
     "coverage_gaps": "healed_at IS NULL AND reason <> 'before_subscription' AND channel = 'orderbook_delta'"
-    " AND started_at <= '{until}'",  # what was lost with the machines comes behind it
+    " AND started_at <= '{until}'",  # what was lost with the machines comes after it
     "coverage_held": "channel = 'orderbook_delta'",
 }
 HELD = """
@@ -172,7 +172,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
         assert await sealed_past(fleet.production_dsn, truth.last_ms, SEAL_WAIT_S), fleet.log_tail("deduplicator")
         assert_equal(await compare(fleet.production_dsn, truth, strict=True))
         rebuilt = await produced(fleet.production_dsn, truth)
-        # The gatherers went on after `live` was read: what they were given then are more books, and no other changes.
+        # The gatherers continued after `live` was read: what they were given then are more books, and no other changes.
         books = "orderbook_snapshots"
         places = {name: {row[:5] for row in rows[books]} for name, rows in (("live", live), ("rebuilt", rebuilt))}
         assert places["live"] and places["live"] <= places["rebuilt"]
@@ -185,7 +185,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
 
 
 def settings(fleet: LocalFleet) -> tuple[Place, BoundsMs]:
-    """Where the raw archive is, and the bounds of those who wrote it."""
+    """Where the raw archive is, and the bounds with which it was recorded."""
     bounds = BoundsMs.of(load_gatherer(fleet.config("gatherer-a")).bounds)
     return Place(f"s3://{BUCKET}/all/raw", fleet.s3_url, credentials=CREDENTIALS), bounds
 
@@ -231,7 +231,7 @@ class _Interrupted(Exception):
 
 
 async def _again(fleet: LocalFleet, rebuilt: dict[str, Rows], truth: Truth) -> None:
-    """A rebuild that is interrupted goes on; one more changes nothing; one without a segment says which."""
+    """A rebuild that is interrupted continues; one more changes nothing; one without a segment names it."""
     config = load_deduplicator(fleet.config("deduplicator"))
     place, bounds = settings(fleet)
     steps = 0

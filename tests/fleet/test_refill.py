@@ -54,7 +54,7 @@ def test_what_is_no_trade_is_refused(change: dict[str, Any]) -> None:
 
 
 async def refills(fleet: LocalFleet, done: int) -> list[Any]:
-    """The gaps of the trade channel behind the first, once so many are refilled."""
+    """The gaps of the trade channel after the first, once so many are refilled."""
     for _ in range(150):
         await asyncio.sleep(0.2)
         connection = await connect(fleet.production_dsn)
@@ -69,7 +69,7 @@ async def refills(fleet: LocalFleet, done: int) -> list[Any]:
 
 
 async def test_every_trade_of_an_outage_of_all_gatherers_is_refilled() -> None:
-    """From both lists; the gap says by what it was healed, the rows where they are from."""
+    """From both lists; the gap shows by what it was healed, the rows where they are from."""
     async with running(PLAN) as fleet:
         await asyncio.sleep(4)
         await fleet.fault("cut", for_ms=3000)
@@ -80,7 +80,7 @@ async def test_every_trade_of_an_outage_of_all_gatherers_is_refilled() -> None:
         assert gap["not_listed"] == gap["outside"] == 0 and gap["known"] > 0
         assert_equal(await judge(fleet, strict=False, outages=True))
 
-        # Who compares the archive with production waits for gaps that REST was not asked about.
+        # A comparison of the archive with production waits for gaps that REST was not asked about.
         ended_ms = ms_of_datetime(gap["ended_at"])
         assert await refills_tried(fleet.production_dsn, ended_ms, 0)
         connection = await connect(fleet.production_dsn)

@@ -1,4 +1,4 @@
-"""Four runbooks, followed to the letter on a fleet that is broken: what their pages say to type is what is typed.
+"""Four runbooks, followed to the letter on a fleet that is broken: what is typed is what is on their pages.
 
 A dead gatherer, a stopped production database, a full journal, and copies that contradict each other.
 """
@@ -34,7 +34,7 @@ UPDATE deltas SET delta = delta + 100
 
 
 class Page:
-    """A runbook, and the hands of somebody who has nothing else."""
+    """A runbook, and somebody who has nothing else."""
 
     def __init__(self, name: str, fleet: LocalFleet, gatherer: str = "gatherer-a", **words: str) -> None:
         self.text, self._fleet, self._gatherer = (PAGES / name).read_text(), fleet, gatherer
@@ -56,7 +56,7 @@ class Page:
         return lines
 
     async def follow(self, section: str) -> str:
-        """Type the commands of a section, one after the other; a service is started and goes on. What they printed."""
+        """Type the commands of a section, one after the other; services keep running. What they printed."""
         printed = []
         lines = self.commands(section)
         assert lines, f"{section} has no command"
@@ -78,7 +78,7 @@ class Page:
 
 
 async def eventually(page: Page, section: str, *wanted: str, wait_s: float = 60) -> str:
-    """Follow a section until what it prints says what is wanted."""
+    """Follow a section until it prints what is wanted."""
     deadline = asyncio.get_running_loop().time() + wait_s
     while True:
         printed = await page.follow(section)
@@ -99,7 +99,7 @@ async def a_dead_gatherer(fleet: LocalFleet) -> None:
 
 
 async def a_stopped_production_database(fleet: LocalFleet, server: EmbeddedServer) -> None:
-    """The page finds it; once it runs again everything goes on by itself, and is verified."""
+    """The page finds it; once it runs again everything continues by itself, and is verified."""
     page = Page("production-stopped.md", fleet)
     await server.stop()
     printed = await eventually(page, "Diagnosis", r"production: ", r"exit 1")
@@ -109,7 +109,7 @@ async def a_stopped_production_database(fleet: LocalFleet, server: EmbeddedServe
 
 
 async def a_full_journal(fleet: LocalFleet) -> None:
-    """Its database stands still: frames wait until there is no room; once it goes on, recording does."""
+    """Its database is stopped: frames wait until there is no room; once it runs again, recording continues."""
     page = Page("alerts/JournalFull.md", fleet, BLOCKED)
     with standing_still(fleet, BLOCKED):
         printed = await eventually(page, "Diagnosis", r'"full": true', wait_s=120)
@@ -119,7 +119,7 @@ async def a_full_journal(fleet: LocalFleet) -> None:
 
 
 async def a_gap_to_heal(fleet: LocalFleet) -> None:
-    """Two copies contradict each other while the third is away: nobody is believed until it is known who was wrong."""
+    """Two copies contradict each other while the third is away: neither is believed until one is known to be wrong."""
     since = datetime.now(UTC) - timedelta(seconds=2)
     fleet.kill(DEAD)
     assert await fleet.terminate("deduplicator") == 0

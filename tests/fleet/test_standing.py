@@ -48,7 +48,7 @@ async def test_a_fleet_stays_heals_itself_and_ends(folder: Path) -> None:
                 assert answer[0] == 0, answer
                 await asyncio.sleep(0.5)
     os.kill(owners(folder)["gatherer"], signal.SIGKILL)
-    assert (await fleet("up", "--dir", folder))[0] == 0, "it says that it runs, and waits until it is whole again"
+    assert (await fleet("up", "--dir", folder))[0] == 0, "it reports that it runs, and waits until it is whole again"
     async with asyncio.timeout(90):
         while (await fleet("status", *status[1].split()))[0]:
             await asyncio.sleep(0.5)
@@ -81,7 +81,7 @@ async def test_what_a_kill_leaves_is_found_and_ended(folder: Path, killed: str) 
 
 
 async def test_only_what_belongs_to_the_folder_is_ended(open_folder: Path) -> None:
-    """Processes that no owner ends, a database's server among them; others of the same names go on."""
+    """Processes that no owner ends, a database's server among them; others of the same names keep running."""
     folder, other = open_folder / "fleet", open_folder / "fleet-2"
     for place in (folder, other):
         place.mkdir(mode=0o711)

@@ -30,7 +30,7 @@ async def verdict(fleet: LocalFleet) -> tuple[int, dict[str, dict[str, Any]]]:
 
 
 async def spoil(fleet: LocalFleet, *statements: str) -> None:
-    """Change production by hand."""
+    """Change production directly."""
     connection = await connect(fleet.production_dsn)
     for statement in statements:
         assert not (await connection.execute(statement)).endswith(" 0"), statement

@@ -80,7 +80,7 @@ class Site:
 
 
 def empty(url: str) -> None:
-    """A new bucket; moto keeps what former tests of this process put."""
+    """A new bucket; moto keeps what earlier tests of this process put."""
     with urllib.request.urlopen(urllib.request.Request(f"{url}/moto-api/reset", method="POST")):
         s3.make_bucket(url, "archive")
 

@@ -49,7 +49,7 @@ class Zone:
             await owner.close()
 
     async def _copy(self, source: str, target: str) -> None:
-        for _ in range(50):  # whoever is connected is away for a moment
+        for _ in range(50):  # those that are connected leave for a moment
             away = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{source}'"
             try:
                 await self._owner(away, f"CREATE DATABASE {target} TEMPLATE {source}")
@@ -98,7 +98,7 @@ class Zone:
 
 
 class Lane:
-    """A loader's hands: each market is a run of the one slice that is open."""
+    """What a loader writes: each market is a run of the one slice that is open."""
 
     def __init__(
         self, zone: Zone, number: int, folder: Path, slice_: int | None = None, again: Lane | None = None

@@ -26,7 +26,7 @@ def compact(payload: bytes) -> bytes:
 
 
 def shown(rows: Rows) -> dict[str, Any]:
-    """Everything in the rows. Lists whose order says nothing are sorted, positions within a run kept."""
+    """Everything in the rows. Lists whose order means nothing are sorted, positions within a run kept."""
     result: dict[str, Any] = {}
     for name, value in vars(rows).items():
         if name == "deltas":

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as a test says: whatever an exchange could answer, in the fleet's real client."""
+"""A small HTTP server that answers as a test wants: whatever an exchange could answer, in the fleet's real client."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ class RandomSteps:
 
 
 class FeedWriter:
-    """A deduplicator's hand on production."""
+    """A deduplicator's writer of production."""
 
     def __init__(self, dsn: str, db: asyncpg.Connection, production: Production, market: int) -> None:
         self.dsn, self.db, self.production, self.market = dsn, db, production, market

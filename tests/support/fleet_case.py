@@ -53,7 +53,7 @@ async def replay_over(fleet: LocalFleet) -> None:
 
 async def covers_again(fleet: LocalFleet, gatherer: str) -> None:
     """Wait until a gatherer that was started again claims all that the others claim, however slow the machine is; but
-    for markets that are over: who did not hold them before does not begin to.
+    for markets that are over: a gatherer that did not hold them before does not begin to.
 
     Only then may the next one fail without a stretch that nobody provably recorded.
     """

@@ -56,7 +56,7 @@ def pid_of(pid: int | None) -> int:
 async def caught_up(fleet: LocalFleet, timeout_s: float = 60) -> None:
     """Wait until the loaders have everything that was written by now, three times in a row.
 
-    Answers to probes go on being written, so a loader is seldom level with its journal at the moment of a look.
+    Answers to probes are still written, so a loader is seldom level with its journal at the moment of a look.
     """
     deadline = asyncio.get_running_loop().time() + timeout_s
     for _ in range(3):

@@ -128,7 +128,7 @@ class Stream:
         self.books.append((ms, -1, False, ms, book))
 
     def _reset(self, ms: int, book: Book) -> tuple[Book, int] | None:
-        """The exchange replaces the book: the new one, and when it goes on.
+        """The exchange replaces the book: the new one, and when it continues.
 
         Seen before the next change (nothing changes for a while, and a new run shows the old book), or only after it.
         """
@@ -210,7 +210,7 @@ async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> 
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     made = streams(seed)
     async with running_site(folder, monkeypatch) as site:
-        numbers = await site.production.allot([*made, ""])  # the last stands for channels that carry all markets
+        numbers = await site.production.allot([*made, ""])  # the last is for channels that carry all markets
         db = site.db
         await db.execute("INSERT INTO store.gatherers (gatherer_id, instance) VALUES ('a', gen_random_uuid())")
         sealed_to = END + timedelta(hours=1)

@@ -59,7 +59,7 @@ class Monitor:
 
     @contextlib.asynccontextmanager
     async def during(self, *alerts: str) -> AsyncIterator[None]:
-        """Before the block they do not hold; in it, broken by the caller, they come to; behind it they no longer do."""
+        """Before the block they do not hold; in it, broken by the caller, they come to; after it they no longer do."""
         await self.becomes(False, *alerts)
         yield
         await self.becomes(False, *alerts)

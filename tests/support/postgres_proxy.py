@@ -17,7 +17,7 @@ COPY_DATA, QUERY = b"d", b"Q"
 
 @dataclass(eq=False)
 class Link:
-    """One relayed connection and what the client has said on it."""
+    """One relayed connection and what the client has sent on it."""
 
     client: asyncio.StreamWriter
     server: asyncio.StreamWriter

@@ -38,7 +38,7 @@ PRICES = (1, 4200, 9999)
 @dataclass
 class Event:
     """Something on the exchange: a change (price, size) or a reset of a market's book. `now_ms` is the exchange's
-    present; the market's stamp `at_ms` may lie a little behind it."""
+    present; the market's stamp `at_ms` may lie a little before it."""
 
     now_ms: int
     at_ms: int
@@ -132,7 +132,7 @@ class Station:
         self.number, self.rng, self.shape = number, rng, shape
         self.records: list[Record] = []
         self.delivered: list[Event] = []
-        wrong_ms = BOUNDS.clock if shape.clock_proven else 5000  # a clock that is not proven may say anything
+        wrong_ms = BOUNDS.clock if shape.clock_proven else 5000  # a clock that is not proven may show anything
         self.clock_ms = rng.randrange(-wrong_ms + 1, wrong_ms)
         self._connection: Connection | None = None
         self._sessions = 0

@@ -251,7 +251,7 @@ def parse(line: str) -> None:
 
 
 def test_every_command_in_the_pages_parses() -> None:
-    """As it stands there."""
+    """As it is there."""
     assert len(commands()) > 60
     for page, line in commands():
         try:

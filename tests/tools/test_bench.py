@@ -55,7 +55,7 @@ def test_a_name_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, capsys:
 
 @pytest.mark.parametrize("name", bench.ALL)
 def test_each_benchmark_measures_what_it_is_named_for(name: str, tmp_path: Path) -> None:
-    """With as little as possible: none has stopped working unseen. Its figures say nothing."""
+    """With as little as possible: none has stopped working unseen. Its figures mean nothing."""
     done = subprocess.run(
         [sys.executable, "-m", "workshop.bench", name, "--output", tmp_path / "bench.json"],
         env=os.environ | {"BENCH_SCALE": "0.001"}, cwd=Path(__file__).parents[2], timeout=300,

@@ -31,7 +31,7 @@ def unit(file: Path) -> configparser.RawConfigParser:
 
 
 def test_there_is_a_unit_for_each_service() -> None:
-    """The command, its file, and who runs it."""
+    """The command, its file, and the user that runs it."""
     assert [file.stem for file in UNITS] == ["kalshi-deduplicator", "kalshi-gatherer", "kalshi-report"]
     for file in UNITS[:2]:
         name, service = file.stem.removeprefix("kalshi-"), unit(file)["Service"]

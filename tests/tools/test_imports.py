@@ -82,7 +82,7 @@ def test_rooms_import_one_way(package: str) -> None:
 
 
 def is_core(file: Path) -> bool:
-    """Whether the module's docstring, or that of a folder it is in, says that it is pure."""
+    """Whether the module's docstring, or that of a folder it is in, declares it pure."""
     said = [file, *(folder / "__init__.py" for folder in file.parents if folder != ROOT and ROOT in folder.parents)]
     texts = [ast.get_docstring(ast.parse(one.read_text())) for one in said if one.exists()]
     return any(re.search(r"\bPure\b", text or "") for text in texts)
@@ -92,7 +92,7 @@ CORE = [file for package in PACKAGES for file in modules(package) if is_core(fil
 
 
 def test_the_core_imports_only_the_core_and_pure_libraries() -> None:
-    """No clock, socket, file, database or process in what says that it is pure."""
+    """No clock, socket, file, database or process in what is declared pure."""
     assert len(CORE) > 80
     core = {
         str(file.relative_to(ROOT)).removesuffix(".py").removesuffix("/__init__").replace("/", ".") for file in CORE
@@ -105,7 +105,7 @@ def test_the_core_imports_only_the_core_and_pure_libraries() -> None:
                 assert inside, f"{file.relative_to(ROOT)} says that it is pure and imports {name}"
             else:
                 assert top in CORE_MAY_IMPORT, f"{file.relative_to(ROOT)} says that it is pure and imports {name}"
-                # Of isal what stands for zlib; its igzip opens files.
+                # Of isal what replaces zlib; its igzip opens files.
                 assert top != "isal" or name in ("isal", "isal.isal_zlib"), f"{file.relative_to(ROOT)} imports {name}"
 
 
@@ -120,7 +120,7 @@ SQL_SIGNS = re.compile(
     | ::(?:bigint|int|text|jsonb?|timestamptz|regclass|numeric|float8|uuid|bytea)\b | \bextract\(epoch\b""",
     re.VERBOSE,
 )
-"""What stands in no other text: a part of a statement that is put together, too."""
+"""What occurs in no other text: a part of a statement that is put together, too."""
 SQL_LOWER = re.compile(
     r"\s*(?:select\s.*\sfrom\s|insert\s+into\s|update\s+\S+\s+set\s|delete\s+from\s)", re.IGNORECASE | re.DOTALL
 )

@@ -59,7 +59,7 @@ def documented() -> dict[tuple[str, str], set[str]]:
 
 
 def test_every_event_is_on_the_page_with_its_fields() -> None:
-    """And nothing on it that no process says."""
+    """And nothing on it that no process logs."""
     code, page = said(), documented()
     assert len(code) > 50
     assert code.keys() == page.keys()

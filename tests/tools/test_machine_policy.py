@@ -48,7 +48,7 @@ module "machine" {{
 """
 LOGS: Final = f"arn:aws:logs:{ACCOUNT}:log-group:/kalshi-fleet/processes:log-stream:"
 CALLS: Final[dict[str, list[tuple[str, str, str, dict[str, str]]]]] = {
-    # what a script calls: the action, its own thing, another machine's, and what is said with it
+    # what a script calls: the action, its own thing, another machine's, and what is sent with it
     "ec2 attach-volume": [
         ("ec2:AttachVolume", f"arn:aws:ec2:{ACCOUNT}:volume/vol-1", f"arn:aws:ec2:{ACCOUNT}:volume/vol-2", {}),
         ("ec2:AttachVolume", f"arn:aws:ec2:{ACCOUNT}:instance/i-1", "", {"aws:ResourceTag/Machine": ME}),

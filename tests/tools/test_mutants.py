@@ -1,4 +1,4 @@
-"""The table of planted faults, what plants them, and what is said of them."""
+"""The table of planted faults, what plants them, and what is reported of them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TOUCHING = "start <= result[-1][1]"
 
 
 def test_every_fault_of_the_table_can_be_planted() -> None:
-    """Its text stands once in its file; its name is its own; the tests that it names are there."""
+    """Its text occurs once in its file; its name is its own; the tests that it names are there."""
     for fault in FAULTS:
         check(fault)
         for name in re.findall(r"tests/\w+\.py", " ".join(fault.tests)):

@@ -1,5 +1,5 @@
 """Terraform without a network: format, validity, what must be true of the fleet (`terraform test`), and what its
-machines are told. tests/tools/test_terraform_faults.py sees each of these checks fail."""
+machines get. tests/tools/test_terraform_faults.py sees each of these checks fail."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_no_value_that_is_secret_is_anywhere_in_it() -> None:
         assert forbidden not in text, forbidden
 
 
-# -- what the machines are told ------------------------------------------------------------------------------------
+# -- what the machines get -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,7 @@
 A stateful property test: `tests/support/answers` is an exchange that answers each command at random (numbered,
 unnumbered, again, under another sid, with any error, late, never), with pings or without, for hours of virtual time.
 Then it
-answers by the facts for half an hour: at its end every wanted market is subscribed and has its book, and nothing is
+answers as documented for half an hour: at its end every wanted market is subscribed and has its book, and nothing is
 unproven.
 """
 

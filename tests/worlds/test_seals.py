@@ -1,4 +1,4 @@
-"""The seal of the feed: no market is said to be sealed further than it is, and the floor follows."""
+"""The seal of the feed: no market is reported as sealed further than it is, and the floor follows."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Watched(Memory):
         self._changes = changes
 
     def look(self, merger: Merger, memory: Memory) -> None:
-        """After a step: what is said of every market is true."""
+        """After a step: the seal of every market is true."""
         if merger is not self._of:
             self._of, self._seals = merger, Seals(merger.claims, -1, self._named_max)
         assert self._seals is not None and self._changes is not None
@@ -59,7 +59,7 @@ class Watched(Memory):
                 self.named += 1
                 assert said[market] == sealed and (sealed is None or sealed < floor)
             elif line.end_ms is None or sealed is None or sealed < line.end_ms:
-                assert sealed is not None and sealed >= floor, f"market {market}: {sealed}, and {floor} was said"
+                assert sealed is not None and sealed >= floor, f"market {market}: {sealed}, and {floor} was reported"
                 self.exact += sealed - floor < 30_000
 
 

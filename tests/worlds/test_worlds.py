@@ -35,7 +35,7 @@ def test_nothing_is_lost_doubled_misplaced_or_falsely_claimed(block: int) -> Non
 def test_the_result_does_not_depend_on_batches_order_or_restarts(seed: int) -> None:
     """Confluence: any batch cuts, interleaving, and restart of derivation and merge give the same result."""
     if shape_of(seed).has("wrong_copy"):
-        return  # of two contradicting rows the first one stands
+        return  # of two contradicting rows the first one is kept
     first = result(seed, 0)
     for trial in range(1, 3):
         if first is None:  # not the same, but right

@@ -1,6 +1,6 @@
 """One connection to an exchange of which only this is known: what it acknowledges is in effect, and its numbers are
 dense. Every command is answered by anything, late, or never, whether it has an effect or not; nobody knows better
-(kalshi-api facts, end of section 10)."""
+(`docs/assumptions.md`)."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Temper:
     """How many of the books that are asked for are sent."""
 
     def by_the_facts(self, every_s: float) -> Temper:
-        """The same exchange when it does all as the facts say; something happens every so many seconds."""
+        """The same exchange when it does all as documented; something happens every so many seconds."""
         weights = {name: [1.0] + [0.0] * (len(HOWS) - 1) for name in self.weights}
         return Temper(weights, 1.0, 0.0, 0.0, 0.0, True, self.sending_ts, every_s, 1.0)
 
     @classmethod
     def of(cls, rng: random.Random) -> Temper:
-        """A random one; half of them do some things as the facts say."""
+        """A random one; half of them do some things as documented."""
         weights = {}
         for name in ("subscribe", "probe", "add_markets", "delete_markets", "get_snapshot", "unsubscribe"):
             kind = rng.random()
@@ -139,7 +139,7 @@ class Exchange:
         self.at(rng.expovariate(1 / self.temper.every_s) + 0.001, self._trading)
 
     def behave(self, every_s: float) -> None:
-        """From now on all is as the facts say, whatever was done before."""
+        """From now on all is as documented, whatever was done before."""
         self.temper = self.temper.by_the_facts(every_s)
         self._over = []
         self.at(0.001, self._trading)
@@ -155,7 +155,7 @@ class Exchange:
 
     @property
     def copies(self) -> bool:
-        """Whether a channel has several subscriptions, which is not as the facts say."""
+        """Whether a channel has several subscriptions, which is not as documented."""
         return len(self._subs) > len(self.channels)
 
     def _happens(self, market: str) -> None:
@@ -302,7 +302,7 @@ class Exchange:
         return sub, []
 
     def _moved(self, sub: Sub) -> Sub:
-        """The stream goes on under another sid as well, or only there."""
+        """The stream continues under another sid as well, or only there."""
         if len(self._subs) >= SUBS_MAX:
             return sub
         self._sids += 1

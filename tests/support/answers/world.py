@@ -163,7 +163,7 @@ class World:
         self._sent()
 
     def _by_the_facts(self, conversation: Conversation) -> None:
-        """Then half an hour of answers by the facts: whatever was before, all is well at its end."""
+        """Then half an hour of documented answers: whatever was before, all is well at its end."""
         self.exchange.behave(self.rng.choice((1.0, 5.0)))
         end_s = self.now_s + SETTLED_S
         gone: set[str] = set()
@@ -177,17 +177,17 @@ class World:
             self._sent()
             self._elsewhere(conversation)
         if not conversation.healthy or conversation.unproven(self.now_s):
-            raise Wrong(f"after half an hour by the facts: {conversation.healthy}, {conversation.unproven(self.now_s)}")
+            raise Wrong(f"half an hour as documented: {conversation.healthy}, {conversation.unproven(self.now_s)}")
         if self.role != "orderbook":
             if missing := set(CHANNELS[self.role]) - self.exchange.channels:
-                raise Wrong(f"after half an hour by the facts {missing} are not subscribed")
+                raise Wrong(f"after half an hour as documented {missing} are not subscribed")
             return
         held, wanted = self.exchange.held(), set(self.markets)
         if wanted - held:
-            raise Wrong(f"after half an hour by the facts {len(wanted - held)} of {len(wanted)} are not subscribed")
+            raise Wrong(f"after half an hour as documented {len(wanted - held)} of {len(wanted)} are not subscribed")
         left = {ticker for ticker in gone & held if self._deletes(ticker) < DELETE_TRIES_MAX}
         if left and not self.exchange.copies:
-            raise Wrong(f"after half an hour by the facts {len(left)} are subscribed that nobody wants")
+            raise Wrong(f"after half an hour as documented {len(left)} are subscribed that are not wanted")
 
     def _deletes(self, ticker: str) -> int:
         """How often a market was to be deleted; after some tries in vain it is left to the end of the session."""

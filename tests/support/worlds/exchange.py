@@ -72,7 +72,7 @@ class Market:
 
 
 class Listener(Protocol):
-    """Whoever is told of what happens."""
+    """Those that receive what happens."""
 
     def publish(self, event: Event) -> None:
         """Something happened now."""

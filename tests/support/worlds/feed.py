@@ -1,5 +1,5 @@
 """The exchange's end of one connection: sids and their numbers, snapshots, answers to commands, and what goes wrong
-with them. What it says of the protocol is what the facts say; where they do not know, anything may happen here."""
+with them. It follows the protocol where that is documented; where it is not, anything may happen here."""
 
 from __future__ import annotations
 

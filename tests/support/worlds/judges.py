@@ -54,7 +54,7 @@ class Truth:
     def in_zone(self, market: int, ms: int) -> bool:
         """Whether exchange time ran twice through a millisecond of a market.
 
-        A session that begins there cannot know it: its ordinals are those of the second time. So nothing is said of
+        A session that begins there cannot know it: its ordinals are those of the second time. So nothing is judged of
         such a place, but that its rows are changes that happened there, and that it is no longer claimed once any
         gatherer saw the step.
         """
@@ -212,7 +212,7 @@ def wrongness_is_said(world: World, truth: Truth, merging: Merging) -> None:
         if market in said or truth.content.get(identity) == content or (market, ms) in merging.unlooked:
             continue
         if merging.merger.claims.covered.by(market, ms) & set(right):
-            raise Wrong(f"{identity} {content} is not the exchange's, and nobody says so")
+            raise Wrong(f"{identity} {content} is not the exchange's, and nothing shows it")
 
 
 def _flat(book: Book, side: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""What may go wrong in a world. Each kind names the rule of the merge's page that says what must follow."""
+"""What may go wrong in a world. Each kind names the rule of the merge's page by which it is judged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS: Final = (
     Kind("cuts", "5, 6: connections break, and come back"),
     Kind("outages", "5: no gatherer has a connection"),
     Kind("crashes", "1: a worker dies, and its journal is cut off"),
-    Kind("stalls", "1, 5: publication stands still nearly as long as the bounds of lag and disorder allow"),
+    Kind("stalls", "1, 5: publication stops nearly as long as the bounds of lag and disorder allow"),
     Kind("stamps", "1, 8: sending times are early or late by nearly the sender bound"),
     Kind("births", "5, 16: markets are born, added, and deleted while they live"),
     Kind("moves", "5: a market moves to another connection of the same gatherer"),
@@ -49,7 +49,7 @@ KINDS: Final = (
     ),
     Kind("reread", "13: a lane that was put back is read again"),
     Kind("dropped", "5: batches that were dropped before they were read"),
-    Kind("wrong_copy", "3, 14: one gatherer's times are wrong, and it is told"),
+    Kind("wrong_copy", "3, 14: one gatherer's times are wrong, and it is listed"),
 )
 NAMES: Final = frozenset(kind.name for kind in KINDS)
 

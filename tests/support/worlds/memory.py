@@ -125,7 +125,7 @@ class Memory:
             self.received += account.received
 
     def _insert(self, identity: Identity, content: Content) -> None:
-        """A change that came late is united with the archive's: the first one stands, another one is listed."""
+        """A change that came late is united with the archive's: the first one is kept, another one is listed."""
         assert identity not in self.here(), f"stored twice: {identity} {content}"
         if intervals.covers(self.detached, identity[1]):
             self.late[identity] = content
@@ -145,7 +145,7 @@ class Memory:
         self.late.clear()
 
     def _book(self, book: BookRow) -> None:
-        """Of one place, the first one stands; another copy of it may verify it."""
+        """Of one place, the first one is kept; another copy of it may verify it."""
         for at, stored in enumerate(self.books):
             if stored[:4] == book[:4]:
                 if (stored.yes, stored.no) == (book.yes, book.no) and stored.verified is None:
@@ -222,7 +222,7 @@ class Memory:
             if run.cover_to_ms is not None and run.cover_from_ms < run.cover_to_ms and not run.excluded:
                 claims.restore_held(run.market, channel, run.key[0], (run.cover_from_ms, run.cover_to_ms))
             if run.cover_from_ms >= NEVER_MS:
-                continue  # it says nothing of why a gap is
+                continue  # it does not show why a gap is
             last_end[who] = max(last_end.get(who, (-1, False, "")), (end_ms, why == "conflict", why))
         for part in self.parts:
             if part.market in wanted:

@@ -34,7 +34,7 @@ class Queue:
     copies: list[Copy]
     done: int = 0
     more: int = 0
-    """How many more are read at once, as the lane was told to wait."""
+    """How many more are read at once, as the lane has to wait."""
 
     def read(self, further: int) -> Copy:
         """The next batch, and so many further ones, as one copy; dropped and whole ones are not read together."""

@@ -21,7 +21,7 @@ TIMES: Final = Times(
 )
 TICK_MS: Final = 20
 SETTLE_MS: Final = 1500
-"""How long stations go on after the last change, so that horizons pass it."""
+"""How long stations record after the last change, so that horizons pass it."""
 GATHERERS: Final = (1, 2, 3)
 
 
@@ -55,7 +55,7 @@ class Shape:
 
 
 def shape_of(seed: int, kinds: list[str] | None = None) -> Shape:
-    """The shape that a seed stands for. `kinds`: exactly these, instead of some of all."""
+    """The shape that a seed gives. `kinds`: exactly these, instead of some of all."""
     rng = random.Random(f"shape {seed}")
     share = rng.choice((0.1, 0.25, 0.5))
     possible = enabled() if kinds is None else kinds

@@ -144,7 +144,7 @@ def beginnings(merger: Merger, lines: list[Line]) -> Iterator[tuple[int, str, In
 
 def result(seed: int, trial: int, kinds: list[str] | None = None) -> tuple[object, ...] | None:
     """What must be the same for every trial: other batches, another order, other restarts. None where exchange time ran
-    twice through a moment: who came first there tells whose rows stand, and who is not heard for a while."""
+    twice through a moment: which came first there decides whose rows are kept, and which is excluded for a while."""
     world = live(seed, kinds)
     if any(market.zones for market in world.exchange.markets.values()):
         return None

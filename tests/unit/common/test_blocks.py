@@ -1,4 +1,4 @@
-"""SQL by name: blocks are found as they are written, and what is no block is refused where it stands."""
+"""SQL by name: blocks are found as they are written, and what is no block is refused where it is."""
 
 from __future__ import annotations
 

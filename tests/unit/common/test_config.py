@@ -1,4 +1,4 @@
-"""Configuration: what is wrong is said in one line, with file, line, key and cure; secrets are never shown."""
+"""Configuration: what is wrong is reported in one line, with file, line, key and cure; secrets are never shown."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_a_key_that_others_can_read_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["gatherer-a", "gatherer-b", "gatherer-c", "deduplicator", "analyst"])
 def test_the_files_in_configs_are_correct_and_complete(name: str) -> None:
-    """Every key of the schema stands in them, explained."""
+    """Every key of the schema is in them, explained."""
     file = ROOT / "configs" / f"{name}.yaml"
     config = (load_reader if name == "analyst" else load_any)(file, dict.fromkeys(VARIABLES, "x"))
     given = yaml.safe_load(file.read_text())

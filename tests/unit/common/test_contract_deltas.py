@@ -62,7 +62,7 @@ def _name(column: str) -> str:
 
 
 def test_fields_declare_what_they_are_for() -> None:
-    """A new field must be given to what it is of: where a change was recorded, its identity, or what it says."""
+    """A new field must be given to what it is of: where a change was recorded, its identity, or its content."""
     assert [field.name for field in fields(Deltas)] == list(deltas.NAMES)
     beside = ("exchange_us", "received_us")
     assert sorted((*deltas.RECORDING, *deltas.IDENTITY, *deltas.CONTENT, *beside)) == sorted(deltas.NAMES)

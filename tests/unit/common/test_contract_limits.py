@@ -92,7 +92,7 @@ def test_a_copy_is_assembled_from_rows_of_the_derivation_or_of_the_database(as_r
 
 
 def test_whatever_a_step_decided_is_something_to_store() -> None:
-    """Each part alone: what is not stored in its step is lost. What a step only says of itself is nothing to store."""
+    """Each part alone: what is not stored in its step is lost. What a step only counts is nothing to store."""
     for name, empty in vars(Changes()).items():
         changes = Changes()
         if name == "new":

@@ -86,13 +86,13 @@ def test_no_module_words_a_reason_by_itself() -> None:
 
 
 def test_sql_names_only_channels_and_reasons_that_there_are() -> None:
-    """A misspelt one would find no row, and say nothing."""
+    """A misspelt one would find no row, and raise nothing."""
     some = 0
     for file, text in statements():
         for word in _compared("channel", text):
             assert word in channels.NAMES, f"{file.relative_to(ROOT)}: channel {word}"
             some += 1
-        for word in _compared("reason", text) if "migrations" not in file.parts else ():  # these mend former words
+        for word in _compared("reason", text) if "migrations" not in file.parts else ():  # these mend older words
             assert word in {**reasons.GAPS, **reasons.ENDS, **reasons.READ_GAPS}, f"{file.relative_to(ROOT)}: {word}"
             some += 1
         for prefix in re.findall(r"LIKE '(KX\w+)%'", text):
@@ -152,7 +152,7 @@ def rows_of(page: str, heading: str) -> list[list[str]]:
 
 
 def test_the_page_of_formats_lists_channels_and_reasons() -> None:
-    """Who reads the tables finds each word there, with what the code says of it."""
+    """A reader of the tables finds each word there, with the code's explanation."""
     rows = rows_of("docs/formats.md", "## Channels")
     of = {"all": "all markets", "others": "all but combos", "combos": "combos"}
     assert rows == [

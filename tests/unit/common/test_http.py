@@ -1,4 +1,4 @@
-"""The processes' small HTTP server against those who ask slowly."""
+"""The processes' small HTTP server against clients that ask slowly."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.status_case import gatherer
 
 @pytest.mark.parametrize("half", [b"", b"GET /healthz HTTP/1.1\r\nHost: x\r\n"])
 async def test_half_a_request_does_not_hold_a_connection_for_ever(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does none; who asks properly is answered meanwhile, on one connection."""
+    """Nor does none; a client that asks properly is answered meanwhile, on one connection."""
     monkeypatch.setattr(http, "IDLE_S", 0.2)
     registry = prometheus_client.CollectorRegistry()
     async with http.serve(HttpConfig(port=0), registry, lambda: None, gatherer) as port:

@@ -49,7 +49,7 @@ def test_prices_and_sizes() -> None:
 
 
 def test_microseconds_are_known_only_where_the_text_has_them() -> None:
-    """Trailing zeros are trimmed, so three places or fewer do not tell."""
+    """Trailing zeros are trimmed, so three places or fewer do not decide it."""
     assert sub_millisecond_us("2026-11-21T10:00:00.957081Z") == 81
     assert sub_millisecond_us("2026-08-10T22:45:47.42784Z") == 840
     assert sub_millisecond_us("2026-11-21T10:00:00.957Z") == -1

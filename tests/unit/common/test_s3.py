@@ -30,7 +30,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.usefixtures("store")
 def test_what_s3_answers_is_an_error_of_the_fleet() -> None:
-    """A condition that does not hold is told apart; each names the object."""
+    """A condition that does not hold is an error of its own; each names the object."""
     client = s3.client(BUCKET, credentials=CREDENTIALS)
     write = {"Bucket": "archive", "Key": "x", "Body": b"", "IfNoneMatch": "*"}
     with s3.errors("s3://archive/x"):

@@ -39,7 +39,7 @@ def required_of(kind: type[msgspec.Struct]) -> set[str]:
 
 @pytest.mark.parametrize("said", SAID, ids=["gatherer", "deduplicator"])
 def test_a_field_that_only_a_newer_release_knows_is_ignored(said: Status) -> None:
-    """Wherever it stands; and what is encoded is decoded."""
+    """Wherever it is; and what is encoded is decoded."""
     assert decode(msgspec.json.encode(status.encoded(said)), ADDRESS) == said
     for part in (None, "journal", "loader", "deltas", "retention"):
         more = status.encoded(said)
@@ -65,7 +65,7 @@ def test_a_field_that_another_release_lacks_has_its_default_or_is_named(said: St
 
 
 def test_a_fleet_is_judged_only_by_what_was_answered() -> None:
-    """What `fleet status` reads has no default, so nothing that it shows was never said; all else may be missing."""
+    """What `fleet status` reads has no default, so all that it shows was answered; all else may be missing."""
     tree = ast.parse((ROOT / "common/overview.py").read_text())
     read = {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     fields = {name for kind in SECTIONS for name in kind.__struct_fields__}
@@ -93,7 +93,7 @@ NAMED_IN_DOCS = re.compile(r"`([a-z_.]+)`[^`.;|]* in [\w' ]*`/status`|`/status`[
 
 
 def test_the_docs_name_fields_that_are_there() -> None:
-    """Where a page says that something is in `/status`."""
+    """Where a page names something in `/status`."""
     fields = {name for kind in SECTIONS for name in kind.__struct_fields__}
     pages = sorted(ROOT.glob("docs/**/*.md"))
     named = {name for page_ in pages for found in NAMED_IN_DOCS.findall(page_.read_text()) for name in found if name}
@@ -151,7 +151,7 @@ async def test_the_command_and_the_page_show_what_the_process_answers() -> None:
 
 
 async def test_the_pages_rate_is_of_what_came_since(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also where the process goes on counting in the very object that it gave before."""
+    """Also where the process keeps counting in the very object that it gave before."""
     monkeypatch.setattr("common.page.routes.RATE_OVER_S", 0.0)
     said = status_case.deduplicator()
     async with serving(lambda: said) as port, aiohttp.ClientSession() as session:

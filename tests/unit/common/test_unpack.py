@@ -1,4 +1,4 @@
-"""What others packed is unpacked to what is allowed, whatever it says of itself."""
+"""What others packed is unpacked to what is allowed, whatever size it claims."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_small_frame_that_is_large_inside_is_refused_without_room_for_it() -> 
 
 
 def test_a_pause_between_two_reads_of_the_clocks_is_no_step() -> None:
-    """The process stands still for half a second between them, three times in a row."""
+    """The process is stopped for half a second between them, three times in a row."""
     now = [0]
     pauses = iter([500_000_000] * 3)
 

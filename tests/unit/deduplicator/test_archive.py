@@ -74,7 +74,7 @@ def test_a_write_that_lost_a_race_is_not_made(endpoint: str) -> None:
 def test_a_large_file_is_written_in_parts_and_appears_whole(
     endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Before the last call nobody sees anything of it; one that met a conflict leaves nothing behind."""
+    """Before the last call nothing of it is visible; one that met a conflict leaves nothing."""
     monkeypatch.setattr(bucket_module, "PART_BYTES", 5 << 20)
     archive, client = bucket(endpoint), s3.client(endpoint)
     body = np.random.default_rng(1).bytes(12 << 20)

@@ -106,8 +106,8 @@ def columnar(
     shown = sorted(shown, key=lambda s: (s.code, s.ms, s.ordinal))
     code, ms, ordinal = (np.array([s[n] for s in shown], np.int64) for n in range(3))
     before = ms < START
-    behind = order.keys(code, np.maximum(ms, START), ordinal + 1)
-    key = np.where(before, order.first(code), behind)
+    after = order.keys(code, np.maximum(ms, START), ordinal + 1)
+    key = np.where(before, order.first(code), after)
     hashes = [sum(mix64(2 * p + side) * size for (side, p), size in s.book.items()) % (1 << 64) for s in shown]
     taken = np.array([s.taken * 1000 if s.taken >= 0 else -1 for s in shown], np.int64)
     books = Books(code, ms, key, taken, np.array(hashes, np.uint64), np.array([s.is_reset for s in shown], bool))
@@ -192,7 +192,7 @@ def changes(order: Order, at_ms: int, deltas: list[int]) -> Rows:
 
 
 def test_late_rows_that_contradict_the_archive_are_counted_and_not_new() -> None:
-    """Of another size alone, too; what the archive has stands."""
+    """Of another size alone, too; what the archive has is kept."""
     order = Order(["KXA"], HOUR_MS)
     late = Late(changes(order, HOUR_MS + 5, [7, 8, 9]), {})
     late.seen(changes(order, HOUR_MS + 5, [7, 88]))
@@ -210,7 +210,7 @@ def test_a_change_of_another_hour_has_no_place_in_this_one() -> None:
 
 
 def test_tickers_are_sorted_by_code_point() -> None:
-    """As a manifest says, and as readers of Parquet compare strings."""
+    """As in a manifest, and as readers of Parquet compare strings."""
     order = Order(["KXa", "KXB", "KXA-1", "KXA"], HOUR_MS)
     assert order.names == ["KXA", "KXA-1", "KXB", "KXa"]
     assert order.codes(["KXB", "KXA"]).tolist() == [2, 0]

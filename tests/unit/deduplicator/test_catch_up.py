@@ -1,4 +1,4 @@
-"""A gatherer that comes back with hours to tell holds up nobody, and nobody holds it up for ever."""
+"""A gatherer that comes back with a backlog of hours delays no other, and is not held up for ever."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from deduplicator.sources import Sources
 
 
 def test_a_gatherer_is_late_when_it_lags_the_others() -> None:
-    """Not who is behind the clock: after an absence of the deduplicator all are behind alike."""
+    """Not when it lags the clock: after an absence of the deduplicator all lag the same."""
     catch_up = CatchUp(late_us=100, share=0.5)
     assert not catch_up.is_late(0)
     catch_up.saw(1000, 1000)
@@ -47,7 +47,7 @@ def test_its_share_is_kept_whatever_a_step_takes() -> None:
 
 
 class Scripted:
-    """Stands where a reader's database would: a live gatherer always has something new, a late one a backlog."""
+    """In place of a reader's database: a live gatherer always has something new, a late one a backlog."""
 
     def __init__(self, gatherer: int, backlog: int | None) -> None:
         self.gatherer, self.connected, self._backlog, self._batch = gatherer, True, backlog, 0

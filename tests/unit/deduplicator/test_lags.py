@@ -14,7 +14,7 @@ from deduplicator.store.lags import AHEAD, PRODUCTION, Lags, percentile
 
 @pytest.mark.parametrize("seed", range(5))
 def test_each_change_is_counted_once_where_it_belongs(seed: int) -> None:
-    """Over the edge of an hour, in several steps, with clocks that are behind."""
+    """Over the edge of an hour, in several steps, with clocks that are slow."""
     rng = random.Random(seed)
     lags, told = Lags(), []
     for _ in range(4):

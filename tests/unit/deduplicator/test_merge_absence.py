@@ -1,4 +1,4 @@
-"""Rule 14, and what a state that was made again knows: a copy that covers a moment says of it what it holds."""
+"""Rule 14, and what a state that was made again knows: a copy that covers a moment counts there with what it holds."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def cut_at(copy: Copy, ms: int) -> Copy:
 
 @pytest.mark.parametrize("order", [(1, 2, 3), (3, 1, 2), (1, 3, 2)])
 def test_a_row_that_two_copies_pass_over_excludes_the_one_that_has_it(order: tuple[int, ...]) -> None:
-    """Between two neighbouring rows of a run there is nothing, whoever is read first."""
+    """Between two neighbouring rows of a run there is nothing, whichever copy is read first."""
     more: list[Row] = [*GOOD[:2], (2, 0, 7), (2, 1, 50), (3, 0, 8)]
     copies = {1: a_copy(1, GOOD, horizon=4), 2: a_copy(2, GOOD, horizon=4), 3: a_copy(3, more, horizon=4)}
     merger, stored = fresh(), Stored()
@@ -44,13 +44,13 @@ def test_a_row_that_two_copies_pass_over_excludes_the_one_that_has_it(order: tup
         stored.take(merger.step([copies[number]], now))
     assert {c.kind for c in stored.conflicts} == {"conflict"}
     stored.take(merger.step([a_copy(n, [(6, 0, 1)], batch=2, horizon=9) for n in (1, 2, 3)], 10))
-    assert merger.claims.covered.by(1, START_MS + 6) == {1, 2}, "who was excluded as nobody had a majority is back"
+    assert merger.claims.covered.by(1, START_MS + 6) == {1, 2}, "what was excluded without a majority is back"
     assert 3 not in merger.claims.covered.by(1, START_MS + 3) and merger.claims.covered.anywhere(1, START_MS + 3)
     assert merger.claims.covered.by(1, START_MS + 1) == {1, 2, 3}
 
 
 def test_a_quiet_copy_shows_that_nothing_happened_once_its_claim_is_past_it() -> None:
-    """No row of it comes after the other's: its horizon speaks."""
+    """No row of it comes after the other's: its horizon decides."""
     merger, stored = fresh(), Stored()
     stored.take(merger.step([a_copy(1, [(1, 0, 5), (9, 0, 6)], horizon=2), a_copy(2, [(1, 0, 5)], horizon=2)], 0))
     stored.take(merger.step([a_copy(2, [], batch=2, horizon=9)], 1))
@@ -163,7 +163,7 @@ def test_what_was_brought_before_a_restart_is_no_absence_after_it() -> None:
 
 
 def test_what_comes_after_dropped_batches_is_no_neighbour_of_what_was_read_before_a_restart() -> None:
-    """The run ended where its rows were lost; what it had brought is remembered, and says nothing of what follows."""
+    """The run ended where its rows were lost; what it had brought is remembered, and proves nothing later."""
     stored = Stored()
     before, whole = a_copy(1, [(1, 0, 5)], horizon=2), a_copy(2, [(1, 0, 5), (4, 0, 6), (9, 0, 7)], horizon=20)
     stored.take(fresh().step([before, whole], 0))
@@ -176,7 +176,7 @@ def test_what_comes_after_dropped_batches_is_no_neighbour_of_what_was_read_befor
 
 
 def test_what_is_remembered_as_one_copy_across_dropped_batches_makes_no_neighbours() -> None:
-    """The reader steps over batches that were emptied: what lay between is not denied to who has it."""
+    """The reader steps over batches that were emptied: what lay between is not denied to a copy that has it."""
     stored = Stored()
     rows: list[Row] = [(1, 0, 5), (3, 0, 7)]
     stored.take(fresh().step([a_copy(1, rows, horizon=2)], 0))
@@ -229,7 +229,7 @@ def test_a_market_that_is_over_is_not_given_back_before_its_rows_were_looked_at(
 
 
 def test_a_run_that_nobody_knows_any_more_claims_nothing_and_kills_nothing() -> None:
-    """Rule 11: rows, events and horizons of runs and slices that were forgotten; the rest goes on."""
+    """Rule 11: rows, events and horizons of runs and slices that were forgotten; the rest is merged."""
     merger, stored = fresh(), Stored()
     stray = a_copy(1, [(1, 0, 5), (2, -1, 6)], batch=2, horizon=10)
     stray.run_events = [RunEvent(1, "covers", START_MS, 0, ""), RunEvent(1, "ended", START_MS, START_MS + 9, "gap")]
@@ -270,7 +270,7 @@ def test_an_instant_holds_any_number_of_changes() -> None:
 
 
 def test_what_is_retracted_is_kept_where_the_claim_is() -> None:
-    """Rule 18: of a run that is over, and of all for a step back; a state that is told of it claims no more."""
+    """Rule 18: of a run that is over, and of all for a step back; a state that is restored from it claims no more."""
     merger, stored = fresh(), Stored()
     first = cut_at(a_copy(1, GOOD), 10)
     stepping = a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 7), (3, 0, 8)], horizon=9)
@@ -343,7 +343,7 @@ def test_what_is_stored_against_the_majority_is_claimed_by_no_run() -> None:
 
 
 def test_a_contradiction_in_a_run_that_is_over_leaves_the_next_one_alone() -> None:
-    """Each speaks for itself."""
+    """Each counts for itself."""
     merger, stored = fresh(), Stored()
     wrong: list[Row] = [*GOOD, (4, 0, 1)]
     stored.take(merger.step([cut_at(a_copy(1, wrong), 10)], 0))

@@ -12,7 +12,7 @@ MARKETS = EMPTIED_MIN + 10
 
 
 def emptied(markets: int, *, each_ms: int = 1, ends_ms: int | None = None) -> int:
-    """How often it was said: so many markets' books are emptied, one after another, as the one copy says."""
+    """How often it was counted: so many markets' books are emptied, one after another, by the one copy."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     copy = Copy(1, 0, 1, 1)
     copy.slices = [SliceStart(1, 7, 1, "orderbook_delta")]
@@ -31,7 +31,7 @@ def emptied(markets: int, *, each_ms: int = 1, ends_ms: int | None = None) -> in
 
 
 def test_many_open_markets_that_are_emptied_at_once_are_an_alarm() -> None:
-    """Said once."""
+    """Counted once."""
     assert emptied(MARKETS) == 1
 
 

@@ -1,4 +1,4 @@
-"""Rule 9: who is silent has nothing against a reset; who shows the old book later has."""
+"""Rule 9: a silent copy does not object to a reset; one that shows the old book later does."""
 
 from __future__ import annotations
 
@@ -75,14 +75,14 @@ def test_what_is_shown_near_the_reset_judges_nobody() -> None:
 
 
 def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None:
-    """Its book is marked; who reported it, or began after it, contradicts nothing."""
+    """Its book is marked; a copy that reported it, or began after it, contradicts nothing."""
     merger = fleet(1, 2, 3)
     merger.step([says(1, 2, RESET_MS)], 10)
     merger.step([], 10 + WAIT_MS)
     merger.step([says(2, 2, RESET_MS + 2000)], 3000)
     fine = merger.step([says(2, 3, RESET_MS + 60_000, agrees=1)], 60_000)
     assert not fine.conflicts and not fine.unverified
-    begun = a_copy(4, GOOD, start=-10, horizon=200_000)  # within the bounds it may have begun behind it
+    begun = a_copy(4, GOOD, start=-10, horizon=200_000)  # within the bounds it may have begun after it
     begun.snapshots = says(4, 1, RESET_MS + 60_000, agrees=1).snapshots
     after = merger.step([begun], 61_000)
     assert not after.conflicts
@@ -94,7 +94,7 @@ def test_an_accepted_reset_that_is_contradicted_is_listed_and_not_used() -> None
 
 
 def test_a_snapshot_of_an_earlier_place_is_no_vote_whatever_its_time() -> None:
-    """Its time may be that of a clock which is wrong: it was taken before the change that the reset came behind."""
+    """Its time may be that of a clock which is wrong: it was taken before the change that the reset came after."""
     merger = fleet(1, 2)
     merger.step([says(1, 2, RESET_MS)], 10)
     earlier = says(2, 2, RESET_MS + 60_000, agrees=1, place=(START_MS + 2, 0))
@@ -107,7 +107,7 @@ def test_a_snapshot_of_an_earlier_place_is_no_vote_whatever_its_time() -> None:
 
 
 def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:
-    """Who had reported it is not known any more."""
+    """Which copies had reported it is no longer known."""
     first = fleet(1, 2)
     first.step([says(1, 2, RESET_MS)], 10)
     vote = next(iter(first.books.ballots.open.values())).votes[0]
@@ -118,7 +118,7 @@ def test_what_a_restart_brought_back_can_be_confirmed_and_not_denied() -> None:
 
 
 def test_a_copy_that_reported_the_reset_with_another_book_does_not_deny_it() -> None:
-    """Changes came before its snapshot: it says another book, and then agrees with its own. In either order."""
+    """Changes came before its snapshot: it reports another book, and then agrees with its own. In either order."""
     for first, second in ((1, 2), (2, 1)):
         merger = fleet(1, 2)
         seen = says(2, 2, RESET_MS + 5000)

@@ -87,7 +87,7 @@ def test_awaited_rows_stay_and_all_keep_their_markets() -> None:
 
 
 def test_only_the_next_row_of_a_market_shows_which_gatherers_passed_over_a_place() -> None:
-    """Of the old part and the young one the nearer row counts; a row of another market says nothing."""
+    """Of the old part and the young one the nearer row counts; a row of another market proves nothing."""
     store = store_of((1, 2, 0), (1, 10, 0), (2, 0, 0), linked=(0, 1, 2))
     assert store.passed_over(store.locate(key_of(store, 1, 20))).tolist() == [0]
     store.forget(1000, 1000)  # all is old now
@@ -192,7 +192,7 @@ def test_what_lies_between_two_batches_of_a_run_contradicts_it() -> None:
 
 
 def test_new_rows_before_the_last_row_of_a_run_are_no_distance() -> None:
-    """Another copy brings what is older than where a run goes on from, which was stored before."""
+    """Another copy brings what is older than where a run continues from, which was stored before."""
     store = store_of((1, 3, 0))
     last = int(key_of(store, 1, 3)[0])
     rows = placed_rows(
@@ -257,7 +257,7 @@ def goes_to(claims: Claims, gatherer: int, ms: int) -> None:
 
 
 def asked(absences: Absences, times: int = 12) -> list[tuple[int, int]]:
-    """Who lacks what, after some looks."""
+    """Which gatherers lack what, after some looks."""
     found: list[tuple[int, int]] = []
     for _ in range(times):
         found += [(gatherer, ms - START_MS) for gatherer, _, ms in absences.found(BITS)]
@@ -345,7 +345,7 @@ def test_what_contradicts_a_claim_is_not_forgotten_before_it_is_looked_at() -> N
     assert asked(joining.absences) == [(2, 5)]
 
 
-# -- joining: who says what --------------------------------------------------------------------------------------------
+# -- joining: which copy has what --------------------------------------------------------------------------------------
 
 
 def test_a_gatherer_that_covers_a_moment_and_has_nothing_of_it_counts_as_lacking_it() -> None:
@@ -369,7 +369,7 @@ def test_a_gatherer_that_covers_a_moment_and_has_nothing_of_it_counts_as_lacking
 
 
 def test_a_gatherer_that_comes_later_decides_a_tie() -> None:
-    """It holds what stands, or nothing of it."""
+    """It holds what is stored, or nothing of it."""
     wrong: list[Row] = [(1, 0, 5), (2, 0, 99), (3, 0, 8)]
     right: list[Row] = [(1, 0, 5), (2, 0, 7), (3, 0, 8)]
     merger, stored = begun()
@@ -421,7 +421,7 @@ def test_an_exclusion_that_moves_back_is_one() -> None:
 
 
 def test_a_group_over_two_batches_is_one_version() -> None:
-    """What a run brought before belongs to what it says."""
+    """What a run brought before belongs to its version."""
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None), a_copy(2, [(1, 0, 5), (1, 1, 7)], horizon=2)], 0))
     stored.take(merger.step([a_copy(1, [(1, 1, 7), (1, 2, 9), (2, 0, 1)], batch=2, horizon=3)], 1))
@@ -535,7 +535,7 @@ def test_rows_that_their_gatherer_comes_to_claim_are_not_forgotten() -> None:
 
 
 def test_a_version_that_was_not_used_has_its_voice_still_when_its_run_is_over() -> None:
-    """It has said that something happened: the row that it goes on with does not take that back."""
+    """It has shown that something happened: the row that it continues with does not take that back."""
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None), a_copy(2, [(1, 0, 5)], horizon=4)], 0))
     stored.take(merger.step([a_copy(3, [(1, 0, 5)], horizon=4)], 1))
@@ -588,7 +588,7 @@ def test_a_line_with_heads_that_wait_for_production_is_looked_at_again() -> None
 
 
 def test_rows_that_were_not_used_are_passed_over_by_nobody() -> None:
-    """A run that is readmitted does not say that it has nothing where its rows lost."""
+    """A run that is readmitted does not count as having nothing where its rows lost."""
     merger, stored = begun()
     stored.take(merger.step([a_copy(1, [(1, 0, 5)], horizon=None)], 0))
     stored.take(merger.step([a_copy(2, [(1, 0, 5), (2, 0, 7)], horizon=3)], 1))
@@ -654,7 +654,7 @@ def test_ranges_are_half_open_and_begin_at_the_floor() -> None:
 
 
 def test_guests_are_what_they_were() -> None:
-    """A run that has ended stays over, one that contradicted gives nothing, and what is said of claims changes none."""
+    """A run that has ended stays over, one that contradicted gives nothing, and what is read of claims changes none."""
     claims = Claims()
     claims.slices.add((1, 0, 1), SliceState(7, 1, BOOK, START_MS + 9))
     over = RunState((1, 0, 5), 1, 1, BOOK, START_MS, START_MS + 3, START_MS + 3, "conflict")
@@ -719,7 +719,7 @@ def test_claims_grow_and_are_reported_of_stored_runs_alone() -> None:
     claims.excluded.exclude(1, {1}, START_MS + 7, changes)
     copy.run_events = [RunEvent(1, "covers", START_MS + 4, 0, "")]
     claims.apply(copy, changes)
-    assert claims.runs[(1, 0, 1)].cover_from_ms == START_MS + 5, "nothing that an excluded run says widens its claim"
+    assert claims.runs[(1, 0, 1)].cover_from_ms == START_MS + 5, "nothing that an excluded run brings widens its claim"
     claims = Claims()
     claims.begin(copy, changes)
     for since in (3, 8):
@@ -729,7 +729,7 @@ def test_claims_grow_and_are_reported_of_stored_runs_alone() -> None:
 
 
 def test_the_slowest_slice_of_a_gatherer_counts() -> None:
-    """Of those of the order book that go on."""
+    """Of those of the order book that continue."""
     claims = Claims()
     for number, horizon in enumerate((30, 10, 20)):
         claims.slices.add((1, 0, number), SliceState(1, number, BOOK, START_MS + horizon))
@@ -783,7 +783,7 @@ def test_a_line_is_over_when_its_runs_have_ended_and_a_head_after_its_end_finds_
     head = a_copy(2, [(9, -1, 5)], start=20, horizon=None)
     first = a_copy(1, GOOD, horizon=8)
     stored.take(begins := merger.step([first, head], 0))
-    assert not begins.over, "its runs go on"
+    assert not begins.over, "its runs continue"
     first = a_copy(1, [], batch=2, horizon=None)
     first.run_events = [RunEvent(1, "ended", START_MS, START_MS + 8, "cut")]
     second = a_copy(2, [], batch=2, horizon=None)
@@ -852,7 +852,7 @@ def test_what_was_dropped_unread_contradicts_nobody() -> None:
 
 
 def test_of_what_was_dropped_unread_only_what_is_certain_stays() -> None:
-    """No rows, no claim, no snapshot; where time stepped back, and what ended, which nobody says again."""
+    """No rows, no claim, no snapshot; where time stepped back, and what ended, which no batch repeats."""
     copy = a_copy(1, GOOD)
     copy.horizons += [Horizon(1, START_MS + 300, True, "cut")]
     copy.quarantined = 2
@@ -887,7 +887,7 @@ def test_gaps_end_with_the_market_and_heal_by_parts() -> None:
 
 
 def test_a_line_that_is_over_is_reported_once_nothing_of_it_is_open() -> None:
-    """Neither a run that goes on past its end nor a head without a place."""
+    """Neither a run that continues past its end nor a head without a place."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, BOOK, START_MS, START_MS + 4)
     assert not merger.step([a_copy(1, GOOD, horizon=10)], 0).over
@@ -911,7 +911,7 @@ def pack_of(delta: int) -> int:
 
 
 def test_a_horizon_never_steps_back() -> None:
-    """A lane that is read again says less at first."""
+    """A lane that is read again shows less at first."""
     _, claims, _ = waiting(20)
     goes_to(claims, 2, 5)
     assert claims.slices[(2, 0, 1)].horizon_ms == START_MS + 20

@@ -38,7 +38,7 @@ def test_two_copies_that_contradict_each_other_are_both_excluded() -> None:
 
 
 def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_is_kept() -> None:
-    """Rule 3: equal as a multiset; the run goes on."""
+    """Rule 3: equal as a multiset; the run continues."""
     other = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8), (4, 0, 1)]
     _, stored = merged([a_copy(1, GOOD, horizon=3)], [a_copy(2, other, horizon=9)])
     assert [c.kind for c in stored.conflicts] == ["order_disputed"]
@@ -49,7 +49,7 @@ def test_the_same_changes_in_another_order_are_disputed_and_the_first_order_is_k
 
 @pytest.mark.parametrize("copies", [2, 3])
 def test_an_order_that_is_disputed_stays_that_when_the_state_is_made_again(copies: int) -> None:
-    """Restarted before the claims have come to it: who has the changes in another order has them all the same."""
+    """Restarted before the claims have come to it: a copy with the changes in another order has them all the same."""
     other: list[Row] = [(1, 0, 6), (1, 1, 5), (2, 0, 7), (3, 0, 8)]
     given = [a_copy(n, other if n == 2 else GOOD, horizon=0) for n in range(1, copies + 1)]
     first, stored = Merger(LIMITS, START_MS - 86_400_000), Stored()
@@ -74,7 +74,7 @@ def test_an_order_that_is_disputed_stays_that_when_the_state_is_made_again(copie
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_group_that_is_longer_in_one_copy_is_a_conflict(first: int) -> None:
-    """Rule 3 compares whole groups: a row that the other copy does not have, behind its end, contradicts it."""
+    """Rule 3 compares whole groups: a row that the other copy does not have, after its end, contradicts it."""
     short = [(1, 0, 5), (2, 0, 7), (3, 0, 8)]
     copies = [a_copy(1, short, horizon=3), a_copy(2, [(1, 0, 5), (1, 1, 6), (2, 0, 7), (3, 0, 8)], horizon=3)]
     steps = [[copies[first]], [copies[1 - first]]]
@@ -95,7 +95,7 @@ def test_a_short_group_whose_end_is_read_later_is_a_conflict_too() -> None:
 
 
 def test_a_contradiction_in_a_group_that_is_still_open_is_awaited() -> None:
-    """The copy's rows are not used until its group has ended: then another order is told from other changes."""
+    """The copy's rows are not used until its group has ended: then another order differs from other changes."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     stored = Stored()
     stored.take(merger.step([a_copy(1, GOOD, horizon=3)], 1))
@@ -245,7 +245,7 @@ def test_a_late_copy_on_its_way_to_the_first_claim_makes_no_gap() -> None:
 
 
 def test_a_hole_before_a_run_that_proves_nothing_yet_is_not_forgotten() -> None:
-    """After an outage a run's horizon lags behind its beginning: the gap is written once it has passed it."""
+    """After an outage a run's horizon is before its beginning: the gap is written once it has passed it."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     before = a_copy(1, [(1, 0, 5)], horizon=5)
@@ -263,10 +263,10 @@ def test_disputes_remember_earlier_voices() -> None:
     dispute = disputes.Dispute()
     first = disputes.settle({1: (1,), 2: (2,)}, (1,), dispute)
     assert first is not None and first.excluded == 3 and dispute.tied
-    assert disputes.settle({1: (1,), 2: (2,)}, (1,), dispute) is None, "nothing new was said"
+    assert disputes.settle({1: (1,), 2: (2,)}, (1,), dispute) is None, "nothing new was brought"
     same = disputes.Dispute()
     assert disputes.settle({1: (1, 2), 2: (2, 1)}, (1, 2), same) is not None
-    assert disputes.settle({4: (1, 2)}, (1, 2), same) is None, "a further voice for what stands changes nothing"
+    assert disputes.settle({4: (1, 2)}, (1, 2), same) is None, "a further voice for what is stored changes nothing"
     second = disputes.settle({1: (1,), 4: (2,)}, (1,), dispute)
     assert second is not None and second.excluded == 1 and second.readmitted == 2
     assert disputes.settle({1: (1,)}, (1,), disputes.Dispute()) is None
@@ -318,7 +318,7 @@ def test_an_identity_has_no_last_age_and_no_last_ordinal() -> None:
 
 
 def test_forgetting_raises_the_floor_and_loading_fills_in() -> None:
-    """Identities older than the window are gone, and known to be: the floor says so."""
+    """Identities older than the window are gone, and known to be, by the floor."""
     store = IdentityStore(START_MS - 10)
     ms = START_MS + np.arange(1000)
     zeros, ones = np.zeros(1000, np.int64), np.ones(1000, np.int64)
@@ -347,7 +347,7 @@ def test_too_many_rows_raise_the_floor_as_well() -> None:
 
 
 def test_a_run_that_a_snapshot_proves_right_is_readmitted_from_there_on() -> None:
-    """Of two that contradict each other; what it was passed over for stays a gap, and the other stays without a say."""
+    """Of two that contradict each other; what it was passed over for stays a gap, and the other stays excluded."""
     bad = [(1, 0, 5), (1, 1, 6), (2, 0, 99), (3, 0, 8), (4, 0, 9)]
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
@@ -373,7 +373,7 @@ def test_a_run_that_a_snapshot_proves_right_is_readmitted_from_there_on() -> Non
 
 @pytest.mark.parametrize("claims", [True, False])
 def test_a_run_that_was_readmitted_never_comes_to_claim_what_was_passed_over(claims: bool) -> None:
-    """Whatever its gatherer says of it later: rows were passed over. One that claims nothing goes on to do so."""
+    """Whatever its gatherer brings of it later: rows were passed over. One that claims nothing claims nothing then."""
     merger = Merger(LIMITS, START_MS - 86_400_000)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     first, second = a_copy(1, [*GOOD, (4, 0, 1)], horizon=5), a_copy(2, [*GOOD[:2], (2, 0, 99), (4, 0, 1)], horizon=5)
@@ -470,7 +470,7 @@ def test_intervals() -> None:
 
 
 def test_what_is_looked_for_in_vain_leaves_with_the_rows() -> None:
-    """Rule 21: a market that goes on keeps its slot; its old rows are awaited of nobody all the same."""
+    """Rule 21: a market that continues keeps its slot; no gatherer is waited for with its old rows all the same."""
     merger = Merger(Limits(1000, 2000, 1_000_000, 1000), START_MS)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     waiting = []
@@ -484,7 +484,7 @@ def test_what_is_looked_for_in_vain_leaves_with_the_rows() -> None:
 
 
 def test_machines_may_be_replaced_for_ever() -> None:
-    """Of gatherers that have nothing open any more there may be any number; who comes back is not contradicted."""
+    """Of gatherers that have nothing open any more there may be any number; one that comes back is not contradicted."""
     merger = Merger(LIMITS, START_MS)
     merger.claims.lines.begin(1, "orderbook_delta", START_MS, None)
     conflicts = []

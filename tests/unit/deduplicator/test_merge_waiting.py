@@ -33,7 +33,7 @@ def begin(gatherer: int, slice_: int, from_ms: int) -> Copy:
 
 
 def horizon(gatherer: int, slice_: int, batch: int, ms: int, *, ended: bool = False) -> Copy:
-    """Nothing but that the subscription goes on, or ends."""
+    """Nothing but that the subscription continues, or ends."""
     copy = Copy(gatherer, 0, batch, batch)
     copy.horizons = [Horizon(slice_, START_MS + ms, ended, "disconnect" if ended else "")]
     return copy
@@ -173,7 +173,7 @@ def test_a_market_waits_for_the_least_of_its_moments() -> None:
 
 
 def test_a_copy_that_is_wrong_all_over_is_judged_once_a_market(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its first group takes its say; each of its thousands of others would be asked about all the same, in one step."""
+    """Its first group excludes it; each of its thousands of others would be asked about all the same, in one step."""
     asked: list[Any] = []
     of: Any = Voices.of
 

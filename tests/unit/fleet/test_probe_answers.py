@@ -27,7 +27,7 @@ class Exchange:
         self._of_channel: dict[str, int] = {}
 
     def start(self, on_frame: Callable[[bytes], None], on_closed: Callable[[str], None]) -> None:
-        """Who takes frames."""
+        """Takes frames."""
         self._on_frame = on_frame
 
     async def send(self, text: str) -> None:
@@ -165,7 +165,7 @@ async def test_what_is_answered_otherwise_is_seen(other: dict[str, Answer], key:
 
 @pytest.mark.parametrize("answer", [silence, refused])
 async def test_an_exchange_that_takes_no_subscription_is_not_judged(answer: Answer) -> None:
-    """Nothing was seen, and nothing is said to hold."""
+    """Nothing was seen, and nothing is reported to hold."""
     found = await findings_of(subscribe=answer)
     assert not any(finding.verdict == HOLDS for finding in found.values()), found
 

@@ -18,7 +18,7 @@ TICKER = "KXP-1-T1"
 
 
 class Feed:
-    """Frames as one connection hears them: numbered, stamped, received five milliseconds after they were sent."""
+    """Frames as one connection receives them: numbered, stamped, received five milliseconds after they were sent."""
 
     def __init__(self) -> None:
         self.frames: list[tuple[int, bytes]] = []
@@ -93,7 +93,7 @@ def crossed(feed: Feed) -> None:
 
 
 def unstamped(feed: Feed) -> None:
-    """A change that does not say when it was sent."""
+    """A change without the time when it was sent."""
     change: dict[str, Any] = {"side": "no", "price_dollars": "0.0100", "delta_fp": "1.00", "ts_ms": BEGAN_MS + 9_000}
     feed.add("orderbook_delta", BEGAN_MS + 9_000, stamped=False, **change)
 
@@ -118,7 +118,7 @@ def test_frames_that_contradict_a_belief_are_counted(key: str, spoil: Any) -> No
 
 
 def test_trades_that_differ_between_connections_are_counted() -> None:
-    """Another content of one id, and one that only one connection heard."""
+    """Another content of one id, and one that only one connection received."""
     other = Feed()
     for n, (_, data) in enumerate(honest().frames):
         msg = json.loads(data)["msg"]

@@ -115,7 +115,7 @@ def test_a_contradiction_holds_up_nothing_else(seed: int) -> None:
 
 
 def test_a_cut_keeps_every_row_and_every_count() -> None:
-    """Nothing is in two parts but what subscriptions say of themselves."""
+    """Nothing is in two parts but what concerns whole subscriptions."""
     _, stations = live(3)
     cutter = Cutter(4)
     for rows in batches(stations[0].records, random.Random(3), 1):
@@ -163,7 +163,7 @@ def test_which_segments_a_time_needs(tmp_path: Path) -> None:
 
 
 def test_a_segment_that_comes_short_is_no_damaged_one(tmp_path: Path) -> None:
-    """What is damaged stays so, and is passed over; what was only read badly must not shift the batches behind it."""
+    """What is damaged stays so, and is passed over; what was only read badly must not shift the batches after it."""
     file = tmp_path / "raw" / "gatherer=a" / "lane-0-000000001000.journal.zst"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"nonsense")

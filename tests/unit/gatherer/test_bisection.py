@@ -50,7 +50,7 @@ def test_exactly_the_culprits_are_quarantined(count: int) -> None:
 
 
 def test_an_outage_in_the_middle_of_the_search_changes_nothing() -> None:
-    """Only what the database says of rows counts."""
+    """Only what the database reports of rows counts."""
     for culprit in range(0, RECORDS, 7):
         stored, quarantined, _ = load({culprit}, frozenset(range(3, 40, 4)))
         assert quarantined == [culprit] and len(stored) == RECORDS - 1

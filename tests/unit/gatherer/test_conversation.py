@@ -1,4 +1,4 @@
-"""The conversation with an exchange that answers by the facts, but for one thing: what it costs, and what it does not.
+"""The conversation with an exchange that answers as documented, but for one thing: what it costs, and what it does not.
 
 Each test is a case that was found; `test_any_answer` looks for more of their kind.
 """
@@ -32,7 +32,7 @@ class Sub:
 
 
 class Exchange:
-    """One connection to an exchange that follows the facts, unless `fault` deals with a command."""
+    """One connection to an exchange that answers as documented, unless `fault` deals with a command."""
 
     def __init__(self, role: str = "orderbook", batch: int = 10, flow_s: float = 1.0, times: Times = TIMES) -> None:
         self.role, self.flow_s = role, flow_s
@@ -101,7 +101,7 @@ class Exchange:
         return self.talk.healthy and not self.talk.unproven(self.now_s)
 
     def answer(self, name: str, command: dict[str, Any], *, acknowledged: bool = True) -> None:
-        """By the facts; if not `acknowledged` it is done without an answer."""
+        """As documented; if not `acknowledged` it is done without an answer."""
         params, id_ = command["params"], command["id"]
         tickers = params.get("market_tickers", [])
         if name == "subscribe":
@@ -206,7 +206,7 @@ def test_a_subscription_that_the_exchange_has_lost_is_replaced() -> None:
 
 @pytest.mark.parametrize("how", ["silent", "ok", "subscribed", "error"])
 def test_an_unsubscribe_that_is_answered_otherwise_loses_no_market(how: str) -> None:
-    """In effect or not; few commands, and all is well when the exchange answers by the facts again."""
+    """In effect or not; few commands, and all is well when the exchange answers as documented again."""
     exchange = Exchange().start(25)
     exchange.subs[1].mute = True
 
@@ -461,7 +461,7 @@ def test_an_unsubscribe_that_the_budget_refuses_is_no_try() -> None:
 
 @pytest.mark.parametrize("how", ["ok", "ok without sid", "silent"])
 def test_two_channels_whose_one_answer_names_none_are_subscribed_one_by_one(how: str) -> None:
-    """An `ok` for both tells of no channel which sid it has."""
+    """An `ok` for both shows for no channel which sid it has."""
     exchange = Exchange("lifecycle", flow_s=0)
 
     def fault(name: str, command: dict[str, Any]) -> bool:

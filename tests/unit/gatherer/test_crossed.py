@@ -68,7 +68,7 @@ def by_hand(books: dict[int, dict[Level, int]], changes: list[Change]) -> tuple[
 
 @pytest.mark.parametrize("seed", range(400 if LONG else 60))
 def test_a_whole_hour_is_looked_at_like_state_by_state(seed: int) -> None:
-    """Any cut into blocks; markets that go on from one into the next, levels that come and go."""
+    """Any cut into blocks; markets that continue from one into the next, levels that come and go."""
     rng = random.Random(seed)
     books, changes = made(rng)
     order = Order([f"KX{code}" for code in range(5)], START)
@@ -135,7 +135,7 @@ def frames(changes: list[tuple[str, str, int]]) -> list[Record]:
 
 
 def test_a_gatherer_finds_a_book_that_stays_crossed_and_none_in_the_midst_of_a_millisecond() -> None:
-    """It seems crossed at a batch's end; what comes next tells whether the millisecond had ended."""
+    """It seems crossed at a batch's end; what comes next shows whether the millisecond had ended."""
     for after, found in ((0, 0), (2000, 1)):
         derivation = Derivation(BOUNDS, state.fresh(1))
         batches = [

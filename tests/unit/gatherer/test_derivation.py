@@ -25,7 +25,7 @@ T = "KXA-1"
 
 
 class Tape:
-    """Feeds a derivation by hand: one session, one sid."""
+    """Feeds a derivation directly: one session, one sid."""
 
     def __init__(self, *, clock_proven: bool = True) -> None:
         self.derivation = Derivation(BOUNDS, state.fresh(5))
@@ -88,7 +88,7 @@ class Tape:
         self.record(Kind.FRAME, json.dumps({"type": type_, **fields}).encode())
 
     def subscribe(self, *tickers: str, sid: int = 1, id_: int = 1) -> None:
-        """Ask for markets, and be told that they are held."""
+        """Ask for markets, and get the answer that they are held."""
         self.send("subscribe", *tickers, id_=id_, sid=None)
         self.unnumbered("subscribed", id=id_, msg={"channel": "orderbook_delta", "sid": sid})
 
@@ -296,7 +296,7 @@ def test_a_step_back_of_exchange_time_is_a_marked_break() -> None:
     ],
 )
 def test_a_change_that_cannot_become_a_row_ends_the_run_of_its_market_alone(change: dict[str, Any]) -> None:
-    """Rule 10: it is kept apart; the market gets a new run and asks for a book; others go on."""
+    """Rule 10: it is kept apart; the market gets a new run and asks for a book; others continue."""
     tape = Tape()
     tape.snapshot()
     tape.snapshot("KXB-1")
@@ -395,7 +395,7 @@ def test_a_deleted_market_claims_nothing_from_the_command_on() -> None:
 @pytest.mark.parametrize("how", ["add_markets", "subscribe"])
 def test_what_is_added_while_its_delete_is_not_answered_begins_from_nothing(how: str) -> None:
     """The delete may have been done, and the add, too, both without a word: changes between them are missing. What
-    comes before the add is sent still goes on: it is of the time before the delete."""
+    comes before the add is sent still continues: it is of the time before the delete."""
     tape = Tape()
     tape.subscribe(T)
     tape.snapshot()
@@ -571,7 +571,7 @@ def test_late_trades_of_a_subscription_that_is_over_claim_nothing() -> None:
 
 @pytest.mark.parametrize("kind", ["again", "lower", "repeat"])
 def test_after_a_lower_number_no_market_claims_before_a_book_of_its_own(kind: str) -> None:
-    """Rule 17: whether frames are repeated or another stream counts from the beginning, nothing goes on."""
+    """Rule 17: whether frames are repeated or another stream counts from the beginning, nothing continues."""
     tape = Tape()
     tape.subscribe(T, "KXB-1", "KXC-1")
     for ticker in (T, "KXB-1", "KXC-1"):
@@ -669,7 +669,7 @@ def test_numbers_that_begin_again_twice_do_not_take_claims_back_to_before_the_fi
 
 
 def test_a_sid_that_is_given_again_is_another_numbering() -> None:
-    """What was known of the former numbers ended with it."""
+    """What was known of the earlier numbers ended with it."""
     tape = Tape()
     tape.subscribe(T)
     tape.snapshot()
@@ -786,7 +786,7 @@ def test_late_changes_of_markets_that_are_over_are_remembered_up_to_a_limit(monk
 
 
 def test_changes_that_claim_nothing_are_noticed() -> None:
-    """A session whose beginning was not read, or a horizon that stands still: how long, beyond the bounds."""
+    """A session whose beginning was not read, or a horizon that does not move: how long, beyond the bounds."""
     tape = Tape()
     tape.snapshot()
     for second in range(1, 8):
@@ -1003,7 +1003,7 @@ class RestTape(Tape):
 
 
 def test_a_rest_book_is_right_if_it_was_the_book_at_any_instant_of_its_request() -> None:
-    """Before the answer, at it, or, as the stream may lag behind REST, after it."""
+    """Before the answer, at it, or, as the stream may lag REST, after it."""
     for changes_before, changes_after, answer, agrees in (
         (2, 0, "3.00", 1),  # the state at the answer
         (2, 0, "1.00", 1),  # the state when the watch began
@@ -1023,7 +1023,7 @@ def test_a_rest_book_is_right_if_it_was_the_book_at_any_instant_of_its_request()
         tape.later(2000)
         rows = tape.take()
         assert [r.agrees for r in (*early, *rows.rest_books)] == [agrees], answer
-        assert bool(early) == bool(agrees), "a contradiction is told only when the stream is complete past the answer"
+        assert bool(early) == bool(agrees), "a contradiction counts only when the stream is complete past the answer"
         assert rows.alarms.get("rest_book_disagrees", 0) == 1 - agrees
 
 
@@ -1067,7 +1067,7 @@ def test_a_snapshot_inside_the_watch_counts_as_a_state() -> None:
 
 
 def test_bounds_are_measured_and_alarmed_at_a_quarter() -> None:
-    """Disorder between markets of one subscription, lag of the queue, a sender behind the stamps."""
+    """Disorder between markets of one subscription, lag of the queue, a sender slower than the stamps."""
     tape = Tape()
     tape.snapshot()
     tape.snapshot("KXB-1")

@@ -100,7 +100,7 @@ async def test_while_the_exchange_is_away_one_connection_dials_for_all() -> None
 
 
 async def test_what_returns_is_not_stormed() -> None:
-    """The others come within the budget; if it goes again meanwhile, who has not dialled yet waits again."""
+    """The others come within the budget; if the exchange goes away meanwhile, those left wait again."""
     exchange = Exchange(Dialing(10, 5.0, 0.02), 60)
     await asyncio.sleep(1.5)
     loop = asyncio.get_running_loop()
@@ -109,7 +109,7 @@ async def test_what_returns_is_not_stormed() -> None:
         await asyncio.sleep(0.001)
     exchange.away, before, took_s = True, len(exchange.dials), loop.time() - began_s
     accepted = sum(accepted for _, _, accepted in exchange.dials)
-    assert accepted <= 11 + 10 * took_s, "a second's worth at once, then as the budget says"
+    assert accepted <= 11 + 10 * took_s, "a second's worth at once, then as the budget allows"
     gone_s = loop.time()
     await asyncio.sleep(0.5)
     assert len(exchange.dials) - before <= 2 + (loop.time() - gone_s) / 0.01, "one by one again"

@@ -1,4 +1,4 @@
-"""Fields that the exchange has begun to send are told of, once."""
+"""Fields that the exchange has begun to send are reported, once."""
 
 from __future__ import annotations
 

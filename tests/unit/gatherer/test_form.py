@@ -18,7 +18,7 @@ from tests.support.delta_frames import FRAME, change, wire
 
 
 def text_of(frames: list[bytes]) -> Text:
-    """Frames behind one another."""
+    """Frames one after another."""
     return Text(frames, np.array([len(frame) for frame in frames]))
 
 
@@ -154,13 +154,13 @@ def test_whatever_is_read_is_what_the_decoder_reads() -> None:
             assert decoded(frames[number]) == values, frames[number]
             read_count += 1
             assert read(form, [frames[number]]) == {0: values}
-        for frame in frames[:300]:  # alone, what stands in it is counted, not looked at
+        for frame in frames[:300]:  # alone, what is in it is counted, not looked at
             assert read(form, [frame]) in ({}, {0: decoded(frame)})
     assert read_count > 500
 
 
 def test_nothing_is_read_beyond_what_there_is() -> None:
-    """Frames with as many commas as a change, wherever they stand; alone, and behind or before empty ones."""
+    """Frames with as many commas as a change, wherever they are; alone, and after or before empty ones."""
     rng = random.Random(6)
     nested = wire(FRAME | {"more": {str(n): True for n in range(3)}})
     for sample in (change(), change(sending_ts_ms=None), nested):

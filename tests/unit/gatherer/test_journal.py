@@ -67,7 +67,7 @@ def frames(records: Iterable[Record]) -> list[str]:
 
 
 def test_everything_is_read_back_across_segments(tmp_path: Path) -> None:
-    """Order is kept, a roll is no cut, and a clean end is told."""
+    """Order is kept, a roll is no cut, and a clean end is reported."""
     journal = JournalWriter(config(tmp_path), 0)
     write(journal, 200)
     journal.close()
@@ -112,7 +112,7 @@ def test_a_reader_follows_a_writer(tmp_path: Path) -> None:
 
 
 def test_a_start_after_a_kill_is_a_cut(tmp_path: Path) -> None:
-    """Every start opens a new segment; the former's missing end says that it was cut off."""
+    """Every start opens a new segment; the earlier one's missing end shows that it was cut off."""
     first = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
     write(first, 3)
     second = JournalWriter(config(tmp_path, segment_bytes=100_000), 0)
@@ -256,7 +256,7 @@ def test_a_start_on_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pyte
 async def test_a_writer_that_failed_writes_nothing_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int
 ) -> None:
-    """Even if the disk has room again: not behind half a record, and not into the file that got the number of its own
+    """Even if the disk has room again: not after half a record, and not into the file that got the number of its own
     that was closed (`room` 2050: it fails at the head of the next segment)."""
     disk = Disk(monkeypatch)
     journal = JournalWriter(config(tmp_path), 0)
@@ -290,7 +290,7 @@ async def test_a_writer_that_failed_writes_nothing_more(
 
 @pytest.mark.parametrize("size", [0, 5, 30])
 def test_any_number_of_segments_without_a_head_is_stepped_over(tmp_path: Path, size: int) -> None:
-    """They hold nothing, so nothing is cut off in them; who opens the lane removes them."""
+    """They hold nothing, so nothing is cut off in them; the process that opens the lane removes them."""
     first = JournalWriter(config(tmp_path), 0)
     write(first, 3)
     at = first.place.segment
@@ -301,7 +301,7 @@ def test_any_number_of_segments_without_a_head_is_stepped_over(tmp_path: Path, s
     reader = JournalReader(first.folder, None)
     records, cuts = read_all(reader)
     assert frames(records) == ["frame 0", "frame 1", "frame 2"] and cuts == ["process_started"]
-    assert reader.place == Place(at + 699, 0), "it stands in the last of them when they go"
+    assert reader.place == Place(at + 699, 0), "it is in the last of them when they go"
     write(JournalWriter(config(tmp_path), 0), 1, 3)
     assert len(segments(first.folder)) == 2
     records, cuts = read_all(reader)
@@ -331,7 +331,7 @@ def test_a_record_that_comes_with_the_roll_is_read(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.parametrize("left", [b"", b"01234567-89ab", bytes(37), b"\xff\xfe"])
 def test_an_identity_that_was_lost_is_found_or_made(tmp_path: Path, left: bytes) -> None:
-    """A power loss left the file's name, and not its bytes: the lane begins; what its segments say of it stands."""
+    """A power loss left the file's name, and not its bytes: the lane begins; what its segments have of it counts."""
     lane = tmp_path / "lane-0"
     lane.mkdir()
     (lane / UUID_FILE).write_bytes(left)
@@ -401,7 +401,7 @@ def write_blocks(journal: JournalWriter, sizes: list[int]) -> list[str]:
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 5000])
 def test_blocks_of_frames_are_read_one_by_one_and_from_any_place(tmp_path: Path, limit: int) -> None:
-    """Order, sessions and times are kept; a reader that begins behind any frame goes on with the next one."""
+    """Order, sessions and times are kept; a reader that begins after any frame continues with the next one."""
     journal = JournalWriter(config(tmp_path, segment_bytes=4000), 0)
     names = write_blocks(journal, [1, 9, 2, 30, 5, 40, 1, 1, 60])
     reader = JournalReader(journal.folder, None)

@@ -24,7 +24,7 @@ class OneLane:
         self.told: list[bool] = []
 
     def full(self, full: bool) -> None:
-        """As the crew is told."""
+        """As the crew is notified."""
         self.told.append(full)
 
 

@@ -11,7 +11,7 @@ HOUR = 3_600_000
 
 
 def test_opening_and_closing_follow_from_the_times() -> None:
-    """No message tells them (facts, section 3.7)."""
+    """No message announces them."""
     listing = Listing("include", ())
     assert listing.learn("KXA-1", "initialized", NOW, NOW + HOUR, NOW - HOUR)
     market = listing.markets["KXA-1"]
@@ -26,7 +26,7 @@ def test_a_created_market_is_recorded_before_rest_knows_it() -> None:
     assert listing.event("KXA-2", "created", body, NOW)
     assert listing.unknown() == ["KXA-2"] and listing.markets["KXA-2"].status == UNKNOWN
     assert list(listing.active(NOW)) == ["KXA-2"]
-    assert not listing.event("KXA-2", "created", body, NOW), "told once"
+    assert not listing.event("KXA-2", "created", body, NOW), "reported once"
     assert not listing.learn("KXA-2", "active", NOW, NOW + HOUR, NOW) and listing.unknown() == []
 
 
@@ -78,11 +78,11 @@ def test_an_answer_of_rest_that_may_be_older_undoes_nothing_that_the_stream_repo
         market = listing.markets["KXA-5"]
         assert (market.status, market.close_ms, market.crawl) == ("determined", NOW, 7), asked_ms
     listing.learn("KXA-5", "active", NOW - HOUR, NOW + 2 * HOUR, NOW + lag + 1)
-    assert (market.status, market.close_ms) == ("active", NOW + 2 * HOUR), "it is open again, and REST says so later"
+    assert (market.status, market.close_ms) == ("active", NOW + 2 * HOUR), "it is open again, and REST reports it later"
 
 
 def test_what_rest_knows_of_a_created_market_counts_at_once() -> None:
-    """A birth says nothing that an answer could contradict, nor does a message of what was known."""
+    """A birth has nothing that an answer could contradict, nor does a message of what was known."""
     listing = Listing("include", (), 2000)
     listing.event("KXA-6", "created", {"market_ticker": "KXA-6", "open_ts": NOW // 1000}, NOW)
     listing.learn("KXA-6", "active", NOW, NOW + HOUR, NOW + 1)
@@ -92,7 +92,7 @@ def test_what_rest_knows_of_a_created_market_counts_at_once() -> None:
 
 
 def test_close_dates_and_pauses_are_followed() -> None:
-    """Lifecycle messages change what REST said."""
+    """Lifecycle messages change what REST answered."""
     listing = Listing("include", ())
     listing.learn("KXA-4", "active", NOW - HOUR, NOW + HOUR, NOW)
     listing.changed.clear()
@@ -123,7 +123,7 @@ def test_a_crawl_finds_what_is_not_shown_any_more() -> None:
 
 
 def test_memory_follows_the_markets_that_live() -> None:
-    """A hundred are born and settle every second; what is over leaves nothing behind."""
+    """A hundred are born and settle every second; what is over leaves nothing."""
     listing = Listing("include", ())
     rng = random.Random(1)
     for n in range(20_000):

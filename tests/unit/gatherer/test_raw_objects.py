@@ -1,4 +1,4 @@
-"""What is in raw/ is never lost by an upload: written over only by what goes on from it."""
+"""What is in raw/ is never lost by an upload: written over only by what continues it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_the_longest_stays(s3: Any, tmp_path: Path, whole: tuple[int, bytes], or
 
 
 def test_another_segment_gets_another_name(s3: Any, tmp_path: Path, whole: tuple[int, bytes]) -> None:
-    """Two gatherers with one id: both segments are kept, and somebody is told."""
+    """Two gatherers with one id: both segments are kept, and it is reported."""
     number, content = whole
     other = content[:600] + b"otherwise"
     folders = [finished(tmp_path / f"lane-{n}", number, some) for n, some in enumerate((content, other))]

@@ -163,7 +163,7 @@ def test_two_values_in_one_frame_and_none_in_another_are_not_two_frames() -> Non
         lambda a, b, c: (a[:-2] + b',"x":\n', b[:-1] + b"}\n", b[:-1] + c),
     ):
         copies = [Record(r.kind, r.session, r.wall_us, r.mono_us, r.payload) for r in records]
-        # One behind the other: in the journal other sessions' frames may lie between them.
+        # One after the other: in the journal other sessions' frames may lie between them.
         chosen = [copies[records.index(frame)] for frame in frames[100:103]]
         at = copies.index(chosen[0])
         copies = [r for r in copies if r not in chosen[1:]]

@@ -1,4 +1,4 @@
-"""The conversation on one connection: what is said after what was heard."""
+"""The conversation on one connection: what is sent after what was received."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_numbers_that_begin_again_are_a_break_and_so_is_a_repeat() -> None:
 
 
 def test_after_a_repeat_only_books_that_were_asked_for_since_are_taken_for_news() -> None:
-    """Also of a market that is added later, whose own book nothing tells from a repeat: it is asked for."""
+    """Also of a market that is added later, whose own book nothing distinguishes from a repeat: it is asked for."""
     talk = subscribed(["A"], idle_probe=1000)
     talk.snapshots(1, ["A"], 1.0)
     talk.frame(head("orderbook_snapshot", sid=1, seq=1, msg={"market_ticker": "A"}), 1.0)
@@ -308,7 +308,7 @@ def test_markets_that_are_over_leave_and_late_frames_still_count() -> None:
 
 
 def test_a_market_that_is_added_again_is_not_dropped_with_another() -> None:
-    """A removal takes back its own markets alone, whatever was removed before and is still to be said."""
+    """A removal takes back its own markets alone, whatever was removed before and is still to be sent."""
     talk = subscribed(["A", "B"])
     assert sent(talk.add(["C"], 1)) == [("add_markets", ["C"])]
     assert not talk.remove(["A"], 1) and not talk.add(["A"], 1) and not talk.remove(["B"], 1)
@@ -351,7 +351,7 @@ def test_nobody_asks_for_the_book_of_a_market_whose_delete_was_sent() -> None:
 
 
 def test_an_answer_without_a_number_is_matched_by_its_id() -> None:
-    """Rule 16: adds and deletes take effect, and what is due next is said."""
+    """Rule 16: adds and deletes take effect, and what is due next is sent."""
     talk = subscribed(["A"])
     assert sent(talk.add(["B"], 1)) == [("add_markets", ["B"])]
     assert not talk.remove(["A"], 1)
@@ -363,7 +363,7 @@ def test_an_answer_without_a_number_is_matched_by_its_id() -> None:
 
 
 def test_a_delete_that_was_too_much_for_the_exchange_is_repeated() -> None:
-    """Error 27: the market is not held in between, and leaves in the end. Of an add what is still wanted is said."""
+    """Error 27: the market is not held in between, and leaves in the end. Of an add what is still wanted is sent."""
     talk = subscribed(["A", "B"], idle_probe=1000)
     talk.remove(["A"], 1.0)
     assert not talk.frame(head("error", id=2, sid=1, seq=3, msg={"code": 27, "msg": "slow"}), 1.0)
@@ -501,7 +501,7 @@ def quiet(answer: Any, hours: int = 1, role: str = "trade") -> tuple[Conversatio
 
 
 def test_a_quiet_channel_survives_any_answer_to_its_probe() -> None:
-    """Facts, section 10: a repeated subscribe may be answered by `subscribed`, an `ok` without number, an error,
+    """What is not documented: a repeated subscribe may be answered by `subscribed`, an `ok` without number, an error,
     nothing, or another subscription. No more than six commands a minute, and fewer as long as they prove nothing."""
 
     def standing(command: dict[str, Any], again: list[Any]) -> list[Any]:

@@ -286,7 +286,7 @@ def test_the_best_levels_are_those_of_the_book(seed: int) -> None:
 
 @pytest.mark.parametrize("lost", [events.BOOK_LOST, events.TRADES_LOST, events.BOOK_LOST | events.TRADES_LOST])
 def test_nothing_crosses_a_gap(lost: int) -> None:
-    """After it every signal of what was lost is that of a market whose record begins there; until then it says so."""
+    """After it every signal of what was lost is that of a market whose record begins there, incomplete until then."""
     for seed in range(8):
         found = [event for event in world(seed, gaps=False) if not isinstance(event, events.Lifecycle)]
         middle = found[len(found) // 2][0]
@@ -409,7 +409,7 @@ def test_orders_are_neighbouring_trades_of_a_millisecond_and_side() -> None:
 
 
 def test_the_life_of_a_market() -> None:
-    """What the exchange says, the first trade, and the close at its time: once."""
+    """What the exchange announces, the first trade, and the close at its time: once."""
     found: list[Event] = [
         events.lifecycle(START_MS + 1, events.CREATED, START_MS + 500, START_MS + 9500),
         events.trade(START_MS + 600, 0, "a", 5000, 1, YES),

@@ -37,7 +37,7 @@ def a_market(n: int, us: int) -> Market:
 
 
 async def test_one_or_two_empty_snapshots_follow_a_close_some_after_it_is_determined(tmp_path: Path) -> None:
-    """Nothing says that it closes; the stream shows an empty book a moment later, often once more."""
+    """Nothing announces that it closes; the stream shows an empty book a moment later, often once more."""
     exchange, heard = Exchange(TruthLog(tmp_path / "truth")), Heard()
     exchange.channel_listeners["market_lifecycle_v2"].add(heard)
     markets = [a_market(n, exchange.now_us()) for n in range(20)]

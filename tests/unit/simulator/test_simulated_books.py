@@ -76,7 +76,7 @@ async def test_a_two_sided_book_is_never_crossed_at_the_end_of_a_millisecond(tmp
 
 
 async def test_sweeps_take_several_orders_in_an_instant_and_each_trade_has_its_twin(tmp_path: Path) -> None:
-    """Most trades share their millisecond with another of their market, some at another price (facts, section 10)."""
+    """Most trades share their millisecond with another of their market, some at another price."""
     rows = await traded(tmp_path, 2.0)
     trades = [row for row in rows if row["kind"] == "trade"]
     changes = Counter(

@@ -1,4 +1,4 @@
-"""The simulated exchange behaves as the facts say, towards the real client over real sockets."""
+"""The simulated exchange behaves as is known of the real one, towards the real client over real sockets."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def shape(frames: list[dict[str, Any]]) -> list[tuple[str, int | None, int | Non
 
 
 async def test_both_kinds_of_keys_sign_and_wrong_ones_get_a_reason() -> None:
-    """Facts 1.1 to 1.3; a refused key is never tried again."""
+    """A refused key is never tried again."""
     async with world() as w:
         for signer in w.signers.values():
             async with Rest(f"{w.url}/trade-api/v2", signer) as rest:
@@ -67,7 +67,7 @@ async def test_keys_are_read_from_pem_files(tmp_path: Path) -> None:
 
 
 async def test_numbers_count_every_numbered_frame_of_a_sid() -> None:
-    """Facts 4: ok, scoped errors and snapshots use numbers; subscribed does not; a repeated subscribe merges."""
+    """`ok`, scoped errors and snapshots use numbers; subscribed does not; a repeated subscribe merges."""
     async with world() as w:
         c = await w.client()
         await c.say("subscribe", channels=["orderbook_delta", "trade"], market_tickers=[A])
@@ -118,7 +118,7 @@ async def test_an_unknown_ticker_gets_an_empty_book_without_id() -> None:
 
 
 async def test_parameters_of_commands_and_requests_are_honoured() -> None:
-    """`use_yes_price`, `send_initial_snapshot`, `market_ids`, `depth`, `mve_filter` (facts 2.2, 3.4 and 5)."""
+    """`use_yes_price`, `send_initial_snapshot`, `market_ids`, `depth`, `mve_filter`."""
     async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
         exchange, market = w.server.exchange, w.server.exchange.markets[A]
         c = await w.client()
@@ -273,7 +273,7 @@ async def test_every_transport_gives_frames_notes_pings_and_reports_the_end(tran
         assert [f["type"] for f in await client.hear(3)] == ["subscribed", "orderbook_snapshot", "orderbook_snapshot"]
         before = client.socket.heard_s
         await asyncio.sleep(0.5)
-        assert client.socket.heard_s > before, "a ping is heard although nothing else is sent"
+        assert client.socket.heard_s > before, "a ping is noted although nothing else is sent"
         for session in tuple(w.server.sessions):
             session.raw_frame(b"x" * 300_000)
         assert await asyncio.wait_for(client.receive(), 5) == b"x" * 300_000
