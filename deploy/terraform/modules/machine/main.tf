@@ -255,7 +255,7 @@ resource "aws_cloudwatch_log_metric_filter" "up" {
 
 resource "aws_cloudwatch_metric_alarm" "up" {
   alarm_name          = "${var.name}-up"
-  alarm_description   = "The service on ${var.name} has not been up for a quarter of an hour: its log stream says why, a session works (docs/runbooks/machine-not-up.md)."
+  alarm_description   = "The service on ${var.name} has not been up for a quarter of an hour: its log stream has the reason, a session works (docs/runbooks/machine-not-up.md)."
   namespace           = "KalshiFleet"
   metric_name         = aws_cloudwatch_log_metric_filter.up.metric_transformation[0].name
   statistic           = "Sum"
