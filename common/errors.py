@@ -44,7 +44,7 @@ class FleetError(Exception):
 
 
 def first_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of a group that says most: the first of the fleet's own, else the first."""
+    """The most telling error of a group: the first of the fleet's own, else the first."""
     ours = group.subgroup(FleetError)
     inner = (ours or group).exceptions[0]
     return first_error(inner) if isinstance(inner, BaseExceptionGroup) else inner
@@ -107,8 +107,8 @@ class StatusError(FleetError):
 
     def __init__(self, address: str, problem: str) -> None:
         self.address, self.problem = address, problem
-        self.told = f"no state of a gatherer or deduplicator: {problem}"
-        super().__init__(f"{address}: {self.told}")
+        self.text = f"no state of a gatherer or deduplicator: {problem}"
+        super().__init__(f"{address}: {self.text}")
 
 
 class Fenced(FleetError):

@@ -66,7 +66,7 @@ def get() -> structlog.typing.FilteringBoundLogger:
 
 
 def _crashed(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """What nobody expected ends the process; it is told as everything else is."""
+    """An unexpected exception ends the process; it is logged as everything else is."""
     get().error("crashed", error=f"{kind.__name__}: {error}", exc_info=(kind, error, trace))
 
 

@@ -1,4 +1,4 @@
-"""What goes wrong again and again is told a few times a minute, then counted."""
+"""What goes wrong again and again is logged a few times a minute, then counted."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ PASSED: Final = 5
 """Lines of one kind that pass in a minute."""
 WINDOW_S: Final = 60.0
 LIMITED: Final = frozenset({"warning", "error"})
-TOLD_BY: Final = ("task", "gatherer", "process", "role", "lane", "check", "object", "table", "kind")
-"""Fields that make a repeated event another kind: a second gatherer that is lost is told, too."""
+LOGGED_BY: Final = ("task", "gatherer", "process", "role", "lane", "check", "object", "table", "kind")
+"""Fields that make a repeated event another kind: a second gatherer that is lost is logged, too."""
 
 
 class Limit:
-    """A processor of structlog: drops the repetitions; the next line of their kind says how many (`suppressed`)."""
+    """A processor of structlog: drops the repetitions; the next line of their kind states how many (`suppressed`)."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -29,7 +29,7 @@ class Limit:
         level = event.get("level", method)
         if level not in LIMITED:
             return event
-        kind = (event.get("event"), level, *(str(event.get(name)) for name in TOLD_BY))
+        kind = (event.get("event"), level, *(str(event.get(name)) for name in LOGGED_BY))
         now = self._clock()
         began, lines = self._kinds.get(kind, (now, 0))
         if now - began >= WINDOW_S:

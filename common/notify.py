@@ -1,4 +1,4 @@
-"""Tell systemd that the process is up, and that its loop still turns (sd_notify(3)); without systemd nothing happens.
+"""Notify systemd that the process is up, and that its loop still turns (sd_notify(3)); without systemd nothing happens.
 
 The unit's `WatchdogSec` ends a process whose event loop stands still: one that hangs is worse than one that ended.
 """
@@ -26,7 +26,7 @@ def notify(state: str) -> None:
 
 @contextlib.asynccontextmanager
 async def beating() -> AsyncIterator[None]:
-    """Ready from here on; as long as the context lasts and the loop turns, systemd hears so in time."""
+    """Ready from here on; as long as the context lasts and the loop turns, systemd is notified in time."""
     notify("READY=1")
     interval_us = int(os.environ.get("WATCHDOG_USEC", "0"))
     task = asyncio.create_task(_beat(interval_us / 3_000_000), name="watchdog") if interval_us else None

@@ -1,7 +1,7 @@
 """Secrets must reach no log, error or status: by their form, and those of the configuration by their very text.
 
-A password in an address, a private key, a signature and a bearer's token are told by their form. What a configuration
-holds as a secret is also known by its text (`know`), in whatever message it turns up.
+A password in an address, a private key, a signature and a bearer's token are recognised by their form. What a
+configuration holds as a secret is also known by its text (`know`), in whatever message it turns up.
 """
 
 from __future__ import annotations

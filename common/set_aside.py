@@ -1,5 +1,5 @@
 """What failed among many: one bad entry costs itself only. It is set aside with its reason, tried again after a growing
-wait, and the others go on.
+wait, and the others continue.
 
 Every loop over what others wrote (pages, rows, gaps, hours, days, markets, segments) guards each entry:
 
@@ -7,8 +7,8 @@ Every loop over what others wrote (pages, rows, gaps, hours, days, markets, segm
         with aside.one("trade_gap", gap.number):
             await fill(gap)
 
-A failure that says nothing of the entry (nobody answers, three different entries fail one after the other) ends the
-round as well: then it is not the entry.
+A failure that is not the entry's (nobody answers, three different entries fail one after the other) ends the
+round as well.
 """
 
 from __future__ import annotations
@@ -215,7 +215,7 @@ def is_lost(error: Exception) -> bool:
 
 
 def is_own(error: Exception) -> bool:
-    """Whether it says something of the entry alone: anything but that a database, a bucket or the exchange is away.
+    """Whether it is the entry's alone: anything but that a database, a bucket or the exchange is away.
 
     What an entry can do to its reader is not known beforehand.
     """

@@ -143,5 +143,5 @@ async def keep(
 
 
 def _cause(error: Exception, ends: tuple[type[Exception], ...]) -> BaseException:
-    """Of several that came together the one that says most: one that ends the process, if there is one."""
+    """Of several that came together the most telling one: one that ends the process, if there is one."""
     return first_error(error.subgroup(ends) or error) if isinstance(error, ExceptionGroup) else error

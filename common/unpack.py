@@ -1,4 +1,4 @@
-"""Unpacking what others packed: never to more than is allowed, whatever the data says of its own size."""
+"""Unpacking what others packed: never to more than is allowed, whatever size the data states."""
 
 from __future__ import annotations
 

@@ -45,7 +45,7 @@ def load_deduplicator(file: Path, environ: Mapping[str, str] | None = None) -> D
 
 
 def load_any(file: Path, environ: Mapping[str, str] | None = None) -> GathererConfig | DeduplicatorConfig:
-    """Either kind of file, told apart by its keys."""
+    """Either kind of file, distinguished by its keys."""
     environ = os.environ if environ is None else environ
     keys = _keys(file)
     return load_deduplicator(file, environ) if "gatherers" in keys else load_gatherer(file, environ)
@@ -136,7 +136,7 @@ def _load(file: Path, schema: type[SectionT], environ: Mapping[str, str]) -> Sec
 
 
 def _check_kind(file: Path, schema: type[Section], data: Mapping[str, Any]) -> None:
-    """Say at once that a file is the other process's: every key of it would be wrong."""
+    """Report at once a file that is the other process's: every key of it would be wrong."""
     if schema not in KINDS:
         return
     own, (other, keys) = KINDS[schema], next(kind for of, kind in KINDS.items() if of is not schema)
@@ -145,14 +145,14 @@ def _check_kind(file: Path, schema: type[Section], data: Mapping[str, Any]) -> N
 
 
 class _Reading:
-    """Makes values of a file's nodes; what is wrong is noted, and all of it is found before anything is said."""
+    """Makes values of a file's nodes; what is wrong is noted, and all of it is found before any is reported."""
 
     def __init__(self, file: Path, environ: Mapping[str, str]) -> None:
         self._file, self._environ = str(file), environ
         self._lines: dict[Path_, int] = {}
         self._substituted: set[Path_] = set()
         self._wrong: set[Path_] = set()
-        """Places that have a fault already: what the schema says of them is only its consequence."""
+        """Places that have a fault already: what the schema reports of them is only its consequence."""
         self.faults: list[ConfigError] = []
 
     def construct(self, node: yaml.Node, loc: Path_) -> Any:

@@ -1,4 +1,4 @@
-"""What a gatherer and the deduplicator both say at `/status` of what they have set aside. Pure."""
+"""What a gatherer and the deduplicator both report at `/status` of what they have set aside. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class AsideEntry(msgspec.Struct):
 
 
 class AsideKind(msgspec.Struct):
-    """Entries of one kind that failed alone and wait to be tried again, while the others go on."""
+    """Entries of one kind that failed alone and wait to be tried again, while the others continue."""
 
     now: int = 0
     """How many wait now."""

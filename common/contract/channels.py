@@ -46,7 +46,7 @@ class Channel:
 
     @property
     def sealed(self) -> Literal["each market", "all together", "never"]:
-        """Up to where its rows are complete is said of each market, of all markets together, or of none."""
+        """Up to where its rows are complete is stated for each market, of all markets together, or of none."""
         if not self.numbered:
             return "never"
         return "all together" if self.all_markets else "each market"

@@ -1,4 +1,4 @@
-"""What the deduplicator says of itself at `/status`; `status.py` says what holds of all its fields. Pure."""
+"""What the deduplicator reports at `/status`; `status.py` states what holds of all its fields. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DeltaTotals(msgspec.Struct):
     inserted: int
     """First copies: changes that production did not have."""
     confirmed: int
-    """Further copies that say the same."""
+    """Further copies with the same content."""
     received: int = 0
     """Copies read of all gatherers."""
     disputed: int = 0

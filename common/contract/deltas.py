@@ -1,6 +1,6 @@
 """An order-book change, field by field: every layout of its columns follows from these. Pure.
 
-A field says of which width the narrowest signed integer is that holds it. Tables, streams, blocks and files choose
+A field states the width of the narrowest signed integer that holds it. Tables, streams, blocks and files choose
 fields and may call them otherwise; what they hold, and how wide it is, is decided here.
 """
 
@@ -67,7 +67,7 @@ class Deltas:
 WIDTHS: Final[dict[str, str]] = {column.name: column.metadata[WIDTH] for column in fields(Deltas)}
 NAMES: Final = tuple(WIDTHS)
 RECORDING: Final = ("run", "seq")
-"""What says where a copy of a change was recorded, and is not of the change."""
+"""Where a copy of a change was recorded, and is not of the change."""
 IDENTITY: Final = ("market", "exchange_ms", "ordinal")
 CONTENT: Final = ("side", "price", "delta")
 """What copies of a change must agree on."""
@@ -76,7 +76,7 @@ STORED: Final = tuple(name for name in NAMES if name not in RECORDING)
 BESIDE: Final = tuple(name for name in STORED if name not in IDENTITY)
 """What a row has that is found by its identity."""
 RECORDER: Final = {"gatherer": "i2", "session": "i8", "sid": "i4", "lane": "i2"}
-"""What production knows of who recorded a row, by name and width."""
+"""What production knows of the recorder of a row, by name and width."""
 UNPLACED: Final = ("gatherer", "session", "sid", "seq", "lane", "run", *(n for n in STORED if n != "ordinal"))
 """What is kept of a change whose ordinal is not known."""
 CALLED: Final = {"exchange_ms": "exchange_ts", "received_us": "received_at"}

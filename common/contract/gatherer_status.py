@@ -1,4 +1,4 @@
-"""What a gatherer says of itself at `/status`; `status.py` says what holds of all its fields. Pure."""
+"""What a gatherer reports at `/status`; `status.py` states what holds of all its fields. Pure."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class UnprovenConnection(msgspec.Struct):
 
 
 class RegistryStatus(msgspec.Struct):
-    """The list of markets, and what the exchange says of its own state."""
+    """The list of markets, and the exchange's own state as it reports it."""
 
     crawls: int = 0
     """Whole readings of the exchange's list."""
@@ -68,9 +68,9 @@ class RegistryStatus(msgspec.Struct):
     rebuilt_from_database: int = 0
     """Markets that were known from the database at the start."""
     exchange: str = ""
-    """`active`, or which parts the exchange says are not, and until when."""
+    """`active`, or which parts the exchange reports as not, and until when."""
     exchange_indexes: dict[str, bool] = {}
-    """By index of the exchange: whether it says that it is active."""
+    """By index of the exchange: whether it is reported active."""
     last_error: str = ""
     """Why the list could not be read the last time; empty if it could."""
 

@@ -1,4 +1,4 @@
-"""How far each number goes that identifies a change, or that it says, and how many bits that takes. Pure.
+"""How far each number goes that identifies a change, or that it carries, and how many bits that takes. Pure.
 
 An identity is (market, exchange millisecond, ordinal). The merge has no last ordinal (rule 20), so that none is refused
 in memory; what stores one has these limits, and raises beyond them.
@@ -26,7 +26,7 @@ SIZE_BITS: Final = (SIZE_UNITS_MAX - 1).bit_length()
 """Of a size without its sign; side, price and signed size fit into one integer of 64 bits."""
 
 GATHERERS_MAX: Final = 16
-"""Gatherers that are read at the same time: one bit each of who holds a row."""
+"""Gatherers that are read at the same time: one bit each in what holds a row."""
 SID_MAX: Final = (1 << 31) - 1
 SEQ_MAX: Final = (1 << 62) - 1
 """The exchange's numbers of a subscription and of its messages; what is greater is no number."""

@@ -1,7 +1,7 @@
-"""What an hour of the archive says of itself: `_manifests/date=.../hour=...json`, written last. Pure.
+"""What an hour of the archive states in its manifest: `_manifests/date=.../hour=...json`, written last. Pure.
 
 An archive outlives releases: a field that is added later needs a default for the hours before. The library that people
-import reads it by itself (`client/src/kalshi_fleet/store.py`), and has a meaning for what older hours do not say.
+import reads it by itself (`client/src/kalshi_fleet/store.py`), and has a meaning for what older hours lack.
 """
 
 from __future__ import annotations

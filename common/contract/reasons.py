@@ -30,7 +30,7 @@ READ_GAPS: Final = {
     NOT_KNOWN_YET: "the book is not known yet: its first snapshot comes later",
     IMPOSSIBLE_BOOK: "a level would be negative: the book is not believed until the next one",
 }
-"""Of gaps that only the library tells: they are in no relation."""
+"""Of gaps that only the library reports: they are in no relation."""
 
 GAP: Final = "gap"
 REPEAT_OR_DECREASE: Final = "repeat_or_decrease"

@@ -10,4 +10,4 @@ SIDES: Final = ("yes", "no")
 """By number."""
 NUMBERS: Final = {name: number for number, name in enumerate(SIDES)}
 TAKERS: Final = {**NUMBERS, "bid": YES, "ask": NO}
-"""Of a trade: the taker bought this side. In the book's words, who bids buys YES, and who asks buys NO."""
+"""Of a trade: the taker bought this side. In the book's words, a bidder buys YES, and an asker buys NO."""

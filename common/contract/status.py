@@ -1,8 +1,8 @@
-"""What a process says of itself at `/status`: encoded where it is served, decoded by whatever reads it. Pure.
+"""What a process reports at `/status`: encoded where it is served, decoded by whatever reads it. Pure.
 
 Readers and processes may be of different releases, in either order, while a fleet is upgraded. A field that a reader
 does not know is ignored. A field that is missing has the default that stands here; it is required (no default) only
-where a reader would judge a fleet by something that was never said. A field that is added later needs a default.
+where a reader would judge a fleet by something that was never reported. A field that is added later needs a default.
 docs/status.md is made from these types.
 """
 
@@ -38,7 +38,7 @@ _DEDUPLICATOR: Final = msgspec.json.Decoder(DeduplicatorStatus)
 
 
 def decode(data: bytes, address: str) -> Status:
-    """What the process at an address said. Raises `StatusError` if it is no state of a gatherer or deduplicator."""
+    """What the process at an address reports. Raises `StatusError` if it is no state of a gatherer or deduplicator."""
     try:
         kind = _KIND.decode(data)
         if kind.gatherer_id is not None:
@@ -50,7 +50,7 @@ def decode(data: bytes, address: str) -> Status:
     raise StatusError(address, "it has neither `gatherer_id` nor `deduplicator_id`")
 
 
-def encoded(said: Status) -> dict[str, Any]:
+def encoded(status: Status) -> dict[str, Any]:
     """What JSON will hold of it."""
-    found: dict[str, Any] = msgspec.to_builtins(said)
+    found: dict[str, Any] = msgspec.to_builtins(status)
     return found

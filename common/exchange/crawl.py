@@ -1,4 +1,4 @@
-"""Reading one of the exchange's lists, some pages at a time: it goes on where it was, after a failure or a restart.
+"""Reading one of the exchange's lists, some pages at a time: it resumes where it was, after a failure or a restart.
 
 Lists have no practical end (kalshi-api facts, section 10), and a page may fail: neither stops another list.
 """

@@ -60,7 +60,7 @@ class SnapshotMsg(msgspec.Struct):
 
 
 class TradeMsg(msgspec.Struct):
-    """`trade`: `taker_side` is deprecated in favour of the other two; of the book's, `bid` is one who bought YES."""
+    """`trade`: `taker_side` is deprecated in favour of the other two; of the book's, `bid` is a taker of YES."""
 
     trade_id: str
     market_ticker: str

@@ -1,7 +1,7 @@
-"""What the exchange says of its own state: GET /exchange/status, by exchange index. Pure.
+"""The exchange's state as it reports it: GET /exchange/status, by exchange index. Pure.
 
 Its top-level flags are those of index 0 alone (kalshi-api facts, section 10): combos, crypto and some sports are on
-others. Nothing follows from a flag but a word to people: connections are dialled whatever it says.
+others. A flag is only shown to people: connections are dialled whatever it is.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ DEFAULT: Final = 0
 
 
 def active_indexes(body: Mapping[str, Any]) -> dict[int, bool]:
-    """By index, whether it says that it is active; without any index, the top-level flag as that of index 0."""
+    """By index, whether it is reported active; without any index, the top-level flag as that of index 0."""
     found: dict[int, bool] = {}
     listed = body.get("exchange_index_statuses")
     for entry in listed[:INDEXES_MAX] if isinstance(listed, list) else ():
@@ -34,4 +34,4 @@ def inactive_text(indexes: Mapping[int, bool], resume: object) -> str:
     if not down:
         return ""
     which = "all exchange indexes" if len(down) == len(indexes) else f"exchange index {', '.join(map(str, down))}"
-    return f"not active: {which}; estimated resume time: {resume if isinstance(resume, str) and resume else 'not told'}"
+    return f"not active: {which}; estimated resume time: {resume if isinstance(resume, str) and resume else 'unknown'}"

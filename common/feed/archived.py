@@ -1,6 +1,6 @@
 """The feed in the archive: hours of its rows as they were, one Parquet file each, and reading them back.
 
-An hour has the steps that were committed in it; the footer says from which to which, also where there is none. The
+An hour has the steps that were committed in it; the footer states from which to which, also where there is none. The
 names of the markets in its blocks are in a file beside it, so that an hour is read without production.
 """
 
@@ -103,7 +103,7 @@ def _bytes(row: Mapping[str, Any]) -> bytes:
 
 
 def held(source: Any) -> Held | None:
-    """What a file says that it holds; None if it is no hour of the feed. `source`: as pyarrow opens it."""
+    """What a file's footer states; None if it is no hour of the feed. `source`: as pyarrow opens it."""
     with contextlib.suppress(pa.ArrowInvalid):
         footer = (pq.read_metadata(source).metadata or {}).get(_FOOTER)
         return None if footer is None else Held(**json.loads(footer))
@@ -120,7 +120,7 @@ def steps_of(source: Any) -> Iterator[FeedStep]:
 
 
 def archived_steps(filesystem: Any, root: str, after: int) -> Iterator[FeedStep]:
-    """Every step after one that an archive has, once, in order. Where it ends, the feed itself goes on.
+    """Every step after one that an archive has, once, in order. Where it ends, the feed itself continues.
 
     `root`: the archive's folder on the file system. Raises `FeedError` if the archive begins later, or steps are
     missing.

@@ -1,7 +1,7 @@
 """The exact start: a step, and of some markets the books and last trades of production as of that step.
 
 All from one snapshot of the database, so that what follows in the feed is exactly what is not in it: no overlap, no
-hole, nothing to be told apart.
+hole, nothing to tell apart.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class Book:
             self.changes[exchange_ms, ordinal] = (2 * price + side, delta)
 
     def replace(self, place: Place, is_reset: bool, yes: list[int], no: list[int]) -> None:
-        """A book of the exchange; one from before the base says nothing new, nor one of a reset's place."""
+        """A book of the exchange; one from before the base adds nothing, nor one of a reset's place."""
         if (place, is_reset) >= (self.base, self.is_reset):
             self.base, self.is_reset = place, is_reset
             self.levels = {
                 2 * price + side: size
-                for side, told in ((YES, yes), (NO, no))
-                for price, size in zip(told[::2], told[1::2], strict=True)
+                for side, pairs in ((YES, yes), (NO, no))
+                for price, size in zip(pairs[::2], pairs[1::2], strict=True)
             }
             self.changes = {at: change for at, change in self.changes.items() if at > self.base}
 
@@ -117,8 +117,8 @@ def follow(books: Mapping[int, Book], tables: Mapping[str, Any]) -> list[int]:
         columns = [changes[name].to_numpy()[wanted].tolist() for name in names]
         for market, *change in zip(markets[wanted].tolist(), *columns, strict=True):
             books[market].add(*change)
-    if (told := tables.get(BOOKS)) is not None:
-        for row in told.to_pylist():
+    if (shown := tables.get(BOOKS)) is not None:
+        for row in shown.to_pylist():
             if (book := books.get(row["market"])) is None:
                 continue
             if row["verified"] is False:

@@ -1,4 +1,4 @@
-"""Who may see the status page: whoever knows the password; without one, only this machine."""
+"""Who may see the status page: those who know the password; without one, only this machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def guarded(page: PageConfig, handler: Handler) -> Handler:
-    """The handler behind the password, with headers that let no other site use the page."""
+    """The handler, guarded by the password, with headers that let no other site use the page."""
 
     async def guard(request: web.Request) -> web.StreamResponse:
         if page.password is None:

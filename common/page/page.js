@@ -1,4 +1,4 @@
-// The status page. What a process says is set as text, never as markup: titles of markets are written by others.
+// The status page. What a process reports is set as text, never as markup: titles of markets are written by others.
 "use strict";
 
 const STATE_EVERY_MS = 3000, MAP_EVERY_MS = 15000, TYPED_MS = 250;
@@ -70,7 +70,7 @@ function showTables(status) {
     } else plain.push({ what: name.replaceAll("_", " "), value: asCell(name, value) });
   }
   const section = element("section"), table = element("table");
-  section.append(element("h2", "Everything else that /status says"));
+  section.append(element("h2", "Everything else in /status"));
   fill(table, plain, ["what", "value"]);
   section.append(table);
   at("tables").replaceChildren(...sections, section);

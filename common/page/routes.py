@@ -1,4 +1,4 @@
-"""The status page's addresses: `/`, its two files, and `/page/state`; a process adds its own behind the same guard."""
+"""The status page's addresses: `/`, its two files, and `/page/state`; a process adds its own, under the same guard."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ def routes(page: PageConfig, status: Callable[[], Status], more: Mapping[str, Ha
             del samples[0]
         before = samples[0][1] if samples else None
         if not samples or now - samples[-1][0] >= RATE_OVER_S:
-            samples.append((now, copy.deepcopy(present)))  # its counters may be the process's own, and go on
-        told = PageState(overview.row("", present, before), encoded(present), sorted(more))
-        return web.json_response(redact.value(msgspec.to_builtins(told)))
+            samples.append((now, copy.deepcopy(present)))  # its counters may be the process's own, and change
+        shown = PageState(overview.row("", present, before), encoded(present), sorted(more))
+        return web.json_response(redact.value(msgspec.to_builtins(shown)))
 
     def file(name: str, kind: str) -> Handler:
         content = (files("common.page") / name).read_text()

@@ -4,7 +4,7 @@
     -- Lock the lease, if it still has this epoch, until the transaction ends.
     SELECT epoch FROM store.lease WHERE epoch = $1 FOR UPDATE
 
-The first line names the block, the comment below it is a sentence or more that says what it does, and the rest, without
+The first line names the block, the comment below it is a sentence or more on what it does, and the rest, without
 these, is what the server gets. A package's statements lie in its folder `sql/`; its module `statements.py` has them as
 `SQL`, and each is looked up where it is sent by its literal name, `SQL["lock_lease"]`, so that a search for the name
 finds both.

@@ -92,7 +92,7 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
 
 @contextlib.asynccontextmanager
 async def connected(dsn: str, timeout_ms: int | None = None) -> AsyncIterator[asyncpg.Connection]:
-    """As `connect`, for as long as the context lasts. It is cut off then: whoever ends waits for no server's answer."""
+    """As `connect`, for as long as the context lasts. It is cut off then: no caller waits for the server."""
     connection = await connect(dsn, timeout_ms)
     try:
         yield connection

@@ -228,7 +228,7 @@ class EmbeddedServer:
     async def keep_running(self) -> None:
         """Start the server again whenever it ends by itself; until cancelled, from the main thread.
 
-        An owner that cannot start it goes on without, as without any other database, and tries again: what a gatherer
+        An owner that cannot start it continues without, as without any other database, and tries again: what a gatherer
         receives waits in its journal.
         """
         while True:
@@ -319,7 +319,7 @@ class EmbeddedServer:
             capture_output=True,
             check=True,
         )
-        half.rename(data)  # a kill in mid-initdb leaves no half-made data folder behind
+        half.rename(data)  # a kill in mid-initdb leaves no half-made data folder
 
     def _as_account(self) -> dict[str, Any]:
         """How a program of PostgreSQL is run: in the folder, with a small environment, as the account."""

@@ -78,7 +78,7 @@ def migrate(dsn: str, schema: Schema, *, post: bool = False) -> list[str]:
     """Bring the database to the code's schema; returns the names of what was applied. Not for use in an event loop.
 
     With `post` also what the release before can no longer work with. Raises `StorageError`; `DatabaseUnreachable` if
-    it was cut short on the way: what is applied by then stays, and another call goes on after it.
+    it was cut short on the way: what is applied by then stays, and another call continues after it.
     """
     return asyncio.run(_migrate(dsn, schema, post))
 
@@ -174,7 +174,7 @@ async def _connect(dsn: str) -> asyncpg.Connection:
 
 
 async def _may_change(connection: asyncpg.Connection, schema: Schema) -> None:
-    """Raise `StorageError` where no migration can go through, before one is begun: what fails within says less."""
+    """Raise `StorageError` where no migration can go through, before one is begun: its own error is less clear."""
     may_make, takes_none, other = await connection.fetchrow(SQL["may_change"])
     if takes_none:
         raise StorageError("the database takes no changes: it is a standby, or read-only")

@@ -79,7 +79,7 @@ async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str
         try:
             answers[url] = await ask_status(http, url)
         except StatusError as error:
-            answers[url] = overview.Unanswered(error.told)
+            answers[url] = overview.Unanswered(error.text)
         except (aiohttp.ClientError, TimeoutError) as error:
             answers[url] = overview.Unanswered(f"does not answer: {type(error).__name__}")
     return answers

@@ -55,8 +55,8 @@ class Answer:
             yield from batch.to_pylist()
 
     def __repr__(self) -> str:
-        said = "complete" if self.complete else f"incomplete: {self.why()}"
-        return f"<Answer: {len(self)} rows, {said}>"
+        state = "complete" if self.complete else f"incomplete: {self.why()}"
+        return f"<Answer: {len(self)} rows, {state}>"
 
     def why(self) -> str:
         """What is incomplete, in words; empty if nothing is."""

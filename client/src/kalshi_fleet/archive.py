@@ -99,7 +99,7 @@ class Archive:
         return Answer(table, _gap_rows(table), until, missing, unsealed)
 
     def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
-        """What the archive says of each hour: `hour, in_archive, finished, sealed, gaps, changes, trades`.
+        """The archive's state of each hour: `hour, in_archive, finished, sealed, gaps, changes, trades`.
 
         `sealed`: nothing will come any more for the markets that were named (for any, if none was), of any channel.
         """
@@ -229,7 +229,7 @@ class Archive:
         """A SELECT in DuckDB's dialect over the relations, as an Arrow table: many markets over days.
 
         Each relation has its partitions as columns: `date` (text) and `hour`; a condition on them, or on `ticker`,
-        leaves files and row groups unread. It says nothing of completeness: ask `coverage` and `gaps`.
+        leaves files and row groups unread. It does not show completeness: ask `coverage` and `gaps`.
         """
         import duckdb
 

@@ -42,8 +42,8 @@ class NotSealed(KalshiFleetError):
     """Something may still come for these markets, or channels of all markets; `unsealed=True` reads all the same."""
 
     def __init__(self, what: Sequence[str], hour: datetime) -> None:
-        who = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
-        super().__init__(f"{who}: the hour {hour:%Y-%m-%dT%H}:00Z is not sealed; unsealed=True reads it as it is")
+        names = ", ".join(what[:3]) + (f" and {len(what) - 3} more" if len(what) > 3 else "")
+        super().__init__(f"{names}: the hour {hour:%Y-%m-%dT%H}:00Z is not sealed; unsealed=True reads it as it is")
         self.what, self.hour = list(what), hour
 
 

@@ -19,7 +19,7 @@ def fold(levels: Levels, at_ms: Ints, key: Ints, delta: Ints, open_ms: int) -> t
     """Apply changes, in their order, to `levels`; returns the size of each one's level after it, and the position of
     the first change at whose millisecond's end a level is below nothing or the book crossed: -1 if there is none.
 
-    `key`: 2 * price + side. `open_ms`: a millisecond that goes on after these changes, and is not looked at.
+    `key`: 2 * price + side. `open_ms`: a millisecond that has more after these changes, and is not looked at.
     """
     count = len(key)
     if not count:

@@ -1,7 +1,7 @@
 """The exact start: a step, and of some markets the books and last trades of production as of that step.
 
 All from one snapshot of the database, so that what follows in the feed is exactly what is not in it: no overlap, no
-hole, nothing to be told apart. A book keeps the changes after the last book that the exchange showed, as a book that
+hole, nothing to tell apart. A book keeps the changes after the last book that the exchange showed, as a book that
 comes later may stand before them.
 """
 
@@ -67,7 +67,7 @@ class LiveBook:
             self.changes[exchange_ms, ordinal] = (2 * price + side, delta)
 
     def replace(self, place: Place, is_reset: bool, yes: Sequence[int], no: Sequence[int]) -> None:
-        """A book of the exchange; one from before the base says nothing new, nor one of a reset's place."""
+        """A book of the exchange; one from before the base adds nothing, nor one of a reset's place."""
         if (place, is_reset) < (self.base, self.is_reset):
             return
         self.base, self.is_reset = place, is_reset

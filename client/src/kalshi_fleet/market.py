@@ -28,7 +28,7 @@ class Market:
         self.levels: Levels | None = None
         self.need_ms = NO_MS
         """While the book is lost: it begins again with a book of the exchange from here or later."""
-        self._said: set[tuple[int, str]] = set()
+        self._listed: set[tuple[int, str]] = set()
         self._opened = False
 
     def open(
@@ -41,7 +41,7 @@ class Market:
         """
         self._at, self._ordinal, self._key, self._delta = columns
         self._marks, self._mark, self._row = marks, 0, 0
-        told: list[Event] = []
+        shown: list[Event] = []
         if not self._opened:
             self._opened = True
             if lost_until == NO_MS and possible(opening):
@@ -50,8 +50,8 @@ class Market:
                 self.need_ms = hour_ms if lost_until == NO_MS else lost_until
         elif self.levels is not None and self.levels != opening and possible(opening):
             self.levels = dict(opening)
-            told.append(self.book(hour_ms, "snapshot"))
-        return told
+            shown.append(self.book(hour_ms, "snapshot"))
+        return shown
 
     def book(self, at_ms: int, reason: str, kind: type[Book] | type[Reset] = Book) -> Event:
         """The whole book, as an event; it must be known."""
@@ -59,7 +59,7 @@ class Market:
         return kind(self.ticker, at_ms, *sides(self.levels), reason)
 
     def advance(self, until_ms: int, *, quiet: bool = False) -> list[Part]:
-        """What happens before a moment of the hour. `quiet`: changes are applied and not told."""
+        """What happens before a moment of the hour. `quiet`: changes are applied and not returned."""
         parts: list[Part] = []
         stop = int(np.searchsorted(self._at, until_ms))
         while self._mark < len(self._marks):
@@ -77,9 +77,9 @@ class Market:
     def _lose(self, mark: Lost) -> Event | None:
         self.levels = None
         self.need_ms = max(self.need_ms, mark.until_ms)
-        if (mark.until_ms, mark.reason) in self._said:
+        if (mark.until_ms, mark.reason) in self._listed:
             return None  # it reaches over hours, and each lists it
-        self._said.add((mark.until_ms, mark.reason))
+        self._listed.add((mark.until_ms, mark.reason))
         return Gap(self.ticker, mark.at_ms, mark.until_ms, BOOK_CHANNEL, mark.reason)
 
     def _hold(self, mark: Held) -> Event | None:
@@ -108,13 +108,13 @@ class Market:
             sizes, bad = fold(self.levels, at, key, delta, open_ms)
             good = len(at) if bad < 0 else int(np.searchsorted(at, at[bad]))
             if not quiet and good:
-                parts.append((at[:good], self._told(slice(first, first + good), sizes[:good])))
+                parts.append((at[:good], self._events(slice(first, first + good), sizes[:good])))
             if bad >= 0:
                 self.levels, self.need_ms = None, int(at[bad]) + 1
                 gap = Gap(self.ticker, int(at[bad]), self.need_ms, BOOK_CHANNEL, "impossible_book")
                 parts.append((at[bad : bad + 1], [gap]))
 
-    def _told(self, rows: slice, sizes: Any) -> list[Event]:
+    def _events(self, rows: slice, sizes: Any) -> list[Event]:
         key = self._key[rows]
         columns = (
             self._at[rows].tolist(),

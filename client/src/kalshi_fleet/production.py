@@ -70,8 +70,8 @@ class AsyncProduction:
             db.terminate()
 
     async def snapshot(self, tickers: str | Sequence[str], trades: int = TRADES) -> Start:
-        """The exact start: a step, and these markets' books and last trades as of it; `feed(after=start.step)` goes on
-        from there. Raises `UnknownMarket`."""
+        """The exact start: a step, and these markets' books and last trades as of it; `feed(after=start.step)`
+        continues there. Raises `UnknownMarket`."""
         wanted = [tickers] if isinstance(tickers, str) else list(tickers)
         start = await snapshot(self._dsn, wanted, trades)
         if left := set(wanted) - start.books.keys():

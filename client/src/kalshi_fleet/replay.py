@@ -22,7 +22,7 @@ def opened(
 ) -> tuple[Hour, dict[str, list[Event]]]:
     """An hour, with the markets at its beginning; `before`: the hour before, if it is the first one."""
     hour = Hour(store, manifest, list(markets), before)
-    told = {
+    found = {
         ticker: market.open(
             hour.hour_ms,
             hour.opening.get(ticker, {}),
@@ -32,7 +32,7 @@ def opened(
         )
         for ticker, market in markets.items()
     }
-    return hour, told
+    return hour, found
 
 
 def events(
@@ -46,14 +46,14 @@ def events(
 ) -> Iterator[Event]:
     """Events from `start_ms` up to `end_ms` of the hours between, in the canonical order."""
     markets = {ticker: Market(ticker) for ticker in tickers}
-    said: set[Gap] = set()
+    listed: set[Gap] = set()
     for number, manifest in enumerate(manifests):
-        hour, told = opened(store, manifest, None if number else before, markets)
+        hour, found = opened(store, manifest, None if number else before, markets)
         made = hour.trades() if trades else {}
         lost = hour.other_gaps if trades else {}
         at = manifest.hour_ms
         if not number:
-            told = {ticker: _begin(market, hour, start_ms) for ticker, market in markets.items()}
+            found = {ticker: _begin(market, hour, start_ms) for ticker, market in markets.items()}
             at = start_ms
         for until in hour.slices(SLICE_ROWS):
             stop = min(until, end_ms)
@@ -61,8 +61,8 @@ def events(
                 continue
             parts: list[Part] = []
             for ticker, market in markets.items():
-                first = told.pop(ticker, [])
-                others = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, said)
+                first = found.pop(ticker, [])
+                others = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, listed)
                 parts += _joined([([event.at_ms for event in first], first), *market.advance(stop)], *others)
             for some in _in_order(parts, len(markets)):
                 yield from some
@@ -70,11 +70,11 @@ def events(
 
 
 def _begin(market: Market, hour: Hour, start_ms: int) -> list[Event]:
-    """Go to the start without a word; then the book, or the gap that it lies in."""
+    """Go to the start without events; then the book, or the gap that it lies in."""
     parts = market.advance(start_ms, quiet=True)
     if market.levels is not None:
         return [market.book(start_ms, "start")]
-    gaps = [event for _, told in parts for event in told if isinstance(event, Gap)]
+    gaps = [event for _, found in parts for event in found if isinstance(event, Gap)]
     if gaps and gaps[-1].until_ms > start_ms:
         return [gaps[-1]._replace(at_ms=start_ms)]
     reason = BEFORE_FLEET if start_ms < hour.recorded_from_ms else "not_known_yet"
@@ -82,14 +82,14 @@ def _begin(market: Market, hour: Hour, start_ms: int) -> list[Event]:
 
 
 def _others(
-    gaps: Sequence[Gap], trades: Sequence[Trade], at_ms: int, stop_ms: int, start_ms: int, said: set[Gap]
+    gaps: Sequence[Gap], trades: Sequence[Trade], at_ms: int, stop_ms: int, start_ms: int, listed: set[Gap]
 ) -> tuple[list[Event], list[Event]]:
     """Of a piece of the hour: gaps of trades, and trades."""
     lost: list[Event] = []
     for gap in gaps:
         begins = max(gap.at_ms, start_ms)
-        if gap.channel == TRADE_CHANNEL and gap not in said and begins < stop_ms and gap.until_ms > start_ms:
-            said.add(gap)
+        if gap.channel == TRADE_CHANNEL and gap not in listed and begins < stop_ms and gap.until_ms > start_ms:
+            listed.add(gap)
             lost.append(gap._replace(at_ms=max(begins, at_ms)))
     first, last = (bisect_left(trades, moment, key=lambda trade: trade.at_ms) for moment in (at_ms, stop_ms))
     return lost, list(trades[first:last])
@@ -97,11 +97,11 @@ def _others(
 
 def _joined(parts: list[tuple[Any, list[Event]]], gaps: list[Event], trades: list[Event]) -> list[Part]:
     """A market's gaps of trades before, and its trades after, what happens to its book in their millisecond."""
-    parts = [(np.asarray(at, np.int64), told) for at, told in parts if told]
+    parts = [(np.asarray(at, np.int64), found) for at, found in parts if found]
     if not gaps and not trades:
         return parts
     times = np.concatenate([at for at, _ in parts]) if parts else np.empty(0, np.int64)
-    told = [event for _, some in parts for event in some]
+    found = [event for _, some in parts for event in some]
     others = [*gaps, *trades]
     at = np.array([event.at_ms for event in others], np.int64)
     places = np.concatenate(
@@ -111,17 +111,17 @@ def _joined(parts: list[tuple[Any, list[Event]]], gaps: list[Event], trades: lis
     merged: list[Event] = []
     before = 0
     for one in by:
-        merged += told[before : places[one]]
+        merged += found[before : places[one]]
         before = places[one]
         merged.append(others[one])
-    merged += told[before:]
+    merged += found[before:]
     return [(np.insert(times, places[by], at[by]), merged)]
 
 
 def _in_order(parts: list[Part], markets: int) -> Iterable[Iterable[Event]]:
     """Across markets by time; those of one time by ticker, which is the order that they come in."""
     if markets == 1 or not parts:
-        return [told for _, told in parts]
-    told = [event for _, some in parts for event in some]
+        return [found for _, found in parts]
+    found = [event for _, some in parts for event in some]
     order = np.argsort(np.concatenate([at for at, _ in parts]), kind="stable")
-    return [map(told.__getitem__, order.tolist())]
+    return [map(found.__getitem__, order.tolist())]

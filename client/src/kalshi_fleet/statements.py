@@ -9,7 +9,7 @@ from typing import Final
 
 
 def _blocks(text: str) -> Iterator[tuple[str, str]]:
-    """Names and statements, without the comment that says what each does."""
+    """Names and statements, without each one's comment."""
     for block in text.split("-- name: ")[1:]:
         name, *lines = block.rstrip().splitlines()
         yield name, "\n".join(dropwhile(lambda line: line.startswith("--"), lines))

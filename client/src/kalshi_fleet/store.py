@@ -1,4 +1,4 @@
-"""Where an archive lies, and what its hours say of themselves: paths, manifests, files. Knows no market's book."""
+"""Where an archive lies, and what its hours' manifests state: paths, manifests, files. Knows no market's book."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _DICTIONARIES: Final = {"orderbook_deltas": ["ticker", "side"]}
 
 @dataclass(frozen=True)
 class Manifest:
-    """What an exported hour says of itself."""
+    """What an exported hour's manifest states."""
 
     hour_ms: int
     finished: bool
@@ -61,16 +61,16 @@ class Manifest:
         return [*found, *(ticker for ticker in tickers if ticker in self.unsealed)]
 
 
-def manifest_of(hour_ms: int, said: Mapping[str, Any]) -> Manifest:
-    """A manifest as it stands in the archive. One that says nothing of the channels that carry all markets is older."""
+def manifest_of(hour_ms: int, content: Mapping[str, Any]) -> Manifest:
+    """A manifest as it stands in the archive. One without the channels that carry all markets is older."""
     return Manifest(
         hour_ms,
-        said["finished"],
-        said["unsealed_markets"],
-        frozenset(said["unsealed"]),
-        frozenset(said.get("unsealed_channels", SHARED_CHANNELS)),
-        floor_ms(datetime.fromisoformat(said["recorded_from"])) if "recorded_from" in said else hour_ms,
-        {name: relation["rows"] for name, relation in said["relations"].items()},
+        content["finished"],
+        content["unsealed_markets"],
+        frozenset(content["unsealed"]),
+        frozenset(content.get("unsealed_channels", SHARED_CHANNELS)),
+        floor_ms(datetime.fromisoformat(content["recorded_from"])) if "recorded_from" in content else hour_ms,
+        {name: relation["rows"] for name, relation in content["relations"].items()},
     )
 
 
@@ -91,7 +91,7 @@ class Store:
         self._manifests: dict[int, Manifest] = {}
 
     def manifests(self, hours: Sequence[int]) -> dict[int, Manifest]:
-        """Of those hours that are in the archive. One that says that its hour is sealed is asked for once."""
+        """Of those hours that are in the archive. That of a sealed hour is read once."""
         wanted = [hour for hour in hours if hour not in self._manifests]
         with ThreadPoolExecutor(MANIFESTS_AT_ONCE) as pool:
             read = [one for one in pool.map(self._manifest, wanted) if one is not None]
@@ -103,12 +103,12 @@ class Store:
         path = f"{self.root}/_manifests/{_within(hour_ms)}.json"
         try:
             with self.filesystem.open_input_file(path) as source:
-                said = json.loads(source.read())
+                content = json.loads(source.read())
         except FileNotFoundError:
             return None
         except (OSError, ValueError, pa.ArrowException) as error:
             raise NotAnArchive(f"{path} cannot be read: {type(error).__name__}: {error}") from error
-        return manifest_of(hour_ms, said)
+        return manifest_of(hour_ms, content)
 
     def file(self, relation: str, manifest: Manifest) -> Any:
         """The relation's file of an hour, as its manifest describes it. Raises `HourChanging` if it is another one."""
@@ -116,7 +116,7 @@ class Store:
         try:
             file = pq.ParquetFile(path, filesystem=self.filesystem, read_dictionary=_DICTIONARIES.get(relation))
         except FileNotFoundError:
-            raise HourChanging(f"{path} is not there, and its manifest says that it is") from None
+            raise HourChanging(f"{path} is not there, and its manifest lists it") from None
         except (OSError, pa.ArrowException) as error:
             raise NotAnArchive(f"{path} cannot be read: {type(error).__name__}: {error}") from error
         if file.metadata.num_rows != manifest.rows[relation]:
@@ -141,9 +141,9 @@ class Store:
         table = self.read("coverage_gaps", manifest, tickers)
         if manifest.recorded_from_ms <= manifest.hour_ms:
             return table
-        said = {"started_at": of_ms(0), "ended_at": of_ms(manifest.recorded_from_ms), "reason": BEFORE_FLEET}
+        row = {"started_at": of_ms(0), "ended_at": of_ms(manifest.recorded_from_ms), "reason": BEFORE_FLEET}
         names = [""] if tickers is None else tickers
-        rows = [{**said, "ticker": name, "channel": channel} for name in names for channel in channels_of([name])]
+        rows = [{**row, "ticker": name, "channel": channel} for name in names for channel in channels_of([name])]
         return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)])
 
     def days(self, relation: str, hours: Sequence[int]) -> list[str]:
