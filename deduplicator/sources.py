@@ -1,8 +1,8 @@
 """All gatherers, each read on its own: one that is down, slow or silent holds up nobody.
 
 A gatherer is read by a task of its own, and what follows is read while what was read is merged and stored. If that is
-not used after all, what follows is forgotten and read again. Who does not answer soon is not waited for again until it
-has answered. Whatever goes wrong in reading one of them, its task or one of its lanes waits, with the reason.
+not used after all, what follows is forgotten and read again. One that does not answer soon is not waited for again
+until it has answered. Whatever goes wrong in reading one of them, its task or one of its lanes waits, with the reason.
 
 A lane that was put back (`chain.py`) is read again: its cursor goes back between two steps, when nothing is under way.
 """
@@ -87,7 +87,7 @@ class Sources:
         """Since when a late one's batches are being merged."""
 
     async def read(self) -> list[Batches]:
-        """What is new at those who answer, each lane's apart. Tell `stored` what became of it before reading on.
+        """What is new at those that answer, each lane's apart. Give `stored` what became of it before reading on.
 
         What comes late comes alone and first, unless it has had its share of the time: others always have something.
         """
@@ -163,7 +163,7 @@ class Sources:
         return {Suspect(self._id_of[c.gatherer], c.lane): Stretch(c.from_batch, c.to_batch) for c in copies}
 
     def _is_late(self, task: asyncio.Task[News]) -> bool:
-        """Whether something late has been read; who has several lanes is as late as the latest of them."""
+        """Whether something late has been read; a gatherer is as late as the latest of its lanes."""
         if not task.done() or task.exception() is not None:
             return False
         return any(self._catch_up.is_late(one.received_us) for one in task.result().batches)
@@ -223,7 +223,7 @@ class Sources:
             await reader.close()
 
     def unread(self) -> list[str]:
-        """Who is not being read, with the reason."""
+        """Gatherers that are not being read, with the reason."""
         return [
             f"{name}: {self._failures.get(name, 'not answering' if name in self._slow else 'not tried yet')}"
             for name, reader in self._readers.items()
@@ -322,7 +322,7 @@ class Sources:
         return due
 
     async def _find_over(self, reader: Reader, agreeing: set[int]) -> tuple[dict[RunKey, str], bool]:
-        """Slices that go on in production and are lost with the state of a database that was put back, with a machine
+        """Slices that are open in production and lost with the state of a database that was put back, with a machine
         that was replaced, or with a gatherer that is configured no longer; and whether these are all.
 
         What the journal still has is loaded again, and may come later than this looks. `agreeing`: lanes that were just
@@ -334,12 +334,12 @@ class Sources:
         missing = await reader.missing_slices(looked_at) if looked_at else []
         over = {(reader.gatherer, lane, slice_): DATABASE_PUT_BACK for lane, slice_, lost in missing if lost}
         known = all_stored and len(looked_at) == len(going_on) and all(lost for _, _, lost in missing)
-        # What another gatherer reads now is no former instance: two addresses may have been exchanged. Who that is, is
-        # known when each has answered since.
+        # What another gatherer reads now is no previous instance: two addresses may have been exchanged. Which it is,
+        # is known when each has answered since.
         present = [other.gatherer for name, other in self._readers.items() if name not in self._same]
         if 0 in present or len(set(present)) < len(present):
             return over, False
-        left = await self._production.left_behind(reader.id, reader.gatherer, list(self._readers))
+        left = await self._production.slices_left(reader.id, reader.gatherer, list(self._readers))
         over |= {key: REPLACED if replaced else REMOVED for key, replaced in left.items() if key[0] not in present}
         return over, known
 

@@ -21,7 +21,7 @@ _LATEST: Final = (1 << _TIME_BITS) - 1
 
 
 class Books(NamedTuple):
-    """Books of known places, columns of equal length. `key`: the place behind the last change that a book has;
+    """Books of known places, columns of equal length. `key`: the place after the last change that a book has;
     `taken_us`: when it was seen, -1 before all others of its place."""
 
     code: I64
@@ -70,12 +70,12 @@ class BookChecks:
             return
         running = np.concatenate((self._sum, terms(block["side"], block["price"], block["delta"]))).cumsum(dtype="u8")
         key = np.ascontiguousarray(block["key"])
-        behind = int(np.searchsorted(self._books.key, key[-1], "right"))
-        places = self._books.key[self._done : behind]
+        end = int(np.searchsorted(self._books.key, key[-1], "right"))
+        places = self._books.key[self._done : end]
         within = np.searchsorted(key, places)
-        self._sums[self._done : behind] = running[within]
-        self._counts[self._done : behind] = self._count + within
-        self._done, self._sum = behind, running[-1:]
+        self._sums[self._done : end] = running[within]
+        self._counts[self._done : end] = self._count + within
+        self._done, self._sum = end, running[-1:]
         self._count += len(block)
 
     def result(self, gaps: Stretches, resets: Stretches) -> Checked:
@@ -100,7 +100,7 @@ class BookChecks:
         return Checked(int(compared.sum()), list(zip(books.code[at].tolist(), books.at_ms[at].tolist(), strict=True)))
 
     def _touched(self, stretches: Stretches, code: I64, from_ms: I64, to_ms: I64) -> np.typing.NDArray[np.bool_]:
-        """Whether a stretch of the same market begins before `to_ms` and ends behind `from_ms`."""
+        """Whether a stretch of the same market begins before `to_ms` and ends after `from_ms`."""
         begins = np.sort(self._times(stretches.code, stretches.from_ms))
         ends = np.sort(self._times(stretches.code, stretches.to_ms))
         begun = np.searchsorted(begins, self._times(code, to_ms))

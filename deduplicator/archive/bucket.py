@@ -49,7 +49,7 @@ class Bucket:
             return tag
 
     def replace(self, path: str, body: bytes, etag: str | None) -> StoredObject:
-        """Write a small object whole, if it still is as `etag` says; returns the version.
+        """Write a small object whole, if it still has this `etag`; returns the version.
 
         Raises `WriteConflict` if somebody else has written it since, `StorageError` if S3 cannot be reached.
         """

@@ -64,8 +64,8 @@ class Crossed:
             self._levels = []
         key = np.ascontiguousarray(block["key"])
         code, at_ms, _ = self._order.unpack(key)
-        first, behind = np.searchsorted(self._opening[0], (code[0], code[-1] + 1)).tolist()
-        held = self._opening[:, first:behind]
+        first, end = np.searchsorted(self._opening[0], (code[0], code[-1] + 1)).tolist()
+        held = self._opening[:, first:end]
         changes = np.stack((code, block["side"].astype(np.int64), block["price"].astype(np.int64), block["delta"]))
         sizes = self._sizes(held, changes)
         yes, no = (_best(len(code), code, *sizes, side=side) for side in (0, 1))
@@ -82,7 +82,7 @@ class Crossed:
         first_ms = at_ms[wrong[first_at]].tolist()
         for market, ms, count in zip(markets.tolist(), first_ms, counts.tolist(), strict=True):
             self._fail(market, ms, count)
-        self._carry(held, changes, behind)
+        self._carry(held, changes, end)
 
     def _fail(self, market: int, ms: int, count: int) -> None:
         self._first.setdefault(market, ms)
@@ -116,8 +116,8 @@ class Crossed:
         until[last] = np.searchsorted(changes[0], both[0][by[last]], "right")
         return both[1][by], both[2][by], size, at, until
 
-    def _carry(self, held: I64, changes: I64, behind: int) -> None:
-        """The last market of a block may go on in the next: its book so far is what it opens with there."""
+    def _carry(self, held: I64, changes: I64, end: int) -> None:
+        """The last market of a block may continue in the next: its book so far is what it opens with there."""
         code = int(changes[0, -1])
         opened, first = np.searchsorted(held[0], code), np.searchsorted(changes[0], code)
         mine = np.concatenate((held[:, opened:], changes[:, first:]), axis=1)
@@ -127,7 +127,7 @@ class Crossed:
         np.add.at(sums, inverse, mine[3])
         left = sums != 0
         book = np.stack((np.full(int(left.sum()), code), levels[left] & 1, levels[left] >> 1, sums[left]))
-        self._opening = np.concatenate((book, self._opening[:, behind:]), axis=1)
+        self._opening = np.concatenate((book, self._opening[:, end:]), axis=1)
 
     def result(self, excused: set[int]) -> tuple[int, list[tuple[int, int]]]:
         """How many contradict, and the first of each market. `excused`: codes of markets with a gap or a reset, whose

@@ -52,18 +52,18 @@ HOUR_WAIT_S: Final = 30.0
 
 
 class Exporter:
-    """Writes hours of production to the bucket. `tell`: how the hour goes on: relation, rows."""
+    """Writes hours of production to the bucket. `report`: how far the hour is: relation, rows."""
 
     def __init__(
         self,
         archive: ArchiveConfig,
         dsn: str,
-        tell: Callable[[datetime, str, int], None] | None = None,
+        report: Callable[[datetime, str, int], None] | None = None,
         aside: SetAside | None = None,
     ) -> None:
         self._archive, self._dsn, self._aside = archive, dsn, aside or SetAside()
         self._bucket = Bucket(archive)
-        self._heard = tell
+        self._report = report
         self.hours = 0
         self.checks: Counter[tuple[str, str]] = Counter()
         """Comparisons of exported hours, by check and result."""
@@ -112,8 +112,8 @@ class Exporter:
     async def export_hour(self, connection: asyncpg.Connection, hour: datetime) -> Manifest:
         """Write all relations of one hour from one snapshot of the database, then the manifest.
 
-        Every object is replaced on the condition that it is as it was before that snapshot: whoever reads later
-        writes later. If somebody else was faster, the hour is read again.
+        Every object is replaced on the condition that it is as it was before that snapshot: what is read later
+        is written later. If another was faster, the hour is read again.
         """
         for _ in range(TRIES_MAX):
             try:
@@ -164,8 +164,8 @@ class Exporter:
 
         def progress(relation: str, rows: int) -> None:
             at_work.rows[relation] = rows
-            if self._heard is not None:
-                self._heard(hour, relation, rows)
+            if self._report is not None:
+                self._report(hour, relation, rows)
 
         def another() -> Awaitable[asyncpg.Connection]:
             return connect(self._dsn, STATEMENT_MS)
@@ -192,7 +192,7 @@ class Exporter:
                 placed(entry, await connection.fetch(SQL["trades_placed"], *columns))
 
     def _sweep(self) -> None:
-        """Remove what exports that were killed left behind: it is the size of an hour."""
+        """Remove what exports that were killed left: it is the size of an hour."""
         for folder in Path(self._archive.spool_dir or tempfile.gettempdir()).glob(f"{FOLDER}*"):
             with contextlib.suppress(FileNotFoundError):
                 if time.time() - folder.stat().st_mtime > STALE_AFTER_S:
@@ -206,8 +206,8 @@ class Exporter:
             self.checks[check.check, "agreed"] += check.compared - check.failed
             self.checks[check.check, "failed"] += check.failed
             if check.failed:
-                told = {"hour": hour.isoformat(), "check": check.check, "examples": check.examples}
-                log.get().error("check_failed", failed=check.failed, compared=check.compared, **told)
+                details = {"hour": hour.isoformat(), "check": check.check, "examples": check.examples}
+                log.get().error("check_failed", failed=check.failed, compared=check.compared, **details)
         log.get().info("hour_exported", hour=hour.isoformat(), rows=written.rows["orderbook_deltas"])
 
 

@@ -1,7 +1,7 @@
 """The feed's hours on their way to the archive: what was known when, before the retention may drop it.
 
 An hour's steps are settled in production (`store.feed_hours`) under the lease, once it is over; then its object is
-written, which is a function of them; then production is told. Killed anywhere, it goes on there: each step is in one
+written, which is a function of them; then production notes it. Killed anywhere, it resumes there: each step is in one
 object, however often that is written.
 """
 

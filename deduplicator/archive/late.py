@@ -13,7 +13,7 @@ from deduplicator.archive.order import Rows
 class Late:
     """`seen` what the archive has, then ask for what is `new`. What is archived stands, as first copies do.
 
-    `columns`: the rows as they were read, for whoever removes them once they are exported.
+    `columns`: the rows as they were read, to remove them once they are exported.
     """
 
     def __init__(self, rows: Rows, columns: dict[str, I64]) -> None:
@@ -41,14 +41,14 @@ class Late:
 
     def conflicts(self) -> Iterator[tuple[int, int, list[dict[str, object]]]]:
         """Contradictions as rule 3 lists them, a millisecond each: market, exchange millisecond, both versions."""
-        said: dict[tuple[int, int], tuple[list[list[int]], list[list[int]]]] = {}
+        versions: dict[tuple[int, int], tuple[list[list[int]], list[list[int]]]] = {}
         for n, archived in sorted(self._archived):
             place = int(self.columns["market"][n]), int(self.columns["exchange_ms"][n])
-            ours, late = said.setdefault(place, ([], []))
+            ours, late = versions.setdefault(place, ([], []))
             ordinal = int(self.columns["ordinal"][n])
             ours.append([ordinal, *archived])
             late.append([ordinal, *(int(self.columns[name][n]) for name in CONTENT)])
-        for (market, ms), (ours, late) in said.items():
+        for (market, ms), (ours, late) in versions.items():
             yield market, ms, [{"archived": ours}, {"late": late}]
 
     def new(self) -> Rows:

@@ -48,7 +48,7 @@ class Order:
         return np.array([self._code[ticker] for ticker in tickers], np.int64)
 
     def keys(self, code: I64, exchange_ms: I64, ordinal: I64) -> I64:
-        """Sort keys; that of a change's ordinal + 1 is the place behind it. Raises `StorageError` for another hour."""
+        """Sort keys; that of a change's ordinal + 1 is the place after it. Raises `StorageError` for another hour."""
         within = exchange_ms - self.hour_ms
         if len(within) and not (within.min() >= 0 and within.max() < HOUR_MS):
             raise StorageError("an exchange time outside the hour")

@@ -129,12 +129,12 @@ def decimals(values: Any, kind: Any) -> Any:
 def deltas_table(rows: Rows, order: Order) -> Any:
     """Order-book changes, in the order that they come in."""
     code, exchange_ms, ordinal = order.unpack(rows["key"])
-    first, behind = (int(code.min()), int(code.max()) + 1) if len(code) else (0, 0)
+    first, end = (int(code.min()), int(code.max()) + 1) if len(code) else (0, 0)
     us = rows["exchange_us"]
     return pa.Table.from_arrays(
         [
             pa.DictionaryArray.from_arrays(
-                pa.array((code - first).astype(np.int32)), pa.array(order.names[first:behind], TEXT)
+                pa.array((code - first).astype(np.int32)), pa.array(order.names[first:end], TEXT)
             ),
             pa.array(exchange_ms).cast(MS),
             pa.array(ordinal.astype(np.int32)),

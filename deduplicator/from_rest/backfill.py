@@ -78,7 +78,7 @@ async def backfill(
     period: int,
     start: datetime,
     end: datetime,
-    tell: Callable[[Backfilled], None],
+    report: Callable[[Backfilled], None],
 ) -> Backfilled:
     """Read and store the candles of these markets whose periods end in (start, end]; again is harmless.
 
@@ -101,7 +101,7 @@ async def backfill(
                     await work.markets([ticker])
                 if reason := aside.reason("market", ticker):
                     done.set_aside[ticker] = reason
-        tell(done)
+        report(done)
     return done
 
 

@@ -1,4 +1,4 @@
-"""How far the exchange's lists have been read, kept in production: a new process goes on there."""
+"""How far the exchange's lists have been read, kept in production: a new process resumes there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from deduplicator.statements import SQL
 
 
 async def restore(connection: asyncpg.Connection, crawl: Crawl) -> None:
-    """Go on where a former process was."""
+    """Resume where the previous process was."""
     row = await connection.fetchrow(SQL["load_crawl"], crawl.what.name)
     if row is None:
         return

@@ -127,7 +127,7 @@ class Metadata:
             self._db = None
 
     async def poll(self, connection: asyncpg.Connection, poll_s: float, reconcile_s: float) -> bool:
-        """One round; false: a list goes on at once in the next."""
+        """One round; false: a list continues at once in the next."""
         if not self._crawls:
             crawls = [Crawl(what) for what in lists(poll_s, reconcile_s)]
             for crawl in crawls:

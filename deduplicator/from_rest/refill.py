@@ -115,17 +115,17 @@ class Refill:
         sealed: datetime = await connection.fetchval(SQL["refill_sealed"], started) or ended
         listable = min(now - self._lag, sealed)
         after = await connection.fetchval(SQL["refill_reach"], ended, listable)
-        first, behind = started - self._side, max(ended + self._side, after + ONE_MS if after else ended)
+        first, until = started - self._side, max(ended + self._side, after + ONE_MS if after else ended)
         # Only a recorded trade after the gap that is listed, too, shows that the list has come past the gap.
-        past = after is not None and behind <= listable
-        behind = min(behind, listable)
+        past = after is not None and until <= listable
+        until = min(until, listable)
         await connection.execute(SQL["stage_refill"])
         await connection.execute(SQL["empty_refill"])
         listed: set[str] = set()
         days: set[datetime] = set()
-        async for page in self._pages(first, behind):
+        async for page in self._pages(first, until):
             read = await self._read(connection, page)
-            rows = {row[0]: row for row in read if row[0] not in listed and first <= row[2] < behind}
+            rows = {row[0]: row for row in read if row[0] not in listed and first <= row[2] < until}
             listed |= rows.keys()
             days |= {row[2] for row in rows.values()}
             numbers = await self._numbers(connection, {row[1] for row in rows.values()})
@@ -134,24 +134,24 @@ class Refill:
         for day in sorted({at.date() for at in days}):
             await connection.execute(SQL["add_day"], "trades", day)
         async with self._lease.step(connection, REFILL) as step:
-            found = await connection.fetchrow(SQL["refill_known"], first, behind, started, ended)
+            found = await connection.fetchrow(SQL["refill_known"], first, until, started, ended)
             conflicts(step.entry, await connection.fetch(SQL["refill_dispute"]))
             new = await connection.fetch(SQL["refill_trades"])
             new_trades(step.entry, new)
             placed(step.entry, await connection.fetch(SQL["place_refilled_trades"]))
             outside = sum(row["outside"] for row in new)
             counts = (len(listed), found["known"], len(new), outside, found["not_listed"])
-            noted = await connection.fetch(SQL["note_refill"], gap, first, behind, *counts, found["unread"], past)
+            noted = await connection.fetch(SQL["note_refill"], gap, first, until, *counts, found["unread"], past)
             refilled(step.entry, noted)
         self.trades += len(new)
         self.outside += outside
         whole = past and not found["not_listed"] and not found["unread"]
         self.gaps += whole
-        told = log.get().bind(gap=gap, listed=counts[0], known=counts[1], inserted=counts[2])
+        bound = log.get().bind(gap=gap, listed=counts[0], known=counts[1], inserted=counts[2])
         lacks = (found["not_listed"], found["unread"])
-        told.info("gap_refilled" if whole else "gap_not_refilled", not_listed=lacks[0], unread=lacks[1], past=past)
+        bound.info("gap_refilled" if whole else "gap_not_refilled", not_listed=lacks[0], unread=lacks[1], past=past)
         if outside:
-            told.error("trades_missing_within_coverage", trades=outside)
+            bound.error("trades_missing_within_coverage", trades=outside)
         if found["unread"]:
             raise NumberError(f"{found['unread']} trades that may be missing in it cannot be read")
 
@@ -170,16 +170,16 @@ class Refill:
             await connection.copy_records_to_table("rest_unread", records=bad)
         return rows
 
-    async def _pages(self, first: datetime, behind: datetime) -> AsyncIterator[Page]:
-        """What REST lists from `first` to `behind`; the archived part from the place where that is."""
+    async def _pages(self, first: datetime, until: datetime) -> AsyncIterator[Page]:
+        """What REST lists from `first` to `until`; the archived part from the place where that is."""
         window = {
             "min_ts": (first - EPOCH) // ONE_S,
-            "max_ts": -((EPOCH - behind) // ONE_S),
+            "max_ts": -((EPOCH - until) // ONE_S),
         }
         async for page in self._rest.trades(**window):
             yield page
-        told = (await self._rest.historical_cutoff()).get("trades_created_ts")
-        cutoff = parse_time(told) if isinstance(told, str) else None
+        stated = (await self._rest.historical_cutoff()).get("trades_created_ts")
+        cutoff = parse_time(stated) if isinstance(stated, str) else None
         if cutoff is not None and first < cutoff:
             async for page in self._rest.historical_trades(**window):
                 yield page

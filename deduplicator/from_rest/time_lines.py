@@ -1,4 +1,4 @@
-"""Where each market's time line begins and ends, from what REST says: the merge and production are told alike."""
+"""Where each market's time line begins and ends, by REST: the merge and production get the same."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class TimeLines:
         self._production, self._merger, self._patience_ms = production, merger, patience_ms
         self._since: datetime | None = None
         self._unlisted: dict[int, tuple[int, int | None]] = {}
-        """Markets that REST does not list (yet): when they were first seen, and their end, if the stream says it."""
+        """Markets that REST does not list (yet): when they were first seen, and their end, if the stream has it."""
 
     async def follow(self, now_ms: int) -> None:
         """Take in what is new or changed since the last time."""

@@ -29,7 +29,7 @@ LAYOUT: Final = layout(NAMES, {"market": "lane"})
 
 
 class TakesNoPart(Exception):
-    """A gatherer does not have the whole of the stretch; the message says why."""
+    """A gatherer does not have the whole of the stretch; the message states why."""
 
 
 @dataclass

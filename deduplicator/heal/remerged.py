@@ -28,7 +28,7 @@ Contents = Counter[int]
 
 
 class Claim(NamedTuple):
-    """What production says that a gatherer holds."""
+    """What a gatherer holds, as production has it."""
 
     gatherer: int
     gatherer_id: str
@@ -36,7 +36,7 @@ class Claim(NamedTuple):
 
 
 class End(NamedTuple):
-    """Where a run ends (None: it goes on), and why."""
+    """Where a run ends (None: it is open), and why."""
 
     ms: int | None
     reason: str
@@ -83,7 +83,7 @@ class Remerged:
         return {conflict.exchange_ms for conflict in self.changes.conflicts if conflict.kind == CONFLICT}
 
     def outvoted(self) -> dict[int, Contents]:
-        """Milliseconds of which the merge took what most gatherers say was otherwise: what those have."""
+        """Milliseconds of which most gatherers have something else than the merge took: what those have."""
         everybodys = [r for r in self.changes.retractions if r.gatherer == EVERYBODY and r.reason == CONFLICT]
         disowned = {start for start, _ in (retraction.interval for retraction in everybodys)}
         found = {}

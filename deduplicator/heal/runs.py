@@ -17,7 +17,7 @@ from deduplicator.statements import SQL
 
 
 async def claims(production: asyncpg.Connection, market: int) -> list[Claim]:
-    """What production says now that gatherers hold of a market."""
+    """What gatherers hold of a market, as production has it now."""
     rows = await production.fetch(SQL["heal_claims"], market)
     return [Claim(row["gatherer"], row["gatherer_id"], _interval(row)) for row in rows]
 

@@ -20,7 +20,7 @@ runs        runs that are open, and guests
 exclusions  rule 3: runs that give nothing until they are readmitted
 lines       the time lines of all markets, and which are looked at
 waits       what they wait for
-covered     who covers what: questions to the time lines
+covered     which gatherer covers what: questions to the time lines
 claims      slices, runs and time lines, as production mirrors them
 heads       rule 4: rows with unknown ordinals against a copy that covers their group
 resets      rule 9: votes on books that were replaced without changes

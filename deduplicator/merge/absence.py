@@ -1,4 +1,4 @@
-"""Rule 14: a copy that covers a millisecond and has no row of it says that nothing happened.
+"""Rule 14: a copy that covers a millisecond and has no row of it claims that nothing happened.
 
 Rows that were stored are looked at once more by each lane when its horizons have gone past them: by then it has
 brought all that it ever will of what it claims. What its gatherer covers and does not hold contradicts it. Rows wait in
@@ -97,7 +97,7 @@ class Absences:
 
     def found(self, bits: dict[int, int], *, at_once: bool = False) -> list[Absent]:
         """What contradicts now: gatherer, market, millisecond. `bits`: of the gatherers. `at_once`: all that is held is
-        looked at, without waiting for lanes that may say more."""
+        looked at, without waiting for lanes that may bring more."""
         found = self._waited_for()
         if at_once:
             everybody = sorted(self._claims.slices.lanes)
@@ -159,7 +159,7 @@ class Absences:
         self._chunks = kept
 
     def _look(self, keys: U64, due: list[Lane], bits: dict[int, int]) -> list[Absent]:
-        gatherers = {gatherer for gatherer, _ in due if gatherer in bits}  # one that gave its bit away has no say
+        gatherers = {gatherer for gatherer, _ in due if gatherer in bits}  # one that gave its bit away does not count
         places = self._store.locate(keys)
         holders = self._store.holders(places)
         wanted = sum(bits[gatherer] for gatherer in gatherers)
@@ -170,7 +170,7 @@ class Absences:
         by_market = np.argsort(market, kind="stable")
         found = []
         for gatherer in sorted(gatherers):
-            lanes = {lane for who, lane in due if who == gatherer}
+            lanes = {lane for owner, lane in due if owner == gatherer}
             without = by_market[(holders[lacking[by_market]] & bits[gatherer]) == 0]
             for of_market in np.split(without, np.flatnonzero(np.diff(market[without])) + 1) if len(without) else ():
                 number, times = int(market[of_market[0]]), distinct(ms[of_market])

@@ -55,10 +55,10 @@ class Books:
         """A snapshot that equals the folded book speaks against a reset that its run has not seen."""
         run = self._claims.runs.get((copy.gatherer, copy.lane, snapshot.run))
         if run is None:
-            return  # it has ended, or claims nothing: nothing tells how far it reaches back
+            return  # it has ended, or claims nothing: how far it reaches back is unknown
         place = (snapshot.exchange_ms, snapshot.after_ordinal)
-        who = (snapshot.market, copy.gatherer)
-        for accepted in self.ballots.deny(*who, run.cover_from_ms, place, snapshot.taken_us, self._slack_us):
+        voter = (snapshot.market, copy.gatherer)
+        for accepted in self.ballots.deny(*voter, run.cover_from_ms, place, snapshot.taken_us, self._slack_us):
             _dispute(snapshot.market, accepted.taken_us // 1000, accepted.votes, changes)
             changes.unverified += accepted.votes
 

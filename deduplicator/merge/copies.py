@@ -68,7 +68,7 @@ class Snapshot(NamedTuple):
 class Copy:
     """One gatherer's rows of a contiguous stretch of batches of one lane. `gatherer` is production's number.
 
-    `dropped`: rows of these batches went unread, so that no run that is open behind them can claim anything. What is
+    `dropped`: rows of these batches went unread, so that no run that is open after them can claim anything. What is
     left of them has no known ordinals.
     """
 
@@ -131,7 +131,7 @@ class Conflict(NamedTuple):
 
 
 class RunChange(NamedTuple):
-    """A run's claim as it is now; None in `cover_to_ms`: open. `excluded`: it goes on, and may be readmitted. `fixed`:
+    """A run's claim as it is now; None in `cover_to_ms`: open. `excluded`: it is open, and may be readmitted. `fixed`:
     it was, and never begins earlier."""
 
     key: RunKey
@@ -159,7 +159,7 @@ class PartHeld(NamedTuple):
 
 
 class Retraction(NamedTuple):
-    """What is claimed no longer: by a gatherer, or (0) by all. `key`: the run that says so, if it is one's own."""
+    """What is claimed no longer: by a gatherer, or (0) by all. `key`: the run that retracts, if it is one's own."""
 
     key: RunKey
     gatherer: int
@@ -230,7 +230,7 @@ class ResetVote(NamedTuple):
 
 
 NOT_STORED: Final = frozenset(("alarms", "stalled"))
-"""What a step says of itself, of which production has nothing."""
+"""What a step reports, of which production has nothing."""
 
 
 @dataclass

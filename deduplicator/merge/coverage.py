@@ -90,7 +90,7 @@ class TimeLine:
     """By begin of a hole: since when it is waited for."""
 
     def begin(self, run: RunState) -> None:
-        """An open run claims something of the line; to say so twice changes nothing."""
+        """An open run claims something of the line; a second time changes nothing."""
         if run not in self.open:
             self.open = (*self.open, run)
 
@@ -153,7 +153,7 @@ def _claimed(line: TimeLine, gatherer: int, slices: Mapping[RunKey, SliceState])
 
 
 def is_over(line: TimeLine) -> bool:
-    """Whether nothing of a line is open any more: it has an end, is sealed up to it, and no run goes on."""
+    """Whether nothing of a line is open any more: it has an end, is sealed up to it, and no run is open."""
     ends = line.end_ms is not None and line.sealed_ms is not None and line.sealed_ms >= line.end_ms
     return ends and not line.open
 

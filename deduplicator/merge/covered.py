@@ -1,7 +1,7 @@
-"""Who covers what: questions to the time lines and slices of order books.
+"""Which gatherer covers what: questions to the time lines and slices of order books.
 
 A claim answers for the rows of a millisecond only while production has them. Of a detached day nothing can be compared:
-its coverage stands, and there nobody is said to hold, to lack or to contradict anything (rule 7).
+its coverage stands, and there nobody holds, lacks or contradicts anything (rule 7).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Covered:
         line = self._lines.get((market, ORDERBOOK))
         if line is None:
             return set()
-        return {who for who in coverage.gatherers_of(line) if intervals.covers(self._held(line, who), ms)}
+        return {one for one in coverage.gatherers_of(line) if intervals.covers(self._held(line, one), ms)}
 
     def holders(self, market: I64, ms: I64, bits: Mapping[int, int]) -> U16:
         """`by` of many places: the gatherers' bits."""
@@ -53,9 +53,9 @@ class Covered:
             line = self._lines.get((int(market[at[0]]), ORDERBOOK))
             if line is None:
                 continue
-            for who in coverage.gatherers_of(line) & bits.keys():
-                held = _inside(self._held(line, who), ms[at])
-                result[at[held]] |= np.uint16(bits[who])
+            for gatherer in coverage.gatherers_of(line) & bits.keys():
+                held = _inside(self._held(line, gatherer), ms[at])
+                result[at[held]] |= np.uint16(bits[gatherer])
         return result
 
     def reaches(self, gatherer: int, market: int, ms: I64, lanes: set[int] | None = None) -> tuple[Bool, Bool]:

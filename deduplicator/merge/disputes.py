@@ -1,8 +1,8 @@
 """Rule 3, the rare part: copies that contradict each other in a group, settled version by version.
 
 The rows first written stand; a version without rows is a version like any other (rule 14). Equal as a multiset but in
-another order: `order_disputed`, the run goes on. Otherwise `conflict`: both versions are listed, and from this group on
-the runs of the minority give neither rows nor coverage; with as many voices on both sides, neither does, until a
+another order: `order_disputed`, the run continues. Otherwise `conflict`: both versions are listed, and from this group
+on the runs of the minority give neither rows nor coverage; with as many voices on both sides, neither does, until a
 further voice decides.
 """
 
@@ -23,7 +23,7 @@ ORDER_DISPUTED: Final = "order_disputed"
 
 @dataclass
 class Dispute:
-    """What was said of one group so far: bits of the gatherers by version, and of those that are excluded for it."""
+    """The versions of one group so far: bits of the gatherers by version, and of those that are excluded for it."""
 
     voices: dict[Version, int] = field(default_factory=dict)
     excluded: int = 0
@@ -49,16 +49,16 @@ class Verdict:
     versions: list[dict[str, object]] = field(default_factory=list)
 
 
-def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict | None:
-    """Judge a group: what each gatherer (by its bit) says, and the version that stands; None: nothing new was said.
+def settle(versions: dict[int, Version], base: Version, dispute: Dispute) -> Verdict | None:
+    """Judge a group: what each gatherer (by its bit) has, and the version that stands; None: nothing is new.
 
-    `dispute` holds what was said of the same group before, and is updated.
+    `dispute` holds the versions of the same group before, and is updated.
     """
-    if not dispute.voices and all(version == base for version in said.values()):
+    if not dispute.voices and all(version == base for version in versions.values()):
         return None
     known = set(dispute.voices)
-    for bit, version in said.items():
-        for other in dispute.voices:  # who says more than before has one voice still
+    for bit, version in versions.items():
+        for other in dispute.voices:  # a gatherer with more than before has one voice still
             dispute.voices[other] &= ~bit
         dispute.voices[version] = dispute.voices.get(version, 0) | bit
     dispute.voices.setdefault(base, 0)
@@ -73,9 +73,9 @@ def settle(said: dict[int, Version], base: Version, dispute: Dispute) -> Verdict
     return Verdict(ORDER_DISPUTED if other_order else CONFLICT, losers, readmitted, outvoted, shown)
 
 
-def majority(said: dict[int, Version]) -> Version | None:
-    """What more than half of the gatherers say."""
-    versions = list(said.values())
+def majority(held: dict[int, Version]) -> Version | None:
+    """What more than half of the gatherers have."""
+    versions = list(held.values())
     return next((version for version in versions if 2 * versions.count(version) > len(versions)), None)
 
 

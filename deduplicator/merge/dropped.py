@@ -1,7 +1,7 @@
 """Batches whose rows a gatherer had to drop before they were read.
 
-What was begun in them is still known, what was said in them is not: nothing that is open behind them may claim
-anything. Changes behind them keep their ordinals, which the gatherer counted while it still had everything.
+What was begun in them is still known, what else they held is not: nothing that is open after them may claim
+anything. Changes after them keep their ordinals, which the gatherer counted while it still had everything.
 """
 
 from __future__ import annotations

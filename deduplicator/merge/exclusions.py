@@ -165,7 +165,7 @@ class Exclusions(dict[RunKey, list[Interval]]):
     # -- over --------------------------------------------------------------------------------------------------
 
     def leave(self, run: RunState) -> None:
-        """A run that says nothing more is not excluded from anything."""
+        """A run that claims nothing more is not excluded from anything."""
         if self.pop(run.key, None) is not None:
             self._of_market[run.market].discard(run.key)
             if not self._of_market[run.market]:

@@ -190,14 +190,14 @@ class IdentityStore:
         return content
 
     def holders(self, places: Places) -> U16:
-        """Who holds the rows, 0 where there is none."""
+        """Which gatherers hold the rows, 0 where there is none."""
         holders = np.zeros(len(places.keys), np.uint16)
         for part, at, here in zip((self._old, self._young), places.at, places.here, strict=True):
             holders[here] = part.holders[at[here]]
         return holders
 
     def passed_over(self, places: Places) -> U16:
-        """For keys that are not there: who has shown that nothing is at their place.
+        """For keys that are not there: which gatherers have shown that nothing is at their place.
 
         Those link the next row of the slot to one before the key.
         """
@@ -268,7 +268,7 @@ class IdentityStore:
             part.linked[at[here]] |= linked[here]
 
     def release(self, bit: int) -> None:
-        """A gatherer's bit is given to another: nothing is known of who had it."""
+        """A gatherer's bit is given to another: nothing is known of its previous owner."""
         keep = np.uint16(~bit & ((1 << GATHERERS_MAX) - 1))
         for part in (self._old, self._young):
             part.holders &= keep
@@ -300,7 +300,7 @@ class IdentityStore:
     def forget(self, keep_ms: int, rows_max: int, awaited: Awaited | None = None) -> None:
         """Raise the floor: rows older than `keep_ms` before the newest go, more if there are more than `rows_max`.
 
-        `awaited` says which of them are kept all the same, as a gatherer that holds them does not claim them yet.
+        `awaited`: which of them are kept all the same, as a gatherer that holds them does not claim them yet.
         Keys are other ones afterwards.
         """
         floor = self.newest_ms - keep_ms

@@ -86,7 +86,7 @@ class Joining:
             return taken
 
     def remember(self, copy: Copy) -> None:
-        """Rows of a batch that was stored before this state was made: who holds what, and what neighbours what."""
+        """Rows of a batch that was stored before this state was made: their holders and their neighbours."""
         step = self._gather([copy])
         places = self.store.locate(step.rows.key)
         same = places.stored & (self.store.content(places) == step.rows.content)
@@ -104,7 +104,7 @@ class Joining:
             self._remember_orders(step.rows, np.nonzero(~same)[0])
 
     def _remember_orders(self, rows: Placed, others: I64) -> None:
-        """Who brought what is stored of a group in another order has it, as in the step that found that."""
+        """A gatherer that brought what is stored of a group in another order has it, as in the step that found that."""
         groups = Groups(self.store, rows)
         market, ms, _ = self.store.places(rows.key[others])
         for group in dict.fromkeys(zip(market.tolist(), ms.tolist(), strict=True)):
@@ -129,7 +129,7 @@ class Joining:
 
     def leaving(self, changes: Changes) -> None:
         """Rule 14 once more for lines that are over, which nobody claims anything of any more: what a lane has not gone
-        past is looked at now. A line of which something new was said stays for another step: runs that were excluded
+        past is looked at now. A line with something new stays for another step: runs that were excluded
         claim less of it."""
         found = self.absences.of_markets(changes.over, self._bits)
         new = {market for market, _ in self._voices.object(found, [], changes)}
@@ -176,12 +176,12 @@ class Joining:
         return awaited
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64) -> None:
-        """Rows that production has. Who covers one holds it: a claim is of what is stored."""
+        """Rows that production has. A gatherer that covers one holds it: a claim is of what is stored."""
         holders = self._claims.covered.holders(market, ms, self._bits_of_holders())
         keys = self.store.load(market, ms, ordinal, content, holders)
         self.absences.add(keys)
 
-    # -- who is who --------------------------------------------------------------------------------------------
+    # -- gatherers' bits ---------------------------------------------------------------------------------------
 
     def _bits_of_holders(self) -> dict[int, int]:
         """Bits of all that claim anything; if there are too many, the newest of those that have nothing open."""

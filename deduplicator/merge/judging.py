@@ -25,7 +25,7 @@ class Agreed(NamedTuple):
 
 
 class Judging:
-    """`dropped`: which rows are not used. `agreed`: who has the same in another order, once the rows are stored."""
+    """`dropped`: which rows are not used. `agreed`: those with the same in another order, once the rows are stored."""
 
     def __init__(self, store: IdentityStore, claims: Claims, voices: Voices, groups: Groups, changes: Changes) -> None:
         self._store, self._claims, self._voices = store, claims, voices

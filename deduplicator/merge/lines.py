@@ -94,8 +94,8 @@ class Lines(dict[LineKey, TimeLine]):
         self._awaited.pop(key, None)
 
     def waiting(self) -> set[int]:
-        """Markets whose order-book lines wait, or are looked at in the next step: their runs do not say how far they
-        are sealed."""
+        """Markets whose order-book lines wait, or are looked at in the next step: their runs do not show how far
+        they are sealed."""
         return self._waiting.union(market for market, channel in self._watched if channel == ORDERBOOK)
 
     # -- rules 5 to 7 ------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ class Merger:
     """State and rules.
 
     Where production holds more than this state, the owner loads what a step needs before it: `missing_lines` and
-    `missing_runs`, then `late` and `heads_below_floor`. Where it no longer has what it held, the owner says so with
+    `missing_runs`, then `late` and `heads_below_floor`. Where it no longer has what it held, the owner calls
     `detach`. What is over is given back to production with `give_back`.
     """
 
@@ -94,7 +94,7 @@ class Merger:
         return self.claims.lines.missing(named)
 
     def missing_runs(self, copies: Iterable[Copy]) -> list[RunKey]:
-        """Runs of which a step says something, and that are not here: they have ended, or claim nothing."""
+        """Runs of which a step has something, and that are not here: they have ended, or claim nothing."""
         return self.claims.missing_runs(copies)
 
     def late(self, copies: Iterable[Copy]) -> list[Range]:
@@ -111,7 +111,7 @@ class Merger:
         return ranges
 
     def heads_below_floor(self) -> list[Range]:
-        """Head groups that a claim covers but whose rows the store has forgotten: what to load, as `late` says."""
+        """Head groups that a claim covers but whose rows the store has forgotten: what to load, as for `late`."""
         columns = np.array(self.heads.below_floor(), np.int64).reshape(-1, 2)
         return _ranges(columns[:, 0], columns[:, 1])
 

@@ -1,11 +1,11 @@
 """Rule 9: a snapshot that disagrees while its run is unbroken.
 
-If all copies that have a run through that place say the same, the exchange reset the book (a close, a settlement) and
-the snapshot is a reset. A copy says so with the next snapshot that it is sent, which may be long after: a copy that is
+If all copies that have a run through that place agree, the exchange reset the book (a close, a settlement) and
+the snapshot is a reset. A copy shows it with the next snapshot that it is sent, which may be long after: a copy that is
 silent does not disagree. One disagrees if its run reaches back before the reset's place and a later snapshot, which is
 not of an earlier place, equals what it had folded without it. Nobody is judged by what was sent within `slack` of the
 reset, nor by a run that began within `slack` of its place: bounds are that wide. Places are the exchange's; when a
-snapshot was sent may be told by the gatherer's own clock, which may be wrong.
+snapshot was sent may be by the gatherer's own clock, which may be wrong.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Ballot:
 
     @property
     def gatherers(self) -> set[int]:
-        """Who has voted."""
+        """Those that have voted."""
         return {vote.gatherer for vote in self.votes}
 
     @property
@@ -45,7 +45,7 @@ class Ballot:
 
 @dataclass
 class Accepted:
-    """A reset that was accepted: its votes, and who has reported it. None: not known any more, after a restart."""
+    """A reset that was accepted: its votes, and the gatherers that reported it. None: not known, after a restart."""
 
     taken_us: int
     votes: list[ResetVote]
@@ -74,7 +74,7 @@ class Emptied:
         self._said_ms = -EMPTIED_WITHIN_MS
 
     def note(self, market: int, at_ms: int, open_markets: int) -> bool:
-        """One more; whether there are many at once now, which is said once."""
+        """One more; whether there are many at once now, which is reported once."""
         self._markets.pop(market, None)
         self._markets[market] = at_ms
         while self._markets and (oldest := next(iter(self._markets))) != market:
@@ -144,10 +144,10 @@ class Ballots:
         reach_us = run_from_ms * 1000 + slack_us
 
         def later(than_us: int, votes: list[ResetVote]) -> bool:
-            behind = taken_us > than_us + slack_us and place >= min(map(_place, votes))
-            return behind and reach_us <= _first_us(votes)
+            past = taken_us > than_us + slack_us and place >= min(map(_place, votes))
+            return past and reach_us <= _first_us(votes)
 
-        # Who reported a reset since has seen this one, though changes may have come before its snapshot.
+        # A gatherer that reported a reset since has seen this one, though changes may have come before its snapshot.
         seen_us = self._reported_us.get((market, gatherer), 0) + SAME_RESET_US
         for key in self._open_of.get(market, ()):
             ballot = self.open[key]
@@ -167,7 +167,7 @@ class Ballots:
         """True: a reset. False: disputed. None: not yet.
 
         `through`: gatherers whose claims contain the moment. `undecided`: gatherers whose open runs may still come
-        to contain it. They are waited for; who says nothing has nothing against it.
+        to contain it. They are waited for; one without a vote does not block it.
         """
         ballot = self.open[key]
         if ballot.denied:
@@ -177,8 +177,8 @@ class Ballots:
         return True
 
     def _reported(self, vote: ResetVote) -> None:
-        who = (vote.market, vote.gatherer)
-        self._reported_us[who] = max(vote.taken_us, self._reported_us.pop(who, 0))
+        voter = (vote.market, vote.gatherer)
+        self._reported_us[voter] = max(vote.taken_us, self._reported_us.pop(voter, 0))
         if len(self._reported_us) > ACCEPTED_MAX:
             del self._reported_us[next(iter(self._reported_us))]
 

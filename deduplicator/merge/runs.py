@@ -1,4 +1,4 @@
-"""Runs that are open; and guests: runs that have ended, or claim nothing, of which a copy says something more."""
+"""Runs that are open; and guests: runs that have ended, or claim nothing, of which a copy has something more."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Runs(dict[RunKey, RunState]):
             self._unclaiming[run.market].add(run.key)
 
     def claims(self, run: RunState) -> None:
-        """It is on its market's line, or says nothing more."""
+        """It is on its market's line, or claims nothing more."""
         if (unclaiming := self._unclaiming.get(run.market)) is not None:
             unclaiming.discard(run.key)
             if not unclaiming:
@@ -59,7 +59,7 @@ class Runs(dict[RunKey, RunState]):
         return [self[run] for run in sorted(self._of_slice.pop(key, ()))]
 
     def leave_slice(self, run: RunState) -> None:
-        """A run ended, and its slice goes on."""
+        """A run ended, and its slice is open."""
         self._of_slice[run.slice_key].discard(run.key)
 
     def changed(self, run: RunState, changes: Changes) -> None:

@@ -40,7 +40,7 @@ class Settled:
     """What became of a time line: gaps to write, gaps healed, and what it waits for.
 
     `waits`: how far it is sealed is not what its open runs prove. It is to be looked at again when something of it
-    changes, when the clock says `again_ms`, and when a slice comes to one of `horizons`: in no step before, as there
+    changes, at `again_ms`, and when a slice comes to one of `horizons`: in no step before, as there
     are as many lines as markets, and what they wait for may be away for days.
     """
 

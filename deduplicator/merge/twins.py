@@ -2,7 +2,7 @@
 
 It is of the same market and millisecond, at the maker's side and price, minus the count. Among trades and changes of
 equal content the k-th trade by id has the k-th change by ordinal: a function of what is there, not of when it came.
-A cancel of equal content cannot be told from a twin; the rule holds for both. Production applies the same rule in SQL
+A cancel of equal content looks like a twin; the rule holds for both. Production applies the same rule in SQL
 (`store.place_trades`).
 """
 

@@ -48,7 +48,7 @@ class Placed:
 
 @dataclass
 class United:
-    """Rows of `Placed` by identity: each once, with what all copies say of it."""
+    """Rows of `Placed` by identity: each once, with what all copies have of it."""
 
     order: I64
     """Rows by identity; of one identity in the order in which they were given."""
@@ -118,7 +118,7 @@ def _sorting(key: U64) -> I64:
 def unite(store: IdentityStore, rows: Placed, before: U64, kept: I64 | None = None) -> United:
     """The rows (of them those at `kept`, ascending; None: all) by identity.
 
-    `before`: for each chain, the key of its run's last row of former steps in the same slot; 0: none.
+    `before`: for each chain, the key of its run's last row of earlier steps in the same slot; 0: none.
     """
     here = np.arange(len(rows.key)) if kept is None else kept
     order: I64 = np.argsort(rows.key[here], kind="stable")
@@ -157,7 +157,7 @@ def _link(rows: Placed, here: I64, rank: I64, linked: Bool) -> list[tuple[int, i
 def _link_before(
     store: IdentityStore, rows: Placed, before: U64, here: I64, new: U64, rank: I64, linked: Bool
 ) -> list[tuple[int, int, int]]:
-    """The same for the first row of each chain, and the last one of the same run in former steps."""
+    """The same for the first row of each chain, and the last one of the same run in earlier steps."""
     chains = np.nonzero((before != 0) & (before < rows.key[rows.begins]))[0]
     at = rows.begins[chains]
     if len(here) < len(rows.key):
@@ -182,7 +182,7 @@ def contradictions(store: IdentityStore, rows: Placed, united: United) -> dict[G
     wrong = rows.content[united.order] != np.repeat(united.content, counts)
     found: dict[Group, int] = {store.unpack(key)[:2]: 0 for key in rows.key[united.order[wrong]].tolist()}
 
-    def say(key: int, bits: int) -> None:
+    def note(key: int, bits: int) -> None:
         group = store.unpack(key)[:2]
         found[group] = found.get(group, 0) | bits
 
@@ -191,9 +191,9 @@ def contradictions(store: IdentityStore, rows: Placed, united: United) -> dict[G
         start, end = np.searchsorted(new, np.array([low, high], np.uint64), side="left")
         for key in [*store.between(low, high).tolist(), *new[start:end].tolist()]:
             if low < key < high:
-                say(key, bit)
+                note(key, bit)
     objections = store.passed_over(united.places)
     objections[united.places.stored] = 0
     for at in np.nonzero(objections)[0].tolist():
-        say(int(unique[at]), int(objections[at]))
+        note(int(unique[at]), int(objections[at]))
     return found

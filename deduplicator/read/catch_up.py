@@ -1,7 +1,7 @@
-"""How much of the time a gatherer that was away may take with what it has to tell: the live ones come first.
+"""How much of the time a gatherer that was away may take with what it has to bring: the live ones come first.
 
-Late is who is further behind the newest than a bound. When all are behind alike, as after an absence of the
-deduplicator itself, nobody is late, and nothing is held back.
+A gatherer is late if it lags the newest by more than a bound. When all lag the same, as after an absence of the
+deduplicator itself, none is late, and nothing is held back.
 Pure.
 """
 
@@ -14,7 +14,7 @@ AHEAD_US: Final = 60_000_000
 
 
 class CatchUp:
-    """`late_us`: how far behind is late; `share`: of the time, at most, if others have something to tell."""
+    """`late_us`: the lag that is late; `share`: of the time, at most, if others have something to bring."""
 
     def __init__(self, late_us: int, share: float) -> None:
         self._late_us, self._share = late_us, share

@@ -1,7 +1,7 @@
 """A lane's log is a chain: the place at which it is read has the digest of the batch that is there (rule 13).
 
 A gatherer's database that is put back has fewer batches than were read of it, or others under the same numbers. Both
-are seen by comparing the place with what is there, and the lane is read again behind the last batch that both know.
+are seen by comparing the place with what is there, and the lane is read again after the last batch that both know.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Cursor(NamedTuple):
 
 
 class PutBack(NamedTuple):
-    """A lane that was read up to `place`, which is no more; it is read again behind `again`."""
+    """A lane that was read up to `place`, which is no more; it is read again after `again`."""
 
     lane: int
     place: Cursor

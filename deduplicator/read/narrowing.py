@@ -1,4 +1,4 @@
-"""Which lane of which gatherer makes a step raise (rule 11): found by halves, and left waiting while the rest goes on.
+"""Which lane of which gatherer makes a step raise (rule 11): found by halves, and set to wait while the rest continues.
 
 A step that raises the same three times is tried again with fewer lanes: half of the gatherers, half of a gatherer's
 lanes, at last one lane alone, a batch at a time. Each try begins with a state made again from production, so that what
@@ -123,7 +123,7 @@ class Narrowing:
         return list(inside)
 
     def stored(self, step: Mapping[Suspect, Stretch], now_s: float) -> list[Suspect]:
-        """These batches are in production. Returns lanes that waited and go on now."""
+        """These batches are in production. Returns lanes that waited and continue now."""
         if not self._groups:
             return []
         group = self._groups[-1]
@@ -139,7 +139,7 @@ class Narrowing:
         return gone_on
 
     def look(self, now_s: float) -> None:
-        """Let time pass: who brings nothing is not waited for, and lanes that wait are tried again."""
+        """Let time pass: a lane that brings nothing is not waited for, and lanes that wait are tried again."""
         if self._groups:
             if self._since_s is not None and now_s - self._since_s > TRY_S:
                 for suspect in self._groups.pop():

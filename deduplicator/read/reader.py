@@ -86,7 +86,7 @@ class News:
     remembered: list[Copy] = field(default_factory=list)
     """Changes of batches that were stored before the merge's state was made."""
     over: dict[RunKey, str] = field(default_factory=dict)
-    """Slices that go on in production and of which nothing will come any more, each with the reason."""
+    """Slices that are open in production and of which nothing will come any more, each with the reason."""
     over_known: bool = False
     """Whether it was looked for, and no more may come to be over."""
     agreeing: set[int] = field(default_factory=set)
@@ -235,7 +235,7 @@ class Reader:
         return [(row["lane"], row["slice"], row["lost"]) for row in rows]
 
     async def acknowledge(self, consumer: str, epoch: int, lane: int, batch: int) -> bool:
-        """Tell the gatherer what is stored in production; whether it took that: it knows no newer epoch."""
+        """Acknowledge to the gatherer what is stored in production; whether it took that: it knows no newer epoch."""
         return bool(await self._db().fetchval(SQL["acknowledge"], consumer, epoch, lane, batch))
 
     async def _are_gone(self, lane: int, batches: range, dropped: Sequence[range]) -> bool:
@@ -245,7 +245,7 @@ class Reader:
         return all(any(batch in stretch for stretch in dropped) for batch in batches)
 
     async def _hole(self, lane: int, batches: range, end: Cursor, place: Cursor) -> Batches:
-        """Batches that are gone, as a copy that was dropped. What goes on of what began in them is still there."""
+        """Batches that are gone, as a copy that was dropped. What continues of what began in them is still there."""
         copy = Copy(self.gatherer, lane, batches.start, end.batch)
         limits = (lane, copy.from_batch, copy.to_batch)
         slices, runs = (

@@ -85,7 +85,7 @@ WITH changed AS (
     SELECT n.market, n.over, n.seen_at, n.first_seen, n.ended_at, m.open_time, m.updated_at AS listed_at,
            CASE WHEN m.status IN ('determined', 'finalized') AND m.close_time IS NOT NULL
                 THEN greatest(m.close_time, m.settlement_ts)
-                -- REST does not say so (yet): the stream's own word, so that a market ends while the lists cannot be read;
+                -- REST does not have it (yet): the stream's own word, so that a market ends while the lists cannot be read;
                 -- unless the stream took it back, or REST, which may be some minutes old, lists it as open long after.
                 ELSE (SELECT max(coalesce(l.exchange_ts, l.received_at)) FROM store.lifecycle l
                        WHERE l.market = n.market AND l.event_type IN ('determined', 'settled')

@@ -17,14 +17,14 @@ SELECT DISTINCT batch, digest FROM store.batch_digests WHERE gatherer = $1 AND l
 SELECT lane, (extract(epoch FROM min(coalesce(horizon, now()))) * 1000)::bigint AS proven_ms
   FROM store.slices WHERE gatherer = $1 AND NOT ended AND channel = 'orderbook_delta' GROUP BY lane
 
--- name: left_behind
--- Slices that still go on and belong to instances that no configured gatherer has: previous ones of this gatherer, and
+-- name: slices_left
+-- Slices that are still open and belong to instances that no configured gatherer has: previous ones of this gatherer, and
 -- those of gatherers that are no longer configured.
 SELECT s.gatherer, s.lane, s.slice, g.gatherer_id = $1 AS replaced FROM store.slices s JOIN store.gatherers g USING (gatherer)
  WHERE g.gatherer <> $2 AND (g.gatherer_id = $1 OR g.gatherer_id <> ALL ($3::text[])) AND NOT s.ended
 
 -- name: open_slices
--- Slices that go on, of lanes that were put back, and until when was received what was read of each lane before that.
+-- Open slices, of lanes that were put back, and until when was received what was read of each lane before that.
 SELECT s.lane, s.slice, c.again_until_us FROM store.slices s JOIN store.cursors c USING (gatherer, lane)
  WHERE s.gatherer = $1 AND c.readings > 0 AND NOT s.ended
 

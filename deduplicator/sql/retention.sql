@@ -2,7 +2,7 @@
 -- Limit how long this session waits for a lock.
 SELECT set_config('lock_timeout', $1, false)
 
--- name: days_behind
+-- name: days_past
 -- Days of deltas that are older than retention, and their partitions.
 SELECT p.day, p.part
   FROM (SELECT to_date(right(c.relname, 8), 'YYYYMMDD') AS day, c.relname::text AS part

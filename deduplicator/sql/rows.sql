@@ -91,9 +91,9 @@ WITH copies AS (
 )
 INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)
 SELECT f.market, f.event_type,
-       (SELECT timestamptz 'epoch' + t.said::bigint * interval '1 second'
-          FROM (SELECT coalesce(f.payload ->> 'settled_ts', f.payload ->> 'determination_ts') AS said) t
-         WHERE t.said ~ '^[0-9]{1,11}$'),  -- anything else is no time: the payload keeps it
+       (SELECT timestamptz 'epoch' + t.stated::bigint * interval '1 second'
+          FROM (SELECT coalesce(f.payload ->> 'settled_ts', f.payload ->> 'determination_ts') AS stated) t
+         WHERE t.stated ~ '^[0-9]{1,11}$'),  -- anything else is no time: the payload keeps it
        f.payload, f.content, f.received_at
   FROM firsts f
  WHERE (f.before IS NULL OR f.received_at - f.before > interval '30 seconds')

@@ -23,7 +23,7 @@ from deduplicator.store.feed import Entry
 from deduplicator.store.merged_rows import conflicts
 from deduplicator.store.trade_order import placed
 
-Said = Callable[[Entry, Iterable[Any]], None]
+ToFeed = Callable[[Entry, Iterable[Any]], None]
 
 
 class Staged(NamedTuple):
@@ -34,7 +34,7 @@ class Staged(NamedTuple):
     staging: str
     columns: tuple[str, ...]
     empty: str
-    statements: tuple[tuple[str, Said], ...]
+    statements: tuple[tuple[str, ToFeed], ...]
 
 
 class Row(NamedTuple):
@@ -89,12 +89,12 @@ async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry
     rows: dict[Staged, list[Row]] = {staged: [] for staged in STAGED}
     unread: list[tuple[Any, ...]] = []
     for batch in batches:
-        who = batch.copy.gatherer
+        gatherer = batch.copy.gatherer
         for staged, some in rows.items():
             some += [
-                Row(who, values) for values in _values(getattr(batch, staged.table), staged.columns, batch.numbers)
+                Row(gatherer, values) for values in _values(getattr(batch, staged.table), staged.columns, batch.numbers)
             ]
-        unread += [(who, *values) for values in _values(batch.quarantine, UNREAD, batch.numbers)]
+        unread += [(gatherer, *values) for values in _values(batch.quarantine, UNREAD, batch.numbers)]
     if unread:
         await db.executemany(SQL["add_quarantine"], unread)
     return sum([await _merge(db, entry, staged, some) for staged, some in rows.items() if some])
@@ -115,9 +115,9 @@ async def _merge(db: asyncpg.Connection, entry: Entry, staged: Staged, rows: lis
             if part:
                 await db.execute(staged.empty)
             await db.copy_records_to_table(staged.staging, records=[row.values for row in rows])
-            stored = [(say, await db.fetch(statement)) for statement, say in staged.statements]
-        for say, new in stored:
-            say(entry, new)
+            stored = [(to_feed, await db.fetch(statement)) for statement, to_feed in staged.statements]
+        for to_feed, new in stored:
+            to_feed(entry, new)
         return 0
     except REFUSALS as error:
         if len(rows) > 1:

@@ -1,4 +1,4 @@
-"""Order-book changes go into the partition of their day, and say which hours of the archive they change (rule 22).
+"""Order-book changes go into the partition of their day, and note which hours of the archive they change (rule 22).
 
 Straight into the partition: a trigger that sees every row would make COPY a quarter slower. Whatever else writes to
 `store.deltas` meets the triggers of the table.

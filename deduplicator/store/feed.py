@@ -82,7 +82,7 @@ async def changing(db: asyncpg.Connection, kind: str) -> AsyncIterator[Entry]:
 
 
 async def put_metadata(db: asyncpg.Connection, statement: str, relation: str, columns: list[list[str]]) -> None:
-    """Store objects of REST: which of them changed is in the feed by name, what they say in the relation."""
+    """Store objects of REST: which of them changed is in the feed by name, their contents in the relation."""
     async with changing(db, METADATA) as entry:
         entry.add_rows(METADATA, [(relation, name) for (name,) in await db.fetch(statement, *columns)])
 

@@ -1,6 +1,6 @@
 """How long changes took, from the exchange to each gatherer and to production: counted by hour and by powers of two.
 
-A lag is the difference of two clocks, so what took less than nothing tells of a clock that is behind.
+A lag is the difference of two clocks, so what took less than nothing shows a clock that is late.
 """
 
 from __future__ import annotations

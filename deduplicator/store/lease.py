@@ -46,7 +46,7 @@ class Lease:
         return self.epoch is not None
 
     async def hold(self, db: asyncpg.Connection) -> asyncpg.Record:
-        """Take it, or after a lost connection go on with it. Returns the row. Raises `Fenced`."""
+        """Take it, or after a lost connection continue with it. Returns the row. Raises `Fenced`."""
         return await (self.resume(db) if self.held() else self.take(db))
 
     async def take(self, db: asyncpg.Connection) -> asyncpg.Record:
@@ -56,7 +56,7 @@ class Lease:
         return row
 
     async def resume(self, db: asyncpg.Connection) -> asyncpg.Record:
-        """After a lost connection, go on with the same epoch: waits for a commit of that connection that is still in
+        """After a lost connection, continue with the same epoch: waits for a commit of that connection that is still in
         flight. Returns the row. Raises `Fenced`."""
         async with self.locked(db):
             return await db.fetchrow("TABLE store.lease")

@@ -54,15 +54,15 @@ class Production:
         self.fleet_started_ms = 0
 
     async def hold_lease(self) -> None:
-        """Become the one that writes, or go on as it. Raises `Fenced`."""
+        """Become the one that writes, or remain it. Raises `Fenced`."""
         await self._as_of(await self.lease.hold(self._db))
 
     async def take_lease(self) -> None:
-        """Become the one that writes; whoever held the lease before is fenced off from now on."""
+        """Become the one that writes; the previous holder of the lease is fenced off from now on."""
         await self._as_of(await self.lease.take(self._db))
 
     async def resume_lease(self) -> None:
-        """After a lost connection: go on with the same epoch, unless another has taken over."""
+        """After a lost connection: continue with the same epoch, unless another has taken over."""
         await self._as_of(await self.lease.resume(self._db))
 
     async def _as_of(self, lease: asyncpg.Record) -> None:
@@ -110,15 +110,15 @@ class Production:
         async with self._using:
             return {row["lane"]: row["proven_ms"] for row in await self._db.fetch(SQL["proven_until"], gatherer)}
 
-    async def left_behind(self, gatherer_id: str, gatherer: int, configured: list[str]) -> dict[RunKey, bool]:
-        """Slices that go on of a gatherer's former instances, and of gatherers that are configured no longer: number of
+    async def slices_left(self, gatherer_id: str, gatherer: int, configured: list[str]) -> dict[RunKey, bool]:
+        """Open slices of a gatherer's previous instances, and of gatherers that are configured no longer: number of
         the instance, lane, slice; whether it was replaced."""
         async with self._using:
-            rows = await self._db.fetch(SQL["left_behind"], gatherer_id, gatherer, configured)
+            rows = await self._db.fetch(SQL["slices_left"], gatherer_id, gatherer, configured)
         return {(row["gatherer"], row["lane"], row["slice"]): row["replaced"] for row in rows}
 
     async def open_slices(self, gatherer: int) -> list[tuple[int, int, int]]:
-        """Of the gatherer's lanes that were put back the slices that go on: lane, number, and until when (µs) was
+        """Of the gatherer's lanes that were put back the open slices: lane, number, and until when (µs) was
         received what had been read of the lane before."""
         async with self._using:
             rows = await self._db.fetch(SQL["open_slices"], gatherer)
@@ -132,7 +132,7 @@ class Production:
             return [row["slice"] for row in await self._db.fetch(SQL["other_slices"], *args)]
 
     async def put_back(self, gatherer: int, found: PutBack) -> Cursor:
-        """From where a lane is read from the next step on: behind an earlier batch."""
+        """From where a lane is read from the next step on: after an earlier batch."""
         async with self._using, self.lease.locked(self._db):
             place, again = found.place.batch, found.again
             args = (gatherer, found.lane, place, found.last_batch, again.batch, again.digest, found.reason)
@@ -210,11 +210,11 @@ class Production:
                 await self._account(account, read.get((account.gatherer, account.lane)))
 
     async def _account(self, account: Account, read: Batches | None) -> None:
-        """What became of the frames of some batches; the cursor behind them."""
-        who = (account.gatherer, account.lane)
+        """What became of the frames of some batches; the cursor after them."""
+        lane = (account.gatherer, account.lane)
         await self._db.execute(
             SQL["add_account"],
-            *who,
+            *lane,
             account.from_batch,
             account.to_batch,
             account.received,
@@ -227,13 +227,13 @@ class Production:
         at: tuple[object, ...] = (b"", 0, [], [])
         if read is not None:
             at = (read.end.digest, read.received_us, *as_columns(read.digests))
-        if await self._db.fetchval(SQL["move_cursor"], *who, account.to_batch, account.from_batch - 1, *at) is None:
+        if await self._db.fetchval(SQL["move_cursor"], *lane, account.to_batch, account.from_batch - 1, *at) is None:
             raise StorageError(f"the cursor of gatherer {account.gatherer} is not where it was read")
 
     # -- metadata and time lines -------------------------------------------------------------------------------
 
     async def time_lines(self, since: datetime | None) -> tuple[datetime, Iterator[tuple[int, ...]]]:
-        """Markets that are new or changed (None: all that are not long over), behind the time to ask from next.
+        """Markets that are new or changed (None: all that are not long over), preceded by the time to ask from next.
 
         Each: its number; when it was first seen; begin and end of its time line as stored; when it opened; when it was
         over, once it is determined. Milliseconds, -1: unknown.

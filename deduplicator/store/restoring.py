@@ -91,7 +91,7 @@ async def load_lines(db: asyncpg.Connection, merger: Merger, markets: Sequence[i
         claims.lines[row["market"], sys.intern(row["channel"])].retract(row["gatherer"] or EVERYBODY, stretch)
     for row in await db.fetch(SQL["restore_gaps"], markets):
         stretch = (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
-        had = {int(who): why for who, why in json.loads(row["had"]).items()}
+        had = {int(gatherer): why for gatherer, why in json.loads(row["had"]).items()}
         claims.lines[row["market"], sys.intern(row["channel"])].add_gap(stretch, row["reason"], had)
     claims.lines.restored(markets)
     for row in await db.fetch(SQL["restore_unplaced"], markets):
@@ -99,7 +99,7 @@ async def load_lines(db: asyncpg.Connection, merger: Merger, markets: Sequence[i
 
 
 async def load_guests(db: asyncpg.Connection, merger: Merger, keys: list[RunKey]) -> None:
-    """Runs of which a step says something more."""
+    """Runs of which a step has something more."""
     for row in await db.fetch(SQL["restore_guests"], *map(list, zip(*keys, strict=True))):
         key = (row["gatherer"], row["lane"], row["run"])
         start = NEVER_MS if row["cover_from"] is None else ms_of_datetime(row["cover_from"])

@@ -1,4 +1,4 @@
-"""Production's days: partitions made ahead, and those of order-book changes dropped behind, once the archive has them.
+"""Production's days: partitions made ahead, and those of order-book changes dropped, once the archive has them.
 Accounts of earlier days are added up, markets that ended take a small form, and old parts of the feed are dropped.
 
 A day is first noted as detached, under the lease: from then on its late rows go where the next export finds them
@@ -36,7 +36,7 @@ MARKETS_AT_ONCE: Final = 10_000
 """In one transaction: the merge waits for it."""
 LOCK_WAIT: Final = "2s"
 STATEMENT_MS: Final = 10 * 60_000
-"""To count a day's rows takes a minute; who takes this long has vanished without a word."""
+"""To count a day's rows takes a minute; a client that takes this long has vanished unnoticed."""
 CHECKPOINTS_AT_ONCE: Final = 100
 
 
@@ -87,7 +87,7 @@ class Retention:
                 await self.compact(connection, ENDED_KEPT)
             with self._aside.one("retention", "feed"):
                 await connection.execute(SQL["drop_feed"], self._feed_keep, self._archived)
-            return await self._behind(connection) if self._archived else []
+            return await self._drop_past(connection) if self._archived else []
 
     async def compact(self, connection: asyncpg.Connection, age: timedelta) -> None:
         """What ended so long ago takes its small form; what people see stays the same (rule 21)."""
@@ -100,11 +100,11 @@ class Retention:
                 break
         give_back_freed_memory()
 
-    async def _behind(self, connection: asyncpg.Connection) -> list[str]:
+    async def _drop_past(self, connection: asyncpg.Connection) -> list[str]:
         gone: list[str] = []
         self.waiting = {}
         noted = {row["day"] for row in await connection.fetch(SQL["detached_days"])}  # only to be dropped still
-        for row in await connection.fetch(SQL["days_behind"], self._config.orderbook_deltas * ONE_MS):
+        for row in await connection.fetch(SQL["days_past"], self._config.orderbook_deltas * ONE_MS):
             day: date = row["day"]
             if self._aside.waits("day", day):
                 continue
@@ -129,7 +129,7 @@ class Retention:
         return True
 
     async def _note(self, connection: asyncpg.Connection, start: datetime) -> bool:
-        """Leave a book at the last change of every market of the day, then say that the day is leaving.
+        """Leave a book at the last change of every market of the day, then note that the day is leaving.
 
         False: a row has come meanwhile. Every row comes under the lease's lock, so that none can come unseen.
         """

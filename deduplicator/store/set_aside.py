@@ -1,4 +1,4 @@
-"""What is set aside, kept in production: a restart goes on with the same waits, and people can query it."""
+"""What is set aside, kept in production: a restart continues with the same waits, and people can query it."""
 
 from __future__ import annotations
 

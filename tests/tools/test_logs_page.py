@@ -38,7 +38,7 @@ def said() -> dict[tuple[str, str], set[str]]:
                 if not isinstance(node.func, ast.Attribute):
                     continue
                 of = ast.unparse(node.func.value)
-                if node.func.attr in LEVELS and (of.endswith(("log.get()", "told")) or of == "get()"):
+                if node.func.attr in LEVELS and (of.endswith(("log.get()", "bound")) or of == "get()"):
                     level = "error" if node.func.attr == "exception" else node.func.attr
                     named = node.args[0]
                     either = (named.body, named.orelse) if isinstance(named, ast.IfExp) else (named,)

@@ -143,8 +143,8 @@ FAULTS: Final = (
     Fault(
         "resets-are-judged-at-once",
         RESETS,
-        "behind = taken_us > than_us + slack_us and place",
-        "behind = taken_us > than_us and place",
+        "past = taken_us > than_us + slack_us and place",
+        "past = taken_us > than_us and place",
         "a snapshot that was read before a reset would dispute it",
         RULES,
     ),
