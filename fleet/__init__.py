@@ -1,1 +1,1 @@
-"""The operator's command line, and the fleet on one machine behind `fleet demo` and the tests."""
+"""The operator's command line, and the fleet on one machine for `fleet demo` and the tests."""

@@ -20,7 +20,7 @@ ELSEWHERE = "a fleet for trying it out comes with the repository: in a clone of 
 
 
 def _of_the_workshop() -> None:
-    """Its commands, where it is; elsewhere they say where they are to be had."""
+    """Its commands, where it is; elsewhere they print where they are to be had."""
     if (BESIDE / "commands.py").is_file():
         sys.path.append(str(BESIDE.parent))
         importlib.import_module("workshop.commands")

@@ -1,7 +1,7 @@
 """How rows are shown: a table for a person's terminal, tab-separated text for a pipe, or the form that was asked for.
 
 Names are never cut. Where a terminal is too narrow for a table, texts are folded, then columns are left out, the last
-ones first, and a line says which.
+ones first, and a line names them.
 """
 
 from __future__ import annotations

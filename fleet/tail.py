@@ -1,6 +1,6 @@
 """`fleet tail`: what production gets, as it gets it: a reader of the feed, which misses no row and shows late ones.
 
-With the step of each row: to go on later, name the last one that was seen.
+With the step of each row: to continue later, name the last one that was seen.
 """
 
 from __future__ import annotations

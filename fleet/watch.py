@@ -1,4 +1,4 @@
-"""`fleet watch`: one market as the feed goes on: its book, last trades, state, and how old and how whole that is.
+"""`fleet watch`: one market as the feed brings it: its book, last trades, state, and how old and how whole that is.
 
 It begins with an exact start and applies each step, so that the book is production's at that step. Where that cannot
 be gone on with (a reset that was taken back, a step without a block, steps that have left) it begins again.
@@ -108,8 +108,8 @@ class Watched:
         batch = step.tables.get(SEAL)
         if batch is None:
             return
-        said = {r["market"]: r["sealed_ms"] for r in batch.to_pylist() if r["channel"] == ORDERBOOK}
-        ms = said.get(self.book.market, said.get(EVERYTHING))
+        sealed = {r["market"]: r["sealed_ms"] for r in batch.to_pylist() if r["channel"] == ORDERBOOK}
+        ms = sealed.get(self.book.market, sealed.get(EVERYTHING))
         self.sealed_ms = max(self.sealed_ms, -1 if ms is None else ms)
 
     def _trade(self, row: Row) -> None:

@@ -28,8 +28,8 @@ FAMILIES: Final = {
     "gatherer_repair_escalations": Family("counter", "Repairs that needed a new subscription or connection.", ROLE),
     "gatherer_dials": Family("counter", "Attempts to connect.", ROLE),
     "gatherer_key_refused": Family("gauge", "1 while the exchange refuses the key."),
-    "gatherer_exchange_active": Family("gauge", "0 if the exchange says of all its indexes that they are not active."),
-    "gatherer_exchange_index_active": Family("gauge", "1 if the exchange says that this index is active.", ("index",)),
+    "gatherer_exchange_active": Family("gauge", "0 if the exchange reports all its indexes as not active."),
+    "gatherer_exchange_index_active": Family("gauge", "1 if the exchange reports this index as active.", ("index",)),
     "gatherer_connections_unproven": Family(
         "gauge", "Connections of which something can no longer be proven: /status says what.", ROLE
     ),

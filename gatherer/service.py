@@ -1,7 +1,7 @@
 """The gatherer's wiring: database, registry, workers, the journal's journal_space, HTTP.
 
 This process receives no frames. It owns what there is one of (an embedded server, the list of markets, the account's
-REST budget), supervises the workers, and answers whoever asks how it goes.
+REST budget), supervises the workers, and serves /status and /metrics.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Gatherer:
         self._aside = SetAside()
 
     async def run(self) -> None:
-        """Record until SIGTERM; a clean stop loses nothing and says so in the journal."""
+        """Record until SIGTERM; a clean stop loses nothing and is noted in the journal."""
         stopped = stop_event()
         config = self.config
         async with owned(config.database.dsn.get_secret_value(), "gatherer") as dsn:
@@ -145,7 +145,7 @@ class Gatherer:
             except SchemaMismatch:
                 raise
             except StorageError:
-                continue  # still down; the loaders say so in /status
+                continue  # still down; the loaders report it in /status
 
     async def _check_database(self, dsn: str) -> None:
         async with connected(dsn) as connection:

@@ -1,4 +1,4 @@
-"""What keeps a process from working, found before it starts: each check says what is wrong and what mends it."""
+"""What keeps a process from working, found before it starts: each check reports what is wrong and what mends it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ GIB: Final = 1 << 30
 
 
 class Account(NamedTuple):
-    """An account by its part: the statement that shows what it may, what is said if it may not, and the cure."""
+    """An account by its part: the statement that shows what it may, what is reported if it may not, and the cure."""
 
     asked: str
     may_not: str
@@ -142,9 +142,9 @@ async def _of_gatherer(
     yield _lock(config.journal.dir, runs=runs)
     raw = config.journal.raw
     if raw is None:
-        told = "journal.raw is not set: frames are kept only as long as the journal has room"
+        text = "journal.raw is not set: frames are kept only as long as the journal has room"
         cure = "set it, and history can be made again from what was received, after any fault"
-        yield Finding("raw archive", True, told, cure)
+        yield Finding("raw archive", True, text, cure)
     else:
         for finding in await asyncio.to_thread(lambda: list(doctor_s3.raw(raw, config.gatherer_id))):
             yield finding
@@ -162,9 +162,9 @@ async def _of_gatherer(
 
 async def _encryption(dsn: str) -> AsyncIterator[Finding]:
     if not (embedded.is_embedded(dsn) or is_verified_or_local(dsn)):
-        told = "production.dsn does not say sslmode=verify-full: anybody in between could change what is recorded"
+        text = "production.dsn lacks sslmode=verify-full: anybody in between could change what is recorded"
         cure = "add ?sslmode=verify-full&sslrootcert=FILE (docs/runbooks/accounts.md)"
-        yield Finding("encryption", False, told, cure)
+        yield Finding("encryption", False, text, cure)
 
 
 async def _runs(http: HttpConfig, own: str) -> bool:
@@ -188,8 +188,8 @@ def _port(http: HttpConfig, own: str, *, runs: bool) -> Finding:
             if error.errno == errno.EADDRINUSE:
                 cure = "end it, or give this one another http.port"
                 return Finding("http", False, f"another process listens at {where}", cure)
-            told = f"{where} cannot be listened at: {error.strerror}"
-            return Finding("http", False, told, "an address of this machine, and a port that this user may have")
+            text = f"{where} cannot be listened at: {error.strerror}"
+            return Finding("http", False, text, "an address of this machine, and a port that this user may have")
     return Finding("http", True, f"{where} is free")
 
 
@@ -202,9 +202,9 @@ def _lock(folder: Path, *, runs: bool) -> Finding:
     except FileNotFoundError:
         pass
     except BlockingIOError:
-        told = f"process {file.read_text().strip()} holds {folder}"
+        text = f"process {file.read_text().strip()} holds {folder}"
         cure = "" if runs else "this gatherer does not answer: if it is another one, give each its own journal.dir"
-        return Finding("journal lock", runs, told, cure)
+        return Finding("journal lock", runs, text, cure)
     except OSError as error:
         return Finding("journal lock", False, f"{file}: {error.strerror}", "give this user the folder (chown)")
     return Finding("journal lock", True, "nobody holds the journal")
@@ -219,9 +219,9 @@ async def _clock(exchange: ExchangeConfig) -> Finding:
                 answered = time.time()
                 date = response.headers.get("Date", "")
     except (aiohttp.ClientError, TimeoutError) as error:
-        told = f"{urlsplit(url).netloc} does not answer: {type(error).__name__}: {error}"
+        text = f"{urlsplit(url).netloc} does not answer: {type(error).__name__}: {error}"
         return Finding(
-            "exchange", False, told, "check kalshi.rest_url, name resolution and the way out of this network"
+            "exchange", False, text, "check kalshi.rest_url, name resolution and the way out of this network"
         )
     try:
         theirs = parsedate_to_datetime(date).timestamp()
@@ -239,8 +239,8 @@ async def _exchange(exchange: ExchangeConfig, signer: Signer) -> AsyncIterator[F
         try:
             limits = await rest.learn_limits()
             read = limits.get("read") or {}
-            told = f"tier {limits.get('usage_tier')}, {read.get('refill_rate')} tokens/s for reading"
-            yield Finding("account", True, told)
+            text = f"tier {limits.get('usage_tier')}, {read.get('refill_rate')} tokens/s for reading"
+            yield Finding("account", True, text)
         except AuthenticationError as error:
             yield Finding("account", False, str(error), _cure_of(str(error)))
         except ExchangeError as error:
@@ -288,30 +288,30 @@ async def _database(
         if not row["may"]:
             yield Finding(name, False, f"{row['account']} {account.may_not}", account.cure)
             return
-        told = "answers, with this code's schema"
+        text = "answers, with this code's schema"
         if "engine" in row:
-            told += f"; hours are kept by {row['engine']}"
+            text += f"; hours are kept by {row['engine']}"
         if instances is not None and (other := instances.setdefault(row["instance"], name)) != name:
             yield Finding(name, False, f"is the database of {other} (one instance)", "mend the dsn of one of the two")
             return
-        yield Finding(name, True, told)
+        yield Finding(name, True, text)
     except FleetError as error:
         yield Finding(name, False, str(error), command)
     except CLIENT_ERRORS as error:
-        told = f"does not say what this account may: {type(error).__name__}: {error}"
-        yield Finding(name, False, told, "grant the account its role (docs/runbooks/accounts.md)")
+        text = f"does not show what this account may: {type(error).__name__}: {error}"
+        yield Finding(name, False, text, "grant the account its role (docs/runbooks/accounts.md)")
     finally:
         await connection.close()
 
 
 def _embedded(name: str, dsn: str, *, owned: bool) -> Finding | None:
-    """What is to be said of an embedded server that does not run; None: it runs, and can be asked."""
+    """What is to be reported of an embedded server that does not run; None: it runs, and can be asked."""
     if embedded.is_running(dsn):
         return None
     if not owned:
         return Finding(name, False, f"{dsn} does not run", "start its owner; it starts and stops the server")
     if (problem := embedded.unusable(dsn)) is not None:
-        return Finding(name, False, problem, "choose another folder, or give this one to the user who runs the process")
+        return Finding(name, False, problem, "choose another folder, or give this one to the process's user")
     return Finding(name, True, "embedded: its owner starts and upgrades it")
 
 
@@ -321,9 +321,9 @@ def _kernel_clock(config: GathererConfig) -> Finding:
         return Finding("clock proof", True, "assumed by configuration, not proven", cure)
     error_us = clock.error_bound_us()
     if error_us is None or error_us > config.bounds.clock * 1000:
-        told = "not synchronised" if error_us is None else f"its error may be {error_us / 1000:.0f} ms"
+        text = "not synchronised" if error_us is None else f"its error may be {error_us / 1000:.0f} ms"
         cure = "switch time synchronisation on (chrony); until then receive times are not used, and gaps are wider"
-        return Finding("clock proof", True, told, cure)
+        return Finding("clock proof", True, text, cure)
     return Finding("clock proof", True, f"the kernel bounds its error by {error_us / 1000:.1f} ms")
 
 
@@ -335,10 +335,10 @@ def _disk(config: GathererConfig) -> Finding:
     used = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) if folder.exists() else 0
     free = shutil.disk_usage(existing).free
     wanted = config.journal.max_bytes - used
-    told = f"{free / GIB:.1f} GiB free, the journal may still take {max(0, wanted) / GIB:.1f}"
+    text = f"{free / GIB:.1f} GiB free, the journal may still take {max(0, wanted) / GIB:.1f}"
     if free < wanted:
-        return Finding("disk", False, told, "a larger disk, or a smaller journal.max_bytes")
-    return Finding("disk", True, told)
+        return Finding("disk", False, text, "a larger disk, or a smaller journal.max_bytes")
+    return Finding("disk", True, text)
 
 
 async def _dial_all(exchange: ExchangeConfig, signer: Signer, wanted: int) -> Finding:

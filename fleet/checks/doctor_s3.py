@@ -21,19 +21,19 @@ WRITE: Final = "allow s3:PutObject and s3:GetObject below the prefix (deploy/ter
 
 
 def archive(bucket: BucketConfig) -> Iterator[Finding]:
-    """Of the exporter: objects are replaced on condition, and manifests name versions. Leaves nothing behind."""
+    """Of the exporter: objects are replaced on condition, and manifests name versions. Leaves nothing there."""
     s3 = client(bucket, read_s=READ_S)
     yield (reached := _reached(s3, "archive", bucket))
     if not reached.ok:
         return
     try:
         state = s3.get_bucket_versioning(Bucket=bucket.bucket).get("Status")
-        told = "keeps versions of its objects" if state == "Enabled" else "does not keep versions of its objects"
+        text = "keeps versions of its objects" if state == "Enabled" else "does not keep versions of its objects"
         cure = f"aws s3api put-bucket-versioning --bucket {bucket.bucket} --versioning-configuration Status=Enabled"
-        yield Finding("archive versions", state == "Enabled", told, "" if state == "Enabled" else cure)
+        yield Finding("archive versions", state == "Enabled", text, "" if state == "Enabled" else cure)
     except ClientError as error:
-        told = f"these credentials may not ask ({code(error)}): not known"
-        yield Finding("archive versions", True, told, f"look once as its owner: {bucket.bucket} must keep versions")
+        text = f"these credentials may not ask ({code(error)}): not known"
+        yield Finding("archive versions", True, text, f"look once as its owner: {bucket.bucket} must keep versions")
     yield _conditional(s3, bucket)
 
 
@@ -53,7 +53,7 @@ def raw(bucket: BucketConfig, gatherer_id: str) -> Iterator[Finding]:
 
 
 def readable(bucket: BucketConfig) -> Finding:
-    """Of somebody who only reads."""
+    """Of a reader."""
     return _reached(client(bucket, read_s=READ_S), "archive", bucket)
 
 
@@ -78,26 +78,26 @@ def _conditional(s3: Any, bucket: BucketConfig) -> Finding:
         return _refused(check, bucket, error)
     except BotoCoreError as error:
         return _away(check, error)
-    told = "takes a write whose condition (If-Match) is not met: two exporters could write over each other"
-    return Finding(check, False, told, "use AWS's S3, or a store with conditional writes")
+    text = "takes a write whose condition (If-Match) is not met: two exporters could write over each other"
+    return Finding(check, False, text, "use AWS's S3, or a store with conditional writes")
 
 
 def _refused(check: str, bucket: BucketConfig, error: ClientError) -> Finding:
-    said = code(error)
-    if said in ("NoSuchBucket", "404"):
+    refused = code(error)
+    if refused in ("NoSuchBucket", "404"):
         return Finding(check, False, f"there is no bucket {bucket.bucket}", "create it, or mend `bucket` and `region`")
-    if said in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
-        return Finding(check, False, f"the credentials are refused: {said}", CREDENTIALS)
-    if said in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
+    if refused in ("InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken"):
+        return Finding(check, False, f"the credentials are refused: {refused}", CREDENTIALS)
+    if refused in ("PermanentRedirect", "AuthorizationHeaderMalformed", "301"):
         return Finding(check, False, f"{bucket.bucket} is in another region than {bucket.region}", "mend `region`")
-    return Finding(check, False, f"s3://{bucket.bucket}: {said}", WRITE)
+    return Finding(check, False, f"s3://{bucket.bucket}: {refused}", WRITE)
 
 
 def _away(check: str, error: BotoCoreError) -> Finding:
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return Finding(check, False, "there are no credentials for S3", CREDENTIALS)
-    told = " ".join(str(error).split())
-    return Finding(check, False, f"S3 does not answer: {told}", "check `endpoint_url`, and the way out of this network")
+    text = " ".join(str(error).split())
+    return Finding(check, False, f"S3 does not answer: {text}", "check `endpoint_url`, and the way out of this network")
 
 
 def _key(bucket: BucketConfig, path: str) -> str:

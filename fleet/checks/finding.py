@@ -12,7 +12,7 @@ class Finding:
 
     check: str
     ok: bool
-    told: str
+    text: str
     cure: str = ""
 
     @property
@@ -22,4 +22,4 @@ class Finding:
 
     def row(self) -> dict[str, Any]:
         """To be shown, the most important first."""
-        return {"check": self.check, "state": self.state, "told": self.told, "cure": self.cure, "ok": self.ok}
+        return {"check": self.check, "state": self.state, "text": self.text, "cure": self.cure, "ok": self.ok}

@@ -1,7 +1,7 @@
 """`fleet verify`: what production can be checked for without the exchange, and what each gatherer still has against it.
 
 Every check counts what it looked at, and what contradicts the promise. Nothing is written. A check that had nothing to
-look at says so; it is no proof.
+look at is reported as that; it is no proof.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ async def _ordinals(connection: asyncpg.Connection, since: datetime, until: date
 async def _books(
     connection: asyncpg.Connection, since: datetime, until: datetime, markets: int
 ) -> tuple[Comparison, Comparison]:
-    """Each market up to its seal: behind it changes, or a gap, may still come. A seal only rises."""
+    """Each market up to its seal: after it changes, or a gap, may still come. A seal only rises."""
     finding = Comparison("books: changes folded from one snapshot give the next")
     uncrossed = Comparison("uncrossed: no book is crossed at the end of a millisecond")
     for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
@@ -122,13 +122,13 @@ def between(
     known_at: datetime | None = None
     done = 0
     for n in order:
-        snapshot, behind = snapshots[n], before[n]
+        snapshot, end = snapshots[n], before[n]
         at, taken_at = snapshot["exchange_ts"], snapshot["taken_at"]
         cut = known_at is None or any(start < max(at, known_at) and min(at, known_at) < end for start, end in gaps)
         near = any(abs(moment - reset) <= NEAR_RESET for moment in (at, taken_at) for reset in resets)
         if not (cut or near or snapshot["is_reset"]):
-            yield book, changes[done:behind], snapshot
-        book, known_at, done = _book(snapshot), at, behind
+            yield book, changes[done:end], snapshot
+        book, known_at, done = _book(snapshot), at, end
 
 
 def compare_books(
@@ -205,8 +205,8 @@ async def _gatherer(connection: asyncpg.Connection, source: GathererSource, rng:
         for _ in range(SAMPLES if lanes else 0):
             lane, last = rng.choice(lanes)
             first = rng.randint(min(oldest.get(lane, last), last), last)
-            behind = min(first + SAMPLE_BATCHES - 1, last)
-            rows = await theirs.fetch(SQL["verify_sample"], lane, first, behind, SAMPLE_ROWS)
+            end = min(first + SAMPLE_BATCHES - 1, last)
+            rows = await theirs.fetch(SQL["verify_sample"], lane, first, end, SAMPLE_ROWS)
             finding.compared += len(rows)
             columns = list(zip(*((r[0], datetime_of_ms(r[1]), *r[2:]) for r in map(tuple, rows)), strict=True))
             for row in await connection.fetch(SQL["verify_lookup"], *columns, instance) if rows else ():

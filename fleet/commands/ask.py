@@ -36,9 +36,9 @@ from fleet.queries.asking import SECONDS, ask
 from fleet.queries.library import Query, load, load_archive
 
 ROWS_SHOWN: Final = 1_000
-"""At a terminal, if nothing else is said."""
+"""At a terminal, if nothing else is given."""
 ROWS_MAX: Final = 500_000
-"""They are held in memory: who wants more reads the archive's files."""
+"""They are held in memory: for more, read the archive's files."""
 
 
 def _query_names(context: click.Context, _: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -163,7 +163,7 @@ def _of_archive(place: Place, statement: str, seconds: float, most: int) -> list
         archive = Archive(place.location, place.endpoint_url, place.region)
         return archive.run(statement, seconds=seconds, most=most)
     except FleetError as error:
-        if archive is not None and archive.left_behind:
+        if archive is not None and archive.still_runs:
             click.echo(described(error), err=True)
             os._exit(cli.EXIT_FAILED)  # not to wait for it
         cli.fail(error)

@@ -131,10 +131,10 @@ def probe(config_file: Path, seconds: float, markets: int, form: Format) -> None
     with cli.errors_shown():
         config = load_gatherer(config_file)
 
-    def tell(line: str) -> None:
+    def progress(line: str) -> None:
         click.echo(line, err=True)
 
-    findings, _ = to_end(work(config, seconds, markets, tell))
+    findings, _ = to_end(work(config, seconds, markets, progress))
     counted = [{"verdict": f.verdict, "seen": f.compared, "contradicted": f.failed, "note": f.note} for f in findings]
     if form != "table":
         rows = [

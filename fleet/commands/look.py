@@ -73,7 +73,7 @@ def status(urls: tuple[str, ...], watch: bool, expect: int | None, form: Format)
 
 
 async def _asked(http: aiohttp.ClientSession, urls: tuple[str, ...]) -> dict[str, overview.Answer]:
-    """What each says of itself; of one that does not answer, that."""
+    """What each reports; of one that does not answer, that."""
     answers: dict[str, overview.Answer] = {}
     for url in urls:
         try:
@@ -137,7 +137,7 @@ def gaps(
 def book(ticker: str, at: datetime | None, watch: bool, config_file: Path, form: Format) -> None:
     """The order book of a market after all changes up to a time. Exits 1 for a market that is not known.
 
-    Where the record has a gap since the last book that the exchange sent, that is said: levels may be wrong there.
+    Where the record has a gap since the last book that the exchange sent, that is shown: levels may be wrong there.
     """
     if watch and at is not None:
         raise click.UsageError("a book of the past does not change: leave --watch or --at out")
@@ -192,7 +192,7 @@ def market(ticker: str, config_file: Path, form: Format) -> None:
 @click.argument("channel", type=click.Choice(["trades", "deltas", "lifecycle"]))
 @click.argument("ticker", required=False)
 @CONFIG
-@click.option("--after", type=click.IntRange(0), metavar="STEP", help="go on after this step; without it, from now on")
+@click.option("--after", type=click.IntRange(0), metavar="STEP", help="continue after it; without it, from now on")
 @click.option("--since", type=MOMENT, help="what was committed since then, UTC")
 @click.option("--seconds", type=float, help="end after so long; without it, when interrupted")
 @OUTPUT
@@ -207,7 +207,7 @@ def tail(
 ) -> None:
     """What production gets, as it gets it, late rows too: of one market, or of all.
 
-    Each row has its step: `--after` goes on where one has stopped, within the last production.feed.keep.
+    Each row has its step: `--after` resumes where one has stopped, within the last production.feed.keep.
     """
     from fleet.tail import place_of
     from fleet.tail import tail as work

@@ -54,7 +54,7 @@ def microseconds(at: datetime) -> int:
 @click.option("--from", "start", type=MOMENT, required=True, help="UTC")
 @click.option("--to", "end", type=MOMENT, help="UTC; now if left out")
 @click.option("--without", multiple=True, metavar="GATHERER", help="leave this one out: it is known to be wrong")
-@click.option("--dry-run", is_flag=True, help="only say what would be changed")
+@click.option("--dry-run", is_flag=True, help="only show what would be changed")
 @OUTPUT
 def heal(
     ticker: str,
@@ -112,14 +112,14 @@ def backfill(
     config, dsn = production(config_file)
     since, until = stretch(start, end)
 
-    def tell(so_far: Backfilled) -> None:
+    def report(so_far: Backfilled) -> None:
         click.echo(f"{so_far.markets} markets, {so_far.candles} candlesticks", err=True)
 
     async def run() -> Backfilled:
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
         async with connected(dsn) as connection, Rest(config.kalshi.rest_url, signer) as rest:
             wanted = list(tickers) or await never_seen(connection, since, until, series)
-            return await work(rest, connection, wanted, int(period), since, until, tell)
+            return await work(rest, connection, wanted, int(period), since, until, report)
 
     record(asdict(to_end(run())), form, "Backfilled")
 
@@ -137,10 +137,10 @@ def export(config_file: Path, now: bool, hours: int, form: Format) -> None:
     if config.archive is None:
         raise click.UsageError(f"{config_file} has no section `archive`")
 
-    def tell(hour: datetime, relation: str, rows: int) -> None:
+    def report(hour: datetime, relation: str, rows: int) -> None:
         click.echo(f"{written(hour)} {relation}: {rows} rows", err=True)
 
-    exporter = Exporter(config.archive, dsn, tell)
+    exporter = Exporter(config.archive, dsn, report)
     if now:
         manifests = to_end(exporter.export_now(hours))
         rows = [

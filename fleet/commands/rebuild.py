@@ -22,7 +22,7 @@ from fleet.place import Place
 from gatherer.derive.horizon import BoundsMs
 
 PATH = click.Path(path_type=Path)
-TOLD_S = 2.0
+REPORT_S = 2.0
 
 
 @main.command()
@@ -35,7 +35,7 @@ TOLD_S = 2.0
 @click.option("--work", type=PATH, help="a folder for two segments of each lane")
 @click.option("--engine", type=click.Choice(["local", "spark"]), default="local", show_default=True)
 @click.option("--output", help="spark: where the relations go as Parquet, s3://BUCKET/PREFIX or a new folder")
-@click.option("--archive", "archived", help="spark: the archive that says when markets opened and closed")
+@click.option("--archive", "archived", help="spark: the archive with when markets opened and closed")
 @click.option("--master", help="spark: such as local[2]; on a cluster leave it out")
 @click.option("--partitions", type=click.IntRange(1), default=64, show_default=True, help="spark: parts of the markets")
 @OUTPUT
@@ -92,17 +92,17 @@ def _local(
 ) -> dict[str, Any]:
     from fleet.rebuild.local import Rebuild, Rebuilt
 
-    told = 0.0
+    reported_s = 0.0
 
-    def tell(so_far: Rebuilt) -> None:
-        nonlocal told
-        if time.monotonic() - told > TOLD_S:
-            told = time.monotonic()
+    def report(so_far: Rebuilt) -> None:
+        nonlocal reported_s
+        if time.monotonic() - reported_s > REPORT_S:
+            reported_s = time.monotonic()
             click.echo(f"{so_far.reached}: {so_far.changes} changes, {so_far.inserted} of them new", err=True)
 
     async def run() -> Rebuilt:
         with tempfile.TemporaryDirectory(prefix="kalshi-rebuild-", dir=work) as folder:
-            task = Rebuild(place, config, bounds, records, Path(folder), tell)
+            task = Rebuild(place, config, bounds, records, Path(folder), report)
             async with owned(config.production.dsn.get_secret_value(), "production") as dsn:
                 return await task.run(dsn, *within)
 

@@ -78,7 +78,7 @@ def _addresses(config: GathererConfig | DeduplicatorConfig | ReaderConfig) -> It
 @CONFIG
 @click.option("--without-secrets", is_flag=True, help="of another machine: its variables and its key are not here")
 def check_config(config_file: Path, without_secrets: bool) -> None:
-    """Read a configuration file, its key and its addresses; say all that is wrong, or that nothing is."""
+    """Read a configuration file, its key and its addresses; report all that is wrong, or that nothing is."""
     with cli.errors_shown():
         environ = _Anything(os.environ) if without_secrets else None
         readers = is_readers(config_file)
@@ -153,7 +153,7 @@ def migrate(config_file: Path, post: bool, owner: str | None, account: bool) -> 
 @click.option("--retire", metavar="CONSUMER", help="forget a consumer: retention waits for it no longer")
 @OUTPUT
 def consumers(config_file: Path, retire: str | None, form: Format) -> None:
-    """Who reads a gatherer's database, and how far each has stored it; CONFIG is the gatherer's file."""
+    """Consumers of a gatherer's database, and how far each has stored it; CONFIG is the gatherer's file."""
     _, dsn = gatherer(config_file)
     if retire is not None and not to_end(fetch(dsn, SQL["retire_consumer"], retire)):
         raise click.UsageError(f"{retire!r} is no consumer of this gatherer")

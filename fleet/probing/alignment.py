@@ -17,7 +17,7 @@ Codes = list[tuple[str, int, int, int, int]]
 
 @dataclass
 class Alignment:
-    """`pairs`: a place on one connection, the same change's on the other, and how many follow alike. Between them
+    """`pairs`: a place on one connection, the same change's on the other, and how many follow the same. Between them
     `only_one` and `only_other`: contents that the other does not have there."""
 
     pairs: list[tuple[int, int, int]] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""What the merge assumes of the exchange, judged by what two connections heard of the same markets. No I/O.
+"""What the merge assumes of the exchange, judged by what two connections received of the same markets. No I/O.
 
 Each assumption (`beliefs.py`) is counted: how often it was seen to hold, and how often it was contradicted. What was
-never seen is said to be so; it is no proof. What commands and REST answer is in `experiments.py`.
+never seen is reported as that; it is no proof. What commands and REST answer is in `experiments.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from fleet.probing.beliefs import Measured
 
 ONE: Final = 10_000
 EDGE_MS: Final = 1_000
-"""Trades so close to the beginning or end of what was heard are not judged: their change may lie outside."""
+"""Trades so close to the beginning or end of what was received are not judged: their change may lie outside."""
 
 
 Book = dict[tuple[str, int], int]
@@ -39,8 +39,8 @@ class Stream:
 
 
 @dataclass
-class Heard:
-    """What one connection heard, decoded."""
+class Capture:
+    """What one connection received, decoded."""
 
     name: str
     streams: dict[str, Stream] = field(default_factory=dict)
@@ -58,56 +58,56 @@ class Heard:
     ahead_ms: int = 0
     stamped: int = 0
     transit_ms: list[int] = field(default_factory=list)
-    """Receive time less sending time of each frame that says when it was sent."""
+    """Receive time less sending time of each frame with a sending time."""
 
 
-def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Heard:
+def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Capture:
     """Frames with their receive times (microseconds) as they are judged."""
-    heard = Heard(name)
+    capture = Capture(name)
     due: dict[int, int] = {}
     greatest_ms: dict[int, int] = {}
     for wall_us, data in received:
         try:
             head = frames.HEAD.decode(data)
             if head.sid is not None and head.seq is not None:
-                heard.numbered += 1
+                capture.numbered += 1
                 if head.seq != due.get(head.sid, 1):
-                    heard.breaks.append(f"sid {head.sid}: {head.seq} where {due.get(head.sid, 1)} was due")
+                    capture.breaks.append(f"sid {head.sid}: {head.seq} where {due.get(head.sid, 1)} was due")
                 due[head.sid] = head.seq + 1
             elif head.type in channels.NUMBERED_TYPES:
-                heard.unnumbered.append(head.type)
+                capture.unnumbered.append(head.type)
             if head.sending_ts_ms is not None:
-                heard.transit_ms.append(wall_us // 1000 - head.sending_ts_ms)
+                capture.transit_ms.append(wall_us // 1000 - head.sending_ts_ms)
             match head.type:
                 case channels.DELTA_TYPE:
-                    _delta(heard, head, greatest_ms, wall_us)
+                    _delta(capture, head, greatest_ms, wall_us)
                 case channels.SNAPSHOT_TYPE:
                     snapshot = frames.SNAPSHOT.decode(head.msg)
-                    stream = heard.streams.setdefault(snapshot.market_ticker, Stream())
+                    stream = capture.streams.setdefault(snapshot.market_ticker, Stream())
                     stream.books.append((len(stream.contents), _book(snapshot)))
                 case channels.TRADE:
-                    _trade(heard, head)
+                    _trade(capture, head)
         except (*frames.UNREADABLE, NumberError) as error:
-            heard.unreadable.append(f"{data[:120]!r}: {error}")
-    return heard
+            capture.unreadable.append(f"{data[:120]!r}: {error}")
+    return capture
 
 
-def _delta(heard: Heard, head: frames.Head, greatest_ms: dict[int, int], wall_us: int) -> None:
+def _delta(capture: Capture, head: frames.Head, greatest_ms: dict[int, int], wall_us: int) -> None:
     msg = frames.DELTA.decode(head.msg)
-    stream = heard.streams.setdefault(msg.market_ticker, Stream())
+    stream = capture.streams.setdefault(msg.market_ticker, Stream())
     stream.times_ms.append(msg.ts_ms)
     stream.received_us.append(wall_us)
     stream.contents.append((msg.side, parse_price(msg.price_dollars), parse_size(msg.delta_fp)))
     sid = head.sid or 0
-    heard.disorder_ms = max(heard.disorder_ms, greatest_ms.get(sid, msg.ts_ms) - msg.ts_ms)
+    capture.disorder_ms = max(capture.disorder_ms, greatest_ms.get(sid, msg.ts_ms) - msg.ts_ms)
     greatest_ms[sid] = max(greatest_ms.get(sid, msg.ts_ms), msg.ts_ms)
     if head.sending_ts_ms is not None:
-        heard.stamped += 1
-        heard.lag_ms = max(heard.lag_ms, head.sending_ts_ms - msg.ts_ms)
-        heard.ahead_ms = max(heard.ahead_ms, msg.ts_ms - head.sending_ts_ms)
+        capture.stamped += 1
+        capture.lag_ms = max(capture.lag_ms, head.sending_ts_ms - msg.ts_ms)
+        capture.ahead_ms = max(capture.ahead_ms, msg.ts_ms - head.sending_ts_ms)
 
 
-def _trade(heard: Heard, head: frames.Head) -> None:
+def _trade(capture: Capture, head: frames.Head) -> None:
     msg = frames.TRADE_MSG.decode(head.msg)
     taker = msg.taker_outcome_side or msg.taker_side or {"bid": "yes", "ask": "no"}.get(msg.taker_book_side)
     if msg.is_block_trade:
@@ -115,8 +115,8 @@ def _trade(heard: Heard, head: frames.Head) -> None:
     price = parse_price(msg.yes_price_dollars)
     maker = ("no", 10_000 - price) if taker == "yes" else ("yes", price)
     trade = (msg.market_ticker, msg.ts_ms, *maker, parse_size(msg.count_fp))
-    heard.trades.append(trade)
-    heard.ids[msg.trade_id] = trade
+    capture.trades.append(trade)
+    capture.ids[msg.trade_id] = trade
 
 
 def _book(snapshot: frames.SnapshotMsg) -> Book:
@@ -124,38 +124,38 @@ def _book(snapshot: frames.SnapshotMsg) -> Book:
     return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
-def judge(first: Heard, second: Heard, bounds: BoundsConfig, *others: Heard) -> list[Measured]:
-    """What two connections heard of the same markets, and what `others` heard of anything."""
+def judge(first: Capture, second: Capture, bounds: BoundsConfig, *others: Capture) -> list[Measured]:
+    """What two connections received of the same markets, and what `others` received of anything."""
     back, books, twins, uncrossed = Measured("back"), Measured("books"), Measured("twins"), Measured("uncrossed")
-    for heard in (first, second):
-        for ticker, stream in heard.streams.items():
-            _never_back(heard.name, ticker, stream, back)
-            if not heard.breaks:
-                _folds(heard.name, ticker, stream, books)
-                _crossed(heard.name, ticker, stream, uncrossed)
-        _twins(heard, twins)
+    for capture in (first, second):
+        for ticker, stream in capture.streams.items():
+            _never_back(capture.name, ticker, stream, back)
+            if not capture.breaks:
+                _folds(capture.name, ticker, stream, books)
+                _crossed(capture.name, ticker, stream, uncrossed)
+        _twins(capture, twins)
     readable, numbered = _frames((first, second, *others))
     one_market = [back, books, twins, readable, uncrossed, numbered]
     return [*_same(first, second), *one_market, _trades(first, second), *_bounds(first, second, bounds)]
 
 
-def _frames(connections: Iterable[Heard]) -> tuple[Measured, Measured]:
+def _frames(connections: Iterable[Capture]) -> tuple[Measured, Measured]:
     """Whether every frame can be read, and has a number where its channel has numbers."""
     readable, numbered = Measured("readable"), Measured("numbered")
-    for heard in connections:
-        readable.compared += heard.numbered
-        numbered.compared += heard.numbered
-        for example in heard.unreadable:
-            readable.fail(f"{heard.name}: {example}")
-        for type_ in heard.unnumbered:
-            numbered.fail(f"{heard.name}: {type_}")
+    for capture in connections:
+        readable.compared += capture.numbered
+        numbered.compared += capture.numbered
+        for example in capture.unreadable:
+            readable.fail(f"{capture.name}: {example}")
+        for type_ in capture.unnumbered:
+            numbered.fail(f"{capture.name}: {type_}")
     return readable, numbered
 
 
-def _same(first: Heard, second: Heard) -> list[Measured]:
+def _same(first: Capture, second: Capture) -> list[Measured]:
     """Whether both connections have the same changes, in the same order, at the same times."""
     order, times, dense = Measured("order"), Measured("times"), Measured("dense")
-    broken = [one for heard in (first, second) for one in heard.breaks]
+    broken = [one for capture in (first, second) for one in capture.breaks]
     if broken:
         dense.note = f"numbers broke on a connection ({broken[-1]}): what follows a break is not compared"
         return [order, times, dense]
@@ -204,12 +204,12 @@ def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> Non
             uncrossed.fail(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
 
 
-def _trades(first: Heard, second: Heard) -> Measured:
-    """Trades that both connections heard, and those that only one did though the other heard earlier and later ones."""
+def _trades(first: Capture, second: Capture) -> Measured:
+    """Trades of both connections, and those of only one though the other received earlier and later ones."""
     trades = Measured("trades")
-    for heard, other in ((first, second), (second, first)):
+    for capture, other in ((first, second), (second, first)):
         times = [trade[1] for trade in other.ids.values()]
-        for id_, trade in heard.ids.items():
+        for id_, trade in capture.ids.items():
             theirs = other.ids.get(id_)
             within = bool(times) and min(times) + EDGE_MS <= trade[1] < max(times) - EDGE_MS
             trades.compared += theirs is not None
@@ -241,47 +241,47 @@ def _folds(name: str, ticker: str, stream: Stream, books: Measured) -> None:
         book = dict(given)
 
 
-def _twins(heard: Heard, twins: Measured) -> None:
-    times = [ms for stream in heard.streams.values() for ms in stream.times_ms]
+def _twins(capture: Capture, twins: Measured) -> None:
+    times = [ms for stream in capture.streams.values() for ms in stream.times_ms]
     if not times:
         return
     taken = Counter(
         (ticker, ms, *content)
-        for ticker, stream in heard.streams.items()
+        for ticker, stream in capture.streams.items()
         for ms, content in zip(stream.times_ms, stream.contents, strict=True)
     )
     low, high = min(times) + EDGE_MS, max(times) - EDGE_MS
-    for ticker, ms, side, price, count in heard.trades:
-        if ticker in heard.streams and low <= ms < high:
+    for ticker, ms, side, price, count in capture.trades:
+        if ticker in capture.streams and low <= ms < high:
             twins.compared += 1
             key = (ticker, ms, side, price, -count)
             if taken[key] <= 0:
-                twins.fail(f"{heard.name} {ticker} {ms}: no change of {-count} at {side} {price}")
+                twins.fail(f"{capture.name} {ticker} {ms}: no change of {-count} at {side} {price}")
             taken[key] -= 1
 
 
-def _bounds(first: Heard, second: Heard, bounds: BoundsConfig) -> list[Measured]:
+def _bounds(first: Capture, second: Capture, bounds: BoundsConfig) -> list[Measured]:
     """What is measured against a bound is contradicted from a quarter of it on, as in production."""
-    changes = sum(len(s.times_ms) for heard in (first, second) for s in heard.streams.values())
+    changes = sum(len(s.times_ms) for capture in (first, second) for s in capture.streams.values())
     stamped = first.stamped + second.stamped
     disorder = Measured("disorder", changes, note=f"at most {max(first.disorder_ms, second.disorder_ms)} ms")
     lag = Measured("lag", stamped, note=f"at most {max(first.lag_ms, second.lag_ms)} ms")
     sender = Measured("sender", stamped, note=f"ahead by at most {max(first.ahead_ms, second.ahead_ms)} ms")
-    said = Measured("stamped", stamped)
+    present = Measured("stamped", stamped)
     if changes > stamped:
-        said.fail(f"{changes - stamped} of {changes} changes", changes - stamped)
-    for heard in (first, second):
-        if heard.disorder_ms * 4 > bounds.disorder:
-            disorder.fail(f"{heard.name}: {heard.disorder_ms} ms")
-        if heard.lag_ms * 4 > bounds.lag:
-            lag.fail(f"{heard.name}: {heard.lag_ms} ms")
-        if heard.ahead_ms > 0:
-            sender.fail(f"{heard.name}: {heard.ahead_ms} ms")
+        present.fail(f"{changes - stamped} of {changes} changes", changes - stamped)
+    for capture in (first, second):
+        if capture.disorder_ms * 4 > bounds.disorder:
+            disorder.fail(f"{capture.name}: {capture.disorder_ms} ms")
+        if capture.lag_ms * 4 > bounds.lag:
+            lag.fail(f"{capture.name}: {capture.lag_ms} ms")
+        if capture.ahead_ms > 0:
+            sender.fail(f"{capture.name}: {capture.ahead_ms} ms")
     if not stamped:
-        sender.note = lag.note = "frames do not say when they were sent: receive times take their place"
+        sender.note = lag.note = "frames have no sending time: receive times take their place"
     transit = [*first.transit_ms, *second.transit_ms]
     note = f"from {min(transit)} to {max(transit)} ms later" if transit else ""
     clock = Measured("clock", len(transit), note=note)
     if transit and min(transit) < -bounds.clock:
         clock.fail(f"{-min(transit)} ms before they were sent: this machine's clock is wrong, or the exchange's")
-    return [disorder, lag, sender, said, clock]
+    return [disorder, lag, sender, present, clock]

@@ -40,7 +40,7 @@ BELIEFS: Final = {
     ),
     "back": Belief(
         "a market's time never decreases",
-        "changes of one millisecond are told apart by their ordinal",
+        "changes of one millisecond differ by their ordinal",
         "a marked break: what lies between is a gap for all copies",
     ),
     "books": Belief(
@@ -60,17 +60,17 @@ BELIEFS: Final = {
     ),
     "disorder": Belief(
         "markets of one subscription are out of order by less than a quarter of bounds.disorder",
-        "coverage begins where it says",
+        "coverage begins where it is listed",
         "an alert at a quarter of the bound; the bound is to be raised",
     ),
     "lag": Belief(
         "changes wait in the exchange's queue for less than a quarter of bounds.lag",
-        "coverage ends where it says",
+        "coverage ends where it is listed",
         "an alert at a quarter of the bound; the bound is to be raised",
     ),
     "sender": Belief(
         "no frame is sent before the time that it gives its change",
-        "coverage begins and ends where it says",
+        "coverage begins and ends where it is listed",
         "an alert; bounds.sender covers a second of it",
     ),
     "clock": Belief(
@@ -84,7 +84,7 @@ BELIEFS: Final = {
         "the check is counted as failed; nothing is lost",
     ),
     "stamped": Belief(
-        "frames say when they were sent",
+        "frames have a sending time",
         "coverage is as wide as what was recorded",
         "exchange times less the disorder bound take their place: gaps are listed wider",
     ),
@@ -125,11 +125,11 @@ BELIEFS: Final = {
     ),
     "again": Belief(
         "a new subscription has a new sid, and numbers that begin at 1",
-        "streams are told apart",
+        "streams are distinguished",
         "lower numbers on a known sid are another stream: all its runs end and begin again with books of their own",
     ),
     "pings": Belief(
-        "a socket hears a ping within protocol.silence",
+        "a socket receives a ping within protocol.silence",
         "a dead socket is noticed soon",
         "the fleet pings before it gives a silent socket up",
     ),
@@ -141,7 +141,7 @@ BELIEFS: Final = {
     "lists": Belief(
         "the list of open markets ends, and names each market once",
         "production knows every market",
-        "rounds are bounded and resumed; `metadata` ages, and an alert says so",
+        "rounds are bounded and resumed; `metadata` ages, and raises an alert",
     ),
     "listed": Belief(
         "REST knows every market that trades",

@@ -19,7 +19,7 @@ from common.contract.sides import SIDES
 from common.errors import ExchangeError, NumberError
 from common.exchange.rest import Rest, packed
 from common.numbers import parse_price, parse_size
-from fleet.probing.assumptions import Book, Heard
+from fleet.probing.assumptions import Book, Capture
 from fleet.probing.beliefs import Measured
 from gatherer.capture.transport import Socket, SocketClosed
 
@@ -44,9 +44,9 @@ class Line:
         socket.start(self._on_frame, self._on_closed)
 
     @property
-    def heard_s(self) -> float:
+    def received_s(self) -> float:
         """When anything came last, pings included."""
-        return self._socket.heard_s
+        return self._socket.received_s
 
     def _on_frame(self, data: bytes) -> None:
         self.received.append((time.time_ns() // 1000, data))
@@ -54,7 +54,7 @@ class Line:
     def _on_closed(self, reason: str) -> None:
         self.closed = reason or "closed"
 
-    async def say(self, name: str, **params: Any) -> int:
+    async def command(self, name: str, **params: Any) -> int:
         """Send a command; its id."""
         self._id += 1
         await self._socket.send(json.dumps({"id": self._id, "cmd": name, "params": params}))
@@ -116,12 +116,12 @@ async def _repeat(line: Line, wait_s: float) -> Measured:
     """Subscribe to all-market channels, and again."""
     repeat = Measured("repeat")
     for channel in (LIFECYCLE, TRADE):
-        id_ = await line.say("subscribe", channels=[channel])
+        id_ = await line.command("subscribe", channels=[channel])
         if await line.first(0, lambda f, id_=id_: f.get("id") == id_, wait_s) is None:  # type: ignore[misc]
             repeat.note = f"{channel}: the first subscribe was not answered"
             continue
         since = len(line.received)
-        id_ = await line.say("subscribe", channels=[channel])
+        id_ = await line.command("subscribe", channels=[channel])
         answer = await line.first(since, lambda f, id_=id_: f.get("id") == id_, wait_s)  # type: ignore[misc]
         if answer is not None and answer.get("type") == "ok" and "seq" in answer:
             repeat.compared += 1
@@ -151,20 +151,20 @@ async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Measured
         return findings
     if added not in held:
         since = len(line.received)
-        id_ = await line.say("update_subscription", sids=[sid], action="add_markets", market_tickers=[added])
+        id_ = await line.command("update_subscription", sids=[sid], action="add_markets", market_tickers=[added])
         await answered(since, id_)
         book = await line.first(since, lambda f: _is_book(f, added), wait_s)
         add.compared += book is not None
         if book is None:
             add.fail(f"{added}: nothing in {wait_s:.1f} s")
     since = len(line.received)
-    id_ = await line.say("update_subscription", sids=[sid], action="get_snapshot", market_tickers=[held[0]])
+    id_ = await line.command("update_subscription", sids=[sid], action="get_snapshot", market_tickers=[held[0]])
     book = await line.first(since, lambda f: _is_book(f, held[0]) and f.get("id") == id_, wait_s)
     snapshot.compared += book is not None
     if book is None:
         snapshot.fail(f"{held[0]}: {_shape(await line.first(since, lambda f: f.get('id') == id_, 0))}")
     since = len(line.received)
-    id_ = await line.say("update_subscription", sids=[sid], action="delete_markets", market_tickers=[held[0]])
+    id_ = await line.command("update_subscription", sids=[sid], action="delete_markets", market_tickers=[held[0]])
     if await answered(since, id_) is not None:
         since = len(line.received)
         after = await line.first(since, lambda f: _is_of(f, sid, held[0]), wait_s)
@@ -172,7 +172,7 @@ async def _books(line: Line, tickers: list[str], wait_s: float) -> list[Measured
         if after is not None:
             late.fail(f"{held[0]}: {_shape(after)}")
     since = len(line.received)
-    await answered(since, await line.say("unsubscribe", sids=[sid]))
+    await answered(since, await line.command("unsubscribe", sids=[sid]))
     await _begin_again(line, sid, held, wait_s, again)
     return findings
 
@@ -191,7 +191,7 @@ async def _begin_again(line: Line, sid: int, held: list[str], wait_s: float, aga
 
 async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | None:
     since = len(line.received)
-    id_ = await line.say("subscribe", channels=[ORDERBOOK], market_tickers=tickers, use_yes_price=False)
+    id_ = await line.command("subscribe", channels=[ORDERBOOK], market_tickers=tickers, use_yes_price=False)
     answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
     sid = _msg(answer or {}).get("sid")
     return sid if isinstance(sid, int) else None
@@ -209,14 +209,14 @@ def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
 async def heartbeat(line: Line, seconds: float, silence_s: float) -> Measured:
     """On a connection without a subscription nothing comes but pings."""
     pings = Measured("pings")
-    began = heard = time.monotonic()
+    began = last_s = time.monotonic()
     longest = 0.0
     while (now := time.monotonic()) - began < seconds:
-        if line.heard_s > heard:
+        if line.received_s > last_s:
             pings.compared += 1
-            longest, heard = max(longest, line.heard_s - heard), line.heard_s
+            longest, last_s = max(longest, line.received_s - last_s), line.received_s
         await asyncio.sleep(min(POLL_S * 5, seconds / 10))
-    longest = max(longest, now - heard)
+    longest = max(longest, now - last_s)
     pings.note = f"{pings.compared} in {seconds:.0f} s, at most {longest:.1f} s apart"
     if longest > silence_s or line.closed:
         pings.fail(f"nothing for {longest:.1f} s{', and closed' if line.closed else ''}")
@@ -224,7 +224,7 @@ async def heartbeat(line: Line, seconds: float, silence_s: float) -> Measured:
 
 
 async def ask_status(rest: Rest) -> Measured:
-    """Whether the exchange says how each of its indexes is."""
+    """Whether the exchange reports how each of its indexes is."""
     finding = Measured("status")
     try:
         status = await rest.exchange_status()
@@ -280,11 +280,11 @@ async def ask_listed(rest: Rest, traded: set[str]) -> Measured:
     return finding
 
 
-async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Measured:
-    """Whether REST lists the trades that a connection heard of the busiest markets, with the same contents."""
+async def ask_trades(rest: Rest, capture: Capture, from_ms: int, to_ms: int) -> Measured:
+    """Whether REST lists the trades that a connection received of the busiest markets, with the same contents."""
     finding = Measured("rest_trades")
-    heard_of = {id_: t for id_, t in heard.ids.items() if from_ms <= t[1] < to_ms}
-    busy = [ticker for ticker, _ in Counter(t[0] for t in heard_of.values()).most_common(TRADE_MARKETS_MAX)]
+    received = {id_: t for id_, t in capture.ids.items() if from_ms <= t[1] < to_ms}
+    busy = [ticker for ticker, _ in Counter(t[0] for t in received.values()).most_common(TRADE_MARKETS_MAX)]
     listed: dict[str, tuple[Any, ...]] = {}
     for ticker in busy:
         async for page in rest.trades(ticker=ticker, min_ts=from_ms // 1000 - 1, max_ts=to_ms // 1000 + 1):
@@ -293,15 +293,15 @@ async def ask_trades(rest: Rest, heard: Heard, from_ms: int, to_ms: int) -> Meas
                     listed[row["trade_id"]] = (row["ticker"], parse_price(row["yes_price_dollars"]), row["count_fp"])
                 except (KeyError, TypeError, NumberError):
                     finding.fail(f"{row!r:.150}")
-    for id_, (ticker, _, side, price, count) in heard_of.items():
+    for id_, (ticker, _, side, price, count) in received.items():
         if ticker not in busy:
             continue
-        said = listed.get(id_)
+        found = listed.get(id_)
         yes_price = price if side == "yes" else 10_000 - price
-        if said is None:
+        if found is None:
             finding.fail(f"{ticker} {id_}: not listed")
-        elif (said[0], said[1], parse_size(said[2])) != (ticker, yes_price, count):
-            finding.fail(f"{ticker} {id_}: {said}")
+        elif (found[0], found[1], parse_size(found[2])) != (ticker, yes_price, count):
+            finding.fail(f"{ticker} {id_}: {found}")
         else:
             finding.compared += 1
     return finding
@@ -325,14 +325,14 @@ async def ask_books(rest: Rest, tickers: list[str]) -> list[RestBook]:
     return books
 
 
-def compare_books(heard: Heard, books: list[RestBook]) -> Measured:
+def compare_books(capture: Capture, books: list[RestBook]) -> Measured:
     """Whether each book from REST was the stream's at some instant around its request."""
     finding = Measured("rest_books")
-    if heard.breaks:
+    if capture.breaks:
         finding.note = "numbers broke on the connection: nothing is compared"
         return finding
     for asked_us, answered_us, ticker, given in books:
-        stream = heard.streams.get(ticker)
+        stream = capture.streams.get(ticker)
         if stream is None or not stream.books:
             continue
         place, first = stream.books[0]

@@ -1,6 +1,6 @@
 """`fleet probe`: what the fleet believes of the exchange, measured on it in some minutes.
 
-Two connections listen to the same busy markets, and what they heard is compared; a third asks; a fourth hears
+Two connections listen to the same busy markets, and what they received is compared; a third asks; a fourth gets
 pings alone. A key that may read is enough.
 """
 
@@ -18,7 +18,7 @@ from common.contract.channels import ORDERBOOK, TRADE
 from common.errors import ExchangeError, ExchangeUnavailable
 from common.exchange.rest import Rest
 from common.exchange.signing import Signer
-from fleet.probing.assumptions import EDGE_MS, Heard, decode, judge
+from fleet.probing.assumptions import EDGE_MS, Capture, decode, judge
 from fleet.probing.beliefs import BELIEFS, Measured
 from fleet.probing.experiments import (
     Line,
@@ -48,14 +48,14 @@ async def subscribe(line: Line, tickers: list[str]) -> None:
     """Books and trades of these markets."""
     for at in range(0, len(tickers), SUBSCRIBE_BATCH):
         some = tickers[at : at + SUBSCRIBE_BATCH]
-        await line.say("subscribe", channels=[ORDERBOOK, TRADE], market_tickers=some, use_yes_price=False)
+        await line.command("subscribe", channels=[ORDERBOOK, TRADE], market_tickers=some, use_yes_price=False)
 
 
 async def snapshots(line: Line, tickers: list[str]) -> None:
     """Ask for the books in the stream."""
     sid = next((s for s in map(_book_sid, (data for _, data in line.received)) if s is not None), None)
     if sid is not None:
-        await line.say("update_subscription", sids=[sid], action="get_snapshot", market_tickers=tickers)
+        await line.command("update_subscription", sids=[sid], action="get_snapshot", market_tickers=tickers)
 
 
 def _book_sid(data: bytes) -> int | None:
@@ -66,8 +66,8 @@ def _book_sid(data: bytes) -> int | None:
 
 
 async def probe(
-    config: GathererConfig, seconds: float, markets: int, tell: Callable[[str], None]
-) -> tuple[list[Measured], list[Heard]]:
+    config: GathererConfig, seconds: float, markets: int, report: Callable[[str], None]
+) -> tuple[list[Measured], list[Capture]]:
     """Listen for so long to the markets with the greatest volume, and ask meanwhile; raises `ExchangeError`."""
     signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
     url = config.kalshi.ws_url
@@ -76,7 +76,7 @@ async def probe(
         tickers, lists = await busiest(rest, markets)
         if not tickers:
             raise ExchangeUnavailable("the exchange lists no open market")
-        tell(f"listening to {len(tickers)} markets on two connections for {seconds:.0f} s")
+        report(f"listening to {len(tickers)} markets on two connections for {seconds:.0f} s")
         wait_s = min(ANSWER_WAIT_S, seconds / 2)
         silence_s = config.protocol.silence / 1000
         try:
@@ -89,24 +89,24 @@ async def probe(
             async with asyncio.TaskGroup() as group:
                 talk = group.create_task(converse(asking, tickers[:ASKED_MARKETS], wait_s))
                 pings = group.create_task(heartbeat(quiet, seconds, silence_s))
-                books = await _listen(lines[:2], tickers, seconds, rest, tell)
+                books = await _listen(lines[:2], tickers, seconds, rest, report)
         except* (DialRefused, SocketClosed) as group:
             error = group.exceptions[0]
             raise ExchangeUnavailable(f"{urlsplit(url).hostname}: {error}") from error
         finally:
             for line in lines:
                 await line.close()
-        heard = [decode(line.name, line.received) for line in lines[:3]]
+        captures = [decode(line.name, line.received) for line in lines[:3]]
         asked = [lists, await ask_status(rest), *talk.result(), pings.result()]
-        asked += await _ask_after(rest, heard, seconds)
-    asked.append(await asyncio.to_thread(compare_books, heard[0], books))
-    judged = await asyncio.to_thread(judge, heard[0], heard[1], config.bounds, heard[2])
+        asked += await _ask_after(rest, captures, seconds)
+    asked.append(await asyncio.to_thread(compare_books, captures[0], books))
+    judged = await asyncio.to_thread(judge, captures[0], captures[1], config.bounds, captures[2])
     found = {finding.check: finding for finding in (*judged, *asked)}
-    return [found[key] for key in BELIEFS], heard
+    return [found[key] for key in BELIEFS], captures
 
 
 async def _listen(
-    listeners: list[Line], tickers: list[str], seconds: float, rest: Rest, tell: Callable[[str], None]
+    listeners: list[Line], tickers: list[str], seconds: float, rest: Rest, report: Callable[[str], None]
 ) -> list[RestBook]:
     began = time.monotonic()
     pause = min(SNAPSHOTS_EVERY_S, seconds / 4)
@@ -120,22 +120,22 @@ async def _listen(
         try:
             books += await ask_books(rest, tickers)
         except (ExchangeError, KeyError, TypeError, ValueError) as error:
-            tell(f"books from REST: {error!r}")
+            report(f"books from REST: {error!r}")
         counts = " and ".join(str(len(line.received)) for line in listeners)
-        tell(f"{time.monotonic() - began:.0f} s: {counts} frames")
+        report(f"{time.monotonic() - began:.0f} s: {counts} frames")
     await asyncio.sleep(SETTLE_S)
     return books
 
 
-async def _ask_after(rest: Rest, heard: list[Heard], seconds: float) -> list[Measured]:
+async def _ask_after(rest: Rest, captures: list[Capture], seconds: float) -> list[Measured]:
     """What REST has of what the stream brought."""
     listed, trades = Measured("listed"), Measured("rest_trades")
-    times = [trade[1] for trade in heard[0].ids.values()]
+    times = [trade[1] for trade in captures[0].ids.values()]
     try:
-        listed = await ask_listed(rest, {trade[0] for trade in heard[2].ids.values()})
+        listed = await ask_listed(rest, {trade[0] for trade in captures[2].ids.values()})
         if times:
             end_ms = max(times) - int(min(TRADES_LISTED_S, seconds / 4) * 1000)
-            trades = await ask_trades(rest, heard[0], min(times) + EDGE_MS, end_ms)
+            trades = await ask_trades(rest, captures[0], min(times) + EDGE_MS, end_ms)
     except ExchangeError as error:
         listed.note = trades.note = str(error)
     return [listed, trades]

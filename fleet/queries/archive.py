@@ -1,4 +1,4 @@
-"""The archive read at home: its objects as tables of DuckDB, asked in Athena's SQL.
+"""Query the archive locally: its objects as tables of DuckDB, asked in Athena's SQL.
 
 pyarrow lists and reads the objects, from S3 or from a folder with a copy, and leaves out hours that the conditions on
 `date` and `hour` exclude.
@@ -38,7 +38,7 @@ class Archive:
         region: str = "us-east-2",
         credentials: tuple[str, str] | None = None,
     ) -> None:
-        self.left_behind = False
+        self.still_runs = False
         """Whether something runs that does not end: a process that has it waits for it at its own end."""
         try:
             filesystem, root = Place(location, endpoint_url, region, credentials).open()
@@ -56,7 +56,7 @@ class Archive:
     def run(self, statement: str, *, seconds: float | None = None, most: int | None = None) -> list[dict[str, Any]]:
         """The rows of a statement in Athena's dialect, as many as `most`. Raises `QueryRefused`, `QueryTooLong`.
 
-        What takes too long is interrupted; DuckDB does not always look whether it is, and is left behind then.
+        What takes too long is interrupted; DuckDB does not always look whether it is, and is left running then.
         """
         translated = _translated(statement)
         answers: queue.SimpleQueue[pa.Table | Exception] = queue.SimpleQueue()
@@ -77,13 +77,13 @@ class Archive:
             try:
                 answers.get(timeout=INTERRUPT_S)
             except queue.Empty:
-                self.left_behind = True
+                self.still_runs = True
             raise QueryTooLong(seconds) from None
         if isinstance(answer, Exception):
-            told = " ".join(str(answer).split())
+            text = " ".join(str(answer).split())
             if isinstance(answer, duckdb.ProgrammingError | duckdb.DataError | duckdb.NotSupportedError):
-                raise QueryRefused(told) from answer
-            raise StorageError(f"the archive cannot be asked: {type(answer).__name__}: {told}") from answer
+                raise QueryRefused(text) from answer
+            raise StorageError(f"the archive cannot be asked: {type(answer).__name__}: {text}") from answer
         rows: list[dict[str, Any]] = answer.rename_columns(unique(answer.column_names)).to_pylist()
         return rows
 

@@ -1,7 +1,7 @@
 """A statement of a person's own on production: it can only read, and only for so long.
 
 The transaction is read-only and cannot be made another: a mode is set before the first statement, and one has run. The
-server ends what takes too long; what does not even say that it was ended is given up a little later.
+server ends what takes too long; what does not even report its end is given up a little later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from common.storage.database import CLIENT_ERRORS, connect
 from fleet.statements import SQL
 
 SECONDS: Final = 60.0
-"""What a statement may take, if nothing else is said."""
+"""What a statement may take, if nothing else is given."""
 GRACE_S: Final = 5.0
 NEAR_CHARACTERS: Final = 30
 ROWS_ONLY: Final = (
@@ -69,9 +69,9 @@ def unique(names: Sequence[str]) -> list[str]:
 
 def _refusal(error: asyncpg.PostgresError, statement: str) -> str:
     """In one line, with the place, and what PostgreSQL advises."""
-    told = str(error.args[0])
+    text = str(error.args[0])
     if (position := getattr(error, "position", None)) is not None:
         near = " ".join(statement[int(position) - 1 :].split())[:NEAR_CHARACTERS]
-        told += f", at {near!r}"
+        text += f", at {near!r}"
     hint = getattr(error, "hint", None)
-    return f"{told}; {hint}" if hint else told
+    return f"{text}; {hint}" if hint else text

@@ -43,12 +43,12 @@ Replace `KXA-1` by a ticker and the times by yours. Results are promised up to `
 ARCHIVE_PREFACE: Final = """\
 # Example queries on the archive
 
-In Athena, once the tables are there ([deploy/athena](../deploy/athena/README.md)), or at home with `fleet query NAME --archive s3://BUCKET/PREFIX` (or a folder with a copy of it), which runs the same text in DuckDB, as it runs
+In Athena, once the tables are there ([deploy/athena](../deploy/athena/README.md)), or locally with `fleet query NAME --archive s3://BUCKET/PREFIX` (or a folder with a copy of it), which runs the same text in DuckDB, as it runs
 a SELECT of your own, written as for Athena. A file with the section `archive` alone ([configs/analyst.yaml](../configs/analyst.yaml)) saves naming it each time. Prices are
 dollars, sizes contracts, both exact decimals; times are UTC, of the exchange. The conditions on `"date"` and `"hour"` keep Athena from reading, and billing, other days. Each query of this page is parsed as Athena's SQL
 by a test, and gives in DuckDB what production's SQL gives.
 
-Replace `KXA-1` by a ticker and the times by yours. An hour's manifest says what was unsealed when it was written; gaps are in `coverage_gaps`.
+Replace `KXA-1` by a ticker and the times by yours. An hour's manifest lists what was unsealed when it was written; gaps are in `coverage_gaps`.
 """  # noqa: E501
 
 

@@ -56,9 +56,9 @@ def _order(derived: Derived) -> tuple[int, str, int, int]:
 
 
 def instance(lanes: Sequence[Lane], bounds: BoundsMs, batch_records: int) -> str:
-    """Who one gatherer's archived lanes are to production: the same segments, read the same way, are the same.
+    """What one gatherer's archived lanes are to production: the same segments, read the same way, are the same.
 
-    A rebuild that was interrupted goes on where it was; one over more segments is another reading of everything.
+    A rebuild that was interrupted resumes where it was; one over more segments is another reading of everything.
     """
     segments = [(lane.lane, [(segment.number, segment.bytes) for segment in lane.segments]) for lane in lanes]
     text = repr((bounds, batch_records, segments))

@@ -96,8 +96,8 @@ def write(part: Part, gatherers: Mapping[int, str], output: Output) -> dict[str,
         lines.append({**whose, **dict(zip(("first_seen", "sealed_until", "ended_at"), map(_at, times), strict=True))})
         held += [{**whose, "from_ts": datetime_of_ms(a), "to_ts": datetime_of_ms(b)} for a, b in stretches]
     quarantine = [
-        {**row._asdict(), "gatherer_id": gatherers[who], "received_at": datetime_of_us(row.received_us)}
-        for who, row in part.quarantine
+        {**row._asdict(), "gatherer_id": gatherers[gatherer], "received_at": datetime_of_us(row.received_us)}
+        for gatherer, row in part.quarantine
     ]
     for relation, rows in (("coverage", lines), ("coverage_held", held), ("quarantine", quarantine)):
         output.write(relation, "", _putter(relation, rows))
@@ -200,8 +200,8 @@ def _ticker(row: Any) -> dict[str, Any]:
 
 
 def _event(row: Any) -> dict[str, Any]:
-    said = json.loads(row.payload)
-    second = said.get("settled_ts", said.get("determination_ts")) if isinstance(said, dict) else None
+    payload = json.loads(row.payload)
+    second = payload.get("settled_ts", payload.get("determination_ts")) if isinstance(payload, dict) else None
     known = second is not None and SECONDS.fullmatch(str(second)) is not None
     return {
         "ticker": row.ticker,

@@ -68,7 +68,7 @@ class Rebuilt:
     damaged: list[str] = field(default_factory=list)
 
 
-Tell = Callable[[Rebuilt], None]
+Report = Callable[[Rebuilt], None]
 
 
 class Rebuild:
@@ -81,10 +81,10 @@ class Rebuild:
         bounds: BoundsMs,
         batch_records: int,
         work: Path,
-        tell: Tell,
+        report: Report,
         step_rows: int = STEP_ROWS,
     ) -> None:
-        self._place, self._config, self._bounds, self._work, self._tell = place, config, bounds, work, tell
+        self._place, self._config, self._bounds, self._work, self._report = place, config, bounds, work, report
         self._batch_records, self._step_rows = batch_records, step_rows
         self._wait_ms = config.merge.hole_wait
         self._limits = Limits(self._wait_ms, config.merge.recent, config.merge.recent_rows_max, self._wait_ms)
@@ -93,7 +93,7 @@ class Rebuild:
         self.done = Rebuilt()
 
     async def run(self, dsn: str, from_s: int = 0, to_s: int = 1 << 62) -> Rebuilt:
-        """Everything. Raises `StorageError`; an interrupted one goes on when it is started again."""
+        """Everything. Raises `StorageError`; an interrupted one continues when it is started again."""
         began = time.monotonic()
         found = await asyncio.to_thread(lanes, self._place, from_s, to_s)
         self.done.lanes, self.done.segments = len(found), sum(len(lane.segments) for lane in found)
@@ -108,14 +108,14 @@ class Rebuild:
             await self._merge(production, found, first_ms)
         except CLIENT_ERRORS as error:
             why = f"{type(error).__name__}: {error}"
-            raise StorageError(f"the rebuild was broken off ({why}); started again, it goes on") from error
+            raise StorageError(f"the rebuild was broken off ({why}); started again, it continues") from error
         finally:
             await connection.close()
         self.done.seconds = round(time.monotonic() - began, 1)
         return self.done
 
     async def _metadata(self, connection: asyncpg.Connection) -> None:
-        """The markets' lives as REST tells them. Without it the deduplicator lists what is missing at their ends."""
+        """The markets' lives as REST lists them. Without it the deduplicator lists what is missing at their ends."""
         kalshi = self._config.kalshi
         signer = Signer.of_file(kalshi.key_id.get_secret_value(), kalshi.private_key_file)
         try:
@@ -155,7 +155,7 @@ class Rebuild:
                     lines = TimeLines(production, merger, PATIENT_MS)
                     await lines.follow(now_ms)
                     await self._step(production, merger, batches, now_ms)
-                self._tell(self.done)
+                self._report(self.done)
         finally:
             following.cancel()
             await asyncio.wait([following])
@@ -196,14 +196,14 @@ class Rebuild:
     async def _taken(
         self, production: Production, group: list[Derived], whose: dict[Lane, tuple[int, int]]
     ) -> list[Batches]:
-        """A group's batches as the merge reads them, one for each lane, behind those that wait."""
+        """A group's batches as the merge reads them, one for each lane, after those that wait."""
         fresh = [derived for derived in group if derived.number > whose[derived.lane][1]]
         numbers = await production.allot(sorted(set().union(*(derived.rows.markets() for derived in fresh)) | {""}))
         parts: dict[tuple[int, int], list[Batches]] = {key: [waiting] for key, waiting in self._pending.items()}
         for derived in fresh:
-            who = whose[derived.lane][0]
-            copy = copy_of(derived.rows, who, derived.lane.lane, derived.number, numbers)
-            parts.setdefault((who, derived.lane.lane), []).append(_batches(derived, copy, numbers))
+            gatherer = whose[derived.lane][0]
+            copy = copy_of(derived.rows, gatherer, derived.lane.lane, derived.number, numbers)
+            parts.setdefault((gatherer, derived.lane.lane), []).append(_batches(derived, copy, numbers))
             self.done.batches += 1
             self.done.frames += derived.rows.frames
             self.done.changes += derived.rows.delta_frames

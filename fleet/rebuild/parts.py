@@ -1,6 +1,6 @@
 """Cutting batches by market, so that each part of all markets can be merged on its own.
 
-A part gets the rows of its markets, and what subscriptions say of themselves (slices, horizons): every part needs that.
+A part gets the rows of its markets, and what belongs to subscriptions (slices, horizons): every part needs that.
 What concerns no market, or every market, goes to the part of the empty ticker.
 """
 

@@ -69,8 +69,8 @@ def lanes(place: Place, from_s: int = 0, to_s: int = 1 << 62) -> list[Lane]:
         present = [n for n in sorted(segments) if "journal" in segments[n]]
         wanted = [
             Segment(n, segments[n]["journal"].path, segments[n]["journal"].size, _path(segments[n].get("state")))
-            for n, behind in zip(present, [*present[1:], to_s], strict=True)
-            if n < to_s and behind > from_s
+            for n, end in zip(present, [*present[1:], to_s], strict=True)
+            if n < to_s and end > from_s
         ]
         if wanted:
             result.append(Lane(gatherer, number, tuple(wanted)))

@@ -66,16 +66,17 @@ class Result:
 def derive(plan: Plan, index: int) -> Iterator[tuple[Key, bytes]]:
     """All batches of one lane, cut into parts. One more, in part -1, names the segments that could not be read."""
     lane = plan.lanes[index]
-    who = {name: number for number, name in plan.gatherers.items()}[lane.gatherer]
+    gatherer = {name: number for number, name in plan.gatherers.items()}[lane.gatherer]
     cutter, received_us = Cutter(plan.parts), 0
     with tempfile.TemporaryDirectory(prefix="kalshi-rebuild-") as folder:
         reader = LaneReader(plan.place, lane, Path(folder))
         for number, batch in enumerate(reader.batches(plan.bounds, plan.batch_records), 1):
             received_us = max(received_us, batch.received_us)
             for part, rows in enumerate(cutter.cut(batch.rows)):
-                yield (part, received_us, who, lane.lane, number), pickle.dumps(Batch(who, lane.lane, number, rows))
+                key = part, received_us, gatherer, lane.lane, number
+                yield key, pickle.dumps(Batch(gatherer, lane.lane, number, rows))
         if reader.damaged:
-            last = part_of(ALL_MARKETS, plan.parts), 1 << 62, who, lane.lane, 0
+            last = part_of(ALL_MARKETS, plan.parts), 1 << 62, gatherer, lane.lane, 0
             yield last, pickle.dumps(reader.damaged)
 
 
@@ -107,7 +108,7 @@ def summed(results: Iterable[Result]) -> Result:
 
 
 def rebuild(plan: Plan, master: str | None) -> Result:
-    """Run on Spark; `master` None: what the environment says (on a cluster), else such as `local[2]`."""
+    """Run on Spark; `master` None: what the environment sets (on a cluster), else such as `local[2]`."""
     from pyspark.sql import SparkSession
 
     builder: Any = SparkSession.builder.appName("kalshi-rebuild").config("spark.ui.enabled", "false")

@@ -1,4 +1,4 @@
-"""The condition of a day's data, a word a relation, as data vendors publish it; docs/condition.md says what each means.
+"""The condition of a day's data, a word a relation, as data vendors publish it; docs/condition.md defines each.
 
 Whatever looks at completeness of a day decides by `judged`: the report, and `fleet condition`.
 """
@@ -26,7 +26,7 @@ CHANNELS: Final[dict[str, tuple[str, ...]]] = {
     for relation in dict.fromkeys(c.relation for c in channels.CHANNELS if c.numbered)
 }
 """By relation: the channels that carry all markets; none where each market has its own. Ticks are not here: no number
-of the exchange says how many there were."""
+of the exchange shows how many there were."""
 CHECKS: Final = {"orderbook_deltas": ("books", "uncrossed"), "trades": ("trades",), "lifecycle_events": ()}
 
 

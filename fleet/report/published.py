@@ -10,7 +10,7 @@ from common.contract.manifest import CheckCounts
 
 
 class DayCounts(msgspec.Struct):
-    """What else there is to say of a day, each as the query `report_counts` counts it."""
+    """What else is published of a day, each as the query `report_counts` counts it."""
 
     changes_archived: int = 0
     trades: int = 0
@@ -41,7 +41,7 @@ class Lag(msgspec.Struct):
     """Milliseconds from the exchange's time of a change to its receipt by a gatherer, or to its commit in production.
 
     `p50_ms` and `p99_ms` are ends of powers of two that half, and 99 of a hundred, stayed below. `least_ms` is the
-    network's least and the error of the clock: a gatherer's that is far from the others' tells of its clock.
+    network's least and the error of the clock: a gatherer's that is far from the others' shows its clock's error.
     """
 
     changes: int

@@ -83,10 +83,10 @@ def _bars(hours: list[dict[int, float]]) -> str:
                 continue
             height = max(HEIGHT * seconds / total, 1.0)
             top = max(top - height, 0.0)
-            told = f"{number:02}:00, held by {_held(copies)}: {seconds:,.1f} market-seconds"
+            title = f"{number:02}:00, held by {_held(copies)}: {seconds:,.1f} market-seconds"
             drawn.append(
                 f'<rect x="{number * 30}" y="{top:.1f}" width="{BAR}" height="{height:.1f}"'
-                f' fill="{COLOURS[min(copies, 3)]}"><title>{told}</title></rect>'
+                f' fill="{COLOURS[min(copies, 3)]}"><title>{title}</title></rect>'
             )
         drawn.append(f'<text x="{number * 30 + 4}" y="{HEIGHT + 16}" font-size="12">{number:02}</text>')
     return f'<svg viewBox="0 0 {WIDTH} {HEIGHT + 20}" role="img" aria-label="hours of the day">{"".join(drawn)}</svg>'

@@ -1,1 +1,1 @@
-"""The socket side: one worker a process, its connections, and what is said on them."""
+"""The socket side: one worker a process, its connections, and the conversation on them."""

@@ -4,7 +4,7 @@ One capture's connections share one `Dialing`. While the exchange is away (a dia
 them dials now and then for all, often at first and more seldom the longer it lasts; when one is accepted, all others
 are called at once, within the budget. A dial that is refused while sessions of others stand is no sign of that: its
 connection waits for itself. A key that is refused again and again is tried by one connection at a time; while
-the journal is full nobody dials. What the exchange says of its own state keeps nobody from dialling.
+the journal is full nobody dials. The exchange's reported state keeps nobody from dialling.
 """
 
 from __future__ import annotations

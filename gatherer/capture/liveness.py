@@ -1,7 +1,7 @@
 """Whether a socket lives. Pure.
 
-It is judged by anything that is heard, answers to our own ping included. One is sent before the socket is given up: an
-exchange that has nothing to say, and sends no pings, is silent and not dead.
+It is judged by anything that is received, answers to our own ping included. One is sent before the socket is given up:
+an exchange that has nothing to send, not even pings, is silent and not dead.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class Liveness:
         self._answer_s = silence_s - self._ask_s
         self._pinged_s = float("-inf")
 
-    def look(self, now_s: float, heard_s: float) -> Look:
-        """`heard_s`: when anything was heard last."""
-        if heard_s > self._pinged_s:
-            if now_s - heard_s <= self._ask_s:
+    def look(self, now_s: float, received_s: float) -> Look:
+        """`received_s`: when anything was received last."""
+        if received_s > self._pinged_s:
+            if now_s - received_s <= self._ask_s:
                 return Look.NOTHING
             self._pinged_s = now_s
             return Look.PING

@@ -87,7 +87,7 @@ class Session:
             self._prefix = b"%b%d," % (self._beginning, self._due)
             self._came_ns = mono_ns
             return
-        self._tell_due()
+        self._pass_due()
         head = frames.head(data)
         if head is None:
             # Recorded, and quarantined by the loader; if it was numbered, the next frame shows a gap.
@@ -98,8 +98,8 @@ class Session:
         if actions:
             self._take(actions)
 
-    def _tell_due(self) -> None:
-        """Changes that came as they were due are told to the conversation together."""
+    def _pass_due(self) -> None:
+        """Changes that came as they were due are passed to the conversation together."""
         if self._came_ns:
             self.conversation.due_changes_came(self._due, self._came_ns * 1e-9)
             self._came_ns = 0
@@ -111,7 +111,7 @@ class Session:
     # -- what the connection asks ------------------------------------------------------------------------------
 
     def ask(self, actions: list[Action]) -> None:
-        """Say what the conversation wants said."""
+        """Send what the conversation wants sent."""
         if actions:
             self._take(actions)
 
@@ -185,18 +185,18 @@ class Session:
         while True:
             await asyncio.sleep(min(TICK_S_MOST, self._times.snapshot_wait / 4, self._times.idle_probe / 4))
             now_s = time.monotonic()
-            look = self.look(now_s, socket.heard_s)
+            look = self.look(now_s, socket.received_s)
             if look is Look.PING:
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(PING_WAIT_S):
                         await socket.ping()
 
-    def look(self, now_s: float, heard_s: float) -> Look:
+    def look(self, now_s: float, received_s: float) -> Look:
         """Now and then: what is due; a socket that was silent is asked whether it lives, and given up if it is not."""
-        look = self._liveness.look(now_s, heard_s)
+        look = self._liveness.look(now_s, received_s)
         if look is Look.GIVE_UP:
             self._end("dead: it answers no ping")
-        self._tell_due()
+        self._pass_due()
         self.ask(self.conversation.tick(now_s))
         return look
 

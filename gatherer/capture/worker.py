@@ -1,6 +1,6 @@
 """One worker: some of the gatherer's connections and the journal that they write, in a process of its own.
 
-It is told on standard input which markets its connections hold, and says on standard output how they are
+It receives on standard input which markets its connections hold, and reports on standard output how they are
 (`crew/reports.py`). It knows no tables and waits for nobody.
 """
 
@@ -64,7 +64,7 @@ class Capture:
         self._full = False
 
     async def run(self, stopped: asyncio.Event) -> None:
-        """Record until `stopped`; a clean stop loses nothing and says so in the journal."""
+        """Record until `stopped`; a clean stop loses nothing and is noted in the journal."""
         writer = asyncio.create_task(self._journal.run(), name="journal")
         died = asyncio.create_task(self._journal.died(), name="journal's end")
         tasks = [
@@ -83,7 +83,7 @@ class Capture:
         if failed is not None:
             # No closing record: what the journal's end lost is not known, so its sessions end as if cut off.
             raise first_error(failed) if isinstance(failed, BaseExceptionGroup) else failed
-        self._journal.close()  # behind the last records of the connections
+        self._journal.close()  # after the last records of the connections
 
     async def _listen(self) -> None:
         reader = asyncio.StreamReader(limit=ORDER_BYTES_MAX)

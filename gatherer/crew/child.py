@@ -18,7 +18,7 @@ STOP_WAIT_S: Final = 60
 LINE_BYTES_MAX: Final = 64 << 20
 RESTART_FIRST_S: Final = 0.2
 RESTART_MOST_S: Final = 10.0
-LIVED_S: Final = 30.0  # who lived so long is started again at once
+LIVED_S: Final = 30.0  # one that lived so long is started again at once
 EXIT_DONE: Final = 3  # the child has nothing left to do
 
 
@@ -30,13 +30,13 @@ class Child:
         name: str,
         module: str,
         arguments: Sequence[str],
-        heard: Callable[[bytes], None],
+        received: Callable[[bytes], None],
         first: Callable[[], Iterable[bytes]] = tuple,
         ended: Callable[[int], None] = lambda exit_code: None,
     ) -> None:
         """`first` gives the lines that a new process is sent first; `ended` is called when one ended."""
         self.name, self._module, self._arguments = name, module, tuple(arguments)
-        self._heard, self._first, self._ended = heard, first, ended
+        self._received, self._first, self._ended = received, first, ended
         self._process: asyncio.subprocess.Process | None = None
         self._stopping = False
         self.restarts = -1
@@ -48,7 +48,7 @@ class Child:
         return process.pid if process is not None and process.returncode is None else None
 
     async def run(self) -> None:
-        """Keep it running until `stop`, or until it says that it is done."""
+        """Keep it running until `stop`, or until it reports that it is done."""
         delays = backoff_s(RESTART_FIRST_S, RESTART_MOST_S)
         while not self._stopping:
             await asyncio.sleep(next(delays))
@@ -88,10 +88,10 @@ class Child:
                 continue
             if not data:
                 return await process.wait()
-            self._heard(data)
+            self._received(data)
 
     def send(self, data: bytes) -> None:
-        """Tell it something; without a process nothing happens, a new one is told everything by `first`."""
+        """Send it something; without a process nothing happens, a new one gets everything by `first`."""
         process = self._process
         if process is not None and process.stdin is not None and not process.stdin.is_closing():
             process.stdin.write(data)

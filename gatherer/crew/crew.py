@@ -1,4 +1,4 @@
-"""All lanes of a gatherer: its workers, and the journals that former workers left to be drained."""
+"""All lanes of a gatherer: its workers, and the journals that previous workers left to be drained."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def workers_of(config: GathererConfig) -> int:
 
 
 class Crew:
-    """Supervises the lanes and tells each what it needs to know."""
+    """Supervises the lanes and sends each what it needs to know."""
 
     def __init__(
         self,

@@ -83,7 +83,7 @@ class Lane:
         await self.loader.stop()
 
     def order(self, order: LaneCommand) -> None:
-        """Tell the capture."""
+        """Send it to the capture."""
         self.capture.send(line(order))
 
     @property
@@ -98,13 +98,13 @@ class Lane:
             connection.up = False
 
     def _started(self, orders: Iterable[LaneCommand]) -> Iterable[bytes]:
-        """A new capture has no connection, whatever the former one said last."""
+        """A new capture has no connection, whatever the previous one reported last."""
         self._all_down()
         return map(line, orders)
 
     @property
     def stalled_s(self) -> float:
-        """How long nothing was loaded while there was something to load, whatever the loader says of itself."""
+        """How long nothing was loaded while there was something to load, whatever the loader reports."""
         now_s = time.monotonic()
         if self.loaded != self._level or self.loaded >= Place(self.report.segment, self.report.offset):
             self._level, self._level_s = self.loaded, now_s
@@ -136,7 +136,7 @@ class Lane:
         )
 
     def _loader_ended(self, exit_code: int) -> None:
-        """Another one is healthy when it says so."""
+        """Another one is healthy when it reports that."""
         self.healthy, self.why_unhealthy = False, f"the loader ended (exit code {exit_code}) and is started again"
 
     def _captured(self, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""What the gatherer's processes say to each other: one JSON object a line. Pure."""
+"""What the gatherer's processes send each other: one JSON object a line. Pure."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ConnectionReport(msgspec.Struct):
 
 
 class CaptureReport(msgspec.Struct):
-    """Capture to parent. `segment`, `offset`: just behind the last record that the kernel has."""
+    """Capture to parent. `segment`, `offset`: just after the last record that the kernel has."""
 
     connections: list[ConnectionReport]
     segment: int
@@ -60,7 +60,7 @@ class CaptureReport(msgspec.Struct):
 
 
 class LoaderReport(msgspec.Struct):
-    """Loader to parent, one a batch; `failed` alone says that the database does not take rows."""
+    """Loader to parent, one a batch; `failed` alone means that the database does not take rows."""
 
     failed: str = ""
     batch: int = 0

@@ -54,7 +54,7 @@ class Sharding:
     def full(self, connection: int, markets: Iterable[str], now_s: float = 0.0) -> list[str]:
         """A connection takes no more than it has, without these; returns them, to be assigned to others.
 
-        That is believed for ten minutes, and twice as long each time: the exchange may have said so of that moment.
+        That is believed for ten minutes, and twice as long each time: the exchange may have meant that moment alone.
         """
         mine = [market for market in markets if self._of.get(market) == connection]
         self.release(mine)

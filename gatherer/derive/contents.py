@@ -1,4 +1,4 @@
-"""What a frame says, its number apart: changes, books, trades, answers; and what follows where it cannot be a row.
+"""What a frame holds, its number apart: changes, books, trades, answers; and what follows where it cannot be a row.
 
 Every numbered frame is `numbered` here once its number is dealt with, one by one or in a stretch. Pure.
 """
@@ -24,7 +24,7 @@ CHANNEL_CHARACTERS_MAX: Final = 100
 
 
 class Contents:
-    """Applies what frames say to the state of `runs`. `refused`: why the present one is to be no row, if it is not."""
+    """Applies what frames hold to the state of `runs`. `refused`: why the present one is to be no row, if it is not."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
@@ -34,7 +34,7 @@ class Contents:
     def numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
         """A numbered frame; returns its exchange time, or -1 if it has none.
 
-        Raises what is not expected: only a caller that goes record by record can go on after it.
+        Raises what is not expected: only a caller that goes record by record can continue after it.
         """
         try:
             return self._numbered(session, slice_, record, head)

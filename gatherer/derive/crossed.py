@@ -1,7 +1,7 @@
 """The cheapest check (rule 8): no two-sided book is crossed at the end of a millisecond.
 
 Books of markets that changed are looked at between batches, each once in a second of its time. One that looks crossed
-may be in the midst of a millisecond: what comes next tells.
+may be in the midst of a millisecond: what comes next decides.
 """
 
 from __future__ import annotations

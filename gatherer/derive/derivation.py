@@ -1,8 +1,8 @@
 """The derivation: records in, rows out. The rules are those of the merge's page; their numbers stand beside them.
 
 It checks every numbered frame itself, so that its result depends on the journal alone and a second reading gives
-the same rows. It never waits, asks no clock and touches no database. Here records are told apart and numbers checked;
-what a frame says is in `contents`, where slices and runs begin and end in `runs`.
+the same rows. It never waits, asks no clock and touches no database. Here records are classified and numbers checked;
+what a frame holds is in `contents`, where slices and runs begin and end in `runs`.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class Derivation:
                     out.runs.append(rows.RunRow(run.run, slice_.slice, run.ticker, slice_.next_seq, claims))
 
     def cut(self, reason: str, at_us: int) -> None:
-        """The journal does not go on from here: every session, slice and run ends."""
+        """The journal does not continue here: every session, slice and run ends."""
         for session in list(self.state.sessions.values()):
             self.runs.end_session(session, reason, at_us)
 
@@ -191,19 +191,19 @@ class Derivation:
     def _next_slice(
         self, session: SessionState, slice_: Slice | None, record: Record, head: frames.Head, seq: int
     ) -> Slice:
-        """The slice of a frame that does not simply go on with the one before it."""
+        """The slice of a frame that does not simply continue the one before it."""
         if slice_ is None:
             return self.runs.open_slice(session, record, head)
         if seq != slice_.next_seq:
             return self._broken(session, slice_, record, head, seq)
         if channel_of(session, head):
-            # What its readers know of a slice never changes: it ends, and one of the channel goes on.
+            # What its readers know of a slice never changes: it ends, and one of the channel follows.
             self.runs.end_slice(session, slice_, reasons.CHANNEL_NAMED)
             return self.runs.open_slice(session, record, head)
         return slice_
 
     def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
-        """A frame whose number is dealt with: what it says, and what follows for the horizon."""
+        """A frame whose number is dealt with: its contents, and what follows for the horizon."""
         asked = session.asked.get(head.id) if head.id is not None else None
         try:
             exchange_ms = self.contents.numbered(session, slice_, record, head)
@@ -223,7 +223,7 @@ class Derivation:
 
         After a gap the sid still holds its markets, and their runs begin with this frame. A lower number (rule 17) is
         a repeat, or another stream that numbers from the beginning: which of them cannot be known for certain, and
-        neither goes on where the slice ended. So no market claims anything before a book of its own, one that nobody
+        neither continues where the slice ended. So no market claims anything before a book of its own, one that nobody
         can have sent before.
         """
         begins_again = seq < slice_.next_seq

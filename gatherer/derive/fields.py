@@ -1,7 +1,7 @@
 """Fields that the exchange has begun to send and that no row keeps: looked for in a few frames of what is loaded.
 
-They are in the journal all the same; who knows of one can write it into rows, and load again. Lifecycle messages are
-kept whole. Source of the names: kalshi-api facts, section 3.
+They are in the journal all the same; with code that writes it into rows they can be loaded again. Lifecycle messages
+are kept whole. Source of the names: kalshi-api facts, section 3.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ _DECODER: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class FieldWatch:
-    """What one loader has come across. A field is told once."""
+    """What one loader has come across. A field is reported once."""
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._turn = 0
 
     def look(self, items: Iterable[Record | Block]) -> list[str]:
-        """Fields not told before, as `TYPE.FIELD`, in a few of these frames; other ones at each call."""
+        """Fields not reported before, as `TYPE.FIELD`, in a few of these frames; other ones at each call."""
         found = []
         for frame in self._some([item for item in items if isinstance(item, Block)]):
             for name in (storable(unknown, NAME_CHARACTERS_MAX) for unknown in _unknown(frame)):
-                if name not in self._told and len(self._told) < NAMES_MAX:
-                    self._told.add(name)
+                if name not in self._reported and len(self._reported) < NAMES_MAX:
+                    self._reported.add(name)
                     found.append(name)
         return found
 
@@ -83,7 +83,7 @@ def _unknown(frame: bytes) -> list[str]:
     except UNREADABLE:
         return []  # quarantined
     found = [f"{type_}.{name}" for name in (*(head.keys() - _HEAD), *(msg.keys() - KNOWN[type_]))]
-    # A row does without them if they are something else than they were: that it does is told, once.
+    # A row does without them if they are something else than they were: that it does is reported, once.
     retyped = [name for name, begins in _RETYPED.get(type_, ()) if not _begins(msg.get(name), begins)]
     retyped += ["sending_ts_ms"] * (not _begins(head.get("sending_ts_ms"), b"0123456789"))
     return found + [f"{type_}.{name} (retyped)" for name in retyped]

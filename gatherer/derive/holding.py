@@ -2,7 +2,7 @@
 
 A market is held from the answer to the command that added it until a command that deletes it, or that ends its
 subscription, is sent. It is not held because a frame of it comes: late frames, answers to older commands and repairs
-say nothing of that. Only what is held is remembered, so that a market which is over leaves nothing.
+do not show that. Only what is held is remembered, so that a market which is over leaves nothing.
 """
 
 from __future__ import annotations
@@ -36,19 +36,19 @@ def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[t
     ended: list[tuple[Slice, Run]] = []
     if asked.action in (SUBSCRIBE, ADD):
         asked.tickers = params.market_tickers
-        session.told = session.told or bool(asked.tickers)
+        session.commanded = session.commanded or bool(asked.tickers)
         _part(session, sids, asked.tickers)
     elif asked.action == SNAPSHOT:
         asked.left = len(params.market_tickers)
         asked.tickers = params.market_tickers if session.unread else []
     elif asked.action == DELETE:
-        session.told = True
+        session.commanded = True
         _forget_asked(session, set(params.market_tickers))
         asked.tickers = params.market_tickers
         for sid in sids:
             ended += _release(session, sid, params.market_tickers)
     elif asked.action == UNSUBSCRIBE:
-        session.told = True
+        session.commanded = True
         _forget_asked(session, None)
         for sid in sids:
             ended += _release(session, sid, None)
@@ -92,12 +92,12 @@ def begins(session: SessionState, sid: int, ticker: str, id_: int | None) -> int
     if awaiting is not None and ticker in awaiting:
         return awaiting.pop(ticker)
     if session.unread:
-        # What was said before is not known. Books are only asked for of markets that are held, and a delete that was
+        # What was sent before is not known. Books are only asked for of markets that are held, and a delete that was
         # sent since has taken its markets out of the question.
         asked = session.asked.get(id_) if id_ is not None else None
         held = asked is not None and asked.action == SNAPSHOT and ticker in asked.tickers
     else:
-        held = not session.told
+        held = not session.commanded
     return 0 if held else None
 
 
@@ -108,7 +108,7 @@ def may_repeat(session: SessionState, sid: int, id_: int | None) -> bool:
     it, and comes for the first time, is none; coming once more, it would follow another lower number.
     """
     before = session.again.get(sid)
-    if before is None or not (session.told or session.unread):
+    if before is None or not (session.commanded or session.unread):
         return False
     asked = session.asked.get(id_) if id_ is not None and id_ > before else None
     return asked is None or asked.action != SNAPSHOT
@@ -163,7 +163,7 @@ def _release(session: SessionState, sid: int, tickers: list[str] | None) -> list
 
 def _part(session: SessionState, sids: list[int], tickers: list[str]) -> None:
     """Markets are added (to a sid, or to whichever has them) of which a delete may not be answered, and in effect all
-    the same: from now on what comes of them need not go on from what came before it."""
+    the same: from now on what comes of them need not continue what came before it."""
     for sid in sids or session.slices:
         if (slice_ := session.slices.get(sid)) is None:
             continue

@@ -101,7 +101,7 @@ def advance_all(
 ) -> Array:
     """Frames of a slice that awaits no first exchange time, all with a sending time or all without.
 
-    Returns the horizon that each frame leaves behind; the slice's own is not moved (`reached` does that). An
+    Returns the horizon after each frame; the slice's own is not moved (`reached` does that). An
     `exchange_ms` of -1 stands for none; without sending times every frame has one.
     """
     timed = exchange_ms >= 0

@@ -186,7 +186,7 @@ def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
 
 
 def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> None:
-    """Against the exchange's own present where a frame tells it: ours may be wrong, by less than a day."""
+    """Against the exchange's own present where a frame states it: ours may be wrong, by less than a day."""
     present_ms = record.wall_us // 1000 if head.sending_ts_ms is None else head.sending_ts_ms
     if not present_ms - PAST_MS_MAX <= at_ms <= present_ms + FUTURE_MS_MAX:
         raise Poison(f"exchange time {at_ms} is absurd", ticker_)

@@ -1,6 +1,6 @@
 """REST books against the folded ones (rule 8).
 
-A REST book carries no time: it is right if it equals the folded book at any instant of its request. REST may lag behind
+A REST book carries no time: it is right if it equals the folded book at any instant of its request. REST may lag
 the stream, so that states are remembered from some time before it.
 """
 

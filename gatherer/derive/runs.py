@@ -161,7 +161,7 @@ class Runs:
 
     @staticmethod
     def drop(slice_: Slice, ticker: str) -> None:
-        """A run that claims nothing does not go on; the market's next change begins another."""
+        """A run that claims nothing does not continue; the market's next change begins another."""
         slice_.strays.pop(ticker, None)
         slice_.runs.pop(ticker, None)
 

@@ -86,9 +86,9 @@ class Slice(msgspec.Struct):
     horizon_ms: int = -1
     reported_ms: int = -1
     max_exchange_ms: int = -1
-    disorder_ms: int = 0  # the most that an exchange time was behind the greatest before it
+    disorder_ms: int = 0  # the most that an exchange time was before the greatest so far
     lag_ms: int = 0  # the most that the sending (else receive) time was ahead of the exchange time
-    sender_ms: int = 0  # the most that the sending time was behind the exchange time
+    sender_ms: int = 0  # the most that the sending time was before the exchange time
     runs: dict[str, Run] = {}
     awaiting_first: list[str] = []  # runs that may claim by the first exchange time after their start
     awaiting_place: dict[str, bool] = {}  # runs whose book has no place yet, the latest last
@@ -107,10 +107,10 @@ class Asked(msgspec.Struct):
 
 
 class SessionState(msgspec.Struct):
-    """One connection: its slices by sid, and what its commands and their answers say of its markets.
+    """One connection: its slices by sid, and what its commands and their answers state of its markets.
 
     A market is held if its run claims, or if it is `awaiting` its book (by sid; with the floor of its run): nothing is
-    kept of one that is not. `told`: commands say what is held; a journal of frames alone has none. `over`: sids that
+    kept of one that is not. `commanded`: commands show what is held; frames alone do not. `over`: sids that
     ended. `sent`: the greatest id of a command so far. `again`: sids whose numbers began again, with what `sent` was.
     """
 
@@ -122,7 +122,7 @@ class SessionState(msgspec.Struct):
     asked: dict[int, Asked] = {}
     awaiting: dict[int, dict[str, int]] = {}
     over: list[int] = []
-    told: bool = False
+    commanded: bool = msgspec.field(default=False, name="told")
     sent: int = 0
     again: dict[int, int] = {}
 

@@ -14,12 +14,12 @@ Frames come in blocks, one FRAMES record for what arrived between two flushes. I
 
     count          u32
     count times    payload bytes u32, session i64, wall_us i64, mono_us i64
-    the payloads   as received, one behind the other
+    the payloads   as received, one after the other
 
-A place behind a frame inside a block is the block's offset plus the frame's number in it (from 1); behind the last one
+A place after a frame inside a block is the block's offset plus the frame's number in it (from 1); after the last one
 it is the block's end.
 
-A segment that was finished ends in a SEALED record (the next segment goes on with the same sessions) or a CLOSED
+A segment that was finished ends in a SEALED record (the next segment continues the same sessions) or a CLOSED
 record (the process ended; so did its sessions). A segment without either was cut off: all runs end there.
 """
 
@@ -65,7 +65,7 @@ class Kind(enum.IntEnum):
 
 
 class SegmentHeader(msgspec.Struct, frozen=True):
-    """The first record of a segment. `continues`: the sessions of segment `follows` go on."""
+    """The first record of a segment. `continues`: the sessions of segment `follows` continue."""
 
     journal: str
     segment: int
@@ -124,7 +124,7 @@ class Ended(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True)
 class Record:
-    """One record. `end` is the offset just behind it; `resume` where reading begins for what follows it: the same, but
+    """One record. `end` is the offset just after it; `resume` where reading begins for what follows it: the same, but
     inside a block of frames the block's start."""
 
     kind: int
@@ -137,7 +137,7 @@ class Record:
 
 
 class Block:
-    """A FRAMES record, not taken apart: columns of equal length, one value a frame, and the frames behind one another.
+    """A FRAMES record, not taken apart: columns of equal length, one value a frame, and the frames one after the other.
 
     `start` and `end` are file offsets, as a record's. `lengths` are bytes.
     """
@@ -162,8 +162,8 @@ class Block:
         at, count = 0, len(self)
         columns = (column.tolist() for column in (self.lengths, self.sessions, self.wall_us, self.mono_us))
         for number, (size, session, wall_us, mono_us) in enumerate(zip(*columns, strict=True), 1):
-            behind, resume = (self.start + number, self.start) if number < count else (self.end, self.end)
-            yield Record(Kind.FRAME, session, wall_us, mono_us, bytes(self.frames[at : at + size]), behind, resume)
+            end, resume = (self.start + number, self.start) if number < count else (self.end, self.end)
+            yield Record(Kind.FRAME, session, wall_us, mono_us, bytes(self.frames[at : at + size]), end, resume)
             at += size
 
 

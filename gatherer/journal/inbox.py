@@ -55,15 +55,15 @@ def drain(inboxes: Iterable[Inbox]) -> Iterator[tuple[int, int, int, bytes]]:
         order = np.argsort(monos, kind="stable")
         monos, sessions, walls = monos[order], sessions[order], walls[order]
         frames = [frames[at] for at in order.tolist()]
-    for first, behind in _cuts(frames):
-        part = slice(first, behind)
+    for first, end in _cuts(frames):
+        part = slice(first, end)
         payload = frames_payload(sessions[part], walls[part], monos[part], frames[part])
-        yield behind - first, int(walls[first]) // 1000, int(monos[first]) // 1000, payload
+        yield end - first, int(walls[first]) // 1000, int(monos[first]) // 1000, payload
 
 
 def _cuts(frames: list[bytes]) -> Iterator[tuple[int, int]]:
     large = np.flatnonzero(np.fromiter(map(len, frames), np.int64, len(frames)) > LARGE_FRAME_BYTES).tolist()
     edges = sorted({0, len(frames), *large, *(at + 1 for at in large)})
-    for first, behind in itertools.pairwise(edges):
-        for at in range(first, behind, BLOCK_FRAMES_MAX):
-            yield at, min(at + BLOCK_FRAMES_MAX, behind)
+    for first, end in itertools.pairwise(edges):
+        for at in range(first, end, BLOCK_FRAMES_MAX):
+            yield at, min(at + BLOCK_FRAMES_MAX, end)

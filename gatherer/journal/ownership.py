@@ -1,7 +1,7 @@
 """One gatherer a journal folder: a lock that the gatherer holds for its life, and that ends with its process.
 
-Two gatherers that write one journal are each a break in the other's lanes, and neither claims anything. Whoever only
-reads a journal needs no lock.
+Two gatherers that write one journal are each a break in the other's lanes, and neither claims anything. A process
+that only reads a journal needs no lock.
 """
 
 from __future__ import annotations

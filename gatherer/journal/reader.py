@@ -34,8 +34,8 @@ END_BYTES: Final = HEAD_BYTES + len(END_PAYLOAD)
 
 @dataclass(frozen=True)
 class Chunk:
-    """Records of one segment, in order; frames in whole blocks where they were read whole. `cut` says why everything
-    before the first of them is cut off from it: all runs end there. `at_head` tells that the chunk starts at the head
+    """Records of one segment, in order; frames in whole blocks where they were read whole. `cut`: why everything
+    before the first of them is cut off from it: all runs end there. `at_head`: the chunk starts at the head
     of a segment."""
 
     segment: int
@@ -72,7 +72,7 @@ class JournalReader:
             if size is not None and size >= place.offset:
                 self._segment, self._offset = place.segment, place.offset
             else:
-                # Removed, or the disk lost a tail that the database had already taken in: go on after it.
+                # Removed, or the disk lost a tail that the database had already taken in: continue after it.
                 self._cut = SEGMENT_MISSING if size is None else JOURNAL_SHORTER
                 self._after = place.segment
         self.unreadable = 0

@@ -91,7 +91,7 @@ def disk_bytes(folder: Path, segment: int) -> int:
 
 
 def journal_uuid(folder: Path) -> str:
-    """The identity of a journal folder, made at first use. One that cannot be read is what the segments say it was."""
+    """The identity of a journal folder, made at first use. One that cannot be read is what the segments state."""
     file = folder / UUID_FILE
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
@@ -147,7 +147,7 @@ def _named_by_segments(folder: Path) -> str | None:
 
 
 def begin(folder: Path, segment: int, head: bytes) -> int:
-    """Make a segment and leave it open behind its head. Raises `OSError`; none has its name before it has its head."""
+    """Make a segment and leave it open after its head. Raises `OSError`; none has its name before it has its head."""
     half = folder / f"{segment:012d}{UNBEGUN_SUFFIX}"
     fd = os.open(half, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
     try:

@@ -2,7 +2,7 @@
 
 Records reach the kernel within `flush` (so that a kill loses at most that) and the disk within `sync` (so that a
 power loss loses at most that). Every start opens a new segment; nobody appends to a segment it did not create.
-A writer that failed once is dead: behind half a record nothing could be read, so nothing is written there.
+A writer that failed once is dead: after half a record nothing could be read, so nothing is written there.
 Segment numbers only grow, also after the folder was emptied: a new number is at least the second of its creation.
 """
 
@@ -76,7 +76,7 @@ class JournalWriter:
 
     @property
     def place(self) -> Place:
-        """Just behind the last record that the kernel has."""
+        """Just after the last record that the kernel has."""
         return Place(self._segment, self._size)
 
     async def died(self) -> None:

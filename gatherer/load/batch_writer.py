@@ -42,7 +42,7 @@ from gatherer.load.chain import Link, digest_of
 from gatherer.statements import SQL
 
 UNKNOWN_FIELD: Final = "unknown_field:"
-"""How fields that no row keeps are told of among a batch's alarms: readers know them by it."""
+"""How fields that no row keeps are reported among a batch's alarms: readers know them by it."""
 NUMBERS_USED: Final = timedelta(hours=24)
 """A market's number is used so long after it was asked for, and then asked for again: retention counts on it."""
 LOADED_FILE: Final = "loaded.json"
@@ -52,7 +52,7 @@ ROW_ERRORS: Final = (
     asyncpg.ProgramLimitExceededError,
     OverflowError,
 )
-"""What a database says when it is a row that it does not take, and not the moment."""
+"""A database's errors when it is a row that it does not take, and not the moment."""
 DELTA_LAYOUT: Final = (("lane", "i2"), ("batch", "i8"), *RECORDED_LAYOUT, ("stored_at", "i8"))
 HOUR_US: Final = 3_600_000_000
 _CALLED: Final = {"ticker": "market", "contracts": "count"}  # what a row's field is called in its table
@@ -98,7 +98,7 @@ class Loaded(msgspec.Struct):
 
 @dataclass(frozen=True)
 class Resumed:
-    """Where to go on: `place` is None at the very beginning of this journal. `put_back`: the database has an older
+    """Where to continue: `place` is None at the very beginning of this journal. `put_back`: the database has an older
     state than was committed once."""
 
     place: Place | None
@@ -133,7 +133,7 @@ class BatchWriter:
         self._digest = b""
 
     async def resume(self, *, drain: bool = False) -> Resumed:
-        """Register the lane and find the place behind its last batch.
+        """Register the lane and find the place after its last batch.
 
         A database that was put back gives its numbers again: readers see by the chain that the batches are others.
         """

@@ -1,8 +1,8 @@
 """The loader: a process of its own that follows one lane's journal into the local database.
 
-It keeps its place in the transaction that stores the rows. What it needs to go on in the middle of a journal (the
+It keeps its place in the transaction that stores the rows. What it needs to resume in the middle of a journal (the
 derivation's state) is in a side file per segment, written when it passes the segment's head; after a restart it
-decodes from that head forward to its place, throws those rows away, and goes on. Without a readable state every
+decodes from that head forward to its place, throws those rows away, and continues. Without a readable state every
 run of the lane ends and the rest of the segment starts new ones: a break, never a silent skip.
 
 It speaks to its parent in JSON lines on standard output: one a batch, with the place and requests for snapshots.
@@ -159,7 +159,7 @@ class Loader:
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
         """Read, derive and write until `stopped`: a batch is derived in a thread while the ones before are written, in
-        order, and the one behind is read and decoded."""
+        order, and the next one is read and decoded."""
         reader, derivation = await self._recover(writer)
         if not self._reported and writer.batch:
             self._tell(LoaderReport(batch=writer.batch, segment=reader.place.segment, offset=reader.place.offset))
@@ -170,7 +170,7 @@ class Loader:
             while True:
                 finishing = stopped.is_set() or self._drain
                 read = None if reading is None else await reading
-                if read is None:  # what was looked for ahead may have come since: whoever ends must have seen it
+                if read is None:  # what was looked for ahead may have come since: no end without it
                     read = await asyncio.to_thread(self._read, reader)
                 reading = None
                 if read is not None and not self._bisector.searching:
@@ -196,7 +196,7 @@ class Loader:
                 await asyncio.sleep(self._config.load.poll / 1000)
         finally:
             under_way = [task for task in (reading, *writing) if task is not None]
-            await asyncio.gather(*under_way, return_exceptions=True)  # what ended the first ended those behind it
+            await asyncio.gather(*under_way, return_exceptions=True)  # what ended the first ended those after it
 
     def _read(self, reader: JournalReader) -> _Read | None:
         """What comes next, decoded; None if there is nothing new. It touches neither the database nor the state."""

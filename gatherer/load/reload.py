@@ -113,7 +113,7 @@ async def _lane(
             if progress is not None:
                 await progress(result)
     finally:
-        # Nobody goes on with this lane, however it ended. A database that is away keeps it draining.
+        # Nobody continues this lane, however it ended. A database that is away keeps it draining.
         with contextlib.suppress(*CLIENT_ERRORS):
             await writer.close_lane()
     if left := sorted(set(wanted) - set(read)):

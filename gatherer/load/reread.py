@@ -28,7 +28,7 @@ RECOVER_RECORDS: Final = 20_000
 
 @dataclass(frozen=True)
 class Batch:
-    """What some records became; `end` is the place behind them, `received_us` when the last was written."""
+    """What some records became; `end` is the place after them, `received_us` when the last was written."""
 
     rows: Rows
     end: Place
@@ -39,7 +39,7 @@ class Batch:
 class Rereading:
     """The batches of the wanted segments of a lane's folder, from the head of `first` on, where the state is `begun`.
 
-    What is open there is announced as begun at `adopt_us`. Behind the last segment everything ends, for the reason
+    What is open there is announced as begun at `adopt_us`. After the last segment everything ends, for the reason
     `ended`. `passing` is called before a segment is read on from: the next one must be in the folder when it returns.
     """
 
@@ -107,7 +107,7 @@ class Rereading:
             raise self._error
 
     def _enter(self, segment: int, present: state.State) -> None:
-        """What is behind this head can be derived again from here."""
+        """What is after this head can be derived again from here."""
         self._at, self._head = segment, state.dump(present)
 
     def _go_to(self, place: Place) -> None:

@@ -27,14 +27,14 @@ class Beginning(NamedTuple):
 
 
 class NoBeginning(Enum):
-    """Of a segment that does not say when it begins."""
+    """Of a segment that does not state when it begins."""
 
     EMPTY = "cut off in its first record"
     UNREADABLE = "not to be read"
 
 
 def beginning(folder: Path, segment: int) -> Beginning | NoBeginning:
-    """What a segment says of its beginning."""
+    """What a segment states of its beginning."""
     data = SegmentBytes(folder, segment).read(0, READ_BYTES)
     record = next(decode(data, len(MAGIC)), None)
     if isinstance(record, Record):

@@ -1,4 +1,4 @@
-"""Telling the index of new pages, beside the writing: a reader reads every page that the index does not know of."""
+"""Adding new pages to the index, beside the writing: a reader reads every page that the index does not know of."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Summarizer:
     async def _summarize(self, connection: asyncpg.Connection) -> None:
         await self._grew.wait()
         self._grew.clear()
-        # Autovacuum and the other lanes' loaders do the same: whoever holds the lock does it for all.
+        # Autovacuum and the other lanes' loaders do the same: the holder of the lock does it for all.
         with contextlib.suppress(asyncpg.LockNotAvailableError):
             async with connection.transaction():
                 await connection.execute(SQL["limit_lock_wait_here"], LOCK_WAIT)

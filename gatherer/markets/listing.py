@@ -1,4 +1,4 @@
-"""What is known of each market: its status as last told, its times, and what follows from them now. Pure.
+"""What is known of each market: its status as last reported, its times, and what follows from them now. Pure.
 
 Opening and closing send no message (facts, section 3.7): whether a market is open follows from its times.
 """
@@ -42,7 +42,7 @@ class Listed(msgspec.Struct):
     changed_ms: int = 0
 
     def state(self, now_ms: int) -> str:
-        """The status that follows from the times, where no message tells it."""
+        """The status that follows from the times, where no message states it."""
         status = self.status
         if status in ("initialized", UNKNOWN) and self.open_ms and now_ms >= self.open_ms:
             status = "active"
@@ -75,7 +75,7 @@ class Listing:
         return not self._series or series_of(ticker) in self._series
 
     def learn(self, ticker: str, status: str, open_ms: int, close_ms: int, asked_ms: int, crawl: int = 0) -> bool:
-        """What REST, asked at `asked_ms`, says of a market; true if it is to be recorded from now on."""
+        """What REST, asked at `asked_ms`, lists of a market; true if it is to be recorded from now on."""
         if not self.wants(ticker):
             return False
         known = self.markets.get(ticker)

@@ -3,7 +3,7 @@
 A restart records what the local database lists within seconds; the exchange's list follows. A full crawl reads every
 live market, some pages of each list at a time; beside it what changed is polled (`min_updated_ts`), and a slow full
 crawl finds what both missed. What no list shows is asked for by name, and leaves only if the stream does not move it
-either; a large share leaves only on a second crawl's word. An empty list is never taken to say that there is no market.
+either; a large share leaves only after a second crawl. An empty list is never taken to mean that there is no market.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ ACTIVE_LOOKS: Final = 6  # while all connections are up the exchange's status is
 
 
 class Registry:
-    """Known live markets; the crew is told which to hold and which to drop."""
+    """Known live markets; the crew is sent which to hold and which to drop."""
 
     def __init__(self, rest: Rest, config: GathererConfig, dsn: str, crew: Crew, aside: SetAside | None = None) -> None:
         self._rest, self._config, self._dsn, self._crew = rest, config, dsn, crew
@@ -68,13 +68,13 @@ class Registry:
         self.crawls = 0
         self.inactive = ""
         self.indexes: dict[int, bool] = {}
-        """By exchange index: whether it says that it is active; empty as long as it was not asked."""
+        """By exchange index: whether it is reported active; empty as long as it was not asked."""
         self.listing_health = Health("registry_failed")
         self._asking_health = Health()
         self._saving_health = Health("registry_not_saved")
         self.rebuilt = 0
         self._reading: list[Crawl] = []
-        """The lists of the crawl that goes on."""
+        """The lists of the crawl under way."""
         self._refused: set[str] = set()
         """Those of them that the exchange does not give at all."""
         self._crawled_s = 0.0
@@ -111,7 +111,7 @@ class Registry:
         )
 
     async def round(self) -> bool:
-        """Some pages of each list, and what changed; false: the crawl goes on at once."""
+        """Some pages of each list, and what changed; false: the crawl continues at once."""
         whole = True
         if self._reading or not self._crawled_s or time.monotonic() - self._crawled_s > self._protocol.reconcile / 1000:
             whole = await self.crawl()
@@ -136,7 +136,7 @@ class Registry:
             await self._judge(number)
             self.listed = True
             self._aside.mended(LIST, "markets")
-        else:  # no answer says that there is no market any more
+        else:  # no answer means that there is no market any more
             why = f"the lists are empty, and {len(self.listing.markets)} markets are known"
             self._aside.note(LIST, "markets", why, most_wait_s=LIST_WAIT_MOST_S)
         self._reading, self._crawled_s, self.crawls = [], time.monotonic(), number
@@ -163,7 +163,7 @@ class Registry:
                     crawl.finish()
             except ExchangeError as error:
                 if error.status in NOT_FOUND:
-                    self._refused.add(name)  # a filter that it does not know, for one: the other lists go on
+                    self._refused.add(name)  # a filter that it does not know, for one: the other lists continue
                 raise
 
     async def _judge(self, number: int) -> None:
@@ -181,7 +181,7 @@ class Registry:
         if len(gone) > most and not self._doubted_before(gone, doubted, most):
             self._doubted = set(gone)
             share = f"{len(gone)} of {len(self.listing.markets)} markets"
-            self._aside.note(LIST, "share", f"{share} are shown no more: kept until a second crawl says so")
+            self._aside.note(LIST, "share", f"{share} are shown no more: kept until a second crawl confirms it")
             return
         self._aside.mended(LIST, "share")
         for ticker in gone:
@@ -189,11 +189,11 @@ class Registry:
         self._crew.drop(gone)
 
     def _doubted_before(self, gone: list[str], doubted: set[str], most: int) -> bool:
-        """Whether the crawl before said the same of all but a few."""
+        """Whether the crawl before showed the same of all but a few."""
         return bool(doubted) and len(set(gone) - doubted) <= most
 
     async def _standing_still(self, tickers: list[str]) -> list[str]:
-        """Those of which nothing was recorded of late; none, if the database cannot say."""
+        """Those of which nothing was recorded of late; none, if the database does not answer."""
         if not tickers:
             return []
         try:
@@ -290,7 +290,7 @@ class Registry:
 
         It is shown, by exchange index, and logged once when it changes; nothing else follows from it.
         """
-        # What is not an answer is nobody's failure: connections go on trying, each with its own patience.
+        # What is not an answer is nobody's failure: connections continue trying, each with its own patience.
         await every(self._protocol.status_poll / 1000, self._ask_exchange, Health(), foreseen=(ExchangeError,))
 
     async def _ask_exchange(self) -> None:

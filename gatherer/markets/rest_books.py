@@ -1,7 +1,7 @@
 """REST books of all open markets, once in an interval, spread over it: the guard against a silent change of the stream.
 
-A hundred markets a request. The journals are told some time before the request which books it is about, because REST
-may lag behind the stream; the loader then finds whether the answer equals the folded book at any instant.
+A hundred markets a request. The journals record some time before the request which books it is about, because REST
+may lag the stream; the loader then finds whether the answer equals the folded book at any instant.
 """
 
 from __future__ import annotations

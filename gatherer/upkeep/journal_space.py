@@ -1,7 +1,7 @@
 """Housekeeping of the journal's folder: finished segments are compressed, loaded ones go when space is needed.
 
 Only this process removes segments, over all lanes together: the oldest loaded first. If nothing can go and the limit is
-reached, the workers are told to stop recording, which is a break in the journal, until there is space again.
+reached, the workers are ordered to stop recording, which is a break in the journal, until there is space again.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class _Segment:
 
     @property
     def name(self) -> str:
-        """As people are told of it."""
+        """As people see it."""
         return f"lane {self.lane.number} segment {self.number}"
 
 

@@ -1,6 +1,6 @@
 """What leaves the local database: hours that every consumer has stored and that are old; on a full disk, the oldest.
 
-A reader that is registered as a consumer is waited for, however long it is away, until the disk says otherwise. What
+A reader that is registered as a consumer is waited for, however long it is away, until the disk is full. What
 goes unread is listed in `dropped_unread`, and is an alarm. TimescaleDB drops and compresses chunks, plain PostgreSQL
 detaches and drops partitions.
 """

@@ -4,8 +4,8 @@
     ....state                                                                      the loader's state at its head
 
 An object is written once and has a fixed name: writing it again after a crash changes nothing. A marker beside the
-segment says that both are there. A volume that was made from a snapshot has segments that are shorter than they were:
-what is there is written over only by what goes on from it, and what is neither has a name of its own (`-DIGEST` after
+segment shows that both are there. A volume that was made from a snapshot has segments that are shorter than they were:
+what is there is written over only by what continues it, and what is neither has a name of its own (`-DIGEST` after
 the number).
 """
 

@@ -71,13 +71,13 @@ async def test_each_obstacle_is_found_with_its_cure(open_folder: Path, tmp_path:
             code, found = await doctor(file, *arguments)
             look = {name for name, f in found.items() if f["ok"]}
             assert look == {"clock proof", "raw archive"}, look
-            assert "not proven" in found["clock proof"]["told"]
+            assert "not proven" in found["clock proof"]["text"]
             return code, {name: f for name, f in found.items() if not f["ok"]}
 
         assert await examined() == (0, {})
         assert (await examined("--dial"))[1].keys() == {"connections"}
         code, wrong = await examined("--dial")
-        assert code == 1 and "3 of 4 were accepted: HTTP 429" in wrong["connections"]["told"]
+        assert code == 1 and "3 of 4 were accepted: HTTP 429" in wrong["connections"]["text"]
         assert "account of its own" in wrong["connections"]["cure"]
 
         code, wrong = await examined(kalshi={"private_key_file": str(tmp_path / "none.pem")})
@@ -91,18 +91,18 @@ async def test_each_obstacle_is_found_with_its_cure(open_folder: Path, tmp_path:
 
         await local.control("/faults", {"kind": "clock", "ahead_ms": 40_000})
         code, wrong = await examined()
-        assert code == 1 and "off by about -40 s" in wrong["clock"]["told"] and "chrony" in wrong["clock"]["cure"]
+        assert code == 1 and "off by about -40 s" in wrong["clock"]["text"] and "chrony" in wrong["clock"]["cure"]
         assert "clock is off" in wrong["account"]["cure"]
         await local.control("/faults", {"kind": "clock", "ahead_ms": 0})
 
         code, wrong = await examined(database={"dsn": "postgresql://x:secret-word@127.0.0.1:1/kalshi"})
-        assert code == 1 and "cannot be reached" in wrong["database"]["told"]
+        assert code == 1 and "cannot be reached" in wrong["database"]["text"]
         assert "secret-word" not in json.dumps(wrong)
         connection = await asyncpg.connect(server.dsn)
         await connection.execute("DELETE FROM schema_migrations WHERE name = $1", migrate.names("gatherer")[-1])
         await connection.close()
         code, wrong = await examined()
-        assert code == 1 and "older than the code" in wrong["database"]["told"]
+        assert code == 1 and "older than the code" in wrong["database"]["text"]
         assert "fleet migrate --config" in wrong["database"]["cure"]
         await _mend(server.dsn)
 
@@ -113,9 +113,9 @@ async def test_each_obstacle_is_found_with_its_cure(open_folder: Path, tmp_path:
         code, wrong = await examined(kalshi={"ws_url": "ws://127.0.0.1:1/trade-api/ws/v2"})
         assert code == 1 and wrong.keys() == {"connections"} and "kalshi.ws_url" in wrong["connections"]["cure"]
         code, wrong = await examined(http={"port": local.sim_port})
-        assert code == 1 and wrong.keys() == {"http"} and "another process listens" in wrong["http"]["told"]
+        assert code == 1 and wrong.keys() == {"http"} and "another process listens" in wrong["http"]["text"]
         code, wrong = await examined(http={"host": "192.0.2.1", "page": None})
-        assert code == 1 and wrong.keys() == {"http"} and "cannot be listened at" in wrong["http"]["told"]
+        assert code == 1 and wrong.keys() == {"http"} and "cannot be listened at" in wrong["http"]["text"]
 
 
 SCALARS = {"gatherer_id", "workers"}
@@ -173,25 +173,25 @@ async def test_what_keeps_a_bucket_from_the_exporter(
         assert found(check).state == "fine", found(check)
     store = s3.client(endpoint)
     assert store.list_object_versions(Bucket="archive").get("Versions") is None
-    assert "there is no bucket nowhere" in found("archive", bucket="nowhere").told
-    assert "does not answer" in found("archive", endpoint_url="http://127.0.0.1:1").told
+    assert "there is no bucket nowhere" in found("archive", bucket="nowhere").text
+    assert "does not answer" in found("archive", endpoint_url="http://127.0.0.1:1").text
     store.put_bucket_versioning(Bucket="archive", VersioningConfiguration={"Status": "Suspended"})
     versions = found("archive versions")
     assert not versions.ok and "put-bucket-versioning --bucket archive" in versions.cure
     careless = ThreadingHTTPServer(("127.0.0.1", 0), Careless)
     threading.Thread(target=careless.serve_forever, daemon=True).start()
     writes = found("archive writes", endpoint_url=f"http://127.0.0.1:{careless.server_address[1]}")
-    assert not writes.ok and "condition (If-Match) is not met" in writes.told
+    assert not writes.ok and "condition (If-Match) is not met" in writes.text
     careless.shutdown()
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    assert "no credentials" in found("archive").told
+    assert "no credentials" in found("archive").text
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "told"),
+    ("code", "status", "text"),
     [
         ("AccessDenied", 403, "s3://archive: AccessDenied"),
         ("InvalidAccessKeyId", 403, "the credentials are refused"),
@@ -201,22 +201,22 @@ async def test_what_keeps_a_bucket_from_the_exporter(
     ],
 )
 async def test_what_s3_answers_is_reported_with_its_cure(
-    code: str, status: int, told: str, monkeypatch: pytest.MonkeyPatch
+    code: str, status: int, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the raw archive of a gatherer, which may write and not list; a wrong checksum is what it hopes for."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "local")
 
     async def refuse(_: web.Request) -> web.Response:
-        text = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
-        return web.Response(status=status, text=text, content_type="application/xml")
+        body = f"<Error><Code>{code}</Code><Message>no</Message></Error>"
+        return web.Response(status=status, text=body, content_type="application/xml")
 
     app = web.Application()
     app.router.add_route("*", "/{rest:.*}", refuse)
     async with TestServer(app) as server:
         bucket = BucketConfig(bucket="archive", endpoint_url=str(server.make_url("/")).rstrip("/"))
         (finding,) = await asyncio.to_thread(lambda: list(doctor_s3.raw(bucket, NAME)))
-    assert finding.ok is not bool(told) and told in finding.told and bool(finding.cure) is bool(told)
+    assert finding.ok is not bool(text) and text in finding.text and bool(finding.cure) is bool(text)
 
 
 async def test_each_obstacle_of_a_deduplicator(endpoint: str, open_folder: Path, tmp_path: Path) -> None:
@@ -254,27 +254,27 @@ async def test_each_obstacle_of_a_deduplicator(endpoint: str, open_folder: Path,
 
         assert await found() == {}
         may_not = (await found(production={"dsn": nobody["production"]}))["production"]
-        assert "does not say what this account may" in may_not["told"] or "may not write" in may_not["told"]
+        assert "does not show what this account may" in may_not["text"] or "may not write" in may_not["text"]
         await db.execute("GRANT kalshi_reader TO doctor_nobody")
         wrong = await found(production={"dsn": nobody["production"]})
-        assert wrong.keys() == {"production"} and "may not write production" in wrong["production"]["told"]
+        assert wrong.keys() == {"production"} and "may not write production" in wrong["production"]["text"]
         await db.execute("REVOKE kalshi_reader FROM doctor_nobody; GRANT kalshi_writer TO doctor_nobody")
         assert await found(production={"dsn": nobody["production"]}) == {}
         wrong = await found(gatherers=[{"id": "gatherer-a", "dsn": nobody["one"]}])
         assert wrong.keys() == {"gatherer-a"}
         again = one.dsn + "&application_name=other"
         wrong = await found(gatherers=[{"id": "gatherer-a", "dsn": one.dsn}, {"id": "gatherer-b", "dsn": again}])
-        assert wrong.keys() == {"gatherer-b"} and "is the database of gatherer-a" in wrong["gatherer-b"]["told"]
+        assert wrong.keys() == {"gatherer-b"} and "is the database of gatherer-a" in wrong["gatherer-b"]["text"]
         dsn = f"embedded:{open_folder / 'db'}"
         wrong = await found(gatherers=[{"id": "gatherer-a", "dsn": dsn}])
-        assert wrong.keys() == {"gatherer-a"} and "does not run" in wrong["gatherer-a"]["told"]
+        assert wrong.keys() == {"gatherer-a"} and "does not run" in wrong["gatherer-a"]["text"]
         assert await found(production={"dsn": dsn}) == {}, "its owner starts it"
         (open_folder / "file").touch()
         wrong = await found(production={"dsn": f"embedded:{open_folder / 'file' / 'db'}"})
-        assert wrong.keys() == {"production"} and "cannot be written" in wrong["production"]["told"]
+        assert wrong.keys() == {"production"} and "cannot be written" in wrong["production"]["text"]
         async with EmbeddedServer(open_folder / "db") as server:
             wrong = await found(production={"dsn": dsn})
-            assert "has no production schema yet" in wrong["production"]["told"], "it runs: it is asked"
+            assert "has no production schema yet" in wrong["production"]["text"], "it runs: it is asked"
             os.kill(server.pid, signal.SIGKILL)
             await asyncio.sleep(0.5)
             assert await found(production={"dsn": dsn}) == {}, "what was killed its owner starts again"
@@ -301,7 +301,7 @@ async def test_the_journals_lock_and_the_own_port_are_reported_as_they_are(tmp_p
     assert _lock(tmp_path, runs=False).state == "fine"
     with owned_journal(tmp_path):
         held = _lock(tmp_path, runs=False)
-        assert held.state == "wrong" and f"process {os.getpid()} holds" in held.told, "another gatherer's"
+        assert held.state == "wrong" and f"process {os.getpid()} holds" in held.text, "another gatherer's"
         assert _lock(tmp_path, runs=True).state == "fine", "its own"
     assert _lock(tmp_path, runs=True).state == "fine"
 
@@ -312,8 +312,8 @@ async def test_the_journals_lock_and_the_own_port_are_reported_as_they_are(tmp_p
         where = HttpConfig(port=port)
         assert await _runs(where, NAME) and not await _runs(where, "gatherer-b")
         mine, other = _port(where, NAME, runs=True), _port(where, "gatherer-b", runs=False)
-    assert mine.state == "fine" and "runs, and listens" in mine.told
-    assert other.state == "wrong" and _port(where, NAME, runs=False).told.endswith("is free")
+    assert mine.state == "fine" and "runs, and listens" in mine.text
+    assert other.state == "wrong" and _port(where, NAME, runs=False).text.endswith("is free")
     assert not await _runs(where, NAME)
     async with another_service() as port:
         where = HttpConfig(port=port)

@@ -313,7 +313,7 @@ async def test_a_gatherer_that_does_not_own_its_tables_is_found_by_the_doctor(
     for dsn, owns in ((own_server.dsn, True), (reader, False)):
         file = tmp_path / "gatherer.yaml"
         (found,) = [one async for one in doctor._database("database", dsn, "gatherer", doctor.OWNER, file)]
-        assert found.ok is owns and owns is ("does not own the tables" not in found.told), found
+        assert found.ok is owns and owns is ("does not own the tables" not in found.text), found
     (found,) = [one async for one in doctor._database("gatherer-a", reader, "gatherer", doctor.READER, None)]
     assert found.ok, "the deduplicator reads as one"
 

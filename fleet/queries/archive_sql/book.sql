@@ -1,5 +1,5 @@
 -- The book at a moment
--- From the hour's opening book, or the last snapshot before the moment, and the changes behind it. Of snapshots that no
+-- From the hour's opening book, or the last snapshot before the moment, and the changes after it. Of snapshots that no
 -- change lies between a reset replaces those that were taken before it, wherever their places are.
 WITH changes AS (
     SELECT exchange_ts, ordinal, side, price, delta

@@ -1,1 +1,1 @@
-"""What is said on one connection, without the connection. Pure: frames and times in, commands and breaks out."""
+"""The conversation on one connection, without the connection. Pure: frames and times in, commands and breaks out."""

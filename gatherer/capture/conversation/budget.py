@@ -1,7 +1,7 @@
-"""How often something is said on a connection, whatever the exchange answers. Pure.
+"""How often something is sent on a connection, whatever the exchange answers. Pure.
 
-A `Budget` bounds all commands together. A `Patience` is the wait of one thing that failed: it doubles while that goes
-on. Neither forgets anything; what may not be said now is said later.
+A `Budget` bounds all commands together. A `Patience` is the wait of one thing that failed: it doubles while that lasts.
+Neither forgets anything; what may not be sent now is sent later.
 """
 
 from __future__ import annotations

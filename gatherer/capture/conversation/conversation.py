@@ -4,8 +4,8 @@ Checks `seq` on every numbered frame before anything else looks at it, and bring
 order of how little it disturbs: books on the same sid, then, if nothing comes of it any more, a new subscription.
 
 What the exchange answers is not known for certain (kalshi-api facts, section 10). So every event only changes what is
-known (`state`, `answers`), and one place (`due_commands`) says what follows, within a budget. What cannot be proven is
-named (`unproven`). A connection is never given up for an answer, or for none: that is for the socket's own liveness
+known (`state`, `answers`), and one place (`due_commands`) decides what follows, within a budget. What cannot be proven
+is named (`unproven`). A connection is never given up for an answer, or for none: that is for the socket's own liveness
 to decide.
 
 A market is held from the answer to its add until its delete is sent (`membership`); only of what is held are books
@@ -178,7 +178,7 @@ class Conversation:
     def due_change(self) -> tuple[bytes, int]:
         """How an order-book change begins on the wire up to its number, and the number that is due (facts, 2.3).
 
-        A short cut for who takes frames: what begins so and carries on with `<number>,` needs no decoding here. Without
+        A short cut for receivers: what begins so and carries on with `<number>,` needs no decoding here. Without
         an order-book subscription the beginning is that of no frame.
         """
         hot = self._subscriptions.hot
@@ -228,4 +228,4 @@ def _ticker(head: frames.Head) -> str:
     try:
         return frames.MARKET_ONLY.decode(head.msg).market_ticker or ""
     except frames.UNREADABLE:
-        return ""  # the frame is in the journal; the loader will say what is wrong with it
+        return ""  # the frame is in the journal; the loader will report what is wrong with it

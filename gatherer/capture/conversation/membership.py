@@ -1,6 +1,6 @@
 """Which markets an order-book subscription is to have, and how far each has come. Pure.
 
-A market is in one stage at a time, so that no command can be about one of which another says the opposite. Nothing here
+A market is in one stage at a time, so that no command can be about one of which another asks the opposite. Nothing here
 knows ids, numbers, the budget or what a frame looks like.
 """
 

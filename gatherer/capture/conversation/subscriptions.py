@@ -41,7 +41,7 @@ class Subscription:
     again: int | None = None
 
     def is_new(self, id_: int | None) -> bool:
-        """Whether a book can be no repeat: the numbers go on, or it was asked for since."""
+        """Whether a book can be no repeat: the numbers continue, or it was asked for since."""
         return self.again is None or (id_ or 0) > self.again
 
     def numbered(self, next_seq: int, now_s: float) -> None:

@@ -26,7 +26,7 @@ class AiohttpSocket:
 
     def __init__(self, session: aiohttp.ClientSession, socket: aiohttp.ClientWebSocketResponse[bool]) -> None:
         self._session, self._socket = session, socket
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
         self._pump: asyncio.Task[None] | None = None
 
     def start(self, on_frame: Frame, on_closed: Closed) -> None:
@@ -39,7 +39,7 @@ class AiohttpSocket:
         try:
             while True:
                 message = await receive()
-                self.heard_s = time.monotonic()
+                self.received_s = time.monotonic()
                 if message.type is WSMsgType.TEXT or message.type is WSMsgType.BINARY:
                     on_frame(message.data)
                 elif message.type is WSMsgType.PING:

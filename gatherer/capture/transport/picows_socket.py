@@ -31,7 +31,7 @@ class _Listener(picows.WSListener):
         self._parts: list[bytes] = []
         self._size = 0
         self._reason = "connection lost"
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
         self.gone = asyncio.Event()
 
     def start(self, on_frame: Frame, on_closed: Closed) -> None:
@@ -44,7 +44,7 @@ class _Listener(picows.WSListener):
 
     def on_ws_frame(self, transport: picows.WSTransport, frame: picows.WSFrame) -> None:
         """Any frame."""
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
         kind = frame.msg_type
         if kind == TEXT and frame.fin:
             self._on_frame(frame.get_payload_as_bytes())
@@ -81,9 +81,9 @@ class PicowsSocket:
         self._transport, self._listener = transport, listener
 
     @property
-    def heard_s(self) -> float:
+    def received_s(self) -> float:
         """Monotonic time of the last frame of any kind."""
-        return self._listener.heard_s
+        return self._listener.received_s
 
     def start(self, on_frame: Frame, on_closed: Closed) -> None:
         """Push everything that comes."""

@@ -1,4 +1,4 @@
-"""What every transport gives: raw text frames, pushed as they come, and when anything was heard last, pings included.
+"""What every transport gives: raw text frames, pushed as they come, and when anything last came, pings included.
 
 Frames reach 64 MiB, and compression halves the rate, so that none is offered. Liveness is judged by anything received,
 so pings must be seen. A transport never waits for the one it calls.
@@ -36,7 +36,7 @@ class Socket(Protocol):
     """An open connection."""
 
     @property
-    def heard_s(self) -> float:
+    def received_s(self) -> float:
         """Monotonic time of the last frame of any kind, pings included."""
 
     def start(self, on_frame: Frame, on_closed: Closed) -> None:
@@ -46,7 +46,7 @@ class Socket(Protocol):
         """Send a text frame; raises `SocketClosed`."""
 
     async def ping(self) -> None:
-        """Send a ping, whose answer counts as heard; raises `SocketClosed`."""
+        """Send a ping, whose answer counts as received; raises `SocketClosed`."""
 
     async def close(self) -> None:
         """Close without waiting long for the other side."""

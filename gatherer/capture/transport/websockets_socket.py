@@ -26,13 +26,13 @@ from gatherer.capture.transport.seam import (
 QUEUE_FRAMES_MAX: Final = 20_000
 
 
-class _Heard(ClientConnection):
+class _TimedConnection(ClientConnection):
     """Notes when anything arrives."""
 
-    heard_s = 0.0
+    received_s = 0.0
 
     def process_event(self, event: object) -> None:
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
         assert isinstance(event, frames.Frame | Response)
         super().process_event(event)
 
@@ -40,7 +40,7 @@ class _Heard(ClientConnection):
 class WebsocketsSocket:
     """A connection of the `websockets` library."""
 
-    def __init__(self, connection: _Heard) -> None:
+    def __init__(self, connection: _TimedConnection) -> None:
         self._connection = connection
         self._pump: asyncio.Task[None] | None = None
 
@@ -65,9 +65,9 @@ class WebsocketsSocket:
             on_closed(reason)
 
     @property
-    def heard_s(self) -> float:
+    def received_s(self) -> float:
         """Monotonic time of the last frame of any kind."""
-        return self._connection.heard_s
+        return self._connection.received_s
 
     async def send(self, text: str) -> None:
         """Send a text frame; raises `SocketClosed`."""
@@ -103,7 +103,7 @@ async def dial(url: str, headers: dict[str, str]) -> WebsocketsSocket:
             ping_interval=None,
             open_timeout=DIAL_WAIT_S,
             close_timeout=CLOSE_WAIT_S,
-            create_connection=_Heard,
+            create_connection=_TimedConnection,
             proxy=None,
         )
     except websockets.InvalidStatus as error:
@@ -112,5 +112,5 @@ async def dial(url: str, headers: dict[str, str]) -> WebsocketsSocket:
         raise DialRefused(f"HTTP {status}: {body}", status) from error
     except (OSError, TimeoutError, websockets.WebSocketException) as error:
         raise DialRefused(described(error), None) from error
-    assert isinstance(connection, _Heard)
+    assert isinstance(connection, _TimedConnection)
     return WebsocketsSocket(connection)

@@ -42,7 +42,7 @@ class CalmSession:
         if slice_ is None:
             return None
         session = cls(state, slice_, index)
-        calm = all(session._is_harmless(columns, number) for number in others) and session._goes_on(columns)
+        calm = all(session._is_harmless(columns, number) for number in others) and session._is_continuous(columns)
         return session if calm else None
 
     def __init__(self, state: SessionState, slice_: Slice, index: Array) -> None:
@@ -95,8 +95,8 @@ class CalmSession:
         asked = self.state.asked.get(id_) if id_ is not None else None
         return asked is not None and bool(asked.tickers)
 
-    def _goes_on(self, columns: Columns) -> bool:
-        """Whether its slice goes on through all frames; all have a usual sending time, or none."""
+    def _is_continuous(self, columns: Columns) -> bool:
+        """Whether its slice continues through all frames; all have a usual sending time, or none."""
         seq, sending = columns.seq[self.index], columns.sending_ms[self.index]
         if not (seq == self.slice.next_seq + np.arange(len(seq))).all():
             return False

@@ -86,7 +86,7 @@ class Columns:
         return Record(Kind.FRAME, int(self.session[number]), wall_us, mono_us, payload)
 
     def others_first(self) -> int:
-        """How many frames at the beginning are mostly no changes: the books behind a subscription, for one."""
+        """How many frames at the beginning are mostly no changes: the books after a subscription, for one."""
         lead = np.flatnonzero(np.cumsum(np.where(self.plain, -1, 1)) >= 0)
         return int(lead[-1]) + 1 if len(lead) else 0
 
@@ -128,24 +128,24 @@ class Columns:
     def _decode_all(self, likely: Array) -> tuple[list[decoder.Frame], list[int]]:
         """The frames that have no known form, in stretches.
 
-        A value that begins in one of them ends in it: no string holds a line feed, and behind a closing brace an
+        A value that begins in one of them ends in it: no string holds a line feed, and after a closing brace an
         opening one may only stand between values. So as many values as frames means one in each.
         """
         frames: list[decoder.Frame] = []
         at: list[int] = []
         edges = np.flatnonzero(np.diff(np.concatenate(([False], likely, [False])).astype(np.int8)))
-        for begin, behind in edges.reshape(-1, 2).tolist():
-            for first in range(begin, behind, PIECE_FRAMES):
-                self._decode(first, min(first + PIECE_FRAMES, behind), frames, at)
+        for begin, end in edges.reshape(-1, 2).tolist():
+            for first in range(begin, end, PIECE_FRAMES):
+                self._decode(first, min(first + PIECE_FRAMES, end), frames, at)
         return frames, at
 
-    def _decode(self, first: int, behind: int, frames: list[decoder.Frame], at: list[int]) -> None:
+    def _decode(self, first: int, end: int, frames: list[decoder.Frame], at: list[int]) -> None:
         """Append what can be decoded; of a stretch that cannot, its halves."""
-        decoded = decoder.decode(self._text.lines(first, behind))
-        if len(decoded) == behind - first:
+        decoded = decoder.decode(self._text.lines(first, end))
+        if len(decoded) == end - first:
             frames += decoded
-            at += range(first, behind)
-        elif behind - first > 1:
-            middle = (first + behind) // 2
+            at += range(first, end)
+        elif end - first > 1:
+            middle = (first + end) // 2
             self._decode(first, middle, frames, at)
-            self._decode(middle, behind, frames, at)
+            self._decode(middle, end, frames, at)

@@ -1,4 +1,4 @@
-"""Order-book changes as the JSON decoder reads them: it says what a change's values are, whatever its form."""
+"""Order-book changes as the JSON decoder reads them: it defines what a change's values are, whatever its form."""
 
 from __future__ import annotations
 

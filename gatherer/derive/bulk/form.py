@@ -83,16 +83,16 @@ class Form:
         self._names: list[str] = []
         self._literals: list[_Literal] = []
         self._commas, self._quotes = frame.count(b","), frame.count(b'"')
-        behind = 0
+        copied = 0
         for match in _VALUE.finditer(frame):
             name, (start, end) = match[1].decode(), match.span(2)
             text = frame[start] == QUOTE
             if name == "type" or text == (name in NUMBERS):
                 continue  # a part of the text between
-            self._append(frame, behind, start + text)
+            self._append(frame, copied, start + text)
             self._names.append(name)
-            behind = end - text
-        self._append(frame, behind, len(frame))
+            copied = end - text
+        self._append(frame, copied, len(frame))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Form) and self._literals == other._literals
@@ -113,9 +113,9 @@ class Form:
         spans: dict[str, tuple[Array, Array]] = {}
         begins = text.starts[frames]
         same = self._literals[0].stands(text, begins)
-        for name, before, behind in zip(self._names, self._literals, self._literals[1:], strict=False):
-            start, end = begins + len(before.text), behind.at(text, frames)
-            same &= (end > start) & behind.stands(text, end)
+        for name, before, after in zip(self._names, self._literals, self._literals[1:], strict=False):
+            start, end = begins + len(before.text), after.at(text, frames)
+            same &= (end > start) & after.stands(text, end)
             spans[name], begins = (start, end), end
         values = Values(text, spans, same)
         numbers = (values.number(name) for name in ("sid", "seq", "sending_ts_ms", "ts_ms"))

@@ -44,7 +44,7 @@ class Forms:
 
 
 def learn(frame: bytes) -> Form | None:
-    """The form of a change; None if the frame is none, or if bytes alone do not tell what the decoder tells."""
+    """The form of a change; None if the frame is none, or if bytes alone do not give what the decoder gives."""
     decoded = decoder.decode(frame)
     if len(decoded) != 1:
         return None

@@ -23,7 +23,7 @@ FIRST: Final = np.array([(1 << 8 * n) - 1 for n in range(9)], np.uint64)  # the 
 
 
 class Text:
-    """Frames behind one another, as `bytes` and as words; `starts` and `ends` are where each begins and ends."""
+    """Frames one after the other, as `bytes` and as words; `starts` and `ends` are where each begins and ends."""
 
     def __init__(self, frames: Iterable[bytes | memoryview], lengths: Array) -> None:
         self._padded = b"".join((PADDING, *frames, PADDING))
@@ -74,9 +74,9 @@ class Text:
             usual[np.searchsorted(self.ends, np.flatnonzero(strange), side="right")] = False
         return usual
 
-    def lines(self, first: int, behind: int) -> bytes:
-        """The frames from number `first` on, up to number `behind`."""
-        return self.between(self.starts[first], self.ends[behind - 1]) if behind > first else b""
+    def lines(self, first: int, end: int) -> bytes:
+        """The frames from number `first` on, up to number `end`."""
+        return self.between(self.starts[first], self.ends[end - 1]) if end > first else b""
 
     def between(self, start: int, end: int) -> bytes:
         """So many bytes."""

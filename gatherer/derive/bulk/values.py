@@ -56,8 +56,8 @@ class Values:
         value = self._digits(words[:, 1], np.minimum(length, 8))
         if DIGITS_MAX[name] > 8:
             high = (words[:, 0] ^ _ZEROS) & _LAST[np.maximum(length - 8, 0)]
-            alike = bool(len(high)) and bool((high == high[0]).all())  # mostly: times, and numbers in a row
-            value += 100_000_000 * self._sum(high[:1] if alike else high)
+            same = bool(len(high)) and bool((high == high[0]).all())  # mostly: times, and numbers in a row
+            value += 100_000_000 * self._sum(high[:1] if same else high)
         self.usual &= value >= _LEAST[length]
         if name in ("sid", "seq"):
             self.usual &= value > 0
@@ -94,7 +94,7 @@ class Values:
         return np.where(no, NO, YES)
 
     def sub_millisecond(self) -> Array:
-        """As `numbers.sub_millisecond_us` says."""
+        """As `numbers.sub_millisecond_us`."""
         if "ts" not in self._spans:
             return np.full(len(self.usual), NONE, np.int64)
         start, end = self._spans["ts"]
@@ -110,7 +110,7 @@ class Values:
         return np.where(places > 3, us, NONE)
 
     def text(self, name: str) -> tuple[Array, Array, Array]:
-        """A text, which holds no quotation mark: as words with zeros behind it; where it starts; its bytes."""
+        """A text, which holds no quotation mark: as words with zeros after it; where it starts; its bytes."""
         start, end = self._spans[name]
         length = end - start
         self.usual &= length <= TEXT_BYTES_MAX

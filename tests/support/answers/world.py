@@ -93,7 +93,7 @@ class World:
         self.role = rng.choice(("orderbook", "orderbook", "orderbook", "trade", "lifecycle", "ticker"))
         self.hours = rng.choice((0.5, 1.0, 2.0))
         self.dies_s = self.hours * 3600 * rng.random() if rng.random() < 0.1 else float("inf")
-        self.now_s, self.heard_s = 0.0, 0.0
+        self.now_s, self.received_s = 0.0, 0.0
         self.markets = [f"KXW-{n}" for n in range(rng.choice((1, 3, 20)))]
         self.wanted = 0.0  # commands that the fleet's own wishes take
         self.exchange = Exchange(self.role, rng, self._frame, self._ping)
@@ -135,7 +135,7 @@ class World:
             self._pass(self.now_s + TICK_S)
             if self.now_s >= self.dies_s:
                 self.exchange.dead = True
-            look = session.look(self.now_s, self.heard_s)
+            look = session.look(self.now_s, self.received_s)
             if look is Look.PING and not self.exchange.dead:
                 self.exchange.at(0.02, self._ping)
             self._sent()
@@ -172,7 +172,7 @@ class World:
                 gone.add(self.markets[0])
                 self._birth(conversation, f"KXW-NEW-{self.now_s:.0f}")
             self._pass(self.now_s + TICK_S)
-            if self.session.look(self.now_s, self.heard_s) is Look.PING:
+            if self.session.look(self.now_s, self.received_s) is Look.PING:
                 self.exchange.at(0.02, self._ping)
             self._sent()
             self._elsewhere(conversation)
@@ -212,12 +212,12 @@ class World:
         self.now_s = until_s
 
     def _frame(self, data: bytes) -> None:
-        self.now_s = self.heard_s = self.exchange.now_s
+        self.now_s = self.received_s = self.exchange.now_s
         self.session.on_frame(data)
         self._sent()
 
     def _ping(self) -> None:
-        self.heard_s = self.exchange.now_s
+        self.received_s = self.exchange.now_s
 
     def _sent(self) -> None:
         """What the session's sending task would do."""

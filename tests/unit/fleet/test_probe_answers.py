@@ -23,7 +23,7 @@ class Exchange:
 
     def __init__(self, **other: Answer) -> None:
         self._other, self.sids, self.seqs = other, 0, {}  # type: ignore[var-annotated]
-        self.heard_s = time.monotonic()
+        self.received_s = time.monotonic()
         self._of_channel: dict[str, int] = {}
 
     def start(self, on_frame: Callable[[bytes], None], on_closed: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from common.exchange.rest import Rest
-from fleet.probing.assumptions import Heard, decode
+from fleet.probing.assumptions import Capture, decode
 from fleet.probing.beliefs import FALSE, HOLDS, Measured
 from fleet.probing.experiments import (
     Line,
@@ -101,20 +101,20 @@ async def test_rest_and_stream_are_compared() -> None:
     """Trades by their ids, books by their states; what REST leaves out or adds is reported."""
     async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest, line(w) as listening:
         exchange, market = w.server.exchange, w.server.exchange.markets[A]
-        id_ = await listening.say("subscribe", channels=["orderbook_delta", "trade"], market_tickers=[A])
+        id_ = await listening.command("subscribe", channels=["orderbook_delta", "trade"], market_tickers=[A])
         await listening.first(0, lambda f: f.get("id") == id_ and f["msg"]["channel"] == "trade", WAIT_S)
         for _ in range(20):
             exchange.fill(market, "yes", max(market.yes), 1, exchange.now_us())
         await listening.first(0, lambda f: f.get("type") == "trade" and f.get("seq") == 20, WAIT_S)
 
-        async def compared() -> tuple[Measured, Measured, Heard]:
+        async def compared() -> tuple[Measured, Measured, Capture]:
             books = await ask_books(rest, [A])
-            heard = decode("first", listening.received)
+            capture = decode("first", listening.received)
             now_ms = exchange.now_us() // 1000
-            return compare_books(heard, books), await ask_trades(rest, heard, 0, now_ms + 60_000), heard
+            return compare_books(capture, books), await ask_trades(rest, capture, 0, now_ms + 60_000), capture
 
-        books, trades, heard = await compared()
-        assert len(heard.ids) == 20
+        books, trades, capture = await compared()
+        assert len(capture.ids) == 20
         assert (books.verdict, trades.verdict, trades.compared) == (HOLDS, HOLDS, 20), (books.examples, trades.examples)
         await fault(w, kind="lie", for_ms=60_000)
         await fault(w, kind="short_list", for_ms=60_000)

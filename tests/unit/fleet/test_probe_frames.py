@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.config.schema import BoundsConfig
-from fleet.probing.assumptions import Heard, Stream, decode, judge
+from fleet.probing.assumptions import Capture, Stream, decode, judge
 from fleet.probing.beliefs import FALSE, HOLDS, NOT_SEEN, Measured
 from fleet.probing.experiments import compare_books
 
@@ -52,8 +52,8 @@ class Feed:
 
 def judged(first: Feed, second: Feed | None = None) -> dict[str, Measured]:
     """Two connections' frames; the second is the first's again unless it is another."""
-    heard = [decode("first", first.frames), decode("second", (second or first).frames)]
-    return {finding.check: finding for finding in judge(heard[0], heard[1], BOUNDS)}
+    captures = [decode("first", first.frames), decode("second", (second or first).frames)]
+    return {finding.check: finding for finding in judge(captures[0], captures[1], BOUNDS)}
 
 
 def honest(begins: int = 0, **more: Any) -> Feed:
@@ -136,11 +136,11 @@ def test_trades_that_differ_between_connections_are_counted() -> None:
 
 def test_a_book_of_rest_is_right_if_the_stream_had_it_around_its_request() -> None:
     """Not before, not after; and not on the wrong side."""
-    heard = decode("first", honest().frames)
+    capture = decode("first", honest().frames)
     with_bid = {("yes", 4_700): 300, ("yes", 5_100): 100, ("no", 4_800): 200}
     at_us = (BEGAN_MS + 20) * 1000
-    assert compare_books(heard, [(at_us, at_us + 1000, TICKER, with_bid)]).verdict == HOLDS
+    assert compare_books(capture, [(at_us, at_us + 1000, TICKER, with_bid)]).verdict == HOLDS
     flipped = {("yes", 4_700): 300, ("yes", 5_100): 100, ("no", 5_200): 200}
-    assert compare_books(heard, [(at_us, at_us + 1000, TICKER, flipped)]).verdict == FALSE
-    quiet = Heard("quiet", streams={TICKER: Stream()})
+    assert compare_books(capture, [(at_us, at_us + 1000, TICKER, flipped)]).verdict == FALSE
+    quiet = Capture("quiet", streams={TICKER: Stream()})
     assert compare_books(quiet, [(at_us, at_us, TICKER, with_bid)]).verdict == NOT_SEEN
