@@ -27,7 +27,7 @@ LAST: Final = 1 << 40
 """The place of a trade without a twin: after those with one, as `ORDER BY ordinal` has it."""
 
 CREATED, ACTIVATED, DEACTIVATED, CLOSE_CHANGED, DETERMINED, SETTLED = range(1, 7)
-"""What a lifecycle event says."""
+"""What a lifecycle event reports."""
 
 
 class Gap(NamedTuple):
@@ -82,7 +82,7 @@ class Tick(NamedTuple):
 
 
 class Lifecycle(NamedTuple):
-    """What became of the market. Times are -1, and `yes_value` too, where the event does not say."""
+    """What became of the market. Times are -1, and `yes_value` too, where the event lacks it."""
 
     at_ms: int
     rank: int

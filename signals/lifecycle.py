@@ -1,4 +1,4 @@
-"""A market's life: what the exchange said, and its close when its time comes."""
+"""A market's life: what the exchange reported, and its close when its time comes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Life(msgspec.Struct):
     closed: bool = False
     traded: bool = False
     missed: bool = False
-    """Whether there was a gap in which more may have been said."""
+    """Whether there was a gap in which more may have been sent."""
 
     def take(self, event: Lifecycle) -> tuple[int, ...]:
         """An event: its kind and what is known with it: opening, close, what YES pays."""

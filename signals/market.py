@@ -107,14 +107,14 @@ def encode(held: State) -> bytes:
 
 
 def decode(data: bytes) -> State:
-    """What was encoded; it goes on as the one that was."""
+    """What was encoded; it continues as the one that was."""
     held = msgspec.msgpack.decode(data, type=State)
     held.pending = [kinds.restored(event) for event in held.pending]
     return held
 
 
 def step(held: State, events: Iterable[Event], watermark: Watermark) -> tuple[State, list[Output]]:
-    """Take events, and everything before the watermark into account. `held` is used up: go on with what is returned.
+    """Take events, and everything before the watermark into account. `held` is used up: continue with what is returned.
 
     Raises `LateEvent` for an event before the watermark of an earlier step.
     """

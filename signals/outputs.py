@@ -14,7 +14,7 @@ class Output(NamedTuple):
 
     `at_ms`: the exchange's time that it is of. `n`: its number among those of the same name and time. `known_step`:
     what production had committed when it was made; it depends on when one asks and is in no digest. `complete`: nothing
-    that it rests on is in a gap. `values`: as the signal's page says; none at all where the signal is not known from
+    that it rests on is in a gap. `values`: as on the signal's page; none at all where the signal is not known from
     `at_ms` on.
     """
 

@@ -61,7 +61,7 @@ def replayed(sources: tuple[str, ...], folder: Path) -> list[Path]:
 @click.option("--births", default=0.0, help="combos born, and settled, per second")
 @click.option("--life", default=60.0, show_default=True, help="seconds from a combo's birth to its settlement")
 @click.option("--forget-after", default=0.0, help="seconds from a combo's settlement until no list has it (0: never)")
-@click.option("--history", default=0, help="past events that the unfiltered lists of events go on with")
+@click.option("--history", default=0, help="past events that the unfiltered lists of events end with")
 @click.option("--ping", default=10.0, show_default=True, help="seconds between pings")
 @click.option("--coarse-ts", multiple=True, help="key id whose frames carry `ts` cut to milliseconds")
 @click.option("--no-sending-ts", is_flag=True, help="leave out sending_ts_ms")

@@ -54,7 +54,7 @@ class Commands:
                 session.error(id_, 5, "Unknown command")
 
     def _answered_oddly(self, id_: int, name: str, params: dict[str, Any]) -> bool:
-        """Whether a fault answers instead: what the exchange really says to some commands nobody knows."""
+        """Whether a fault answers instead: what the exchange really answers to some commands is unknown."""
         session = self._session
         channel, sids = (params.get("channels") or [""])[0], _sids(params)
         held = session.by_channel.get(channel) or session.subscriptions.get(sids[0] if sids else 0)
@@ -71,7 +71,7 @@ class Commands:
                 session.error(id_, 17, "Internal error")
             case "scoped error":
                 session.error(id_, 17, "Internal error", held)
-            case "another" if held is not None:  # the stream goes on under another sid, numbered from 1
+            case "another" if held is not None:  # the stream continues under another sid, numbered from 1
                 del session.subscriptions[held.sid]
                 held.sid, held.seq = session.next_sid(), 0
                 session.subscriptions[held.sid] = held
@@ -153,7 +153,7 @@ class Commands:
         self._session.unnumbered(b"subscribed", id_, compact({"channel": held.channel, "sid": held.sid}))
 
     def _first_tickers(self, subscription: Subscription, new: list[str], params: dict[str, Any]) -> None:
-        """With `send_initial_snapshot` the ticker channel begins with what it would say of each market now."""
+        """With `send_initial_snapshot` the ticker channel begins with what it would send of each market now."""
         if subscription.channel != "ticker" or not params.get("send_initial_snapshot"):
             return
         markets = self._exchange.markets

@@ -1,4 +1,4 @@
-"""The exchange itself: markets, the one order of events, the truth log, and who listens.
+"""The exchange itself: markets, the one order of events, the truth log, and the listeners.
 
 Everything that happens goes through one of the methods here, on one thread: the order of calls is the exchange's
 order. Each call changes the book, writes the truth, and hands the message to every listening session at once.
@@ -210,7 +210,7 @@ class Exchange:
         self._publish("ticker", "ticker", market.ticker, self.ticker_body(market, us))
 
     def ticker_body(self, market: Market, us: int) -> bytes:
-        """What the ticker channel says of a market."""
+        """What the ticker channel sends of a market."""
         best = quotes(market)
         return compact(
             {
@@ -233,7 +233,7 @@ class Exchange:
         )
 
     def reset(self, market: Market, yes: dict[int, int], no: dict[int, int], us: int) -> None:
-        """Replace a book without changes and send the unsolicited snapshot that says so."""
+        """Replace a book without changes and send the unsolicited snapshot that shows it."""
         if (market.yes, market.no) != (yes, no):
             market.yes, market.no = dict(yes), dict(no)
             self.truth.write(

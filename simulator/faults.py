@@ -7,11 +7,11 @@ key, from 1), `channel` and `ticker`:
     duplicate      the next `count` numbered frames are sent twice
     cut            connections are reset without a close handshake; dials answer `status` (502) for `for_ms`
     mute           sockets stay open, nothing is sent, not even pings, for `for_ms`
-    stall          publication stands still for `for_ms` while pings go on; then what was queued follows, or, with
+    stall          publication stands still for `for_ms` while pings continue; then what was queued follows, or, with
                    `code` 25, the subscription of `channel` dies
     terminal       the subscription of `channel` dies with error `code` (10 or 25)
     quiet_add      for `for_ms`, add_markets and subscribe bring no snapshots
-    late           for `for_ms`, markets that were deleted go on being delivered
+    late           for `for_ms`, markets that were deleted are still delivered
     market_limit   a subscription takes `count` markets; more are error 26 (0: no limit)
     command_limit  more than `count` commands a second are error 27 (0: no limit)
     http           REST answers `status` for `for_ms`
@@ -25,13 +25,13 @@ key, from 1), `channel` and `ticker`:
     archive        the candles of `ticker` are only in REST's historical list
     clock          the exchange's clock is `ahead_ms` of this machine's, in signatures and in the Date header
     ghost          a lifecycle message announces `ticker`, which nobody else knows
-    maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status says so
+    maintenance    the exchange is inactive for `for_ms`: everything is cut and refused, its status is inactive
     unheld         get_snapshot of a market that the subscription does not hold is `answered`, or not (`silence`), or by
                    an `error`: `how`; nobody knows what the exchange does
     full           an account's connection too many is answered with HTTP `status`, or, with 0, accepted and closed
     answer         the command `to` (probe: a repeated subscribe; subscribe, add_markets, delete_markets, get_snapshot,
                    unsubscribe) is answered by `how`: subscribed, unnumbered, error, scoped error, another (the stream
-                   goes on under another sid), silence; or, without `how`, as always. Also on connections to come
+                   continues under another sid), silence; or, without `how`, as always. Also on connections to come
     pings          `on` false: no pings are sent; those of the client are answered
     status         GET /exchange/status: `inactive` lists the indexes that are not active
     emptied        the books of the open markets of exchange index `index` (of all, without it) are emptied without
@@ -42,8 +42,8 @@ key, from 1), `channel` and `ticker`:
 
 and those that break what the merge assumes of the exchange, on the connections that they are aimed at:
 
-    omit           the next `count` changes are not sent, and no number tells of them
-    swap           `count` times a change is sent behind the next one of its market
+    omit           the next `count` changes are not sent, and no number shows it
+    swap           `count` times a change is sent after the next one of its market
     shift          the next `count` changes have another time, by `by_ms`
     stale          the next `count` snapshots that are asked for have a contract too many
     renamed        the levels of the next `count` snapshots have names that nobody knows
@@ -66,7 +66,7 @@ FRAMES: Final = ("drop", "duplicate")
 CHANGES: Final = ("omit", "swap", "shift", "stale", "renamed", "retyped")
 """Counted off by each session that a fault hits."""
 SESSION_UNTIL: Final = {"quiet_add": "quiet_add_until", "late": "late_until", "mute": "muted_until"}
-"""What lasts for `for_ms` in a session, and the field of its `Faults` that says until when."""
+"""What lasts for `for_ms` in a session, and the field of its `Faults` with the end."""
 EXCHANGE_UNTIL: Final = {
     "rest_nonsense": "nonsense_until",
     "empty_lists": "empty_until",

@@ -110,7 +110,7 @@ class _Histories:
         self._began_us = 0
 
     def read(self, file: Path) -> None:
-        """One segment. Where a subscription's numbers do not go on, the session's markets wait for their next book."""
+        """One segment. Where a subscription's numbers break off, the session's markets wait for their next book."""
         numbers: dict[tuple[int, int], int] = {}
         for kind, session, wall_us, payload in records(file):
             if kind == CLOSED:

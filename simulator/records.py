@@ -1,4 +1,4 @@
-"""What REST says of markets, events and series: every field of the vendor's schema, null where it says nullable.
+"""REST's objects of markets, events and series: every field of the vendor's schema, null where that has nullable.
 
 Optional fields are absent, null or there, by a hash of their ticker: a client meets all three.
 """
@@ -27,12 +27,12 @@ def index_of(series_ticker: str) -> int:
 
 def optional(key: str, fields: dict[str, Any]) -> dict[str, Any]:
     """Of fields that may be absent or null: each is one of the three, by a hash."""
-    said = {}
+    present = {}
     for name, value in fields.items():
         which = crc32(f"{key}/{name}".encode()) % 3
         if which:
-            said[name] = value if which == 2 else None
-    return said
+            present[name] = value if which == 2 else None
+    return present
 
 
 def market_record(market: Market) -> dict[str, Any]:
@@ -130,7 +130,7 @@ def price_ranges(structure: str) -> list[dict[str, str]]:
 
 
 def event_record(event: dict[str, Any], markets: Iterable[Market] | None = None) -> dict[str, Any]:
-    """The REST event object; with its markets where they are asked for. What `event` says itself stands."""
+    """The REST event object; with its markets where they are asked for. What `event` has itself stands."""
     ticker, series = event["event_ticker"], event["series_ticker"]
     dated = crc32(ticker.encode()) % 2 == 0  # a strike is a date or a period, never both
     record = {

@@ -2,7 +2,7 @@
 
 Each file is shifted by a constant so that all start together; elapsed time is divided by the speed; order is kept
 and equal times stay equal, and what shared a millisecond shares one again: a book may be crossed within a millisecond,
-never at its end. The shifted times are what the frames say, and what the truth log says. A late replay holds the
+never at its end. The shifted times are those of the frames and of the truth log. A late replay holds the
 exchange's clock at the event that is due (`Exchange.overdue_us`): stamps never run ahead of it.
 """
 

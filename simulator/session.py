@@ -113,7 +113,7 @@ class Session:
             self.numbered(subscription, message.type.encode(), body)
 
     def _is_late(self, channel: str, ticker: str) -> bool:
-        """Whether a market that was deleted goes on being delivered for a while."""
+        """Whether a market that was deleted is still delivered for a while."""
         return self._loop.time() <= self.faults.late_until and ticker in self._late.get(channel, ())
 
     def numbered(self, subscription: Subscription, type_: bytes, body: bytes | None, id_: int | None = None) -> None:
@@ -204,7 +204,7 @@ class Session:
         self._send(text)
 
     def stall(self, until: float, channel: str | None, code: int | None) -> None:
-        """Publish nothing until the loop's time `until`; pings go on."""
+        """Publish nothing until the loop's time `until`; pings continue."""
         self.faults.stalled_until = until
 
         def over() -> None:

@@ -79,7 +79,7 @@ class Synthetic:
             now = loop.time()
             debt = min(debt + (now - last) * self.rate, self.rate / 2)
             last = now
-            if self._rng.random() < 0.5:  # bursts: half of the ticks say nothing
+            if self._rng.random() < 0.5:  # bursts: half of the ticks are empty
                 open_markets = [m for m in self._markets if m.status == "active"]
                 weights = [1 / (n + 1) for n in range(len(open_markets))]
                 for market in self._rng.choices(open_markets, weights, k=int(debt)) if open_markets else ():

@@ -96,9 +96,9 @@ class Loader:
     """One lane's journal, read into one database. `drain`: nobody writes the journal any more."""
 
     def __init__(
-        self, config: GathererConfig, dsn: str, lane: int, *, drain: bool, tell: Callable[[LoaderReport], None]
+        self, config: GathererConfig, dsn: str, lane: int, *, drain: bool, report: Callable[[LoaderReport], None]
     ) -> None:
-        self._tell = tell
+        self._send = report
         self._config, self._dsn, self._lane, self._drain = config, dsn, lane, drain
         self._bounds = BoundsMs.of(config.bounds)
         self._folder = lane_folder(config.journal.dir, lane)
@@ -145,7 +145,7 @@ class Loader:
                 delays = backoff_s(RETRY_FIRST_S, RETRY_MOST_S)
             except DATABASE_ERRORS as error:
                 log.get().warning("loader_database_failed", error=described(error))
-                self._tell(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
+                self._send(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
         return False
 
     def _not_stored(self, begins: Place, what: str, error: Exception) -> None:
@@ -154,7 +154,7 @@ class Loader:
         log.get().warning(
             "batch_refused", segment=begins.segment, offset=begins.offset, error=reason, exc_info=_unforeseen(error)
         )
-        self._tell(LoaderReport(failed=f"{what}: {reason[:200]}"))
+        self._send(LoaderReport(failed=f"{what}: {reason[:200]}"))
         self._bisector.failed(begins, reason)
 
     async def _follow(self, writer: BatchWriter, stopped: asyncio.Event) -> bool:
@@ -162,7 +162,7 @@ class Loader:
         order, and the next one is read and decoded."""
         reader, derivation = await self._recover(writer)
         if not self._reported and writer.batch:
-            self._tell(LoaderReport(batch=writer.batch, segment=reader.place.segment, offset=reader.place.offset))
+            self._send(LoaderReport(batch=writer.batch, segment=reader.place.segment, offset=reader.place.offset))
         self._reported = True
         reading: asyncio.Task[_Read | None] | None = None
         writing: deque[asyncio.Task[None]] = deque()
@@ -231,7 +231,7 @@ class Loader:
             self._stands = place, math.inf  # reported once
             why = f"{reader.unreadable} bytes of segment {place.segment} from {place.offset} on are no record"
             log.get().error("journal_unreadable", segment=place.segment, offset=place.offset, bytes=reader.unreadable)
-            self._tell(LoaderReport(failed=f"the journal cannot be read on: {why}"))
+            self._send(LoaderReport(failed=f"the journal cannot be read on: {why}"))
 
     def _derive(self, read: _Read, derivation: Derivation) -> _Batch:
         """The rows of what was read. It touches neither the database nor the loop."""
@@ -265,7 +265,7 @@ class Loader:
         self._bisector.stored(batch.count)
         if batch.rows.deltas:
             self._summarizer.grew()
-        self._tell(_report(writer, batch.rows, batch.end, batch.received_us))
+        self._send(_report(writer, batch.rows, batch.end, batch.received_us))
 
     async def _recover(self, writer: BatchWriter) -> tuple[JournalReader, Derivation]:
         """The reader at the database's place, and the derivation as it was there."""
@@ -352,7 +352,7 @@ def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: in
     )
 
 
-def _tell(message: LoaderReport) -> None:
+def _send(message: LoaderReport) -> None:
     sys.stdout.buffer.write(line(message))
     sys.stdout.buffer.flush()
 
@@ -372,7 +372,7 @@ def main() -> None:
     log.configure(config.logging, process="loader", gatherer=config.gatherer_id, lane=str(lane))
 
     async def run() -> bool:
-        loader = Loader(config, config.database.dsn.get_secret_value(), lane, drain=mode == "drain", tell=_tell)
+        loader = Loader(config, config.database.dsn.get_secret_value(), lane, drain=mode == "drain", report=_send)
         return await loader.run(stop_event())
 
     sys.exit(EXIT_DONE if asyncio.run(run()) else 0)

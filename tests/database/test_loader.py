@@ -42,7 +42,7 @@ async def test_what_was_written_before_it_was_asked_to_end_is_loaded(server: Sha
             return read
 
     recorder.write(700)
-    loader = Watched(recorder.config, server.dsn, 0, drain=False, tell=lambda report: None)
+    loader = Watched(recorder.config, server.dsn, 0, drain=False, report=lambda _: None)
     assert not await asyncio.wait_for(loader.run(stopped), 60)
     connection = await asyncpg.connect(server.dsn)
     assert await connection.fetchval("SELECT count(*) FROM deltas") == 700 + more
@@ -79,7 +79,7 @@ async def test_batches_queued_after_one_that_fails_are_not_written_before_it(
     config = recorder.config.model_copy(update={"load": recorder.config.load.model_copy(update={"batch_records": 50})})
     recorder.write(700)
     recorder.journal.close()
-    loader = Watched(config, server.dsn, 0, drain=True, tell=lambda report: None)
+    loader = Watched(config, server.dsn, 0, drain=True, report=lambda _: None)
     assert await asyncio.wait_for(loader.run(asyncio.Event()), 120)
     assert waiting
     connection = await asyncpg.connect(server.dsn)
@@ -99,7 +99,7 @@ async def test_what_a_process_that_died_had_open_ends_where_the_next_one_begins(
     for _ in range(2):  # the first is not closed
         recorder = Recorder(tmp_path)
         recorder.write(20)
-    loader = Loader(recorder.config, server.dsn, 0, drain=True, tell=lambda report: None)
+    loader = Loader(recorder.config, server.dsn, 0, drain=True, report=lambda _: None)
     assert await asyncio.wait_for(loader.run(asyncio.Event()), 60)
     connection = await asyncpg.connect(server.dsn)
     ended = await connection.fetch("SELECT slice, reason FROM horizons WHERE ended ORDER BY slice")
@@ -120,7 +120,7 @@ async def test_what_a_put_back_database_had_open_ends_before_what_is_loaded_agai
     connection = await asyncpg.connect(server.dsn)
 
     async def load() -> list[int]:
-        loader = Loader(config, server.dsn, 0, drain=True, tell=lambda report: None)
+        loader = Loader(config, server.dsn, 0, drain=True, report=lambda _: None)
         assert await asyncio.wait_for(loader.run(asyncio.Event()), 60)
         rows = await connection.fetch("SELECT received_us FROM batches ORDER BY batch")
         return [row["received_us"] for row in rows]
@@ -177,7 +177,9 @@ async def test_what_is_no_record_is_reported(server: Shared, tmp_path: Path, mon
     place = recorder.journal.place
     with segment_file(recorder.journal.folder, place.segment).open("ab") as file:
         file.write(b"x" * 700)
-    running = asyncio.create_task(Loader(recorder.config, server.dsn, 0, drain=False, tell=reports.append).run(stopped))
+    running = asyncio.create_task(
+        Loader(recorder.config, server.dsn, 0, drain=False, report=reports.append).run(stopped)
+    )
     try:
         async with asyncio.timeout(30):
             while not any(report.failed for report in reports):

@@ -72,7 +72,7 @@ async def test_a_loader_reports_that_it_waits_for_a_lock_and_that_it_follows_aga
     tape = Tape(tmp_path, server.dsn)
 
     def start() -> asyncio.Task[bool]:
-        given = Loader(tape.config, server.dsn, 0, drain=False, tell=lambda report: this._loaded(line(report)))
+        given = Loader(tape.config, server.dsn, 0, drain=False, report=lambda report: this._loaded(line(report)))
         return asyncio.create_task(given.run(stopped))
 
     async def becomes(healthy: bool) -> None:

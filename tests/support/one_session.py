@@ -61,7 +61,7 @@ class Tape:
     async def load(self) -> asyncpg.Connection:
         """All of it; a connection to the database."""
         self.journal.close()
-        loader = Loader(self.config, self._dsn, 0, drain=True, tell=lambda report: None)
+        loader = Loader(self.config, self._dsn, 0, drain=True, report=lambda _: None)
         assert await asyncio.wait_for(loader.run(asyncio.Event()), 120)
         return await asyncpg.connect(self._dsn)
 

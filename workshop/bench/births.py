@@ -119,7 +119,7 @@ class Trial:
         numbers = await self._production.allot(sorted(rows.markets() | {""}))
         self._numbers = numbers
         self._batch += 1
-        copies = [copy_of(rows, who, 0, self._batch, numbers) for who in gatherers]
+        copies = [copy_of(rows, one, 0, self._batch, numbers) for one in gatherers]
         await self._list(second)
         await self._lines.follow(now_ms)
         await self._production.prepare(self._merger, copies)

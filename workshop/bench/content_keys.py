@@ -1,6 +1,6 @@
 """What content keys lose: `python -m workshop.bench.content_keys FOLDER` prints docs/architecture/merge.md's table.
 
-Every public design tells changes apart by their content. On recordings of real frames: how many changes have the same
+Every public design identifies changes by their content. On recordings of real frames: how many changes have the same
 key as an earlier one, and would be thrown away as its copy.
 """
 

@@ -185,7 +185,7 @@ async def run(rounds: int = scaled(3, 1)) -> dict[str, dict[str, Any]]:
                 production = database(server, "production")
                 full.append(await merged(folder, addresses, production))
                 connection = await asyncpg.connect(production)
-                await connection.execute(SQL["without_triggers"])  # neither peer says what is stale
+                await connection.execute(SQL["without_triggers"])  # neither peer reports what is stale
                 batches = await _ready(connection)
                 ready.append(await ceiling(connection, batches))
                 sql.append(await rejected_by_sql(connection, addresses))

@@ -20,7 +20,7 @@ from workshop.bench.processes import command, cpu_s, tree
 from workshop.bench.statements import SQL
 
 HOLD_S = scaled(60, 3)
-BEHIND_S = 3.0
+LAG_S = 3.0
 RATES = [scaled(rate, 150) for rate in (100_000, 85_000, 70_000, 60_000, 50_000, 40_000, 30_000, 20_000)]
 KINDS = {
     "postgres": "postgres",
@@ -62,11 +62,11 @@ async def held(rate: int, folder: Path) -> dict[str, Any] | None:
         took = time.monotonic() - began
         used = {kind: round((s - before[kind]) / took, 2) for kind, s in cpu_by_kind().items()}
         assert connection is not None
-        sent_ms, behind_s, breaks = await connection.fetchrow(SQL["held"])
+        sent_ms, lag_s, breaks = await connection.fetchrow(SQL["held"])
         await connection.close()
         assert not breaks, f"{breaks} breaks at {rate} frames/s"
-        print(f"  {rate} frames/s: sent in {sent_ms / 1000:.1f} s, last row {behind_s:.2f} s later, cores {used}")
-        return used if sent_ms < HOLD_S * 1050 and behind_s < BEHIND_S else None
+        print(f"  {rate} frames/s: sent in {sent_ms / 1000:.1f} s, last row {lag_s:.2f} s later, cores {used}")
+        return used if sent_ms < HOLD_S * 1050 and lag_s < LAG_S else None
 
 
 async def run() -> dict[str, dict[str, Any]]:

@@ -91,7 +91,7 @@ async def ceiling(dsn: str) -> float:
 
 async def loaded(config: GathererConfig, dsn: str, rows: int = ROWS) -> float:
     """Rows a second of the loader, from the first record to the last commit."""
-    loader = Loader(config, dsn, 0, drain=True, tell=lambda report: None)
+    loader = Loader(config, dsn, 0, drain=True, report=lambda _: None)
     began = time.perf_counter()
     await loader.run(asyncio.Event())
     rate = rows / (time.perf_counter() - began)

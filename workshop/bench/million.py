@@ -109,8 +109,8 @@ async def _until_whole(process: asyncio.subprocess.Process, http: int, markets: 
             except aiohttp.ClientError:
                 continue
             assert isinstance(status, GathererStatus)
-            behind = [lane for lane in status.lanes if lane.written[1] - lane.loaded[1] > 100_000]
+            late = [lane for lane in status.lanes if lane.written[1] - lane.loaded[1] > 100_000]
             crawled = status.registry.crawls > 0 and status.markets >= markets
-            if crawled and status.ready == READY and not behind:
+            if crawled and status.ready == READY and not late:
                 return most
     raise AssertionError(f"not whole after {WAIT_S} s: {status}")

@@ -94,10 +94,10 @@ def _write(folder: Path) -> list[str]:
             file.write(tables.SCHEMAS[name].empty_table())
         file.close()
     relations = {name: ArchivedRelation(name, 0, "", "", None, file.rows) for name, file in files.items()}
-    told = Manifest(HOUR, HOUR, 0, True, HOUR, 0, [], [], 0, {}, "", relations)
+    manifest = Manifest(HOUR, HOUR, 0, True, HOUR, 0, [], [], 0, {}, "", relations)
     path = folder / manifests.path(HOUR)
     path.parent.mkdir(parents=True)
-    path.write_bytes(manifests.encoded(told))
+    path.write_bytes(manifests.encoded(manifest))
     return names
 
 

@@ -2,8 +2,8 @@
 
 `python -m workshop.generate.athena deploy/athena deploy/terraform/modules/analytics/tables.json` writes both.
 
-Partitions are projected: no crawler, and nothing to add when an hour comes. `${database}` and `${location}` are left to
-whoever runs the statements (Terraform's `templatefile` fills them in; so does `sed`).
+Partitions are projected: no crawler, and nothing to add when an hour comes. `${database}` and `${location}` are filled
+in when the statements are run (by Terraform's `templatefile`, or by `sed`).
 """
 
 from __future__ import annotations
@@ -53,9 +53,9 @@ def _table(name: str) -> str:
     partitions = ", ".join(f"`{part}` {kind}" for part, kind in _partitions(name).items())
     location = f"${{location}}/{name}/{_path(name).replace('${', '$${')}"
     properties = {**_projection(name), "storage.location.template": location}
-    told = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
+    pairs = ",\n".join(f"  '{key}' = '{value}'" for key, value in properties.items())
     text = (FOLDER / "table.sql").read_text()
-    for mark, value in (("name", name), ("columns", columns), ("partitions", partitions), ("properties", told)):
+    for mark, value in (("name", name), ("columns", columns), ("partitions", partitions), ("properties", pairs)):
         text = text.replace(f"<{mark}>", value)
     return text
 

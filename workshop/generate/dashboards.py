@@ -1,7 +1,7 @@
 """Grafana's dashboards, written as code.
 
 `python -m workshop.generate.dashboards` writes them to deploy/grafana/dashboards/.
-It needs the extra `dev` (grafana-foundation-sdk); who only runs the fleet takes the files as they are.
+It needs the extra `dev` (grafana-foundation-sdk); to run the fleet, take the files as they are.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ DASHBOARDS: Final[dict[str, tuple[Panel, ...]]] = {
             "Ready",
             "none",
             (("gatherer_ready", "{{instance}}"), ("deduplicator_ready", "deduplicator")),
-            "1: as /readyz says.",
+            "1: as at /readyz.",
         ),
     ),
     "Gatherer": (

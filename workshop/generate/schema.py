@@ -25,7 +25,7 @@ FOLDER: Final = Path("docs/schema")
 RELATIONS: Final = (Path(__file__).parent / "schema_relations.sql").read_text()
 MADE: Final = re.compile(r"CREATE (?:TABLE|VIEW) ([\w.]+)")
 NOISE: Final = re.compile(
-    r"""(?mx) ^(?: --\n--\ [^\n]*\n--\n            # what pg_dump says of the next statement
+    r"""(?mx) ^(?: --\n--\ [^\n]*\n--\n            # pg_dump's comment on the next statement
                |   --\ Dumped\ [^\n]*\n
                |   \\(?:un)?restrict\ [^\n]*\n
                |   SET\ \w+\ =\ [^\n;]*;\n
@@ -104,7 +104,7 @@ async def relations(dsn: str) -> list[Relation]:
 
 
 def dump(dsn: str, schema: Schema) -> str:
-    """All statements of a schema, without what pg_dump says about itself."""
+    """All statements of a schema, without what pg_dump adds about itself."""
     command = [str(program("pg_dump")), "--schema-only", "--no-owner", dsn]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     head = f"-- {TITLES[schema]}, as it is: generated (workshop/generate/schema.py), and applied by nothing.\n\n"
@@ -113,14 +113,14 @@ def dump(dsn: str, schema: Schema) -> str:
 
 
 def page(schema: Schema, found: list[Relation]) -> str:
-    """The diagram, the relations by theme, and the columns that say what they mean."""
+    """The diagram, the relations by theme, and the columns with a meaning of their own."""
     grouped = _themes(schema, found)
     left_out = " and ".join(f"`{one.name}`" for one in found if one.name in LEFT_OUT)
     head = PREFACE.format(title=TITLES[schema], schema=schema, left_out=left_out)
     parts = [head + _diagram(schema, grouped)]
     for title, members in grouped.items():
         parts.append(f"## {title}\n\n" + "\n".join(_table(schema, members)))
-    parts.append("## What the columns mean\n\nThose that say more than their names.")
+    parts.append("## What the columns mean\n\nThose that mean more than their names.")
     parts += ["\n".join(_columns(one)) for members in grouped.values() for one in members if any(one.meanings)]
     return "\n\n".join(parts) + "\n"
 

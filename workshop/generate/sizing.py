@@ -1,7 +1,7 @@
-"""How large and how dear a fleet is, from how much happens on the exchange. Pure; the tables of docs/sizing.md.
+"""The size and monthly cost of a fleet, from how much happens on the exchange. Pure; the tables of docs/sizing.md.
 
 `python -m workshop.generate.sizing` prints the tables; with a number, those of so many million changes a day.
-Bytes are measured (docs/sizing.md says where); prices are list prices of AWS in us-east-2, without tax, savings plans
+Bytes are measured (docs/sizing.md shows where); prices are list prices of AWS in us-east-2, without tax, savings plans
 or support, as of PRICES_OF: look them up again.
 """
 

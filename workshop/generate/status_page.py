@@ -13,7 +13,7 @@ from common.contract.deduplicator_status import DeduplicatorStatus
 from common.contract.gatherer_status import GathererStatus
 
 PREFACE: Final = """\
-# What a process says of itself
+# What a process reports of itself
 
 Each process answers `/status` with a JSON object, and `/readyz` with its field `ready` as text (200
 if it is `ready`, else 503). Made from the types (`common/contract/`) by
@@ -22,7 +22,7 @@ if it is `ready`, else 503). Made from the types (`common/contract/`) by
 
 A reader may be of another release than the process. It ignores a field that it does not know. For a
 field that is missing it takes the default that stands here; one that is *required* must be there,
-or the answer is refused with one line that says where it came from and what it lacks. Counters
+or the answer is refused with one line that states where it came from and what it lacks. Counters
 begin with the process.
 """
 ROOTS: Final = (("A gatherer", GathererStatus), ("The deduplicator", DeduplicatorStatus))
@@ -35,8 +35,8 @@ def explained(kind: type[msgspec.Struct]) -> dict[str, str]:
     found: dict[str, str] = {}
     for field, text in zip(body.body, [*body.body[1:], None], strict=True):
         if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
-            said = text.value if isinstance(text, ast.Expr) else None
-            found[field.target.id] = str(said.value) if isinstance(said, ast.Constant) else ""
+            value = text.value if isinstance(text, ast.Expr) else None
+            found[field.target.id] = str(value.value) if isinstance(value, ast.Constant) else ""
     return found
 
 

@@ -38,7 +38,7 @@ def missing() -> str | None:
 
 
 def terraform(folder: Path, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run `terraform ...` in a folder. Raises `FleetError` with what it said, if it fails and `check` is set."""
+    """Run `terraform ...` in a folder. Raises `FleetError` with what it printed, if it fails and `check` is set."""
     environment = {**os.environ, "TF_IN_AUTOMATION": "1", "TF_CLI_CONFIG_FILE": os.devnull, "CHECKPOINT_DISABLE": "1"}
     done = subprocess.run(
         ["terraform", *arguments], cwd=folder, capture_output=True, text=True, check=False, env=environment
@@ -57,6 +57,6 @@ def initialise(folder: Path) -> None:
 
 
 def copied(to: Path) -> Path:
-    """The whole tree, without what former runs left in it."""
+    """The whole tree, without what previous runs left in it."""
     shutil.copytree(ROOT, to, ignore=shutil.ignore_patterns(".terraform", "*.tfstate*"))
     return to

@@ -1,4 +1,4 @@
-"""`make mutants`: plant every fault of the table, one at a time, and tell which test finds each."""
+"""`make mutants`: plant every fault of the table, one at a time, and report which test finds each."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ class Tree:
 
 
 def _write(file: Path, text: str) -> None:
-    """A source, without what Python had compiled of it: that it is stale cannot be told within a second. Of all other
+    """A source, without what Python had compiled of it: that it is stale does not show within a second. Of all other
     files it is kept, which is most of what a short run takes."""
     file.write_text(text)
     Path(cache_from_source(file)).unlink(missing_ok=True)

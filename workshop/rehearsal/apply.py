@@ -1,4 +1,4 @@
-"""`make apply-rehearsal`: deploy/terraform applied to an AWS that is none (moto), and what its machines would be told.
+"""`make apply-rehearsal`: deploy/terraform applied to an AWS that is none (moto), and what its machines would receive.
 
 `terraform apply` of examples/complete; the next plan must be empty; roles and groups are looked at as they then are; a
 fleet is started from the files that the machines would have, with local addresses in them, and must come to the demo's

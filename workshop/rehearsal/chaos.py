@@ -32,7 +32,7 @@ SEAM: Final = Path(__file__).parent / "seams"
 PAUSE_S: Final = (2.0, 6.0)
 CALM_MOST_S: Final = 15.0
 SEAL_WAIT_S: Final = 180.0
-REFILL_LAG: Final = "10s"  # the simulator lists a trade at once; nobody waits two minutes behind the last gap
+REFILL_LAG: Final = "10s"  # the simulator lists a trade at once; nobody waits two minutes after the last gap
 Step = Callable[["Chaos", random.Random], Awaitable[str]]
 
 
@@ -189,7 +189,7 @@ async def step_clock(chaos: Chaos, rng: random.Random) -> str:
 
 
 async def restart_exchange(chaos: Chaos, rng: random.Random) -> str:
-    """The exchange cuts and refuses everybody; it goes on trading."""
+    """The exchange cuts and refuses everybody; it continues trading."""
     ms = rng.randint(500, 4000)
     await chaos.fleet.fault("restart", for_ms=ms)
     return f"the exchange restarts, {ms / 1000:.1f} s"
@@ -203,7 +203,7 @@ async def maintenance(chaos: Chaos, rng: random.Random) -> str:
 
 
 async def fill_disk(chaos: Chaos, rng: random.Random) -> str:
-    """The disk of a gatherer's journal is full for a while: it records nothing, and goes on by itself."""
+    """The disk of a gatherer's journal is full for a while: it records nothing, and resumes by itself."""
     await chaos.ready()
     name, seconds = rng.choice(GATHERERS), rng.uniform(0.5, 4)
     chaos.disk(name).touch()

@@ -52,7 +52,7 @@ class Mirror:
         self.whole &= step.whole
         self.kinds[step.kind] += 1
         if step.rows != sum(len(batch) for name, batch in step.tables.items() if name != tables.SEAL):
-            raise FeedError(f"step {step.step} says that it has {step.rows} rows, and has others")
+            raise FeedError(f"step {step.step} states {step.rows} rows, and has others")
         for name in (tables.CHANGES, tables.TICKERS, tables.LIFECYCLE, tables.CONFLICTS):
             self.rows[name].update(_rows(step.tables.get(name)))
         for row in _rows(step.tables.get(tables.TRADES)):

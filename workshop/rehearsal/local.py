@@ -309,7 +309,7 @@ class LocalFleet:
         return status
 
     async def ready(self, *names: str, timeout_s: float = WAIT_S) -> None:
-        """Wait until the processes say that they are ready."""
+        """Wait until the processes report that they are ready."""
         deadline = asyncio.get_running_loop().time() + timeout_s
         for name in names:
             while True:
@@ -326,7 +326,7 @@ def free_port() -> int:
     """A port of the loopback that is free now, below those that the kernel itself gives to others; no port twice, as
     nobody listens yet on those that were given before.
 
-    Whoever starts fleets side by side gives each a range of its own: `FLEET_PORTS`, such as 12000-21999.
+    Fleets side by side need a range of ports each: `FLEET_PORTS`, such as 12000-21999.
     """
     first, last = map(int, os.environ.get("FLEET_PORTS", "12000-31999").split("-"))
     if not _ports_left:

@@ -1,7 +1,7 @@
 """A fleet on this machine that stays: `fleet up` starts it, `fleet down` ends it and whatever is left of it.
 
 One process owns the others, `python -m workshop.rehearsal.standing FOLDER`, in a session of its own; it starts again
-what ends, and ends all when it is told to. All of them carry the folder in their environment; that, and the folder in
+what ends, and ends all when it is asked to. All of them carry the folder in their environment; that, and the folder in
 the command of a database's server, is how what is left of a fleet is found after a kill: never by a name alone.
 """
 
@@ -37,7 +37,7 @@ END_WAIT_S: Final = 60.0
 KILL_AFTER_S: Final = 10.0
 AGAIN_AFTER_S: Final = 3.0
 ALL: Final = (*GATHERERS, "deduplicator")
-Tell = Callable[[str], None]
+Report = Callable[[str], None]
 
 
 class Addresses(msgspec.Struct):
@@ -110,7 +110,7 @@ async def _start_again(fleet: LocalFleet) -> None:
 # -- up ------------------------------------------------------------------------------------------------------------
 
 
-async def up(folder: Path, tell: Tell) -> Addresses:
+async def up(folder: Path, report: Report) -> Addresses:
     """Start a fleet in a folder, or find the one that runs there; its addresses. Raises `FleetError`."""
     folder = _own(folder)
     if (owner := _owner(folder)) is None:
@@ -119,9 +119,9 @@ async def up(folder: Path, tell: Tell) -> Addresses:
                 f"{folder} is not empty: if it is what is left of a fleet, `fleet down` ends and removes it"
             )
         owner = _start_owner(folder)
-        tell("starting an exchange, three gatherers, a deduplicator, four databases and an S3 endpoint")
+        report("starting an exchange, three gatherers, a deduplicator, four databases and an S3 endpoint")
     else:
-        tell("it runs already")
+        report("it runs already")
     ready: set[str] = set()
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
         deadline = time.monotonic() + START_WAIT_S
@@ -130,7 +130,7 @@ async def up(folder: Path, tell: Tell) -> Addresses:
                 for name in set(ALL) - ready:
                     if await _is_ready(http, reached.ports[name]):
                         ready.add(name)
-                        tell(f"{name} is ready")
+                        report(f"{name} is ready")
                 if len(ready) == len(ALL):
                     return reached
             if not _runs(owner):
@@ -185,18 +185,18 @@ def _tail(folder: Path) -> str:
 # -- down ----------------------------------------------------------------------------------------------------------
 
 
-def down(folder: Path, tell: Tell, *, keep: bool = False) -> bool:
+def down(folder: Path, report: Report, *, keep: bool = False) -> bool:
     """End what runs in a folder, orderly if its owner lives, and remove the folder; whether there was anything."""
     folder = folder.absolute()
     found = folder.exists()
     if (owner := _owner(folder)) is not None:
-        tell("ending it")
+        report("ending it")
         _send(owner, signal.SIGTERM)
         _wait(lambda: not _runs(owner), END_WAIT_S)
     left = list(_processes(folder))
     if left:
         found = True
-        tell(f"ending what was left: {', '.join(f'{name} ({pid})' for pid, name in left)}")
+        report(f"ending what was left: {', '.join(f'{name} ({pid})' for pid, name in left)}")
         for number in (signal.SIGINT, signal.SIGKILL):
             for pid, _ in _processes(folder):
                 _send(pid, number)

@@ -1,7 +1,7 @@
 """The verdict: production compared with the exchange's own log, row by row, and the archive with production.
 
 A true row that production lacks is a difference unless it lies in a listed gap. `strict` allows only gaps before a
-market's first subscription: what a new market does before anybody can have heard of it. What is compared with is
+market's first subscription: what a new market does before anybody can know of it. What is compared with is
 the simulator's truth log, never anything that the fleet computed.
 """
 
@@ -222,7 +222,7 @@ def _first_level(stored: dict[tuple[str, Decimal], Decimal], book: dict[tuple[st
 
 async def _lifecycle(connection: asyncpg.Connection, truth: Truth, gaps: Gaps) -> Check:
     check = Check("lifecycle_events (by market and type)")
-    # The channel carries all markets at once; what is said of a new one may be before its own time line begins.
+    # The channel carries all markets at once; what is sent of a new one may be before its own time line begins.
     outages = {gap for (_, channel), found in gaps.items() if channel in LIFECYCLES for gap in found}
     stored = Counter(
         {(row["ticker"], row["event_type"]): row["events"] for row in await connection.fetch(SQL["lifecycle_counts"])}

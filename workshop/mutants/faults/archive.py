@@ -69,7 +69,7 @@ FAULTS: Final = (
         "deduplicator/archive/order.py",
         "self.names = sorted(set(tickers))",
         "self.names = sorted(set(tickers), reverse=True)",
-        "an hour would not be sorted as the manifest says",
+        "an hour would not be sorted as in the manifest",
         ("tests/unit/deduplicator/test_archive_books.py", "tests/database/test_export.py"),
     ),
     Fault(

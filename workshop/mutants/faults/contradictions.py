@@ -1,4 +1,4 @@
-"""Faults of what copies say of each other: contradictions, absences, what is remembered of them."""
+"""Faults of copies against each other: contradictions, absences, what is remembered of them."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FAULTS: Final = (
         JOINING,
         "                self._last.pop(rows.runs[chain], None)\n",
         "",
-        "a run whose last row was not used would be said to have nothing between its neighbours",
+        "a run whose last row was not used would have nothing between its neighbours",
         RULES,
     ),
     Fault(
@@ -52,7 +52,7 @@ FAULTS: Final = (
         JOINING,
         "last[run] = max(last[run], key, key=lambda key: self.store.unpack(key)[1:])",
         "last[run] = key",
-        "a run over several windows or pages would go on from the wrong row",
+        "a run over several windows or pages would continue from the wrong row",
         RULES,
     ),
     Fault(
@@ -84,7 +84,7 @@ FAULTS: Final = (
         JOINING,
         "                self._last.pop(key, None)\n        if not same.all():\n",
         "                pass\n        if not same.all():\n",
-        "after a restart rows behind dropped batches would contradict those who have what was dropped",
+        "after a restart rows after dropped batches would contradict those who have what was dropped",
         ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
@@ -96,7 +96,7 @@ FAULTS: Final = (
         ("tests/unit/deduplicator/test_merge_absence.py", *RULES),
     ),
     Fault(
-        "who-is-gone-is-asked",
+        "a-gatherer-that-is-gone-is-asked",
         ABSENCE,
         " if gatherer in bits}",
         "}",
@@ -148,7 +148,7 @@ FAULTS: Final = (
         JUDGING,
         "self.dropped[chain] |= of_chain > from_ms",
         "self.dropped[chain] |= of_chain < 0",
-        "an excluded run would go on to give rows",
+        "an excluded run would still give rows",
         RULES,
     ),
     Fault(
@@ -184,7 +184,7 @@ FAULTS: Final = (
         RULES,
     ),
     Fault(
-        "who-holds-all-of-a-group-has-no-say",
+        "a-gatherer-with-all-of-a-group-does-not-count",
         VOICES,
         "if bit & (bits | everything) or bit in covering:",
         "if bit & bits or bit in covering:",
@@ -196,11 +196,11 @@ FAULTS: Final = (
         VOICES,
         "if self._claims.excluded.covers(gatherer, *group) and bit not in covering:",
         "if gatherer < 0:",
-        "who was wrong would outvote who is right",
+        "a wrong gatherer would outvote a right one",
         RULES,
     ),
     Fault(
-        "who-is-asked-has-everything",
+        "a-gatherer-that-is-asked-has-everything",
         VOICES,
         "versions[bit] = tuple(row.content for row in stored if row.holders & bit)",
         "versions[bit] = tuple(row.content for row in stored)",
@@ -212,7 +212,7 @@ FAULTS: Final = (
         VOICES,
         "        excluded.readmit(market, self.bits.gatherers(verdict.readmitted), ms, changes)\n",
         "",
-        "who was right after all would claim nothing",
+        "a gatherer that was right after all would claim nothing",
         RULES,
     ),
     Fault(
@@ -220,7 +220,7 @@ FAULTS: Final = (
         JOINING,
         "holders = self._claims.covered.holders(market, ms, self._bits_of_holders())",
         "holders = np.zeros(len(market), np.uint16)",
-        "after a restart everybody would be said to lack what it covers",
+        "after a restart everybody would lack what it covers",
         RULES,
     ),
     Fault(
@@ -236,7 +236,7 @@ FAULTS: Final = (
         JOINING,
         "self.store.forget(*keep, self._awaited)",
         "self.store.forget(*keep)",
-        "who comes to claim a row that it brought would be said not to have it",
+        "a gatherer that comes to claim a row that it brought would not hold it",
         RULES,
     ),
     Fault(
@@ -252,7 +252,7 @@ FAULTS: Final = (
         JOINING,
         "keys = self.store.keys(*(column[here] for column in last)).tolist()",
         "keys = np.array(list(self._last.values()), np.uint64)[here].tolist()",
-        "after forgetting runs would go on from rows of other markets",
+        "after forgetting runs would continue from rows of other markets",
         RULES,
     ),
     Fault(
@@ -292,7 +292,7 @@ FAULTS: Final = (
         JOINING,
         "            self.store.release(released)\n",
         "",
-        "a gatherer would be said to hold what another held",
+        "a gatherer would hold what another held",
         RULES,
     ),
     Fault(
@@ -308,7 +308,7 @@ FAULTS: Final = (
         JUDGING,
         "if stored or not all(versions.values()):",
         "if stored:",
-        "a row would be inserted where those that cover say that nothing happened",
+        "a row would be inserted where those that cover show that nothing happened",
         RULES,
     ),
     Fault(
@@ -393,7 +393,7 @@ FAULTS: Final = (
         RULES,
     ),
     Fault(
-        "who-says-more-has-two-voices",
+        "a-gatherer-with-more-has-two-voices",
         DISPUTES,
         "            dispute.voices[other] &= ~bit\n",
         "            pass\n",
@@ -405,7 +405,7 @@ FAULTS: Final = (
         DISPUTES,
         "readmitted = right & dispute.excluded",
         "readmitted = 0",
-        "who was right after all would claim nothing",
+        "a gatherer that was right after all would claim nothing",
         RULES,
     ),
     Fault(

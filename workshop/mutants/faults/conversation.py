@@ -67,7 +67,7 @@ FAULTS: Final = (
         "gatherer/capture/liveness.py",
         "            return Look.PING",
         "            return Look.GIVE_UP",
-        "an exchange that has nothing to say, and sends no pings, would be hung up on",
+        "an exchange that has nothing to send, not even pings, would be hung up on",
         ("tests/worlds/test_any_answer.py::test_a_socket_is_asked_before_it_is_given_up", *TALK[1:]),
     ),
     Fault(
@@ -126,7 +126,7 @@ FAULTS: Final = (
         f"{FOLDER}/answers.py",
         "elif code == UNKNOWN_SID and self._is_unknown(command, now_s):",
         "elif False:",
-        "the exchange would have forgotten a subscription, and the fleet would go on asking it for books",
+        "the exchange would have forgotten a subscription, and the fleet would keep asking it for books",
         TALK,
     ),
     Fault(

@@ -189,7 +189,7 @@ FAULTS: Final = (
         BOOK,
         "at_ms = max(run.cover_from_ms, run.book_from_ms, run.last_ms + 1)",
         "at_ms = max(run.cover_from_ms, run.last_ms + 1)",
-        "a book would be said to hold before a close or a pause emptied it",
+        "a book would hold before a close or a pause emptied it",
         BOOKS,
     ),
     Fault(

@@ -34,7 +34,7 @@ FAULTS: Final = (
         BLOCKS,
     ),
     Fault(
-        "a-block-with-more-behind-it-is-read",
+        "a-block-with-more-after-it-is-read",
         BLOCK,
         "    if at != len(block):\n",
         "    if at > len(block):\n",
@@ -134,7 +134,7 @@ FAULTS: Final = (
         ROWS,
         '    entry.add_stored(BOOKS, await db.fetch(SQL["unverify_reset"], *(column[0] for column in place)))\n',
         '    await db.fetch(SQL["unverify_reset"], *(column[0] for column in place))\n',
-        "a consumer's book would go on from one that is none",
+        "a consumer's book would continue from one that is none",
         STARTS,
     ),
     Fault(
@@ -191,7 +191,7 @@ FAULTS: Final = (
         "deduplicator/store/seals.py",
         "if (ms is None or ms < floor) and not _ended(line, ms)",
         "if (ms is not None and ms < floor) and not _ended(line, ms)",
-        "a market of which nothing is sealed would be said to be sealed",
+        "a market of which nothing is sealed would count as sealed",
         ("tests/worlds/test_seals.py",),
     ),
     Fault(
@@ -199,7 +199,7 @@ FAULTS: Final = (
         "deduplicator/store/seals.py",
         "return [(EVERYTHING, ORDERBOOK, min(floor, *least))]",
         "return [(EVERYTHING, ORDERBOOK, floor)]",
-        "with many late markets each would be said to be sealed as the others",
+        "with many late markets each would count as sealed as the others",
         ("tests/worlds/test_seals.py",),
     ),
     Fault(

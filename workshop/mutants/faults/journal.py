@@ -32,7 +32,7 @@ FAULTS: Final = (
         READER,
         "cut = PROCESS_STARTED",
         "cut = None",
-        "runs of a process that died would go on over what was missed meanwhile",
+        "runs of a process that died would continue over what was missed meanwhile",
         JOURNAL,
     ),
     Fault(

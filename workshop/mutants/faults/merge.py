@@ -97,7 +97,7 @@ FAULTS: Final = (
         SETTLING,
         "            left = intervals.minus([gap], self._held)\n",
         "            left = []\n",
-        "a gap of which a part was filled would be said to be healed",
+        "a gap of which a part was filled would count as healed",
         RULES,
     ),
     Fault(
@@ -217,7 +217,7 @@ FAULTS: Final = (
         COVERED,
         "coming & ~_inside(self._detached, ms)",
         "coming",
-        "moments that nobody can judge would be kept for as long as a run is behind them",
+        "moments that nobody can judge would be kept for as long as a run has not reached them",
         DETACHED,
     ),
     Fault(
@@ -329,7 +329,7 @@ FAULTS: Final = (
         COVERAGE,
         "return ends and not line.open",
         "return ends",
-        "what a run still says would meet a line that is gone",
+        "what a run still brings would meet a line that is gone",
         RULES,
     ),
     Fault(
@@ -441,7 +441,7 @@ FAULTS: Final = (
         CLAIMS,
         "        elif run.key in self.runs.guests:\n",
         "        elif run.key in ():\n",
-        "what is said of a run that is over would change its claim",
+        "what comes of a run that is over would change its claim",
         (*RULES, "tests/database/test_worlds_database.py"),
     ),
     Fault(
@@ -505,15 +505,15 @@ FAULTS: Final = (
         COVERED,
         "inside |= (ms >= start) & (ms < end)",
         "inside |= (ms >= start) & (ms <= end)",
-        "who does not cover a millisecond would contradict it",
+        "one that does not cover a millisecond would contradict it",
         RULES,
     ),
     Fault(
-        "who-retracted-has-a-voice",
+        "a-gatherer-that-retracted-has-a-voice",
         EXCLUSIONS,
         "return line is not None and intervals.covers(list(line.retracted_of(gatherer)), ms)",
         "return False",
-        "who was wrong would outvote who is right",
+        "a wrong gatherer would outvote a right one",
         RULES,
     ),
 )

@@ -1,4 +1,4 @@
-"""Faults of production: what a transaction stores, who may write, what a restart reads again."""
+"""Faults of production: what a transaction stores, the right to write, what a restart reads again."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ FAULTS: Final = (
         PRODUCTION,
         "if step.heals != self._heals:",
         "if step.heals < 0:",
-        "the merge would go on with a state from before `fleet heal`",
+        "the merge would continue with a state from before `fleet heal`",
         ("tests/database/test_restoring.py", "tests/fleet/test_heal.py"),
     ),
     Fault(
@@ -235,7 +235,7 @@ FAULTS: Final = (
         ("tests/database/test_steps.py", "tests/database/test_storage.py"),
     ),
     Fault(
-        "late-changes-say-nothing-to-the-archive",
+        "late-changes-are-not-noted-for-the-archive",
         "deduplicator/store/days.py",
         "late = np.nonzero((new.exchange_ms < now_ms - LATE_MS) & ~gone)[0]",
         "late = np.nonzero((new.exchange_ms < now_ms - DAY_MS) & ~gone)[0]",

@@ -158,7 +158,7 @@ FAULTS: Final = (
         ("tests/database/test_local_storage.py -k stayed",),
     ),
     Fault(
-        "any-failures-are-alike",
+        "any-failures-are-the-same",
         "deduplicator/read/narrowing.py",
         "times + 1 if how == before else 1",
         "times + 1",

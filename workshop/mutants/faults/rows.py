@@ -22,7 +22,7 @@ FAULTS: Final = (
         IDENTITY,
         "keep = ms >= floor\n",
         "keep = ms > floor\n",
-        "what lies at the floor is said to be known and is not",
+        "what lies at the floor counts as known and is not",
         RULES,
     ),
     Fault(
@@ -30,7 +30,7 @@ FAULTS: Final = (
         IDENTITY,
         "        self._old.linked[np.concatenate(([True], ~keep[:-1]))] = 0  # the row that it was linked to goes\n",
         "",
-        "a late copy of what was forgotten would be said to contradict",
+        "a late copy of what was forgotten would contradict",
         RULES,
     ),
     Fault(
@@ -38,7 +38,7 @@ FAULTS: Final = (
         IDENTITY,
         "        if awaited is not None and len(old):\n",
         "        if awaited is None and len(old):\n",
-        "who comes to claim a row that it brought would be said not to have it",
+        "a gatherer that comes to claim a row that it brought would not hold it",
         RULES,
     ),
     Fault(
@@ -78,7 +78,7 @@ FAULTS: Final = (
         IDENTITY,
         "            part.linked &= keep\n",
         "",
-        "a gatherer would be said to contradict what it never saw",
+        "a gatherer would contradict what it never saw",
         RULES,
     ),
     Fault(
@@ -86,7 +86,7 @@ FAULTS: Final = (
         IDENTITY,
         "            part.holders &= keep\n",
         "",
-        "a gatherer would be said to hold what it never saw",
+        "a gatherer would hold what it never saw",
         RULES,
     ),
     Fault(
@@ -94,7 +94,7 @@ FAULTS: Final = (
         IDENTITY,
         "self.floor_ms = max(self.floor_ms, floor)",
         "self.floor_ms = floor",
-        "what was forgotten as there were too many rows would be said to be known, and stored twice",
+        "what was forgotten as there were too many rows would count as known, and be stored twice",
         RULES,
     ),
     Fault(
@@ -110,7 +110,7 @@ FAULTS: Final = (
         IDENTITY,
         "part.linked[at[here]] |= linked[here]",
         "part.linked[at[here]] = linked[here]",
-        "who has shown that nothing is at a place would lose its voice to the next",
+        "a gatherer that has shown that nothing is at a place would lose its voice to the next",
         RULES,
     ),
     Fault(
@@ -118,7 +118,7 @@ FAULTS: Final = (
         IDENTITY,
         "part.holders[at[here]] |= holders[here]",
         "part.holders[at[here]] = holders[here]",
-        "who brought a row first would be said not to have it",
+        "the first to bring a row would not hold it",
         RULES,
     ),
     Fault(
@@ -142,7 +142,7 @@ FAULTS: Final = (
         UNION,
         "linked[right[neighbours & (distance <= 1)]] = True",
         "linked[right[neighbours]] = True",
-        "a run would be said to have nothing where another has a row",
+        "a run would have nothing where another has a row",
         RULES,
     ),
     Fault(
@@ -158,7 +158,7 @@ FAULTS: Final = (
         UNION,
         "neighbours = (right == left + 1) & (rows.chain[right] == rows.chain[left])",
         "neighbours = rows.chain[right] == rows.chain[left]",
-        "a run whose row was not used would be said to have none there",
+        "a run whose row was not used would have none there",
         RULES,
     ),
     Fault(

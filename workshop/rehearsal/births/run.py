@@ -1,6 +1,6 @@
 """A fleet beside an exchange at which combos are born and settle all the time, and whose lists of events do not end.
 
-The exchange's own log says what there was to record; production says what was recorded. Protocol times and bounds are
+The exchange's own log has what there was to record; production has what was recorded. Protocol times and bounds are
 production's in the whole run (the quick one has short ones), but for how often lists are read.
 """
 
@@ -86,7 +86,7 @@ class Scale:
 
 
 QUICK: Final = Scale(20.0, 10.0, 1, 50.0, 4.0, 6.0, 3.0, 6.0, 60.0, 0.25, fast=True)
-"""That it works; of the memory it says little."""
+"""That it works; of the memory it shows little."""
 
 
 def _s(seconds: float) -> str:

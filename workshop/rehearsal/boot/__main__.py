@@ -1,4 +1,4 @@
-"""`make boot-rehearsal`: boots the machines and says, scene by scene, whether each came to what it should."""
+"""`make boot-rehearsal`: boots the machines and reports, scene by scene, whether each came to what it should."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ STAND_INS: Final = (
     "Amazon's time service: chrony, which serves this machine's clock",
     "Debian's, PostgreSQL's and TimescaleDB's archives, PyPI: the same packages from a folder, signed by another key",
     "PostgreSQL 17: Debian's 15",
-    "an EBS volume: a loop device; RDS: the embedded server behind TLS; the private zone: /etc/hosts",
+    "an EBS volume: a loop device; RDS: the embedded server with TLS; the private zone: /etc/hosts",
     "the exchange: the simulator, under its own name and over TLS",
     "Grafana: a program that does nothing; where alerts go: the small server",
     "one gatherer instead of three",

@@ -60,7 +60,7 @@ LINES_MAX: Final = 1_000
 
 @dataclass
 class Volume:
-    """One data volume: who has it, and who is asked to show it."""
+    """One data volume: the machine that has it, and the one that is asked to show it."""
 
     held_by: str | None = None
     late_s: float = 0.0
@@ -69,7 +69,7 @@ class Volume:
 
 @dataclass
 class Instance:
-    """What the metadata service tells one machine."""
+    """What the metadata service answers one machine."""
 
     number: str
     ip: str

@@ -1,4 +1,4 @@
-"""Programs of this machine: run, or said to be missing."""
+"""Programs of this machine: run, or reported missing."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NEEDED: Final = {
 
 
 def run(*command: str | Path, check: bool = True, stdin: str | None = None, cwd: Path | None = None) -> str:
-    """What a program prints. Raises `FleetError` with what it said if it fails and `check` is set."""
+    """What a program prints. Raises `FleetError` with what it printed if it fails and `check` is set."""
     done = subprocess.run(
         [str(word) for word in command], capture_output=True, text=True, check=False, input=stdin, cwd=cwd
     )

@@ -205,5 +205,5 @@ def with_a_migration(tree: Path) -> None:
 
 
 def modules() -> Path:
-    """The module that renders what the machines are told."""
+    """The module that renders the machines' user data."""
     return ROOT / "modules" / "configuration"

@@ -64,7 +64,7 @@ class Machine:
     # -- made, started, ended --------------------------------------------------------------------------------------
 
     def make(self, user_data: bytes) -> None:
-        """A root of its own, and what EC2 would tell it."""
+        """A root of its own, and what EC2 would give it."""
         upper, work = self._folder / "upper", self._folder / "work"
         for path in (upper, work, self.root):
             path.mkdir(parents=True)
@@ -136,7 +136,7 @@ class Machine:
         self.boot()
 
     def cut_power(self) -> None:
-        """And the volume stays its own, until somebody says otherwise."""
+        """And the volume stays its own, until it is detached."""
         if self._process is not None and self._process.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._leader, signal.SIGKILL)
@@ -195,7 +195,7 @@ class Machine:
         return run(*enter, "env", "-C", "/", "-i", path, *command, check=check, stdin=stdin)
 
     def state(self, unit: str) -> str:
-        """A unit's state, as systemctl says it."""
+        """A unit's state, as systemctl reports it."""
         return self.run("systemctl", "is-active", unit, check=False).strip()
 
     def journal(self, unit: str, lines: int = 20) -> str:

@@ -1,4 +1,4 @@
-"""What Terraform says to the machines: its own module, applied, with this rehearsal's addresses and sizes as values."""
+"""What Terraform gives the machines: its own module, applied, with this rehearsal's addresses and sizes as values."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SECRETS: Final = (
 
 
 @dataclass(frozen=True)
-class Told:
+class Rendered:
     """cloud-init's document of each machine, and the streams that their roles may write."""
 
     user_data: dict[str, str]
     streams: dict[str, str]
 
 
-def render(folder: Path, release: Release, timescaledb: str | None, zone_id: str) -> Told:
+def render(folder: Path, release: Release, timescaledb: str | None, zone_id: str) -> Rendered:
     """Apply the module. One gatherer: the others would be the same."""
     streams = {name: f"{FLEET}-{name}" for name in (GATHERER, DEDUPLICATOR, MONITORING)}
     values: dict[str, Any] = {
@@ -75,4 +75,4 @@ def render(folder: Path, release: Release, timescaledb: str | None, zone_id: str
     terraform(place, "init", "-no-color", "-backend=false")
     terraform(place, "apply", "-no-color", "-auto-approve", "-input=false")
     outputs = json.loads(terraform(place, "output", "-json").stdout)
-    return Told(outputs["user_data"]["value"], streams)
+    return Rendered(outputs["user_data"]["value"], streams)

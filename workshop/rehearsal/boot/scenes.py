@@ -23,7 +23,7 @@ from common.errors import FleetError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from workshop.rehearsal.boot.host import PROJECT
 from workshop.rehearsal.boot.machine import OWN, Machine
-from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, MONITORING, REGION, Told
+from workshop.rehearsal.boot.rendered import BUCKET, DEDUPLICATOR, FLEET, GATHERER, MONITORING, REGION, Rendered
 from workshop.rehearsal.boot.stage import Stage
 from workshop.rehearsal.boot.typed import of_aws, of_the_machines
 from workshop.rehearsal.statements import SQL
@@ -42,11 +42,11 @@ OWNER: Final = "of-the-owner\nof-the-owner\n"
 
 @dataclass
 class World:
-    """The stage, and what Terraform says of this release and of the next one."""
+    """The stage, and what Terraform renders for this release and the next one."""
 
     stage: Stage
-    told: Told
-    next: Told
+    first: Rendered
+    next: Rendered
 
     @property
     def gatherer(self) -> Machine:
@@ -76,7 +76,7 @@ async def _well(world: World, timeout_s: float = 600) -> str:
 async def first_boot(world: World) -> str:
     """An empty volume; the machine is visible and open from outside, and becomes a gatherer."""
     stage = world.stage
-    machine = stage.machine(GATHERER, world.told)
+    machine = stage.machine(GATHERER, world.first)
     await stage.can_come_in(machine)
     await stage.seen_from_outside(machine, "step: packages", 120)
     await stage.ready(machine, 600)
@@ -105,7 +105,7 @@ async def bootstrap_again(world: World) -> str:
 
 @scene
 async def rotated_secrets(world: World) -> str:
-    """Every password and key is replaced, as docs/runbooks/rotate-a-key.md says; the old ones are in use nowhere."""
+    """Every password and key is replaced, as in docs/runbooks/rotate-a-key.md; the old ones are in use nowhere."""
     stage, old = world.stage, world.stage.passwords[f"{GATHERER}/reader"]
     stage.put_secret(f"{GATHERER}/reader", {"password": "readerpassword2"})
     stage.put_key(GATHERER, "second")
@@ -178,7 +178,7 @@ async def attach_fails_once(world: World) -> str:
     world.gatherer.end()
     stage.let_go_of_volume()
     stage.cloud.away.add("ec2")
-    machine = stage.machine(GATHERER, world.told)
+    machine = stage.machine(GATHERER, world.first)
     await stage.seen_from_outside(machine, "is not here yet", 600)
     stage.cloud.away.remove("ec2")
     return await _well(world)
@@ -190,7 +190,7 @@ async def replaced_while_held(world: World) -> str:
     stage = world.stage
     world.gatherer.end()
     stage.cloud.logs.clear()
-    machine = stage.machine(GATHERER, world.told)
+    machine = stage.machine(GATHERER, world.first)
     await stage.seen_from_outside(machine, "already attached", 600)
     await asyncio.sleep(HELD_S)
     if machine.state("kalshi-gatherer") == "active" or machine.state("postgresql@15-main") == "active":
@@ -207,7 +207,7 @@ async def replaced_after_a_power_cut(world: World) -> str:
     world.gatherer.end()
     stage.let_go_of_volume()
     stage.cloud.volume.late_s = LATE_S
-    stage.machine(GATHERER, world.told)
+    stage.machine(GATHERER, world.first)
     try:
         return await _well(world)
     finally:
@@ -272,7 +272,7 @@ async def deduplicator(world: World) -> str:
     """Its machine, from nothing, while production does not answer and has no schema; a person makes it; a reboot."""
     stage = world.stage
     stage.cloud.away.add("production")
-    machine = stage.machine(DEDUPLICATOR, world.told)
+    machine = stage.machine(DEDUPLICATOR, world.first)
     await stage.can_come_in(machine)
     await stage.seen_from_outside(machine, "step: start", 600)
     stage.cloud.away.remove("production")
@@ -299,7 +299,7 @@ def typed(word: str) -> str:
 
 @scene
 async def typed_at_aws(world: World) -> str:
-    """What README and runbooks tell one to type at AWS, on a machine with its tools: bucket, secrets, a release, logs,
+    """What README and runbooks have typed at AWS, on a machine with its tools: bucket, secrets, a release, logs,
     a session, a machine that is ended."""
     stage, machine = world.stage, world.stage.machines[DEDUPLICATOR]
     (machine.root / "root/key.pem").write_text((stage.folder / "private" / "first.pem").read_text())
@@ -409,7 +409,7 @@ async def typed_from_the_runbooks(world: World) -> str:
 async def monitoring(world: World) -> str:
     """The monitoring host, before its webhooks have a value; then they are rotated: alerts reach the new ones alone."""
     stage = world.stage
-    machine = stage.machine(MONITORING, world.told)
+    machine = stage.machine(MONITORING, world.first)
     await stage.can_come_in(machine)
     await stage.seen_from_outside(machine, "webhooks cannot be read", 600)
     stage.put_webhooks("first")
@@ -499,8 +499,8 @@ async def _without_what_was_before(stage: Stage, truth: Truth) -> None:
     there = {(row["ticker"], ms_of_datetime(row["exchange_ts"]), row["ordinal"]) for row in deltas}
     known = {str(row["trade_id"]) for row in trades}
     never = 1 << 62
-    unheard = {key for key in truth.deltas if key[1] < first.get((key[0], "orderbook_delta"), never)} - there
-    for key in unheard:
+    unseen = {key for key in truth.deltas if key[1] < first.get((key[0], "orderbook_delta"), never)} - there
+    for key in unseen:
         del truth.deltas[key]
     for number in [
         number

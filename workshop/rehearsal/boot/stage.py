@@ -38,7 +38,7 @@ from workshop.rehearsal.boot.rendered import (
     PRODUCTION,
     REGION,
     WEBHOOKS,
-    Told,
+    Rendered,
     render,
 )
 from workshop.rehearsal.local import free_port
@@ -190,23 +190,23 @@ class Stage:
             WEBHOOKS, {"people_url": f"{base}/people?a=1&b=2|3", "watchdog_url": f"{base}/watchdog?a=1&b=2"}
         )
 
-    def publish(self, release: Release, timescaledb: str | None) -> Told:
-        """Put a release into the bucket, and let Terraform say what the machines are told."""
+    def publish(self, release: Release, timescaledb: str | None) -> Rendered:
+        """Put a release into the bucket, and let Terraform render the machines' user data."""
         self.release = release
         self.aws("s3").upload_file(str(release.file), BUCKET, release.key)
         place = self.folder / f"terraform-{release.file.parent.parent.name}-{timescaledb}"
-        told = render(place, release, timescaledb, self._zone)
-        self.cloud.streams = set(told.streams.values())
-        return told
+        rendered = render(place, release, timescaledb, self._zone)
+        self.cloud.streams = set(rendered.streams.values())
+        return rendered
 
     # -- machines --------------------------------------------------------------------------------------------------
 
-    def machine(self, name: str, told: Told) -> Machine:
+    def machine(self, name: str, rendered: Rendered) -> Machine:
         """Start a machine of that name, as its group does."""
         self._numbers += 1
         device = self._device if name == GATHERER else None
         machine = Machine(self.folder, name, self._numbers, self.cloud, device)
-        machine.make(compressed(self.plant(told.user_data[name])))
+        machine.make(compressed(self.plant(rendered.user_data[name])))
         if name == GATHERER:
             self.cloud.volume.appears = lambda instance, after_s: machine.show_volume(after_s)
         self.machines[name] = machine
@@ -233,7 +233,7 @@ class Stage:
     # -- checks ----------------------------------------------------------------------------------------------------
 
     async def until(self, what: str, true: Callable[[], Awaitable[bool]], timeout_s: float, machine: Machine) -> None:
-        """Wait; raises with what the machine says of itself. A second counts as the part of one that this machine had
+        """Wait; raises with what the machine reports. A second counts as the part of one that this machine had
         for each of its programs; and nobody waits for a boot that cannot succeed."""
         waited, before = 0.0, time.monotonic()
         failed = _failures(machine)
@@ -262,7 +262,7 @@ class Stage:
         return ("kalshi-logs", "kalshi-session", "kalshi-boot", "kalshi-secrets", *own, f"kalshi-{_role(machine)}")
 
     async def ready(self, machine: Machine, timeout_s: float = 300) -> None:
-        """Its service says that it is ready."""
+        """Its service reports that it is ready."""
         address = f"http://{machine.ip}:{PORTS[machine.name]}/readyz"
 
         async def there() -> bool:  # and it is not one that is just being ended

@@ -1,4 +1,4 @@
-"""What the runbooks tell one to type: each command is typed on the machine that it is for, or has a reason."""
+"""The runbooks' commands: each is typed on the machine that it is for, or has a reason."""
 
 from __future__ import annotations
 

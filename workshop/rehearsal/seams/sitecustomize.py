@@ -1,4 +1,4 @@
-"""What a rehearsal does to a gatherer's processes from within: their clock is moved by what a file says (nanoseconds),
+"""What a rehearsal does to a gatherer's processes from within: their clock is moved by what a file holds (nanoseconds),
 and their journal's disk is full while a file is there. On the path in rehearsals only."""
 
 from __future__ import annotations
