@@ -111,6 +111,6 @@ def as_expected(answers: Mapping[str, Answer], gatherers: int | None) -> str | N
         return f"{present} gatherers of {gatherers} were asked"
     for address, answer in answers.items():
         for name, one in answer.gatherers.items() if isinstance(answer, DeduplicatorStatus) else ():
-            if not one.connected or one.behind_batches:
+            if not one.connected or one.unread_batches:
                 return f"{address}: {name} is {'read late' if one.connected else 'not read'}"
     return None

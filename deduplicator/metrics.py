@@ -39,7 +39,7 @@ FAMILIES: Final = {
     "deduplicator_last_store_timestamp_seconds": Family("gauge", "When something was last stored in production."),
     "deduplicator_alarms": Family("counter", "Contradictions of an assumption that the merge saw.", ("alarm",)),
     "deduplicator_gatherer_reached": Family("gauge", "1 if the gatherer's database answers.", ("gatherer",)),
-    "deduplicator_gatherer_behind_batches": Family("gauge", "Batches there that are not read yet.", ("gatherer",)),
+    "deduplicator_gatherer_unread_batches": Family("gauge", "Batches there that are not read yet.", ("gatherer",)),
     "deduplicator_gatherer_received_timestamp_seconds": Family(
         "gauge", "When the newest frame that was read of the gatherer was received there.", ("gatherer",)
     ),
@@ -183,7 +183,7 @@ class DeduplicatorCollector(Collector):
         sources = self._sources()
         for name, state in sources.status().items() if sources is not None else ():
             scrape.add("deduplicator_gatherer_reached", state.connected, name)
-            scrape.add("deduplicator_gatherer_behind_batches", state.behind_batches, name)
+            scrape.add("deduplicator_gatherer_unread_batches", state.unread_batches, name)
             scrape.add("deduplicator_gatherer_put_backs", state.put_back, name)
             scrape.add("deduplicator_acknowledgements_refused", state.acknowledgements_refused, name)
             if state.received_us:

@@ -239,7 +239,7 @@ class Sources:
         return {
             name: SourceStatus(
                 connected=reader.connected and name not in self._slow,
-                behind_batches=reader.behind_batches,
+                unread_batches=reader.unread_batches,
                 received_us=self._received_us.get(name, 0),
                 error=self._failures.get(name, "") or _lanes(self.waiting(name)),
                 put_back=self._put_backs[name],

@@ -1,6 +1,6 @@
 """Markets that are not simply open: those that ended or have yet to begin, closes, combos that are born and settle.
 
-No message shows when a market opens or closes; one or two empty snapshots follow a close, the second sometimes after the
+No message shows when a market opens or closes; one or two empty snapshots follow a close, the second at times after the
 market is determined. Combos have an event each and tickers of 54 characters and more.
 """
 

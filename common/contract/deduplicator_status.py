@@ -12,7 +12,7 @@ class SourceStatus(msgspec.Struct):
 
     connected: bool
     """Whether its database answers in time."""
-    behind_batches: int
+    unread_batches: int
     """Batches there that are not read yet."""
     received_us: int = 0
     """When the newest frame that was read was received there, in microseconds since 1970; 0: none yet."""

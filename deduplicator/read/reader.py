@@ -113,7 +113,7 @@ class Reader:
         self._numbers: Recent[int, int] = Recent()
         self.instance = ""
         self.gatherer = 0
-        self.behind_batches = 0
+        self.unread_batches = 0
 
     async def open(self) -> str:
         """Connect; returns the instance's uuid. Raises `StorageError`."""
@@ -153,7 +153,7 @@ class Reader:
         All chains are looked at before any row is read: a database that was put back gives markets' numbers to others.
         """
         news = News()
-        self.behind_batches = 0
+        self.unread_batches = 0
         found: dict[int, list[asyncpg.Record]] = {}
         lasts = {row["lane"]: Cursor(row["batch"], row["digest"]) for row in await self._db().fetch(SQL["read_lanes"])}
         for lane in sorted(filter(takes, {*lasts, *cursors})):
@@ -194,7 +194,7 @@ class Reader:
         done = place.batch
         dropped = await self._dropped(lane, done)
         if (first := rows[0]["batch"]) > done + 1 and await self._are_gone(lane, range(done + 1, first), dropped):
-            self.behind_batches += len(rows)
+            self.unread_batches += len(rows)
             return await self._hole(lane, range(done + 1, first), Cursor(first - 1, rows[0]["previous"]), place)
         inside = _gone(rows[0], dropped)
         taken: list[asyncpg.Record] = []
@@ -210,7 +210,7 @@ class Reader:
             if taken and (total > self._limits.read_rows_max or not same or not follows):
                 break
             taken.append(row)
-        self.behind_batches += len(rows) - len(taken)
+        self.unread_batches += len(rows) - len(taken)
         result = await self._batches(lane, done + 1, taken, dropped=inside)
         result.digests = [Cursor(row["batch"], row["digest"]) for row in taken]
         result.again_until_us = place.again_until_us

@@ -81,7 +81,7 @@ SELECT g.started_at, g.ended_at, g.reason FROM coverage_gaps g
 -- name: consumers
 -- Consumers of a gatherer's lanes, and how many batches each has yet to acknowledge.
 SELECT c.consumer, c.lane, c.epoch, c.batch AS acknowledged_batch,
-       (SELECT max(batch) FROM batches b WHERE b.lane = c.lane) - c.batch AS behind_batches,
+       (SELECT max(batch) FROM batches b WHERE b.lane = c.lane) - c.batch AS unacknowledged_batches,
        c.acknowledged_at
   FROM consumers c ORDER BY c.consumer, c.lane
 

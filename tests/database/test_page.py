@@ -31,7 +31,7 @@ from tests.support.databases import Database
 CHROMIUM = shutil.which("chromium")
 PASSWORD = "correct horse battery"
 STATUS = status_case.deduplicator(
-    gatherers={"gatherer-a": SourceStatus(connected=True, behind_batches=0, received_us=1_795_519_884_787_500)},
+    gatherers={"gatherer-a": SourceStatus(connected=True, unread_batches=0, received_us=1_795_519_884_787_500)},
     time_lines=2,
     epoch=1795519884787500,
     open_gaps={"orderbook_delta": GapTotals(1, 600.0, 600.0)},

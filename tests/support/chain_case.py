@@ -172,7 +172,7 @@ class Lane:
 
 def reading(status: DeduplicatorStatus, gatherer: str) -> SourceStatus:
     """How a gatherer is read; as good as not, while there is no session with production."""
-    return status.gatherers.get(gatherer) or SourceStatus(connected=False, behind_batches=0)
+    return status.gatherers.get(gatherer) or SourceStatus(connected=False, unread_batches=0)
 
 
 class Site:

@@ -36,7 +36,7 @@ def deduplicator(**changes: Any) -> DeduplicatorStatus:
             "deduplicator",
             10.0,
             "ready",
-            gatherers={"gatherer-a": SourceStatus(connected=True, behind_batches=0)},
+            gatherers={"gatherer-a": SourceStatus(connected=True, unread_batches=0)},
             time_lines=7,
             deltas=DeltaTotals(1000, 1990),
             lag_ms=90,

@@ -110,7 +110,7 @@ DASHBOARDS: Final[dict[str, tuple[Panel, ...]]] = {
             ),
         ),
         Panel("Copies that contradict", "none", (("increase(deduplicator_merge_conflicts_total[1h])", "listed"),)),
-        Panel("Batches not read yet", "none", (("deduplicator_gatherer_behind_batches", "{{gatherer}}"),)),
+        Panel("Batches not read yet", "none", (("deduplicator_gatherer_unread_batches", "{{gatherer}}"),)),
         Panel(
             "How old the newest frame is, by gatherer",
             "s",
