@@ -1,4 +1,4 @@
-"""The machine's clock: how wrong it can be, as the kernel's time service says, and the monotonic clock beside it."""
+"""The machine's clock: how wrong it can be, as the kernel's time service reports, and the monotonic clock beside it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ async def serve(
     status: Callable[[], Status],
     pages: Mapping[str, Handler] | None = None,
 ) -> AsyncIterator[int]:
-    """Serve until the end of the block; gives the port. `ready` says why not, or None; `pages`: see `routes`."""
+    """Serve until the end of the block; gives the port. `ready` gives why not, or None; `pages`: see `routes`."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="alive\n")

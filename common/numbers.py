@@ -60,10 +60,10 @@ def parse_size(text: str) -> int:
 
 
 def sub_millisecond_us(ts: object) -> int:
-    """Microseconds within the millisecond (0 to 999) of an RFC3339 time, or -1 where the text does not say.
+    """Microseconds within the millisecond (0 to 999) of an RFC3339 time, or -1 where the text lacks them.
 
     The exchange trims trailing zeros and has announced a cut to milliseconds, so three places or fewer do not
-    tell a round microsecond from a millisecond: such a text does not say. Nor does what is no text.
+    tell a round microsecond from a millisecond: such a text lacks them. So does what is no text.
     """
     if not isinstance(ts, str):
         return -1

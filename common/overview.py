@@ -1,4 +1,4 @@
-"""What the processes say of themselves, as rows for a table: from their /status and what that was before. Pure."""
+"""What the processes report, as rows for a table: from their /status and what that was before. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GIB: Final = 1 << 30
 
 
 class Unanswered(msgspec.Struct):
-    """A process whose state is not known; `ready` says why."""
+    """A process whose state is not known; `ready` states why."""
 
     ready: str
 
@@ -74,7 +74,7 @@ def gaps_shown(found: Mapping[str, GapTotals] | None) -> str:
 
 
 def lasted(seconds: float) -> str:
-    """As people say it."""
+    """As people write it."""
     for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

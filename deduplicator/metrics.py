@@ -21,7 +21,7 @@ from deduplicator.read.reader import Batches
 from deduplicator.sources import Sources
 
 LAG_HOLDS_MS: Final = 60_000
-"""The lag of changes that were stored longer ago says nothing of now."""
+"""The lag of changes that were stored longer ago shows nothing of now."""
 FAMILIES: Final = {
     "deduplicator_ready": Family("gauge", "1 if it merges and every gatherer is read, as /readyz says."),
     "deduplicator_delta_copies": Family(

@@ -329,11 +329,11 @@ class Sources:
         seen not to have been put back since.
         """
         all_stored = not self._storing
-        going_on = await self._production.open_slices(reader.gatherer)
-        looked_at = [one for one in going_on if one[0] in agreeing]
+        still_open = await self._production.open_slices(reader.gatherer)
+        looked_at = [one for one in still_open if one[0] in agreeing]
         missing = await reader.missing_slices(looked_at) if looked_at else []
         over = {(reader.gatherer, lane, slice_): DATABASE_PUT_BACK for lane, slice_, lost in missing if lost}
-        known = all_stored and len(looked_at) == len(going_on) and all(lost for _, _, lost in missing)
+        known = all_stored and len(looked_at) == len(still_open) and all(lost for _, _, lost in missing)
         # What another gatherer reads now is no previous instance: two addresses may have been exchanged. Which it is,
         # is known when each has answered since.
         present = [other.gatherer for name, other in self._readers.items() if name not in self._same]

@@ -31,7 +31,7 @@ FAMILIES: Final = {
     "gatherer_exchange_active": Family("gauge", "0 if the exchange reports all its indexes as not active."),
     "gatherer_exchange_index_active": Family("gauge", "1 if the exchange reports this index as active.", ("index",)),
     "gatherer_connections_unproven": Family(
-        "gauge", "Connections of which something can no longer be proven: /status says what.", ROLE
+        "gauge", "Connections of which something can no longer be proven: /status names it.", ROLE
     ),
     "gatherer_conversation_failures": Family(
         "counter", "Frames at which the conversation failed; they are recorded.", ROLE

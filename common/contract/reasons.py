@@ -78,4 +78,4 @@ ENDS: Final = {
     REPLACED: "the gatherer has another database now",
     REMOVED: "the gatherer is configured no longer",
 }
-"""Of a run, a slice or a break. Besides: `error_CODE` of the exchange, and what closed a connection, as it said it."""
+"""Of a run, a slice or a break. Besides: `error_CODE` of the exchange, and what closed a connection, as reported."""

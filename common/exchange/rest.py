@@ -35,7 +35,7 @@ ATTEMPTS_MAX: Final = 6
 REQUEST_WAIT_S: Final = 20
 TOKENS_A_REQUEST: Final = 10  # the default cost (facts, section 5.9)
 BASIC_TOKENS_PER_S: Final = 200.0  # the smallest tier, until the account's own limits are known
-SHARE: Final = 0.9  # of the account's budget; the rest is for people who look by hand
+SHARE: Final = 0.9  # of the account's budget; the rest is for people's own requests
 
 
 class Rest:

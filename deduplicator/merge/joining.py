@@ -186,7 +186,7 @@ class Joining:
     def _bits_of_holders(self) -> dict[int, int]:
         """Bits of all that claim anything; if there are too many, the newest of those that have nothing open."""
         live = self._claims.slices.gatherers()
-        for gatherer in sorted(self._claims.gatherers, key=lambda who: (who not in live, -who)):
+        for gatherer in sorted(self._claims.gatherers, key=lambda one: (one not in live, -one)):
             if gatherer in live or not self._bits.full:
                 self._bit(gatherer, live)
         return self._bits

@@ -195,7 +195,7 @@ def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> Non
         if not book[(side, price)]:
             del book[(side, price)]
         if n + 1 == len(stream.contents) or stream.times_ms[n + 1] == stream.times_ms[n]:
-            continue  # the last millisecond may go on
+            continue  # the last millisecond may have more
         best = {s: max((p for which, p in book if which == s), default=None) for s in SIDES}
         if best["yes"] is None or best["no"] is None:
             continue

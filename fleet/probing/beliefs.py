@@ -15,7 +15,7 @@ HOLDS, FALSE, NOT_SEEN = "holds", "does not hold", "not seen"
 
 @dataclass(frozen=True)
 class Belief:
-    """`text` says what is believed, `promise` what depends on it, `otherwise` what the fleet does when it is false."""
+    """`text`: what is believed, `promise` what depends on it, `otherwise` what the fleet does when it is false."""
 
     text: str
     promise: str
@@ -101,7 +101,7 @@ BELIEFS: Final = {
     "repeat": Belief(
         "a repeated subscribe of an all-market channel is answered by a numbered ok",
         "a quiet channel is known to be complete",
-        "quiet stretches of that channel are listed as gaps; recording goes on",
+        "quiet stretches of that channel are listed as gaps; recording continues",
     ),
     "ok": Belief(
         "answers of a subscription take the next number",

@@ -122,7 +122,7 @@ class SessionState(msgspec.Struct):
     asked: dict[int, Asked] = {}
     awaiting: dict[int, dict[str, int]] = {}
     over: list[int] = []
-    commanded: bool = msgspec.field(default=False, name="told")
+    commanded: bool = msgspec.field(default=False, name="told")  # stored under its old name
     sent: int = 0
     again: dict[int, int] = {}
 
