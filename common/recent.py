@@ -1,4 +1,4 @@
-"""What was looked up of late, so that it is not asked for again; what nobody asked for in a while leaves."""
+"""What was looked up lately, so that it is not asked for again; what nobody asked for in a while leaves."""
 
 from __future__ import annotations
 

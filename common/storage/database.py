@@ -71,7 +71,7 @@ async def connect(dsn: str, timeout_ms: int | None = None) -> asyncpg.Connection
     """A connection to an ordinary or running embedded server; raises `StorageError` that never shows a password.
 
     With `timeout_ms`, a statement that takes longer raises `TimeoutError`, and the server ends a transaction of this
-    connection that stands idle as long: a peer that vanished without a word holds no lock for ever, at either end.
+    connection that stands idle as long: a peer that vanished without notice holds no lock for ever, at either end.
     """
     address = embedded.attach_dsn(dsn)
     check_address(address)

@@ -46,7 +46,7 @@ TRIES_MAX: Final = 5
 FOLDER: Final = "kalshi-export-"
 STALE_AFTER_S: Final = 24 * 3600
 STATEMENT_MS: Final = 30 * 60_000
-"""No statement of an export takes so long; a peer that vanished without a word would hold it up for ever."""
+"""No statement of an export takes so long; a peer that vanished without notice would hold it up for ever."""
 HOUR_KIND: Final = "hour"
 HOUR_WAIT_S: Final = 30.0
 

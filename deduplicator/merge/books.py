@@ -52,7 +52,7 @@ class Books:
             changes.books.append(_book(vote._replace(taken_us=taken_us), is_reset=True, verified=True))
 
     def _deny(self, copy: Copy, snapshot: Snapshot, changes: Changes) -> None:
-        """A snapshot that equals the folded book speaks against a reset that its run has not seen."""
+        """A snapshot that equals the folded book counts against a reset that its run has not seen."""
         run = self._claims.runs.get((copy.gatherer, copy.lane, snapshot.run))
         if run is None:
             return  # it has ended, or claims nothing: how far it reaches back is unknown
