@@ -109,6 +109,8 @@ def print_verdict(checks: list[Check]) -> bool:
         table.add_row(check.check, str(check.compared), str(check.listed), f"[{colour}]{check.failed}[/{colour}]")
     console.print(table)
     for check in checks:
+        if check.note:
+            console.print(f"{check.check}: {check.note}", highlight=False)
         for example in check.examples:
             console.print(f"{check.check}: {example}", style="red", highlight=False)
     equal = not any(check.failed for check in checks)

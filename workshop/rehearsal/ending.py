@@ -7,9 +7,11 @@ import os
 from collections.abc import Awaitable
 from typing import Final, TypeVar
 
+import kalshi_fleet as kf
 from common.contract.manifest import Manifest
 from workshop.rehearsal import s3 as local_s3
 from workshop.rehearsal.local import BUCKET, LocalFleet
+from workshop.rehearsal.replayed import compare_replay
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare, compare_archive, refills_tried, sealed_past
 from workshop.rehearsal.view import View
@@ -42,6 +44,8 @@ async def conclude(
     view.say("comparing production with the exchange's log, and the archive with production")
     checks = await compare(fleet.production_dsn, truth, strict=not outages, outages=outages)
     checks += await compare_archive(fleet.production_dsn, local_s3.client(fleet.s3_url), BUCKET, manifests, truth)
+    archive = kf.Archive(f"s3://{BUCKET}", endpoint_url=fleet.s3_url, credentials=local_s3.CREDENTIALS)
+    checks.append(await compare_replay(archive, fleet.production_dsn, truth, strict=not outages))
     if not sealed:
         checks.append(Check("sealed in time", failed=1, examples=["coverage.sealed_until lags"]))
     if not refilled:

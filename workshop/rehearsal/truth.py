@@ -22,6 +22,10 @@ class Truth:
     deltas: dict[Identity, Change] = field(default_factory=dict)
     trades: dict[str, tuple[str, int, Decimal, Decimal, str, bool]] = field(default_factory=dict)
     books: dict[str, dict[Level, Decimal]] = field(default_factory=dict)
+    shown: defaultdict[str, list[tuple[int, int, dict[Level, Decimal]]]] = field(
+        default_factory=lambda: defaultdict(list)
+    )
+    """Books that a market began with or was given without changes: after how many of its changes, when, which."""
     lifecycle: defaultdict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     lifecycle_ms: defaultdict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(list))
     """When each lifecycle event was, by market and type."""
@@ -33,6 +37,7 @@ class Truth:
         """Read a truth log; ordinals are counted here, per market and millisecond, in the log's order."""
         truth = cls()
         last: dict[str, tuple[int, int]] = {}
+        changes: defaultdict[str, int] = defaultdict(int)
         with file.open() as lines:
             for line in lines:
                 row = json.loads(line)
@@ -41,12 +46,14 @@ class Truth:
                     truth.books[ticker] = {
                         (side, Decimal(price)): Decimal(size) for side in ("yes", "no") for price, size in row[side]
                     }
+                    truth.shown[ticker].append((changes[ticker], row["ts_ms"], dict(truth.books[ticker])))
                     truth.resets += kind == "reset"
                 elif kind == "delta":
                     ms = row["ts_ms"]
                     before = last.get(ticker, (-1, -1))
                     ordinal = before[1] + 1 if before[0] == ms else 0
                     last[ticker] = (ms, ordinal)
+                    changes[ticker] += 1
                     change = (row["side"], Decimal(row["price"]), Decimal(row["delta"]), row["us"])
                     truth.deltas[(ticker, ms, ordinal)] = change
                     truth._apply(ticker, change)
