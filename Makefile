@@ -70,13 +70,14 @@ apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from i
 boot-rehearsal: $(STAMP) ## boot the machines that Terraform makes under a real systemd, through reboots, replacements and failures (SCENE=, FAULT=; root)
 	$(BIN)/python -m workshop.rehearsal.boot $(addprefix --scene ,$(SCENE)) $(if $(FAULT),--fault $(FAULT))
 
-release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: a wheel, what it needs by digest, deploy/ and the runbooks
-	rm -rf build && mkdir -p build/release/kalshi-fleet/docs
+release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: a wheel, what it needs by digest, deploy/ and the runbooks; and the library's own wheel
+	rm -rf build client/build && mkdir -p build/release/kalshi-fleet/docs
 	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/release/kalshi-fleet .
+	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build ./client
 	cp -r requirements-run.lock deploy configs build/release/kalshi-fleet/ && cp -r docs/runbooks build/release/kalshi-fleet/docs/
 	rm -rf build/release/kalshi-fleet/deploy/terraform
 	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C build/release -cf - kalshi-fleet | gzip -n > build/kalshi-fleet-$(VERSION).tar.gz
-	@cd build && sha256sum kalshi-fleet-$(VERSION).tar.gz
+	@cd build && sha256sum kalshi-fleet-$(VERSION).tar.gz kalshi_fleet_client-*.whl
 
 checkov: .venv-checkov/.installed ## look for insecure settings in deploy/terraform (its own environment)
 	.venv-checkov/bin/checkov --config-file deploy/terraform/.checkov.yaml

@@ -9,6 +9,7 @@ import re
 import shutil
 import zipfile
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import asyncpg
@@ -19,7 +20,7 @@ from common.storage.embedded import attach_dsn
 from fleet.__main__ import ELSEWHERE, main
 from tests.support.databases import Database, new_database
 from tests.support.fleet_case import assert_equal, judge
-from tests.support.installed import ROOT, Environment, InstalledFleet, build, packages, sources
+from tests.support.installed import ROOT, Environment, InstalledFleet, build, locked, packages, sources
 from tests.support.keys import write_key
 from workshop.rehearsal.local import GATHERERS, Plan
 
@@ -48,8 +49,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=["borrowed", pytest.param("installed", marks=pytest.mark.long)])
 def environment(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     """Of links to what is installed here; in the long tests by pip from the registry."""
-    make = {"borrowed": Environment.borrowed, "installed": Environment.installed}[request.param]
-    return make(tmp_path_factory.mktemp(request.param), wheel)
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "installed":
+        return Environment.installed(folder, wheel)
+    for name, version in locked().items():
+        assert metadata.version(name) == version, f"{name} is not what the lock names: make install"
+    return Environment.borrowed(folder, wheel, locked())
 
 
 def test_the_wheel_is_its_packages_and_nothing_else(wheel: Path) -> None:

@@ -1,4 +1,4 @@
-"""The fleet as a machine has it: its wheel in an environment of its own, outside of the repository."""
+"""A wheel in an environment of its own, outside of the repository: the fleet's as a machine has it, the library's."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from common.process import end_with_parent_of
 from workshop.rehearsal.local import LocalFleet, Plan
@@ -44,8 +47,23 @@ def build(folder: Path) -> Path:
     return next(folder.glob("*.whl"))
 
 
+def locked() -> dict[str, str]:
+    """What `requirements-run.lock` names: distributions, and the version of each."""
+    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE))
+
+
+def needed(distribution: str) -> set[str]:
+    """What a distribution that is installed here needs, with what that needs, no extra: names."""
+    found: set[str] = set()
+    for line in metadata.requires(distribution) or ():
+        wanted = Requirement(line)
+        if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+            found |= {wanted.name, *needed(wanted.name)}
+    return found
+
+
 class Environment:
-    """An environment with the wheel and what `requirements-run.lock` names, and nothing else."""
+    """An environment with a wheel and what it needs, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         """Commands run in a folder beside it, in which nothing lies."""
@@ -64,14 +82,22 @@ class Environment:
         return made
 
     @classmethod
-    def borrowed(cls, folder: Path, wheel: Path) -> Environment:
-        """The same without a registry: links to what the lock names, as it is installed here; the rest is hidden."""
+    def of_registry(cls, folder: Path, wheel: Path) -> Environment:
+        """By pip, with what the wheel itself says that it needs, as people install it."""
+        made = cls(folder)
+        subprocess.run([sys.executable, "-m", "venv", made.folder], check=True)
+        pip = (made.folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check")
+        subprocess.run([*pip, wheel], check=True, cwd=made.outside)
+        return made
+
+    @classmethod
+    def borrowed(cls, folder: Path, wheel: Path, names: Iterable[str]) -> Environment:
+        """Without a registry: links to these distributions, as they are installed here; the rest is hidden."""
         made = cls(folder)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", made.folder], check=True)
         site = next(made.folder.glob("lib/python*/site-packages"))
-        for name, version in re.findall(r"^([a-z0-9-]+)==(\S+)", LOCK.read_text(), re.MULTILINE):
+        for name in names:
             distribution = metadata.distribution(name)
-            assert distribution.version == version, f"{name} is not what the lock names: make install"
             for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
                 (site / entry).symlink_to(Path(str(distribution.locate_file(entry))))
         subprocess.run([*PIP, "--python", made.folder, "install", "--no-deps", "--no-index", wheel], check=True)
