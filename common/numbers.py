@@ -2,7 +2,7 @@
 
 Prices are integers of 1e-4 dollar, sizes of 1e-2 contract, times of the exchange in milliseconds or microseconds
 since 1970 UTC. The exchange sends prices and sizes as decimal strings of any width (`0.4700`, `0.47`, up to six
-places); what is no exact multiple of the unit is refused, never rounded. Source: kalshi-api facts, section 3.1.
+places); what is no exact multiple of the unit is refused, never rounded. Source: docs.kalshi.com.
 Pure.
 """
 

@@ -1,4 +1,4 @@
-"""Checking signed requests as the exchange does (facts, sections 1.1 to 1.3)."""
+"""Checking signed requests as the exchange does (docs.kalshi.com)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events and series in REST (facts, section 5.4), with a history of events that need not end.
+"""Events and series in REST (docs.kalshi.com), with a history of events that need not end.
 
 Without a status, lists of events hold every event that ever was: `history` events are made up as they are asked for,
 after those that have markets here. None of them is kept.

@@ -1,4 +1,4 @@
-"""Lists of markets: filters, the order of pages, keyset cursors (facts, section 5.1)."""
+"""Lists of markets: filters, the order of pages, keyset cursors (docs.kalshi.com)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Orders on one market: they rest, are cancelled, and take what rests; the book is never crossed.
 
 A real two-sided book is never crossed at the end of a millisecond: the best YES bid and the best NO bid add up to
-less than a dollar (facts, section 10). Here that holds after every order. Orders rest around a fair value that
+less than a dollar (docs/assumptions.md). Here that holds after every order. Orders rest around a fair value that
 wanders; the spread is a market's own. A sweep takes several resting orders in one instant: each is a trade, and a
 change of the book that is its twin.
 """

@@ -1,4 +1,4 @@
-"""The grids on which prices lie: bands of equal steps that touch at their ends (facts, section 3.1).
+"""The grids on which prices lie: bands of equal steps that touch at their ends (docs.kalshi.com).
 
 Prices are integers of 1e-4 dollar. Every grid is symmetric, so the price of the other side is on it, too.
 """

@@ -105,7 +105,7 @@ def market_record(market: Market) -> dict[str, Any]:
 
 
 def quotes(market: Market) -> dict[str, str]:
-    """The best prices and their sizes. An empty market has no asks of a dollar: facts, sections 5.1 and 10."""
+    """The best prices and their sizes. An empty market has no asks of a dollar: docs.kalshi.com."""
     best_yes, best_no = max(market.yes, default=0), max(market.no, default=0)
     yes_bid, yes_ask, no_bid, no_ask = best_yes, ONE - best_no, best_no, ONE - best_yes
     if market.status == "initialized":

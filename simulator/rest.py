@@ -1,4 +1,4 @@
-"""The exchange's REST interface (facts, section 5): status, account, markets, books, trades, candles.
+"""The exchange's REST interface (docs.kalshi.com): status, account, markets, books, trades, candles.
 
 Events and series: `catalogue.py`.
 """
@@ -62,7 +62,7 @@ class Rest:
         active = self.exchange.active
         indexes = {number: active and number not in self.exchange.inactive_indexes for number in EXCHANGE_INDEXES}
         body = {
-            **_flags(indexes[0]),  # those of index 0 alone (facts, section 10)
+            **_flags(indexes[0]),  # those of index 0 alone (docs/assumptions.md)
             "exchange_index_statuses": [
                 {"exchange_index": number, "description": EXCHANGE_INDEXES[number], **_flags(on)}
                 for number, on in indexes.items()
@@ -164,7 +164,7 @@ class Rest:
         )
 
     def _shown(self, market: Market) -> bool:
-        """REST may learn of a market later than the stream (facts, section 7.10)."""
+        """REST may learn of a market later than the stream (docs.kalshi.com)."""
         return self.exchange.now_us() - market.created_us >= self.exchange.hide_ms * 1000
 
     async def market(self, request: web.Request) -> web.Response:

@@ -157,7 +157,7 @@ class Server:
         response.headers["Date"] = formatdate(time.time() + self.faults.clock_ahead_ms / 1000, usegmt=True)
 
     async def _anonymous(self, request: web.Request, handler: object) -> web.Response:
-        """Unsigned reads come from a cache of fifteen seconds (facts, section 1.4)."""
+        """Unsigned reads come from a cache of fifteen seconds (docs.kalshi.com)."""
         now = asyncio.get_running_loop().time()
         known = self._cached.get(request.path_qs)
         if known is None or now - known[0] > CACHE_S:

@@ -40,7 +40,7 @@ class Subscription:
 
 
 def in_yes_prices(message: Message) -> Message:
-    """The same book or change with the NO side's prices as YES prices (facts, section 3.4)."""
+    """The same book or change with the NO side's prices as YES prices (docs.kalshi.com)."""
 
     def turned(body: bytes) -> bytes:
         fields = json.loads(body)

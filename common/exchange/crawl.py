@@ -1,6 +1,6 @@
 """Reading one of the exchange's lists, some pages at a time: it resumes where it was, after a failure or a restart.
 
-Lists have no practical end (kalshi-api facts, section 10), and a page may fail: neither stops another list.
+Lists have no practical end (docs/assumptions.md), and a page may fail: neither stops another list.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Two steps, so that a frame which is not understood is still known by its envelope: `HEAD` decodes type, id, sid,
 seq and sending_ts_ms and leaves `msg` raw; the `msg` decoders check the fields that the fleet uses and ignore the
 rest. A field that a row does not need may be null, absent, or of another type: it never costs the row. Source:
-kalshi-api facts, sections 3 and 10.
+docs.kalshi.com.
 """
 
 from __future__ import annotations

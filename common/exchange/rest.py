@@ -1,4 +1,4 @@
-"""The exchange's REST interface as the fleet uses it: signed, paged, retried. Source: kalshi-api facts, section 5."""
+"""The exchange's REST interface as the fleet uses it: signed, paged, retried. Source: docs.kalshi.com."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Page = list[Any]
 """Objects as the exchange lists them: none of them is checked yet."""
 ATTEMPTS_MAX: Final = 6
 REQUEST_WAIT_S: Final = 20
-TOKENS_A_REQUEST: Final = 10  # the default cost (facts, section 5.9)
+TOKENS_A_REQUEST: Final = 10  # the default cost (docs.kalshi.com)
 BASIC_TOKENS_PER_S: Final = 200.0  # the smallest tier, until the account's own limits are known
 SHARE: Final = 0.9  # of the account's budget; the rest is for people's own requests
 
@@ -71,7 +71,7 @@ class Rest:
         raise AssertionError("unreachable")
 
     async def exchange_status(self) -> dict[str, Any]:
-        """GET /exchange/status: the exchange answers it with 500, 503 and 504, too (facts, section 5.6)."""
+        """GET /exchange/status: the exchange answers it with 500, 503 and 504, too (docs.kalshi.com)."""
         return await self._get("/exchange/status", {}, error_bodies=True)
 
     async def learn_limits(self) -> dict[str, Any]:
@@ -139,7 +139,7 @@ class Rest:
         return self.pages("/markets", "markets", PAGE_MARKETS, **query)
 
     def trades(self, **query: str | int) -> AsyncIterator[Page]:
-        """Pages of trades, newest first; `min_ts` and `max_ts` are whole seconds (facts, section 5.3)."""
+        """Pages of trades, newest first; `min_ts` and `max_ts` are whole seconds (docs.kalshi.com)."""
         return self.pages("/markets/trades", "trades", PAGE_TRADES, **query)
 
     def historical_trades(self, **query: str | int) -> AsyncIterator[Page]:
@@ -147,11 +147,11 @@ class Rest:
         return self.pages("/historical/trades", "trades", PAGE_TRADES, **query)
 
     async def historical_cutoff(self) -> dict[str, Any]:
-        """Before which times only the historical lists have everything (facts, section 5.8)."""
+        """Before which times only the historical lists have everything (docs.kalshi.com)."""
         return await self.get("/historical/cutoff")
 
     async def candlesticks(self, tickers: list[str], **query: str | int) -> list[tuple[str, list[dict[str, Any]]]]:
-        """Candles of up to 100 markets, 10,000 in all, by market (facts, section 5.5)."""
+        """Candles of up to 100 markets, 10,000 in all, by market (docs.kalshi.com)."""
         answer = await self.get("/markets/candlesticks", market_tickers=",".join(tickers), **query)
         markets = listed(answer, "markets", "/markets/candlesticks")
         return [(one["market_ticker"], one.get("candlesticks") or []) for one in markets]
@@ -162,7 +162,7 @@ class Rest:
         return listed(await self.get(path, **query), "candlesticks", path)
 
     async def orderbooks(self, tickers: list[str]) -> Page:
-        """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (facts, section 5.2)."""
+        """The books of up to 100 markets; NO prices on the NO side, no time and no `seq` (docs.kalshi.com)."""
         return listed(await self.get("/markets/orderbooks", tickers=tickers), "orderbooks", "/markets/orderbooks")
 
     async def named(self, path: str, field: str, tickers: list[str]) -> Page:

@@ -1,6 +1,6 @@
 """Signing requests. RSA keys sign with PSS, SHA-256 and a salt of digest length; Ed25519 keys sign the message itself.
 
-The message is timestamp in milliseconds, method, and path without query. Source: kalshi-api facts, section 1.1.
+The message is timestamp in milliseconds, method, and path without query. Source: docs.kalshi.com.
 """
 
 from __future__ import annotations

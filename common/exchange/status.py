@@ -1,6 +1,6 @@
 """The exchange's state as it reports it: GET /exchange/status, by exchange index. Pure.
 
-Its top-level flags are those of index 0 alone (kalshi-api facts, section 10): combos, crypto and some sports are on
+Its top-level flags are those of index 0 alone (docs/assumptions.md): combos, crypto and some sports are on
 others. A flag is only shown to people: connections are dialled whatever it is.
 """
 

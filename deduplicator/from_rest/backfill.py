@@ -1,6 +1,6 @@
 """`fleet backfill`: candlesticks that the exchange lists, for what the fleet never saw.
 
-Source of the endpoints and their fields: kalshi-api facts, section 5.5. A request takes up to 100 markets and answers
+Source of the endpoints and their fields: docs.kalshi.com. A request takes up to 100 markets and answers
 with up to 10,000 candles; markets that have left for the exchange's own archive are asked for one by one.
 """
 

@@ -1,7 +1,7 @@
 """Series, events and markets from REST, kept current in production under the exchange's own names.
 
 Markets first. Events by status, by name where a market names one that no list has shown, and combos' from their
-markets: the lists of all events have no practical end (kalshi-api facts, section 10). A round reads a bounded number of
+markets: the lists of all events have no practical end (docs/assumptions.md). A round reads a bounded number of
 pages of each list; one that fails waits, keeps its place, and costs no other list its turn.
 """
 
@@ -53,7 +53,7 @@ Check = Callable[[dict[str, Any]], None]
 
 
 def lists(poll_s: float, reconcile_s: float) -> list[List]:
-    """All that is read, in its order. Which filters go together: kalshi-api facts, section 5.1."""
+    """All that is read, in its order. Which filters go together: docs.kalshi.com."""
 
     def markets(name: str, every_s: float, since: str = "", **filters: str) -> List:
         group = "changed" if since else "markets"

@@ -4,7 +4,7 @@ The exchange's list is believed where it can be checked: every trade of the wind
 what is in it and was not recorded is stored (`source` rest), and the gap is refilled, once the list was seen to go past
 it: a list that lags ends before the gap's trades, and looks like one that has none. A listed trade that cannot be read
 is set aside: the others are stored, and the gap stays open if it may be one of its trades. A gap that fails waits; the
-others are asked for. Source of what REST gives: kalshi-api facts, sections 5.3 and 5.8.
+others are asked for. Source of what REST gives: docs.kalshi.com.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ from fleet.statements import SQL
 from gatherer.capture.transport import DialRefused, Socket, dial
 from gatherer.journal.ownership import LOCK_FILE
 
-ACCOUNT_CONNECTIONS: Final = 200  # of the smallest tier (facts, section 2.5)
+ACCOUNT_CONNECTIONS: Final = 200  # of the smallest tier (docs.kalshi.com)
 CLOCK_S_WARN: Final = 2.0  # an HTTP date has whole seconds
 CLOCK_S_MAX: Final = 10.0  # the exchange refuses signatures beyond
 DIALS_AT_ONCE: Final = 10

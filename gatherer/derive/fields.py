@@ -1,7 +1,7 @@
 """Fields that the exchange has begun to send and that no row keeps: looked for in a few frames of what is loaded.
 
 They are in the journal all the same; with code that writes it into rows they can be loaded again. Lifecycle messages
-are kept whole. Source of the names: kalshi-api facts, section 3.
+are kept whole. Source of the names: docs.kalshi.com.
 """
 
 from __future__ import annotations

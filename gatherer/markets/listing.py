@@ -1,6 +1,6 @@
 """What is known of each market: its status as last reported, its times, and what follows from them now. Pure.
 
-Opening and closing send no message (facts, section 3.7): whether a market is open follows from its times.
+Opening and closing send no message (docs.kalshi.com): whether a market is open follows from its times.
 """
 
 from __future__ import annotations

@@ -367,11 +367,11 @@ async def test_two_lanes_that_are_put_back_apart(open_folder: Path) -> None:
         assert not made.deduplicator.status().lanes_waiting
 
 
-async def lose(dsn: str, lane: int, behind: int) -> None:
+async def lose(dsn: str, lane: int, after: int) -> None:
     """What one lane wrote after a batch is gone."""
     connection = await asyncpg.connect(dsn)
     for table in ("deltas", "slices", "runs", "run_events", "horizons", "quarantine", "batches"):
-        await connection.execute(f"DELETE FROM {table} WHERE lane = $1 AND batch > $2", lane, behind)
+        await connection.execute(f"DELETE FROM {table} WHERE lane = $1 AND batch > $2", lane, after)
     await connection.close()
 
 

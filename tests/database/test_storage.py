@@ -283,9 +283,9 @@ async def test_post_migrations_wait_until_they_are_asked_for(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The code works before and after them; the release before works with the next one's, but for those."""
-    former = migrate.folder("gatherer")
+    previous = migrate.folder("gatherer")
     newer = tmp_path / "newer"
-    shutil.copytree(former, newer)
+    shutil.copytree(previous, newer)
     (newer / "9001_more.sql").write_text("-- More.\nALTER TABLE sessions ADD COLUMN more text;\n")
     (newer / "9002_less.post.sql").write_text("-- Less.\nALTER TABLE sessions DROP COLUMN url;\n")
     (newer / "9003_again.sql").write_text("-- Again.\nCREATE TABLE again ();\n")

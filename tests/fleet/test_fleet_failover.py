@@ -22,7 +22,7 @@ TROUBLE_S = 30.0
 
 
 class Trouble:
-    """One production server behind a relay, and what can happen to it, each at its worst moment."""
+    """One production server that is reached over a relay, and what can happen to it, each at its worst moment."""
 
     def __init__(self, server: EmbeddedServer, proxy: Proxy, rng: random.Random) -> None:
         self.server, self.proxy, self._rng = server, proxy, rng

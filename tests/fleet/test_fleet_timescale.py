@@ -42,8 +42,8 @@ SIZES = """
 SELECT sum(before_compression_total_bytes) AS before, sum(after_compression_total_bytes) AS after
   FROM chunk_compression_stats('deltas')
 """
-BEHIND = """
-SELECT count(*) AS behind FROM (SELECT lane, max(batch) AS batch FROM batches GROUP BY lane) l
+UNLOADED = """
+SELECT count(*) AS unloaded FROM (SELECT lane, max(batch) AS batch FROM batches GROUP BY lane) l
   LEFT JOIN consumers c ON c.lane = l.lane AND c.consumer = 'deduplicator'
  WHERE c.batch IS DISTINCT FROM l.batch
 """
@@ -184,7 +184,7 @@ async def test_a_fleet_on_timescaledb_ends_with_what_the_exchange_logged(
         )
         assert code == 0 and sum(part["frames"] for part in loaded) > 1000
         async with asyncio.timeout(SEAL_WAIT_S):
-            while (await one(databases["gatherer-b"], BEHIND))["behind"] > 0:
+            while (await one(databases["gatherer-b"], UNLOADED))["unloaded"] > 0:
                 await asyncio.sleep(0.2)
         assert_equal(await compare(own_server.dsn, truth, strict=True))
 

@@ -64,8 +64,8 @@ async def test_each_assumption_that_is_broken_is_noticed_alone(fleet: LocalFleet
     assert broken(await probed(fleet, {"kind": "stale", "count": 1})) == {"books"}
     ahead = await probed(fleet, {"kind": "shift", "count": 100_000, "by_ms": 3000})
     assert broken(ahead) >= {"times", "sender", "twins"} and "dense" not in broken(ahead)
-    behind = await probed(fleet, {"kind": "shift", "count": 20, "by_ms": -9000})
-    assert broken(behind) >= {"times", "back", "lag", "disorder"}
+    late = await probed(fleet, {"kind": "shift", "count": 20, "by_ms": -9000})
+    assert broken(late) >= {"times", "back", "lag", "disorder"}
 
 
 async def test_numbers_that_break_are_no_contradiction_of_the_exchange(fleet: LocalFleet) -> None:

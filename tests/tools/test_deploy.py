@@ -106,8 +106,8 @@ async def test_systemd_is_notified_of_start_beat_and_end(open_folder: Path, monk
         monkeypatch.setenv("NOTIFY_SOCKET", str(open_folder / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "60000")
         async with notify.beating():
-            heard = [await asyncio.to_thread(systemd.recv, 100) for _ in range(4)]
-        assert heard == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
+            received = [await asyncio.to_thread(systemd.recv, 100) for _ in range(4)]
+        assert received == [b"READY=1", b"WATCHDOG=1", b"WATCHDOG=1", b"WATCHDOG=1"]
         while (last := systemd.recv(100)) == b"WATCHDOG=1":
             pass
         assert last == b"STOPPING=1"

@@ -14,6 +14,12 @@ INSTEAD = {
     "hollow": "say what is missing",
     "Suspicion": "RejectBisector",
     "StateRenewed": "StateOutdated",
+    "whoever": "the process that, anybody who",
+    "alike": "the same",
+    "dear": "expensive",
+    "former": "previous",
+    "behind": "after, older than, late",
+    "heard": "received",
 }
 KINDS = ("*.py", "*.sql", "*.md", "*.yml", "*.yaml", "*.tf", "*.js", "*.html")
 FOLDERS = (

@@ -33,13 +33,13 @@ def test_the_conversation_survives_any_answer(block: int) -> None:
 def test_a_socket_is_asked_before_it_is_given_up() -> None:
     """Silent is not dead: an exchange that sends no pings answers ours. Nor is one whose reader slept."""
     alive = Liveness(25.0)
-    heard, pings = 0.0, 0
+    received, pings = 0.0, 0
     for tick in range(7200):
         now = tick / 2
-        look = alive.look(now, heard)
+        look = alive.look(now, received)
         assert look is not Look.GIVE_UP
         if look is Look.PING:
-            heard, pings = now + 0.1, pings + 1
+            received, pings = now + 0.1, pings + 1
     assert 200 < pings < 260
     dead = Liveness(25.0)
     looks = [dead.look(tick / 2, 0.0) for tick in range(60)]

@@ -34,19 +34,19 @@ def copies_of(stream: Stream, received: tuple[bool, ...]) -> Copy:
     derivation = Derivation(BOUNDS, state.fresh(1))
     seq = 0
 
-    def frame(at_ms: int, type_: str, msg: dict[str, object], *, heard: bool = True) -> None:
+    def frame(at_ms: int, type_: str, msg: dict[str, object], *, recorded: bool = True) -> None:
         nonlocal seq
         seq += 1
-        if heard:
+        if recorded:
             body = {"type": type_, "sid": 1, "seq": seq, "msg": msg, "sending_ts_ms": at_ms}
             derivation.apply(Record(Kind.FRAME, 1, at_ms * 1000, 0, json.dumps(body).encode()))
 
     opened = SessionOpened("orderbook", 1, "ws://x", clock_proven=True)
     derivation.apply(Record(Kind.OPENED, 1, START_MS * 1000, 0, msgspec.json.encode(opened)))
     frame(START_MS, "orderbook_snapshot", {"market_ticker": ticker(0)})
-    for (ms, symbol), heard in zip(stream, received, strict=True):
+    for (ms, symbol), recorded in zip(stream, received, strict=True):
         change = {"price_dollars": "0.5000", "delta_fp": f"{symbol}.00", "side": "yes", "ts_ms": FIRST_MS + ms}
-        frame(FIRST_MS + ms, "orderbook_delta", {"market_ticker": ticker(0), **change}, heard=heard)
+        frame(FIRST_MS + ms, "orderbook_delta", {"market_ticker": ticker(0), **change}, recorded=recorded)
     for later in (1000, 2000):
         frame(FIRST_MS + later, "ok", {})
     return copy_of(derivation.take(), 1, 1)
@@ -84,10 +84,10 @@ def test_every_short_stream_with_every_pattern_of_losses(part: int) -> None:
             covered = held(merger, 1)
             unplaced = set(stored.unplaced.values())
             for number, identity in enumerate(truth):
-                heard = any(pattern[number] for pattern in chosen)
+                recorded = any(pattern[number] for pattern in chosen)
                 if intervals.covers(covered, identity[1]):
                     assert identity in stored.deltas, case
-                elif heard:
+                elif recorded:
                     assert identity in stored.deltas or identity[:2] in unplaced, case
             if all(chosen[0]):
                 assert stored.deltas == truth and not stored.gaps, case

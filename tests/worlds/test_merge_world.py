@@ -184,8 +184,8 @@ def test_batches_that_were_dropped_unread_leave_gaps_and_nothing_false(seed: int
     victim = rng.randrange(3)
     lost: set[tuple[int, int]] = set()
     cuts = sorted(rng.sample(range(len(copies[victim]) + 1), min(4, len(copies[victim]) // 2 * 2)))
-    for first, behind in zip(cuts[::2], cuts[1::2], strict=True):
-        for copy in copies[victim][first:behind]:
+    for first, end in zip(cuts[::2], cuts[1::2], strict=True):
+        for copy in copies[victim][first:end]:
             lost |= set(zip(copy.deltas.market.tolist(), copy.deltas.exchange_ms.tolist(), strict=True))
             strip_dropped_rows(copy)
     merger, stored = merge(copies, rng)

@@ -23,7 +23,7 @@ from workshop.rehearsal.verdict import Check
 
 NAME: Final = "library's replay = exchange"
 FIRST_BOOK: Final = frozenset({"before_subscription", "before_fleet", "not_known_yet"})
-"""Why a market's book is not known that nobody can have heard of yet."""
+"""Why a market's book is not known that nobody can know of yet."""
 UNEXCUSED: Final = frozenset({"", "impossible_book"})
 """Nothing was told, and a record that cannot be."""
 Place = tuple[int, str, bool, int, str]
@@ -63,7 +63,7 @@ class Happened(NamedTuple):
 async def compare_replay(archive: kf.Archive, dsn: str, truth: Truth, *, strict: bool) -> Check:
     """The hours that the archive has, up to its last one, and the library's books of production as it is now.
 
-    `strict`: only what a market does before anybody can have heard of it may be lost. `archive` may hold hours that are
+    `strict`: only what a market does before anybody can know of it may be lost. `archive` may hold hours that are
     not finished: nothing happens any more.
     """
     check = Check(NAME)

@@ -3,7 +3,7 @@
 Checks `seq` on every numbered frame before anything else looks at it, and brings a broken subscription back in the
 order of how little it disturbs: books on the same sid, then, if nothing comes of it any more, a new subscription.
 
-What the exchange answers is not known for certain (kalshi-api facts, section 10). So every event only changes what is
+What the exchange answers is not known for certain (docs/assumptions.md). So every event only changes what is
 known (`state`, `answers`), and one place (`due_commands`) decides what follows, within a budget. What cannot be proven
 is named (`unproven`). A connection is never given up for an answer, or for none: that is for the socket's own liveness
 to decide.

@@ -179,7 +179,7 @@ class DueCommands:
         """Make an idle subscription send a numbered frame: it proves that nothing before it is missing.
 
         Order books answer `get_snapshot`. The other channels answer a repeated subscribe, which merges and changes
-        nothing, with a numbered `ok` (facts, section 2.3), or with anything else: then the stretch stays unproven until
+        nothing, with a numbered `ok` (docs.kalshi.com), or with anything else: then the stretch stays unproven until
         the next frame of the stream.
         """
         if held.channel == ORDERBOOK:

@@ -56,7 +56,7 @@ def edits() -> Iterator[tuple[str, Callable[[dict[str, Any]], Any]]]:
     yield "long ago", put(ts_ms=12)
     yield "future", put(ts_ms=START_MS + 10_000_000)
     yield (
-        "clock behind",
+        "clock late",
         lambda f: {**f, "sending_ts_ms": START_MS + 7_200_000, "msg": {**f["msg"], "ts_ms": START_MS + 7_200_000}},
     )
     yield "no time", put(ts_ms=None)

@@ -14,7 +14,7 @@ from simulator.market import Market
 from simulator.truth import TruthLog
 
 
-class Heard:
+class Received:
     """What listeners were sent: when, which channel, what."""
 
     def __init__(self) -> None:
@@ -38,18 +38,18 @@ def a_market(n: int, us: int) -> Market:
 
 async def test_one_or_two_empty_snapshots_follow_a_close_some_after_it_is_determined(tmp_path: Path) -> None:
     """Nothing announces that it closes; the stream shows an empty book a moment later, often once more."""
-    exchange, heard = Exchange(TruthLog(tmp_path / "truth")), Heard()
-    exchange.channel_listeners["market_lifecycle_v2"].add(heard)
+    exchange, received = Exchange(TruthLog(tmp_path / "truth")), Received()
+    exchange.channel_listeners["market_lifecycle_v2"].add(received)
     markets = [a_market(n, exchange.now_us()) for n in range(20)]
     began = asyncio.get_running_loop().time()
     for market in markets:
         exchange.add_market(market, announce=False)
-        exchange.book_listeners[market.ticker].add(heard)
+        exchange.book_listeners[market.ticker].add(received)
         close_market(exchange, market, random.Random(market.ticker))
     await asyncio.sleep(LATE_S_MAX + 0.3)
-    books = [(at - began, ticker) for at, channel, ticker, body in heard.messages if channel == "orderbook_delta"]
+    books = [(at - began, ticker) for at, channel, ticker, body in received.messages if channel == "orderbook_delta"]
     determined = {
-        ticker: at - began for at, _, ticker, body in heard.messages if body.get("event_type") == "determined"
+        ticker: at - began for at, _, ticker, body in received.messages if body.get("event_type") == "determined"
     }
     assert set(Counter(ticker for _, ticker in books).values()) == {1, 2} and len(determined) == len(markets)
     assert any(at > determined[ticker] for at, ticker in books), "late"

@@ -147,9 +147,9 @@ async def test_parameters_of_commands_and_requests_are_honoured() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "heard"), [("answered", ["orderbook_snapshot"]), ("error", ["error"]), ("silence", [])]
+    ("how", "answers"), [("answered", ["orderbook_snapshot"]), ("error", ["error"]), ("silence", [])]
 )
-async def test_what_nobody_knows_of_the_exchange_can_be_chosen(how: str, heard: list[str]) -> None:
+async def test_what_nobody_knows_of_the_exchange_can_be_chosen(how: str, answers: list[str]) -> None:
     """The book of a market that is not held; an account's connection too many."""
     async with world() as w, aiohttp.ClientSession() as http:
         c = await w.client()
@@ -159,7 +159,7 @@ async def test_what_nobody_knows_of_the_exchange_can_be_chosen(how: str, heard: 
             assert (await answer.json())["hit"] == 1
         await c.say("update_subscription", sids=[1], action="get_snapshot", market_tickers=[B])
         await c.say("list_subscriptions")
-        assert [f["type"] for f in await c.hear(len(heard) + 1)] == [*heard, "ok"]
+        assert [f["type"] for f in await c.hear(len(answers) + 1)] == [*answers, "ok"]
         w.server._connections_max = 1
         with pytest.raises(DialRefused) as refused:
             await w.client()

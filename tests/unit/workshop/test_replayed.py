@@ -58,7 +58,7 @@ LOG = [
 
 
 def told() -> Events:
-    """A replay of it: A is heard of after its first change, and its first reset is seen late."""
+    """A replay of it: A is known of after its first change, and its first reset is seen late."""
     at = HOUR_MS
     return [
         kf.Gap("A", at, at + 7, "orderbook_delta", "before_subscription"),
