@@ -13,11 +13,12 @@ from common.contract import channels, reasons
 from common.contract.identity import NEVER_MS, SEQ_MAX, SID_MAX
 from common.errors import NumberError
 from common.exchange import frames
+from common.text import storable
 from gatherer.derive import holding, horizon, quarantine, rest_books, rows
 from gatherer.derive.contents import Contents
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import PAST_MS_MAX, Poison, named_market
-from gatherer.derive.quarantine import FAILED
+from gatherer.derive.quarantine import FAILED, REASON_CHARACTERS_MAX
 from gatherer.derive.rows import Rows
 from gatherer.derive.runs import Runs, channel_of
 from gatherer.derive.state import SessionState, Slice, State
@@ -110,7 +111,7 @@ class Derivation:
             case Kind.OPENED:
                 self._opened(record)
             case Kind.ENDED if session is not None:
-                reason = msgspec.json.decode(record.payload, type=Ended).reason
+                reason = storable(msgspec.json.decode(record.payload, type=Ended).reason, REASON_CHARACTERS_MAX)
                 self.runs.end_session(session, reason, record.wall_us)
             case Kind.CLOSED:
                 self.cut(reasons.CLOSED, record.wall_us)

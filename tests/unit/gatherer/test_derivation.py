@@ -335,6 +335,17 @@ def test_what_is_no_frame_is_kept_and_the_connection_lives() -> None:
     assert places(rows) == [(500, 0)]
 
 
+def test_the_reason_of_an_end_is_one_that_a_database_holds() -> None:
+    """It may be the exchange's own text: a lane whose end cannot be stored would stand still for ever."""
+    tape = Tape()
+    tape.snapshot()
+    tape.record(Kind.ENDED, msgspec.json.encode(Ended("received 1008 (policy violation) go\x00away" + "!" * 999)))
+    rows = tape.take()
+    reasons = [b.reason for b in rows.breaks] + [e.reason for e in rows.run_events] + [h.reason for h in rows.horizons]
+    assert len(reasons) == 3 and len(set(reasons)) == 1
+    assert "\x00" not in reasons[0] and len(reasons[0]) == 500 and reasons[0].startswith("received 1008")
+
+
 def test_frames_of_a_session_whose_beginning_is_unknown_are_rows_all_the_same() -> None:
     """After a lost state nobody knows what is held: what comes is recorded and its books are asked for; a run begins
     with the answer to a question that was read, and with no other book."""
