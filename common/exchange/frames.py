@@ -133,6 +133,8 @@ class Command(msgspec.Struct):
     params: CommandParams = msgspec.field(default_factory=CommandParams)
 
 
+CHANGE_BEGINS: Final = b'{"type":"orderbook_delta","sid":%d,"seq":'
+"""How an order-book change begins on the wire up to its number (facts, section 2.3)."""
 HEAD: Final = msgspec.json.Decoder(Head)
 DELTA: Final = msgspec.json.Decoder(DeltaMsg)
 SNAPSHOT: Final = msgspec.json.Decoder(SnapshotMsg)

@@ -173,7 +173,7 @@ class Derivation:
         out.frames += 1
         head = frames.head(record.payload)
         if head is None:
-            quarantine.keep(out, record, None, "not_a_frame")
+            self._no_frame(session, record)
             return
         if head.sending_ts_ms is not None and abs(head.sending_ts_ms - record.wall_us // 1000) > PAST_MS_MAX:
             out.alarm("sending_time_absurd")  # not filled in, or in another unit
@@ -188,6 +188,18 @@ class Derivation:
             self._numbered(session, slice_, record, head)
         else:
             quarantine.keep(out, record, None, "absurd_number")
+
+    def _no_frame(self, session: SessionState, record: Record) -> None:
+        """What cannot be read; but what begins as the change that is due has its number, and the capture, which looks
+        no further, took it for that: no number is missing, and nobody else asks for the books."""
+        for slice_ in session.slices.values():
+            if record.payload.startswith(b"%b%d," % (frames.CHANGE_BEGINS % slice_.sid, slice_.next_seq)):
+                head = frames.Head(channels.DELTA_TYPE, sid=slice_.sid, seq=slice_.next_seq)
+                slice_.next_seq += 1
+                self.runs.out.delta_frames += 1
+                self.contents.poison(session, slice_, record, head, Poison("not_a_frame", None))
+                return
+        quarantine.keep(self.runs.out, record, None, "not_a_frame")
 
     def _next_slice(
         self, session: SessionState, slice_: Slice | None, record: Record, head: frames.Head, seq: int

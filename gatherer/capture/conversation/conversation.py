@@ -184,7 +184,7 @@ class Conversation:
         hot = self._subscriptions.hot
         if hot is None or not hot.next_seq:
             return b"\n", 0
-        return b'{"type":"orderbook_delta","sid":%d,"seq":' % hot.sid, hot.next_seq
+        return frames.CHANGE_BEGINS % hot.sid, hot.next_seq
 
     def due_changes_came(self, next_seq: int, now_s: float) -> None:
         """All changes up to the number before `next_seq` came as they were due, the last at `now_s`."""

@@ -12,6 +12,9 @@ import pytest
 
 from common.contract.identity import NEVER_MS
 from common.contract.sides import NO, YES
+from common.exchange import frames
+from gatherer.capture.conversation.actions import Times
+from gatherer.capture.conversation.conversation import Conversation
 from gatherer.derive import state
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
@@ -333,6 +336,32 @@ def test_what_is_no_frame_is_kept_and_the_connection_lives() -> None:
     rows = tape.take()
     assert len(rows.quarantine) == 5
     assert places(rows) == [(500, 0)]
+
+
+@pytest.mark.parametrize("cut", ["msg", "number", "twice"])
+def test_a_change_that_is_cut_short_counts_as_the_capture_counted_it(cut: str) -> None:
+    """The capture looks no further than its number, and notes no break: the books are asked for here, or by nobody."""
+    tape, conversation = Tape(), Conversation("orderbook", Times(2.0, 10.0, 10.0), 500)
+    tape.snapshot()
+    tape.snapshot("KXB-1")
+    for number in (1, 2):
+        head = frames.Head("orderbook_snapshot", sid=1, seq=number, msg=msgspec.Raw(b'{"market_ticker":"KXA-1"}'))
+        assert not conversation.frame(head, 0.0)
+    beginning, due = conversation.due_change()
+    assert due == 3
+    for _ in range(2 if cut == "twice" else 1):
+        tape.seq += 1
+        text = b"%b%d," % (beginning, tape.seq)
+        tape.record(Kind.FRAME, text[:-2] if cut == "number" else text + b'"msg":{"market_ticker":"KXA-1","pri')
+    tape.delta(650)
+    rows = tape.take()
+    assert rows.delta_frames == len(rows.deltas) + rows.delta_frames_quarantined
+    if cut == "number":
+        assert [b.reason for b in rows.breaks] == ["gap"] and not rows.requests, "the capture sees it, and asks"
+        return
+    assert not rows.breaks and [(q.sid, q.seq) for q in rows.quarantine] == [(1, n) for n in range(3, tape.seq)]
+    assert sorted({t for r in rows.requests for t in r.tickers}) == [T, "KXB-1"]
+    assert {e.reason for e in rows.run_events if e.event == "ended"} == {"quarantined"}
 
 
 def test_the_reason_of_an_end_is_one_that_a_database_holds() -> None:
