@@ -59,7 +59,8 @@ class Contents:
             quarantine.keep(out, record, head, quarantine.unexpected(error))
 
     def poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: Poison) -> None:
-        """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets."""
+        """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets. Another one
+        begins, but of all markets not again before a book of theirs has come."""
         runs = self._runs
         if head.type == channels.DELTA_TYPE:
             runs.out.delta_frames_quarantined += 1
@@ -74,7 +75,12 @@ class Contents:
             run = slice_.runs.get(ticker)
             if run is not None and run.claiming:
                 runs.end_run(slice_, run, reasons.QUARANTINED)
-                runs.open_run(session, slice_, ticker, record, head, claiming=True, after=run)
+                if named is None and run.book is None:
+                    # It comes again and again, before any book: a run for each market each time would be too many.
+                    runs.drop(slice_, ticker)
+                    session.awaiting.setdefault(slice_.sid, {})[ticker] = run.next_floor_ms
+                else:
+                    runs.open_run(session, slice_, ticker, record, head, claiming=True, after=run)
                 hit.append(ticker)
             else:
                 runs.drop(slice_, ticker)  # also what was deleted, and knew its ordinals until the `ok`

@@ -326,6 +326,27 @@ def test_a_poison_frame_without_a_market_ends_all_runs_of_its_sid() -> None:
     assert len([e for e in rows.run_events if e.event == "ended"]) == 2
 
 
+def test_frames_of_an_unknown_type_that_come_all_the_time_begin_no_runs_all_the_time() -> None:
+    """A thousand markets a second, and none of them could claim anything: each waits for a book of its own."""
+    tape = Tape()
+    names = [f"KXA-{n}" for n in range(20)]
+    for name in names:
+        tape.snapshot(name)
+    begun = []
+    for at in range(500, 1500, 100):
+        tape.now = START_MS + at
+        tape.frame("orderbook_heartbeat", {"at": at})
+        tape.delta(at + 1, ticker=names[0])
+        begun.append(len(tape.take().runs))
+    assert begun == [40] + [1] * 9, "a change is a row all the same, of a run that claims nothing"
+    tape.now = START_MS + 2000
+    tape.snapshot(names[0])
+    tape.delta(2500, ticker=names[0])
+    rows = tape.take()
+    assert [run.ticker for run in rows.runs] == [names[0]] and rows.runs[0].cover_from_ms < NEVER_MS
+    assert places(rows) == [(2500, 0)]
+
+
 def test_what_is_no_frame_is_kept_and_the_connection_lives() -> None:
     """Not JSON, no envelope, absurd numbers, binary."""
     tape = Tape()
