@@ -43,7 +43,7 @@ class Runs:
         channel = channel_of(session, head)
         slice_ = Slice(self.state.next_number(), head.sid, channel, head.seq, record.wall_us)
         session.slices[head.sid] = slice_
-        if channel and channel != channels.ORDERBOOK:
+        if channel in channels.ALL_MARKETS_CHANNELS:  # of what has no numbers a numbered answer proves nothing
             self.open_run(session, slice_, ALL_MARKETS, record, head, claiming=head.sid not in session.over)
         self.out.slices.append(
             rows.SliceRow(slice_.slice, session.session, head.sid, slice_.channel, head.seq, record.wall_us)

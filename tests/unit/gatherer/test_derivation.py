@@ -326,6 +326,19 @@ def test_a_poison_frame_without_a_market_ends_all_runs_of_its_sid() -> None:
     assert len([e for e in rows.run_events if e.event == "ended"]) == 2
 
 
+@pytest.mark.parametrize("channel", ["ticker", "trades_v2"])
+def test_a_numbered_answer_of_a_channel_without_numbers_begins_no_claim(channel: str) -> None:
+    """Its other frames have none: what is missing among them nobody knows."""
+    tape = Tape()
+    asked = {"id": 1, "cmd": "subscribe", "params": {"channels": [channel]}}
+    for id_ in (1, 2):
+        tape.record(Kind.COMMAND, json.dumps({**asked, "id": id_}).encode())
+    tape.record(Kind.FRAME, json.dumps({"type": "subscribed", "id": 1, "msg": {"channel": channel, "sid": 1}}).encode())
+    tape.frame("ok", {}, id=2)
+    rows = tape.take()
+    assert [s.channel for s in rows.slices] == [channel] and not rows.runs
+
+
 def test_frames_of_an_unknown_type_that_come_all_the_time_begin_no_runs_all_the_time() -> None:
     """A thousand markets a second, and none of them could claim anything: each waits for a book of its own."""
     tape = Tape()
