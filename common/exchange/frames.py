@@ -147,7 +147,8 @@ SUBSCRIBED: Final = msgspec.json.Decoder(SubscribedMsg)
 COMMAND: Final = msgspec.json.Decoder(Command)
 FIELDS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 ANY: Final[msgspec.json.Decoder[Any]] = msgspec.json.Decoder()
-_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STRING: Final = re.compile(rb'"[^"\\]*(?:\\.?[^"\\]*)*"?', re.DOTALL)
+"""It takes also what is never closed, to the end: so each byte is looked at once, whatever the frame is."""
 _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
