@@ -103,10 +103,11 @@ class Connection:
     async def run(self) -> None:
         """Until cancelled. How long to wait for an exchange that is away is not decided here: `Dialing` calls."""
         delays = backoff_s(REDIAL_FIRST_S, self._longest_s)
+        end = End.OVER
         while True:
             await asyncio.sleep(next(delays))
             while True:
-                await self._dialing.turn()
+                await self._dialing.turn(refused=end is End.REFUSED)
                 began = time.monotonic()
                 end = await self._once()
                 if end is not End.AWAY:

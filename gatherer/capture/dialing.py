@@ -3,8 +3,9 @@
 One capture's connections share one `Dialing`. While the exchange is away (a dial is refused, or not answered) one of
 them dials now and then for all, often at first and more seldom the longer it lasts; when one is accepted, all others
 are called at once, within the budget. A dial that is refused while sessions of others stand is no sign of that: its
-connection waits for itself. A key that is refused again and again is tried by one connection at a time; while
-the journal is full nobody dials. The exchange's reported state keeps nobody from dialling.
+connection waits for itself. A key that is refused again and again is tried by one connection at a time; while sessions
+of others stand, a connection that was not refused itself dials at once. While the journal is full nobody dials. The
+exchange's reported state keeps nobody from dialling.
 """
 
 from __future__ import annotations
@@ -51,19 +52,24 @@ class Dialing:
         else:
             self._open.clear()
 
-    async def turn(self) -> None:
-        """Wait until one dial may be made."""
+    async def turn(self, *, refused: bool = False) -> None:
+        """Wait until one dial may be made. `refused`: the key was, at this connection's last dial."""
         while True:
             await self._open.wait()
-            if self._refusals >= REFUSALS_TILL_SLOW:
+            if self._is_slow(refused=refused):
                 async with self._one_at_a_time:
-                    if self._refusals >= REFUSALS_TILL_SLOW:  # still, after those before us tried
+                    if self._is_slow(refused=refused):  # still, after those before us tried
                         await asyncio.sleep(random.uniform(self._slow_s / 2, self._slow_s))
             probes = not self._back.is_set() and await self._is_due()
             await self._limiter.acquire()
             # It may have gone again, or closed, while this one waited among all: then none of them dials.
             if self._open.is_set() and (probes or self._back.is_set()):
                 return
+
+    def _is_slow(self, *, refused: bool) -> bool:
+        """Whether the key is not believed in. While sessions stand, only who was refused waits: one connection too many
+        may be answered so for ever, and costs no other its place."""
+        return self._refusals >= REFUSALS_TILL_SLOW and (refused or not self._standing)
 
     async def _is_due(self) -> bool:
         """While the exchange is away: whether it is this connection that tries. False: the exchange is back."""

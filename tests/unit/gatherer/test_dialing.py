@@ -41,6 +41,20 @@ async def test_a_refused_key_is_tried_by_one_connection_at_a_time_until_it_is_ac
     assert 1 <= await turns(quick, 20, 0.16) < 20, "one after the other, each after its wait"
 
 
+async def test_a_connection_too_many_that_is_answered_as_a_bad_key_costs_no_other_its_place() -> None:
+    """What the exchange answers it is not known: who was not refused dials at once while sessions stand."""
+    dialing = Dialing(1000, 60.0, 1.0)
+    for _ in range(REFUSALS_TILL_SLOW * 2):
+        dialing.refused(403, "HTTP 403: too many connections")
+    assert await turns(dialing, 1, 0.05) == 0, "nobody knows that the key is good"
+    with dialing.session():
+        refused = asyncio.create_task(dialing.turn(refused=True))
+        await asyncio.sleep(0)
+        assert await turns(dialing, 3, 0.05) == 3 and not refused.done()
+        refused.cancel()
+        await asyncio.gather(refused, return_exceptions=True)
+
+
 async def test_nobody_dials_while_it_is_closed() -> None:
     """Maintenance, or a full journal."""
     dialing = Dialing(1000, 1.0, 1.0)
