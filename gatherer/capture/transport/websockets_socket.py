@@ -7,9 +7,7 @@ import time
 from typing import Final
 
 import websockets
-from websockets import frames
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.http11 import Response
 
 from common.errors import described
 from gatherer.capture.transport.seam import (
@@ -27,14 +25,13 @@ QUEUE_FRAMES_MAX: Final = 20_000
 
 
 class _TimedConnection(ClientConnection):
-    """Notes when anything arrives."""
+    """Notes when anything arrives: a part of a message, too, as a large one may be long on its way."""
 
     received_s = 0.0
 
-    def process_event(self, event: object) -> None:
+    def data_received(self, data: bytes) -> None:
         self.received_s = time.monotonic()
-        assert isinstance(event, frames.Frame | Response)
-        super().process_event(event)
+        super().data_received(data)
 
 
 class WebsocketsSocket:
