@@ -35,6 +35,7 @@ ATTEMPTS_MAX: Final = 6
 REQUEST_WAIT_S: Final = 20
 TOKENS_A_REQUEST: Final = 10  # the default cost (docs.kalshi.com)
 BASIC_TOKENS_PER_S: Final = 200.0  # the smallest tier, until the account's own limits are known
+LIMIT_MAX: Final = 1e9  # what is more is no limit
 SHARE: Final = 0.9  # of the account's budget; the rest is for people's own requests
 
 
@@ -78,8 +79,8 @@ class Rest:
         """GET /account/limits: from now on requests keep within the account's read bucket."""
         self._bucket = self._bucket or AsyncLimiter(BASIC_TOKENS_PER_S, 1.0)
         self.limits = await self._get("/account/limits", {})
-        read = self.limits.get("read") or {}
-        refill, capacity = float(read.get("refill_rate") or 0), float(read.get("bucket_capacity") or 0)
+        read = self.limits.get("read")
+        refill, capacity = (_limit(read, name) for name in ("refill_rate", "bucket_capacity"))
         if refill >= TOKENS_A_REQUEST and capacity >= TOKENS_A_REQUEST:
             self._bucket = AsyncLimiter(max(TOKENS_A_REQUEST, capacity * SHARE), capacity / refill)
         return self.limits
@@ -172,6 +173,12 @@ class Rest:
     async def series(self) -> Page:
         """All series that the exchange lists."""
         return listed(await self.get("/series"), "series", "/series")
+
+
+def _limit(read: Any, name: str) -> float:
+    """A limit that an account has; 0 if the answer has none that is a number."""
+    value: Any = read.get(name) if isinstance(read, dict) else None
+    return float(value) if type(value) in (int, float) and 0 < value < LIMIT_MAX else 0.0
 
 
 def listed(answer: Mapping[str, Any], field: str, path: str) -> Page:
