@@ -109,7 +109,7 @@ def _delta(capture: Capture, head: frames.Head, greatest_ms: dict[int, int], wal
 
 def _trade(capture: Capture, head: frames.Head) -> None:
     msg = frames.TRADE_MSG.decode(head.msg)
-    taker = msg.taker_outcome_side or msg.taker_side or {"bid": "yes", "ask": "no"}.get(msg.taker_book_side)
+    taker = msg.taker_outcome_side or msg.taker_side or ("yes" if msg.taker_book_side == "bid" else "no")
     if msg.is_block_trade:
         return  # made off the book
     price = parse_price(msg.yes_price_dollars)

@@ -85,12 +85,12 @@ def json_of(data: bytes) -> Frame:
     """A frame, or an empty one if it is none."""
     try:
         frame = json.loads(data)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return frame if isinstance(frame, dict) else {}
 
 
-def _msg(frame: Frame) -> dict[str, Any]:
+def body_of(frame: Frame) -> dict[str, Any]:
     """Its body, or an empty one if it has none that could be read."""
     msg = frame.get("msg")
     return msg if isinstance(msg, dict) else {}
@@ -101,7 +101,7 @@ def _shape(frame: Frame | None) -> str:
     if frame is None:
         return "silence"
     numbered = "a numbered" if "seq" in frame else "an unnumbered"
-    code = f" (code {_msg(frame).get('code')})" if frame.get("type") == "error" else ""
+    code = f" (code {body_of(frame).get('code')})" if frame.get("type") == "error" else ""
     return f"{numbered} {frame.get('type')}{code}"
 
 
@@ -193,17 +193,17 @@ async def _subscribe(line: Line, tickers: list[str], wait_s: float) -> int | Non
     since = len(line.received)
     id_ = await line.command("subscribe", channels=[ORDERBOOK], market_tickers=tickers, use_yes_price=False)
     answer = await line.first(since, lambda f: f.get("id") == id_, wait_s)
-    sid = _msg(answer or {}).get("sid")
+    sid = body_of(answer or {}).get("sid")
     return sid if isinstance(sid, int) else None
 
 
 def _is_book(frame: Frame, ticker: str) -> bool:
-    return frame.get("type") == SNAPSHOT_TYPE and _msg(frame).get("market_ticker") == ticker
+    return frame.get("type") == SNAPSHOT_TYPE and body_of(frame).get("market_ticker") == ticker
 
 
 def _is_of(frame: Frame, sid: int, ticker: str) -> bool:
     """A change or a book of a market on a subscription."""
-    return frame.get("sid") == sid and _msg(frame).get("market_ticker") == ticker
+    return frame.get("sid") == sid and body_of(frame).get("market_ticker") == ticker
 
 
 async def heartbeat(line: Line, seconds: float, silence_s: float) -> Measured:
@@ -232,7 +232,8 @@ async def ask_status(rest: Rest) -> Measured:
         finding.note = str(error)
         return finding
     indexes = status.get("exchange_index_statuses")
-    named = [one for one in indexes or () if isinstance(one, dict) and isinstance(one.get("exchange_index"), int)]
+    listed = indexes if isinstance(indexes, list) else ()
+    named = [one for one in listed if isinstance(one, dict) and isinstance(one.get("exchange_index"), int)]
     finding.compared = len(named)
     if not named:
         finding.fail(f"exchange_index_statuses is {indexes!r}")
@@ -290,7 +291,8 @@ async def ask_trades(rest: Rest, capture: Capture, from_ms: int, to_ms: int) -> 
         async for page in rest.trades(ticker=ticker, min_ts=from_ms // 1000 - 1, max_ts=to_ms // 1000 + 1):
             for row in page:
                 try:
-                    listed[row["trade_id"]] = (row["ticker"], parse_price(row["yes_price_dollars"]), row["count_fp"])
+                    price, count = parse_price(row["yes_price_dollars"]), parse_size(row["count_fp"])
+                    listed[row["trade_id"]] = (row["ticker"], price, count)
                 except (KeyError, TypeError, NumberError):
                     finding.fail(f"{row!r:.150}")
     for id_, (ticker, _, side, price, count) in received.items():
@@ -300,7 +302,7 @@ async def ask_trades(rest: Rest, capture: Capture, from_ms: int, to_ms: int) -> 
         yes_price = price if side == "yes" else 10_000 - price
         if found is None:
             finding.fail(f"{ticker} {id_}: not listed")
-        elif (found[0], found[1], parse_size(found[2])) != (ticker, yes_price, count):
+        elif found != (ticker, yes_price, count):
             finding.fail(f"{ticker} {id_}: {found}")
         else:
             finding.compared += 1

@@ -7,7 +7,6 @@ pings alone. A key that may read is enough.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Callable
 from typing import Final
@@ -27,10 +26,12 @@ from fleet.probing.experiments import (
     ask_listed,
     ask_status,
     ask_trades,
+    body_of,
     busiest,
     compare_books,
     converse,
     heartbeat,
+    json_of,
 )
 from gatherer.capture.transport import DialRefused, SocketClosed, dial
 
@@ -61,8 +62,9 @@ async def snapshots(line: Line, tickers: list[str]) -> None:
 def _book_sid(data: bytes) -> int | None:
     if b'"subscribed"' not in data:
         return None
-    msg = json.loads(data)["msg"]
-    return int(msg["sid"]) if msg.get("channel") == ORDERBOOK else None
+    msg = body_of(json_of(data))
+    sid = msg.get("sid")
+    return sid if isinstance(sid, int) and msg.get("channel") == ORDERBOOK else None
 
 
 async def probe(

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 
+from fleet.probing.assumptions import Capture, decode
 from fleet.probing.beliefs import FALSE, HOLDS, Measured
-from fleet.probing.experiments import Line, ask_status, converse
+from fleet.probing.experiments import Line, ask_status, ask_trades, converse
+from fleet.probing.probe import _book_sid
 
 A, B = "KXA-1", "KXB-1"
 WAIT_S = 0.05
@@ -177,6 +179,7 @@ async def test_an_exchange_that_takes_no_subscription_is_not_judged(answer: Answ
         ({"exchange_index_statuses": [{"exchange_index": 0, "exchange_active": None}]}, FALSE),
         ({"exchange_index_statuses": [{"index": 0}]}, FALSE),
         ({"exchange_index_statuses": None}, FALSE),
+        ({"exchange_index_statuses": 5}, FALSE),
         ({}, FALSE),
     ],
 )
@@ -188,3 +191,35 @@ async def test_a_status_without_indexes_is_seen(status: dict[str, Any], verdict:
             return status
 
     assert (await ask_status(Rest())).verdict == verdict  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("data", "sid"),
+    [
+        (b'{"type":"subscribed","msg":{"channel":"orderbook_delta","sid":3}}', 3),
+        (b'{"type":"subscribed","msg":{"channel":"trade","sid":3}}', None),
+        (b'{"type":"subscribed","msg":{"channel":"orderbook_delta","sid":"3"}}', None),
+        (b'{"type":"subscribed","msg":null}', None),
+        (b'{"type":"subscribed"', None),
+        (b'["subscribed"]', None),
+        (b'{"type":"subscribed","msg":' + b"[" * 100_000, None),
+    ],
+)
+def test_an_answer_that_is_none_does_not_end_the_probe(data: bytes, sid: int | None) -> None:
+    """Ten minutes of measuring would be lost with it."""
+    assert _book_sid(data) == sid
+
+
+@pytest.mark.parametrize("odd", [{"count_fp": None}, {"count_fp": "many"}, {"trade_id": []}, {"ticker": None}])
+async def test_a_trade_of_rest_that_is_none_does_not_end_the_probe(odd: dict[str, Any]) -> None:
+    """It is said; so is a trade of the stream whose sides are of another type."""
+    msg = {"trade_id": "t", "market_ticker": A, "yes_price_dollars": "0.4700", "count_fp": "3.00", "ts_ms": 1}
+    trade = {"type": "trade", "sid": 1, "seq": 1, "msg": {**msg, "taker_side": None, "taker_book_side": ["bid"]}}
+    capture = decode("first", [(1, json.dumps(trade).encode())])
+    assert isinstance(capture, Capture) and list(capture.ids) == ["t"]
+
+    class Rest:
+        async def trades(self, **_: Any) -> Any:
+            yield [{"trade_id": "t", "ticker": A, "yes_price_dollars": "0.4700", "count_fp": "3.00", **odd}]
+
+    assert (await ask_trades(Rest(), capture, 0, 10)).verdict == FALSE  # type: ignore[arg-type]
