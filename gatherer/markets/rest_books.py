@@ -23,6 +23,9 @@ from gatherer.markets.listing import Listing
 MARKETS_A_REQUEST: Final = 100
 PAUSE_S: Final = 1.0  # while there is nothing to ask for
 AT_ONCE_MAX: Final = 50
+HALVED_MAX: Final = 100
+"""So many groups are halved in a round. What is refused beyond is no market's fault: all of them would be asked for
+alone, and nobody else would find room in the account's budget."""
 KIND: Final = "rest_book"
 SIDES: Final = {"yes_dollars": None, "no_dollars": None}.keys()
 
@@ -37,6 +40,7 @@ class RestBooks:
         self._interval_s = config.snapshots.interval / 1000
         self._lag_s = config.protocol.rest_lag / 1000
         self._turns = asyncio.Semaphore(AT_ONCE_MAX)
+        self._halved = 0  # in this round
         self.rounds = self.books = self.failures = 0
         self.health = Health("rest_books_failed")
 
@@ -48,6 +52,7 @@ class RestBooks:
 
     async def _round(self) -> None:
         began = time.monotonic()
+        self._halved = 0
         tickers = list(self._listing.active(time.time_ns() // 1_000_000))
         waiting = set(self._aside.waiting(KIND))
         batches = list(packed((t for t in tickers if t not in waiting), MARKETS_A_REQUEST))
@@ -83,6 +88,9 @@ class RestBooks:
             if len(tickers) == 1:
                 self._aside.note(KIND, tickers[0], error)
                 return
+            if self._halved >= HALVED_MAX:
+                raise
+            self._halved += 1
             half = len(tickers) // 2
             await self._books(tickers[:half])
             await self._books(tickers[half:])
@@ -114,6 +122,6 @@ def _book(row: dict[str, Any], requested_us: int, answered_us: int) -> RestBook:
 def _levels(levels: Any) -> list[tuple[str, str]]:
     """A side's levels; null is an empty side."""
     found = [(price, size) for price, size in levels or []]
-    if not all(isinstance(text, str) for level in found for text in level):
+    if not all(isinstance(text, str) and text.isascii() for level in found for text in level):
         raise NumberError(f"no levels: {levels!r:.100}")
     return found

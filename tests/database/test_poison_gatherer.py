@@ -22,7 +22,7 @@ from common.set_aside import SetAside
 from common.storage import migrate
 from gatherer.journal.segments import lane_folder, packed_file, segment_file, segments, state_file
 from gatherer.markets.registry import Registry
-from gatherer.markets.rest_books import RestBooks
+from gatherer.markets.rest_books import HALVED_MAX, RestBooks
 from gatherer.upkeep.journal_space import JournalSpace
 from gatherer.upkeep.retention import Retention
 from tests.support.databases import Database
@@ -356,7 +356,14 @@ async def test_a_lifecycle_message_that_cannot_be_read_stops_nothing(tmp_path: P
 
 
 @pytest.mark.parametrize(
-    "odd", [{"orderbook_fp": None}, {"orderbook_fp": {"bid": []}}, {"orderbook_fp": {"yes_dollars": [[1]]}}]
+    "odd",
+    [
+        {"orderbook_fp": None},
+        {"orderbook_fp": {"bid": []}},
+        {"orderbook_fp": {"yes_dollars": [[1]]}},
+        {"orderbook_fp": {"yes_dollars": [["\ud800", "1"]]}},
+    ],
+    ids=ascii,
 )
 async def test_a_book_of_rest_that_is_none_costs_no_other_of_its_request(tmp_path: Path, odd: dict[str, Any]) -> None:
     """Nor does a market that the exchange refuses to give: it is found among a hundred."""
@@ -403,6 +410,20 @@ async def test_a_market_whose_book_is_refused_is_found_among_the_others(tmp_path
     await work._turns.acquire()
     await work._ask(names)
     assert sorted(book.ticker for book in crew.books) == names[:4] + names[5:] and aside.keys("rest_book") == {names[4]}
+
+
+async def test_books_that_are_all_refused_are_not_all_asked_for_alone(tmp_path: Path) -> None:
+    """An endpoint that is gone: else it is asked as often as there are markets, round after round."""
+    aside, crew = SetAside(), Crew()
+    async with stub(tmp_path) as (served, rest):
+        served.answers["/markets/orderbooks"] = lambda _: (404, {"error": {"code": "not_found"}})
+        work = RestBooks(rest, config(), SimpleNamespace(), crew, aside)  # type: ignore[arg-type]
+        for batch in range(8):
+            await work._turns.acquire()
+            await work._ask([f"KXA-{batch}-{n}" for n in range(100)])
+        assert work.failures >= 6 and work.health.error
+        asked = len(served.queries("/markets/orderbooks"))
+        assert asked <= 2 * HALVED_MAX + 8, "of 1592"
 
 
 async def test_a_segment_that_cannot_be_packed_or_brought_away_keeps_no_other(tmp_path: Path) -> None:
