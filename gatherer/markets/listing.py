@@ -16,9 +16,13 @@ from common.contract.channels import COMBO_PREFIX
 from common.errors import NumberError
 from common.exchange.names import is_ticker
 from common.numbers import ms_of_datetime, parse_time
+from common.text import storable
 
 UNKNOWN: Final = "unknown"  # created, and REST does not list it yet
 OVER: Final = frozenset({"finalized", "settled"})
+LATEST_MS: Final = 7_258_118_400_000
+"""The year 2200."""
+STATUS_CHARACTERS_MAX: Final = 50
 _STATUS_OF_EVENT: Final = {
     "created": "initialized",
     "activated": "active",
@@ -166,7 +170,12 @@ class Listing:
 
 
 def _ms(seconds: Any) -> int:
-    return seconds * 1000 if isinstance(seconds, int) and not isinstance(seconds, bool) else 0
+    return _known_ms(seconds * 1000) if isinstance(seconds, int) and not isinstance(seconds, bool) else 0
+
+
+def _known_ms(ms: int) -> int:
+    """A time that is one: what lies before 1970 or centuries ahead is not known (it may be in another unit)."""
+    return ms if 0 < ms < LATEST_MS else 0
 
 
 def listed_row(row: Any) -> tuple[str, str, int, int]:
@@ -176,7 +185,7 @@ def listed_row(row: Any) -> tuple[str, str, int, int]:
     status = row.get("status")
     if not isinstance(status, str) or not status:
         raise NumberError(f"{row['ticker']}: status is {status!r:.50}")
-    return (row["ticker"], status, *row_times(row))
+    return (row["ticker"], storable(status, STATUS_CHARACTERS_MAX), *row_times(row))
 
 
 def row_times(row: dict[str, Any]) -> tuple[int, int]:
@@ -185,5 +194,5 @@ def row_times(row: dict[str, Any]) -> tuple[int, int]:
     for name in ("open_time", "close_time"):
         text = row.get(name)
         at = parse_time(text) if isinstance(text, str) else None
-        times.append(0 if at is None else ms_of_datetime(at))
+        times.append(0 if at is None else _known_ms(ms_of_datetime(at)))
     return times[0], times[1]

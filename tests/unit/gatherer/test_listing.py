@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
-from gatherer.markets.listing import UNKNOWN, Listing, row_times
+import pytest
+
+from gatherer.markets.listing import UNKNOWN, Listing, listed_row, row_times
 
 NOW = 1_795_255_200_000
 HOUR = 3_600_000
@@ -28,6 +31,16 @@ def test_a_created_market_is_recorded_before_rest_knows_it() -> None:
     assert list(listing.active(NOW)) == ["KXA-2"]
     assert not listing.event("KXA-2", "created", body, NOW), "reported once"
     assert not listing.learn("KXA-2", "active", NOW, NOW + HOUR, NOW) and listing.unknown() == []
+
+
+@pytest.mark.parametrize("seconds", [NOW, -1, 0, 10**30, None, "soon", True])
+def test_a_time_that_is_none_is_not_known(seconds: Any) -> None:
+    """In another unit, for one: no database holds it, and what is saved with it would not be saved either."""
+    listing = Listing("include", ())
+    assert listing.event("KXA-2", "created", {"market_ticker": "KXA-2", "open_ts": seconds, "close_ts": seconds}, NOW)
+    assert (listing.markets["KXA-2"].open_ms, listing.markets["KXA-2"].close_ms) == (0, 0)
+    row = {"ticker": "KXA-3", "open_time": "9999-12-31T23:59:59-05:00", "close_time": "0001-01-01T00:00:00Z"}
+    assert listed_row(row | {"status": "odd\x00" + "!" * 99}) == ("KXA-3", "odd\\0" + "!" * 45, 0, 0)
 
 
 def test_settled_markets_are_over_after_the_grace_and_never_come_back() -> None:
