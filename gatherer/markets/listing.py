@@ -23,6 +23,14 @@ OVER: Final = frozenset({"finalized", "settled"})
 LATEST_MS: Final = 7_258_118_400_000
 """The year 2200."""
 STATUS_CHARACTERS_MAX: Final = 50
+STATUS_OF_LIST: Final = {
+    "unopened": "initialized",
+    "open": "active",
+    "paused": "inactive",
+    "closed": "closed",
+    "settled": "finalized",
+}
+"""What a list by status says of its markets (facts, section 5.1)."""
 _STATUS_OF_EVENT: Final = {
     "created": "initialized",
     "activated": "active",

@@ -19,6 +19,7 @@ from common.config.schema import GathererConfig
 from common.contract.gatherer_status import RegistryStatus
 from common.errors import ExchangeError, NumberError, described
 from common.exchange.crawl import Crawl, List
+from common.exchange.names import is_ticker
 from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
 from common.exchange.status import active_indexes, inactive_text
 from common.numbers import datetime_of_ms, ms_of_datetime
@@ -27,7 +28,7 @@ from common.set_aside import NOT_FOUND, SetAside
 from common.storage.database import DATABASE_ERRORS, connected
 from common.supervise import Health, every
 from gatherer.crew.crew import Crew
-from gatherer.markets.listing import Listing, listed_row
+from gatherer.markets.listing import STATUS_OF_LIST, Listing, listed_row, row_times
 from gatherer.statements import SQL
 
 LIVE_FILTERS: Final = ("open", "unopened", "paused", "closed")
@@ -154,7 +155,7 @@ class Registry:
 
         async def take(page: Page) -> None:
             nonlocal asked_ms
-            self._learn(page, asked_ms, number)
+            self._learn(page, asked_ms, number, STATUS_OF_LIST.get(crawl.what.filters.get("status", ""), ""))
             asked_ms = _now_ms()
 
         with self._aside.one(LIST, name, most_wait_s=LIST_WAIT_MOST_S):
@@ -240,7 +241,8 @@ class Registry:
             longer = min(self._unknown_wait_s * 2, UNKNOWN_MOST_S)
             self._unknown_wait_s = longer if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
 
-    def _learn(self, page: Page, asked_ms: int, crawl: int = 0) -> None:
+    def _learn(self, page: Page, asked_ms: int, crawl: int = 0, listed_as: str = "") -> None:
+        """`listed_as`: the status that the list itself tells of its markets, if it does; a row may have none."""
         combos = self._config.markets.combos == "include"
         bad = self._aside.keys(ROW)
         new = []
@@ -249,11 +251,15 @@ class Registry:
                 ticker, status, open_ms, close_ms = listed_row(row)
             except NumberError as error:
                 self._aside.note(ROW, row.get("ticker") if isinstance(row, dict) else repr(row), error)
-                if isinstance(row, dict) and isinstance(row.get("ticker"), str):
-                    self.listing.shown(row["ticker"], crawl)
-                continue
-            if ticker in bad:
-                self._aside.mended(ROW, ticker)
+                if not isinstance(row, dict) or not is_ticker(row.get("ticker")):
+                    continue
+                self.listing.shown(row["ticker"], crawl)
+                if not listed_as:
+                    continue
+                ticker, status, (open_ms, close_ms) = row["ticker"], listed_as, row_times(row)
+            else:
+                if ticker in bad:
+                    self._aside.mended(ROW, ticker)
             if not combos and row.get("mve_collection_ticker"):
                 continue
             if self.listing.learn(ticker, status, open_ms, close_ms, asked_ms, crawl):

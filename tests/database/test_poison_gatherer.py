@@ -137,6 +137,20 @@ async def test_a_malformed_row_is_set_aside_and_the_crawl_continues(
         assert aside.counts().get("listed_row") == 1
 
 
+@pytest.mark.parametrize("status", [None, 7, ""])
+async def test_a_market_that_its_list_shows_without_a_status_is_recorded(
+    db: asyncpg.Connection, server: Database, tmp_path: Path, status: Any
+) -> None:
+    """Nobody needs the status to record it: its list says as much. What is settled is not begun."""
+    crew, aside = Crew(), SetAside()
+    async with stub(tmp_path) as (served, rest):
+        registry = Registry(rest, config(), server.dsn, crew, aside)  # type: ignore[arg-type]
+        serve(served, open=[[market(1, status=status), market(2)]], settled=[[market(3, status=status)]])
+        await crawled(registry)
+        assert sorted(crew.held) == ["KXA-1", "KXA-2"] and registry.listing.markets["KXA-1"].status == "active"
+        assert aside.keys("listed_row") == {"KXA-1", "KXA-3"}, "it is told all the same"
+
+
 async def test_a_start_holds_what_the_database_lists_but_what_is_over(
     db: asyncpg.Connection, server: Database, tmp_path: Path
 ) -> None:
