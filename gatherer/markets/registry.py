@@ -78,6 +78,8 @@ class Registry:
         """The lists of the crawl under way."""
         self._refused: set[str] = set()
         """Those of them that the exchange does not give at all."""
+        self._left_out: list[Crawl] = []
+        """Those that the last crawl did without: it is too long till the next one."""
         self._crawled_s = 0.0
         self._began_s = time.monotonic()
         self._changes = Crawl(self._list("changed", self._protocol.registry_poll / 1000, {}, "min_updated_ts"))
@@ -116,6 +118,7 @@ class Registry:
         whole = True
         if self._reading or not self._crawled_s or time.monotonic() - self._crawled_s > self._protocol.reconcile / 1000:
             whole = await self.crawl()
+        whole &= await self._make_up()
         if self._changes.due():
             await self._read_on(self._changes, 0)
         self._whole = whole
@@ -126,6 +129,7 @@ class Registry:
         number = self.crawls + 1
         if not self._reading:
             self._reading, self._refused = [Crawl(what) for what in self._lists()], set()
+            self._left_out = []
         for crawl in self._reading:
             if not crawl.whole_s and crawl.what.name not in self._refused:
                 await self._read_on(crawl, number)
@@ -140,8 +144,17 @@ class Registry:
         else:  # no answer means that there is no market any more
             why = f"the lists are empty, and {len(self.listing.markets)} markets are known"
             self._aside.note(LIST, "markets", why, most_wait_s=LIST_WAIT_MOST_S)
+        self._left_out = [crawl for crawl in self._reading if _lacks(crawl)]
         self._reading, self._crawled_s, self.crawls = [], time.monotonic(), number
         return True
+
+    async def _make_up(self) -> bool:
+        """Read what the last crawl was refused, or was shown empty; false: it goes on at once."""
+        for crawl in self._left_out:
+            if crawl.reading or time.time() - crawl.whole_s >= LIST_WAIT_MOST_S:
+                await self._read_on(crawl, self.crawls)
+        self._left_out = [crawl for crawl in self._left_out if _lacks(crawl)]
+        return not any(c.reading and not self._aside.waits(LIST, c.what.name) for c in self._left_out)
 
     async def _read_on(self, crawl: Crawl, number: int) -> None:
         name = crawl.what.name
@@ -383,6 +396,11 @@ class Registry:
             exchange_indexes={str(index): active for index, active in sorted(self.indexes.items())},
             last_error=self.last_error,
         )
+
+
+def _lacks(crawl: Crawl) -> bool:
+    """Whether a list is to be read again soon: it was not given, or it is that of the open markets and was empty."""
+    return not crawl.whole_s or crawl.reading or (not crawl.rows and crawl.what.filters.get("status") == "open")
 
 
 def _now_ms() -> int:

@@ -151,6 +151,27 @@ async def test_a_market_that_its_list_shows_without_a_status_is_recorded(
         assert aside.keys("listed_row") == {"KXA-1", "KXA-3"}, "it is told all the same"
 
 
+@pytest.mark.parametrize("first", [(400, {"msg": "no"}), {"markets": [], "cursor": ""}], ids=["refused", "empty"])
+async def test_a_list_of_open_markets_that_is_not_given_is_asked_for_again_soon(
+    db: asyncpg.Connection, server: Database, tmp_path: Path, first: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next crawl is an hour away, and until then nobody would record what is open."""
+    monkeypatch.setattr("gatherer.markets.registry.LIST_WAIT_MOST_S", 0.0)
+    crew = Crew()
+    async with stub(tmp_path) as (served, rest):
+        registry = Registry(rest, config(), server.dsn, crew, SetAside())  # type: ignore[arg-type]
+        serve(served, open=[[market(1)], [market(2)]], closed=[[market(3)]])
+        good = served.answers["/markets"]
+        served.answers["/markets"] = lambda query: first if query.get("status") == "open" else good(query)
+        assert await registry.round() and crew.held == ["KXA-3"]
+        assert await registry.round() and crew.held == ["KXA-3"]
+        served.answers["/markets"] = good
+        assert await registry.round() and sorted(crew.held) == ["KXA-1", "KXA-2", "KXA-3"]
+        served.asked.clear()
+        assert await registry.round()
+        assert registry.crawls == 1 and not [q for q in served.queries("/markets") if "status" in q], "and no more"
+
+
 async def test_a_start_holds_what_the_database_lists_but_what_is_over(
     db: asyncpg.Connection, server: Database, tmp_path: Path
 ) -> None:
