@@ -150,6 +150,14 @@ class Listing:
                 found.append(ticker)
         return found
 
+    def not_over(self, tickers: list[str], now_ms: int) -> None:
+        """Markets that `over` gave, and that move on: it gives them again after another grace."""
+        for ticker in tickers:
+            known = self.markets.get(ticker)
+            if known is not None:
+                known.over_ms = now_ms
+                self._over.append((now_ms, ticker))
+
     def shown(self, ticker: str, crawl: int) -> None:
         """A crawl shows a known market in a row that cannot be read: there is one."""
         known = self.markets.get(ticker)

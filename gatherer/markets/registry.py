@@ -90,6 +90,8 @@ class Registry:
         self._looks = 0
         self._doubted: set[str] = set()
         """What the crawl before showed no more, and was too much to be believed at once."""
+        self._contradicted: set[str] = set()
+        """Markets that are settled, it is said, and of which the stream says otherwise."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -206,13 +208,13 @@ class Registry:
         """Whether the crawl before showed the same of all but a few."""
         return bool(doubted) and len(set(gone) - doubted) <= most
 
-    async def _standing_still(self, tickers: list[str]) -> list[str]:
+    async def _standing_still(self, tickers: list[str], since: timedelta = MOVED) -> list[str]:
         """Those of which nothing was recorded of late; none, if the database does not answer."""
         if not tickers:
             return []
         try:
             async with connected(self._dsn, MOVED_WAIT_MS) as connection:
-                moved = {row[0] for row in await connection.fetch(SQL["moved_markets"], tickers, MOVED)}
+                moved = {row[0] for row in await connection.fetch(SQL["moved_markets"], tickers, since)}
         except DATABASE_ERRORS as error:
             log.get().warning("registry_not_judged", markets=len(tickers), error=described(error))
             return []
@@ -284,10 +286,23 @@ class Registry:
         """What is over leaves whatever REST does: a list may be long, slow or away, and nobody needs it for this."""
         while True:
             await asyncio.sleep(min(DROP_S, self._protocol.registry_poll / 1000))
-            self._drop_over()
+            await self._drop_over()
 
-    def _drop_over(self) -> None:
+    async def _drop_over(self) -> None:
+        """A large share at once leaves only as far as the stream agrees: one odd answer can say it of all markets."""
         over = self.listing.over(_now_ms(), self._protocol.settled_grace)
+        most = max(DROPPED_MIN, int(len(self.listing.markets) * SHARE_MAX))
+        if len(over) > most or not self._contradicted.isdisjoint(over):
+            still = set(await self._standing_still(over, timedelta(milliseconds=self._protocol.settled_grace)))
+            moving = [ticker for ticker in over if ticker not in still]
+            self._contradicted = {t for t in self._contradicted if t not in still} | set(moving)
+            self.listing.not_over(moving, _now_ms())
+            if moving:
+                why = f"{len(moving)} markets are said to be settled, and do not stand still: kept"
+                self._aside.note(LIST, "over", why)
+            else:
+                self._aside.mended(LIST, "over")
+            over = [ticker for ticker in over if ticker in still]
         for ticker in over:
             self.listing.forget(ticker)
         if over:

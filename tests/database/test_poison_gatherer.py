@@ -172,6 +172,45 @@ async def test_a_list_of_open_markets_that_is_not_given_is_asked_for_again_soon(
         assert registry.crawls == 1 and not [q for q in served.queries("/markets") if "status" in q], "and no more"
 
 
+@pytest.mark.parametrize("moves", ["some", "none", "nobody knows"])
+async def test_a_large_share_that_is_said_to_be_settled_leaves_as_far_as_the_stream_agrees(
+    db: asyncpg.Connection, server: Database, tmp_path: Path, moves: str
+) -> None:
+    """One odd answer can say it of all markets. A few leave on the exchange's word."""
+    crew, aside = Crew(), SetAside()
+    if moves == "some":
+        await db.execute("INSERT INTO markets (ticker) VALUES ('KXA-2'), ('KXA-5')")
+        await db.execute("SELECT ensure_partition(now())")
+        await db.execute(
+            "INSERT INTO tickers (lane, batch, market, exchange_ms, received_us, stored_at)"
+            " SELECT 0, 1, market, 1, 1, now() FROM markets"
+        )
+    async with stub(tmp_path) as (_, rest):
+        dsn = "postgresql://nobody@127.0.0.1:1/none" if moves == "nobody knows" else server.dsn
+        registry = Registry(rest, config(settled_grace="50ms"), dsn, crew, aside)  # type: ignore[arg-type]
+        for n in range(40):
+            registry.listing.learn(f"KXA-{n}", "active", 0, 0, 1)
+        for n in range(3):
+            registry.lifecycle(f"KXA-{30 + n}", "settled", json.dumps({"market_ticker": f"KXA-{30 + n}"}))
+        await asyncio.sleep(0.06)
+        await registry._drop_over()
+        assert sorted(crew.dropped) == ["KXA-30", "KXA-31", "KXA-32"]
+        crew.dropped.clear()
+        registry._learn([market(n, status="finalized") for n in range(30)], 10**15)
+        await asyncio.sleep(0.06)
+        if moves == "some":
+            await db.execute("UPDATE tickers SET stored_at = now()")
+        await registry._drop_over()
+        kept = {"some": {"KXA-2", "KXA-5"}, "none": set(), "nobody knows": {f"KXA-{n}" for n in range(30)}}[moves]
+        assert set(crew.dropped) == {f"KXA-{n}" for n in range(30)} - kept
+        assert aside.keys("list") == ({"over"} if kept else set())
+        await asyncio.sleep(0.06)
+        await registry._drop_over()
+        left = kept if moves == "nobody knows" else set()
+        assert kept - set(crew.dropped) == left, "what has stood still since then leaves"
+        assert bool(aside.keys("list")) == bool(left)
+
+
 async def test_a_start_holds_what_the_database_lists_but_what_is_over(
     db: asyncpg.Connection, server: Database, tmp_path: Path
 ) -> None:

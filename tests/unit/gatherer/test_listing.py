@@ -43,6 +43,16 @@ def test_a_time_that_is_none_is_not_known(seconds: Any) -> None:
     assert listed_row(row | {"status": "odd\x00" + "!" * 99}) == ("KXA-3", "odd\\0" + "!" * 45, 0, 0)
 
 
+def test_what_is_over_and_moves_on_is_given_again_after_another_grace() -> None:
+    """Once each time."""
+    listing = Listing("include", ())
+    listing.learn("KXA-3", "active", 0, 0, NOW)
+    listing.learn("KXA-3", "finalized", 0, 0, NOW)
+    assert listing.over(NOW + 1000, 1000) == ["KXA-3"]
+    listing.not_over(["KXA-3", "KXA-GONE"], NOW + 1000)
+    assert listing.over(NOW + 1999, 1000) == [] and listing.over(NOW + 2000, 1000) == ["KXA-3"]
+
+
 def test_settled_markets_are_over_after_the_grace_and_never_come_back() -> None:
     """A page that is older than the message changes nothing."""
     listing = Listing("include", ())
