@@ -30,7 +30,7 @@ STATUS_OF_LIST: Final = {
     "closed": "closed",
     "settled": "finalized",
 }
-"""What a list by status says of its markets (facts, section 5.1)."""
+"""The status of the markets in each list by status (facts, section 5.1)."""
 _STATUS_OF_EVENT: Final = {
     "created": "initialized",
     "activated": "active",

@@ -91,7 +91,7 @@ class Registry:
         self._doubted: set[str] = set()
         """What the crawl before showed no more, and was too much to be believed at once."""
         self._contradicted: set[str] = set()
-        """Markets that are settled, it is said, and of which the stream says otherwise."""
+        """Markets that REST or a lifecycle message reported settled, and that the stream still moves."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -257,7 +257,7 @@ class Registry:
             self._unknown_wait_s = longer if still and still >= len(unknown) > 0 else UNKNOWN_POLL_S
 
     def _learn(self, page: Page, asked_ms: int, crawl: int = 0, listed_as: str = "") -> None:
-        """`listed_as`: the status that the list itself tells of its markets, if it does; a row may have none."""
+        """`listed_as`: the status of all markets in a list by status; a row may have none."""
         combos = self._config.markets.combos == "include"
         bad = self._aside.keys(ROW)
         new = []
@@ -289,7 +289,7 @@ class Registry:
             await self._drop_over()
 
     async def _drop_over(self) -> None:
-        """A large share at once leaves only as far as the stream agrees: one odd answer can say it of all markets."""
+        """A large share at once leaves only as far as the stream agrees: one odd answer can be about all markets."""
         over = self.listing.over(_now_ms(), self._protocol.settled_grace)
         most = max(DROPPED_MIN, int(len(self.listing.markets) * SHARE_MAX))
         if len(over) > most or not self._contradicted.isdisjoint(over):
@@ -298,7 +298,7 @@ class Registry:
             self._contradicted = {t for t in self._contradicted if t not in still} | set(moving)
             self.listing.not_over(moving, _now_ms())
             if moving:
-                why = f"{len(moving)} markets are said to be settled, and do not stand still: kept"
+                why = f"{len(moving)} markets are reported settled, and do not stand still: kept"
                 self._aside.note(LIST, "over", why)
             else:
                 self._aside.mended(LIST, "over")

@@ -141,14 +141,14 @@ async def test_a_malformed_row_is_set_aside_and_the_crawl_continues(
 async def test_a_market_that_its_list_shows_without_a_status_is_recorded(
     db: asyncpg.Connection, server: Database, tmp_path: Path, status: Any
 ) -> None:
-    """Nobody needs the status to record it: its list says as much. What is settled is not begun."""
+    """Recording does not need the status, and the list shows it. What is settled is not begun."""
     crew, aside = Crew(), SetAside()
     async with stub(tmp_path) as (served, rest):
         registry = Registry(rest, config(), server.dsn, crew, aside)  # type: ignore[arg-type]
         serve(served, open=[[market(1, status=status), market(2)]], settled=[[market(3, status=status)]])
         await crawled(registry)
         assert sorted(crew.held) == ["KXA-1", "KXA-2"] and registry.listing.markets["KXA-1"].status == "active"
-        assert aside.keys("listed_row") == {"KXA-1", "KXA-3"}, "it is told all the same"
+        assert aside.keys("listed_row") == {"KXA-1", "KXA-3"}, "reported all the same"
 
 
 @pytest.mark.parametrize("first", [(400, {"msg": "no"}), {"markets": [], "cursor": ""}], ids=["refused", "empty"])
@@ -173,10 +173,10 @@ async def test_a_list_of_open_markets_that_is_not_given_is_asked_for_again_soon(
 
 
 @pytest.mark.parametrize("moves", ["some", "none", "nobody knows"])
-async def test_a_large_share_that_is_said_to_be_settled_leaves_as_far_as_the_stream_agrees(
+async def test_a_large_share_that_is_reported_settled_leaves_as_far_as_the_stream_agrees(
     db: asyncpg.Connection, server: Database, tmp_path: Path, moves: str
 ) -> None:
-    """One odd answer can say it of all markets. A few leave on the exchange's word."""
+    """One odd answer can be about all markets. A few leave at once."""
     crew, aside = Crew(), SetAside()
     if moves == "some":
         await db.execute("INSERT INTO markets (ticker) VALUES ('KXA-2'), ('KXA-5')")

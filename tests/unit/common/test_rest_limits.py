@@ -1,4 +1,4 @@
-"""The account's limits, whatever the exchange says that they are."""
+"""The account's limits, whatever the exchange answers."""
 
 from __future__ import annotations
 

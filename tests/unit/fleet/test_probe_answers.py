@@ -212,7 +212,7 @@ def test_an_answer_that_is_none_does_not_end_the_probe(data: bytes, sid: int | N
 
 @pytest.mark.parametrize("odd", [{"count_fp": None}, {"count_fp": "many"}, {"trade_id": []}, {"ticker": None}])
 async def test_a_trade_of_rest_that_is_none_does_not_end_the_probe(odd: dict[str, Any]) -> None:
-    """It is said; so is a trade of the stream whose sides are of another type."""
+    """It is reported; so is a trade of the stream whose sides are of another type."""
     msg = {"trade_id": "t", "market_ticker": A, "yes_price_dollars": "0.4700", "count_fp": "3.00", "ts_ms": 1}
     trade = {"type": "trade", "sid": 1, "seq": 1, "msg": {**msg, "taker_side": None, "taker_book_side": ["bid"]}}
     capture = decode("first", [(1, json.dumps(trade).encode())])
