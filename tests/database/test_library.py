@@ -19,8 +19,9 @@ import kalshi_fleet as kf
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
 from fleet import moments as of_the_fleet
-from kalshi_fleet import columns, hour, market, replay
+from kalshi_fleet import columns, market, replay
 from kalshi_fleet import moments as times
+from kalshi_fleet import rows as source_rows
 from kalshi_fleet.events import BOOK_CHANNEL, channels_of
 from kalshi_fleet.fold import fold
 from kalshi_fleet.store import manifest_of
@@ -129,7 +130,7 @@ def in_small_pieces(archive: kf.Archive, monkeypatch: pytest.MonkeyPatch) -> Non
     names = ["KXL-CLOSE", "KXL-GAPS", "KXL-WRONG"]
     whole = list(archive.replay(names, START, END))
     with monkeypatch.context() as patch:
-        patch.setattr(hour, "HELD_ROWS", 5)
+        patch.setattr(source_rows, "HELD_ROWS", 5)
         patch.setattr(replay, "SLICE_ROWS", 40)
         patch.setattr(market, "PIECE_ROWS", 7)
         assert list(archive.replay(names, START, END)) == whole
@@ -151,7 +152,7 @@ async def begins_anywhere(record: Recorded, archive: kf.Archive) -> None:
             state, other = kf.BookState.empty(), kf.BookState.empty()
             state.apply(first)
             for event in whole:
-                if event.at_ms < begin:
+                if event.at_ms < begin or event == first:
                     other.apply(event)
             assert first.at_ms == begin and (state.yes, state.no, state.known) == (other.yes, other.no, other.known)
             rest = [event for event in whole if event.at_ms >= begin]

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -183,6 +184,39 @@ def streams(seed: int) -> dict[str, Stream]:
     }
 
 
+def random_streams(seed: int) -> dict[str, Stream]:
+    """Markets of random kinds: gaps, of which some reach over hours, late beginnings, closes, and wrong records."""
+    rng = random.Random(f"streams {seed}")
+
+    def minute(first: float, last: float) -> int:
+        return START_MS + round(rng.uniform(first, last) * 60_000)
+
+    made = {}
+    for n, kind in enumerate(rng.sample(["close", "first", "gaps", "gaps", "seam", "wrong"], 5)):
+        stream: dict[str, Any] = {"rng": random.Random(f"stream {seed} {n}")}
+        if kind == "close":
+            stream |= {"gaps": _gaps(rng, 2, 50), "close_ms": minute(60, 170)}
+        elif kind == "first":
+            first = rng.uniform(1, 100)
+            stream |= {"first_ms": START_MS + round(first * 60_000), "gaps": _gaps(rng, first + 5, 175)}
+        elif kind == "gaps":
+            stream |= {"gaps": _gaps(rng, 2, 175)}
+        elif kind == "seam":
+            stream |= {"gaps": [(minute(50, 59), START_MS + 60 * 60_000), (minute(100, 119), minute(121, 130))]}
+        else:
+            stream |= {"gaps": _gaps(rng, 2, 60), "wrong_ms": minute(65, 170)}
+        made[f"KXR-{n}-{kind.upper()}"] = Stream(**stream)
+    return made
+
+
+def _gaps(rng: random.Random, first: float, last: float) -> list[tuple[int, int]]:
+    """Some, with a minute or more between them."""
+    edges = sorted(rng.sample(range(int(first * 60), int(last * 60), 75), 2 * rng.randint(0, 3)))
+    return [
+        (START_MS + begin * 1000, START_MS + end * 1000) for begin, end in zip(edges[::2], edges[1::2], strict=True)
+    ]
+
+
 @dataclass
 class Recorded:
     """Production, its archive as a folder, and the streams."""
@@ -205,10 +239,12 @@ class Recorded:
 
 
 @asynccontextmanager
-async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> AsyncIterator[Recorded]:
+async def recorded(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int, kinds: Callable[[int], dict[str, Stream]] = streams
+) -> AsyncIterator[Recorded]:
     """Streams through production and the exporter."""
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    made = streams(seed)
+    made = kinds(seed)
     async with running_site(folder, monkeypatch) as site:
         numbers = await site.production.allot([*made, ""])  # the last is for channels that carry all markets
         db = site.db
@@ -222,6 +258,7 @@ async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> 
             "                ('market_lifecycle_v2', $2, $5)) x (channel, from_ts, to_ts)",
             numbers[""], OLD, *map(datetime_of_ms, TRADES_LOST), sealed_to,
         )  # fmt: skip
+        one = numbers.get("KXL-PLAIN", numbers[min(made)])
         known = [*made, "KXL-LATE"]
         raws = [json.dumps({"ticker": ticker, "status": "active"}) for ticker in known]
         await db.execute(SQL["put_market"], known, raws)
@@ -236,14 +273,14 @@ async def recorded(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> 
         await db.execute("SELECT store.add_day('tickers', $1)", START.date())
         await db.execute(
             "INSERT INTO store.tickers VALUES ($1, $2, gen_random_uuid(), 100, NULL, 4200, 250, NULL, 100, 0, $2)",
-            numbers["KXL-PLAIN"], START + timedelta(minutes=5),
+            one, START + timedelta(minutes=5),
         )  # fmt: skip
         payload = json.dumps({"title": 'A "title", two\nlines', "empty": ""})
         for at in (None, START):
             await db.execute(
                 "INSERT INTO store.lifecycle (market, event_type, exchange_ts, payload, content, received_at)"
                 " VALUES ($1, 'created', $2, $3, gen_random_uuid(), $4)",
-                numbers["KXL-PLAIN"], at, payload, START + timedelta(minutes=5),
+                one, at, payload, START + timedelta(minutes=5),
             )  # fmt: skip
         # A market that is held to the middle of the last hour: more of it may come.
         late = (await site.production.allot(["KXL-LATE"]))["KXL-LATE"]

@@ -119,7 +119,7 @@ def _rate(archive: kf.Archive, names: list[str]) -> tuple[float, int]:
 async def run() -> dict[str, Any]:
     """Measure: all markets at once, and the busiest alone."""
     import kalshi_fleet as kf  # installed beside the fleet; the other benchmarks need not have it
-    from kalshi_fleet.hour import COLUMNS
+    from kalshi_fleet.archived import COLUMNS
 
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})

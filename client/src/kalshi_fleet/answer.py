@@ -24,13 +24,21 @@ class GapRow:
     reason: str
 
 
+def gap_rows(table: pa.Table) -> tuple[GapRow, ...]:
+    """Of rows of `coverage_gaps`, those that were not healed since: each once, by their beginning."""
+    open_ones = table.filter(table["healed_at"].is_null())
+    names = ("ticker", "channel", "started_at", "ended_at", "reason")
+    rows = {GapRow(*row) for row in zip(*(open_ones[name].to_pylist() for name in names), strict=True)}
+    return tuple(sorted(rows, key=lambda row: (row.started_at, row.ticker, row.channel, row.ended_at, row.reason)))
+
+
 @dataclass(frozen=True)
 class Answer:
     """Rows in the canonical order, and what is known of their completeness.
 
     `complete`: every hour is there and sealed for the markets, and no gap lies in the stretch. `sealed_until`: up to
     here from the stretch's beginning nothing will come any more (None: not even its first hour is sealed). `missing`:
-    hours that are not in the archive. `unsealed`: hours of which something may still come. `provable`: whether the
+    hours that the source does not have. `unsealed`: hours of which something may still come. `provable`: whether the
     exchange numbers what was asked for, so that a loss would be seen; of `tickers` it does not.
     """
 
@@ -62,7 +70,7 @@ class Answer:
         """What is incomplete, in words; empty if nothing is."""
         parts = [] if self.provable else ["what the exchange does not number"]
         parts += [f"{len(self.gaps)} gaps"] if self.gaps else []
-        for name, hours in (("not in the archive", self.missing), ("not sealed", self.unsealed)):
+        for name, hours in (("missing", self.missing), ("not sealed", self.unsealed)):
             if hours:
                 parts.append(f"{len(hours)} hours {name} (the first: {written(hours[0])})")
         return ", ".join(parts)

@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from kalshi_fleet import replay as replaying
-from kalshi_fleet.answer import Answer, GapRow
-from kalshi_fleet.columns import BOOKS, MS, PRICE, SCHEMAS, SIZE, decimals
+from kalshi_fleet.answer import Answer, GapRow, gap_rows
+from kalshi_fleet.archived import archived
+from kalshi_fleet.columns import COVERAGE, SCHEMAS
 from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
 from kalshi_fleet.events import (
     BOOK_CHANNEL,
+    BOOKS_ALONE,
     TRADE_CHANNEL,
     Event,
-    Levels,
+    Tickers,
     channels_of,
     lifecycle_of,
+    names_of,
 )
-from kalshi_fleet.market import Market
+from kalshi_fleet.hour import Hour
 from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.replay import Replay
+from kalshi_fleet.samples import Samples
 from kalshi_fleet.statements import SQL
 from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
 
-BOOKS_ALONE: Final = (BOOK_CHANNEL,)
-Tickers = str | Sequence[str]
+TICKER: Final = ("ticker",)
+COUNTED: Final = {"gaps": "coverage_gaps", "changes": "orderbook_deltas", "trades": "trades"}
 ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
     "orderbook_deltas": ("exchange_ts", "ticker", "ordinal"),
     "trades": ("exchange_ts", "ticker", "ordinal", "trade_id"),
@@ -81,11 +85,11 @@ class Archive:
 
     def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """Lifecycle messages, by when they were received."""
-        return self._rows("lifecycle_events", tickers, start, end, lifecycle_of(_names(tickers)))
+        return self._rows("lifecycle_events", tickers, start, end, lifecycle_of(names_of(tickers)))
 
     def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """What nobody provably recorded, as rows; one that was healed since has `healed_at`."""
-        wanted = _names(tickers)
+        wanted = names_of(tickers)
         first_ms, last_ms = stretch(start, end)
         found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
         table = _united([self._store.gaps(one, wanted) for one in found], "coverage_gaps")
@@ -96,33 +100,32 @@ class Archive:
         table = table.group_by(keys).aggregate([("book_equal", "max"), ("healed_at", "max")])
         table = table.rename_columns([*keys, "book_equal", "healed_at"]).sort_by([(key, "ascending") for key in keys])
         self._known(wanted, found, len(table))
-        return Answer(table, _gap_rows(table), until, missing, unsealed)
+        return Answer(table, gap_rows(table), until, missing, unsealed)
 
     def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
-        """The archive's state of each hour: `hour, in_archive, finished, sealed, gaps, changes, trades`.
+        """Each hour's state: `hour, in_archive, finished, sealed, gaps, changes, trades`.
 
         `sealed`: nothing will come any more for the markets that were named (for any, if none was), of any channel.
+        `gaps`, `changes`, `trades`: rows of these markets (of all, if none was named).
         """
-        wanted = _names(tickers)
+        wanted = names_of(tickers)
         first_ms, last_ms = stretch(start, end)
         found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
+        self._known(wanted, found, 0)
         by_hour = {one.hour_ms: one for one in found}
         rows = []
         for hour in hours_of(first_ms, last_ms):
             one = by_hour.get(hour)
             row: dict[str, Any] = {"hour": of_ms(hour), "in_archive": one is not None}
             if one is not None:
+                row |= {"finished": one.finished, "sealed": one.sealed(wanted, channels_of(wanted))}
                 row |= {
-                    "finished": one.finished,
-                    "sealed": one.sealed(wanted, channels_of(wanted)),
-                    "gaps": one.rows["coverage_gaps"],
+                    name: one.rows[relation] if wanted is None else len(self._store.read(relation, one, wanted, TICKER))
+                    for name, relation in COUNTED.items()
                 }
-                row |= {"changes": one.rows["orderbook_deltas"], "trades": one.rows["trades"]}
             rows.append(row)
-        kinds = [("hour", MS)] + [(name, pa.bool_()) for name in ("in_archive", "finished", "sealed")]
-        schema = pa.schema(kinds + [(name, pa.int64()) for name in ("gaps", "changes", "trades")])
         return Answer(
-            pa.Table.from_pylist(rows, schema),
+            pa.Table.from_pylist(rows, COVERAGE),
             self._gaps(wanted, found, first_ms, last_ms, channels_of(wanted)),
             until,
             missing,
@@ -131,9 +134,9 @@ class Archive:
 
     def markets(self, start: Moment, end: Moment, tickers: Tickers | None = None) -> Answer:
         """Markets that the days of the stretch know, as of the latest of them: the exchange's fields, and `raw`."""
-        wanted = _names(tickers)
+        wanted = names_of(tickers)
         first_ms, last_ms = stretch(start, end)
-        _, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
+        found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels_of(wanted))
         tables = []
         for path in self._store.days("markets", hours_of(first_ms, last_ms)):
             table = plain(pq.ParquetFile(path, filesystem=self._store.filesystem).read())
@@ -141,8 +144,9 @@ class Archive:
                 table = table.filter(pc.is_in(table["ticker"], pa.array(wanted, pa.string())))
             day = path.rsplit("/date=", 1)[1][:10]
             tables.append(table.append_column("day", pa.array([day] * len(table), pa.string())))
-        if not tables:
-            return Answer(pa.table({"ticker": pa.array([], pa.string())}), (), until, missing, unsealed)
+        if not any(map(len, tables)):
+            self._known(wanted, found, 0)
+            return Answer(SCHEMAS["markets"].empty_table(), (), until, missing, unsealed)
         table = pa.concat_tables(tables).sort_by([("ticker", "ascending"), ("day", "descending")])
         names = table["ticker"].to_pylist()
         latest = [place for place, name in enumerate(names) if not place or names[place - 1] != name]
@@ -178,27 +182,12 @@ class Archive:
     def _books(self, ticker: str, moments: Sequence[int], depth: int | None, *, unsealed: bool) -> Answer:
         first_ms, last_ms = moments[0], moments[-1] + 1
         found, missing, open_hours, until = self._hours([ticker], first_ms, last_ms, BOOKS_ALONE, unsealed=unsealed)
-        gaps = list(self._gaps([ticker], found, first_ms, last_ms, BOOKS_ALONE))
-        made = _Made()
-        market, before = Market(ticker), self._before(found)
-        due = iter(moments)
-        at = next(due, None)
-        for number, manifest in enumerate(found):
-            replaying.opened(self._store, manifest, None if number else before, {ticker: market})
-            lost: int | None = None
-            while at is not None and at < manifest.hour_ms + HOUR_MS:
-                market.advance(at + 1, quiet=True)
-                if market.levels is not None:
-                    made.add(at, market.levels, depth)
-                elif lost != market.need_ms:
-                    lost = market.need_ms
-                    if not any(gap.started_at <= of_ms(at) < gap.ended_at for gap in gaps):
-                        gaps.append(GapRow(ticker, BOOK_CHANNEL, of_ms(at), of_ms(at + 1), "not_known_yet"))
-                at = next(due, None)
-            market.advance(manifest.hour_ms + HOUR_MS, quiet=True)
-        if not made.price:
+        samples = Samples(ticker, moments, depth, self._gaps([ticker], found, first_ms, last_ms, BOOKS_ALONE))
+        for hour in self._read([ticker], found, trades=False):
+            samples.hour(hour)
+        if not len(samples):
             self._known([ticker], found, 0)
-        return Answer(made.table(ticker), tuple(gaps), until, missing, open_hours)
+        return Answer(samples.table(), tuple(samples.gaps), until, missing, open_hours)
 
     def replay(
         self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
@@ -213,7 +202,7 @@ class Archive:
         Raises, before the first event, `HourMissing`, and `NotSealed` unless `unsealed`.
         """
         first_ms, last_ms = stretch(start, end)
-        wanted = _names(tickers)
+        wanted = names_of(tickers)
         if not wanted:
             raise ValueError("a replay wants the tickers of its markets")
         channels = (BOOK_CHANNEL, TRADE_CHANNEL) if trades else BOOKS_ALONE
@@ -221,7 +210,15 @@ class Archive:
         if missing:
             raise HourMissing(missing)
         self._known(wanted, found, 0)
-        return replaying.events(self._store, found, self._before(found), wanted, first_ms, last_ms, trades)
+        replay = Replay(wanted, first_ms, last_ms, trades=trades)
+        return chain.from_iterable(map(replay.hour, self._read(wanted, found, trades=trades)))
+
+    def _read(self, tickers: Sequence[str], found: Sequence[Manifest], *, trades: bool) -> Iterator[Hour]:
+        """The hours, each when it is asked for. The first needs to know what was lost before it."""
+        for number, manifest in enumerate(found):
+            hour_before = manifest.hour_ms - HOUR_MS
+            before = None if number else self._store.manifests([hour_before]).get(hour_before)
+            yield Hour(archived(self._store, manifest, tickers, before, trades=trades), tickers)
 
     # -- SQL -----------------------------------------------------------------------------------------------------
 
@@ -252,7 +249,7 @@ class Archive:
     def _rows(
         self, relation: str, tickers: Tickers | None, start: Moment, end: Moment, channels: Sequence[str]
     ) -> Answer:
-        wanted = _names(tickers)
+        wanted = names_of(tickers)
         first_ms, last_ms = stretch(start, end)
         found, missing, unsealed, until = self._hours(wanted, first_ms, last_ms, channels)
         table = _united([self._store.read(relation, one, wanted) for one in found], relation)
@@ -290,13 +287,6 @@ class Archive:
             raise NotSealed(what, of_ms(first.hour_ms))
         return found, missing, still_open, until
 
-    def _before(self, found: Sequence[Manifest]) -> Manifest | None:
-        """The hour before the first one, if it is there."""
-        if not found:
-            return None
-        hour = found[0].hour_ms - HOUR_MS
-        return self._store.manifests([hour]).get(hour)
-
     def _gaps(
         self,
         tickers: Sequence[str] | None,
@@ -305,13 +295,10 @@ class Archive:
         last_ms: int,
         channels: Sequence[str],
     ) -> tuple[GapRow, ...]:
-        rows: set[GapRow] = set()
-        for one in found:
-            table = self._store.gaps(one, tickers)
-            rows.update(_gap_rows(table.filter(pc.is_in(table["channel"], pa.array(channels, pa.string())))))
+        table = _united([self._store.gaps(one, tickers) for one in found], "coverage_gaps")
+        rows = gap_rows(table.filter(pc.is_in(table["channel"], pa.array(channels, pa.string()))))
         first, last = of_ms(first_ms), of_ms(last_ms)
-        kept = [row for row in rows if row.started_at < last and row.ended_at > first]
-        return tuple(sorted(kept, key=lambda row: (row.started_at, row.ticker, row.channel, row.ended_at)))
+        return tuple(row for row in rows if row.started_at < last and row.ended_at > first)
 
     def _known(self, tickers: Sequence[str] | None, found: Sequence[Manifest], rows: int) -> None:
         """A market without a row may be a quiet one, or one that is not. Raises `UnknownMarket`."""
@@ -339,51 +326,6 @@ class Archive:
                     left -= set(table["ticker"].unique().to_pylist())
         if left:
             raise UnknownMarket(min(left))
-
-
-class _Made:
-    """Sampled books, as columns."""
-
-    def __init__(self) -> None:
-        self.at: list[int] = []
-        self.side: list[str] = []
-        self.level: list[int] = []
-        self.price: list[int] = []
-        self.size: list[int] = []
-
-    def add(self, at_ms: int, levels: Levels, depth: int | None) -> None:
-        keys = sorted(levels, reverse=True)
-        for number, side in ((0, "yes"), (1, "no")):
-            mine = [key for key in keys if key & 1 == number][:depth]
-            self.at += [at_ms] * len(mine)
-            self.side += [side] * len(mine)
-            self.level += range(len(mine))
-            self.price += [key >> 1 for key in mine]
-            self.size += [levels[key] for key in mine]
-
-    def table(self, ticker: str) -> Any:
-        columns = [
-            pa.array([ticker] * len(self.at), pa.string()),
-            pa.array(self.at, pa.int64()).cast(MS),
-            pa.array(self.side, pa.string()),
-            pa.array(self.level, pa.int32()),
-            decimals(np.array(self.price, np.int64), PRICE),
-            decimals(np.array(self.size, np.int64), SIZE),
-        ]
-        return pa.Table.from_arrays(columns, schema=BOOKS)
-
-
-def _names(tickers: Tickers | None) -> list[str] | None:
-    """In the order of code points, each once."""
-    if tickers is None:
-        return None
-    return sorted({tickers} if isinstance(tickers, str) else set(tickers))
-
-
-def _gap_rows(table: Any) -> tuple[GapRow, ...]:
-    open_ones = table.filter(table["healed_at"].is_null())
-    names = ("ticker", "channel", "started_at", "ended_at", "reason")
-    return tuple(GapRow(*row) for row in zip(*(open_ones[name].to_pylist() for name in names), strict=True))
 
 
 def _united(tables: Sequence[Any], relation: str) -> Any:

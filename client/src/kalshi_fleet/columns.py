@@ -80,8 +80,25 @@ SCHEMAS: Final[dict[str, Any]] = {
         ("ticker", TEXT), ("channel", TEXT), ("started_at", MS), ("ended_at", MS), ("reason", TEXT),
         ("book_equal", pa.bool_()), ("healed_at", US),
     ),
+    "orderbook_snapshots": _schema(
+        ("ticker", TEXT), ("exchange_ts", MS), ("after_ordinal", pa.int32()), ("taken_at", US), ("source", TEXT),
+        ("yes", TEXT), ("no", TEXT), ("verified", pa.bool_()), ("is_reset", pa.bool_()),
+    ),
+    "orderbook_openings": _schema(
+        ("ticker", TEXT), ("exchange_ts", MS), ("side", TEXT), ("price", PRICE), ("size", SIZE)
+    ),
+    "markets": _schema(
+        ("ticker", TEXT), ("event_ticker", TEXT), ("market_type", TEXT), ("title", TEXT), ("status", TEXT),
+        ("result", TEXT), ("open_time", US), ("close_time", US), ("settlement_ts", US), ("updated_at", US),
+        ("raw", TEXT),
+    ),
 }  # fmt: skip
-"""Columns of the relations that are answered, the same from every source."""
+"""Columns of the relations that are answered, or that a replay reads: the same from every source."""
+COVERAGE: Final = pa.schema(
+    [("hour", MS)]
+    + [(name, pa.bool_()) for name in ("in_archive", "finished", "sealed")]
+    + [(name, pa.int64()) for name in ("gaps", "changes", "trades")]
+)
 BOOKS: Final = pa.schema(
     [
         ("ticker", pa.string()),

@@ -29,12 +29,12 @@ class UnknownMarket(KalshiFleetError, LookupError):
 
 
 class HourMissing(KalshiFleetError, LookupError):
-    """Hours that were asked for are not in the archive."""
+    """Hours that were asked for are not there: in the archive, or in production any more."""
 
-    def __init__(self, hours: Sequence[datetime]) -> None:
+    def __init__(self, hours: Sequence[datetime], where: str = "not in the archive") -> None:
         shown = ", ".join(f"{hour:%Y-%m-%dT%H}:00Z" for hour in hours[:3])
         more = f" and {len(hours) - 3} more" if len(hours) > 3 else ""
-        super().__init__(f"not in the archive: {shown}{more}")
+        super().__init__(f"{where}: {shown}{more}")
         self.hours = list(hours)
 
 

@@ -13,6 +13,7 @@ DOLLAR: Final = 10_000
 CONTRACT: Final = 100
 BOOK_CHANNEL: Final = "orderbook_delta"
 TRADE_CHANNEL: Final = "trade"
+BOOKS_ALONE: Final = (BOOK_CHANNEL,)
 LIFECYCLE_CHANNELS: Final = ("market_lifecycle_v2", "multivariate_market_lifecycle")
 SHARED_CHANNELS: Final = frozenset({TRADE_CHANNEL, *LIFECYCLE_CHANNELS})
 """Each carries all markets."""
@@ -20,6 +21,15 @@ COMBO: Final = "KXMVE"
 """How tickers of combos begin: their lifecycle comes on a channel of its own."""
 BEFORE_FLEET: Final = "before_fleet"
 """Why a stretch is not recorded that was before the fleet's first moment."""
+
+Tickers = str | Sequence[str]
+
+
+def names_of(tickers: Tickers | None) -> list[str] | None:
+    """In the order of code points, each once. None: all markets."""
+    if tickers is None:
+        return None
+    return sorted({tickers} if isinstance(tickers, str) else set(tickers))
 
 
 def lifecycle_of(tickers: Sequence[str] | None) -> list[str]:

@@ -7,10 +7,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from kalshi_fleet.archive import Archive
 from kalshi_fleet.events import CONTRACT, DOLLAR
 from kalshi_fleet.instants import instants
 from kalshi_fleet.moments import Moment
+from kalshi_fleet.replay import Source
 
 NS: Final = 1_000_000
 TICK_SIZE: Final = 1 / DOLLAR
@@ -18,7 +18,7 @@ LOT_SIZE: Final = 1 / CONTRACT
 
 
 def to_hftbacktest(
-    archive: Archive,
+    source: Source,
     ticker: str,
     start: Moment,
     end: Moment,
@@ -52,7 +52,7 @@ def to_hftbacktest(
         at = at_ms * NS
         rows.append((kind | sides[side], at, at + delay_ms * NS, yes / DOLLAR, size / CONTRACT, 0, 0, 0.0))
 
-    for instant in instants(archive.replay(ticker, start, end, unsealed=unsealed)):
+    for instant in instants(source.replay(ticker, start, end, unsealed=unsealed)):
         if not rows:
             for side in sides:
                 add(DEPTH_CLEAR_EVENT, side, instant.at_ms, 0, 0)  # up to the far end of the side

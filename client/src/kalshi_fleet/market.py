@@ -32,26 +32,32 @@ class Market:
         self._opened = False
 
     def open(
-        self, hour_ms: int, opening: Levels, columns: Sequence[Any], marks: Sequence[Mark], lost_until: int
+        self, hour_ms: int, opening: Levels | None, columns: Sequence[Any], marks: Sequence[Mark], lost_until: int
     ) -> list[Event]:
         """Begin an hour: its opening book, the columns (time, ordinal, key, delta) of its changes, and its plan.
 
-        `lost_until`: a gap before the hour that ended there, after which the exchange had shown no book when the hour
-        began (`NO_MS`: none). Returns the book, if the opening is another one than the changes gave.
+        `opening`: None if it is not known. `lost_until`: a gap before the hour that ended there, after which the
+        exchange had shown no book when the hour began (`NO_MS`: none). Returns the book, if the opening is another one
+        than the changes gave.
         """
         self._at, self._ordinal, self._key, self._delta = columns
         self._marks, self._mark, self._row = marks, 0, 0
         shown: list[Event] = []
         if not self._opened:
             self._opened = True
-            if lost_until == NO_MS and possible(opening):
+            if lost_until == NO_MS and opening is not None and possible(opening):
                 self.levels = dict(opening)
             else:
                 self.need_ms = hour_ms if lost_until == NO_MS else lost_until
-        elif self.levels is not None and self.levels != opening and possible(opening):
+        elif self.levels is not None and opening is not None and self.levels != opening and possible(opening):
             self.levels = dict(opening)
             shown.append(self.book(hour_ms, "snapshot"))
         return shown
+
+    def loses(self, at_ms: int) -> bool:
+        """Whether the next that happens to the book is that it is lost, at this moment."""
+        mark = self._marks[self._mark] if self._mark < len(self._marks) else None
+        return isinstance(mark, Lost) and mark.at_ms == at_ms
 
     def book(self, at_ms: int, reason: str, kind: type[Book] | type[Reset] = Book) -> Event:
         """The whole book, as an event; it must be known."""

@@ -7,17 +7,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
-from kalshi_fleet.archive import Archive
 from kalshi_fleet.events import CONTRACT, DOLLAR
 from kalshi_fleet.instants import instants
 from kalshi_fleet.moments import Moment, floor_ms, moment
+from kalshi_fleet.replay import Source
 
 NS: Final = 1_000_000
 VENUE: Final = "KALSHI"
 
 
 def to_nautilus(
-    archive: Archive,
+    source: Source,
     ticker: str,
     start: Moment,
     end: Moment,
@@ -58,7 +58,7 @@ def to_nautilus(
         taker_fee=Decimal(0),
     )
     rows = []
-    for instant in instants(archive.replay(ticker, start, end, trades=False, unsealed=unsealed)):
+    for instant in instants(source.replay(ticker, start, end, trades=False, unsealed=unsealed)):
         at = instant.at_ms * NS
         for (side, price), size in instant.changed.items():
             yes = price if side == "yes" else DOLLAR - price

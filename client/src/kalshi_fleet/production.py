@@ -3,71 +3,197 @@
 from __future__ import annotations
 
 import asyncio
-import io
-import sys
-import threading
-from collections.abc import AsyncGenerator, Coroutine, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final, TypeVar
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import chain
+from typing import Final
 
-import asyncpg
 import pyarrow as pa
-from pyarrow import csv
 
-from kalshi_fleet.answer import Answer, GapRow
-from kalshi_fleet.columns import BOOKS, SCHEMAS
-from kalshi_fleet.errors import UnknownMarket
-from kalshi_fleet.events import BOOK_CHANNEL, LIFECYCLE_CHANNELS, TRADE_CHANNEL
-from kalshi_fleet.feed import SETTINGS, Feed, Step
+from kalshi_fleet.answer import Answer
+from kalshi_fleet.columns import BOOKS, COVERAGE, SCHEMAS
+from kalshi_fleet.completeness import LEFT, completeness, left_of
+from kalshi_fleet.errors import HourMissing, UnknownMarket
+from kalshi_fleet.events import (
+    BOOK_CHANNEL,
+    BOOKS_ALONE,
+    TRADE_CHANNEL,
+    Event,
+    Tickers,
+    channels_of,
+    lifecycle_of,
+    names_of,
+)
+from kalshi_fleet.feed import Feed, Step
+from kalshi_fleet.hour import Hour
 from kalshi_fleet.live import TRADES, Start, snapshot
-from kalshi_fleet.moments import Moment, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.plainly import plainly, steps
+from kalshi_fleet.replay import Replay
+from kalshi_fleet.rows import Rows
+from kalshi_fleet.samples import Samples
 from kalshi_fleet.statements import SQL
+from kalshi_fleet.stored import snapshot_of, stored, table
 
-T = TypeVar("T")
-TICKER_CHANNEL: Final = "ticker"
+ONE_MS: Final = timedelta(milliseconds=1)
+ONE_HOUR: Final = timedelta(hours=1)
+
+
+@dataclass
+class Asked:
+    """A replay of production that was found to be possible, hour by hour: `replay.hour(await read(hour))`."""
+
+    dsn: str
+    tickers: Sequence[str]
+    first_ms: int
+    last_ms: int
+    trades: bool
+    replay: Replay = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.replay = Replay(self.tickers, self.first_ms, self.last_ms, trades=self.trades)
+
+    @property
+    def hours(self) -> list[int]:
+        """Their beginnings."""
+        return hours_of(self.first_ms, self.last_ms)
+
+    async def read(self, hour_ms: int) -> Hour:
+        """One of `hours`, from one snapshot of the database. Raises `HourMissing` if its changes have left."""
+        async with snapshot_of(self.dsn) as db:
+            if left := await left_of(db, [of_ms(hour_ms)]):
+                raise HourMissing(left, LEFT)
+            before = hour_ms == self.hours[0]
+            rows = await stored(db, self.tickers, hour_ms, self.last_ms, before=before, trades=self.trades)
+        return await asyncio.to_thread(Hour, rows, self.tickers)
 
 
 class AsyncProduction:
     """Production, asked with `await`. Each call reads one snapshot of the database, on a connection of its own.
 
-    `dsn`: as asyncpg takes it, of an account that may read (role `kalshi_analyst`). Raises `BadTime`, `UnknownMarket`,
-    and what asyncpg raises.
+    `dsn`: as asyncpg takes it, of an account that may read (role `kalshi_analyst`). `tickers` is one, some, or None for
+    all markets. Raises `BadTime`, `UnknownMarket`, and what asyncpg raises.
     """
 
     def __init__(self, dsn: str) -> None:
         self._dsn = dsn
 
-    async def changes(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
-        """As `Archive.changes`."""
-        return await self._rows(SQL["changes"], "orderbook_deltas", tickers, start, end, (BOOK_CHANNEL,))
+    # -- rows ----------------------------------------------------------------------------------------------------
 
-    async def trades(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    async def changes(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `Archive.changes`. Hours whose changes have left production are `missing`."""
+        return await self._rows(SQL["changes"], "orderbook_deltas", tickers, start, end, BOOKS_ALONE, changes=True)
+
+    async def trades(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.trades`."""
         return await self._rows(SQL["trades"], "trades", tickers, start, end, (TRADE_CHANNEL,))
 
-    async def tickers(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
-        """As `Archive.tickers`. The channel is not numbered: nothing is known of its completeness but its rows."""
+    async def tickers(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `Archive.tickers`."""
         return await self._rows(SQL["tickers"], "tickers", tickers, start, end, ())
 
-    async def lifecycle(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    async def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.lifecycle`."""
-        return await self._rows(SQL["lifecycle"], "lifecycle_events", tickers, start, end, LIFECYCLE_CHANNELS)
+        channels = lifecycle_of(names_of(tickers))
+        return await self._rows(SQL["lifecycle"], "lifecycle_events", tickers, start, end, channels)
 
-    async def gaps(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    async def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.gaps`."""
-        return await self._rows(SQL["gaps"], "coverage_gaps", tickers, start, end, (BOOK_CHANNEL,), every_gap=True)
+        channels = channels_of(names_of(tickers))
+        return await self._rows(SQL["gaps"], "coverage_gaps", tickers, start, end, channels)
+
+    async def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `Archive.coverage`. `in_archive`: the hour was exported; `changes`: null where they have left."""
+        wanted = names_of(tickers)
+        first_ms, last_ms = stretch(start, end)
+        hours = [of_ms(hour) for hour in hours_of(first_ms, last_ms)]
+        async with snapshot_of(self._dsn) as db:
+            channels = channels_of(wanted)
+            known = await completeness(db, wanted, of_ms(first_ms), of_ms(last_ms), channels, changes=True)
+            whole = await completeness(db, wanted, hours[0], hours[-1] + ONE_HOUR, channels)
+            rows = await db.fetch(SQL["coverage_hours"], wanted, hours)
+        unsealed = set(whole.unsealed)
+        found = [
+            {**row, "hour": hour, "sealed": row["finished"] and hour not in unsealed}
+            for row, hour in zip(map(dict, rows), hours, strict=True)
+        ]
+        return known.answer(pa.Table.from_pylist(found, COVERAGE))
+
+    async def markets(self, start: Moment, end: Moment, tickers: Tickers | None = None) -> Answer:
+        """Markets as production knows them now, in the columns of `Archive.markets`, whatever the stretch."""
+        wanted = names_of(tickers)
+        first, last = map(of_ms, stretch(start, end))
+        async with snapshot_of(self._dsn) as db:
+            known = await completeness(db, wanted, first, last, channels_of(wanted))
+            found = await table(db, SQL["markets"], SCHEMAS["markets"], wanted)
+        return Answer(found, (), known.until, (), known.unsealed)
+
+    # -- books ---------------------------------------------------------------------------------------------------
 
     async def book(self, ticker: str, at: Moment) -> Answer:
         """As `Archive.book`, by `book_at`: in a gap it is the best known, and the gap is named."""
         asked = of_ms(floor_ms(moment(at)))
-        db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
-        try:
-            async with db.transaction(isolation="repeatable_read", readonly=True):
-                table = await _table(db, SQL["book"], BOOKS, ticker, asked)
-                until = asked + timedelta(milliseconds=1)
-                return await _answer(db, table, [ticker], asked, until, (BOOK_CHANNEL,))
-        finally:
-            db.terminate()
+        async with snapshot_of(self._dsn) as db:
+            known = await completeness(db, [ticker], asked, asked + ONE_MS, BOOKS_ALONE, changes=True)
+            return known.answer(await table(db, SQL["book"], BOOKS, ticker, asked))
+
+    async def books(
+        self,
+        ticker: str,
+        start: Moment,
+        end: Moment,
+        every: str | timedelta = "1s",
+        depth: int | None = 10,
+        *,
+        unsealed: bool = False,
+    ) -> Answer:
+        """As `Archive.books`."""
+        first_ms, last_ms = stretch(start, end)
+        moments = range(first_ms, last_ms, duration_ms(every))
+        until_ms = moments[-1] + 1
+        async with snapshot_of(self._dsn) as db:
+            known = await completeness(db, [ticker], of_ms(first_ms), of_ms(until_ms), BOOKS_ALONE, changes=True)
+            known.refuse_unsealed(unsealed=unsealed)
+            samples = Samples(ticker, moments, depth, known.gaps)
+            before = None
+            for hour_ms in (floor_ms(hour) for hour in known.hours if hour not in known.missing):
+                begins = before != hour_ms - HOUR_MS
+                rows = await stored(db, [ticker], hour_ms, until_ms, before=begins, trades=False)
+                await asyncio.to_thread(_sample, samples, rows, ticker)
+                before = hour_ms
+        return replace(known, gaps=tuple(samples.gaps)).answer(samples.table())
+
+    async def replay(
+        self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
+    ) -> AsyncGenerator[Event, None]:
+        """As `Archive.replay`. Each hour is read when it is come to, from a snapshot of its own.
+
+        Raises, before the first event, `HourMissing` where changes have left production, and `NotSealed` unless
+        `unsealed`; `HourMissing` later on if a day has left meanwhile.
+        """
+        asked = await self.replayed(tickers, start, end, trades=trades, unsealed=unsealed)
+        for hour_ms in asked.hours:
+            for event in asked.replay.hour(await asked.read(hour_ms)):
+                yield event
+
+    async def replayed(
+        self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
+    ) -> Asked:
+        """What `replay` goes through, hour by hour. Raises what it raises before the first event."""
+        wanted = names_of(tickers)
+        if not wanted:
+            raise ValueError("a replay wants the tickers of its markets")
+        first_ms, last_ms = stretch(start, end)
+        channels = (BOOK_CHANNEL, TRADE_CHANNEL) if trades else BOOKS_ALONE
+        async with snapshot_of(self._dsn) as db:
+            known = await completeness(db, wanted, of_ms(first_ms), of_ms(last_ms), channels, changes=True)
+        if known.missing:
+            raise HourMissing(known.missing, LEFT)
+        known.refuse_unsealed(unsealed=unsealed)
+        return Asked(self._dsn, wanted, first_ms, last_ms, trades)
+
+    # -- the feed ------------------------------------------------------------------------------------------------
 
     async def snapshot(self, tickers: str | Sequence[str], trades: int = TRADES) -> Start:
         """The exact start: a step, and these markets' books and last trades as of it; `feed(after=start.step)`
@@ -90,22 +216,22 @@ class AsyncProduction:
         self,
         statement: str,
         relation: str,
-        tickers: str | Sequence[str],
+        tickers: Tickers | None,
         start: Moment,
         end: Moment,
         channels: Sequence[str],
         *,
-        every_gap: bool = False,
+        changes: bool = False,
     ) -> Answer:
-        wanted = sorted({tickers} if isinstance(tickers, str) else set(tickers))
+        wanted = names_of(tickers)
         first, last = map(of_ms, stretch(start, end))
-        db = await asyncpg.connect(self._dsn, server_settings=SETTINGS)
-        try:
-            async with db.transaction(isolation="repeatable_read", readonly=True):
-                table = await _table(db, statement, SCHEMAS[relation], wanted, first, last)
-                return await _answer(db, table, wanted, first, last, channels, every_gap=every_gap)
-        finally:
-            db.terminate()
+        async with snapshot_of(self._dsn) as db:
+            known = await completeness(db, wanted, first, last, channels, changes=changes)
+            return known.answer(await table(db, statement, SCHEMAS[relation], wanted, first, last))
+
+
+def _sample(samples: Samples, rows: Rows, ticker: str) -> None:
+    samples.hour(Hour(rows, [ticker]))
 
 
 class Production:
@@ -114,145 +240,65 @@ class Production:
     def __init__(self, dsn: str) -> None:
         self._asked = AsyncProduction(dsn)
 
-    def changes(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
-        """As `Archive.changes`."""
-        return _plainly(self._asked.changes(tickers, start, end))
+    def changes(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `AsyncProduction.changes`."""
+        return plainly(self._asked.changes(tickers, start, end))
 
-    def trades(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    def trades(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.trades`."""
-        return _plainly(self._asked.trades(tickers, start, end))
+        return plainly(self._asked.trades(tickers, start, end))
 
-    def tickers(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
-        """As `AsyncProduction.tickers`."""
-        return _plainly(self._asked.tickers(tickers, start, end))
+    def tickers(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `Archive.tickers`."""
+        return plainly(self._asked.tickers(tickers, start, end))
 
-    def lifecycle(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    def lifecycle(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.lifecycle`."""
-        return _plainly(self._asked.lifecycle(tickers, start, end))
+        return plainly(self._asked.lifecycle(tickers, start, end))
 
-    def gaps(self, tickers: str | Sequence[str], start: Moment, end: Moment) -> Answer:
+    def gaps(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
         """As `Archive.gaps`."""
-        return _plainly(self._asked.gaps(tickers, start, end))
+        return plainly(self._asked.gaps(tickers, start, end))
+
+    def coverage(self, tickers: Tickers | None, start: Moment, end: Moment) -> Answer:
+        """As `AsyncProduction.coverage`."""
+        return plainly(self._asked.coverage(tickers, start, end))
+
+    def markets(self, start: Moment, end: Moment, tickers: Tickers | None = None) -> Answer:
+        """As `AsyncProduction.markets`."""
+        return plainly(self._asked.markets(start, end, tickers))
 
     def book(self, ticker: str, at: Moment) -> Answer:
         """As `AsyncProduction.book`."""
-        return _plainly(self._asked.book(ticker, at))
+        return plainly(self._asked.book(ticker, at))
+
+    def books(
+        self,
+        ticker: str,
+        start: Moment,
+        end: Moment,
+        every: str | timedelta = "1s",
+        depth: int | None = 10,
+        *,
+        unsealed: bool = False,
+    ) -> Answer:
+        """As `Archive.books`."""
+        return plainly(self._asked.books(ticker, start, end, every, depth, unsealed=unsealed))
+
+    def replay(
+        self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
+    ) -> Iterator[Event]:
+        """As `AsyncProduction.replay`."""
+        asked = plainly(self._asked.replayed(tickers, start, end, trades=trades, unsealed=unsealed))
+        hours = (plainly(asked.read(hour_ms)) for hour_ms in asked.hours)
+        return chain.from_iterable(map(asked.replay.hour, hours))
 
     def snapshot(self, tickers: str | Sequence[str], trades: int = TRADES) -> Start:
         """As `AsyncProduction.snapshot`."""
-        return _plainly(self._asked.snapshot(tickers, trades))
+        return plainly(self._asked.snapshot(tickers, trades))
 
     def feed(
         self, after: int, tickers: str | Sequence[str] | None = None, committed_at: datetime | None = None
     ) -> Iterator[Step]:
         """As `AsyncProduction.feed`."""
-        return _steps(self._asked.feed(after, tickers, committed_at))
-
-
-def _steps(made: AsyncGenerator[Step, None]) -> Iterator[Step]:
-    """Steps from a loop of its own, in a thread: one may run here. Leaving the loop ends the reader."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever, name="kalshi_fleet feed", daemon=True)
-    thread.start()
-    waiting = None
-    try:
-        while True:
-            waiting = asyncio.run_coroutine_threadsafe(_next(made), loop)
-            step = waiting.result()
-            if step is None:
-                return
-            yield step
-    finally:
-        # When the program ends the thread stands still already, and would be waited for in vain.
-        if not sys.is_finalizing():
-            if waiting is not None:
-                waiting.cancel()
-            asyncio.run_coroutine_threadsafe(_closed(made), loop).result()
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join()
-            loop.close()
-
-
-async def _next(made: AsyncGenerator[Step, None]) -> Step | None:
-    return await anext(made, None)
-
-
-async def _closed(made: AsyncGenerator[Step, None]) -> None:
-    for other in asyncio.all_tasks() - {asyncio.current_task()}:
-        other.cancel()
-        await asyncio.gather(other, return_exceptions=True)
-    await made.aclose()
-
-
-def _plainly(asked: Coroutine[Any, Any, T]) -> T:
-    """What it gives, from a loop of its own: one may run here."""
-    made: list[T] = []
-    failed: list[BaseException] = []
-
-    def work() -> None:
-        try:
-            made.append(asyncio.run(asked))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work, name="kalshi_fleet")
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
-
-
-async def _table(db: asyncpg.Connection, statement: str, schema: Any, *values: Any) -> Any:
-    """Rows as CSV from the server, read as columns: no object for each value. Times are integers on the way."""
-    sink = io.BytesIO()
-    await db.copy_from_query(statement, *values, output=sink, format="csv")
-    if not sink.getbuffer().nbytes:
-        return schema.empty_table()
-    on_the_way = {one.name: pa.int64() if pa.types.is_timestamp(one.type) else one.type for one in schema}
-    sink.seek(0)
-    table = csv.read_csv(
-        sink,
-        csv.ReadOptions(column_names=schema.names),
-        csv.ParseOptions(newlines_in_values=True),
-        csv.ConvertOptions(
-            column_types=on_the_way,
-            null_values=[""],
-            strings_can_be_null=True,
-            quoted_strings_can_be_null=False,
-            true_values=["t"],
-            false_values=["f"],
-        ),
-    )
-    return table.cast(schema)
-
-
-async def _answer(
-    db: asyncpg.Connection,
-    table: Any,
-    tickers: Sequence[str],
-    first: datetime,
-    last: datetime,
-    channels: Sequence[str],
-    *,
-    every_gap: bool = False,
-) -> Answer:
-    known = {row["ticker"] for row in await db.fetch(SQL["known"], tickers)}
-    if left := set(tickers) - known:
-        raise UnknownMarket(min(left))
-    gaps = await _table(db, SQL["gaps"], SCHEMAS["coverage_gaps"], tickers, first, last)
-    listed = [
-        GapRow(row["ticker"], row["channel"], row["started_at"], row["ended_at"], row["reason"])
-        for row in gaps.to_pylist()
-        if row["healed_at"] is None and (every_gap or row["channel"] in channels)
-    ]
-    seals = [last]
-    for channel in channels:
-        seals += [row["sealed_until"] for row in await db.fetch(SQL["sealed"], tickers, channel) if row["sealed_until"]]
-    sealed = min(seals)
-    hours = [of_ms(hour) for hour in hours_of(floor_ms(first), floor_ms(last))]
-    away = {row["day"] for row in await db.fetch(SQL["away"], first.date(), last.date())} if channels else set()
-    missing = tuple(hour for hour in hours if hour.date() in away and channels[0] == BOOK_CHANNEL)
-    unsealed = tuple(hour for hour in hours if sealed < min(last, hour + timedelta(hours=1)))
-    until = sealed.astimezone(UTC) if sealed > first and channels else None
-    return Answer(table, tuple(listed), until, missing, unsealed, bool(channels))
+        return steps(self._asked.feed(after, tickers, committed_at))

@@ -4,65 +4,65 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from kalshi_fleet.events import BEFORE_FLEET, TRADE_CHANNEL, Event, Gap, Trade
-from kalshi_fleet.hour import Hour, lost_until
+from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, TRADE_CHANNEL, Event, Gap, Tickers, Trade
+from kalshi_fleet.hour import Hour
 from kalshi_fleet.market import Market, Part
-from kalshi_fleet.store import Manifest, Store
+from kalshi_fleet.moments import Moment
 
 SLICE_ROWS: Final = 50_000
 """So many changes become events at once."""
 
 
-def opened(
-    store: Store, manifest: Manifest, before: Manifest | None, markets: Mapping[str, Market]
-) -> tuple[Hour, dict[str, list[Event]]]:
-    """An hour, with the markets at its beginning; `before`: the hour before, if it is the first one."""
-    hour = Hour(store, manifest, list(markets), before)
-    found = {
+class Source(Protocol):
+    """What can be replayed: an `Archive`, or a `Production`."""
+
+    def replay(
+        self, tickers: Tickers, start: Moment, end: Moment, *, trades: bool = True, unsealed: bool = False
+    ) -> Iterator[Event]:
+        """As `Archive.replay`."""
+
+
+def opened(hour: Hour, markets: Mapping[str, Market]) -> dict[str, list[Event]]:
+    """Put the markets at the beginning of an hour; returns what that shows."""
+    return {
         ticker: market.open(
-            hour.hour_ms,
-            hour.opening.get(ticker, {}),
-            hour.columns(ticker),
-            hour.marks[ticker],
-            lost_until(hour, ticker),
+            hour.hour_ms, hour.opening(ticker), hour.columns(ticker), hour.marks[ticker], hour.lost_until(ticker)
         )
         for ticker, market in markets.items()
     }
-    return hour, found
 
 
-def events(
-    store: Store,
-    manifests: Sequence[Manifest],
-    before: Manifest | None,
-    tickers: Sequence[str],
-    start_ms: int,
-    end_ms: int,
-    trades: bool,
-) -> Iterator[Event]:
-    """Events from `start_ms` up to `end_ms` of the hours between, in the canonical order."""
-    markets = {ticker: Market(ticker) for ticker in tickers}
-    listed: set[Gap] = set()
-    for number, manifest in enumerate(manifests):
-        hour, found = opened(store, manifest, None if number else before, markets)
-        made = hour.trades() if trades else {}
-        lost = hour.other_gaps if trades else {}
-        at = manifest.hour_ms
-        if not number:
+class Replay:
+    """Events from `start_ms` up to `end_ms` of some markets: `hour` by hour, whatever they come from."""
+
+    def __init__(self, tickers: Sequence[str], start_ms: int, end_ms: int, *, trades: bool) -> None:
+        self._markets = {ticker: Market(ticker) for ticker in tickers}
+        self._start_ms, self._end_ms, self._trades = start_ms, end_ms, trades
+        self._listed: set[Gap] = set()
+        self._begun = False
+
+    def hour(self, hour: Hour) -> Iterator[Event]:
+        """The events of the next hour, to be taken before the hour after it is given. The first has `start_ms`."""
+        markets, start_ms = self._markets, self._start_ms
+        found = opened(hour, markets)
+        made = hour.trades() if self._trades else {}
+        lost = hour.other_gaps if self._trades else {}
+        at = hour.hour_ms
+        if not self._begun:
             found = {ticker: _begin(market, hour, start_ms) for ticker, market in markets.items()}
-            at = start_ms
+            self._begun, at = True, start_ms
         for until in hour.slices(SLICE_ROWS):
-            stop = min(until, end_ms)
+            stop = min(until, self._end_ms)
             if stop <= at:
                 continue
             parts: list[Part] = []
             for ticker, market in markets.items():
                 first = found.pop(ticker, [])
-                others = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, listed)
+                others = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, self._listed)
                 parts += _joined([([event.at_ms for event in first], first), *market.advance(stop)], *others)
             for some in _in_order(parts, len(markets)):
                 yield from some
@@ -72,13 +72,15 @@ def events(
 def _begin(market: Market, hour: Hour, start_ms: int) -> list[Event]:
     """Go to the start without events; then the book, or the gap that it lies in."""
     parts = market.advance(start_ms, quiet=True)
+    if market.loses(start_ms):
+        return []  # the gap comes by itself
     if market.levels is not None:
         return [market.book(start_ms, "start")]
     gaps = [event for _, found in parts for event in found if isinstance(event, Gap)]
     if gaps and gaps[-1].until_ms > start_ms:
         return [gaps[-1]._replace(at_ms=start_ms)]
     reason = BEFORE_FLEET if start_ms < hour.recorded_from_ms else "not_known_yet"
-    return [Gap(market.ticker, start_ms, max(market.need_ms, start_ms), "orderbook_delta", reason)]
+    return [Gap(market.ticker, start_ms, max(market.need_ms, start_ms), BOOK_CHANNEL, reason)]
 
 
 def _others(
