@@ -14,6 +14,7 @@ import pytest
 
 import kalshi_fleet as kf
 from common.numbers import datetime_of_ms, ms_of_datetime
+from deduplicator.statements import SQL
 from kalshi_fleet import rows as source_rows
 from kalshi_fleet import stored
 from tests.support.archive_case import OLD
@@ -26,6 +27,7 @@ from tests.support.library_case import (
     TRADES_LOST,
     Book,
     Recorded,
+    Stream,
     random_streams,
     recorded,
 )
@@ -60,6 +62,15 @@ def books_at(events: Iterable[kf.Event], moments: Iterable[int]) -> dict[int, Bo
     return found
 
 
+def holds_the_books(events: Iterable[kf.Event], stream: Stream) -> None:
+    """What the files of other tools are made of: at the end of each millisecond the book, and nothing in a gap."""
+    now: Book = {}
+    for instant in kf.instants(events):
+        now |= {(("yes", "no").index(side), price): size for (side, price), size in instant.changed.items()}
+        now = {level: size for level, size in now.items() if size}
+        assert now == (stream.book(instant.at_ms) or {}), datetime_of_ms(instant.at_ms)
+
+
 def whole_hours(until: datetime | None, begin: datetime) -> datetime | None:
     """A seal as an archive has it."""
     hour = None if until is None else until.replace(minute=0, second=0, microsecond=0)
@@ -75,6 +86,7 @@ async def both_replay_what_book_at_says(record: Recorded) -> None:
     )
     compared = lost = 0
     for ticker, stream in record.streams.items():
+        holds_the_books(live.replay(ticker, START, END), stream)
         moments = stream.moments()
         said = await record.book_at(ticker, moments)
         whole = list(archive.replay(ticker, START, END))
@@ -231,6 +243,12 @@ async def the_unsealed_hour(record: Recorded) -> None:
         kf.Archive(record.folder).replay(ticker, last, END, unsealed=True)
     await db.execute("UPDATE store.runs SET cover_to = NULL, ended = false WHERE market = $1", market)
     assert list(live.replay(ticker, START, END)) == whole
+    # A market that is listed only, and of which something may come any time.
+    await db.execute(SQL["put_market"], ["KXL-LISTED"], ['{"ticker": "KXL-LISTED"}'])
+    present = datetime.now(END.tzinfo).replace(minute=0, second=0, microsecond=0)
+    assert list(live.changes("KXL-LISTED", present - HOUR, present + HOUR).unsealed) == [present]
+    with pytest.raises(kf.NotSealed, match="KXL-LISTED"):
+        live.replay("KXL-LISTED", present, present + HOUR, trades=False)
     begin = datetime.now(END.tzinfo) - HOUR
     assert (
         not list(live.changes(ticker, begin, begin + 2 * HOUR))
@@ -244,6 +262,9 @@ async def days_that_have_left_production(record: Recorded) -> None:
     running = live.replay("KXL-PLAIN", START, END)
     before = next(running)
     assert isinstance(before, kf.Book)
+    async with stored.snapshot_of(site.dsn) as db:
+        assert await db.fetchval("SELECT true") and await site.retention().look() == [], "it is being read"
+        assert await db.fetchval("SELECT count(*) FROM store.deltas WHERE exchange_ts < $1", END)
     assert await site.retention().look() == [f"deltas_p{OLD:%Y%m%d}"]
     with pytest.raises(kf.HourMissing, match="in the archive only"):
         list(running)
@@ -277,7 +298,7 @@ async def days_that_have_left_production(record: Recorded) -> None:
 
 
 def an_hour_that_the_archive_lacks_has_no_books(record: Recorded) -> None:
-    """Moments of it have no rows, and what is after it begins anew."""
+    """Moments of it have no rows, and what is after it begins again."""
     ticker, stream = "KXL-PLAIN", record.streams["KXL-PLAIN"]
     lacking = START + HOUR
     folder = record.folder.with_name("lacking")

@@ -62,10 +62,15 @@ async def test_the_notebook_runs(record: Recorded, open_folder: Path, monkeypatc
         assert {1 - Decimal(price).scaleb(-4): Decimal(size).scaleb(-2) for price, size in state.no.items()} == offers
         if ticker == "KXL-GAPS":
             assert names["changes"].gaps and any(not known for _, known, *_ in names["series"])
+        live = kf.Production(record.site.dsn)
         if "hftbacktest" in done and not unsealed:
-            assert backtested() == (max(bids, default=None), min(offers, default=None))
+            kf.to_hftbacktest(live, ticker, start, end, "live.npz")
+            for file in ("hour.npz", "live.npz"):
+                assert backtested(file) == (max(bids, default=None), min(offers, default=None)), file
         if "NautilusTrader" in done and not unsealed:
-            assert catalogued(names["instrument"]) == (bids, offers)
+            kf.to_nautilus(live, ticker, start, end, "live")
+            for catalog in ("nautilus", "live"):
+                assert catalogued(names["instrument"], catalog) == (bids, offers), catalog
 
 
 async def test_the_readme_of_the_library_runs(record: Recorded, open_folder: Path) -> None:
@@ -97,11 +102,11 @@ def run(page: Path, given: dict[str, Any], instead: dict[str, str] | None = None
     return names, done
 
 
-def backtested() -> tuple[Decimal | None, Decimal | None]:
+def backtested(file: str) -> tuple[Decimal | None, Decimal | None]:
     """Best bid and offer at the end, as hftbacktest's own book has them."""
     from hftbacktest import BacktestAsset, HashMapMarketDepthBacktest
 
-    asset = BacktestAsset().data(["hour.npz"]).linear_asset(1.0).constant_order_latency(0, 0)
+    asset = BacktestAsset().data([file]).linear_asset(1.0).constant_order_latency(0, 0)
     asset = asset.risk_adverse_queue_model().no_partial_fill_exchange().trading_value_fee_model(0.0, 0.0)
     backtest = HashMapMarketDepthBacktest([asset.tick_size(0.0001).lot_size(0.01)])
     while backtest.elapse(60_000_000_000) == 0:
@@ -113,14 +118,14 @@ def backtested() -> tuple[Decimal | None, Decimal | None]:
     return bid, offer
 
 
-def catalogued(instrument: Any) -> tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]:
+def catalogued(instrument: Any, place: str) -> tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]:
     """Bids and offers at the end, as NautilusTrader's own book has them."""
     from nautilus_trader.model.book import OrderBook
     from nautilus_trader.model.enums import BookType
     from nautilus_trader.persistence.catalog import ParquetDataCatalog
 
     book = OrderBook(instrument.id, BookType.L2_MBP)
-    catalog = ParquetDataCatalog("nautilus")
+    catalog = ParquetDataCatalog(place)
     for delta in catalog.order_book_deltas(instrument_ids=[str(instrument.id)]):
         book.apply_delta(delta)
     bids, offers = (

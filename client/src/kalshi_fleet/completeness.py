@@ -50,9 +50,9 @@ class Completeness:
         return until if until > self.first else None
 
     def unsealed_of(self, hour: datetime) -> list[str]:
-        """Markets, or channels of all markets, that are not sealed up to the end of an hour or of the stretch."""
-        until = min(self.last, hour + HOUR)
-        return [name for name, seal in self.seals.items() if seal is None or seal < until]
+        """Markets, or channels of all markets, that are not sealed up to the end of an hour, as far as the stretch has
+        it."""
+        return [name for name, seal in self.seals.items() if seal is None or seal < hour + HOUR]
 
     def is_over(self, hour: datetime) -> bool:
         """Whether an hour, as far as the stretch has it, has passed."""

@@ -6,6 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from decimal import Decimal
+from itertools import repeat
 from typing import Any, Final
 
 import numpy as np
@@ -13,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from kalshi_fleet.columns import PRICE, SIZE, units
-from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, CONTRACT, DOLLAR, Gap, Levels, Trade
+from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, CONTRACT, DOLLAR, Gap, Levels, Trade, uncollected
 from kalshi_fleet.market import NO_MS
 from kalshi_fleet.moments import HOUR_MS
 from kalshi_fleet.rows import Before, Rows
@@ -75,8 +76,9 @@ class Hour:
             table["taker_side"].to_pylist(),
             table["is_block"].to_pylist(),
         ]
-        for trade in map(Trade._make, zip(*columns, strict=True)):
-            found[trade.ticker].append(trade)
+        with uncollected():
+            for trade in map(tuple.__new__, repeat(Trade), zip(*columns, strict=True)):
+                found[trade.ticker].append(trade)
         return found
 
     def slices(self, rows: int) -> list[int]:

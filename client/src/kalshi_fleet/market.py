@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Sequence
 from itertools import repeat
 from typing import Any, Final
@@ -130,12 +129,5 @@ class Market:
             self._delta[rows].tolist(),
             sizes.tolist(),
         )
-        # `Change._make` without its frame. A collection of cycles for each few hundred events, which have none, took
-        # half of the time.
-        collects = gc.isenabled()
-        gc.disable()
-        try:
-            return list(map(tuple.__new__, repeat(Change), zip(repeat(self.ticker), *columns, strict=False)))
-        finally:
-            if collects:
-                gc.enable()
+        # `Change._make` without its frame.
+        return list(map(tuple.__new__, repeat(Change), zip(repeat(self.ticker), *columns, strict=False)))

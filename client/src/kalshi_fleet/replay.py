@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Final, Protocol
+from itertools import chain
+from operator import itemgetter
+from typing import Final, Protocol
 
 import numpy as np
 
-from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, TRADE_CHANNEL, Event, Gap, Tickers, Trade
+from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, TRADE_CHANNEL, Event, Gap, Tickers, Trade, uncollected
 from kalshi_fleet.hour import Hour
 from kalshi_fleet.market import Market, Part
 from kalshi_fleet.moments import Moment
@@ -59,13 +61,14 @@ class Replay:
             stop = min(until, self._end_ms)
             if stop <= at:
                 continue
-            parts: list[Part] = []
-            for ticker, market in markets.items():
-                first = found.pop(ticker, [])
-                others = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, self._listed)
-                parts += _joined([([event.at_ms for event in first], first), *market.advance(stop)], *others)
-            for some in _in_order(parts, len(markets)):
-                yield from some
+            with uncollected():
+                parts: list[Part] = []
+                for ticker, market in markets.items():
+                    # In a millisecond gaps of trades come before, and trades after, what happens to the book.
+                    gaps, sold = _others(lost.get(ticker, ()), made.get(ticker, ()), at, stop, start_ms, self._listed)
+                    parts += [_part(gaps), _part(found.pop(ticker, [])), *market.advance(stop), _part(sold)]
+                events = _in_order(parts)
+            yield from events
             at = stop
 
 
@@ -97,33 +100,17 @@ def _others(
     return lost, list(trades[first:last])
 
 
-def _joined(parts: list[tuple[Any, list[Event]]], gaps: list[Event], trades: list[Event]) -> list[Part]:
-    """A market's gaps of trades before, and its trades after, what happens to its book in their millisecond."""
-    parts = [(np.asarray(at, np.int64), found) for at, found in parts if found]
-    if not gaps and not trades:
-        return parts
-    times = np.concatenate([at for at, _ in parts]) if parts else np.empty(0, np.int64)
-    found = [event for _, some in parts for event in some]
-    others = [*gaps, *trades]
-    at = np.array([event.at_ms for event in others], np.int64)
-    places = np.concatenate(
-        (np.searchsorted(times, at[: len(gaps)], "left"), np.searchsorted(times, at[len(gaps) :], "right"))
-    )
-    by = np.lexsort((at, places)).tolist()  # stable: gaps first, then trades in their order
-    merged: list[Event] = []
-    before = 0
-    for one in by:
-        merged += found[before : places[one]]
-        before = places[one]
-        merged.append(others[one])
-    merged += found[before:]
-    return [(np.insert(times, places[by], at[by]), merged)]
+def _part(events: Sequence[Event]) -> Part:
+    return np.array([event.at_ms for event in events], np.int64), list(events)
 
 
-def _in_order(parts: list[Part], markets: int) -> Iterable[Iterable[Event]]:
-    """Across markets by time; those of one time by ticker, which is the order that they come in."""
-    if markets == 1 or not parts:
-        return [found for _, found in parts]
-    found = [event for _, some in parts for event in some]
-    order = np.argsort(np.concatenate([at for at, _ in parts]), kind="stable")
-    return [map(found.__getitem__, order.tolist())]
+def _in_order(parts: list[Part]) -> Iterable[Event]:
+    """By time; what has one time in the order that it comes in: by ticker, and of a market what its parts are."""
+    parts = [part for part in parts if part[1]]
+    if not parts:
+        return ()
+    found = list(chain.from_iterable(events for _, events in parts))
+    times = np.concatenate([at for at, _ in parts])
+    if len(parts) == 1 or bool((times[1:] >= times[:-1]).all()):
+        return found
+    return itemgetter(*np.argsort(times, kind="stable").tolist())(found)
