@@ -10,7 +10,7 @@ import msgspec
 from common.contract.channels import ORDERBOOK, ROLES, TRADE
 from common.contract.deduplicator_status import DeduplicatorStatus, GapTotals
 from common.contract.gatherer_status import GathererStatus
-from common.contract.page import Row
+from common.contract.page import PageRow
 from common.contract.status import READY, Status
 
 GIB: Final = 1 << 30
@@ -25,20 +25,20 @@ class Unanswered(msgspec.Struct):
 Answer = Status | Unanswered
 
 
-def row(address: str, answer: Answer, before: Answer | None) -> Row:
+def row(address: str, answer: Answer, before: Answer | None) -> PageRow:
     """One process, whichever it is; one that does not answer has only `ready`."""
     if isinstance(answer, GathererStatus):
         return _of_gatherer(answer, before)
     if isinstance(answer, DeduplicatorStatus):
         return _of_deduplicator(answer, before)
-    return Row(address, answer.ready)
+    return PageRow(address, answer.ready)
 
 
-def _of_gatherer(status: GathererStatus, before: Answer | None) -> Row:
+def _of_gatherer(status: GathererStatus, before: Answer | None) -> PageRow:
     """Connections by role, rates, lag, journal."""
     roles, journal = status.connections, status.journal
     used = f"{journal.bytes / GIB:.1f} of {journal.max_bytes / GIB:.0f} GiB"
-    return Row(
+    return PageRow(
         status.gatherer_id,
         status.ready,
         lag_ms=status.loader.lag_ms,
@@ -49,10 +49,10 @@ def _of_gatherer(status: GathererStatus, before: Answer | None) -> Row:
     )
 
 
-def _of_deduplicator(status: DeduplicatorStatus, before: Answer | None) -> Row:
+def _of_deduplicator(status: DeduplicatorStatus, before: Answer | None) -> PageRow:
     """Which gatherers it reads, rates, lag, copies of each change, gaps."""
     deltas = status.deltas
-    return Row(
+    return PageRow(
         status.deduplicator_id,
         status.ready,
         lag_ms=status.lag_ms,  # none where nothing came lately

@@ -47,7 +47,7 @@ NOT_FOUND: Final = frozenset(range(400, 500)) - {401, 403, 429}
 
 
 @dataclass
-class Entry:
+class SetAsideEntry:
     """One that failed. Times in seconds since 1970."""
 
     kind: str
@@ -64,7 +64,7 @@ class SetAside:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
-        self._entries: dict[str, dict[str, Entry]] = {}
+        self._entries: dict[str, dict[str, SetAsideEntry]] = {}
         self._in_a_row: Counter[str] = Counter()
         self.totals: Counter[str] = Counter()
         """By kind: entries that were set aside since the start, each once."""
@@ -115,7 +115,7 @@ class SetAside:
             self.totals[kind] += 1
             if len(entries) >= KEPT_MAX:
                 self._drop(min(entries.values(), key=lambda e: e.last_s))
-            entry = entries[name] = Entry(kind, name, "", now, now, 0, now)
+            entry = entries[name] = SetAsideEntry(kind, name, "", now, now, 0, now)
         entry.reason, entry.last_s, entry.tries = storable(text, REASON_MAX), now, entry.tries + 1
         entry.retry_s = now + min(first_wait_s * 2 ** min(entry.tries - 1, 40), most_wait_s)
         self._touch(entry)
@@ -144,14 +144,14 @@ class SetAside:
         for entry in [e for entries in self._entries.values() for e in entries.values() if now > e.retry_s + STALE_S]:
             self._drop(entry)
 
-    def restore(self, entries: Iterable[Entry]) -> None:
+    def restore(self, entries: Iterable[SetAsideEntry]) -> None:
         """What was set aside before the start; what has failed since stands."""
         for entry in entries:
             known = self._entries.setdefault(entry.kind, {})
             if len(known) < KEPT_MAX:
                 known.setdefault(entry.key, entry)
 
-    def entry(self, kind: str, key: str) -> Entry | None:
+    def entry(self, kind: str, key: str) -> SetAsideEntry | None:
         """One of them, if it is set aside."""
         return self._entries.get(kind, {}).get(key)
 
@@ -190,11 +190,11 @@ class SetAside:
             if entries or self.totals[kind]
         }
 
-    def _drop(self, entry: Entry) -> None:
+    def _drop(self, entry: SetAsideEntry) -> None:
         del self._entries[entry.kind][entry.key]
         self._touch(entry)
 
-    def _touch(self, entry: Entry) -> None:
+    def _touch(self, entry: SetAsideEntry) -> None:
         if self.kept:
             self.touched.add((entry.kind, entry.key))
 

@@ -19,7 +19,7 @@ from common.storage.database import DATABASE_ERRORS, connected
 from deduplicator.merge.identity import I64, StoreFull
 from deduplicator.merge.merger import Limits
 from deduplicator.read.narrowing import Narrowing
-from deduplicator.session import Progress, Session, StepFailed, now_ms
+from deduplicator.session import MergeSession, Progress, StepFailed, now_ms
 from deduplicator.sources import Sources
 from deduplicator.store.lease import Lease
 from deduplicator.store.production import Production
@@ -38,7 +38,7 @@ class Merging:
         self._limits = Limits(merge.hole_wait, merge.recent, merge.recent_rows_max, merge.hole_wait)
         self._put_backs: Counter[str] = Counter()
         self.progress = Progress(Narrowing(merge.lane_retry / 1000))
-        self.session: Session | None = None
+        self.session: MergeSession | None = None
         self.last_failed = ""
         """How the last step failed that did."""
 
@@ -87,7 +87,7 @@ class Merging:
             merger.claims.lines.begin(everything, channel, production.fleet_started_ms, None)
         sources = Sources(self._config, production, self.progress.narrowing, self._put_backs)
         seals = Seals(merger.claims, everything)
-        self.session = Session(self._config.merge, production, merger, sources, seals, self.progress)
+        self.session = MergeSession(self._config.merge, production, merger, sources, seals, self.progress)
         log.get().info("merge_state_restored", identities=len(merger.store), runs=len(merger.claims.runs))
 
     async def close(self) -> None:

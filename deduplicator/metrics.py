@@ -79,7 +79,7 @@ FAMILIES: Final = {
 CHANNELS: Final = tuple(channel.name for channel in channels.CHANNELS if channel.numbered)
 
 
-class Totals:
+class MergeTotals:
     """What was merged since the start of the process."""
 
     def __init__(self) -> None:
@@ -125,7 +125,7 @@ class DeduplicatorCollector(Collector):
 
     def __init__(
         self,
-        totals: Totals,
+        totals: MergeTotals,
         exporter: Exporter | None,
         feed_archive: FeedArchive | None,
         ready: Callable[[], bool],

@@ -15,7 +15,7 @@ from common.config.schema import DeduplicatorConfig
 from common.contract.deduplicator_status import DeduplicatorStatus, StepFailures, TaskFailures
 from common.contract.status import READY
 from common.errors import Fenced, first_error
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from common.process import stop_event
 from common.set_aside import SetAside
@@ -33,7 +33,7 @@ from deduplicator.status.open_gaps import OpenGaps
 from deduplicator.status.pages import Pages
 from deduplicator.store.checkpoints import Checkpoints
 from deduplicator.store.lease import Lease
-from deduplicator.store.retention import Retention
+from deduplicator.store.retention import ProductionRetention
 from deduplicator.store.set_aside import KeptSetAside
 
 
@@ -57,7 +57,7 @@ class Deduplicator:
         registry = CollectorRegistry()
         async with (
             owned(config.production.dsn.get_secret_value(), "production") as dsn,
-            Rest(config.kalshi.rest_url, self._signer) as rest,
+            RestClient(config.kalshi.rest_url, self._signer) as rest,
         ):
             aside, timeout_ms = self._aside, config.merge.timeout
             self._exporter = Exporter(config.archive, dsn, aside=aside) if config.archive else None
@@ -68,7 +68,7 @@ class Deduplicator:
             self._checkpoints = Checkpoints(
                 dsn, config.production.checkpoints, timeout_ms, self._lease, self._merging.sealed_ms, aside
             )
-            self._retention = Retention(
+            self._retention = ProductionRetention(
                 dsn,
                 config.production.retention,
                 self._lease,

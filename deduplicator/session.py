@@ -21,8 +21,8 @@ from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes
 from deduplicator.merge.identity import I64, StoreFull
 from deduplicator.merge.merger import Merger
-from deduplicator.metrics import Totals
-from deduplicator.read.narrowing import Narrowing, Stretch, Suspect
+from deduplicator.metrics import MergeTotals
+from deduplicator.read.narrowing import BatchStretch, Narrowing, Suspect
 from deduplicator.read.reader import Batches
 from deduplicator.sources import Sources
 from deduplicator.store.lags import PRODUCTION, Lags
@@ -40,7 +40,7 @@ OF_ROWS: Final = (*REFUSALS, asyncpg.RaiseError, asyncpg.InternalServerError)
 class StepFailed(Exception):
     """A step raised what nobody foresaw. `how`: the same for the same failure; `step`: what was in it."""
 
-    def __init__(self, error: Exception, step: dict[Suspect, Stretch]) -> None:
+    def __init__(self, error: Exception, step: dict[Suspect, BatchStretch]) -> None:
         frames = traceback.extract_tb(error.__traceback__)
         ours = [f for f in frames if "deduplicator" in f.filename or "common" in f.filename] or frames
         where = f"{Path(ours[-1].filename).stem}.{ours[-1].name}" if ours else "?"
@@ -59,13 +59,13 @@ class Progress:
     production: Health = field(default_factory=lambda: Health("production_failed"))
     beside: dict[str, Health] = field(default_factory=lambda: {name: Health() for name in ("lags", "time_lines")})
     """What a session does beside the merge, in its own loop."""
-    totals: Totals = field(default_factory=Totals)
+    totals: MergeTotals = field(default_factory=MergeTotals)
     lags: Lags = field(default_factory=Lags)
     steps_tried: int = 0
 
 
 @dataclass(repr=False)
-class Session:
+class MergeSession:
     """Any failure ends it, and the state with it."""
 
     config: MergeConfig

@@ -24,7 +24,7 @@ from common.storage.database import DATABASE_ERRORS
 from deduplicator.merge.copies import Copy, RunKey
 from deduplicator.read.catch_up import CatchUp
 from deduplicator.read.chain import Cursor
-from deduplicator.read.narrowing import Narrowing, Stretch, Suspect
+from deduplicator.read.narrowing import BatchStretch, Narrowing, Suspect
 from deduplicator.read.reader import Batches, News, Reader, SameDatabase
 from deduplicator.store.production import Production
 
@@ -157,10 +157,10 @@ class Sources:
         """Slices that are to be ended, as nobody will report their end: each with the reason."""
         return self._over
 
-    def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, Stretch]:
+    def stretches(self, batches: Iterable[Batches]) -> dict[Suspect, BatchStretch]:
         """Where these batches are of."""
         copies = [batch.copy for batch in batches]
-        return {Suspect(self._id_of[c.gatherer], c.lane): Stretch(c.from_batch, c.to_batch) for c in copies}
+        return {Suspect(self._id_of[c.gatherer], c.lane): BatchStretch(c.from_batch, c.to_batch) for c in copies}
 
     def _is_late(self, task: asyncio.Task[News]) -> bool:
         """Whether something late has been read; a gatherer is as late as the latest of its lanes."""

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from pyarrow import fs
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """A location, and how S3 is reached if it is there. Credentials that are not given are found as AWS's tools do."""
 
     location: str

@@ -22,7 +22,7 @@ from common.contract.channels import ORDERBOOK
 from common.contract.sides import NO, SIDES, YES
 from common.errors import FeedPassed, FleetError
 from common.feed.reader import Feed, FeedStep
-from common.feed.start import Book, Start, follow, snapshot
+from common.feed.start import FeedStart, RecordedBook, follow, snapshot
 from common.feed.tables import CHANGES, EVERYTHING, GAPS, SEAL, TRADES
 from common.levels import flat
 from common.numbers import DOLLAR, datetime_of_ms, ms_of_datetime
@@ -51,15 +51,15 @@ class NoSuchMarket(FleetError):
         super().__init__(f"no market {ticker} is known")
 
 
-class Watched:
+class WatchedMarket:
     """One market at a step of production."""
 
-    def __init__(self, ticker: str, start: Start) -> None:
+    def __init__(self, ticker: str, start: FeedStart) -> None:
         if ticker not in start.books:
             raise NoSuchMarket(ticker)
         self.ticker = ticker
         self.step, self.committed_at = start.step, start.committed_at
-        self.book: Book = start.books[ticker]
+        self.book: RecordedBook = start.books[ticker]
         self.changed_ms = max((at for at, _ in self.book.changes), default=self.book.base[0])
         self.sealed_ms = -1
         self.gaps: dict[tuple[str, int, int], str] = {}
@@ -188,10 +188,10 @@ def _moment(ms: int) -> datetime | None:
     return datetime_of_ms(ms) if ms >= 0 else None
 
 
-async def begin(dsn: str, ticker: str) -> Watched:
+async def begin(dsn: str, ticker: str) -> WatchedMarket:
     """The market as production has it now. Raises `NoSuchMarket`."""
     async with connected(dsn, ANSWER_MS) as db:
-        watched = Watched(ticker, await snapshot(db, [ticker], TRADES_KEPT))
+        watched = WatchedMarket(ticker, await snapshot(db, [ticker], TRADES_KEPT))
         for gap in await db.fetch(
             SQL["gap_before_book"], ticker, watched.committed_at or await db.fetchval(SQL["clock"])
         ):
@@ -200,7 +200,7 @@ async def begin(dsn: str, ticker: str) -> Watched:
         return watched
 
 
-async def steps(dsn: str, ticker: str) -> AsyncIterator[tuple[Watched, bool]]:
+async def steps(dsn: str, ticker: str) -> AsyncIterator[tuple[WatchedMarket, bool]]:
     """The market at the start and after each step, for ever; and whether that step had something of it."""
     while True:
         watched = await begin(dsn, ticker)
@@ -216,10 +216,10 @@ async def steps(dsn: str, ticker: str) -> AsyncIterator[tuple[Watched, bool]]:
 
 
 async def watch(
-    dsn: str, ticker: str, hz: float, show: Callable[[Watched], None], each: Callable[[Watched], None]
+    dsn: str, ticker: str, hz: float, show: Callable[[WatchedMarket], None], each: Callable[[WatchedMarket], None]
 ) -> None:
     """Show the market so often a second at most, for ever; `each`: after every step with something of it."""
-    latest: Watched | None = None
+    latest: WatchedMarket | None = None
 
     async def follow_feed() -> None:
         nonlocal latest
@@ -243,7 +243,7 @@ async def watch(
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def screen(watched: Watched, now: datetime, height: int) -> RenderableType:
+def screen(watched: WatchedMarket, now: datetime, height: int) -> RenderableType:
     """For a terminal of any width from 60 columns on, and so many lines."""
     row = watched.row()
     trades = watched.trades()[: TRADES_SHOWN if height >= OTHER_LINES + TRADES_SHOWN + 3 else 1]

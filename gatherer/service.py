@@ -23,7 +23,7 @@ from common.contract.gatherer_status import (
 )
 from common.contract.status import READY
 from common.errors import SchemaMismatch, StorageError, described, first_error
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from common.process import stop_event
 from common.set_aside import SetAside
@@ -69,7 +69,7 @@ class Gatherer:
         config = self.config
         async with owned(config.database.dsn.get_secret_value(), "gatherer") as dsn:
             await self._first_check(dsn)
-            async with Rest(config.kalshi.rest_url, self._signer) as rest:
+            async with RestClient(config.kalshi.rest_url, self._signer) as rest:
                 self._crew = Crew(config, self._config_file, self._sharding, self._lifecycle)
                 self._journal_space = JournalSpace(config, self._crew, self._aside)
                 self._retention = Retention(config, dsn, self._aside)

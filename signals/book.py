@@ -31,7 +31,7 @@ class Side(msgspec.Struct):
     floor: int = -1
 
 
-class Folded(msgspec.Struct):
+class FoldedBook(msgspec.Struct):
     """A book: `levels` as `common.levels` has it, and both sides' prices."""
 
     levels: levels.Book = {}

@@ -19,7 +19,7 @@ from common.errors import FleetError
 from common.numbers import DOLLAR
 from signals import composite, imbalance, lifecycle, ofi, oi, regime, state, trade_flow, volatility, vpin
 from signals import events as kinds
-from signals.book import CAME_OR_WENT, Folded, Top
+from signals.book import CAME_OR_WENT, FoldedBook, Top
 from signals.events import BOOKS, GAPS, LIFECYCLE, TICKS, Event
 from signals.outputs import Output, Watermark
 from signals.plan import Plan
@@ -37,7 +37,7 @@ from signals.view import (
     Values,
     View,
 )
-from signals.windows import NEVER, Sums, Totals
+from signals.windows import NEVER, RunningTotals, Sums
 
 OF_THE_FLOW: Final = (ofi, volatility)
 OF_THE_TRADES: Final = (trade_flow,)
@@ -56,17 +56,17 @@ class LateEvent(FleetError):
         super().__init__(f"{market}: an event of {at_ms}, after everything before {watermark_ms} was taken")
 
 
-class State(msgspec.Struct):
+class SignalState(msgspec.Struct):
     """Everything that a market's signals remember. `encode` and `decode` are exact."""
 
     market: str
     plan: Plan
-    trading: Totals
-    flow: Totals
+    trading: RunningTotals
+    flow: RunningTotals
     watermark_ms: int = 0
     pending: list[Any] = []
     """Events that are not before the watermark."""
-    book: Folded = msgspec.field(default_factory=Folded)
+    book: FoldedBook = msgspec.field(default_factory=FoldedBook)
     yes: Top = []
     no: Top = []
     row: tuple[Top, Top] | None = None
@@ -82,7 +82,7 @@ class State(msgspec.Struct):
     move_s: int = -1
     last: LastTrade = LastTrade()
     buckets: list[vpin.Buckets] = []
-    totals: oi.Totals = oi.Totals()
+    totals: oi.InterestTotals = oi.InterestTotals()
     life: lifecycle.Life = msgspec.field(default_factory=lifecycle.Life)
     dirty_s: int = -1
     """The second of the last event, if it was not looked at since."""
@@ -92,28 +92,28 @@ class State(msgspec.Struct):
     """Of signals that may publish more than once a millisecond: the last one, and how often in it."""
 
 
-def begin(market: str, since_ms: int, plan: Plan = Plan()) -> State:  # noqa: B008  (frozen)
+def begin(market: str, since_ms: int, plan: Plan = Plan()) -> SignalState:  # noqa: B008  (frozen)
     """A market whose record begins at `since_ms`: its book is not known yet, and no trade before it is."""
-    made = State(market, plan, Totals(TRADE_TOTALS), Totals(BOOK_TOTALS), watermark_ms=since_ms)
+    made = SignalState(market, plan, RunningTotals(TRADE_TOTALS), RunningTotals(BOOK_TOTALS), watermark_ms=since_ms)
     made.trading.start(since_ms)
     made.buckets = [vpin.Buckets() for _ in plan.vpin]
     heappush(made.timers, -(-since_ms // 1000))
     return made
 
 
-def encode(held: State) -> bytes:
+def encode(held: SignalState) -> bytes:
     """The state as bytes."""
     return msgspec.msgpack.encode(held)
 
 
-def decode(data: bytes) -> State:
+def decode(data: bytes) -> SignalState:
     """What was encoded; it continues as the one that was."""
-    held = msgspec.msgpack.decode(data, type=State)
+    held = msgspec.msgpack.decode(data, type=SignalState)
     held.pending = [kinds.restored(event) for event in held.pending]
     return held
 
 
-def step(held: State, events: Iterable[Event], watermark: Watermark) -> tuple[State, list[Output]]:
+def step(held: SignalState, events: Iterable[Event], watermark: Watermark) -> tuple[SignalState, list[Output]]:
     """Take events, and everything before the watermark into account. `held` is used up: continue with what is returned.
 
     Raises `LateEvent` for an event before the watermark of an earlier step.
@@ -134,7 +134,7 @@ def step(held: State, events: Iterable[Event], watermark: Watermark) -> tuple[St
 class _Fold:
     """One step."""
 
-    def __init__(self, held: State, known_step: int) -> None:
+    def __init__(self, held: SignalState, known_step: int) -> None:
         self._held = held
         self._step = known_step
         self._touched = 0

@@ -10,13 +10,13 @@ NAME: Final = "oi"
 VERSION: Final = 1
 
 
-class Totals(NamedTuple):
+class InterestTotals(NamedTuple):
     """Of the last tick."""
 
     volume: int = -1
     open_interest: int = -1
 
-    def after(self, tick: Tick) -> tuple[Totals, tuple[int, ...]]:
+    def after(self, tick: Tick) -> tuple[InterestTotals, tuple[int, ...]]:
         """With this tick: open interest, volume, and how much each is more than at the tick before (0 at the first)."""
         more = (tick.open_interest - self.open_interest, tick.volume - self.volume) if self.volume >= 0 else (0, 0)
-        return Totals(tick.volume, tick.open_interest), (tick.open_interest, tick.volume, *more)
+        return InterestTotals(tick.volume, tick.open_interest), (tick.open_interest, tick.volume, *more)

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from signals.book import Top
 from signals.plan import Plan
-from signals.windows import Sums, Totals
+from signals.windows import RunningTotals, Sums
 
 OFI, OFI_5, ROWS, SQUARES, PRODUCTS, MOVES, SHIFT = range(7)
 """Running totals of the book: order-flow imbalance of the best level and of five; states after a change; of the mid's
@@ -43,8 +43,8 @@ class View:
     no: Top
     yes_total: int
     no_total: int
-    book: Totals
-    trading: Totals
+    book: RunningTotals
+    trading: RunningTotals
     flow: Sums | None
     """Sums of the book's totals by window; None where the book is not known."""
     trades: Sums | None

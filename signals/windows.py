@@ -19,7 +19,7 @@ NEVER: Final = 1 << 62
 Sums = dict[int, tuple[int, ...]]
 
 
-class Totals(msgspec.Struct):
+class RunningTotals(msgspec.Struct):
     """Running totals of one stretch without a gap.
 
     `since_ms`: the beginning of the stretch; NEVER while nothing is known. `now`: the totals. `seconds`, `bars`: of

@@ -17,7 +17,7 @@ from simulator.exchange import Exchange
 from simulator.journals import fetch, is_segment
 from simulator.replay import Replay
 from simulator.server import Server
-from simulator.synthetic import Plan, Synthetic
+from simulator.synthetic import Synthetic, SyntheticPlan
 from simulator.truth import DeliveredLog, TruthLog
 
 
@@ -118,7 +118,7 @@ def serve(
             with tempfile.TemporaryDirectory(prefix="kalshi-replay-") as folder:
                 server.drivers.append(Replay(exchange, replayed(replay, Path(folder)), speed))
         if markets:
-            server.drivers.append(Synthetic(exchange, Plan(markets, rate, seed, close_after, create_after)))
+            server.drivers.append(Synthetic(exchange, SyntheticPlan(markets, rate, seed, close_after, create_after)))
         if births:
             server.drivers.append(lives.Combos(exchange, births, life, seed, forget_after))
         ports = await server.start(host, port, control_port)

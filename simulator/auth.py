@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 SKEW_MS_MAX: Final = 10_000
 
 
-class Refused(Exception):
+class AuthRefused(Exception):
     """The request is not accepted; `body` is what the exchange answers with HTTP 401."""
 
     def __init__(self, code: str, message: str, details: str | None = None) -> None:
@@ -47,17 +47,17 @@ class Accounts:
         return cls(keys)
 
     def check(self, headers: Mapping[str, str], method: str, path: str, ahead_ms: int = 0) -> str:
-        """The key id of a correctly signed request; raises `Refused`."""
+        """The key id of a correctly signed request; raises `AuthRefused`."""
         key_id = headers.get("KALSHI-ACCESS-KEY", "")
         stamp = headers.get("KALSHI-ACCESS-TIMESTAMP", "")
         signature = headers.get("KALSHI-ACCESS-SIGNATURE", "")
         if not signature:
-            raise Refused("signature_is_missing_from_headers", "signature is missing from headers")
+            raise AuthRefused("signature_is_missing_from_headers", "signature is missing from headers")
         if not stamp.isdigit() or abs(time.time_ns() // 1_000_000 + ahead_ms - int(stamp)) > SKEW_MS_MAX:
-            raise Refused("header_timestamp_expired", "header timestamp expired")
+            raise AuthRefused("header_timestamp_expired", "header timestamp expired")
         key = self._keys.get(key_id)
         if key is None:
-            raise Refused("authentication_error", "authentication_error", "NOT_FOUND")
+            raise AuthRefused("authentication_error", "authentication_error", "NOT_FOUND")
         message = f"{stamp}{method}{path}".encode()
         try:
             raw = base64.b64decode(signature, validate=True)
@@ -67,5 +67,5 @@ class Accounts:
             else:
                 key.verify(raw, message)
         except (InvalidSignature, binascii.Error) as error:
-            raise Refused("authentication_error", "authentication_error", "INCORRECT_API_KEY_SIGNATURE") from error
+            raise AuthRefused("authentication_error", "authentication_error", "INCORRECT_API_KEY_SIGNATURE") from error
         return key_id

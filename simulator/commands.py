@@ -12,7 +12,7 @@ from collections import deque
 from typing import Any, Final
 
 from simulator.exchange import compact
-from simulator.session import Session, Subscription, in_yes_prices
+from simulator.session import ClientSession, ServedSubscription, in_yes_prices
 
 CHANNELS: Final = ("orderbook_delta", "trade", "ticker", "market_lifecycle_v2", "multivariate_market_lifecycle")
 
@@ -20,7 +20,7 @@ CHANNELS: Final = ("orderbook_delta", "trade", "ticker", "market_lifecycle_v2", 
 class Commands:
     """Of one session."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: ClientSession) -> None:
         self._session, self._exchange = session, session.exchange
         self._came: deque[float] = deque()
         self._loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ class Commands:
             self._came.popleft()
         return 0 < self._session.faults.command_limit < len(self._came)
 
-    def _too_many_markets(self, id_: int, tickers: list[str], subscription: Subscription | None) -> bool:
+    def _too_many_markets(self, id_: int, tickers: list[str], subscription: ServedSubscription | None) -> bool:
         held = subscription.tickers or {} if subscription else {}
         limit = self._session.faults.market_limit
         if not limit or len(held.keys() | set(tickers)) <= limit:
@@ -127,7 +127,7 @@ class Commands:
         """A new subscription."""
         session = self._session
         everything = channel.endswith(("lifecycle_v2", "lifecycle")) or not tickers
-        subscription = Subscription(
+        subscription = ServedSubscription(
             session.next_sid(),
             channel,
             None if everything else {},
@@ -142,17 +142,17 @@ class Commands:
         self._snapshots(subscription, new)
         self._first_tickers(subscription, new, params)
 
-    def _add(self, id_: int, held: Subscription, tickers: list[str], params: dict[str, Any]) -> None:
+    def _add(self, id_: int, held: ServedSubscription, tickers: list[str], params: dict[str, Any]) -> None:
         """Markets join a subscription."""
         new = self._session.add(held, tickers)
         self._ok(held, id_)
         self._snapshots(held, new)
         self._first_tickers(held, new, params)
 
-    def _subscribed(self, id_: int, held: Subscription) -> None:
+    def _subscribed(self, id_: int, held: ServedSubscription) -> None:
         self._session.unnumbered(b"subscribed", id_, compact({"channel": held.channel, "sid": held.sid}))
 
-    def _first_tickers(self, subscription: Subscription, new: list[str], params: dict[str, Any]) -> None:
+    def _first_tickers(self, subscription: ServedSubscription, new: list[str], params: dict[str, Any]) -> None:
         """With `send_initial_snapshot` the ticker channel begins with what it would send of each market now."""
         if subscription.channel != "ticker" or not params.get("send_initial_snapshot"):
             return
@@ -163,7 +163,7 @@ class Commands:
                 body = self._exchange.ticker_body(markets[ticker], self._exchange.now_us())
                 self._session.ticker(subscription, body)
 
-    def _snapshots(self, subscription: Subscription, tickers: list[str], id_: int | None = None) -> None:
+    def _snapshots(self, subscription: ServedSubscription, tickers: list[str], id_: int | None = None) -> None:
         if id_ is None and self._loop.time() < self._session.faults.quiet_add_until:
             return
         if subscription.channel == "orderbook_delta":
@@ -174,7 +174,7 @@ class Commands:
                 message = self._session.faults.snapshot(message, asked=id_ is not None)
                 self._session.numbered(subscription, b"orderbook_snapshot", message.body, id_)
 
-    def _ok(self, subscription: Subscription, id_: int) -> None:
+    def _ok(self, subscription: ServedSubscription, id_: int) -> None:
         listed = None
         if subscription.tickers is not None and not subscription.skip_ack:
             listed = compact({"market_tickers": list(subscription.tickers)})
@@ -205,7 +205,7 @@ class Commands:
         elif not self._too_many_markets(id_, tickers, subscription):
             self._add(id_, subscription, tickers, params)
 
-    def _get_snapshot(self, id_: int, subscription: Subscription, tickers: list[str]) -> None:
+    def _get_snapshot(self, id_: int, subscription: ServedSubscription, tickers: list[str]) -> None:
         session = self._session
         if subscription.channel != "orderbook_delta":
             session.error(id_, 13, "Unsupported action", subscription)

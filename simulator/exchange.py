@@ -15,7 +15,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from simulator.listing import Listing
+from simulator.listing import MarketList
 from simulator.market import Market, contracts, dollars, rfc3339_us
 from simulator.prices import ONE
 from simulator.records import COMBOS, index_of, quotes
@@ -49,7 +49,7 @@ class Exchange:
     def __init__(self, truth: TruthLog) -> None:
         self.truth = truth
         self.markets: dict[str, Market] = {}
-        self.listing = Listing(self.markets)
+        self.listing = MarketList(self.markets)
         self._of_event: defaultdict[str, list[str]] = defaultdict(list)
         self.archived: set[str] = set()  # markets whose candles are only in the historical list
         self.trades: list[dict[str, Any]] = []

@@ -60,7 +60,7 @@ from typing import Any, Final
 
 from simulator.exchange import Exchange, compact
 from simulator.records import index_of
-from simulator.session import Session
+from simulator.session import ClientSession
 
 FRAMES: Final = ("drop", "duplicate")
 CHANGES: Final = ("omit", "swap", "shift", "stale", "renamed", "retyped")
@@ -86,7 +86,7 @@ class Aimed:
 
     kind: str
     fault: dict[str, Any]
-    sessions: list[Session]
+    sessions: list[ClientSession]
     until: float
 
 
@@ -103,7 +103,7 @@ class Refusal:
 class FaultDesk:
     """Applies faults to sessions and answers whether a request is to be refused."""
 
-    def __init__(self, exchange: Exchange, sessions: set[Session]) -> None:
+    def __init__(self, exchange: Exchange, sessions: set[ClientSession]) -> None:
         self._exchange, self._sessions = exchange, sessions
         self._dial_refusals: list[Refusal] = []
         self._http_refusals: list[Refusal] = []
@@ -147,7 +147,7 @@ class FaultDesk:
         return hit
 
     @staticmethod
-    def _matches(session: Session, fault: dict[str, Any]) -> bool:
+    def _matches(session: ClientSession, fault: dict[str, Any]) -> bool:
         if fault.get("key") not in (None, session.key_id):
             return False
         if fault.get("connection") not in (None, session.number):

@@ -28,7 +28,7 @@ SUFFIXES: Final = (".journal", ".journal.zst")
 
 
 @dataclass
-class History:
+class MarketHistory:
     """One market: its first book, and what came after (microseconds since 1970, type, msg)."""
 
     ticker: str
@@ -93,7 +93,7 @@ def _lane_and_number(file: Path) -> tuple[str, str]:
     return (lane or str(file.parent), number)
 
 
-def read_journals(files: Iterable[Path]) -> list[History]:
+def read_journals(files: Iterable[Path]) -> list[MarketHistory]:
     """Every market that the segments show, in the order of its first book."""
     histories = _Histories()
     for file in sorted(files, key=_lane_and_number):
@@ -105,7 +105,7 @@ class _Histories:
     """The markets so far, by ticker."""
 
     def __init__(self) -> None:
-        self.markets: dict[str, History] = {}
+        self.markets: dict[str, MarketHistory] = {}
         self._trades: set[str] = set()
         self._began_us = 0
 
@@ -140,7 +140,7 @@ class _Histories:
         market = self.markets.get(ticker)
         if type_ == "orderbook_snapshot":
             if market is None:
-                self.markets[ticker] = History(ticker, msg, self._began_us, session=session)
+                self.markets[ticker] = MarketHistory(ticker, msg, self._began_us, session=session)
             elif market.session is None or (market.session == session and frame.get("id") is None):
                 market.session = session
                 market.events.append((wall_us, type_, msg))

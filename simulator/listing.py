@@ -27,7 +27,7 @@ class BadFilter(ValueError):
     """A filter that the exchange refuses; its text is what it answers."""
 
 
-class Listing:
+class MarketList:
     """Markets in the order of their creation: a million are as quick to page through as a hundred."""
 
     def __init__(self, markets: Mapping[str, Market]) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from simulator.exchange import Exchange
-from simulator.journals import History, is_segment, read_journals
+from simulator.journals import MarketHistory, is_segment, read_journals
 from simulator.market import Market, price_units, size_units
 
 CHUNK: Final = 200
@@ -29,7 +29,7 @@ DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedEvent:
     """One event of a file: microseconds since the file's first event, and the frame's type and msg.
 
     `stamp_us`: what a trade's own time is made from, if not from when it is played: that of its change of the book.
@@ -55,10 +55,10 @@ def _us(msg: dict[str, Any]) -> int:
     return int(msg["ts_ms"]) * 1000
 
 
-def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
+def read_recording(file: Path) -> tuple[str, dict[str, Any], list[RecordedEvent]]:
     """The ticker, the opening snapshot's msg, and the events after it, with offsets that never decrease."""
     opener = gzip.open if file.suffix == ".gz" else open
-    events: list[Recorded] = []
+    events: list[RecordedEvent] = []
     ticker, opening = "", {}
     first = last = 0
     with opener(file, "rt") as lines:
@@ -72,11 +72,11 @@ def read_recording(file: Path) -> tuple[str, dict[str, Any], list[Recorded]]:
             at = row["recv_ms"] * 1000 if event["type"] == "orderbook_snapshot" else _us(msg)
             first = first or at
             last = max(last, at)  # a trade may carry the time of a change that came before it
-            events.append(Recorded(last - first, event["type"], msg))
+            events.append(RecordedEvent(last - first, event["type"], msg))
     return ticker, opening, with_twins(in_instants(events))
 
 
-def in_instants(events: list[Recorded]) -> list[Recorded]:
+def in_instants(events: list[RecordedEvent]) -> list[RecordedEvent]:
     """Each change with the offset of the first change of its millisecond."""
     ms, began = -1, 0
     placed = []
@@ -90,7 +90,7 @@ def in_instants(events: list[Recorded]) -> list[Recorded]:
     return placed
 
 
-def with_twins(events: list[Recorded]) -> list[Recorded]:
+def with_twins(events: list[RecordedEvent]) -> list[RecordedEvent]:
     """Trades get the time of their changes, so that both are in one millisecond at any speed, as on the exchange.
 
     A trade that came before its change is played just before it: the channels are not ordered among each other.
@@ -101,7 +101,7 @@ def with_twins(events: list[Recorded]) -> list[Recorded]:
             msg = event.msg
             level = (msg["side"], price_units(msg["price_dollars"]), size_units(msg["delta_fp"]))
             twins[(_us(msg) // 1000, *level)].append(number)
-    before: defaultdict[int, list[Recorded]] = defaultdict(list)
+    before: defaultdict[int, list[RecordedEvent]] = defaultdict(list)
     for number, event in enumerate(events):
         found = twins[_twin(event.msg)] if event.type == "trade" else []
         if not found:
@@ -114,7 +114,7 @@ def with_twins(events: list[Recorded]) -> list[Recorded]:
     return [event for number in range(len(events)) for event in _in_order(before[number])]
 
 
-def _in_order(events: list[Recorded]) -> list[Recorded]:
+def _in_order(events: list[RecordedEvent]) -> list[RecordedEvent]:
     """Trades that wait for a change, then the change itself: what is played at one place."""
     return sorted(events, key=lambda event: event.type == "orderbook_delta")
 
@@ -126,13 +126,13 @@ def _twin(msg: dict[str, Any]) -> tuple[Any, ...]:
     return (_us(msg) // 1000, *maker, -size_units(msg["count_fp"]))
 
 
-def recorded(history: History) -> list[Recorded]:
+def recorded(history: MarketHistory) -> list[RecordedEvent]:
     """A market's history from a journal, with offsets since the journal's first event that never decrease."""
     last = 0
     events = []
     for us, type_, msg in history.events:
         last = max(last, us - history.began_us)
-        events.append(Recorded(last, type_, msg))
+        events.append(RecordedEvent(last, type_, msg))
     return with_twins(in_instants(events))
 
 
@@ -142,7 +142,7 @@ class Replay:
     def __init__(self, exchange: Exchange, files: list[Path], speed: float) -> None:
         """`files`: recordings, and segments of journals."""
         self.exchange, self.speed = exchange, speed
-        self._sources: list[tuple[Market, list[Recorded]]] = []
+        self._sources: list[tuple[Market, list[RecordedEvent]]] = []
         self.finished = asyncio.Event()
         recordings = [file for file in files if not is_segment(file)]
         sources = [(*read_recording(file), file) for file in recordings]
@@ -168,8 +168,10 @@ class Replay:
             exchange.add_market(market, announce=False)
             self._sources.append((market, events))
 
-    def _merged(self) -> Iterator[tuple[int, int, Market, Recorded]]:
-        def of(index: int, market: Market, events: list[Recorded]) -> Iterator[tuple[int, int, int, Market, Recorded]]:
+    def _merged(self) -> Iterator[tuple[int, int, Market, RecordedEvent]]:
+        def of(
+            index: int, market: Market, events: list[RecordedEvent]
+        ) -> Iterator[tuple[int, int, int, Market, RecordedEvent]]:
             for position, event in enumerate(events):
                 yield int(event.offset_us / self.speed), index, position, market, event
 
@@ -197,7 +199,7 @@ class Replay:
         exchange.overdue_us = None
         self.finished.set()
 
-    def _play(self, market: Market, event: Recorded, us: int, stamp_us: int) -> None:
+    def _play(self, market: Market, event: RecordedEvent, us: int, stamp_us: int) -> None:
         msg = event.msg
         if event.type == "orderbook_delta":
             self.exchange.delta(market, msg["side"], price_units(msg["price_dollars"]), size_units(msg["delta_fp"]), us)

@@ -27,7 +27,7 @@ HISTORY_S: Final = 60 * 86_400
 """How long settled markets stay in the live list."""
 
 
-class Rest:
+class RestHandlers:
     """Handlers over the exchange's state."""
 
     def __init__(self, exchange: Exchange) -> None:

@@ -17,14 +17,14 @@ from typing import Any, Final
 
 from aiohttp import WSMsgType, web
 
-from simulator.auth import Accounts, Refused
+from simulator.auth import Accounts, AuthRefused
 from simulator.commands import Commands
 from simulator.exchange import Exchange
 from simulator.faults import FaultDesk, UnknownFault
 from simulator.lives import Combos
 from simulator.replay import Replay
-from simulator.rest import API, Rest
-from simulator.session import Session
+from simulator.rest import API, RestHandlers
+from simulator.session import ClientSession
 from simulator.synthetic import Synthetic
 from simulator.truth import DeliveredLog
 
@@ -57,7 +57,7 @@ class Server:
         self.ping_s, self.coarse_keys, self.sending_ts = ping_s, coarse_keys, sending_ts
         self._delivered, self._connections_max = delivered, connections_max
         self._cached: dict[str, tuple[float, int, bytes]] = {}
-        self.sessions: set[Session] = set()
+        self.sessions: set[ClientSession] = set()
         self.faults = FaultDesk(exchange, self.sessions)
         self.drivers: list[Driver] = []
         self.commands: dict[str, int] = {}
@@ -71,7 +71,7 @@ class Server:
         """Listen; returns the two ports (0 asks for free ones)."""
         app = web.Application(middlewares=[self._guard])
         app.on_response_prepare.append(self._date)
-        app.add_routes([*Rest(self.exchange).routes(), web.get(WS_PATH, self._websocket)])
+        app.add_routes([*RestHandlers(self.exchange).routes(), web.get(WS_PATH, self._websocket)])
         control = web.Application()
         control.add_routes(
             [
@@ -144,7 +144,7 @@ class Server:
                 request[KEY_ID] = self.accounts.check(
                     request.headers, request.method, request.path, self.faults.clock_ahead_ms
                 )
-            except Refused as refused:
+            except AuthRefused as refused:
                 return web.json_response(refused.body, status=401)
         if key is None:
             return await self._anonymous(request, handler)
@@ -180,7 +180,7 @@ class Server:
         transport = request.transport
         if transport is None:
             return socket
-        session = Session(
+        session = ClientSession(
             self.exchange,
             transport,
             key_id,
@@ -210,7 +210,7 @@ class Server:
             session.close()
         return socket
 
-    async def _ping(self, socket: web.WebSocketResponse, session: Session) -> None:
+    async def _ping(self, socket: web.WebSocketResponse, session: ClientSession) -> None:
         with contextlib.suppress(ConnectionError):
             while not socket.closed:
                 await asyncio.sleep(self.ping_s)

@@ -24,7 +24,7 @@ FLUSH_S: Final = 0.001
 
 
 @dataclass
-class Subscription:
+class ServedSubscription:
     """One sid: its channel, its counter, and its markets (None: all)."""
 
     sid: int
@@ -63,7 +63,7 @@ def text_frame(payload: bytes) -> bytes:
     return struct.pack("!BBQ", 0x81, 127, size) + payload
 
 
-class Session:
+class ClientSession:
     """A connected client. `deliver` is called by the exchange; `commands.py` answers what the client asks."""
 
     def __init__(
@@ -80,8 +80,8 @@ class Session:
         self.exchange, self.transport = exchange, transport
         self.key_id, self.number = key_id, number
         self.coarse_ts, self.sending_ts = coarse_ts, sending_ts
-        self.subscriptions: dict[int, Subscription] = {}
-        self.by_channel: dict[str, Subscription] = {}
+        self.subscriptions: dict[int, ServedSubscription] = {}
+        self.by_channel: dict[str, ServedSubscription] = {}
         self.faults = Faults()
         self.frames_sent = 0
         self.delivered = delivered
@@ -116,7 +116,9 @@ class Session:
         """Whether a market that was deleted is still delivered for a while."""
         return self._loop.time() <= self.faults.late_until and ticker in self._late.get(channel, ())
 
-    def numbered(self, subscription: Subscription, type_: bytes, body: bytes | None, id_: int | None = None) -> None:
+    def numbered(
+        self, subscription: ServedSubscription, type_: bytes, body: bytes | None, id_: int | None = None
+    ) -> None:
         """Send a frame with the sid's next number."""
         subscription.seq += 1
         times = self.faults.times_sent(subscription.channel)
@@ -138,11 +140,11 @@ class Session:
         """Send an answer that carries no number."""
         self._send(b'{"type":"%b","id":%d,"msg":%b}\n' % (type_, id_, body))
 
-    def ticker(self, subscription: Subscription, body: bytes) -> None:
+    def ticker(self, subscription: ServedSubscription, body: bytes) -> None:
         """Send a tick: of a sid, without a number."""
         self._send(b'{"type":"ticker","sid":%d,"msg":%b}\n' % (subscription.sid, body))
 
-    def error(self, id_: int | None, code: int, text: str, subscription: Subscription | None = None) -> None:
+    def error(self, id_: int | None, code: int, text: str, subscription: ServedSubscription | None = None) -> None:
         """Send an error, scoped to a subscription or not."""
         body = compact({"code": code, "msg": text})
         if subscription is not None:
@@ -157,19 +159,19 @@ class Session:
         self._sids += 1
         return self._sids
 
-    def begin(self, subscription: Subscription) -> None:
+    def begin(self, subscription: ServedSubscription) -> None:
         """A new one: the exchange publishes to it from now on."""
         self.subscriptions[subscription.sid] = self.by_channel[subscription.channel] = subscription
         if subscription.channel != "orderbook_delta":
             self.exchange.channel_listeners[subscription.channel].add(self)
 
-    def end(self, subscription: Subscription) -> None:
+    def end(self, subscription: ServedSubscription) -> None:
         """It is over."""
         del self.subscriptions[subscription.sid]
         del self.by_channel[subscription.channel]
         self._unlisten(subscription)
 
-    def add(self, subscription: Subscription, tickers: list[str]) -> list[str]:
+    def add(self, subscription: ServedSubscription, tickers: list[str]) -> list[str]:
         """Markets join a subscription; returns those that are new to it."""
         if subscription.tickers is None:
             return []
@@ -180,7 +182,7 @@ class Session:
                 self.exchange.book_listeners[ticker].add(self)
         return new
 
-    def remove(self, subscription: Subscription, tickers: list[str]) -> None:
+    def remove(self, subscription: ServedSubscription, tickers: list[str]) -> None:
         """Markets leave a subscription; under a fault they are delivered for a while yet."""
         for ticker in tickers:
             if subscription.tickers is not None and ticker in subscription.tickers:
@@ -246,7 +248,7 @@ class Session:
         if self.transport.get_write_buffer_size() > WRITE_BUFFER_BYTES_MAX:
             self.transport.abort()
 
-    def _unlisten(self, subscription: Subscription) -> None:
+    def _unlisten(self, subscription: ServedSubscription) -> None:
         self.exchange.channel_listeners[subscription.channel].discard(self)
         if subscription.channel == "orderbook_delta":
             for ticker in subscription.tickers or ():

@@ -28,7 +28,7 @@ OPENS_AFTER_US: Final = 1_500_000
 
 
 @dataclass(frozen=True)
-class Plan:
+class SyntheticPlan:
     """What to make: markets, changes per second, and when markets are born and die (seconds; 0: never)."""
 
     markets: int
@@ -57,7 +57,7 @@ def _market(exchange: Exchange, number: int, seed: int, close_s: float = 0.0) ->
 class Synthetic:
     """Drives the exchange at the plan's rate until it is stopped."""
 
-    def __init__(self, exchange: Exchange, plan: Plan) -> None:
+    def __init__(self, exchange: Exchange, plan: SyntheticPlan) -> None:
         """List the markets of the plan, with opening books."""
         self.exchange, self.plan = exchange, plan
         self._markets: list[Market] = []  # its own: a replay's books follow their recordings alone

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 
-class Row(msgspec.Struct, rename=lambda name: name.replace("_", " ")):
+class PageRow(msgspec.Struct, rename=lambda name: name.replace("_", " ")):
     """A process as a row of a table, what matters most first: a narrow terminal has no room for the last columns."""
 
     process: str
@@ -24,7 +24,7 @@ class Row(msgspec.Struct, rename=lambda name: name.replace("_", " ")):
 class PageState(msgspec.Struct):
     """A process now. `parts`: what else its page can ask for."""
 
-    row: Row
+    row: PageRow
     status: dict[str, Any]
     parts: list[str]
 

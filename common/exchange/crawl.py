@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from common.exchange.rest import Page, Rest
+from common.exchange.rest import Page, RestClient
 
 OVERLAP_S: Final = 300.0
 """Clocks differ, and a list is no snapshot: what changed so long before the last reading is asked for again."""
@@ -57,7 +57,7 @@ class Crawl:
         """Forget where it was: from the first page on."""
         self.cursor = ""
 
-    async def read(self, rest: Rest, take: Take, pages_max: int, extra: Mapping[str, str]) -> bool:
+    async def read(self, rest: RestClient, take: Take, pages_max: int, extra: Mapping[str, str]) -> bool:
         """Read on, at most so many pages; true once the end is reached. What was taken is not asked for again."""
         if self.reading and self._clock() - self.began_s > LEFT_OFF_S:
             self.begin_again()  # what is new stands on the first pages

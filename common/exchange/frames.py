@@ -23,7 +23,7 @@ UNREADABLE: Final = (msgspec.MsgspecError, UnicodeError, RecursionError)
 """What a decoder raises at bytes that are not what it looks for. Text is checked for UTF-8 only where it is taken."""
 
 
-class Head(msgspec.Struct):
+class Envelope(msgspec.Struct):
     """The envelope of any frame."""
 
     type: str
@@ -135,7 +135,7 @@ class Command(msgspec.Struct):
 
 CHANGE_BEGINS: Final = b'{"type":"orderbook_delta","sid":%d,"seq":'
 """How an order-book change begins on the wire up to its number (facts, section 2.3)."""
-HEAD: Final = msgspec.json.Decoder(Head)
+HEAD: Final = msgspec.json.Decoder(Envelope)
 DELTA: Final = msgspec.json.Decoder(DeltaMsg)
 SNAPSHOT: Final = msgspec.json.Decoder(SnapshotMsg)
 TRADE_MSG: Final = msgspec.json.Decoder(TradeMsg)
@@ -153,7 +153,7 @@ _NO_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
 _STEPS: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-def head(data: bytes) -> Head | None:
+def head(data: bytes) -> Envelope | None:
     """The envelope of a frame; None if there is none that can be read.
 
     All that takes frames reads them by this: capture and loader then agree on which number was the last.

@@ -39,7 +39,7 @@ LIMIT_MAX: Final = 1e9  # what is more is no limit
 SHARE: Final = 0.9  # of the account's budget; the rest is for people's own requests
 
 
-class Rest:
+class RestClient:
     """A signed client that keeps within the account's token bucket. Use as an asynchronous context manager."""
 
     def __init__(self, rest_url: str, signer: Signer) -> None:
@@ -49,7 +49,7 @@ class Rest:
         self._bucket: AsyncLimiter | None = None
         self.limits: dict[str, Any] = {}
 
-    async def __aenter__(self) -> Rest:
+    async def __aenter__(self) -> RestClient:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=REQUEST_WAIT_S))
         return self
 

@@ -44,7 +44,7 @@ GROUP_STEPS: Final = 20_000
 _FOOTER: Final = b"kalshi_feed"
 
 
-class Held(NamedTuple):
+class ArchivedSteps(NamedTuple):
     """What an hour holds: its steps, both inclusive (`last` is `first` - 1: none), and a digest of its rows."""
 
     first: int
@@ -79,12 +79,12 @@ class FeedFile:
             if self._size >= GROUP_BYTES or len(self._rows) >= GROUP_STEPS:
                 self._write()
 
-    def close(self) -> Held:
+    def close(self) -> ArchivedSteps:
         """All are there. Raises `FeedError` if not."""
         if self._next != self._last + 1:
             raise FeedError(f"step {self._next} is missing in the feed: {self._last} should be the hour's last")
         self._write()
-        held = Held(self._first, self._last, self._digest.hexdigest())
+        held = ArchivedSteps(self._first, self._last, self._digest.hexdigest())
         self._writer.add_key_value_metadata({_FOOTER: json.dumps(held._asdict()).encode()})
         self._writer.close()
         return held
@@ -102,11 +102,11 @@ def _bytes(row: Mapping[str, Any]) -> bytes:
     return json.dumps(values).encode() + (block or b"")
 
 
-def held(source: Any) -> Held | None:
+def held(source: Any) -> ArchivedSteps | None:
     """What a file's footer states; None if it is no hour of the feed. `source`: as pyarrow opens it."""
     with contextlib.suppress(pa.ArrowInvalid):
         footer = (pq.read_metadata(source).metadata or {}).get(_FOOTER)
-        return None if footer is None else Held(**json.loads(footer))
+        return None if footer is None else ArchivedSteps(**json.loads(footer))
     return None
 
 

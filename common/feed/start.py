@@ -31,7 +31,7 @@ BEFORE_ALL: Final[Place] = (-(1 << 62), -1)
 
 
 @dataclass
-class Book:
+class RecordedBook:
     """A market's book, kept with the changes after the last book of the exchange: one that comes later replaces it."""
 
     market: int
@@ -67,31 +67,31 @@ class Book:
 
 
 @dataclass(frozen=True)
-class Start:
+class FeedStart:
     """What production held at a step. `books`, `trades`: by ticker; a market that it does not know has neither."""
 
     step: int
     committed_at: datetime | None
-    books: dict[str, Book]
+    books: dict[str, RecordedBook]
     trades: dict[str, list[Any]]
 
 
-async def snapshot(db: asyncpg.Connection, tickers: Iterable[str], trades: int = TRADES) -> Start:
+async def snapshot(db: asyncpg.Connection, tickers: Iterable[str], trades: int = TRADES) -> FeedStart:
     """The start for these markets, with so many last trades of each."""
     async with db.transaction(isolation="repeatable_read", readonly=True):
         step: int = await db.fetchval(SQL["step"])
         at = await db.fetchval(SQL["committed_at"], step)
-        books: dict[str, Book] = {}
+        books: dict[str, RecordedBook] = {}
         last: dict[str, list[Any]] = {}
         now: datetime = await db.fetchval(SQL["clock"])
         for market, ticker in await db.fetch(SQL["numbers"], sorted(set(tickers))):
             books[ticker] = await _book(db, market)
             last[ticker] = await db.fetch(SQL["recent_trades"], market, now - TRADES_SINCE, trades)
-    return Start(step, at, books, last)
+    return FeedStart(step, at, books, last)
 
 
-async def _book(db: asyncpg.Connection, market: int) -> Book:
-    book = Book(market)
+async def _book(db: asyncpg.Connection, market: int) -> RecordedBook:
+    book = RecordedBook(market)
     base = await db.fetchrow(SQL["base_book"], market)
     since: tuple[datetime, int] = (EPOCH, -1)
     if base is not None:
@@ -106,7 +106,7 @@ async def _book(db: asyncpg.Connection, market: int) -> Book:
     return book
 
 
-def follow(books: Mapping[int, Book], tables: Mapping[str, Any]) -> list[int]:
+def follow(books: Mapping[int, RecordedBook], tables: Mapping[str, Any]) -> list[int]:
     """Apply a step's changes and books to books by market number. Returns markets whose book is not known any more (a
     reset that was accepted is contradicted): they need another start."""
     unknown: list[int] = []

@@ -23,7 +23,7 @@ NAMED: Final = re.compile(r"-- name: ([a-z][a-z0-9_]*)")
 SENTENCE: Final = re.compile(r"[A-Z].*\.", re.DOTALL)
 
 
-class Block(NamedTuple):
+class SqlBlock(NamedTuple):
     """A named block: what it does, and the text for the server."""
 
     name: str
@@ -38,7 +38,7 @@ class Statements:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.blocks: dict[str, Block] = {}
+        self.blocks: dict[str, SqlBlock] = {}
         for file in sorted(folder.glob("*.sql")):
             for block in parse(file.read_text(encoding="utf-8"), str(file)):
                 if block.name in self.blocks:
@@ -51,7 +51,7 @@ class Statements:
         return self.blocks[name].text
 
 
-def parse(text: str, file: str) -> Iterator[Block]:
+def parse(text: str, file: str) -> Iterator[SqlBlock]:
     """The blocks of a file. Raises `ValueError` for text before the first of them, and as `_block`."""
     lines = text.splitlines()
     begins = [number for number, line in enumerate(lines) if BEGINS.match(line)]
@@ -62,7 +62,7 @@ def parse(text: str, file: str) -> Iterator[Block]:
         yield _block(lines[begin:end], f"{file}:{begin + 1}")
 
 
-def _block(lines: list[str], where: str) -> Block:
+def _block(lines: list[str], where: str) -> SqlBlock:
     """Raises `ValueError` for one without a name, a sentence or a statement."""
     named = NAMED.fullmatch(lines[0])
     if named is None:
@@ -74,4 +74,4 @@ def _block(lines: list[str], where: str) -> Block:
     rest = lines[1 + len(comment) :]
     if all(line.strip() == "" or line.lstrip().startswith("--") for line in rest):
         raise ValueError(f"{where}: {named[1]} has no statement")
-    return Block(named[1], sentence, "\n".join(rest).strip())
+    return SqlBlock(named[1], sentence, "\n".join(rest).strip())

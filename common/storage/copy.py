@@ -30,7 +30,7 @@ def _row_type(layout: Layout) -> np.dtype[Any]:
     return np.dtype(fields)
 
 
-class Stream:
+class CopyStream:
     """Rows as a binary COPY stream, from columns (more than the layout's may be given).
 
     Those named in `later` need not be there yet: they are set, or set again, before it is written.
@@ -79,7 +79,7 @@ def _table(layout: Layout, data: bytes | bytearray, offset: int, count: int) -> 
     return table
 
 
-async def write(connection: asyncpg.Connection, schema: str, table: str, stream: Stream) -> None:
+async def write(connection: asyncpg.Connection, schema: str, table: str, stream: CopyStream) -> None:
     """Append rows to a table by COPY."""
     await connection.copy_to_table(
         table, schema_name=schema, source=_chunks(stream.data), format="binary", columns=stream.names

@@ -57,7 +57,7 @@ _SETTINGS: Final = {
 
 
 @dataclass(frozen=True)
-class Account:
+class ServerAccount:
     """The user that the server runs as: None for the present one."""
 
     name: str | None
@@ -125,20 +125,20 @@ def program(name: str) -> Path:
     return Path(found.origin).parent / "pginstall" / "bin" / name
 
 
-def _account() -> Account:
+def _account() -> ServerAccount:
     if os.geteuid() != 0:
-        return Account(None, os.geteuid(), os.getegid())
+        return ServerAccount(None, os.geteuid(), os.getegid())
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
         if entry.pw_uid != 0:
-            return Account(name, entry.pw_uid, entry.pw_gid)
+            return ServerAccount(name, entry.pw_uid, entry.pw_gid)
     raise EmbeddedServerError("PostgreSQL does not run as root and neither user postgres nor nobody exists: add one")
 
 
-def _can_reach(path: Path, account: Account) -> bool:
+def _can_reach(path: Path, account: ServerAccount) -> bool:
     """Whether the account can enter every folder above `path` and execute it."""
     for folder in (path, *path.parents):
         status = folder.stat()

@@ -20,7 +20,7 @@ TOKEN: Final = re.compile(
 
 
 @dataclass(frozen=True)
-class Statement:
+class ScriptStatement:
     """One statement, without the comments before it."""
 
     text: str
@@ -32,7 +32,7 @@ class Statement:
         return self.line + before.count("\n")
 
 
-def split(text: str) -> Iterator[Statement]:
+def split(text: str) -> Iterator[ScriptStatement]:
     """The statements of a text, in order; a semicolon in quotes, in a function's body or in a comment ends none."""
     begun: int | None = None
     for token in TOKEN.finditer(text):
@@ -45,5 +45,5 @@ def split(text: str) -> Iterator[Statement]:
         yield _statement(text, begun, len(text))
 
 
-def _statement(text: str, start: int, end: int) -> Statement:
-    return Statement(text[start:end], text.count("\n", 0, start) + 1)
+def _statement(text: str, start: int, end: int) -> ScriptStatement:
+    return ScriptStatement(text[start:end], text.count("\n", 0, start) + 1)

@@ -20,7 +20,7 @@ _TIME_BITS: Final = 23
 _LATEST: Final = (1 << _TIME_BITS) - 1
 
 
-class Books(NamedTuple):
+class PlacedBooks(NamedTuple):
     """Books of known places, columns of equal length. `key`: the place after the last change that a book has;
     `taken_us`: when it was seen, -1 before all others of its place."""
 
@@ -54,10 +54,10 @@ class BookChecks:
     replaces those that were taken before it (as in `store.base_at`).
     """
 
-    def __init__(self, order: Order, books: Books) -> None:
+    def __init__(self, order: Order, books: PlacedBooks) -> None:
         """`books` in any order; of one place, those that came first stand first."""
         by = np.argsort(books.key, kind="stable")
-        self._books = Books._make(column[by] for column in books)
+        self._books = PlacedBooks._make(column[by] for column in books)
         self._order = order
         self._sums = np.zeros(len(by), np.uint64)
         self._counts = np.zeros(len(by), np.int64)
@@ -86,7 +86,7 @@ class BookChecks:
         if len(self._books.key) < 2:
             return Checked(0, [])
         by = np.lexsort((self._books.is_reset, self._books.taken_us, self._counts, self._books.code))
-        books, sums = Books._make(column[by] for column in self._books), self._sums[by]
+        books, sums = PlacedBooks._make(column[by] for column in self._books), self._sums[by]
         same = books.code[1:] == books.code[:-1]
         places = np.sort((books.at_ms[:-1], books.at_ms[1:]), axis=0)
         cut = self._touched(gaps, books.code[1:], *places)

@@ -24,7 +24,7 @@ LEVELS_MAX: Final = 4_000_000
 EXAMPLES_MAX: Final = 100
 
 
-class Crossed:
+class CrossedHour:
     """Give it the opening books, then an hour's changes, block by block in their order; then ask."""
 
     def __init__(self, order: Order) -> None:

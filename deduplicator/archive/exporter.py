@@ -32,7 +32,7 @@ from common.storage.database import connect, connected
 from common.supervise import Health, every
 from deduplicator.archive import tables
 from deduplicator.archive.bucket import Bucket
-from deduplicator.archive.hour import Hour, Written
+from deduplicator.archive.hour import ExportedHour, Written
 from deduplicator.archive.late import Late
 from deduplicator.archive.source import HOUR, Source
 from deduplicator.statements import SQL
@@ -170,7 +170,7 @@ class Exporter:
         def another() -> Awaitable[asyncpg.Connection]:
             return connect(self._dsn, STATEMENT_MS)
 
-        return await Hour(Source(connection, another, hour, archived), folder, progress).write()
+        return await ExportedHour(Source(connection, another, hour, archived), folder, progress).write()
 
     async def _note(self, connection: asyncpg.Connection, hour: datetime, written: Written) -> None:
         """Production knows what the archive has, and what was checked."""

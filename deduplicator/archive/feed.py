@@ -23,7 +23,7 @@ from common import log
 from common.config.schema import ArchiveConfig
 from common.contract.deduplicator_status import FeedArchiveStatus
 from common.errors import FeedError, WriteConflict
-from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, FeedFile, Held, held, path_of
+from common.feed.archived import FEED, MARKETS, MARKETS_SCHEMA, ArchivedSteps, FeedFile, held, path_of
 from common.feed.block import decode
 from common.feed.statements import SQL as FEED_SQL
 from common.feed.tables import EVERYTHING
@@ -92,7 +92,7 @@ class FeedArchive:
             log.get().error("feed_steps_missing", first=first - planned["missing"], last=first - 1)
         return planned
 
-    async def _write(self, connection: asyncpg.Connection, due: Any, path: Path) -> tuple[Held, list[Any]]:
+    async def _write(self, connection: asyncpg.Connection, due: Any, path: Path) -> tuple[ArchivedSteps, list[Any]]:
         """The hour as a file; returns what it holds, and its markets. Raises `FeedError` if a step is missing."""
         file = FeedFile(path, due["first_step"], due["last_step"])
         markets: set[int] = set()
@@ -107,7 +107,7 @@ class FeedArchive:
     def _put_markets(self, path: str, file: Path) -> None:
         self._bucket.replace_file(path, file, self._bucket.etag(path))
 
-    def _put(self, path: str, file: Path, new: Held) -> None:
+    def _put(self, path: str, file: Path, new: ArchivedSteps) -> None:
         """What is there already is from a try before this one; if it is not, production was put back, or is another
         one: what that one knew is kept elsewhere."""
         etag = self._bucket.etag(path)

@@ -12,8 +12,8 @@ from deduplicator.archive import tables
 from deduplicator.archive.files import Files, Progress, rows_of
 from deduplicator.archive.late import Late
 from deduplicator.archive.source import Source
-from deduplicator.archive.trade_order import Placed
-from deduplicator.archive.united import United
+from deduplicator.archive.trade_order import PlacedTrade
+from deduplicator.archive.united import UnitedHour
 from deduplicator.archive.whole import Whole
 from deduplicator.statements import SQL
 
@@ -45,10 +45,10 @@ class Written:
     unsealed_channels: dict[str, bool]
     checks: list[Comparison]
     late: Late | None
-    placed: list[Placed]
+    placed: list[PlacedTrade]
 
 
-class Hour:
+class ExportedHour:
     """The hour of `source`, as files in `folder`."""
 
     def __init__(self, source: Source, folder: Path, progress: Progress) -> None:
@@ -60,7 +60,7 @@ class Hour:
         source, db = self.source, self.source.db
         checks: list[Comparison] = []
         late: Late | None = None
-        placed: list[Placed] = []
+        placed: list[PlacedTrade] = []
         async with db.transaction(isolation="repeatable_read", readonly=True):
             # Before the snapshot: a day that is dropped after it would be no rows, and not known to be detached.
             await db.execute(SQL["keep_days"])
@@ -68,7 +68,7 @@ class Hour:
             unsealed = await db.fetch(SQL["unsealed"], source.until)
             channels = dict(await db.fetch(SQL["unsealed_channels"], source.until))
             if await db.fetchval(SQL["is_detached"], source.start):
-                late, placed = await United(source, self._files).write()
+                late, placed = await UnitedHour(source, self._files).write()
             else:
                 checks = await Whole(source, self._files).write(unsealed)
             for name in EXPORTS:
@@ -76,7 +76,7 @@ class Hour:
         markets = [row["ticker"] for row in unsealed]
         return Written(at, step, begin, self._files.rows, markets, channels, checks, late, placed)
 
-    async def _relation(self, name: str, placed: list[Placed]) -> None:
+    async def _relation(self, name: str, placed: list[PlacedTrade]) -> None:
         """One of `EXPORTS`."""
         arguments: tuple[Any, ...] = () if name in tables.DAILY else self.source.span
         if name == "trades":

@@ -19,7 +19,7 @@ from deduplicator.archive.order import I64, Order, Rows
 from deduplicator.merge.twins import Takes, twins
 
 
-class Placed(NamedTuple):
+class PlacedTrade(NamedTuple):
     """A trade, and its ordinal as it is now."""
 
     trade_id: str
@@ -52,7 +52,7 @@ class ArchivedTwins:
         side, price, delta = columns
         self._changes.append((Takes(code, exchange_ms, side, price, -delta), ordinal))
 
-    def placed(self) -> list[Placed]:
+    def placed(self) -> list[PlacedTrade]:
         """The trades whose ordinal is another than production has."""
         if not self._rows or not self._changes:
             return []
@@ -62,7 +62,7 @@ class ArchivedTwins:
         found = twins(self._trades, [row["trade_id"] for row in self._rows], changes, ordinals)
         now = [None if place < 0 else place for place in found.tolist()]
         return [
-            Placed(row["trade_id"], row["exchange_ts"], place)
+            PlacedTrade(row["trade_id"], row["exchange_ts"], place)
             for row, place in zip(self._rows, now, strict=True)
             if place != row["ordinal"]
         ]

@@ -22,7 +22,7 @@ from deduplicator.archive.late import Late
 from deduplicator.archive.order import Numbers, Order
 from deduplicator.archive.source import Source
 from deduplicator.archive.spool import Spool
-from deduplicator.archive.trade_order import ArchivedTwins, Placed
+from deduplicator.archive.trade_order import ArchivedTwins, PlacedTrade
 from deduplicator.archive.whole import OPENINGS
 from deduplicator.statements import SQL
 from deduplicator.store.days import of_stored
@@ -34,10 +34,10 @@ class Found(NamedTuple):
     """What came late, and the trades whose twins are among it."""
 
     late: Late
-    placed: list[Placed]
+    placed: list[PlacedTrade]
 
 
-class United:
+class UnitedHour:
     """The hour of `source`, into `files`."""
 
     def __init__(self, source: Source, files: Files) -> None:

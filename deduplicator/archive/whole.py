@@ -18,8 +18,8 @@ from common.comparison import EXAMPLES_MAX, Comparison
 from common.contract.sides import NO, YES
 from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime, us_of_datetime
 from deduplicator.archive import changes, tables
-from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
-from deduplicator.archive.crossed import Crossed
+from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, PlacedBooks, Stretches
+from deduplicator.archive.crossed import CrossedHour
 from deduplicator.archive.files import Files
 from deduplicator.archive.order import ORDINAL_MAX, Numbers, Order, Rows
 from deduplicator.archive.reading import read_changes
@@ -33,7 +33,7 @@ CHECKED_ROWS: Final = 250_000
 OPENINGS: Final = "orderbook_openings"
 
 
-class Shown(NamedTuple):
+class ShownBook(NamedTuple):
     """A book: its last change (`after_ordinal` -1: of a place without one), when it was taken, its hash."""
 
     market: int
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
     hash: int
 
 
-class Market(NamedTuple):
+class MarketStretch(NamedTuple):
     """A stretch of a market's time."""
 
     market: int
@@ -71,7 +71,7 @@ class Whole:
         numbers = Numbers(order, tickers)
         spool = Spool(self._files.folder)
         await read_changes(source, RUN_ROWS, lambda table: spool.add(changes.rows(table, order, numbers)))
-        crossed = Crossed(order)
+        crossed = CrossedHour(order)
         books = BookChecks(order, await self._openings(order, numbers, snapshots, crossed))
 
         def look(block: Rows) -> None:
@@ -81,10 +81,13 @@ class Whole:
 
         await changes.write(self._files, order, spool, look)
         around = (source.start - NEAR_RESET_MS * ONE_MS, source.until + NEAR_RESET_MS * ONE_MS, list(tickers))
-        gaps = [Market(*row) for row in await source.db.fetch(SQL["check_gaps"], *around)]
-        gaps += [Market(market, seal - ONE_MS, source.until) for market, _, seal in unsealed if market in tickers]
+        gaps = [MarketStretch(*row) for row in await source.db.fetch(SQL["check_gaps"], *around)]
+        gaps += [
+            MarketStretch(market, seal - ONE_MS, source.until) for market, _, seal in unsealed if market in tickers
+        ]
         resets = [
-            Market(row["market"], row["at"], row["at"]) for row in await source.db.fetch(SQL["check_resets"], *around)
+            MarketStretch(row["market"], row["at"], row["at"])
+            for row in await source.db.fetch(SQL["check_resets"], *around)
         ]
         checked = books.result(_stretches(gaps, numbers), _stretches(resets, numbers))
         # A book is known from the changes alone where none is missing, and nothing but changes made it.
@@ -105,15 +108,17 @@ class Whole:
         await db.execute(SQL["prefer_nothing"])
         return {row["market"]: row["ticker"] for row in found}
 
-    async def _snapshots(self, tickers: dict[int, str]) -> list[Shown]:
+    async def _snapshots(self, tickers: dict[int, str]) -> list[ShownBook]:
         """Books whose places are known. Their markets join `tickers`."""
-        found: list[Shown] = []
+        found: list[ShownBook] = []
         async for rows in self._source.parts(SQL["check_books"], *self._source.span):
             tickers.update((row["market"], row["ticker"]) for row in rows)
             found += await asyncio.to_thread(_hashed, rows)  # the merge must get its turn
         return found
 
-    async def _openings(self, order: Order, numbers: Numbers, snapshots: list[Shown], crossed: Crossed) -> Books:
+    async def _openings(
+        self, order: Order, numbers: Numbers, snapshots: list[ShownBook], crossed: CrossedHour
+    ) -> PlacedBooks:
         """Write the opening books; returns those that are known, and the snapshots."""
         source = self._source
         of_hour = set(order.names)
@@ -162,7 +167,7 @@ def _examples(order: Order, wrong: Iterable[tuple[int, int]]) -> list[dict[str, 
     return shown[:EXAMPLES_MAX]
 
 
-def _stretches(rows: list[Market], numbers: Numbers) -> Stretches:
+def _stretches(rows: list[MarketStretch], numbers: Numbers) -> Stretches:
     market, begin, end = (list(column) for column in zip(*rows, strict=True)) if rows else ([], [], [])
     times = [np.array([ms_of_datetime(at) for at in column], np.int64) for column in (begin, end)]
     return Stretches(numbers.codes(np.array(market, np.int64)), *times)
@@ -171,7 +176,7 @@ def _stretches(rows: list[Market], numbers: Numbers) -> Stretches:
 # -- books and their hashes --------------------------------------------------------------------------------------------
 
 
-def _books(order: Order, numbers: Numbers, known: dict[str, np.uint64], snapshots: list[Shown]) -> Books:
+def _books(order: Order, numbers: Numbers, known: dict[str, np.uint64], snapshots: list[ShownBook]) -> PlacedBooks:
     """The opening books that are known, by ticker with their hashes, and the snapshots."""
     hour_ms = order.hour_ms
     opened = order.codes(known)
@@ -181,7 +186,7 @@ def _books(order: Order, numbers: Numbers, known: dict[str, np.uint64], snapshot
     codes = numbers.codes(np.array(market, np.int64))
     at_ms = np.array(ms, np.int64)
     after = order.keys(codes, np.maximum(at_ms, hour_ms), np.array(ordinal, np.int64) + 1)
-    return Books(
+    return PlacedBooks(
         np.concatenate((opened, codes)),
         np.concatenate((np.full(len(opened), hour_ms - 1), at_ms)),
         np.concatenate((order.first(opened), np.where(at_ms < hour_ms, order.first(codes), after))),
@@ -191,9 +196,9 @@ def _books(order: Order, numbers: Numbers, known: dict[str, np.uint64], snapshot
     )
 
 
-def _hashed(rows: list[Any]) -> list[Shown]:
+def _hashed(rows: list[Any]) -> list[ShownBook]:
     return [
-        Shown(
+        ShownBook(
             row["market"],
             ms_of_datetime(row["exchange_ts"]),
             row["after_ordinal"] if row["after_ordinal"] <= ORDINAL_MAX else -1,
@@ -221,7 +226,7 @@ def _add_hashes(known: dict[str, np.uint64], rows: list[Any]) -> None:
             known[row["ticker"]] += term
 
 
-def _open_books(crossed: Crossed, order: Order, rows: list[Any]) -> None:
+def _open_books(crossed: CrossedHour, order: Order, rows: list[Any]) -> None:
     """The levels of opening books that are known; a book may have none."""
     codes = order.codes(row["ticker"] for row in rows)
     there = np.array([row["side"] is not None for row in rows], bool)

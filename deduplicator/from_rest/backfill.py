@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from common.errors import ExchangeError, NumberError, described
-from common.exchange.rest import Page, Rest, packed
+from common.exchange.rest import Page, RestClient, packed
 from common.numbers import EPOCH, parse_price, parse_size
 from common.set_aside import SetAside
 from deduplicator.statements import SQL
@@ -72,7 +72,7 @@ async def never_seen(connection: asyncpg.Connection, start: datetime, end: datet
 
 
 async def backfill(
-    rest: Rest,
+    rest: RestClient,
     connection: asyncpg.Connection,
     tickers: list[str],
     period: int,
@@ -107,7 +107,7 @@ async def backfill(
 
 @dataclass
 class _Backfill:
-    rest: Rest
+    rest: RestClient
     connection: asyncpg.Connection
     period: int
     start: datetime

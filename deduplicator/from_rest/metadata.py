@@ -19,7 +19,7 @@ from common.contract.channels import COMBO_PREFIX
 from common.errors import ExchangeError, NumberError, OddAnswer
 from common.exchange.crawl import Crawl, List
 from common.exchange.names import is_ticker
-from common.exchange.rest import PAGE_EVENTS, PAGE_MARKETS, Page, Rest, packed
+from common.exchange.rest import PAGE_EVENTS, PAGE_MARKETS, Page, RestClient, packed
 from common.numbers import parse_time
 from common.process import backoff_s
 from common.set_aside import SetAside
@@ -79,7 +79,7 @@ class Metadata:
     """
 
     def __init__(
-        self, rest: Rest, dsn: str, timeout_ms: int, *, combos: bool = True, aside: SetAside | None = None
+        self, rest: RestClient, dsn: str, timeout_ms: int, *, combos: bool = True, aside: SetAside | None = None
     ) -> None:
         self._rest, self._dsn, self._timeout, self._combos = rest, dsn, timeout_ms, combos
         self._aside = aside or SetAside()

@@ -21,7 +21,7 @@ from common.contract.deduplicator_status import RefillStatus
 from common.contract.sides import TAKERS
 from common.errors import ExchangeError, NumberError
 from common.exchange.names import is_ticker, possible_trade_id
-from common.exchange.rest import Page, Rest
+from common.exchange.rest import Page, RestClient
 from common.numbers import EPOCH, ONE_MS, datetime_of_ms, ms_of_datetime, parse_price, parse_size, parse_time
 from common.process import backoff_s
 from common.set_aside import SetAside
@@ -72,7 +72,9 @@ def unread(trade: Any) -> Unread:
 class Refill:
     """Looks for gaps that can be refilled. `lease`: whether this process may write."""
 
-    def __init__(self, rest: Rest, dsn: str, config: MergeConfig, lease: Lease, aside: SetAside | None = None) -> None:
+    def __init__(
+        self, rest: RestClient, dsn: str, config: MergeConfig, lease: Lease, aside: SetAside | None = None
+    ) -> None:
         self._rest, self._dsn, self._lease, self._aside = rest, dsn, lease, aside or SetAside()
         self._timeout = config.timeout
         self._lag = config.refill_lag * ONE_MS

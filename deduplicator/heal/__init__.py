@@ -16,7 +16,7 @@ gaps          gaps that claims cover now, and gaps that are new
 transaction   all of it, in one transaction of production
 """
 
-from deduplicator.heal.asked import Asked, Healed
+from deduplicator.heal.asked import AskedMarket, Healed
 from deduplicator.heal.transaction import heal
 
-__all__ = ["Asked", "Healed", "heal"]
+__all__ = ["AskedMarket", "Healed", "heal"]

@@ -12,7 +12,7 @@ from deduplicator.merge.intervals import Interval
 
 
 @dataclass(frozen=True)
-class Asked:
+class AskedMarket:
     """A market's time [start, end), both in whole milliseconds, as these gatherers have it.
 
     `reset_slack_ms` as of the merge's `Limits`. `without`: gatherers that were left out on purpose, so that they decide
@@ -28,7 +28,7 @@ class Asked:
     dry_run: bool = False
 
 
-class Stretch(NamedTuple):
+class AskedStretch(NamedTuple):
     """The same as production's numbers; half-open, in exchange time."""
 
     market: int

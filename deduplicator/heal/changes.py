@@ -12,7 +12,7 @@ import numpy as np
 
 from common.contract.deltas import Deltas
 from common.storage import copy as binary
-from deduplicator.heal.asked import Stretch
+from deduplicator.heal.asked import AskedStretch
 from deduplicator.heal.remerged import Contents, Remerged
 from deduplicator.merge.identity import pack_content
 from deduplicator.statements import SQL
@@ -30,7 +30,7 @@ class Difference(NamedTuple):
 
 
 @dataclass
-class Compared:
+class ChangesCompared:
     """`known`: how many changes production has as they were merged; `otherwise`: with another content. `missing`: what
     it is to be given. `differ`: the milliseconds of which it has other changes then, in whatever order."""
 
@@ -40,7 +40,7 @@ class Compared:
     differ: dict[int, Difference]
 
 
-async def stored(production: asyncpg.Connection, stretch: Stretch) -> dict[Place, int]:
+async def stored(production: asyncpg.Connection, stretch: AskedStretch) -> dict[Place, int]:
     """What production has, by place."""
     rows = await binary.read(production, IDENTITY_LAYOUT, SQL["heal_known"], stretch.market, *stretch.times)
     content = pack_content(rows["side"], rows["price"], rows["delta"]).tolist()
@@ -48,7 +48,7 @@ async def stored(production: asyncpg.Connection, stretch: Stretch) -> dict[Place
     return dict(zip(places, content, strict=True))
 
 
-def compare(there: Mapping[Place, int], merged: Remerged) -> Compared:
+def compare(there: Mapping[Place, int], merged: Remerged) -> ChangesCompared:
     """What production has, and what was merged. Where nobody is believed, nothing is missing."""
     new = merged.changes.new
     times = new.exchange_ms.tolist()
@@ -71,7 +71,7 @@ def compare(there: Mapping[Place, int], merged: Remerged) -> Compared:
         is_known = ms in outvoted or merged.covers(ms)
         if difference.stands != difference.recorded and is_known and not merged.is_undecided(ms):
             differ[ms] = difference
-    return Compared(
+    return ChangesCompared(
         known=sum(old == mine for old, mine in zip(found, wanted, strict=True)),
         otherwise=sum(old is not None and old != mine for old, mine in zip(found, wanted, strict=True)),
         missing=new.take(np.array(lacks, np.bool_)),

@@ -14,7 +14,7 @@ from common.contract.deltas import NAMES, Deltas, layout
 from common.errors import StorageError
 from common.storage import copy as binary
 from common.storage.database import CLIENT_ERRORS, connect
-from deduplicator.heal.asked import Asked, Stretch
+from deduplicator.heal.asked import AskedMarket, AskedStretch
 from deduplicator.merge.assembly import made
 from deduplicator.merge.copies import Copy, Horizon, RunEvent, RunKey, RunStart, SliceStart
 from deduplicator.merge.identity import I64
@@ -33,7 +33,7 @@ class TakesNoPart(Exception):
 
 
 @dataclass
-class Recorded:
+class RecordedCopies:
     """What the gatherers that take part have: a copy a lane, those of a gatherer as of one moment. `beyond`: their runs
     that have changes after the stretch; those were not looked at."""
 
@@ -46,9 +46,11 @@ class Recorded:
         return {copy.gatherer for copy in self.copies}
 
 
-async def read(production: asyncpg.Connection, asked: Asked, stretch: Stretch, parts: dict[str, str]) -> Recorded:
+async def read(
+    production: asyncpg.Connection, asked: AskedMarket, stretch: AskedStretch, parts: dict[str, str]
+) -> RecordedCopies:
     """Ask every gatherer; into `parts`, what each had, or why it takes no part."""
-    recorded = Recorded()
+    recorded = RecordedCopies()
     for source in asked.sources:
         try:
             found = await _of_gatherer(production, source, stretch)
@@ -63,7 +65,7 @@ async def read(production: asyncpg.Connection, asked: Asked, stretch: Stretch, p
     return recorded
 
 
-async def _of_gatherer(production: asyncpg.Connection, source: GathererSource, stretch: Stretch) -> Recorded:
+async def _of_gatherer(production: asyncpg.Connection, source: GathererSource, stretch: AskedStretch) -> RecordedCopies:
     theirs = await connect(source.dsn.get_secret_value(), ANSWER_MS)
     moment = theirs.transaction(isolation="repeatable_read", readonly=True)
     await moment.start()
@@ -78,10 +80,10 @@ async def _of_gatherer(production: asyncpg.Connection, source: GathererSource, s
         theirs.terminate()
     lanes = sorted({run["lane"] for run in runs})
     copies = [_copy(Copy(number, lane, 1, 1), stretch.market, rows, runs, events) for lane in lanes]
-    return Recorded(copies, {(number, row["lane"], row["run"]) for row in beyond})
+    return RecordedCopies(copies, {(number, row["lane"], row["run"]) for row in beyond})
 
 
-async def _number(production: asyncpg.Connection, theirs: asyncpg.Connection, stretch: Stretch) -> int:
+async def _number(production: asyncpg.Connection, theirs: asyncpg.Connection, stretch: AskedStretch) -> int:
     """Production's number of a gatherer that has the whole of the stretch."""
     number: int | None = await production.fetchval(SQL["heal_gatherer"], await theirs.fetchval(SQL["read_instance"]))
     reach = await theirs.fetchrow(SQL["heal_reach"], stretch.start_ms * 1000, stretch.end_ms * 1000)

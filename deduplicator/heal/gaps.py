@@ -11,7 +11,7 @@ import numpy as np
 from common.contract.channels import ORDERBOOK
 from common.contract.reasons import BEFORE_SUBSCRIPTION, CONFLICT, NOT_RECORDED
 from common.numbers import datetime_of_ms, ms_of_datetime
-from deduplicator.heal.asked import Healed, Stretch, shown
+from deduplicator.heal.asked import AskedStretch, Healed, shown
 from deduplicator.heal.changes import Difference
 from deduplicator.heal.remerged import Contents
 from deduplicator.heal.runs import claimed
@@ -21,8 +21,8 @@ from deduplicator.merge.identity import unpack_content
 from deduplicator.merge.intervals import Interval
 from deduplicator.statements import SQL
 from deduplicator.store import merged_rows
-from deduplicator.store.feed import Entry
-from deduplicator.store.merged_rows import Contradiction, Gap
+from deduplicator.store.feed import FeedEntry
+from deduplicator.store.merged_rows import Contradiction, MergedGap
 
 
 async def beginning(production: asyncpg.Connection, market: int) -> Interval | None:
@@ -31,7 +31,9 @@ async def beginning(production: asyncpg.Connection, market: int) -> Interval | N
     return None if row is None else (ms_of_datetime(row["started_at"]), ms_of_datetime(row["ended_at"]))
 
 
-async def disown(production: asyncpg.Connection, entry: Entry, market: int, differ: Mapping[int, Difference]) -> None:
+async def disown(
+    production: asyncpg.Connection, entry: FeedEntry, market: int, differ: Mapping[int, Difference]
+) -> None:
     """What stands of these milliseconds is not what the gatherers have: nobody claims them, and each is listed."""
     held = await claimed(production, market)
     for ms, difference in differ.items():
@@ -45,10 +47,10 @@ async def disown(production: asyncpg.Connection, entry: Entry, market: int, diff
             continue
         await production.execute(SQL["add_retraction"], market, ORDERBOOK, *NO_RUN, at, after, CONFLICT)
         if not await _listed(production, market, interval):
-            await merged_rows.add_gaps(production, entry, [Gap(market, ORDERBOOK, *interval, CONFLICT, "{}")])
+            await merged_rows.add_gaps(production, entry, [MergedGap(market, ORDERBOOK, *interval, CONFLICT, "{}")])
 
 
-async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Stretch, result: Healed) -> None:
+async def heal_listed(production: asyncpg.Connection, entry: FeedEntry, stretch: AskedStretch, result: Healed) -> None:
     """Gaps of the stretch that claims cover now are healed, or split."""
     market = stretch.market
     held = intervals.within(await claimed(production, market), *stretch.interval)
@@ -58,7 +60,7 @@ async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Str
         if left == [interval]:
             result.gaps_left.append(shown(interval, gap.reason))
             continue
-        await merged_rows.heal_gaps(production, entry, [merged_rows.Stretch(market, ORDERBOOK, *interval)])
+        await merged_rows.heal_gaps(production, entry, [merged_rows.TimeLineStretch(market, ORDERBOOK, *interval)])
         parts = [gap._replace(from_ms=start_ms, to_ms=end_ms) for start_ms, end_ms in left]
         await merged_rows.add_gaps(production, entry, parts, merged_rows.LEFT)
         result.gaps_left += [shown(part, gap.reason) for part in left]
@@ -66,7 +68,7 @@ async def heal_listed(production: asyncpg.Connection, entry: Entry, stretch: Str
 
 
 async def heal_beginning(
-    production: asyncpg.Connection, entry: Entry, market: int, was: Interval, result: Healed
+    production: asyncpg.Connection, entry: FeedEntry, market: int, was: Interval, result: Healed
 ) -> None:
     """The first gap has no row. What lies in it after the first claim that there is now needs one."""
     listed = [(gap.from_ms, gap.to_ms) for gap in await _listed(production, market, was)]
@@ -77,16 +79,18 @@ async def heal_beginning(
     result.gaps_healed.append(shown(was, BEFORE_SUBSCRIPTION))
     start_ms, _ = was
     new = [part for part in left if part[0] > start_ms]
-    gaps = [Gap(market, ORDERBOOK, *part, NOT_RECORDED, "{}") for part in new]
+    gaps = [MergedGap(market, ORDERBOOK, *part, NOT_RECORDED, "{}") for part in new]
     await merged_rows.add_gaps(production, entry, gaps)
     result.gaps_left += [shown(part, NOT_RECORDED) for part in new]
 
 
-async def _listed(production: asyncpg.Connection, market: int, interval: Interval) -> list[Gap]:
+async def _listed(production: asyncpg.Connection, market: int, interval: Interval) -> list[MergedGap]:
     """Gap rows that are not healed, of a market's stretch."""
     rows = await production.fetch(SQL["heal_gaps"], market, *map(datetime_of_ms, interval))
     return [
-        Gap(market, ORDERBOOK, ms_of_datetime(r["started_at"]), ms_of_datetime(r["ended_at"]), r["reason"], r["had"])
+        MergedGap(
+            market, ORDERBOOK, ms_of_datetime(r["started_at"]), ms_of_datetime(r["ended_at"]), r["reason"], r["had"]
+        )
         for r in rows
     ]
 

@@ -35,7 +35,7 @@ class Claim(NamedTuple):
     interval: Interval
 
 
-class End(NamedTuple):
+class RunEnd(NamedTuple):
     """Where a run ends (None: it is open), and why."""
 
     ms: int | None
@@ -104,16 +104,16 @@ class Remerged:
         horizon_ms = self.merger.claims.slices[run.slice_key].horizon_ms
         return min(horizon_ms if run.cover_to_ms is None else run.cover_to_ms, self.interval[1])
 
-    def end_of(self, run: RunChange, lost_ms: int) -> End | None:
+    def end_of(self, run: RunChange, lost_ms: int) -> RunEnd | None:
         """Up to where a run claims again that was excluded at `lost_ms`: wholly, or to the end of the stretch if it has
         changes after it, or to where nothing is decided. None: nothing of it."""
-        end = End(self.proven_ms(run), CONFLICT) if run.key in self.beyond else End(run.cover_to_ms, run.reason)
+        end = RunEnd(self.proven_ms(run), CONFLICT) if run.key in self.beyond else RunEnd(run.cover_to_ms, run.reason)
         stop_ms = next((low for low, high in self.undecided if high > lost_ms), None)
         if stop_ms is None:
             return end
         if stop_ms <= lost_ms:
             return None
-        return End(stop_ms, CONFLICT) if end.ms is None or stop_ms < end.ms else end
+        return RunEnd(stop_ms, CONFLICT) if end.ms is None or stop_ms < end.ms else end
 
 
 def merge_again(copies: list[Copy], end_ms: int, reset_slack_ms: int) -> tuple[Merger, Changes]:

@@ -8,7 +8,7 @@ import asyncpg
 
 from common.contract.channels import ORDERBOOK
 from common.numbers import datetime_of_ms, ms_of_datetime
-from deduplicator.heal.asked import Stretch
+from deduplicator.heal.asked import AskedStretch
 from deduplicator.heal.remerged import Claim, Remerged
 from deduplicator.merge import intervals
 from deduplicator.merge.copies import RunKey
@@ -71,7 +71,7 @@ async def fill_between(production: asyncpg.Connection, merged: Remerged) -> int:
     return restored
 
 
-async def undo_retractions(production: asyncpg.Connection, merged: Remerged, stretch: Stretch) -> int:
+async def undo_retractions(production: asyncpg.Connection, merged: Remerged, stretch: AskedStretch) -> int:
     """Runs that were over when they were contradicted, and are in the right: what was retracted is claimed again, if
     all of it was looked at and decided. Returns how many stretches."""
     undone = 0

@@ -8,22 +8,22 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.storage.database import connect
 from deduplicator.heal import changes, copies, gaps, runs
-from deduplicator.heal.asked import Asked, Healed, Stretch, shown
+from deduplicator.heal.asked import AskedMarket, AskedStretch, Healed, shown
 from deduplicator.heal.remerged import Remerged, merge_again, undecided
 from deduplicator.merge import intervals
 from deduplicator.statements import SQL
 from deduplicator.store import days, merged_rows
-from deduplicator.store.feed import HEAL, Entry
+from deduplicator.store.feed import HEAL, FeedEntry
 
 
-async def heal(dsn: str, asked: Asked) -> Healed:
+async def heal(dsn: str, asked: AskedMarket) -> Healed:
     """Merge what is asked again, and mend production by it. Raises `StorageError`."""
     production = await connect(dsn)
     try:
         market = await production.fetchval(SQL["heal_market"], asked.ticker)
         if market is None:
             raise StorageError(f"production knows no market {asked.ticker}")
-        stretch = Stretch(market, asked.ticker, ms_of_datetime(asked.start), ms_of_datetime(asked.end))
+        stretch = AskedStretch(market, asked.ticker, ms_of_datetime(asked.start), ms_of_datetime(asked.end))
         result = Healed(asked.ticker)
         transaction = production.transaction()
         await transaction.start()
@@ -37,7 +37,9 @@ async def heal(dsn: str, asked: Asked) -> Healed:
     return result
 
 
-async def _merged(production: asyncpg.Connection, asked: Asked, stretch: Stretch, result: Healed) -> Remerged:
+async def _merged(
+    production: asyncpg.Connection, asked: AskedMarket, stretch: AskedStretch, result: Healed
+) -> Remerged:
     """What the gatherers have, merged."""
     recorded = await copies.read(production, asked, stretch, result.gatherers)
     merger, decided = merge_again(recorded.copies, stretch.end_ms, asked.reset_slack_ms)
@@ -47,9 +49,9 @@ async def _merged(production: asyncpg.Connection, asked: Asked, stretch: Stretch
     return Remerged(stretch.market, stretch.interval, merger, decided, recorded.beyond, left_alone)
 
 
-async def _mend(production: asyncpg.Connection, stretch: Stretch, merged: Remerged, result: Healed) -> None:
+async def _mend(production: asyncpg.Connection, stretch: AskedStretch, merged: Remerged, result: Healed) -> None:
     """Changes first, then the claims that follow from them, then the gaps that follow from those."""
-    entry, market = Entry(HEAL), stretch.market
+    entry, market = FeedEntry(HEAL), stretch.market
     compared = changes.compare(await changes.stored(production, stretch), merged)
     await days.write(production, compared.missing, entry)
     result.known, result.inserted, result.otherwise = compared.known, len(compared.missing), compared.otherwise

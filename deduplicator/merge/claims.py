@@ -21,7 +21,7 @@ from deduplicator.merge.covered import Covered
 from deduplicator.merge.exclusions import EVERYBODY, Exclusions
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.lines import Lines
-from deduplicator.merge.runs import NEVER_MS, Runs
+from deduplicator.merge.runs import NEVER_MS, OpenRuns
 from deduplicator.merge.slices import Slices
 
 """Why an open run claims no more than from a place on: no event of its gatherer lets it claim what was passed over."""
@@ -32,7 +32,7 @@ class Claims:
 
     def __init__(self) -> None:
         self.slices = Slices()
-        self.runs = Runs()
+        self.runs = OpenRuns()
         self.lines = Lines(self.slices)
         self.excluded = Exclusions(self.runs, self.lines)
         self.covered = Covered(self.lines, self.slices)

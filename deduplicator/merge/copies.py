@@ -88,7 +88,7 @@ class Copy:
 
 
 @dataclass
-class Account:
+class FrameAccount:
     """What became of the delta frames of a copy: the five add up to `received`."""
 
     gatherer: int
@@ -238,7 +238,7 @@ class Changes:
     """What one step of the merge decided: to be stored in one transaction with the cursors."""
 
     new: Deltas = field(default_factory=Deltas)
-    accounts: list[Account] = field(default_factory=list)
+    accounts: list[FrameAccount] = field(default_factory=list)
     unplaced: list[Unplaced] = field(default_factory=list)
     placed: list[Unplaced] = field(default_factory=list)
     conflicts: list[Conflict] = field(default_factory=list)

@@ -36,7 +36,7 @@ class Dispute:
 
 
 @dataclass
-class Verdict:
+class Comparison:
     """What a group's comparison came to: bits of gatherers."""
 
     kind: str
@@ -49,7 +49,7 @@ class Verdict:
     versions: list[dict[str, object]] = field(default_factory=list)
 
 
-def settle(versions: dict[int, Version], base: Version, dispute: Dispute) -> Verdict | None:
+def settle(versions: dict[int, Version], base: Version, dispute: Dispute) -> Comparison | None:
     """Judge a group: what each gatherer (by its bit) has, and the version that stands; None: nothing is new.
 
     `dispute` holds the versions of the same group before, and is updated.
@@ -70,7 +70,7 @@ def settle(versions: dict[int, Version], base: Version, dispute: Dispute) -> Ver
     dispute.excluded = losers
     shown = [_shown(version, bits) for version, bits in dispute.voices.items() if bits or version == base]
     outvoted = not other_order and right != 0 and dispute.voices[base] != right
-    return Verdict(ORDER_DISPUTED if other_order else CONFLICT, losers, readmitted, outvoted, shown)
+    return Comparison(ORDER_DISPUTED if other_order else CONFLICT, losers, readmitted, outvoted, shown)
 
 
 def majority(held: dict[int, Version]) -> Version | None:

@@ -14,7 +14,7 @@ from deduplicator.merge.coverage import RunState
 from deduplicator.merge.identity import I64
 from deduplicator.merge.intervals import Interval
 from deduplicator.merge.lines import Lines
-from deduplicator.merge.runs import NEVER_MS, Runs
+from deduplicator.merge.runs import NEVER_MS, OpenRuns
 
 EVERYBODY: Final = 0
 """In retractions: of all gatherers. Their numbers begin with 1."""
@@ -25,7 +25,7 @@ NO_RUN: Final[RunKey] = (0, 0, 0)
 class Exclusions(dict[RunKey, list[Interval]]):
     """By run: the stretches in which it gives nothing; the last one may be without an end."""
 
-    def __init__(self, runs: Runs, lines: Lines) -> None:
+    def __init__(self, runs: OpenRuns, lines: Lines) -> None:
         super().__init__()
         self._runs, self._lines = runs, lines
         self._of_market: defaultdict[int, set[RunKey]] = defaultdict(set)

@@ -13,7 +13,7 @@ import numpy as np
 from deduplicator.merge.copies import RunKey
 from deduplicator.merge.disputes import Version
 from deduplicator.merge.identity import I64, IdentityStore, Stored
-from deduplicator.merge.union import Placed
+from deduplicator.merge.union import PlacedRows
 
 
 class Brought(NamedTuple):
@@ -29,7 +29,7 @@ class Groups:
     """Of `rows`: `ms` and `ordinal` of each; by run `seen_ms`, the greatest of its milliseconds, and `rows_of`, where
     its rows are; `runs_of` each market."""
 
-    def __init__(self, store: IdentityStore, rows: Placed) -> None:
+    def __init__(self, store: IdentityStore, rows: PlacedRows) -> None:
         self.rows = rows
         market, self.ms, self.ordinal = store.places(rows.key)
         self._order: I64 = np.lexsort((market, self.ms))

@@ -32,7 +32,7 @@ def matches(head: list[int], group: list[int], *, followed: bool) -> bool:
 
 
 @dataclass
-class Head:
+class PendingHead:
     """The pending head rows of one group of one run; `followed`: the run was seen, or proven, to go beyond it;
     `again`: it was, before these were read: they are read again, and may be a part of the group."""
 
@@ -58,7 +58,7 @@ class Heads:
 
     def __init__(self, store: IdentityStore, claims: Claims, went_on: WentOn) -> None:
         self._store, self._claims, self._went_on = store, claims, went_on
-        self.pending: dict[HeadKey, Head] = {}
+        self.pending: dict[HeadKey, PendingHead] = {}
         self.open: set[HeadKey] = set()
         """Those that are looked at in each step."""
         self._of_run: defaultdict[RunKey, set[int]] = defaultdict(set)
@@ -71,7 +71,7 @@ class Heads:
     def add(self, row: Unplaced, *, followed: bool = False, again: bool = False) -> None:
         """A row that has no place."""
         key = ((row.gatherer, row.lane, row.run), row.exchange_ms)
-        head = self.pending.setdefault(key, Head())
+        head = self.pending.setdefault(key, PendingHead())
         if row not in head.rows:  # a batch that is read again brings nothing new
             head.rows.append(row)
         head.followed |= followed

@@ -55,14 +55,14 @@ def slot_shift() -> np.uint64:
     return np.uint64(MS_BITS + ORDINAL_BITS)
 
 
-class Rows:
+class IdentityRows:
     """Sorted columns: key, content, gatherers that hold the row, gatherers that link it to the one before it."""
 
     def __init__(self, key: U64, content: I64, holders: U16, linked: U16) -> None:
         self.key, self.content, self.holders, self.linked = key, content, holders, linked
 
     @classmethod
-    def empty(cls) -> Rows:
+    def empty(cls) -> IdentityRows:
         """No rows."""
         return cls(np.empty(0, np.uint64), np.empty(0, np.int64), np.empty(0, np.uint16), np.empty(0, np.uint16))
 
@@ -76,7 +76,7 @@ class Rows:
         here[here] = self.key[at[here]] == keys[here]
         return at, here
 
-    def merged(self, other: Rows) -> Rows:
+    def merged(self, other: IdentityRows) -> IdentityRows:
         """Both, sorted; their keys are disjoint."""
         if not len(self.key) or not len(other.key):
             return other if len(other.key) else self
@@ -94,11 +94,11 @@ class Rows:
             column = np.empty(size, left.dtype)
             column[ours], column[theirs] = left, right
             columns.append(column)
-        return Rows(*columns)
+        return IdentityRows(*columns)
 
-    def where(self, keep: Bool) -> Rows:
+    def where(self, keep: Bool) -> IdentityRows:
         """The rows that a mask keeps."""
-        return Rows(self.key[keep], self.content[keep], self.holders[keep], self.linked[keep])
+        return IdentityRows(self.key[keep], self.content[keep], self.holders[keep], self.linked[keep])
 
 
 class Stored(NamedTuple):
@@ -134,7 +134,7 @@ class IdentityStore:
     def __init__(self, floor_ms: int) -> None:
         self.floor_ms = self.newest_ms = floor_ms
         self._slots = Slots()
-        self._old, self._young = Rows.empty(), Rows.empty()
+        self._old, self._young = IdentityRows.empty(), IdentityRows.empty()
 
     def __len__(self) -> int:
         return len(self._old) + len(self._young)
@@ -278,10 +278,10 @@ class IdentityStore:
         """Add rows that are not there; keys sorted and unique."""
         if not len(key):
             return
-        self._young = self._young.merged(Rows(key.copy(), content.copy(), holders.copy(), linked.copy()))
+        self._young = self._young.merged(IdentityRows(key.copy(), content.copy(), holders.copy(), linked.copy()))
         self.newest_ms = max(self.newest_ms, int(self.milliseconds(key).max()))
         if len(self._young) > YOUNG_ROWS_MAX:
-            self._old, self._young = self._old.merged(self._young), Rows.empty()
+            self._old, self._young = self._old.merged(self._young), IdentityRows.empty()
 
     def load(self, market: I64, ms: I64, ordinal: I64, content: I64, holders: U16) -> U64:
         """Add rows that production has; returns the keys of those that were not here."""
@@ -304,7 +304,7 @@ class IdentityStore:
         Keys are other ones afterwards.
         """
         floor = self.newest_ms - keep_ms
-        self._old, self._young = self._old.merged(self._young), Rows.empty()
+        self._old, self._young = self._old.merged(self._young), IdentityRows.empty()
         ms = self.milliseconds(self._old.key)
         if len(ms) > rows_max:
             floor = max(floor, int(np.partition(ms, len(ms) - rows_max)[len(ms) - rows_max]) + 1)

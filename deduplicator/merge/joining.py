@@ -12,11 +12,11 @@ from common.distinct import distinct
 from deduplicator.merge.absence import Absences
 from deduplicator.merge.bits import Bits
 from deduplicator.merge.claims import Claims
-from deduplicator.merge.copies import Account, Changes, Copy, RunKey
+from deduplicator.merge.copies import Changes, Copy, FrameAccount, RunKey
 from deduplicator.merge.groups import Groups
 from deduplicator.merge.identity import I64, U16, U64, Bool, IdentityStore, slot_shift
 from deduplicator.merge.judging import Agreed, Judging
-from deduplicator.merge.union import Group, Placed, United, contradictions, placed_rows, unite
+from deduplicator.merge.union import Group, PlacedRows, UnitedRows, contradictions, placed_rows, unite
 from deduplicator.merge.voices import Voices
 
 
@@ -39,9 +39,9 @@ class _Step:
 
     copies: list[Copy]
     masks: list[Bool]
-    rows: Placed
+    rows: PlacedRows
     before: U64
-    united: United
+    united: UnitedRows
     dropped: Bool | None = None
     agreed: list[Agreed] = field(default_factory=list)
 
@@ -103,7 +103,7 @@ class Joining:
         if not same.all():
             self._remember_orders(step.rows, np.nonzero(~same)[0])
 
-    def _remember_orders(self, rows: Placed, others: I64) -> None:
+    def _remember_orders(self, rows: PlacedRows, others: I64) -> None:
         """A gatherer that brought what is stored of a group in another order has it, as in the step that found that."""
         groups = Groups(self.store, rows)
         market, ms, _ = self.store.places(rows.key[others])
@@ -228,13 +228,13 @@ class Joining:
                 usable &= ~without
         return usable
 
-    def _before(self, rows: Placed) -> U64:
+    def _before(self, rows: PlacedRows) -> U64:
         """The key of each chain's run's last row, if it is in the same slot."""
         keys = np.array([self._last.get(name, 0) for name in rows.runs], np.uint64)
         keys[keys >> slot_shift() != rows.key[rows.begins] >> slot_shift()] = 0
         return keys
 
-    def _remember_last(self, rows: Placed, dropped: Bool | None) -> None:
+    def _remember_last(self, rows: PlacedRows, dropped: Bool | None) -> None:
         ends = np.append(rows.begins[1:], len(rows.key))[: len(rows.begins)] - 1
         last = dict(zip(rows.runs, rows.key[ends].tolist(), strict=True))
         if len(last) < len(rows.runs):  # a run has several chains: of windows or pages
@@ -266,7 +266,7 @@ class Joining:
         used = np.bincount(rows.copy[united.order], minlength=len(copies))
         for index, (copy, mask) in enumerate(zip(copies, step.masks, strict=True)):
             unplaced = copy.deltas.ordinal < 0
-            account = Account(
+            account = FrameAccount(
                 copy.gatherer, copy.lane, copy.from_batch, copy.to_batch, copy.delta_frames, copy.quarantined
             )
             account.unplaced = int(unplaced.sum())

@@ -9,7 +9,7 @@ from common.contract.channels import ORDERBOOK
 from deduplicator.merge import coverage, settling
 from deduplicator.merge.copies import Changes, RunKey
 from deduplicator.merge.coverage import TimeLine
-from deduplicator.merge.settling import Moment
+from deduplicator.merge.settling import AsOf
 from deduplicator.merge.slices import Slices
 from deduplicator.merge.waits import Waits
 
@@ -104,7 +104,7 @@ class Lines(dict[LineKey, TimeLine]):
         """Settle those of which something changed, or that waited for this moment."""
         self.look_again(self._later.due(now_ms))
         watched, self._watched = self._watched, set()
-        moment = Moment(now_ms, hole_wait_ms, self._slices.reach_ms)
+        moment = AsOf(now_ms, hole_wait_ms, self._slices.reach_ms)
         for market, channel in watched:
             line = self.get((market, channel))
             if line is None:  # over, and given back

@@ -13,7 +13,7 @@ NEVER_MS: Final = 1 << 61
 """Where a run claims from that claims nothing."""
 
 
-class Runs(dict[RunKey, RunState]):
+class OpenRuns(dict[RunKey, RunState]):
     """Open runs by gatherer, lane and number. Guests are here for one step."""
 
     def __init__(self) -> None:

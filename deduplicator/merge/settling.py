@@ -26,7 +26,7 @@ from deduplicator.merge.coverage import (
 from deduplicator.merge.intervals import Interval
 
 
-class Moment(NamedTuple):
+class AsOf(NamedTuple):
     """As of when lines are settled. `hole_wait_ms`: how long a hole is waited for; `reach_ms`: no claim of any line is
     beyond."""
 
@@ -51,7 +51,7 @@ class Settled:
     horizons: list[tuple[RunKey, int]] = field(default_factory=list)
 
 
-def settle(market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], moment: Moment) -> Settled:
+def settle(market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], moment: AsOf) -> Settled:
     """Advance a time line."""
     settling = _Settling(market, channel, line, slices, moment)
     settling.list_first_gap()
@@ -70,7 +70,7 @@ class _Settling:
     __slots__ = ("_channel", "_held", "_line", "_market", "_moment", "_slices", "_tiles", "found")
 
     def __init__(
-        self, market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], moment: Moment
+        self, market: int, channel: str, line: TimeLine, slices: Mapping[RunKey, SliceState], moment: AsOf
     ) -> None:
         self._market, self._channel, self._line, self._slices = market, channel, line, slices
         self._moment = moment

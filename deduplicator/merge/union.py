@@ -28,7 +28,7 @@ Group = tuple[int, int]
 
 
 @dataclass
-class Placed:
+class PlacedRows:
     """All rows with known ordinals of one step, chain after chain. A chain is one run's rows in one slot, in order."""
 
     key: U64
@@ -47,8 +47,8 @@ class Placed:
 
 
 @dataclass
-class United:
-    """Rows of `Placed` by identity: each once, with what all copies have of it."""
+class UnitedRows:
+    """Rows of `PlacedRows` by identity: each once, with what all copies have of it."""
 
     order: I64
     """Rows by identity; of one identity in the order in which they were given."""
@@ -64,7 +64,7 @@ class United:
     """Neighbours in a run between which other rows lie: the two keys, and the gatherer's bit."""
 
 
-def placed_rows(store: IdentityStore, copies: list[Copy], bits: list[int], masks: list[Bool]) -> Placed:
+def placed_rows(store: IdentityStore, copies: list[Copy], bits: list[int], masks: list[Bool]) -> PlacedRows:
     """Collect the rows that the masks keep; `bits`: of the copies' gatherers."""
     parts = []
     runs: list[RunKey] = []
@@ -100,7 +100,7 @@ def placed_rows(store: IdentityStore, copies: list[Copy], bits: list[int], masks
         )
     key, content, of, copy_, row, chain = (np.concatenate(column) for column in zip(*parts, strict=True))
     begins: I64 = np.searchsorted(chain, np.arange(len(runs)))
-    return Placed(key, content, of, copy_, row, chain, runs, begins)
+    return PlacedRows(key, content, of, copy_, row, chain, runs, begins)
 
 
 def _sorting(key: U64) -> I64:
@@ -115,7 +115,7 @@ def _sorting(key: U64) -> I64:
     return order
 
 
-def unite(store: IdentityStore, rows: Placed, before: U64, kept: I64 | None = None) -> United:
+def unite(store: IdentityStore, rows: PlacedRows, before: U64, kept: I64 | None = None) -> UnitedRows:
     """The rows (of them those at `kept`, ascending; None: all) by identity.
 
     `before`: for each chain, the key of its run's last row of earlier steps in the same slot; 0: none.
@@ -132,7 +132,7 @@ def unite(store: IdentityStore, rows: Placed, before: U64, kept: I64 | None = No
     content = np.where(stored, store.content(places), rows.content[order[starts]])
     bit = rows.bit[order]
     if not len(starts):
-        return United(order, starts, places, content, bit, bit.copy())
+        return UnitedRows(order, starts, places, content, bit, bit.copy())
     rank = places.rank + np.cumsum(~stored) - ~stored
     rank_of_row = np.empty(len(rows.key), np.int64)
     rank_of_row[order] = rank[np.cumsum(first) - 1]
@@ -141,10 +141,10 @@ def unite(store: IdentityStore, rows: Placed, before: U64, kept: I64 | None = No
     passed += _link_before(store, rows, before, here, key[starts][~stored], rank_of_row, linked_row)
     either = np.bitwise_or.reduceat
     linking = np.where(linked_row[order], bit, 0).astype(np.uint16)
-    return United(order, starts, places, content, either(bit, starts), either(linking, starts), passed)
+    return UnitedRows(order, starts, places, content, either(bit, starts), either(linking, starts), passed)
 
 
-def _link(rows: Placed, here: I64, rank: I64, linked: Bool) -> list[tuple[int, int, int]]:
+def _link(rows: PlacedRows, here: I64, rank: I64, linked: Bool) -> list[tuple[int, int, int]]:
     """Neighbours of one chain: adjacent among all rows, or passed over something."""
     left, right = here[:-1], here[1:]
     neighbours = (right == left + 1) & (rows.chain[right] == rows.chain[left])
@@ -155,7 +155,7 @@ def _link(rows: Placed, here: I64, rank: I64, linked: Bool) -> list[tuple[int, i
 
 
 def _link_before(
-    store: IdentityStore, rows: Placed, before: U64, here: I64, new: U64, rank: I64, linked: Bool
+    store: IdentityStore, rows: PlacedRows, before: U64, here: I64, new: U64, rank: I64, linked: Bool
 ) -> list[tuple[int, int, int]]:
     """The same for the first row of each chain, and the last one of the same run in earlier steps."""
     chains = np.nonzero((before != 0) & (before < rows.key[rows.begins]))[0]
@@ -172,7 +172,7 @@ def _link_before(
     return [(int(before[chains[n]]), int(rows.key[at[n]]), int(rows.bit[at[n]])) for n in found]
 
 
-def contradictions(store: IdentityStore, rows: Placed, united: United) -> dict[Group, int]:
+def contradictions(store: IdentityStore, rows: PlacedRows, united: UnitedRows) -> dict[Group, int]:
     """Groups in which copies contradict each other, or what is stored.
 
     With the bits of the gatherers that have shown, in an unbroken run, that they hold no more of it than they brought.

@@ -13,7 +13,7 @@ from deduplicator.merge.absence import Absent
 from deduplicator.merge.bits import Bits
 from deduplicator.merge.claims import Claims
 from deduplicator.merge.copies import Changes, Conflict
-from deduplicator.merge.disputes import ORDER_DISPUTED, Dispute, Verdict, Version
+from deduplicator.merge.disputes import ORDER_DISPUTED, Comparison, Dispute, Version
 from deduplicator.merge.identity import IdentityStore, Stored
 from deduplicator.merge.union import Group
 
@@ -50,7 +50,7 @@ class Voices:
                 versions[bit] = tuple(row.content for row in stored if row.holders & bit)
         return versions
 
-    def settle(self, group: Group, versions: dict[int, Version], base: Version, changes: Changes) -> Verdict | None:
+    def settle(self, group: Group, versions: dict[int, Version], base: Version, changes: Changes) -> Comparison | None:
         """Judge a group of which `base` stands: runs are excluded or readmitted by it. None: nothing new was found."""
         dispute = self._disputes.get(group, Dispute())
         verdict = disputes.settle(versions, base, dispute)

@@ -28,7 +28,7 @@ class Suspect(NamedTuple):
     lane: int
 
 
-class Stretch(NamedTuple):
+class BatchStretch(NamedTuple):
     """Batches of a lane that were in a step."""
 
     first: int
@@ -51,7 +51,7 @@ class Narrowing:
     def __init__(self, again_s: float) -> None:
         self._again_s = again_s
         self._failures: tuple[str, int] = ("", 0)
-        self._groups: list[dict[Suspect, Stretch]] = []
+        self._groups: list[dict[Suspect, BatchStretch]] = []
         """What is still to be tried; the last one is being tried."""
         self._since_s: float | None = None
         self._tries = 0
@@ -87,7 +87,7 @@ class Narrowing:
             if suspect.gatherer == gatherer
         }
 
-    def failed(self, how: str, step: Mapping[Suspect, Stretch], now_s: float) -> list[Suspect]:
+    def failed(self, how: str, step: Mapping[Suspect, BatchStretch], now_s: float) -> list[Suspect]:
         """A step with these batches raised; `how` is the same for the same failure. Returns lanes that wait now."""
         if not self._groups:
             before, times = self._failures
@@ -122,7 +122,7 @@ class Narrowing:
         self._next(now_s)
         return list(inside)
 
-    def stored(self, step: Mapping[Suspect, Stretch], now_s: float) -> list[Suspect]:
+    def stored(self, step: Mapping[Suspect, BatchStretch], now_s: float) -> list[Suspect]:
         """These batches are in production. Returns lanes that waited and continue now."""
         if not self._groups:
             return []
@@ -151,9 +151,9 @@ class Narrowing:
         if due:
             self._begin({}, now_s)
             batches = {suspect: self.waiting[suspect].batch for suspect in due}
-            self._groups = [{suspect: Stretch(batch, batch)} for suspect, batch in batches.items()]
+            self._groups = [{suspect: BatchStretch(batch, batch)} for suspect, batch in batches.items()]
 
-    def _begin(self, suspects: dict[Suspect, Stretch], now_s: float) -> None:
+    def _begin(self, suspects: dict[Suspect, BatchStretch], now_s: float) -> None:
         self._tries, self._since_s = 0, now_s
         self.turn += 1
         if len(suspects) > 1:
@@ -161,7 +161,7 @@ class Narrowing:
         elif suspects:
             self._groups = [suspects]
 
-    def _split(self, suspects: dict[Suspect, Stretch]) -> None:
+    def _split(self, suspects: dict[Suspect, BatchStretch]) -> None:
         """Two halves, to be tried one after the other: of the gatherers, or of the one gatherer's lanes."""
         gatherers = sorted({suspect.gatherer for suspect in suspects})
         order = sorted(suspects)

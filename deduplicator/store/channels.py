@@ -19,11 +19,11 @@ from common.storage.database import REFUSALS
 from deduplicator.read.reader import Batches
 from deduplicator.statements import SQL
 from deduplicator.store import times
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 from deduplicator.store.merged_rows import conflicts
 from deduplicator.store.trade_order import placed
 
-ToFeed = Callable[[Entry, Iterable[Any]], None]
+ToFeed = Callable[[FeedEntry, Iterable[Any]], None]
 
 
 class Staged(NamedTuple):
@@ -37,23 +37,23 @@ class Staged(NamedTuple):
     statements: tuple[tuple[str, ToFeed], ...]
 
 
-class Row(NamedTuple):
+class CopyRow(NamedTuple):
     """A copy, and whose it is. The last value is its receive time."""
 
     gatherer: int
     values: tuple[Any, ...]
 
 
-def new_trades(entry: Entry, rows: Iterable[Any]) -> None:
+def new_trades(entry: FeedEntry, rows: Iterable[Any]) -> None:
     """Trades that were stored, as `store.trades` has them."""
     entry.add_stored(tables.TRADES, (row[:TRADE_COLUMNS] for row in rows))
 
 
-def _new_tickers(entry: Entry, rows: Iterable[Any]) -> None:
+def _new_tickers(entry: FeedEntry, rows: Iterable[Any]) -> None:
     entry.add_stored(tables.TICKERS, rows)
 
 
-def _new_lifecycle(entry: Entry, rows: Iterable[Any]) -> None:
+def _new_lifecycle(entry: FeedEntry, rows: Iterable[Any]) -> None:
     entry.add_stored(tables.LIFECYCLE, rows)
 
 
@@ -84,15 +84,16 @@ STAGED: Final = (TRADES, TICKERS, LIFECYCLE)
 UNREAD: Final = ("session", "sid", "seq", "reason", "received_us", "frame")
 
 
-async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: Entry) -> int:
+async def store(db: asyncpg.Connection, batches: Iterable[Batches], entry: FeedEntry) -> int:
     """Store all channels of some batches, within the step of `entry`; returns how many rows were refused."""
-    rows: dict[Staged, list[Row]] = {staged: [] for staged in STAGED}
+    rows: dict[Staged, list[CopyRow]] = {staged: [] for staged in STAGED}
     unread: list[tuple[Any, ...]] = []
     for batch in batches:
         gatherer = batch.copy.gatherer
         for staged, some in rows.items():
             some += [
-                Row(gatherer, values) for values in _values(getattr(batch, staged.table), staged.columns, batch.numbers)
+                CopyRow(gatherer, values)
+                for values in _values(getattr(batch, staged.table), staged.columns, batch.numbers)
             ]
         unread += [(gatherer, *values) for values in _values(batch.quarantine, UNREAD, batch.numbers)]
     if unread:
@@ -109,7 +110,9 @@ def _values(records: Sequence[Any], names: Sequence[str], numbers: Mapping[Any, 
     return zip(*columns, strict=True)
 
 
-async def _merge(db: asyncpg.Connection, entry: Entry, staged: Staged, rows: list[Row], *, part: bool = False) -> int:
+async def _merge(
+    db: asyncpg.Connection, entry: FeedEntry, staged: Staged, rows: list[CopyRow], *, part: bool = False
+) -> int:
     try:
         async with db.transaction():  # a savepoint
             if part:

@@ -21,7 +21,7 @@ from common.numbers import DAY_MS, EPOCH, HOUR_MS, datetime_of_ms, ms_of_datetim
 from common.storage import copy as binary
 from deduplicator.statements import SQL
 from deduplicator.store import times, trade_order
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 
 B1 = npt.NDArray[np.bool_]
 IN_US: Final = {"exchange_ms": 1000, "received_us": 1}
@@ -31,7 +31,7 @@ LATE_MS: Final = 40 * 60_000
 """Younger changes lie in no hour whose next hour is over."""
 
 
-async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
+async def write(db: asyncpg.Connection, new: Deltas, entry: FeedEntry) -> None:
     """Store changes, within the step of `entry`; those of days that are gone wait for the next export."""
     if not len(new):
         return
@@ -42,7 +42,7 @@ async def write(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
         order = at[np.lexsort((new.ordinal[at], new.exchange_ms[at], new.market[at]))]
         table = "late_deltas" if day in gone else f"deltas_p{EPOCH + day * DAY:%Y%m%d}"
         columns = new.take(order).columns(STORED)
-        await binary.write(db, "store", table, binary.Stream(STORED_LAYOUT, as_stored(columns)))
+        await binary.write(db, "store", table, binary.CopyStream(STORED_LAYOUT, as_stored(columns)))
         entry.add(tables.CHANGES, columns)
     is_gone = np.isin(days, gone)
     await _drop_checkpoints(db, new, is_gone)

@@ -16,8 +16,8 @@ from deduplicator.merge.copies import BookWritten, Changes, ResetVote, RunChange
 from deduplicator.merge.merger import NEVER_MS
 from deduplicator.statements import SQL
 from deduplicator.store import merged_rows, times
-from deduplicator.store.feed import Entry
-from deduplicator.store.merged_rows import Contradiction, Gap, Stretch
+from deduplicator.store.feed import FeedEntry
+from deduplicator.store.merged_rows import Contradiction, MergedGap, TimeLineStretch
 from deduplicator.store.times import Row
 
 RUN: Final = (
@@ -30,11 +30,11 @@ STALE: Final = ("market", "from_ms", "ordinal", "to_ms", "taken_us")
 """What statements take, in their order."""
 
 
-async def write(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
+async def write(db: asyncpg.Connection, changes: Changes, entry: FeedEntry) -> None:
     """All of it."""
     await _slices(db, changes)
     await _runs(db, changes)
-    await merged_rows.heal_gaps(db, entry, [Stretch(h.market, h.channel, *h.interval) for h in changes.heals])
+    await merged_rows.heal_gaps(db, entry, [TimeLineStretch(h.market, h.channel, *h.interval) for h in changes.heals])
     await _held(db, changes)
     await _gaps(db, changes, entry)
     await _lines(db, changes)
@@ -81,10 +81,12 @@ async def _held(db: asyncpg.Connection, changes: Changes) -> None:
 # -- time lines --------------------------------------------------------------------------------------------------------
 
 
-async def _gaps(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
+async def _gaps(db: asyncpg.Connection, changes: Changes, entry: FeedEntry) -> None:
     """Gaps that are new, and what is left of those that were healed."""
-    gaps = [Gap(g.market, g.channel, *g.interval, g.reason, json.dumps(g.had)) for g in changes.gaps]
-    left = [Gap(h.market, h.channel, *part, h.reason, json.dumps(h.had)) for h in changes.heals for part in h.left]
+    gaps = [MergedGap(g.market, g.channel, *g.interval, g.reason, json.dumps(g.had)) for g in changes.gaps]
+    left = [
+        MergedGap(h.market, h.channel, *part, h.reason, json.dumps(h.had)) for h in changes.heals for part in h.left
+    ]
     await merged_rows.add_gaps(db, entry, gaps)
     await merged_rows.add_gaps(db, entry, left, merged_rows.LEFT)
 
@@ -101,7 +103,7 @@ async def _lines(db: asyncpg.Connection, changes: Changes) -> None:
 # -- books -------------------------------------------------------------------------------------------------------------
 
 
-async def _books(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
+async def _books(db: asyncpg.Connection, changes: Changes, entry: FeedEntry) -> None:
     rows = [(*b[:5], _array(b.yes), _array(b.no), b.verified) for b in changes.books]
     await merged_rows.add_books(db, entry, rows)
     await _drop_checkpoints(db, [book for book in changes.books if book.is_reset])
@@ -129,14 +131,14 @@ async def _votes(db: asyncpg.Connection, changes: Changes) -> None:
 # -- what is kept apart ------------------------------------------------------------------------------------------------
 
 
-async def _unplaced(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
+async def _unplaced(db: asyncpg.Connection, changes: Changes, entry: FeedEntry) -> None:
     """Rows without a place, and those that have one now or contradict the copy that covers them."""
     await merged_rows.add_unplaced(db, entry, changes.unplaced)
     await merged_rows.remove_unplaced(db, entry, changes.placed)
     await merged_rows.judge_unplaced(db, entry, changes.judged)
 
 
-async def _conflicts(db: asyncpg.Connection, changes: Changes, entry: Entry) -> None:
+async def _conflicts(db: asyncpg.Connection, changes: Changes, entry: FeedEntry) -> None:
     rows = [Contradiction(c.kind, c.market, c.exchange_ms, json.dumps(c.versions)) for c in changes.conflicts]
     await merged_rows.add_conflicts(db, entry, rows)
 

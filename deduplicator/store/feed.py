@@ -29,7 +29,7 @@ ROWS_MAX: Final = (1 << 31) - 1
 """Of a column of how many there were."""
 
 
-class Entry:
+class FeedEntry:
     """The row of one transaction. `kind`: its writer."""
 
     def __init__(self, kind: str) -> None:
@@ -72,10 +72,10 @@ class Entry:
 
 
 @contextlib.asynccontextmanager
-async def changing(db: asyncpg.Connection, kind: str) -> AsyncIterator[Entry]:
+async def changing(db: asyncpg.Connection, kind: str) -> AsyncIterator[FeedEntry]:
     """A transaction of a writer without the lease; it takes a step if it changes something."""
     async with db.transaction():
-        entry = Entry(kind)
+        entry = FeedEntry(kind)
         yield entry
         if not entry.empty:
             await entry.write(db)

@@ -21,17 +21,17 @@ import asyncpg
 
 from common.errors import Fenced
 from deduplicator.statements import SQL
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 
 
 @dataclass(frozen=True)
-class Step:
+class WriteStep:
     """A transaction that changes merged data; `heals`: how often `fleet heal` had written before it. `entry`: what it
     changes, for the feed."""
 
     number: int
     heals: int
-    entry: Entry
+    entry: FeedEntry
 
 
 class Lease:
@@ -70,13 +70,13 @@ class Lease:
             yield
 
     @contextlib.asynccontextmanager
-    async def step(self, db: asyncpg.Connection, kind: str) -> AsyncIterator[Step]:
+    async def step(self, db: asyncpg.Connection, kind: str) -> AsyncIterator[WriteStep]:
         """A transaction that changes merged data, under the next step number; `kind`: its writer. Raises `Fenced`."""
         async with db.transaction():
             row = await db.fetchrow(SQL["take_step"], self.epoch)
             if row is None:
                 raise self._fenced()
-            step = Step(row["step"], row["heals"], Entry(kind))
+            step = WriteStep(row["step"], row["heals"], FeedEntry(kind))
             yield step
             await step.entry.write(db)
 

@@ -20,7 +20,7 @@ from common.errors import StateOutdated, StorageError
 from common.feed import tables
 from common.numbers import DAY_MS, EPOCH, datetime_of_ms, ms_of_datetime
 from common.storage import copy as binary
-from deduplicator.merge.copies import Account, Changes, Copy, RunKey, SliceStart
+from deduplicator.merge.copies import Changes, Copy, FrameAccount, RunKey, SliceStart
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.chain import Cursor, PutBack, as_columns
 from deduplicator.read.reader import Batches
@@ -28,7 +28,7 @@ from deduplicator.statements import SQL
 from deduplicator.store import channels, days, decisions, feed, merged_rows, rest_books, restoring, times
 from deduplicator.store.days import DAY
 from deduplicator.store.lags import Lag
-from deduplicator.store.lease import Lease, Step
+from deduplicator.store.lease import Lease, WriteStep
 from deduplicator.store.seals import Sealed
 
 LINES_LAYOUT: Final = tuple(
@@ -83,7 +83,7 @@ class Production:
             )
 
     @contextlib.asynccontextmanager
-    async def _step(self, kind: str) -> AsyncIterator[Step]:
+    async def _step(self, kind: str) -> AsyncIterator[WriteStep]:
         """A step, with production as the state was made from it."""
         async with self.lease.step(self._db, kind) as step:
             if step.heals != self._heals:
@@ -209,7 +209,7 @@ class Production:
             for account in changes.accounts:
                 await self._account(account, read.get((account.gatherer, account.lane)))
 
-    async def _account(self, account: Account, read: Batches | None) -> None:
+    async def _account(self, account: FrameAccount, read: Batches | None) -> None:
         """What became of the frames of some batches; the cursor after them."""
         lane = (account.gatherer, account.lane)
         await self._db.execute(

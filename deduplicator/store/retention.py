@@ -40,7 +40,7 @@ STATEMENT_MS: Final = 10 * 60_000
 CHECKPOINTS_AT_ONCE: Final = 100
 
 
-class Retention:
+class ProductionRetention:
     """Looks after partitions. `archived`: whether hours are exported at all, those of the feed too; `feed_keep`:
     milliseconds of the feed."""
 

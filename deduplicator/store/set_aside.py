@@ -6,7 +6,7 @@ from typing import Final
 
 import asyncpg
 
-from common.set_aside import Entry, SetAside
+from common.set_aside import SetAside, SetAsideEntry
 from common.storage.database import connected
 from common.supervise import Health, every
 from deduplicator.statements import SQL
@@ -36,7 +36,7 @@ class KeptSetAside:
             return
         async with connected(self._dsn, self._timeout) as connection:
             if not self._loaded:
-                kept = [Entry(**row) for row in await connection.fetch(SQL["load_set_aside"])]
+                kept = [SetAsideEntry(**row) for row in await connection.fetch(SQL["load_set_aside"])]
                 self._aside.restore(kept)
                 # Whatever found no room is dropped there too.
                 self._aside.touched |= {(e.kind, e.key) for e in kept if self._aside.entry(e.kind, e.key) is not e}

@@ -21,7 +21,7 @@ from deduplicator.merge.identity import I64
 from deduplicator.merge.twins import NO_TWIN, Takes, equal_content, takes_of_changes
 from deduplicator.statements import SQL
 from deduplicator.store import times
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 
 LAYOUT: Final = (
     ("market", "i8"),
@@ -36,7 +36,7 @@ APART_MS: Final = 10_000
 NEVER: Final = 1 << 40
 
 
-async def place(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
+async def place(db: asyncpg.Connection, new: Deltas, entry: FeedEntry) -> None:
     """Trades that were there before the changes that have just been stored, and may be theirs."""
     changes, ordinals = takes_of_changes(new)
     if not len(changes):
@@ -53,7 +53,7 @@ async def place(db: asyncpg.Connection, new: Deltas, entry: Entry) -> None:
         placed(entry, await db.fetch(SQL["give_ordinals"], *given))
 
 
-def placed(entry: Entry, trades: Iterable[tuple[Any, ...]]) -> None:
+def placed(entry: FeedEntry, trades: Iterable[tuple[Any, ...]]) -> None:
     """Trades that were given an ordinal, or lost theirs: id, market, time, ordinal."""
     entry.add_stored(PLACED, trades)
 

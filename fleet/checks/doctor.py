@@ -24,7 +24,7 @@ from common.config.load import check_private_key_file
 from common.config.schema import DeduplicatorConfig, ExchangeConfig, GathererConfig, HttpConfig, ReaderConfig
 from common.contract.status import name_of
 from common.errors import AuthenticationError, ExchangeError, FleetError, StatusError
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from common.exchange.status import active_indexes, inactive_text
 from common.storage import embedded, migrate
@@ -44,7 +44,7 @@ DIALS_AT_ONCE: Final = 10
 GIB: Final = 1 << 30
 
 
-class Account(NamedTuple):
+class AccountCheck(NamedTuple):
     """An account by its part: the statement that shows what it may, what is reported if it may not, and the cure."""
 
     asked: str
@@ -52,22 +52,22 @@ class Account(NamedTuple):
     cure: str
 
 
-OWNER: Final = Account(
+OWNER: Final = AccountCheck(
     SQL["doctor_owner"],
     "does not own the tables: it could make no partition",
     "make that account the owner of database and tables, or migrate again as it (runbooks/accounts.md)",
 )
-WRITER: Final = Account(
+WRITER: Final = AccountCheck(
     SQL["doctor_production"],
     "may not write production",
     "make it a member of kalshi_writer: fleet migrate --owner NAME --account",
 )
-READER: Final = Account(
+READER: Final = AccountCheck(
     SQL["doctor_gatherer"],
     "may not read it, or not acknowledge what was read",
     "make it a member of kalshi_reader (docs/runbooks/accounts.md)",
 )
-ANALYST: Final = Account(
+ANALYST: Final = AccountCheck(
     SQL["doctor_reader"],
     "may not read production",
     "make it a member of kalshi_analyst (docs/runbooks/accounts.md)",
@@ -235,7 +235,7 @@ async def _clock(exchange: ExchangeConfig) -> Finding:
 
 
 async def _exchange(exchange: ExchangeConfig, signer: Signer) -> AsyncIterator[Finding]:
-    async with Rest(exchange.rest_url, signer) as rest:
+    async with RestClient(exchange.rest_url, signer) as rest:
         try:
             limits = await rest.learn_limits()
             read = limits.get("read") or {}
@@ -267,7 +267,7 @@ async def _database(
     name: str,
     dsn: str,
     schema: Schema,
-    account: Account,
+    account: AccountCheck,
     file: Path | None,
     instances: dict[str, str] | None = None,
 ) -> AsyncIterator[Finding]:

@@ -31,7 +31,7 @@ from fleet.commands.base import (
     to_end,
 )
 from fleet.output import Format, show
-from fleet.place import Place
+from fleet.place import Location
 from fleet.queries.asking import SECONDS, ask
 from fleet.queries.library import Query, load, load_archive
 
@@ -113,13 +113,13 @@ def query(
         click.echo(f"the first {most} rows; --limit gives more", err=True)
 
 
-def _whom(config_file: Path | None, location: str | None, endpoint_url: str | None) -> tuple[Place | None, str]:
+def _whom(config_file: Path | None, location: str | None, endpoint_url: str | None) -> tuple[Location | None, str]:
     """The archive that is asked, or the address of production."""
     typed = click.get_current_context().get_parameter_source("config_file") is ParameterSource.COMMANDLINE
     if location is not None and config_file is not None and typed:
         raise click.UsageError("give either --config, to ask production, or --archive")
     if location is not None:
-        return Place(location, endpoint_url), ""
+        return Location(location, endpoint_url), ""
     if config_file is None:
         raise click.UsageError(f"give --config (or {cli.CONFIG_ENVIRONMENT}), to ask production, or --archive")
     config = reader_file(config_file)
@@ -129,9 +129,9 @@ def _whom(config_file: Path | None, location: str | None, endpoint_url: str | No
     return None, attached(config.production.dsn.get_secret_value())
 
 
-def _place(archive: BucketConfig) -> Place:
+def _place(archive: BucketConfig) -> Location:
     folder = "/".join(part for part in (archive.bucket, archive.prefix.strip("/")) if part)
-    return Place(f"s3://{folder}", archive.endpoint_url, archive.region)
+    return Location(f"s3://{folder}", archive.endpoint_url, archive.region)
 
 
 def _chosen(asked: str, library: Mapping[str, Query], values: Mapping[str, Any]) -> Query | None:
@@ -155,7 +155,7 @@ def _values(start: datetime | None, end: datetime | None, given: Mapping[str, An
     return {name: value for name, value in {**given, "from": start, "to": end}.items() if value is not None}
 
 
-def _of_archive(place: Place, statement: str, seconds: float, most: int) -> list[dict[str, Any]]:
+def _of_archive(place: Location, statement: str, seconds: float, most: int) -> list[dict[str, Any]]:
     from fleet.queries.archive import Archive
 
     archive = None

@@ -28,7 +28,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 CONFIG = cli.CONFIG
 
 
-class Moment(click.ParamType[datetime]):
+class MomentType(click.ParamType[datetime]):
     """A moment, as a person writes it, or a command prints it."""
 
     name = "time"
@@ -43,7 +43,7 @@ class Moment(click.ParamType[datetime]):
             self.fail(str(error), param, ctx)
 
 
-MOMENT = Moment()
+MOMENT = MomentType()
 
 
 def _format(context: click.Context, _: click.Parameter, asked: str | None) -> Format:
@@ -81,7 +81,7 @@ def to_end(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
 
 
-class Folded(click.Group):
+class FoldedGroup(click.Group):
     """A group that folds what its commands are for, instead of cutting it."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -92,7 +92,7 @@ class Folded(click.Group):
             formatter.write_dl(shown)
 
 
-@click.group(cls=Folded)
+@click.group(cls=FoldedGroup)
 @click.version_option(package_name="kalshi-fleet")
 def main() -> None:
     """Operate a fleet that records every Kalshi market."""

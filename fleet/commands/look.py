@@ -248,25 +248,25 @@ def watch(
 
     The book is production's of the step that is shown. Exits 1 for a market that is not known.
     """
-    from fleet.watch import Watched, screen
+    from fleet.watch import WatchedMarket, screen
     from fleet.watch import watch as work
 
     dsn = readable(config_file)
     shown = -1
 
-    def as_row(watched: Watched) -> None:
+    def as_row(watched: WatchedMarket) -> None:
         nonlocal shown
         if watched.step != shown:
             shown = watched.step
             line(watched.row(), form)
 
-    async def run(show: Callable[[Watched], None], each: Callable[[Watched], None]) -> None:
+    async def run(show: Callable[[WatchedMarket], None], each: Callable[[WatchedMarket], None]) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await work(dsn, ticker, rate, show, each)
 
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as open_:
-        each: Callable[[Watched], None] = lambda _: None  # noqa: E731
+        each: Callable[[WatchedMarket], None] = lambda _: None  # noqa: E731
         if ndjson is not None:
             file = open_.enter_context(ndjson.open("a", buffering=1))
             each = lambda watched: print(as_json(watched.row()), file=file)  # noqa: E731

@@ -69,7 +69,7 @@ def heal(
 
     CONFIG is the deduplicator's file; it may be running. Exits 1 if production has some otherwise than the gatherers.
     """
-    from deduplicator.heal import Asked
+    from deduplicator.heal import AskedMarket
     from deduplicator.heal import heal as work
 
     config, dsn = production(config_file)
@@ -77,7 +77,7 @@ def heal(
     if unknown := set(without) - {source.id for source in config.gatherers}:
         raise click.UsageError(f"{config_file} has no gatherer {', '.join(sorted(unknown))}")
     sources = tuple(source for source in config.gatherers if source.id not in without)
-    asked = Asked(ticker, since, until, sources, config.merge.hole_wait, frozenset(without), dry_run)
+    asked = AskedMarket(ticker, since, until, sources, config.merge.hole_wait, frozenset(without), dry_run)
     healed = to_end(work(dsn, asked))
     record(asdict(healed), form, "Would be healed" if dry_run else "Healed")
     sys.exit(1 if healed.otherwise or healed.contradictions else 0)
@@ -104,7 +104,7 @@ def backfill(
 
     CONFIG is the deduplicator's file.
     """
-    from common.exchange.rest import Rest
+    from common.exchange.rest import RestClient
     from common.exchange.signing import Signer
     from deduplicator.from_rest.backfill import Backfilled, never_seen
     from deduplicator.from_rest.backfill import backfill as work
@@ -117,7 +117,7 @@ def backfill(
 
     async def run() -> Backfilled:
         signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
-        async with connected(dsn) as connection, Rest(config.kalshi.rest_url, signer) as rest:
+        async with connected(dsn) as connection, RestClient(config.kalshi.rest_url, signer) as rest:
             wanted = list(tickers) or await never_seen(connection, since, until, series)
             return await work(rest, connection, wanted, int(period), since, until, report)
 

@@ -18,7 +18,7 @@ from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.storage.database import owned
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, deduplicator_file, gatherer_file, main, stretch, to_end
 from fleet.output import Format, record
-from fleet.place import Place
+from fleet.place import Location
 from gatherer.derive.horizon import BoundsMs
 
 PATH = click.Path(path_type=Path)
@@ -83,7 +83,7 @@ def rebuild(
 
 
 def _local(
-    place: Place,
+    place: Location,
     config: DeduplicatorConfig,
     within: tuple[int, int],
     bounds: BoundsMs,
@@ -110,7 +110,7 @@ def _local(
 
 
 def _spark(
-    place: Place,
+    place: Location,
     config: DeduplicatorConfig,
     output: str,
     archived: str | None,
@@ -132,7 +132,7 @@ def _spark(
         found = lanes(place, *within)
         known = lives(place._replace(location=archived)) if archived else {}
     now_ms = time.time_ns() // 1_000_000
-    plan = spark.Plan(
+    plan = spark.SparkPlan(
         place,
         place._replace(location=output),
         found,
@@ -150,11 +150,11 @@ def _second(at: datetime | None, otherwise: int) -> int:
     return otherwise if at is None else int(at.timestamp())
 
 
-def _place(location: str | None, endpoint_url: str | None, gatherer: GathererConfig | None) -> Place:
+def _place(location: str | None, endpoint_url: str | None, gatherer: GathererConfig | None) -> Location:
     raw = gatherer.journal.raw if gatherer else None
     if location is not None:
-        return Place(location, endpoint_url or (raw.endpoint_url if raw else None))
+        return Location(location, endpoint_url or (raw.endpoint_url if raw else None))
     if raw is None:
         raise click.UsageError("say where the raw archive is: --raw, or --gatherer FILE with journal.raw")
     folder = "/".join(part for part in (raw.bucket, raw.prefix.strip("/"), "raw") if part)
-    return Place(f"s3://{folder}", endpoint_url or raw.endpoint_url, raw.region)
+    return Location(f"s3://{folder}", endpoint_url or raw.endpoint_url, raw.region)

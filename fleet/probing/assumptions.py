@@ -29,7 +29,7 @@ Book = dict[tuple[str, int], int]
 
 
 @dataclass
-class Stream:
+class ProbedStream:
     """One market on one connection: changes in order, and books with how many changes came before each."""
 
     times_ms: list[int] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Capture:
     """What one connection received, decoded."""
 
     name: str
-    streams: dict[str, Stream] = field(default_factory=dict)
+    streams: dict[str, ProbedStream] = field(default_factory=dict)
     trades: list[tuple[str, int, str, int, int]] = field(default_factory=list)
     """Ticker, millisecond, the maker's side, its price, the count."""
     ids: dict[str, tuple[str, int, str, int, int]] = field(default_factory=dict)
@@ -83,7 +83,7 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Capture:
                     _delta(capture, head, greatest_ms, wall_us)
                 case channels.SNAPSHOT_TYPE:
                     snapshot = frames.SNAPSHOT.decode(head.msg)
-                    stream = capture.streams.setdefault(snapshot.market_ticker, Stream())
+                    stream = capture.streams.setdefault(snapshot.market_ticker, ProbedStream())
                     stream.books.append((len(stream.contents), _book(snapshot)))
                 case channels.TRADE:
                     _trade(capture, head)
@@ -92,9 +92,9 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Capture:
     return capture
 
 
-def _delta(capture: Capture, head: frames.Head, greatest_ms: dict[int, int], wall_us: int) -> None:
+def _delta(capture: Capture, head: frames.Envelope, greatest_ms: dict[int, int], wall_us: int) -> None:
     msg = frames.DELTA.decode(head.msg)
-    stream = capture.streams.setdefault(msg.market_ticker, Stream())
+    stream = capture.streams.setdefault(msg.market_ticker, ProbedStream())
     stream.times_ms.append(msg.ts_ms)
     stream.received_us.append(wall_us)
     stream.contents.append((msg.side, parse_price(msg.price_dollars), parse_size(msg.delta_fp)))
@@ -107,7 +107,7 @@ def _delta(capture: Capture, head: frames.Head, greatest_ms: dict[int, int], wal
         capture.ahead_ms = max(capture.ahead_ms, msg.ts_ms - head.sending_ts_ms)
 
 
-def _trade(capture: Capture, head: frames.Head) -> None:
+def _trade(capture: Capture, head: frames.Envelope) -> None:
     msg = frames.TRADE_MSG.decode(head.msg)
     taker = msg.taker_outcome_side or msg.taker_side or ("yes" if msg.taker_book_side == "bid" else "no")
     if msg.is_block_trade:
@@ -164,7 +164,7 @@ def _same(first: Capture, second: Capture) -> list[Measured]:
     return [order, times, dense]
 
 
-def _compare(ticker: str, a: Stream, b: Stream, order: Measured, times: Measured, dense: Measured) -> None:
+def _compare(ticker: str, a: ProbedStream, b: ProbedStream, order: Measured, times: Measured, dense: Measured) -> None:
     """One market on two connections."""
     aligned = align(a.times_ms, a.contents, b.times_ms, b.contents)
     for at, to, length in aligned.pairs:
@@ -183,7 +183,7 @@ def _compare(ticker: str, a: Stream, b: Stream, order: Measured, times: Measured
         dense.fail(f"{ticker}: {count} changes on one connection only: {example}", count)
 
 
-def _crossed(name: str, ticker: str, stream: Stream, uncrossed: Measured) -> None:
+def _crossed(name: str, ticker: str, stream: ProbedStream, uncrossed: Measured) -> None:
     """Fold the book, and look at it after the last change of each millisecond."""
     if not stream.books:
         return
@@ -220,14 +220,14 @@ def _trades(first: Capture, second: Capture) -> Measured:
     return trades
 
 
-def _never_back(name: str, ticker: str, stream: Stream, back: Measured) -> None:
+def _never_back(name: str, ticker: str, stream: ProbedStream, back: Measured) -> None:
     for before, after in zip(stream.times_ms, stream.times_ms[1:], strict=False):
         back.compared += 1
         if after < before:
             back.fail(f"{name} {ticker}: {after} after {before}")
 
 
-def _folds(name: str, ticker: str, stream: Stream, books: Measured) -> None:
+def _folds(name: str, ticker: str, stream: ProbedStream, books: Measured) -> None:
     if not stream.books:
         return
     at, book = stream.books[0][0], dict(stream.books[0][1])

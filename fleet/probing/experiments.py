@@ -17,7 +17,7 @@ from typing import Any, Final
 from common.contract.channels import LIFECYCLE, ORDERBOOK, SNAPSHOT_TYPE, TRADE
 from common.contract.sides import SIDES
 from common.errors import ExchangeError, NumberError
-from common.exchange.rest import Rest, packed
+from common.exchange.rest import RestClient, packed
 from common.numbers import parse_price, parse_size
 from fleet.probing.assumptions import Book, Capture
 from fleet.probing.beliefs import Measured
@@ -223,7 +223,7 @@ async def heartbeat(line: Line, seconds: float, silence_s: float) -> Measured:
     return pings
 
 
-async def ask_status(rest: Rest) -> Measured:
+async def ask_status(rest: RestClient) -> Measured:
     """Whether the exchange reports how each of its indexes is."""
     finding = Measured("status")
     try:
@@ -243,7 +243,7 @@ async def ask_status(rest: Rest) -> Measured:
     return finding
 
 
-async def busiest(rest: Rest, count: int) -> tuple[list[str], Measured]:
+async def busiest(rest: RestClient, count: int) -> tuple[list[str], Measured]:
     """The open markets with the greatest volume of the last day, and whether their list is one."""
     lists = Measured("lists")
     volumes: dict[str, Decimal] = {}
@@ -266,7 +266,7 @@ async def busiest(rest: Rest, count: int) -> tuple[list[str], Measured]:
     return sorted(volumes, key=lambda t: (volumes[t], t), reverse=True)[:count], lists
 
 
-async def ask_listed(rest: Rest, traded: set[str]) -> Measured:
+async def ask_listed(rest: RestClient, traded: set[str]) -> Measured:
     """Whether REST knows what the stream of all trades names."""
     finding = Measured("listed")
     known: set[str] = set()
@@ -281,7 +281,7 @@ async def ask_listed(rest: Rest, traded: set[str]) -> Measured:
     return finding
 
 
-async def ask_trades(rest: Rest, capture: Capture, from_ms: int, to_ms: int) -> Measured:
+async def ask_trades(rest: RestClient, capture: Capture, from_ms: int, to_ms: int) -> Measured:
     """Whether REST lists the trades that a connection received of the busiest markets, with the same contents."""
     finding = Measured("rest_trades")
     received = {id_: t for id_, t in capture.ids.items() if from_ms <= t[1] < to_ms}
@@ -313,7 +313,7 @@ RestBook = tuple[int, int, str, Book]
 """When it was asked for and answered (microseconds), the market, the book."""
 
 
-async def ask_books(rest: Rest, tickers: list[str]) -> list[RestBook]:
+async def ask_books(rest: RestClient, tickers: list[str]) -> list[RestBook]:
     """Books from REST, each with the time of its request."""
     asked_us = time.time_ns() // 1000
     rows = await rest.orderbooks(tickers[:BOOKS_MAX])

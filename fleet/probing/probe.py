@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from common.config.schema import GathererConfig
 from common.contract.channels import ORDERBOOK, TRADE
 from common.errors import ExchangeError, ExchangeUnavailable
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from fleet.probing.assumptions import EDGE_MS, Capture, decode, judge
 from fleet.probing.beliefs import BELIEFS, Measured
@@ -74,7 +74,7 @@ async def probe(
     signer = Signer.of_file(config.kalshi.key_id.get_secret_value(), config.kalshi.private_key_file)
     url = config.kalshi.ws_url
     lines: list[Line] = []
-    async with Rest(config.kalshi.rest_url, signer) as rest:
+    async with RestClient(config.kalshi.rest_url, signer) as rest:
         tickers, lists = await busiest(rest, markets)
         if not tickers:
             raise ExchangeUnavailable("the exchange lists no open market")
@@ -108,7 +108,7 @@ async def probe(
 
 
 async def _listen(
-    listeners: list[Line], tickers: list[str], seconds: float, rest: Rest, report: Callable[[str], None]
+    listeners: list[Line], tickers: list[str], seconds: float, rest: RestClient, report: Callable[[str], None]
 ) -> list[RestBook]:
     began = time.monotonic()
     pause = min(SNAPSHOTS_EVERY_S, seconds / 4)
@@ -129,7 +129,7 @@ async def _listen(
     return books
 
 
-async def _ask_after(rest: Rest, captures: list[Capture], seconds: float) -> list[Measured]:
+async def _ask_after(rest: RestClient, captures: list[Capture], seconds: float) -> list[Measured]:
     """What REST has of what the stream brought."""
     listed, trades = Measured("listed"), Measured("rest_trades")
     times = [trade[1] for trade in captures[0].ids.values()]

@@ -19,7 +19,7 @@ from sqlglot import exp
 
 from common.errors import QueryRefused, QueryTooLong, StorageError
 from deduplicator.archive import tables
-from fleet.place import Place
+from fleet.place import Location
 from fleet.queries.asking import unique
 from fleet.statements import SQL
 
@@ -41,7 +41,7 @@ class Archive:
         self.still_runs = False
         """Whether something runs that does not end: a process that has it waits for it at its own end."""
         try:
-            filesystem, root = Place(location, endpoint_url, region, credentials).open()
+            filesystem, root = Location(location, endpoint_url, region, credentials).open()
             found = {entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(root))}
             if not found & set(tables.SCHEMAS):
                 raise StorageError(f"{location} holds no relation of an archive; it should hold folders like trades/")

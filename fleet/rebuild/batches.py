@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fleet.place import Place
-from fleet.rebuild.raw import Lane, LaneReader
+from fleet.place import Location
+from fleet.rebuild.raw import LaneReader, RawLane
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
 
@@ -22,15 +22,17 @@ class Derived(NamedTuple):
     """One batch of one lane; `number` counts from 1 in its lane."""
 
     received_us: int
-    lane: Lane
+    lane: RawLane
     number: int
     rows: Rows
 
 
-class History:
+class LaneHistory:
     """The lanes, each read once. `damaged` grows while they are read."""
 
-    def __init__(self, place: Place, lanes: Sequence[Lane], bounds: BoundsMs, batch_records: int, work: Path) -> None:
+    def __init__(
+        self, place: Location, lanes: Sequence[RawLane], bounds: BoundsMs, batch_records: int, work: Path
+    ) -> None:
         self._bounds, self._batch_records = bounds, batch_records
         self._lanes = lanes
         self._readers = [LaneReader(place, lane, work / f"{lane.gatherer}-{lane.lane}") for lane in lanes]
@@ -55,7 +57,7 @@ def _order(derived: Derived) -> tuple[int, str, int, int]:
     return derived.received_us, derived.lane.gatherer, derived.lane.lane, derived.number
 
 
-def instance(lanes: Sequence[Lane], bounds: BoundsMs, batch_records: int) -> str:
+def instance(lanes: Sequence[RawLane], bounds: BoundsMs, batch_records: int) -> str:
     """What one gatherer's archived lanes are to production: the same segments, read the same way, are the same.
 
     A rebuild that was interrupted resumes where it was; one over more segments is another reading of everything.

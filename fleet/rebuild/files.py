@@ -28,7 +28,7 @@ from common.contract.sides import SIDES
 from common.numbers import HOUR_MS, PRICE_PLACES, SIZE_PLACES, datetime_of_ms, datetime_of_us
 from deduplicator.archive import tables
 from deduplicator.archive.order import Order, rows_of
-from fleet.place import Place
+from fleet.place import Location
 from fleet.rebuild.part import Part
 
 MS, TEXT = tables.MS, tables.TEXT
@@ -49,10 +49,10 @@ SECONDS: Final = re.compile(r"[0-9]{1,11}")
 Rows = list[dict[str, Any]]
 
 
-class Output:
+class PartFiles:
     """Where the files of one part go; `rows` counts what was written, by relation."""
 
-    def __init__(self, place: Place, part: int) -> None:
+    def __init__(self, place: Location, part: int) -> None:
         self._filesystem, self._root = place.open()
         self._name = f"part-{part:05d}.parquet"
         self.rows: dict[str, int] = {}
@@ -68,7 +68,7 @@ class Output:
                 out.write(file.read_bytes())
 
 
-def write(part: Part, gatherers: Mapping[int, str], output: Output) -> dict[str, int]:
+def write(part: Part, gatherers: Mapping[int, str], output: PartFiles) -> dict[str, int]:
     """All relations of a part; returns how many rows each has."""
     names = {number: ticker for ticker, number in part.numbers.items()}
     _deltas(part, names, output)
@@ -104,7 +104,7 @@ def write(part: Part, gatherers: Mapping[int, str], output: Output) -> dict[str,
     return output.rows
 
 
-def _deltas(part: Part, names: Mapping[int, str], output: Output) -> None:
+def _deltas(part: Part, names: Mapping[int, str], output: PartFiles) -> None:
     deltas = part.deltas
     hours = deltas.exchange_ms // HOUR_MS
     for hour in np.unique(hours).tolist():
@@ -126,7 +126,7 @@ def _deltas(part: Part, names: Mapping[int, str], output: Output) -> None:
         output.write("orderbook_deltas", _folder(datetime_of_ms(hour * HOUR_MS)), put)
 
 
-def _hourly(output: Output, relation: str, rows: Rows, order: Iterable[str], by: str = "exchange_ts") -> None:
+def _hourly(output: PartFiles, relation: str, rows: Rows, order: Iterable[str], by: str = "exchange_ts") -> None:
     """Rows by the hour of `by`; books that have no place by when they were given. Trades that have none come last."""
     hours: defaultdict[str, Rows] = defaultdict(list)
     for row in sorted(rows, key=lambda row: [_sortable(row[name], name) for name in order]):

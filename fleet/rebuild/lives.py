@@ -10,14 +10,14 @@ import pyarrow.dataset as ds
 from common.errors import StorageError, described
 from common.numbers import ms_of_datetime
 from deduplicator.from_rest.time_lines import CLOSE_GRACE_MS
-from fleet.place import Place
-from fleet.rebuild.part import Life
+from fleet.place import Location
+from fleet.rebuild.part import MarketTimes
 
 OVER = ("determined", "finalized")
 COLUMNS = ["ticker", "status", "open_time", "close_time", "settlement_ts", "updated_at"]
 
 
-def lives(archive: Place) -> dict[str, Life]:
+def lives(archive: Location) -> dict[str, MarketTimes]:
     """By ticker; of a market that changed, as it was last. Raises `StorageError`."""
     try:
         filesystem, root = archive.open()
@@ -29,9 +29,9 @@ def lives(archive: Place) -> dict[str, Life]:
     }
 
 
-def _life(row: dict[str, Any]) -> Life:
+def _life(row: dict[str, Any]) -> MarketTimes:
     end = None
     if row["status"] in OVER and row["close_time"] is not None:
         over = max(at for at in (row["close_time"], row["settlement_ts"]) if at is not None)
         end = ms_of_datetime(over) + CLOSE_GRACE_MS
-    return Life(ms_of_datetime(row["open_time"]), end)
+    return MarketTimes(ms_of_datetime(row["open_time"]), end)

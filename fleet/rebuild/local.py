@@ -21,7 +21,7 @@ from common import log
 from common.config.schema import DeduplicatorConfig
 from common.contract.channels import ALL_MARKETS_CHANNELS
 from common.errors import ExchangeError, StorageError
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from common.set_aside import SetAside
 from common.storage import migrate
@@ -34,11 +34,11 @@ from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.store.production import Production
-from fleet.place import Place
-from fleet.rebuild.batches import Derived, History, instance
+from fleet.place import Location
+from fleet.rebuild.batches import Derived, LaneHistory, instance
 from fleet.rebuild.copies import copy_of
 from fleet.rebuild.part import QUIET_STEPS
-from fleet.rebuild.raw import Lane, lanes
+from fleet.rebuild.raw import RawLane, lanes
 from gatherer.derive.horizon import BoundsMs
 
 STEP_ROWS: Final = 200_000
@@ -76,7 +76,7 @@ class Rebuild:
 
     def __init__(
         self,
-        place: Place,
+        place: Location,
         config: DeduplicatorConfig,
         bounds: BoundsMs,
         batch_records: int,
@@ -120,7 +120,7 @@ class Rebuild:
         signer = Signer.of_file(kalshi.key_id.get_secret_value(), kalshi.private_key_file)
         try:
             aside = SetAside()
-            async with Rest(kalshi.rest_url, signer) as rest:
+            async with RestClient(kalshi.rest_url, signer) as rest:
                 merge = self._config.merge
                 metadata = Metadata(rest, "", merge.timeout, combos=merge.combos == "include", aside=aside)
                 while not await metadata.poll(connection, math.inf, math.inf):
@@ -131,9 +131,9 @@ class Rebuild:
             self.done.metadata = f"not read: {error}"
             log.get().warning("metadata_poll_failed", error=str(error))
 
-    async def _merge(self, production: Production, found: Sequence[Lane], first_ms: int) -> None:
+    async def _merge(self, production: Production, found: Sequence[RawLane], first_ms: int) -> None:
         whose = await self._gatherers(production, found)
-        history = History(self._place, found, self._bounds, self._batch_records, self._work)
+        history = LaneHistory(self._place, found, self._bounds, self._batch_records, self._work)
         groups = _groups(history.batches(), self._step_rows)
         now_ms = time.time_ns() // 1_000_000
         merger = await self._state(production, first_ms)
@@ -173,7 +173,7 @@ class Rebuild:
             merger.claims.lines.begin(everything, channel, production.fleet_started_ms, None)
         return merger
 
-    async def _gatherers(self, production: Production, found: Sequence[Lane]) -> dict[Lane, tuple[int, int]]:
+    async def _gatherers(self, production: Production, found: Sequence[RawLane]) -> dict[RawLane, tuple[int, int]]:
         """Production's number of each lane's gatherer, and the last batch of the lane that production has."""
         whose = {}
         for name in sorted({lane.gatherer for lane in found}):
@@ -183,7 +183,7 @@ class Rebuild:
         return whose
 
     async def _remember(
-        self, production: Production, merger: Merger, group: list[Derived], whose: dict[Lane, tuple[int, int]]
+        self, production: Production, merger: Merger, group: list[Derived], whose: dict[RawLane, tuple[int, int]]
     ) -> None:
         """Batches of an interrupted rebuild: their gatherers hold rows that no claim covers yet."""
         seen = [d for d in group if d.number <= whose[d.lane][1] and d.rows.delta_frames]
@@ -194,7 +194,7 @@ class Rebuild:
             merger.remember(copies)
 
     async def _taken(
-        self, production: Production, group: list[Derived], whose: dict[Lane, tuple[int, int]]
+        self, production: Production, group: list[Derived], whose: dict[RawLane, tuple[int, int]]
     ) -> list[Batches]:
         """A group's batches as the merge reads them, one for each lane, after those that wait."""
         fresh = [derived for derived in group if derived.number > whose[derived.lane][1]]

@@ -35,7 +35,7 @@ Book = tuple[int, int, int, bool]
 """Market, exchange millisecond, last ordinal, whether it is a reset."""
 
 
-class Batch(NamedTuple):
+class PartBatch(NamedTuple):
     """A part of one batch. `number` counts from 1 in its lane."""
 
     gatherer: int
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     rows: Rows
 
 
-class Life(NamedTuple):
+class MarketTimes(NamedTuple):
     """When a market's time line begins, and when it ends if that is known: milliseconds."""
 
     first_ms: int
@@ -69,7 +69,7 @@ class Part:
         self,
         started_ms: int,
         now_ms: int,
-        lives: Mapping[str, Life],
+        lives: Mapping[str, MarketTimes],
         *,
         everywhere: bool,
         reset_slack_ms: int,
@@ -99,7 +99,7 @@ class Part:
 
     # -- in ----------------------------------------------------------------------------------------------------
 
-    def take(self, batch: Batch) -> None:
+    def take(self, batch: PartBatch) -> None:
         """The next batch; those of one lane come in their order."""
         rows = batch.rows
         for ticker in rows.markets():
@@ -125,7 +125,7 @@ class Part:
             number = self.numbers[ticker] = len(self.numbers) + 1
             if ticker != ALL_MARKETS:
                 # Nobody knows when it opened: the widest claim is the honest one.
-                life = self._lives.get(ticker, Life(self._started_ms, None))
+                life = self._lives.get(ticker, MarketTimes(self._started_ms, None))
                 first = max(life.first_ms, self._started_ms)
                 self._merger.claims.lines.begin(number, ORDERBOOK, first, life.end_ms)
         return number

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from common.contract.tables import OF_MARKETS
-from gatherer.derive.deltas import COLUMNS, Deltas
+from gatherer.derive.deltas import COLUMNS, DeltaRows
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 
@@ -52,14 +52,14 @@ class Cutter:
             part.delta_frames += len(deltas)
         return cut
 
-    def _deltas(self, deltas: Deltas) -> Iterable[Deltas]:
+    def _deltas(self, deltas: DeltaRows) -> Iterable[DeltaRows]:
         of_code = np.array([part_of(ticker, self._parts) for ticker in deltas.tickers], np.int64)
         whole: Any = np.stack(list(deltas.columns().values()))
         names = deltas.tickers
         part_of_row = of_code[whole[CODE]]
         for number in range(self._parts):
             mine = whole[:, part_of_row == number]
-            part = Deltas()
+            part = DeltaRows()
             if mine.shape[1]:
                 codes, inverse = np.unique(mine[CODE], return_inverse=True)
                 mine[CODE] = np.array([part.code(names[code]) for code in codes.tolist()], np.int64)[inverse]

@@ -14,13 +14,13 @@ from pyarrow import fs
 
 from common.contract.reasons import RAW_ENDED
 from common.errors import JournalCorrupt, StorageError
-from fleet.place import Place
+from fleet.place import Location
 from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC
 from gatherer.journal.segments import SegmentBytes, packed_file, remove, segment_file, state_file
 from gatherer.load import saved_states
-from gatherer.load.reread import Batch, Rereading
+from gatherer.load.reread import RereadBatch, Rereading
 
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"
@@ -38,7 +38,7 @@ class Segment:
 
 
 @dataclass(frozen=True)
-class Lane:
+class RawLane:
     """One worker's journal at one gatherer, oldest segment first. Several journals, if its machine was replaced."""
 
     gatherer: str
@@ -49,7 +49,7 @@ class Lane:
         return f"{self.gatherer}, lane {self.lane}"
 
 
-def lanes(place: Place, from_s: int = 0, to_s: int = 1 << 62) -> list[Lane]:
+def lanes(place: Location, from_s: int = 0, to_s: int = 1 << 62) -> list[RawLane]:
     """Every lane with the segments that may hold records of [from_s, to_s). Raises `StorageError`.
 
     A segment's number is the second of its creation; what it holds ends where the next one begins.
@@ -73,7 +73,7 @@ def lanes(place: Place, from_s: int = 0, to_s: int = 1 << 62) -> list[Lane]:
             if n < to_s and end > from_s
         ]
         if wanted:
-            result.append(Lane(gatherer, number, tuple(wanted)))
+            result.append(RawLane(gatherer, number, tuple(wanted)))
     if not result:
         raise StorageError(f"{place.location} holds no segments of that time; it should hold folders like gatherer=ID/")
     return result
@@ -86,7 +86,7 @@ def _path(entry: Any) -> str | None:
 class LaneReader:
     """One lane, derived segment by segment; only the present one and the next are kept in `folder`."""
 
-    def __init__(self, place: Place, lane: Lane, folder: Path) -> None:
+    def __init__(self, place: Location, lane: RawLane, folder: Path) -> None:
         self._place, self._lane, self._folder = place, lane, folder
         self._numbers = [segment.number for segment in lane.segments]
         self._filesystem: Any = None
@@ -94,7 +94,7 @@ class LaneReader:
         """Segments that could not be read: the runs around each end, as if it had never been there."""
         self._fetched = 0
 
-    def batches(self, bounds: BoundsMs, batch_records: int) -> Iterator[Batch]:
+    def batches(self, bounds: BoundsMs, batch_records: int) -> Iterator[RereadBatch]:
         """Every batch, in order; the last one ends whatever was open. Raises `StorageError`."""
         self._folder.mkdir(parents=True, exist_ok=True)
         self._filesystem, _ = self._place.open()
@@ -159,7 +159,7 @@ class LaneReader:
         except (OSError, pa.ArrowException) as error:
             raise StorageError(f"{path} cannot be read: {type(error).__name__}: {error}") from error
 
-    def _state(self, segment: Segment) -> state.State:
+    def _state(self, segment: Segment) -> state.DerivationState:
         """What was open at the first segment's head, if that is known: its runs are taken up there."""
         begins = saved_states.beginning(self._folder, segment.number)
         if segment.state is None or not isinstance(begins, saved_states.Beginning) or not begins.continues:

@@ -17,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet.place import Place
+from fleet.place import Location
 from fleet.rebuild import files
-from fleet.rebuild.part import Batch, Life, Part
+from fleet.rebuild.part import MarketTimes, Part, PartBatch
 from fleet.rebuild.parts import Cutter, part_of
-from fleet.rebuild.raw import Lane, LaneReader
+from fleet.rebuild.raw import LaneReader, RawLane
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.state import ALL_MARKETS
 
@@ -30,16 +30,16 @@ Key = tuple[int, int, int, int, int]
 
 
 @dataclass(frozen=True)
-class Plan:
+class SparkPlan:
     """What every executor needs to know."""
 
-    place: Place
-    output: Place
-    lanes: Sequence[Lane]
+    place: Location
+    output: Location
+    lanes: Sequence[RawLane]
     bounds: BoundsMs
     batch_records: int
     parts: int
-    lives: Mapping[str, Life]
+    lives: Mapping[str, MarketTimes]
     now_ms: int
     reset_slack_ms: int
 
@@ -63,7 +63,7 @@ class Result:
     damaged: list[str]
 
 
-def derive(plan: Plan, index: int) -> Iterator[tuple[Key, bytes]]:
+def derive(plan: SparkPlan, index: int) -> Iterator[tuple[Key, bytes]]:
     """All batches of one lane, cut into parts. One more, in part -1, names the segments that could not be read."""
     lane = plan.lanes[index]
     gatherer = {name: number for number, name in plan.gatherers.items()}[lane.gatherer]
@@ -74,25 +74,25 @@ def derive(plan: Plan, index: int) -> Iterator[tuple[Key, bytes]]:
             received_us = max(received_us, batch.received_us)
             for part, rows in enumerate(cutter.cut(batch.rows)):
                 key = part, received_us, gatherer, lane.lane, number
-                yield key, pickle.dumps(Batch(gatherer, lane.lane, number, rows))
+                yield key, pickle.dumps(PartBatch(gatherer, lane.lane, number, rows))
         if reader.damaged:
             last = part_of(ALL_MARKETS, plan.parts), 1 << 62, gatherer, lane.lane, 0
             yield last, pickle.dumps(reader.damaged)
 
 
-def merge(plan: Plan, number: int, batches: Iterable[tuple[Key, bytes]]) -> Iterator[Result]:
+def merge(plan: SparkPlan, number: int, batches: Iterable[tuple[Key, bytes]]) -> Iterator[Result]:
     """One part: its batches merged, its files written."""
     everywhere = number == part_of(ALL_MARKETS, plan.parts)
     part = Part(plan.started_ms, plan.now_ms, plan.lives, everywhere=everywhere, reset_slack_ms=plan.reset_slack_ms)
     damaged: list[str] = []
     for _, packed in batches:
         content = pickle.loads(packed)
-        if isinstance(content, Batch):
+        if isinstance(content, PartBatch):
             part.take(content)
         else:
             damaged += content
     part.finish()
-    yield Result(files.write(part, plan.gatherers, files.Output(plan.output, number)), part.received, damaged)
+    yield Result(files.write(part, plan.gatherers, files.PartFiles(plan.output, number)), part.received, damaged)
 
 
 def summed(results: Iterable[Result]) -> Result:
@@ -107,7 +107,7 @@ def summed(results: Iterable[Result]) -> Result:
     return whole
 
 
-def rebuild(plan: Plan, master: str | None) -> Result:
+def rebuild(plan: SparkPlan, master: str | None) -> Result:
     """Run on Spark; `master` None: what the environment sets (on a cluster), else such as `local[2]`."""
     from pyspark.sql import SparkSession
 

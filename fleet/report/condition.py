@@ -31,7 +31,7 @@ CHECKS: Final = {"orderbook_deltas": ("books", "uncrossed"), "trades": ("trades"
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RelationDay:
     """What is known of a relation on a day. Seconds: of all markets' time lines, or of channels that carry all;
     beginnings of markets, before their first book, are in none of them."""
 
@@ -42,7 +42,7 @@ class Recorded:
     over: bool = True  # the day
 
 
-def judged(recorded: Recorded) -> tuple[Condition, str]:
+def judged(recorded: RelationDay) -> tuple[Condition, str]:
     """The condition, and why. Pure."""
     lost_s = sum(recorded.lost_s.values())
     if not recorded.over:
@@ -85,7 +85,7 @@ def midnight(at: datetime) -> datetime:
     return at.replace(hour=0, minute=0, second=0, microsecond=0)
 
 
-async def _day(connection: asyncpg.Connection, day: datetime, now: datetime) -> list[tuple[str, Recorded, int]]:
+async def _day(connection: asyncpg.Connection, day: datetime, now: datetime) -> list[tuple[str, RelationDay, int]]:
     until = day + DAY
     found = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
@@ -96,7 +96,7 @@ async def _day(connection: asyncpg.Connection, day: datetime, now: datetime) -> 
                 row = await connection.fetchrow(SQL["condition_channels"], list(shared), day, until)
             else:
                 row = await connection.fetchrow(SQL["condition_books"], day, until)
-            recorded = Recorded(
+            recorded = RelationDay(
                 max(0.0, float(row["seconds"] - row["beginnings"])),
                 json.loads(row["lost"]),
                 row["unsealed"],

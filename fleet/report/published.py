@@ -37,7 +37,7 @@ class LackingMarket(msgspec.Struct):
     condition: str
 
 
-class Lag(msgspec.Struct):
+class PublishedLag(msgspec.Struct):
     """Milliseconds from the exchange's time of a change to its receipt by a gatherer, or to its commit in production.
 
     `p50_ms` and `p99_ms` are ends of powers of two that half, and 99 of a hundred, stayed below. `least_ms` is the
@@ -66,7 +66,7 @@ class PublishedDay(DayCounts, kw_only=True):
     gap_reasons: dict[str, int]
     """Markets that have gaps, by reason."""
     checks: dict[str, CheckCounts]
-    lags: dict[str, Lag]
+    lags: dict[str, PublishedLag]
     """By gatherer, and of `production`."""
     clock_offsets_ms: dict[str, int]
     """By gatherer: how far its clock seems to be ahead of the others'."""

@@ -18,8 +18,8 @@ import msgspec
 from common.contract.manifest import CheckCounts
 from common.contract.reasons import BEFORE_SUBSCRIPTION
 from deduplicator.store.lags import percentile
-from fleet.report.condition import Recorded, judged
-from fleet.report.published import DayCounts, LackingMarket, Lag, PublishedDay
+from fleet.report.condition import RelationDay, judged
+from fleet.report.published import DayCounts, LackingMarket, PublishedDay, PublishedLag
 from fleet.statements import SQL
 
 HOUR: Final = timedelta(hours=1)
@@ -31,7 +31,7 @@ UNCOVERED_S: Final = 0.0005
 
 
 @dataclass
-class Market:
+class MarketQuality:
     """The order book of one market: seconds of its time line, by how many gatherers held them, and its gaps."""
 
     ticker: str
@@ -63,11 +63,11 @@ class Report:
 
     day: datetime
     made_at: datetime
-    markets: list[Market]
+    markets: list[MarketQuality]
     hours: list[dict[int, float]]
     checks: dict[str, CheckCounts]
     counts: DayCounts
-    lags: dict[str, Lag] = field(default_factory=dict)
+    lags: dict[str, PublishedLag] = field(default_factory=dict)
     unknown_fields: dict[str, datetime] = field(default_factory=dict)
 
     def clock_offsets_ms(self) -> dict[str, int]:
@@ -93,7 +93,7 @@ class Report:
         failed = {name: check.failed for name, check in self.checks.items()}
         unsealed = sum(market.unsealed for market in self.markets)
         over = self.day + timedelta(days=1) <= self.made_at
-        return judged(Recorded(expected, {"lost": lost if lost > UNCOVERED_S else 0.0}, unsealed, failed, over))[0]
+        return judged(RelationDay(expected, {"lost": lost if lost > UNCOVERED_S else 0.0}, unsealed, failed, over))[0]
 
     def published(self) -> PublishedDay:
         """The day as a whole, and the markets that lack most."""
@@ -139,7 +139,7 @@ async def report(connection: asyncpg.Connection, day: datetime, made_at: datetim
     return Report(day, made_at, markets, hours, checks, counts, lags, fields)
 
 
-def _lags(rows: list[asyncpg.Record]) -> dict[str, Lag]:
+def _lags(rows: list[asyncpg.Record]) -> dict[str, PublishedLag]:
     by_name: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
     least: dict[str, int] = {}
     for row in rows:
@@ -147,7 +147,7 @@ def _lags(rows: list[asyncpg.Record]) -> dict[str, Lag]:
         by_name[name].append((row["from_ms"], row["changes"], row["most_ms"]))
         least[name] = min(least.get(name, row["least_ms"]), row["least_ms"])
     return {
-        name: Lag(
+        name: PublishedLag(
             sum(changes for _, changes, _ in counted),
             least[name],
             percentile(counted, 0.5),
@@ -158,12 +158,12 @@ def _lags(rows: list[asyncpg.Record]) -> dict[str, Lag]:
     }
 
 
-async def _markets(connection: asyncpg.Connection, start: datetime, end: datetime) -> list[Market]:
+async def _markets(connection: asyncpg.Connection, start: datetime, end: datetime) -> list[MarketQuality]:
     held: defaultdict[str, dict[int, float]] = defaultdict(dict)
     for row in await connection.fetch(SQL["report_copies"], start, end):
         held[row["ticker"]][row["copies"]] = row["seconds"]
     markets = {
-        row["ticker"]: Market(row["ticker"], row["seconds"], held[row["ticker"]], unsealed=row["unsealed"])
+        row["ticker"]: MarketQuality(row["ticker"], row["seconds"], held[row["ticker"]], unsealed=row["unsealed"])
         for row in await connection.fetch(SQL["report_lines"], start, end)
     }
     for row in await connection.fetch(SQL["report_gaps"], start, end):
@@ -176,7 +176,7 @@ async def _markets(connection: asyncpg.Connection, start: datetime, end: datetim
     return list(markets.values())
 
 
-def _by_copies(markets: list[Market]) -> dict[int, float]:
+def _by_copies(markets: list[MarketQuality]) -> dict[int, float]:
     total: defaultdict[int, float] = defaultdict(float)
     for market in markets:
         for copies, seconds in ((0, market.uncovered), *market.by_copies.items()):

@@ -26,7 +26,7 @@ CONNECTIONS_MAX: Final = 1024
 REDIAL_FIRST_S: Final = 0.25
 
 
-class End(enum.Enum):
+class ConnectionEnd(enum.Enum):
     """How a try ended: nobody there, the key refused, or a session that is over."""
 
     AWAY = enum.auto()
@@ -103,19 +103,19 @@ class Connection:
     async def run(self) -> None:
         """Until cancelled. How long to wait for an exchange that is away is not decided here: `Dialing` calls."""
         delays = backoff_s(REDIAL_FIRST_S, self._longest_s)
-        end = End.OVER
+        end = ConnectionEnd.OVER
         while True:
             await asyncio.sleep(next(delays))
             while True:
-                await self._dialing.turn(refused=end is End.REFUSED)
+                await self._dialing.turn(refused=end is ConnectionEnd.REFUSED)
                 began = time.monotonic()
                 end = await self._once()
-                if end is not End.AWAY:
+                if end is not ConnectionEnd.AWAY:
                     break
-            if end is End.OVER and time.monotonic() - began > self._times.silence:
+            if end is ConnectionEnd.OVER and time.monotonic() - began > self._times.silence:
                 delays = backoff_s(REDIAL_FIRST_S, self._longest_s)
 
-    async def _once(self) -> End:
+    async def _once(self) -> ConnectionEnd:
         """Dial, and hold the session until it ends."""
         self._counters.dials += 1
         try:
@@ -126,7 +126,7 @@ class Connection:
             if str(refused) != self._counters.last_error:
                 log.get().warning("dial_refused", connection=self.number, role=self.role, error=str(refused))
             self._counters.last_error = str(refused)
-            return End.AWAY if self._dialing.refused(refused.status, str(refused)) else End.REFUSED
+            return ConnectionEnd.AWAY if self._dialing.refused(refused.status, str(refused)) else ConnectionEnd.REFUSED
         self._dialing.accepted()
         self._counters.sessions += 1
         conversation = Conversation(self.role, self._times, self._batch)
@@ -146,4 +146,4 @@ class Connection:
             self._batch = conversation.batch  # what error 26 taught is remembered
             self._counters.repairs += conversation.repairs
             self._counters.escalations += conversation.escalations
-        return End.OVER
+        return ConnectionEnd.OVER

@@ -19,7 +19,7 @@ from gatherer.crew.reports import (
     LoaderReport,
     line,
 )
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 
 
 class Lane:
@@ -54,7 +54,7 @@ class Lane:
         )
         self.report = CaptureReport([], 0, 0, 0, 0, clock_proven=True)
         self.batch = 0
-        self.loaded = Place(0, 0)
+        self.loaded = Position(0, 0)
         self.frames = self.delta_rows = self.quarantined = 0
         self.lag_us = self.claims_still_ms = 0
         self.healthy = False
@@ -63,7 +63,7 @@ class Lane:
         self.measured_ms: dict[str, int] = {}
         self.checks: dict[str, int] = {}
         self.drained = False
-        self._level, self._level_s = Place(0, 0), time.monotonic()
+        self._level, self._level_s = Position(0, 0), time.monotonic()
         """How far it was loaded, and when that last moved or was all there is."""
 
     async def run(self) -> None:
@@ -106,7 +106,7 @@ class Lane:
     def stalled_s(self) -> float:
         """How long nothing was loaded while there was something to load, whatever the loader reports."""
         now_s = time.monotonic()
-        if self.loaded != self._level or self.loaded >= Place(self.report.segment, self.report.offset):
+        if self.loaded != self._level or self.loaded >= Position(self.report.segment, self.report.offset):
             self._level, self._level_s = self.loaded, now_s
         return now_s - self._level_s
 
@@ -150,7 +150,7 @@ class Lane:
             return
         self.healthy, self.why_unhealthy = True, ""
         self.batch = report.batch
-        self.loaded = Place(report.segment, report.offset)
+        self.loaded = Position(report.segment, report.offset)
         _ = self.stalled_s
         self.frames += report.frames
         self.delta_rows += report.delta_rows

@@ -26,7 +26,7 @@ def group_begins(out: Rows, run: Run, at_ms: int) -> None:
     _place_base(out, run, at_ms)
 
 
-def take(out: Rows, slice_: Slice, run: Run, book: Book, head: frames.Head, taken_us: int, from_ms: int) -> None:
+def take(out: Rows, slice_: Slice, run: Run, book: Book, head: frames.Envelope, taken_us: int, from_ms: int) -> None:
     """A snapshot of a run's market arrived: it replaces the book, and is placed where that is certain.
 
     `from_ms`: from here on it is the book, unless changes come; 0 if the run begins with it.

@@ -13,7 +13,7 @@ from common.contract.identity import NEVER_MS, UNKNOWN_ORDINAL
 from common.exchange import frames
 from common.text import storable
 from gatherer.derive import books, holding, messages, quarantine, rest_books, rows
-from gatherer.derive.crossed import Crossed
+from gatherer.derive.crossed import CrossedRuns
 from gatherer.derive.messages import Poison, named_market
 from gatherer.derive.runs import Runs
 from gatherer.derive.state import ALL_MARKETS, Run, SessionState, Slice
@@ -28,10 +28,10 @@ class Contents:
 
     def __init__(self, runs: Runs) -> None:
         self._runs = runs
-        self.crossed = Crossed()
+        self.crossed = CrossedRuns()
         self.refused: str | None = None
 
-    def numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+    def numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope) -> int:
         """A numbered frame; returns its exchange time, or -1 if it has none.
 
         Raises what is not expected: only a caller that goes record by record can continue after it.
@@ -42,7 +42,7 @@ class Contents:
             self.poison(session, slice_, record, head, poison)
             return -1
 
-    def unnumbered(self, session: SessionState, record: Record, head: frames.Head) -> None:
+    def unnumbered(self, session: SessionState, record: Record, head: frames.Envelope) -> None:
         """A frame that has no number. Raises where an answer failed, which may have changed what is held."""
         out = self._runs.out
         try:
@@ -58,7 +58,9 @@ class Contents:
             out.alarm(quarantine.FAILED)
             quarantine.keep(out, record, head, quarantine.unexpected(error))
 
-    def poison(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, poison: Poison) -> None:
+    def poison(
+        self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope, poison: Poison
+    ) -> None:
         """Rule 10: the frame is kept apart and ends the run of its market, or of all the sid's markets. Another one
         begins, but of all markets not again before a book of theirs has come."""
         runs = self._runs
@@ -89,7 +91,7 @@ class Contents:
 
     # -- by type -----------------------------------------------------------------------------------------------
 
-    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope) -> int:
         out, type_ = self._runs.out, head.type
         if type_ == channels.DELTA_TYPE:
             out.delta_frames += 1
@@ -111,7 +113,7 @@ class Contents:
             quarantine.keep(out, record, head, "unknown_type")  # counted: it can have changed no book
         return -1
 
-    def _unnumbered(self, session: SessionState, record: Record, head: frames.Head) -> None:
+    def _unnumbered(self, session: SessionState, record: Record, head: frames.Envelope) -> None:
         if self.refused is not None:
             raise Poison(self.refused, None)
         if head.type == "subscribed":
@@ -127,7 +129,7 @@ class Contents:
             )
             raise Poison(reason, None)
 
-    def _either_way(self, session: SessionState, record: Record, head: frames.Head) -> bool:
+    def _either_way(self, session: SessionState, record: Record, head: frames.Envelope) -> bool:
         """What means the same with a number and without; whether it was such a message."""
         if head.type in channels.LIFECYCLE_TYPES:
             self._runs.out.lifecycle.append(messages.lifecycle(head, record))
@@ -141,7 +143,7 @@ class Contents:
 
     # -- answers -----------------------------------------------------------------------------------------------
 
-    def _subscribed(self, session: SessionState, head: frames.Head) -> None:
+    def _subscribed(self, session: SessionState, head: frames.Envelope) -> None:
         subscribed = messages.decode(frames.SUBSCRIBED, head)
         sid, late = subscribed.sid, session.slices.get(subscribed.sid)
         claims = late is not None and (
@@ -157,7 +159,7 @@ class Contents:
         if sid not in session.over:
             session.channels[sid] = storable(subscribed.channel, CHANNEL_CHARACTERS_MAX)
 
-    def _error(self, session: SessionState, record: Record, head: frames.Head) -> None:
+    def _error(self, session: SessionState, record: Record, head: frames.Envelope) -> None:
         if head.id is not None:
             session.asked.pop(head.id, None)
         error, sid = messages.decode(frames.ERROR, head), head.sid or 0
@@ -170,7 +172,7 @@ class Contents:
 
     # -- order books -------------------------------------------------------------------------------------------
 
-    def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> int:
+    def _delta(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope) -> int:
         change, out = messages.delta(head, record), self._runs.out
         ticker, at = change.ticker, change.at_ms
         run = slice_.runs.get(ticker)
@@ -215,7 +217,7 @@ class Contents:
         run.last_ms = at
         return ordinal
 
-    def _snapshot(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
+    def _snapshot(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope) -> None:
         ticker, book = messages.snapshot(head)
         runs, run, from_ms = self._runs, slice_.runs.get(ticker), 0
         if run is None or not run.claiming:

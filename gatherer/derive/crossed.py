@@ -28,7 +28,7 @@ def is_crossed(book: Book) -> bool | None:
     return best[0] + best[1] >= DOLLAR if all(best) else None
 
 
-class Crossed:
+class CrossedRuns:
     """Which runs changed since the last look, and whose books then seemed crossed."""
 
     def __init__(self) -> None:

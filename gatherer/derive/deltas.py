@@ -15,7 +15,7 @@ COLUMNS: Final = tuple("code" if name == "market" else name for name in NAMES)
 """A change's fields; the market has its number only where the batch is written."""
 
 
-class Deltas:
+class DeltaRows:
     """Rows of `COLUMNS`, all 64-bit integers; `code` stands for the ticker at that position of `tickers`."""
 
     def __init__(self) -> None:

@@ -21,14 +21,14 @@ from gatherer.derive.messages import PAST_MS_MAX, Poison, named_market
 from gatherer.derive.quarantine import FAILED, REASON_CHARACTERS_MAX
 from gatherer.derive.rows import Rows
 from gatherer.derive.runs import Runs, channel_of
-from gatherer.derive.state import SessionState, Slice, State
+from gatherer.derive.state import DerivationState, SessionState, Slice
 from gatherer.journal.format import Ended, Kind, Record, RestBook, SessionOpened, Watch
 
 
 class Derivation:
-    """Applies records to a `State` and collects `Rows`."""
+    """Applies records to a `DerivationState` and collects `Rows`."""
 
-    def __init__(self, bounds: BoundsMs, state: State) -> None:
+    def __init__(self, bounds: BoundsMs, state: DerivationState) -> None:
         self.runs = Runs(bounds, state)
         self.contents = Contents(self.runs)
 
@@ -38,12 +38,12 @@ class Derivation:
         return self.runs.out
 
     @property
-    def state(self) -> State:
+    def state(self) -> DerivationState:
         """What it remembers between records."""
         return self.runs.state
 
     @state.setter
-    def state(self, state: State) -> None:
+    def state(self, state: DerivationState) -> None:
         self.runs.state = state
 
     def take(self) -> Rows:
@@ -194,7 +194,7 @@ class Derivation:
         no further, took it for that: no number is missing, and nobody else asks for the books."""
         for slice_ in session.slices.values():
             if record.payload.startswith(b"%b%d," % (frames.CHANGE_BEGINS % slice_.sid, slice_.next_seq)):
-                head = frames.Head(channels.DELTA_TYPE, sid=slice_.sid, seq=slice_.next_seq)
+                head = frames.Envelope(channels.DELTA_TYPE, sid=slice_.sid, seq=slice_.next_seq)
                 slice_.next_seq += 1
                 self.runs.out.delta_frames += 1
                 self.contents.poison(session, slice_, record, head, Poison("not_a_frame", None))
@@ -202,7 +202,7 @@ class Derivation:
         quarantine.keep(self.runs.out, record, None, "not_a_frame")
 
     def _next_slice(
-        self, session: SessionState, slice_: Slice | None, record: Record, head: frames.Head, seq: int
+        self, session: SessionState, slice_: Slice | None, record: Record, head: frames.Envelope, seq: int
     ) -> Slice:
         """The slice of a frame that does not simply continue the one before it."""
         if slice_ is None:
@@ -215,7 +215,7 @@ class Derivation:
             return self.runs.open_slice(session, record, head)
         return slice_
 
-    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head) -> None:
+    def _numbered(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope) -> None:
         """A frame whose number is dealt with: its contents, and what follows for the horizon."""
         asked = session.asked.get(head.id) if head.id is not None else None
         try:
@@ -231,7 +231,7 @@ class Derivation:
             runs = self.runs
             horizon.advance(runs.out, runs.bounds, slice_, record.wall_us, head, exchange_ms, sent_us)
 
-    def _broken(self, session: SessionState, slice_: Slice, record: Record, head: frames.Head, seq: int) -> Slice:
+    def _broken(self, session: SessionState, slice_: Slice, record: Record, head: frames.Envelope, seq: int) -> Slice:
         """A number that is not due: the slice ends, and another begins.
 
         After a gap the sid still holds its markets, and their runs begin with this frame. A lower number (rule 17) is

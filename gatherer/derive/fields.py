@@ -14,7 +14,7 @@ import msgspec
 from common.contract.channels import DELTA_TYPE, SNAPSHOT_TYPE, TICKER, TRADE
 from common.exchange.frames import UNREADABLE
 from common.text import storable
-from gatherer.journal.format import Block, Record
+from gatherer.journal.format import FrameBlock, Record
 
 FRAMES_AT_ONCE: Final = 64  # of a chunk: what a field costs to find must not be felt
 NAMES_MAX: Final = 100
@@ -50,17 +50,17 @@ class FieldWatch:
         self._reported: set[str] = set()
         self._turn = 0
 
-    def look(self, items: Iterable[Record | Block]) -> list[str]:
+    def look(self, items: Iterable[Record | FrameBlock]) -> list[str]:
         """Fields not reported before, as `TYPE.FIELD`, in a few of these frames; other ones at each call."""
         found = []
-        for frame in self._some([item for item in items if isinstance(item, Block)]):
+        for frame in self._some([item for item in items if isinstance(item, FrameBlock)]):
             for name in (storable(unknown, NAME_CHARACTERS_MAX) for unknown in _unknown(frame)):
                 if name not in self._reported and len(self._reported) < NAMES_MAX:
                     self._reported.add(name)
                     found.append(name)
         return found
 
-    def _some(self, blocks: list[Block]) -> Iterator[bytes]:
+    def _some(self, blocks: list[FrameBlock]) -> Iterator[bytes]:
         step = max(sum(map(len, blocks)) // FRAMES_AT_ONCE, 1)
         number = self._turn % step
         self._turn += 1

@@ -12,7 +12,7 @@ from typing import Final
 
 from common.exchange import frames
 from gatherer.derive.messages import PAST_MS_MAX
-from gatherer.derive.state import Asked, Run, SessionState, Slice, State
+from gatherer.derive.state import AwaitedAnswer, DerivationState, Run, SessionState, Slice
 
 ASKED_MAX: Final = 10_000
 FLOORS_MAX: Final = 100_000
@@ -28,7 +28,7 @@ def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[t
     """A command is on its way; returns the runs whose markets are not held from now on."""
     params = command.params
     sids = params.sids or ([params.sid] if params.sid is not None else [])
-    asked = Asked(params.action or command.cmd, sids[0] if sids else 0, wall_us)
+    asked = AwaitedAnswer(params.action or command.cmd, sids[0] if sids else 0, wall_us)
     session.asked[command.id] = asked
     session.sent = max(session.sent, command.id)
     if len(session.asked) > ASKED_MAX:
@@ -55,7 +55,7 @@ def sent(session: SessionState, command: frames.Command, wall_us: int) -> list[t
     return ended
 
 
-def answered(session: SessionState, head: frames.Head, sid: int) -> bool:
+def answered(session: SessionState, head: frames.Envelope, sid: int) -> bool:
     """An `ok` or a `subscribed`, matched by its id alone if it has no number; whether it answers a command."""
     asked = session.asked.pop(head.id, None) if head.id is not None else None
     if asked is None:
@@ -133,7 +133,7 @@ def sid_over(session: SessionState, sid: int) -> None:
         del session.asked[id_]
 
 
-def stepped_back(state: State, run: Run, present_ms: int) -> None:
+def stepped_back(state: DerivationState, run: Run, present_ms: int) -> None:
     """A market's exchange time stepped back: no run of the lane that begins from now on may claim what was passed.
 
     This is known until no change can have such a time any more.

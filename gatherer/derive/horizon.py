@@ -42,7 +42,7 @@ def advance(
     bounds: BoundsMs,
     slice_: Slice,
     wall_us: int,
-    head: frames.Head,
+    head: frames.Envelope,
     exchange_ms: int,
     sent_us: int | None,
 ) -> None:

@@ -41,7 +41,7 @@ class Poison(Exception):
         super().__init__(reason)
 
 
-class Change(NamedTuple):
+class BookChange(NamedTuple):
     """An order-book change, checked."""
 
     ticker: str
@@ -52,7 +52,7 @@ class Change(NamedTuple):
     delta: int
 
 
-def decode(decoder: msgspec.json.Decoder[T], head: frames.Head) -> T:
+def decode(decoder: msgspec.json.Decoder[T], head: frames.Envelope) -> T:
     """The `msg` of a frame."""
     try:
         return decoder.decode(head.msg)
@@ -60,7 +60,7 @@ def decode(decoder: msgspec.json.Decoder[T], head: frames.Head) -> T:
         raise Poison(f"{head.type}: {error}", named_market(head)) from error
 
 
-def named_market(head: frames.Head) -> str | None:
+def named_market(head: frames.Envelope) -> str | None:
     """The market that a `msg` names, if that much of it can be read."""
     try:
         return frames.MARKET_ONLY.decode(head.msg).market_ticker
@@ -68,7 +68,7 @@ def named_market(head: frames.Head) -> str | None:
         return None  # the rule then takes all of the sid's markets
 
 
-def delta(head: frames.Head, record: Record) -> Change:
+def delta(head: frames.Envelope, record: Record) -> BookChange:
     """An `orderbook_delta`."""
     msg = decode(frames.DELTA, head)
     _check_ticker(msg.market_ticker)
@@ -80,10 +80,10 @@ def delta(head: frames.Head, record: Record) -> Change:
         raise Poison(f"delta: side {msg.side!r}, size {msg.delta_fp!r}", msg.market_ticker)
     _check_time(msg.ts_ms, head, record, msg.market_ticker)
     side = NUMBERS[msg.side]
-    return Change(msg.market_ticker, msg.ts_ms, sub_millisecond_us(msg.ts), side, price, size)
+    return BookChange(msg.market_ticker, msg.ts_ms, sub_millisecond_us(msg.ts), side, price, size)
 
 
-def snapshot(head: frames.Head) -> tuple[str, Book]:
+def snapshot(head: frames.Envelope) -> tuple[str, Book]:
     """The ticker and book of an `orderbook_snapshot`. Without any level key that is known, others are no empty book."""
     msg = decode(frames.SNAPSHOT, head)
     _check_ticker(msg.market_ticker)
@@ -103,7 +103,7 @@ def _check_levels(fields: dict[str, msgspec.Raw], ticker_: str) -> None:
         raise Poison(f"snapshot: no {', '.join(sorted(lacking))}, but {', '.join(sorted(other))}"[:300], ticker_)
 
 
-def says_nothing(head: frames.Head) -> bool:
+def says_nothing(head: frames.Envelope) -> bool:
     """Whether a frame of a type that nobody knows is empty: then it can have changed no book."""
     try:
         return not bytes(head.msg) or not frames.ANY.decode(head.msg)
@@ -111,7 +111,7 @@ def says_nothing(head: frames.Head) -> bool:
         return False
 
 
-def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
+def trade(head: frames.Envelope, record: Record, slice_: int) -> TradeRow:
     """A `trade`."""
     msg = decode(frames.TRADE_MSG, head)
     _check_ticker(msg.market_ticker)
@@ -138,7 +138,7 @@ def trade(head: frames.Head, record: Record, slice_: int) -> TradeRow:
     )
 
 
-def ticker(head: frames.Head, record: Record) -> TickerRow:
+def ticker(head: frames.Envelope, record: Record) -> TickerRow:
     """A `ticker`; absent fields stay absent."""
     msg = decode(frames.TICKER_MSG, head)
     _check_ticker(msg.market_ticker)
@@ -171,7 +171,7 @@ def _sides(msg: frames.TradeMsg) -> tuple[Any, Any, Any]:
     return (msg.taker_outcome_side, msg.taker_side, msg.taker_book_side)
 
 
-def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
+def lifecycle(head: frames.Envelope, record: Record) -> LifecycleRow:
     """Any lifecycle message, whole."""
     msg = decode(frames.LIFECYCLE_MSG, head)
     payload = msgspec.json.encode(decode(frames.ANY, head)).decode()
@@ -185,7 +185,7 @@ def lifecycle(head: frames.Head, record: Record) -> LifecycleRow:
     return LifecycleRow(name, event_type, payload, record.wall_us)
 
 
-def _check_time(at_ms: int, head: frames.Head, record: Record, ticker_: str) -> None:
+def _check_time(at_ms: int, head: frames.Envelope, record: Record, ticker_: str) -> None:
     """Against the exchange's own present where a frame states it: ours may be wrong, by less than a day."""
     present_ms = record.wall_us // 1000 if head.sending_ts_ms is None else head.sending_ts_ms
     if not present_ms - PAST_MS_MAX <= at_ms <= present_ms + FUTURE_MS_MAX:

@@ -16,7 +16,7 @@ FAILED: Final = "derivation_failed"
 """The alarm when the handling of a record raised an exception that is no `Poison`."""
 
 
-def keep(out: Rows, record: Record, head: frames.Head | None, reason: str) -> None:
+def keep(out: Rows, record: Record, head: frames.Envelope | None, reason: str) -> None:
     """A row of `quarantine`; a sid or a number that no column holds is left out."""
     sid = (head.sid if head else None) or 0
     seq = (head.seq if head else None) or 0

@@ -9,7 +9,7 @@ from __future__ import annotations
 from common import levels
 from common.contract.sides import NO, YES
 from gatherer.derive.rows import RestBookRow, Rows
-from gatherer.derive.state import Run, Slice, Watched
+from gatherer.derive.state import Run, Slice, WatchedBook
 from gatherer.journal.format import RestBook
 
 
@@ -18,7 +18,7 @@ def watch(run: Run, at_us: int) -> None:
     pending = run.watched is not None and run.watched.asked_hash is not None
     if run.book is not None and run.claiming and not pending:
         now = levels.book_hash(run.book)
-        run.watched = Watched(now, {now}, began_us=at_us)
+        run.watched = WatchedBook(now, {now}, began_us=at_us)
 
 
 def changed(out: Rows, run: Run, key: int, delta: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from common.contract.tables import OF_MARKETS
-from gatherer.derive.deltas import Deltas
+from gatherer.derive.deltas import DeltaRows
 
 
 class SessionRow(NamedTuple):
@@ -170,7 +170,7 @@ class SnapshotRequest(NamedTuple):
 class Rows:
     """Everything one batch of records became."""
 
-    deltas: Deltas = field(default_factory=Deltas)
+    deltas: DeltaRows = field(default_factory=DeltaRows)
     sessions: list[SessionRow] = field(default_factory=list)
     slices: list[SliceRow] = field(default_factory=list)
     runs: list[RunRow] = field(default_factory=list)

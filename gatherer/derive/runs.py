@@ -11,17 +11,17 @@ from common.exchange import frames
 from gatherer.derive import holding, rest_books, rows
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
-from gatherer.derive.state import ALL_MARKETS, Run, SessionState, Slice, State
+from gatherer.derive.state import ALL_MARKETS, DerivationState, Run, SessionState, Slice
 from gatherer.journal.format import Record
 
 STRAYS_MAX: Final = 10_000
 
 
 class Runs:
-    """The open slices and runs of a `State`. What begins and ends is a row in `out`, which is replaced batch by
-    batch."""
+    """The open slices and runs of a `DerivationState`. What begins and ends is a row in `out`, which is replaced batch
+    by batch."""
 
-    def __init__(self, bounds: BoundsMs, state: State) -> None:
+    def __init__(self, bounds: BoundsMs, state: DerivationState) -> None:
         self.bounds = bounds
         self.state = state
         self.out = Rows()
@@ -37,7 +37,9 @@ class Runs:
 
     # -- beginning ---------------------------------------------------------------------------------------------
 
-    def open_slice(self, session: SessionState, record: Record, head: frames.Head, held: Iterable[Run] = ()) -> Slice:
+    def open_slice(
+        self, session: SessionState, record: Record, head: frames.Envelope, held: Iterable[Run] = ()
+    ) -> Slice:
         """A slice that begins at this frame. `held`: runs of the one before it whose markets are held all the same."""
         assert head.sid is not None and head.seq is not None
         channel = channel_of(session, head)
@@ -59,7 +61,7 @@ class Runs:
         slice_: Slice,
         ticker: str,
         record: Record,
-        head: frames.Head,
+        head: frames.Envelope,
         *,
         claiming: bool,
         floor_ms: int = 0,
@@ -85,7 +87,7 @@ class Runs:
         self.out.runs.append(rows.RunRow(run.run, slice_.slice, ticker, head.seq or 0, start))
         return run
 
-    def start_moment(self, session: SessionState, record: Record, head: frames.Head) -> int:
+    def start_moment(self, session: SessionState, record: Record, head: frames.Envelope) -> int:
         """S: a frame cannot contain the future, by the sender's clock or by ours, whichever is earlier; but where they
         are further apart than the lag bound, one of them may be wrong, and it is whichever is later."""
         received_ms = record.wall_us // 1000
@@ -100,7 +102,7 @@ class Runs:
         return min(ours, theirs)
 
     def step_back(
-        self, session: SessionState, slice_: Slice, run: Run, at: int, record: Record, head: frames.Head
+        self, session: SessionState, slice_: Slice, run: Run, at: int, record: Record, head: frames.Envelope
     ) -> Run:
         """Rule 9b: exchange time ran backwards inside a market. What lies between is a gap for all copies.
 
@@ -118,7 +120,7 @@ class Runs:
         new.book, new.book_from_ms, new.book_seq, new.book_us = run.book, run.book_from_ms, run.book_seq, run.book_us
         return new
 
-    def stray(self, session: SessionState, slice_: Slice, ticker: str, record: Record, head: frames.Head) -> Run:
+    def stray(self, session: SessionState, slice_: Slice, ticker: str, record: Record, head: frames.Envelope) -> Run:
         """A change of a market that is not held, or whose book has not come: a run that claims nothing."""
         run = self.open_run(session, slice_, ticker, record, head, claiming=False)
         slice_.strays[ticker] = True
@@ -174,7 +176,7 @@ class Runs:
             self.out.requests.append(rows.SnapshotRequest(session.session, slice_.sid, tickers))
 
 
-def channel_of(session: SessionState, head: frames.Head) -> str:
+def channel_of(session: SessionState, head: frames.Envelope) -> str:
     """The channel of a frame's sid. Data may come before the `subscribed` that names it: the type shows it as well."""
     if channel := session.channels.get(head.sid or 0, ""):
         return channel

@@ -17,7 +17,7 @@ LOOKED_NEVER: Final = 1 << 40
 ALL_MARKETS: Final = ""  # the one run of a channel that always carries every market
 
 
-class Watched(msgspec.Struct):
+class WatchedBook(msgspec.Struct):
     """A book that REST is asked for: the hash of the folded book now, and of every state since the watch began.
 
     Once the answer is here (`asked_hash`), only a state equal to it is waited for, until the stream is proven complete
@@ -57,7 +57,7 @@ class Run(msgspec.Struct):
     placed: bool = False
     book_seq: int = 0
     book_us: int = 0
-    watched: Watched | None = None
+    watched: WatchedBook | None = None
     looked_ms: int = -LOOKED_NEVER
 
     @property
@@ -96,7 +96,7 @@ class Slice(msgspec.Struct):
     strays: dict[str, bool] = {}  # runs of changes of markets that are not held, the latest last
 
 
-class Asked(msgspec.Struct):
+class AwaitedAnswer(msgspec.Struct):
     """A command whose answer is awaited: `left` frames. `tickers`: the markets of which it changes something."""
 
     action: str
@@ -119,7 +119,7 @@ class SessionState(msgspec.Struct):
     clock_proven: bool = False
     channels: dict[int, str] = {}
     slices: dict[int, Slice] = {}
-    asked: dict[int, Asked] = {}
+    asked: dict[int, AwaitedAnswer] = {}
     awaiting: dict[int, dict[str, int]] = {}
     over: list[int] = []
     commanded: bool = msgspec.field(default=False, name="told")  # stored under its old name
@@ -132,7 +132,7 @@ class SessionState(msgspec.Struct):
         return not self.role
 
 
-class State(msgspec.Struct):
+class DerivationState(msgspec.Struct):
     """Everything: sessions, the counter that numbers runs and slices, and of markets whose exchange time stepped back
     the least time that a new run may claim."""
 
@@ -146,9 +146,9 @@ class State(msgspec.Struct):
         return self.counter
 
 
-def fresh(segment: int) -> State:
+def fresh(segment: int) -> DerivationState:
     """The state at the head of a segment that continues nothing."""
-    return State(counter=segment << 32)
+    return DerivationState(counter=segment << 32)
 
 
 def after_everything(second: int) -> int:
@@ -156,11 +156,11 @@ def after_everything(second: int) -> int:
     return (second << 32) + (1 << 31)
 
 
-def dump(state: State) -> bytes:
+def dump(state: DerivationState) -> bytes:
     """The state as bytes."""
     return zlib.compress(msgspec.msgpack.encode(state), 1)
 
 
-def load(data: bytes) -> State:
+def load(data: bytes) -> DerivationState:
     """The inverse of `dump`; raises `msgspec.MsgspecError` or `zlib.error` on damage."""
-    return msgspec.msgpack.decode(zlib.decompress(data), type=State)
+    return msgspec.msgpack.decode(zlib.decompress(data), type=DerivationState)

@@ -136,7 +136,7 @@ class Record:
     resume: int = 0
 
 
-class Block:
+class FrameBlock:
     """A FRAMES record, not taken apart: columns of equal length, one value a frame, and the frames one after the other.
 
     `start` and `end` are file offsets, as a record's. `lengths` are bytes.
@@ -168,7 +168,7 @@ class Block:
 
 
 @dataclass(frozen=True, order=True)
-class Place:
+class Position:
     """A position in a lane's journal."""
 
     segment: int
@@ -186,7 +186,7 @@ def encode(kind: int, session: int, wall_us: int, mono_us: int, payload: bytes) 
     return b"".join(parts(kind, session, wall_us, mono_us, payload))
 
 
-def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record | Block]:
+def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Record | FrameBlock]:
     """The whole records in `data` from index `start` on; stops before the first that is cut off or damaged.
 
     `base` is the file offset of `data[0]`; a record's `end` is a file offset. Frames come as whole blocks.
@@ -202,16 +202,16 @@ def decode(data: bytes | memoryview, start: int, base: int = 0) -> Iterator[Reco
         if isal_zlib.crc32(payload, isal_zlib.crc32(_CHECKED.pack(kind, session, wall_us, mono_us))) != crc:
             return
         if kind == Kind.FRAMES:
-            yield Block(payload, base + at, base + end)
+            yield FrameBlock(payload, base + at, base + end)
         else:
             yield Record(kind, session, wall_us, mono_us, bytes(payload), base + end, base + end)
         at = end
 
 
-def flat(items: Iterable[Record | Block]) -> Iterator[Record]:
+def flat(items: Iterable[Record | FrameBlock]) -> Iterator[Record]:
     """One by one, also the frames of blocks."""
     for item in items:
-        if isinstance(item, Block):
+        if isinstance(item, FrameBlock):
             yield from item.records()
         else:
             yield item

@@ -15,9 +15,9 @@ from gatherer.journal.format import (
     END_PAYLOAD,
     HEAD_BYTES,
     MAGIC,
-    Block,
+    FrameBlock,
     Kind,
-    Place,
+    Position,
     Record,
     SegmentHeader,
     block_start,
@@ -39,9 +39,9 @@ class Chunk:
     of a segment."""
 
     segment: int
-    items: list[Record | Block]
+    items: list[Record | FrameBlock]
     count: int
-    end: Place
+    end: Position
     cut: str | None
     at_head: bool
     continues: bool
@@ -56,18 +56,18 @@ class Chunk:
         if not self.items:
             return otherwise
         item = self.items[-1 if last else 0]
-        return int(item.wall_us[-1 if last else 0]) if isinstance(item, Block) else item.wall_us
+        return int(item.wall_us[-1 if last else 0]) if isinstance(item, FrameBlock) else item.wall_us
 
 
 class JournalReader:
     """Reads a lane's journal forward. It never waits: a chunk without records means that there are none yet."""
 
-    def __init__(self, folder: Path, place: Place | None) -> None:
+    def __init__(self, folder: Path, place: Position | None) -> None:
         self.folder = folder
         self._cut: str | None = None
         self._segment = self._offset = 0  # 0: the first segment after `_after` is not there yet
         self._after = self._before = 0
-        if place is not None and place != Place(0, 0):
+        if place is not None and place != Position(0, 0):
             size = SegmentBytes(folder, place.segment).size()
             if size is not None and size >= place.offset:
                 self._segment, self._offset = place.segment, place.offset
@@ -84,11 +84,11 @@ class JournalReader:
         self._finished = self._at_end()  # the present segment's SEALED or CLOSED record was read
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         """Where the next record will be read."""
-        return Place(self._segment, self._offset)
+        return Position(self._segment, self._offset)
 
-    def back_to(self, place: Place) -> None:
+    def back_to(self, place: Position) -> None:
         """Read on from an earlier record of the present segment."""
         self._offset = place.offset
         self._align()
@@ -121,7 +121,7 @@ class JournalReader:
             return None
         first, last = items[0], items[-1]
         self._offset = last.end
-        self._base = last.end if isinstance(last, Block) else last.resume
+        self._base = last.end if isinstance(last, FrameBlock) else last.resume
         header = None
         if at_head and isinstance(first, Record):
             header = msgspec.json.decode(first.payload, type=SegmentHeader)
@@ -131,10 +131,10 @@ class JournalReader:
         cut, self._cut = self._cut, None
         if header is not None and cut is None:
             cut = self._cut_before(header)
-        count = sum(len(item) if isinstance(item, Block) else 1 for item in items)
+        count = sum(len(item) if isinstance(item, FrameBlock) else 1 for item in items)
         return Chunk(self._segment, items, count, self.place, cut, at_head, header is None or header.continues)
 
-    def _next_items(self, limit: int, *, at_head: bool) -> list[Record | Block]:
+    def _next_items(self, limit: int, *, at_head: bool) -> list[Record | FrameBlock]:
         """The next whole records, about `limit` of them; none if there are none now."""
         self.unreadable = 0
         want = READ_BYTES
@@ -155,16 +155,16 @@ class JournalReader:
                 return []
             want *= 4  # one record larger than the read
 
-    def _first(self, decoded: Iterator[Record | Block], limit: int) -> list[Record | Block]:
+    def _first(self, decoded: Iterator[Record | FrameBlock], limit: int) -> list[Record | FrameBlock]:
         """So much of what lies after the place as has `limit` records. A block is not cut, as what is left of it would
         be decoded twice, unless a few records are wanted."""
         exact = limit < EXACT_BELOW
-        items: list[Record | Block] = []
+        items: list[Record | FrameBlock] = []
         count = 0
         for item in self._after_offset(decoded, exact=exact):
             items.append(item)
-            count += len(item) if isinstance(item, Block) else 1
-            if count >= limit and (exact or isinstance(item, Block) or item.resume == item.end):
+            count += len(item) if isinstance(item, FrameBlock) else 1
+            if count >= limit and (exact or isinstance(item, FrameBlock) or item.resume == item.end):
                 break
         return items
 
@@ -177,12 +177,12 @@ class JournalReader:
             cut = SEGMENT_MISSING
         return cut
 
-    def _after_offset(self, decoded: Iterator[Record | Block], *, exact: bool) -> Iterator[Record | Block]:
+    def _after_offset(self, decoded: Iterator[Record | FrameBlock], *, exact: bool) -> Iterator[Record | FrameBlock]:
         """What lies after the place; blocks taken apart where it is inside one, or where `exact` is asked for."""
         for item in decoded:
             if item.end <= self._offset:
                 continue
-            if isinstance(item, Block) and (exact or item.start < self._offset):
+            if isinstance(item, FrameBlock) and (exact or item.start < self._offset):
                 yield from (record for record in item.records() if record.end > self._offset)
             else:
                 yield item

@@ -24,7 +24,7 @@ from gatherer.journal.format import (
     HEAD_BYTES,
     MAGIC,
     Kind,
-    Place,
+    Position,
     SegmentHeader,
     encode,
     parts,
@@ -75,9 +75,9 @@ class JournalWriter:
         self._open(continues=False)
 
     @property
-    def place(self) -> Place:
+    def place(self) -> Position:
         """Just after the last record that the kernel has."""
-        return Place(self._segment, self._size)
+        return Position(self._segment, self._size)
 
     async def died(self) -> None:
         """Wait until writing failed, on any session's behalf; raises what it failed with."""

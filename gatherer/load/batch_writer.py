@@ -35,9 +35,9 @@ from gatherer.derive.rows import (
     TickerRow,
     TradeRow,
 )
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.journal.segments import lane_folder, lanes_present
-from gatherer.load.bisection import Refused
+from gatherer.load.bisection import RefusedRecord
 from gatherer.load.chain import Link, digest_of
 from gatherer.statements import SQL
 
@@ -101,14 +101,16 @@ class Resumed:
     """Where to continue: `place` is None at the very beginning of this journal. `put_back`: the database has an older
     state than was committed once."""
 
-    place: Place | None
+    place: Position | None
     put_back: bool = False
 
 
-def deltas_stream(rows: Rows) -> copy.Stream:
+def deltas_stream(rows: Rows) -> copy.CopyStream:
     """The rows' changes, ready to be sent but for what the writing decides: codes stand where markets' numbers will."""
     columns = rows.deltas.columns()
-    return copy.Stream(DELTA_LAYOUT, columns | {"market": columns["code"]}, ("lane", "batch", "market", "stored_at"))
+    return copy.CopyStream(
+        DELTA_LAYOUT, columns | {"market": columns["code"]}, ("lane", "batch", "market", "stored_at")
+    )
 
 
 class BatchWriter:
@@ -144,7 +146,7 @@ class BatchWriter:
             self.batch, self.received_us, self._digest = row["batch"], row["received_us"], row["digest"]
         remembered = self._remembered()
         put_back = remembered is not None and remembered.instance == self._instance and remembered.batch > self.batch
-        place = Place(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
+        place = Position(row["segment"], row["end_offset"]) if row and str(row["journal"]) == self._journal else None
         # Another journal: its first segment continues nothing, so nothing is skipped in silence.
         return Resumed(place, put_back)
 
@@ -184,10 +186,10 @@ class BatchWriter:
     async def write(
         self,
         rows: Rows,
-        place: Place,
+        place: Position,
         received_us: int,
-        refused: Refused | None = None,
-        stream: copy.Stream | None = None,
+        refused: RefusedRecord | None = None,
+        stream: copy.CopyStream | None = None,
     ) -> None:
         """Commit one batch; `stream`, if it is made already, is `deltas_stream(rows)`.
 
@@ -234,7 +236,7 @@ class BatchWriter:
                 self._hours.add(at_us // HOUR_US)
 
     async def _deltas(
-        self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int, stream: copy.Stream | None
+        self, rows: Rows, batch: int, numbers: dict[str, int], stored_us: int, stream: copy.CopyStream | None
     ) -> None:
         if not len(rows.deltas):
             return

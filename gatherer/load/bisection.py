@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 
 SAME_FAILURES_MAX: Final = 3
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedRecord:
     """A record that the database does not take, to be remembered with its batch."""
 
     segment: int
@@ -24,7 +24,7 @@ class RejectBisector:
 
     def __init__(self, batch_records: int) -> None:
         self._most = self.limit = batch_records
-        self._place: Place | None = None
+        self._place: Position | None = None
         self._reason = ""
         self._failures = 0
         self._left = 0  # records of the failed batch that are still to be stored
@@ -34,7 +34,7 @@ class RejectBisector:
         """Whether a batch was refused that is not stored yet."""
         return self._place is not None
 
-    def failed(self, place: Place, reason: str) -> None:
+    def failed(self, place: Position, reason: str) -> None:
         """The database refused the rows of the batch that begins at `place`."""
         self._failures = self._failures + 1 if place == self._place or self._left else 1
         self._place, self._reason = place, reason
@@ -43,7 +43,7 @@ class RejectBisector:
             self.limit //= 2
             self._failures = SAME_FAILURES_MAX - 1  # from now on each failure halves again
 
-    def culprit(self, records: int, place: Place) -> str | None:
+    def culprit(self, records: int, place: Position) -> str | None:
         """Why the one record at `place` cannot be stored, if it is known to be the one that is refused."""
         known = place == self._place and self.limit == 1 and self._failures >= SAME_FAILURES_MAX
         return self._reason if known and records == 1 else None

@@ -11,7 +11,7 @@ import struct
 import uuid
 from typing import Final, NamedTuple
 
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 
 DIGEST_BYTES: Final = 16
 _NUMBERS: Final = struct.Struct("<10q")
@@ -23,7 +23,7 @@ class Link(NamedTuple):
     lane: int
     batch: int
     journal: str
-    place: Place
+    place: Position
     frames: int
     delta_frames: int
     delta_rows: int

@@ -38,12 +38,12 @@ from gatherer.derive.derivation import Derivation
 from gatherer.derive.fields import FieldWatch
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.quarantine import REASON_CHARACTERS_MAX
-from gatherer.journal.format import Place, Record
+from gatherer.journal.format import Position, Record
 from gatherer.journal.reader import Chunk, JournalReader
 from gatherer.journal.segments import journal_uuid, lane_folder, numbering_second, state_file
 from gatherer.load import saved_states
 from gatherer.load.batch_writer import ROW_ERRORS, BatchWriter, deltas_stream
-from gatherer.load.bisection import Refused, RejectBisector
+from gatherer.load.bisection import RefusedRecord, RejectBisector
 from gatherer.load.reread import RECOVER_RECORDS, apply, until
 from gatherer.load.summarizer import Summarizer
 from gatherer.statements import SQL
@@ -65,7 +65,7 @@ SWITCH_S: Final = 0.0001  # the task that writes has little to do, often: it mus
 class _Read:
     """What the journal has from `begins` on; `parts` are the chunk's items, decoded."""
 
-    begins: Place
+    begins: Position
     chunk: Chunk
     parts: list[Record | Columns]
     unknown_fields: list[str]
@@ -75,19 +75,19 @@ class _Read:
 class _Batch:
     """`count` records from `begins` to `end`, derived; the last was written at `received_us`."""
 
-    begins: Place
+    begins: Position
     count: int
     rows: rows.Rows
-    end: Place
+    end: Position
     received_us: int
-    refused: Refused | None
-    stream: copy.Stream | None  # of the changes among the rows
+    refused: RefusedRecord | None
+    stream: copy.CopyStream | None  # of the changes among the rows
 
 
 class _NotDerived(Exception):
     """The records from `begins` on could not be made rows, for whatever reason `why` is."""
 
-    def __init__(self, begins: Place, why: Exception) -> None:
+    def __init__(self, begins: Position, why: Exception) -> None:
         self.begins, self.why = begins, why
         super().__init__(begins)
 
@@ -106,8 +106,11 @@ class Loader:
         self._refused: dict[tuple[int, int], str] = {}
         self._fields = FieldWatch()
         self._summarizer = Summarizer(dsn)
-        self._at = Place(0, 0)
-        self._stands: tuple[Place, float] = Place(0, 0), 0.0  # where it stands before what is no record, since when
+        self._at = Position(0, 0)
+        self._stands: tuple[Position, float] = (
+            Position(0, 0),
+            0.0,
+        )  # where it stands before what is no record, since when
         self._reported = False
         """That it follows the journal: once. After a failure the next batch that is stored shows it."""
 
@@ -148,7 +151,7 @@ class Loader:
                 self._send(LoaderReport(failed=f"the database does not answer: {type(error).__name__}"))
         return False
 
-    def _not_stored(self, begins: Place, what: str, error: Exception) -> None:
+    def _not_stored(self, begins: Position, what: str, error: Exception) -> None:
         """The batch that begins there is searched for the record that is to blame."""
         reason = storable(described(error), REASON_CHARACTERS_MAX)
         log.get().warning(
@@ -246,7 +249,7 @@ class Loader:
         refused = None
         if chunk.count and (reason := self._bisector.culprit(chunk.count, read.begins)):
             # Known before the batch is stored, and stored with it: a second reading decides the same.
-            refused = Refused(chunk.segment, chunk.end.offset, reason)
+            refused = RefusedRecord(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
             log.get().error("record_quarantined", segment=chunk.segment, end=refused.end, reason=reason)
         apply(derivation, chunk.segment, chunk.items, self._refused, self._min_frames, read.parts)
@@ -273,7 +276,7 @@ class Loader:
         resumed = await writer.resume(drain=self._drain)
         place = resumed.place
         if place is None:
-            await self._end_open_slices(writer, JOURNAL_REPLACED, Place(0, 0))
+            await self._end_open_slices(writer, JOURNAL_REPLACED, Position(0, 0))
             return JournalReader(self._folder, None), Derivation(self._bounds, state.fresh(0))
         if resumed.put_back:
             # Numbers of runs given after that state are known to the readers: none of them may be given again. The
@@ -285,7 +288,7 @@ class Loader:
             await self._end_open_slices(writer, DATABASE_PUT_BACK if resumed.put_back else STATE_LOST, place)
             return JournalReader(self._folder, place), Derivation(self._bounds, await self._lost_state(writer))
         derivation = Derivation(self._bounds, known)
-        reader = JournalReader(self._folder, Place(place.segment, 0))
+        reader = JournalReader(self._folder, Position(place.segment, 0))
         while reader.place < place:
             chunk = reader.read(RECOVER_RECORDS)
             if chunk is None or chunk.segment != place.segment:
@@ -303,11 +306,11 @@ class Loader:
         return reader, derivation
 
     @staticmethod
-    async def _lost_state(writer: BatchWriter) -> state.State:
+    async def _lost_state(writer: BatchWriter) -> state.DerivationState:
         """A state without sessions, whose numbers are above all that were given."""
-        return state.State(max(state.after_everything(numbering_second()), await writer.highest_number()))
+        return state.DerivationState(max(state.after_everything(numbering_second()), await writer.highest_number()))
 
-    async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Place) -> None:
+    async def _end_open_slices(self, writer: BatchWriter, reason: str, place: Position) -> None:
         """In a batch that claims to hold nothing later than the one before it: readers take what they have of a lane
         and miss in it for lost once the lane is past it, and the journal may be about to load it again."""
         ended = await writer.open_slices()
@@ -319,7 +322,7 @@ class Loader:
             out.breaks = [rows.BreakRow(session, 0, reason, 0, 0, now_us) for session in sessions]
             await writer.write(out, place, writer.received_us or now_us)
 
-    def _load_state(self, segment: int) -> state.State | None:
+    def _load_state(self, segment: int) -> state.DerivationState | None:
         try:
             return saved_states.saved(self._folder, segment)
         except JournalCorrupt as error:
@@ -332,7 +335,7 @@ def _unforeseen(error: Exception) -> Exception | None:
     return None if isinstance(error, ROW_ERRORS) else error
 
 
-def _report(writer: BatchWriter, taken: rows.Rows, place: Place, received_us: int) -> LoaderReport:
+def _report(writer: BatchWriter, taken: rows.Rows, place: Position, received_us: int) -> LoaderReport:
     for ticker, ms in taken.crossed[:CROSSED_LOGGED_MAX]:
         log.get().error("book_crossed", ticker=ticker, exchange_ms=ms)
     return LoaderReport(

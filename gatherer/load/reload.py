@@ -51,7 +51,7 @@ class Reloaded:
 @dataclass(frozen=True)
 class _Part:
     segments: list[int]
-    state: state.State
+    state: state.DerivationState
 
 
 async def reload(

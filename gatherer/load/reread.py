@@ -19,21 +19,21 @@ from gatherer.derive.derivation import Derivation
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.quarantine import REASON_CHARACTERS_MAX
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Block, Place, Record, flat
+from gatherer.journal.format import FrameBlock, Position, Record, flat
 from gatherer.journal.reader import Chunk, JournalReader
-from gatherer.load.bisection import Refused, RejectBisector
+from gatherer.load.bisection import RefusedRecord, RejectBisector
 
 RECOVER_RECORDS: Final = 20_000
 
 
 @dataclass(frozen=True)
-class Batch:
+class RereadBatch:
     """What some records became; `end` is the place after them, `received_us` when the last was written."""
 
     rows: Rows
-    end: Place
+    end: Position
     received_us: int
-    refused: Refused | None = None
+    refused: RefusedRecord | None = None
 
 
 class Rereading:
@@ -49,7 +49,7 @@ class Rereading:
         first: int,
         wanted: Container[int],
         bounds: BoundsMs,
-        begun: state.State,
+        begun: state.DerivationState,
         adopt_us: int,
         batch_records: int,
         ended: str,
@@ -67,10 +67,10 @@ class Rereading:
         """The batch that was given last was not stored, for what one of its records is: others come in its place."""
         self._error = error
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[RereadBatch]:
         """Every batch, in order. Raises `JournalCorrupt`, and what was refused of a batch without records."""
         self._passing(self._first)
-        self._go_to(Place(self._first, 0))
+        self._go_to(Position(self._first, 0))
         while True:
             begins = self._reader.place
             chunk = self._reader.read(self._bisector.limit)
@@ -79,7 +79,7 @@ class Rereading:
                 yield from self._without_records(self._reader.place)
                 return
             if chunk.segment != self._at:
-                begins = Place(chunk.segment, 0)
+                begins = Position(chunk.segment, 0)
                 if chunk.cut:
                     self._derivation.cut(chunk.cut, chunk.wall_us(0))
                     yield from self._without_records(begins)
@@ -101,22 +101,22 @@ class Rereading:
             else:
                 self._bisector.stored(chunk.count)
 
-    def _without_records(self, end: Place) -> Iterator[Batch]:
-        yield Batch(self._derivation.take(), end, self._last_us)
+    def _without_records(self, end: Position) -> Iterator[RereadBatch]:
+        yield RereadBatch(self._derivation.take(), end, self._last_us)
         if self._error is not None:
             raise self._error
 
-    def _enter(self, segment: int, present: state.State) -> None:
+    def _enter(self, segment: int, present: state.DerivationState) -> None:
         """What is after this head can be derived again from here."""
         self._at, self._head = segment, state.dump(present)
 
-    def _go_to(self, place: Place) -> None:
+    def _go_to(self, place: Position) -> None:
         """The reader and the derivation as they are at a place of the present segment."""
         self._derivation = Derivation(self._bounds, state.load(self._head))
         if self._at == self._first:
             self._derivation.adopt(self._adopt_us)
-        self._reader = JournalReader(self._folder, Place(self._at, 0))
-        if place == Place(self._at, 0):
+        self._reader = JournalReader(self._folder, Position(self._at, 0))
+        if place == Position(self._at, 0):
             return
         while self._reader.place < place:
             chunk = self._reader.read(RECOVER_RECORDS)
@@ -127,21 +127,21 @@ class Rereading:
                 self._reader.back_to(place)
         self._derivation.take()
 
-    def _derive(self, chunk: Chunk, begins: Place) -> Batch:
+    def _derive(self, chunk: Chunk, begins: Position) -> RereadBatch:
         refused = None
         if chunk.count and (reason := self._bisector.culprit(chunk.count, begins)):
-            refused = Refused(chunk.segment, chunk.end.offset, reason)
+            refused = RefusedRecord(chunk.segment, chunk.end.offset, reason)
             self._refused[chunk.segment, refused.end] = reason
         min_frames = stretch.ONE_BY_ONE if self._bisector.searching else stretch.BULK_MIN_FRAMES
         apply(self._derivation, chunk.segment, chunk.items, self._refused, min_frames)
         self._last_us = chunk.wall_us(self._last_us, last=True)
-        return Batch(self._derivation.take(), chunk.end, self._last_us, refused)
+        return RereadBatch(self._derivation.take(), chunk.end, self._last_us, refused)
 
 
 def apply(
     derivation: Derivation,
     segment: int,
-    items: list[Record | Block],
+    items: list[Record | FrameBlock],
     refused: Mapping[tuple[int, int], str],
     min_frames: int,
     parts: Iterable[Record | Columns] | None = None,
@@ -149,7 +149,7 @@ def apply(
     """Records and blocks (`parts`, if they are prepared already), less what was refused, by segment and end."""
     ends = [end for of, end in refused if of == segment]
     for item in items:
-        first = item.start if isinstance(item, Block) else item.end - 1
+        first = item.start if isinstance(item, FrameBlock) else item.end - 1
         if any(first < end <= item.end for end in ends):
             break
     else:
@@ -164,10 +164,10 @@ def apply(
             derivation.refuse(record, reason)
 
 
-def until(items: list[Record | Block], offset: int) -> Iterator[Record | Block]:
+def until(items: list[Record | FrameBlock], offset: int) -> Iterator[Record | FrameBlock]:
     """What ends at `offset` or before; of the block around it, the frames."""
     for item in items:
         if item.end <= offset:
             yield item
-        elif isinstance(item, Block):
+        elif isinstance(item, FrameBlock):
             yield from (record for record in item.records() if record.end <= offset)

@@ -12,7 +12,7 @@ import msgspec
 
 from common.errors import JournalCorrupt
 from gatherer.derive import state
-from gatherer.derive.state import State
+from gatherer.derive.state import DerivationState
 from gatherer.journal.format import MAGIC, Record, SegmentHeader, decode
 from gatherer.journal.segments import SegmentBytes, state_file, sync_folder
 
@@ -42,7 +42,7 @@ def beginning(folder: Path, segment: int) -> Beginning | NoBeginning:
     return NoBeginning.UNREADABLE if len(data) == READ_BYTES else NoBeginning.EMPTY
 
 
-def save(folder: Path, segment: int, present: State) -> None:
+def save(folder: Path, segment: int, present: DerivationState) -> None:
     """Leave the state at a segment's head: whole on the disk, or not at all."""
     file = state_file(folder, segment)
     half = file.with_suffix(".state-new")
@@ -54,7 +54,7 @@ def save(folder: Path, segment: int, present: State) -> None:
     sync_folder(folder)
 
 
-def saved(folder: Path, segment: int) -> State | None:
+def saved(folder: Path, segment: int) -> DerivationState | None:
     """The state that was left at a segment's head, if one was. Raises `JournalCorrupt` for one that does not read."""
     try:
         return state.load(state_file(folder, segment).read_bytes())
@@ -64,7 +64,7 @@ def saved(folder: Path, segment: int) -> State | None:
         raise JournalCorrupt(f"the state of segment {segment} does not read: {error}") from error
 
 
-def state_at(folder: Path, segment: int, begins: Beginning) -> State | None:
+def state_at(folder: Path, segment: int, begins: Beginning) -> DerivationState | None:
     """The state to read a segment with from its head on; None: it continues one whose state is not known."""
     if not begins.continues:
         return state.fresh(segment)

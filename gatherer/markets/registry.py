@@ -20,7 +20,7 @@ from common.contract.gatherer_status import RegistryStatus
 from common.errors import ExchangeError, NumberError, described
 from common.exchange.crawl import Crawl, List
 from common.exchange.names import is_ticker
-from common.exchange.rest import PAGE_MARKETS, Page, Rest, packed
+from common.exchange.rest import PAGE_MARKETS, Page, RestClient, packed
 from common.exchange.status import active_indexes, inactive_text
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.process import backoff_s
@@ -60,7 +60,9 @@ ACTIVE_LOOKS: Final = 6  # while all connections are up the exchange's status is
 class Registry:
     """Known live markets; the crew is sent which to hold and which to drop."""
 
-    def __init__(self, rest: Rest, config: GathererConfig, dsn: str, crew: Crew, aside: SetAside | None = None) -> None:
+    def __init__(
+        self, rest: RestClient, config: GathererConfig, dsn: str, crew: Crew, aside: SetAside | None = None
+    ) -> None:
         self._rest, self._config, self._dsn, self._crew = rest, config, dsn, crew
         self._protocol = config.protocol
         self.listing = Listing(config.markets.combos, config.markets.series, self._protocol.rest_lag)

@@ -13,7 +13,7 @@ from typing import Any, Final
 from common.config.schema import GathererConfig
 from common.contract.gatherer_status import RestBooksStatus
 from common.errors import ExchangeError, NumberError
-from common.exchange.rest import Rest, packed
+from common.exchange.rest import RestClient, packed
 from common.set_aside import SetAside, is_own
 from common.supervise import Health
 from gatherer.crew.crew import Crew
@@ -34,7 +34,7 @@ class RestBooks:
     """Rounds over all open markets."""
 
     def __init__(
-        self, rest: Rest, config: GathererConfig, listing: Listing, crew: Crew, aside: SetAside | None = None
+        self, rest: RestClient, config: GathererConfig, listing: Listing, crew: Crew, aside: SetAside | None = None
     ) -> None:
         self._rest, self._listing, self._crew, self._aside = rest, listing, crew, aside or SetAside()
         self._interval_s = config.snapshots.interval / 1000

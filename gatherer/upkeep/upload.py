@@ -33,7 +33,7 @@ TAKEN: Final = 412  # the answer to a conditional write where something is
 UNREACHABLE_S: Final = 24 * 3600  # longer than this away, and segments no longer wait for it
 
 
-class Compared(enum.Enum):
+class SegmentCompared(enum.Enum):
     """What a segment here is to the one of its name there."""
 
     SAME = enum.auto()
@@ -42,7 +42,7 @@ class Compared(enum.Enum):
     DIFFERENT = enum.auto()
 
 
-def compare(here: IO[bytes], there: IO[bytes]) -> Compared:
+def compare(here: IO[bytes], there: IO[bytes]) -> SegmentCompared:
     """Two packed segments by what they hold; one that cannot be unpacked is different."""
     decompressor = zstandard.ZstdDecompressor
     mine, other = (
@@ -54,15 +54,15 @@ def compare(here: IO[bytes], there: IO[bytes]) -> Compared:
             a, b = mine.read(COMPARED_BYTES), other.read(COMPARED_BYTES)
             if a == b:
                 if not a:
-                    return Compared.SAME
+                    return SegmentCompared.SAME
             elif b.startswith(a):
-                return Compared.BEGINNING
+                return SegmentCompared.BEGINNING
             elif a.startswith(b):
-                return Compared.LONGER
+                return SegmentCompared.LONGER
             else:
-                return Compared.DIFFERENT
+                return SegmentCompared.DIFFERENT
     except zstandard.ZstdError:
-        return Compared.DIFFERENT
+        return SegmentCompared.DIFFERENT
 
 
 class RawBucket:
@@ -121,7 +121,7 @@ class RawBucket:
         with self._errors(key), packed.open("rb") as here:
             there = self._client.get_object(Bucket=self._config.bucket, Key=key)
             compared = compare(here, there["Body"])
-        if compared is Compared.DIFFERENT:
+        if compared is SegmentCompared.DIFFERENT:
             digest = hashlib.sha256(packed.read_bytes()).hexdigest()[:12]
             key = self.key(lane, segment, f"-{digest}.journal.zst")
             self.conflict = f"segment {segment} of lane {lane} is not what the archive has; it is kept as {key}"
@@ -129,10 +129,10 @@ class RawBucket:
             if state.exists():
                 self._put(state, self.key(lane, segment, f"-{digest}.state"))
             self._put(packed, key)
-        elif compared is Compared.LONGER:
+        elif compared is SegmentCompared.LONGER:
             if not self._put(packed, key, IfMatch=there["ETag"]):
                 raise StorageError(f"{key} was written meanwhile")
-        elif compared is Compared.BEGINNING:
+        elif compared is SegmentCompared.BEGINNING:
             log.get().warning("raw_segment_longer_there", lane=lane, segment=segment)
 
     def _put(self, file: Path, key: str, **condition: str) -> bool:

@@ -143,7 +143,7 @@ def test_mutated_frames_mean_the_same_one_by_one_and_many_at_once(seed: int) -> 
 def test_how_deep_a_frame_may_be_does_not_depend_on_its_reader() -> None:
     """Near its own limit a decoder fails sooner the more calls are open: two readings would differ."""
 
-    def at_depth(calls: int, data: bytes) -> frames.Head | None:
+    def at_depth(calls: int, data: bytes) -> frames.Envelope | None:
         return frames.head(data) if not calls else at_depth(calls - 1, data)
 
     calls = sys.getrecursionlimit() * 3 // 10

@@ -17,7 +17,7 @@ from common.config.schema import DeduplicatorConfig, GathererSource
 from common.contract.deduplicator_status import DeduplicatorStatus
 from common.numbers import ms_of_datetime
 from common.storage import migrate
-from deduplicator.merge.copies import Account, Changes, Conflict, Copy
+from deduplicator.merge.copies import Changes, Conflict, Copy, FrameAccount
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.chain import Cursor, PutBack, why_put_back
 from deduplicator.read.narrowing import Narrowing
@@ -479,7 +479,7 @@ async def test_digests_thin_out_with_age_and_stay_few(server: Database) -> None:
         for _ in range(steps):
             copy = Copy(number, 0, at + 1, at + batches_of_a_step)
             at = copy.to_batch
-            account = Account(number, 0, copy.from_batch, copy.to_batch, 0, 0)
+            account = FrameAccount(number, 0, copy.from_batch, copy.to_batch, 0, 0)
             digests = [Cursor(n, n.to_bytes(16, "big")) for n in range(copy.from_batch, at + 1)]
             batches = Batches(copy, {}, digests=digests, received_us=at)
             await production.store(Changes(accounts=[account]), [batches])

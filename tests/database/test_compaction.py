@@ -19,7 +19,7 @@ from deduplicator.merge.copies import BookWritten
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.statements import SQL
 from deduplicator.store.production import Production
-from deduplicator.store.retention import ENDED_KEPT, Retention
+from deduplicator.store.retention import ENDED_KEPT, ProductionRetention
 from tests.support.databases import Database, new_database
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -115,7 +115,7 @@ async def test_people_see_the_same_before_and_after(server: Database, production
     await db.execute("UPDATE store.runs SET reason = 'conflict' WHERE market = $1", disputed)
     before = await seen(db)
     runs, slices = [await db.fetchval(f"SELECT count(*) FROM store.{table}") for table in ("runs", "slices")]
-    retention = Retention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
+    retention = ProductionRetention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
     for _ in range(2):
         await retention.look()
         assert await seen(db) == before
@@ -151,7 +151,7 @@ async def test_what_ended_lately_keeps_its_runs(server: Database, production: Pr
         production._db, "KX-A", random.Random(1), NOW - timedelta(hours=2), NOW - ENDED_KEPT + timedelta(minutes=55)
     )
     runs = await production._db.fetch("TABLE store.runs")
-    retention = Retention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
+    retention = ProductionRetention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
     await retention.look()
     assert runs and await production._db.fetch("TABLE store.runs") == runs
     await retention.compact(production._db, timedelta())
@@ -206,7 +206,7 @@ async def test_a_compacted_line_whose_ends_change_is_open_again(server: Database
     db = production._db
     first, ended = LONG_AGO, LONG_AGO + 40 * SECOND
     market = await born(db, "KX-A", random.Random(2), first, ended)
-    retention = Retention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
+    retention = ProductionRetention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False)
     await retention.look()
     assert await db.fetch("TABLE store.lines") == []
     before, step = await seen(db), await db.fetchval("SELECT step FROM store.lease")
@@ -238,7 +238,7 @@ async def test_only_lines_that_are_not_over_are_read_at_a_start(server: Database
     alive = await a_line(db, "KX-ALIVE", LONG_AGO)
     await a_line(db, "KX-OVER", LONG_AGO, NOW - timedelta(hours=2))
     await a_line(db, "KX-COMPACTED", LONG_AGO, LONG_AGO + SECOND)
-    await Retention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False).look()
+    await ProductionRetention(server.dsn, ProductionRetentionConfig(), production.lease, archived=False).look()
     new = (await production.allot(["KX-NEW"]))["KX-NEW"]
     assert [market for (market,) in await db.fetch(SQL["markets_not_over"])] == [alive, new]
     shown = await db.fetch("SELECT ticker, over, held FROM store.market_lines ORDER BY market")

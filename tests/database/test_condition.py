@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from fleet.report import condition
-from fleet.report.condition import DAY, Recorded, judged
+from fleet.report.condition import DAY, RelationDay, judged
 from tests.support.archive_case import OLD, Site, running_site
 from tests.support.commands import fleet
 
@@ -25,20 +25,23 @@ SHARED = "trade"
 @pytest.mark.parametrize(
     ("recorded", "said"),
     [
-        (Recorded(A_DAY_S), ("available", "")),
-        (Recorded(A_DAY_S, {"not_recorded": 8.64}), ("available", "not_recorded 8.640 s")),
-        (Recorded(A_DAY_S, {"not_recorded": 8.641}), ("degraded", "not_recorded 8.641 s")),
-        (Recorded(A_DAY_S, {"conflict": 5, "not_recorded": 5}), ("degraded", "conflict 5.000 s, not_recorded 5.000 s")),
-        (Recorded(A_DAY_S, failed={"books": 1}), ("degraded", "check books: 1 failed")),
-        (Recorded(A_DAY_S, failed={"books": 0}), ("available", "")),
-        (Recorded(A_DAY_S, {"not_recorded": A_DAY_S - 1}), ("degraded", "not_recorded 86399.000 s")),
-        (Recorded(A_DAY_S, {"not_recorded": A_DAY_S}), ("missing", "not_recorded 86400.000 s")),
-        (Recorded(0.0), ("missing", "nothing was to be recorded: the fleet did not run yet")),
-        (Recorded(A_DAY_S, {"not_recorded": A_DAY_S}, unsealed=2), ("pending", "not sealed yet: 2")),
-        (Recorded(A_DAY_S, over=False), ("pending", "the day is not over")),
+        (RelationDay(A_DAY_S), ("available", "")),
+        (RelationDay(A_DAY_S, {"not_recorded": 8.64}), ("available", "not_recorded 8.640 s")),
+        (RelationDay(A_DAY_S, {"not_recorded": 8.641}), ("degraded", "not_recorded 8.641 s")),
+        (
+            RelationDay(A_DAY_S, {"conflict": 5, "not_recorded": 5}),
+            ("degraded", "conflict 5.000 s, not_recorded 5.000 s"),
+        ),
+        (RelationDay(A_DAY_S, failed={"books": 1}), ("degraded", "check books: 1 failed")),
+        (RelationDay(A_DAY_S, failed={"books": 0}), ("available", "")),
+        (RelationDay(A_DAY_S, {"not_recorded": A_DAY_S - 1}), ("degraded", "not_recorded 86399.000 s")),
+        (RelationDay(A_DAY_S, {"not_recorded": A_DAY_S}), ("missing", "not_recorded 86400.000 s")),
+        (RelationDay(0.0), ("missing", "nothing was to be recorded: the fleet did not run yet")),
+        (RelationDay(A_DAY_S, {"not_recorded": A_DAY_S}, unsealed=2), ("pending", "not sealed yet: 2")),
+        (RelationDay(A_DAY_S, over=False), ("pending", "the day is not over")),
     ],
 )
-def test_the_thresholds(recorded: Recorded, said: tuple[str, str]) -> None:
+def test_the_thresholds(recorded: RelationDay, said: tuple[str, str]) -> None:
     """On both sides of each."""
     assert judged(recorded) == said
 

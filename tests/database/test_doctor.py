@@ -37,7 +37,7 @@ from tests.support.databases import new_database
 from tests.support.keys import write_key
 from tests.support.status_case import another_service, gatherer
 from workshop.rehearsal import s3
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 NAME = "gatherer-a"
 
@@ -55,7 +55,7 @@ async def doctor(file: Path, *arguments: str) -> tuple[int, dict[str, dict[str, 
 
 async def test_each_obstacle_is_found_with_its_cure(open_folder: Path, tmp_path: Path) -> None:
     """Unreadable key, wrong key, clock skew, no database, old schema, small disk, an account that is too small."""
-    plan = Plan(gatherers=(NAME,), simulator=("--markets", "2", "--rate", "10", "--connections-max", "3"))
+    plan = FleetPlan(gatherers=(NAME,), simulator=("--markets", "2", "--rate", "10", "--connections-max", "3"))
     async with LocalFleet(plan) as local, EmbeddedServer(open_folder / "db") as server:
         await local.start_simulator()
         await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")

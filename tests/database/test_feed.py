@@ -20,7 +20,7 @@ from common.numbers import datetime_of_ms
 from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, Unplaced
 from deduplicator.statements import SQL
 from deduplicator.store import channels
-from deduplicator.store.feed import Entry, put_metadata
+from deduplicator.store.feed import FeedEntry, put_metadata
 from tests.support.databases import Database, new_database
 from tests.support.feed_case import Mirror, feed_is_production
 from tests.support.feed_writer import NOW_MS, ORDERBOOK, FeedWriter, some
@@ -74,7 +74,7 @@ async def test_trades_have_their_places_in_the_step_that_gives_them(site: FeedWr
     async def copy(*trades: tuple[object, ...]) -> None:
         async with site.production.lease.step(site.db, "merge") as step:
             for part in trades:
-                await channels._merge(site.db, step.entry, channels.TRADES, [channels.Row(1, part)])
+                await channels._merge(site.db, step.entry, channels.TRADES, [channels.CopyRow(1, part)])
 
     await copy(trade)
     await site.production.store(Changes(new=site.changes(NOW_MS, 5, delta=-100)), [])
@@ -190,10 +190,10 @@ async def test_a_transaction_that_is_rolled_back_leaves_no_row_and_no_notice(sit
     await site.step(0)
     assert [s.step for s in await some(Feed(site.dsn, 0), 1)] == [1]
     async with site.db.transaction():
-        await Entry("heal").write(site.db)
+        await FeedEntry("heal").write(site.db)
         with pytest.raises(asyncpg.UniqueViolationError):
             async with site.db.transaction():
-                await Entry("heal").write(site.db)
+                await FeedEntry("heal").write(site.db)
     mirror = Mirror()
     for step in await some(Feed(site.dsn, 0), 2):
         mirror.take(step)

@@ -22,7 +22,7 @@ from common.feed.archived import archived_steps, tickers_of
 from common.feed.reader import Feed, FeedStep, place_since
 from deduplicator.archive.feed import FeedArchive
 from deduplicator.store.production import Production
-from fleet.place import Place
+from fleet.place import Location
 from tests.support.archive_case import TODAY, Site, running_site
 from tests.support.s3_proxy import CUT_AFTER, CUT_BEFORE, PASS, FaultyS3
 from workshop.rehearsal import s3
@@ -76,7 +76,7 @@ async def begin(site: Site, *hours: float) -> None:
 
 def read(site: Site, after: int = 0) -> list[FeedStep]:
     """What the archive has."""
-    place = Place("s3://archive/fleet", site.url, credentials=s3.CREDENTIALS)
+    place = Location("s3://archive/fleet", site.url, credentials=s3.CREDENTIALS)
     return list(archived_steps(*place.open(), after))
 
 
@@ -113,7 +113,7 @@ async def test_hours_that_are_over_are_archived_as_they_are_each_step_once(site:
     assert [len(rows) for rows in tables] == [3, 4, 2, 2, 2, 2, 2] and found[0].whole
     held = {n: archived.held(_reader(objects(site)[key(n)])) for n in range(4)}
     assert [(h.first, h.last) for h in held.values() if h] == [(1, 4), (5, 6), (7, 6), (7, 7)]
-    filesystem, root = Place("s3://archive/fleet", site.url, credentials=s3.CREDENTIALS).open()
+    filesystem, root = Location("s3://archive/fleet", site.url, credentials=s3.CREDENTIALS).open()
     assert tickers_of(filesystem, root, FIRST) == {site.market: "KXA-1"}
     assert tickers_of(filesystem, root, FIRST + timedelta(hours=2)) == {}
     before = objects(site)

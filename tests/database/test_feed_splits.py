@@ -95,7 +95,7 @@ async def write(site: FeedWriter, items: list[Item], rng: random.Random) -> None
         await site.production.store(changes, [])
     async with site.production.lease.step(site.db, "merge") as step:
         for channel, kind in zip((channels.TRADES, channels.TICKERS, channels.LIFECYCLE), KINDS, strict=True):
-            if copies := [channels.Row(1, item.values) for item in items if item.kind == kind]:
+            if copies := [channels.CopyRow(1, item.values) for item in items if item.kind == kind]:
                 assert not await channels._merge(site.db, step.entry, channel, copies)
     if not first and rows.size:
         await site.production.store(changes, [])

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from common.feed.block import decode
-from common.feed.start import Book, follow, snapshot
+from common.feed.start import RecordedBook, follow, snapshot
 from common.numbers import datetime_of_ms
 from tests.support.databases import new_database
 from tests.support.feed_writer import BOOK_NOW, NOW_MS, FeedWriter, RandomSteps
@@ -32,7 +32,7 @@ async def site() -> AsyncIterator[FeedWriter]:
         await opened.db.close()
 
 
-async def followed(db: asyncpg.Connection, place: int, books: dict[int, Book]) -> int:
+async def followed(db: asyncpg.Connection, place: int, books: dict[int, RecordedBook]) -> int:
     """Apply what came after a place; books that are not known any more leave. Returns how many did."""
     gone = 0
     for (block,) in await db.fetch("SELECT block FROM store.feed WHERE step > $1 ORDER BY step", place):
@@ -48,7 +48,7 @@ async def test_a_book_and_the_feed_from_its_step_are_the_book_of_every_later_ste
     rng = random.Random(seed)
     numbers = await site.production.allot([f"KXA-{n}" for n in range(1, MARKETS + 1)])
     stream = RandomSteps(list(numbers.values()), rng)
-    starts: list[tuple[int, dict[int, Book]]] = []
+    starts: list[tuple[int, dict[int, RecordedBook]]] = []
     compared = gone = begun = 0
     for _ in range(STEPS):
         await site.production.store(stream.step(), [])

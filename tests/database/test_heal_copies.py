@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from common.numbers import datetime_of_ms
-from deduplicator.heal import Asked, Healed, heal
+from deduplicator.heal import AskedMarket, Healed, heal
 from tests.support.chain_case import BASE_MS, Lane, Site, site
 
 TRUE = [(10, 1), (20, 2), (60, 3)]
@@ -52,7 +52,7 @@ async def healed(
     """A heal of a stretch in which these gatherers answer."""
     sources = tuple(source for source in made.config.gatherers if source.id in names)
     times = datetime_of_ms(BASE_MS + low), datetime_of_ms(BASE_MS + high) + timedelta(microseconds=us)
-    return await heal(made.production_dsn, Asked("M", *times, sources, 1000, frozenset(without)))
+    return await heal(made.production_dsn, AskedMarket("M", *times, sources, 1000, frozenset(without)))
 
 
 async def state(made: Site) -> list[Any]:

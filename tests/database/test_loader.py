@@ -13,7 +13,7 @@ import pytest
 
 from common.storage import migrate
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.journal.segments import segment_file
 from gatherer.load import loader as loading
 from gatherer.load.batch_writer import BatchWriter
@@ -144,8 +144,8 @@ async def test_a_place_is_a_place_of_its_own_journal(server: Shared, tmp_path: P
     ours, other = (f"00000000-0000-0000-0000-00000000000{n}" for n in (1, 2))
     writer = BatchWriter(connection, 0, tmp_path, ours)
     assert (await writer.resume()).place is None
-    await writer.write(Rows(), Place(5, 700), 1)
-    assert (await BatchWriter(connection, 0, tmp_path, ours).resume()).place == Place(5, 700)
+    await writer.write(Rows(), Position(5, 700), 1)
+    assert (await BatchWriter(connection, 0, tmp_path, ours).resume()).place == Position(5, 700)
     another = BatchWriter(connection, 0, tmp_path / "another", other)
     assert (await another.resume()).place is None and another.batch == 1
     await connection.close()
@@ -160,7 +160,7 @@ async def test_the_next_hours_partitions_are_made_in_good_time(server: Shared, t
     journal = "00000000-0000-0000-0000-000000000001"
     writer = BatchWriter(connection, 0, tmp_path, journal, lambda: day_us + (5 * 60 + minute) * 60_000_000)
     await writer.resume()
-    await writer.write(Rows(), Place(5, 700), 1)
+    await writer.write(Rows(), Position(5, 700), 1)
     made = "SELECT relname FROM pg_class WHERE relname LIKE 'deltas_%' AND relkind = 'r' AND relispartition"
     hours = sorted(row["relname"][-2:] for row in await connection.fetch(made))
     assert hours == ["05", "06"][: 1 + (minute == 45)]

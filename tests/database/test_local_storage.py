@@ -24,7 +24,7 @@ from deduplicator.read.chain import Cursor
 from deduplicator.read.reader import Reader
 from deduplicator.statements import SQL as DEDUPLICATOR_SQL
 from gatherer.derive import rows
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.upkeep.retention import Retention, prepare
 from tests.support.databases import Database, new_database
@@ -76,7 +76,7 @@ async def test_hours_go_once_every_consumer_has_them_and_they_are_old(dsn: str, 
         assert 7 <= oldest <= 8, table
     assert await count(connection, "dropped_unread") == 0
     writer = BatchWriter(connection, 0, tmp_path, JOURNAL)
-    assert (await writer.resume()).place == Place(1, 12) and writer.batch == 12
+    assert (await writer.resume()).place == Position(1, 12) and writer.batch == 12
     await connection.close()
 
 
@@ -158,7 +158,7 @@ async def test_chunks_are_as_long_as_configured_and_compressed_once_all_have_the
     writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])
     await writer.resume()
     for n in range(10):
-        await writer.write(batch(n + 1), Place(1, n + 1), at_us[0])
+        await writer.write(batch(n + 1), Position(1, n + 1), at_us[0])
         at_us[0] += 60_000_000
     before = await connection.fetch("SELECT * FROM deltas ORDER BY batch")
     await connection.execute("SELECT acknowledge('one', 1, 0::smallint, 6)")
@@ -193,7 +193,7 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
         writer = BatchWriter(connection, lane, tmp_path / str(lane), JOURNAL, now_us=lambda: now[0])
         await writer.resume()
         for n in range(before):  # so that the numbers of the two overlap at other times
-            await writer.write(rows.Rows(), Place(1, n + 1), now[0])
+            await writer.write(rows.Rows(), Position(1, n + 1), now[0])
         writers.append(writer)
     for n in range(batches):
         now[0] += 1_000_000
@@ -201,7 +201,7 @@ async def test_a_batch_is_read_without_reading_the_hour(dsn: str, tmp_path: Path
             out = rows.Rows(delta_frames=each, frames=each)
             for m in range(each):
                 out.deltas.append("T", 1, n * each + m, m, 0, -1, 0, 4700, 100, now[0])
-            await writer.write(out, Place(1, 1000 + n), now[0])
+            await writer.write(out, Position(1, 1000 + n), now[0])
     await connection.execute("SELECT summarize_deltas()")  # as the loader does every second
     source = GathererSource(id="g", dsn=dsn)
     reader = Reader(source, MergeConfig(), lambda tickers: asyncio.sleep(0, dict.fromkeys(tickers, 1)))
@@ -226,7 +226,7 @@ async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Pa
     at_us = [time.time_ns() // 1000 - 20 * HOUR_US]
     writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: at_us[0])
     await writer.resume()
-    await writer.write(batch(1), Place(1, 1), at_us[0])
+    await writer.write(batch(1), Position(1, 1), at_us[0])
     await connection.execute(
         "INSERT INTO markets (ticker, used_at) VALUES ('', now() - interval '90 days'),"
         " ('GONE', now() - interval '40 hours'), ('LATELY', now() - interval '20 hours'),"
@@ -244,14 +244,14 @@ async def test_numbers_of_markets_go_once_no_row_has_them(dsn: str, tmp_path: Pa
     await connection.execute("UPDATE markets SET used_at = now() - interval '40 hours' WHERE ticker = 'T'")
     before = await connection.fetchval("SELECT market FROM markets WHERE ticker = 'T'")
     at_us[0] += 20 * HOUR_US
-    await writer.write(batch(2), Place(1, 2), at_us[0])
+    await writer.write(batch(2), Position(1, 2), at_us[0])
     assert await connection.fetchval("SELECT used_at < now() - interval '39 hours' FROM markets WHERE ticker = 'T'")
     at_us[0] += 4 * HOUR_US
-    await writer.write(batch(3), Place(1, 3), at_us[0])
+    await writer.write(batch(3), Position(1, 3), at_us[0])
     assert await connection.fetchval("SELECT used_at > now() - interval '1 hour' FROM markets WHERE ticker = 'T'")
     await connection.execute("DELETE FROM runs; DELETE FROM markets WHERE ticker = 'T'")
     at_us[0] += 24 * HOUR_US
-    await writer.write(batch(4), Place(1, 4), at_us[0])
+    await writer.write(batch(4), Position(1, 4), at_us[0])
     now = await connection.fetchval("SELECT market FROM markets WHERE ticker = 'T'")
     assert now not in (None, before)
     assert await connection.fetchval("SELECT market FROM deltas WHERE batch = 4") == now
@@ -271,7 +271,7 @@ async def test_an_hour_whose_table_stayed_when_it_was_detached(tmp_path: Path) -
             assert hour["detach"] is None and (hour["low"], hour["high"]) == (oldest["low"], oldest["high"])
             writer = BatchWriter(connection, 0, tmp_path, JOURNAL, now_us=lambda: us_of_datetime(oldest["low"]))
             await writer.resume()
-            await writer.write(batch(1), Place(1, writer.batch + 1), 1)
+            await writer.write(batch(1), Position(1, writer.batch + 1), 1)
             assert await connection.fetchval("SELECT count(*) FROM trades WHERE stored_at = $1", oldest["low"]) == 1
         await connection.execute(oldest["detach"])
         await connection.execute("SELECT acknowledge('one', 1, 0::smallint, $1)", writer.batch)

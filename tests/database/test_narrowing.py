@@ -15,7 +15,7 @@ from common.contract.deduplicator_status import TaskFailures
 from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.copies import Changes, Copy, RunKey
 from deduplicator.merge.merger import Merger
-from deduplicator.read.narrowing import SAME_FAILURES_MAX, TRIES_MAX, TRY_S, Narrowing, Stretch, Suspect
+from deduplicator.read.narrowing import SAME_FAILURES_MAX, TRIES_MAX, TRY_S, BatchStretch, Narrowing, Suspect
 from deduplicator.read.reader import Reader
 from deduplicator.store.checkpoints import Checkpoints
 from tests.support.chain_case import Lane, Site, reading, site
@@ -40,7 +40,7 @@ class World:
         self.narrowing.look(self.now_s)
         limit = self.narrowing.batches_max or 10
         read = {
-            suspect: Stretch(at + 1, min(at + limit, self.last))
+            suspect: BatchStretch(at + 1, min(at + limit, self.last))
             for suspect, at in self.cursors.items()
             if self.narrowing.reads(suspect.gatherer) and self.narrowing.takes(suspect) and at < self.last
         }
@@ -75,7 +75,7 @@ def test_the_culprits_are_found_and_the_others_are_read_to_their_ends(culprits: 
 def test_a_failure_that_is_nobodys_is_not_hung_on_anybody() -> None:
     """A step that raises without any batch; one that raises now and then; one that other failures come between."""
     narrowing = Narrowing(600.0)
-    step = {suspect: Stretch(1, 5) for suspect in EVERYBODY}
+    step = {suspect: BatchStretch(1, 5) for suspect in EVERYBODY}
     for n in range(20):
         assert not narrowing.failed("KeyError", {}, n)
     assert not narrowing.searching
@@ -93,7 +93,7 @@ def test_a_search_ends_whatever_happens() -> None:
     """Suspects that bring nothing are not waited for; where every try fails, all of them wait."""
     narrowing = Narrowing(600.0)
     for n in range(SAME_FAILURES_MAX):
-        narrowing.failed("same", {suspect: Stretch(1, 5) for suspect in EVERYBODY}, n)
+        narrowing.failed("same", {suspect: BatchStretch(1, 5) for suspect in EVERYBODY}, n)
     now_s = 10.0
     while narrowing.searching:
         now_s += TRY_S + 1
@@ -101,7 +101,7 @@ def test_a_search_ends_whatever_happens() -> None:
     assert now_s < 10 * TRY_S and not narrowing.waiting
     failures = 0
     for n in itertools.count():
-        step = {s: Stretch(1, 5) for s in EVERYBODY if narrowing.reads(s.gatherer) and narrowing.takes(s)}
+        step = {s: BatchStretch(1, 5) for s in EVERYBODY if narrowing.reads(s.gatherer) and narrowing.takes(s)}
         if not step:
             break
         narrowing.failed("same", step, now_s + n)
@@ -114,10 +114,10 @@ def test_a_search_among_many_ends_after_so_many_tries() -> None:
     narrowing = Narrowing(600.0)
     many = [Suspect(f"gatherer-{name}", lane) for name, lane in itertools.product("abcdefgh", range(16))]
     for n in range(SAME_FAILURES_MAX):
-        narrowing.failed("same", {suspect: Stretch(1, 5) for suspect in many}, n)
+        narrowing.failed("same", {suspect: BatchStretch(1, 5) for suspect in many}, n)
     tries = 0
     while narrowing.searching:
-        step = {s: Stretch(1, 5) for s in many if narrowing.reads(s.gatherer) and narrowing.takes(s)}
+        step = {s: BatchStretch(1, 5) for s in many if narrowing.reads(s.gatherer) and narrowing.takes(s)}
         narrowing.failed("same", step, SAME_FAILURES_MAX + tries)
         tries += 1
     assert tries == TRIES_MAX and set(narrowing.waiting) == set(many)

@@ -14,13 +14,13 @@ from msgspec.structs import replace
 from common.contract.deduplicator_status import GapTotals
 from common.contract.deltas import Deltas
 from deduplicator.merge.copies import Changes
-from deduplicator.metrics import LAG_HOLDS_MS, Totals
+from deduplicator.metrics import LAG_HOLDS_MS, MergeTotals
 from deduplicator.status import open_gaps
 from deduplicator.status.open_gaps import OpenGaps
 from fleet.statements import SQL
 from tests.support.databases import new_database
 from tests.support.status_case import deduplicator
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 HOUR = timedelta(hours=1)
 STATUS = deduplicator(open_gaps={"orderbook_delta": GapTotals(2, 90.5)})
@@ -114,7 +114,7 @@ async def test_a_production_that_is_away_has_no_number() -> None:
 
 def test_a_lag_holds_for_a_minute() -> None:
     """What came long ago proves nothing about now."""
-    totals = Totals()
+    totals = MergeTotals()
     assert totals.lag_now_ms(10_000_000) is None
     names = ("run", "market", "seq", "exchange_us", "side", "ordinal", "price", "delta", "received_us")
     columns = {name: np.array([1]) for name in names}
@@ -126,7 +126,7 @@ def test_a_lag_holds_for_a_minute() -> None:
 
 def test_the_demo_reports_nothing_of_a_production_that_no_process_writes(capsys: pytest.CaptureFixture[str]) -> None:
     """It had `production 0` for a deduplicator that was down."""
-    view = View()
+    view = LiveView()
     lines = []
     for status in (None, STATUS, None, replace(STATUS, open_gaps=None, lag_ms=None)):
         view._last_line = 0.0

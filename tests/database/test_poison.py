@@ -15,7 +15,7 @@ from common.storage import migrate
 from deduplicator.merge.copies import Copy
 from deduplicator.read.reader import Batches
 from deduplicator.store import channels
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 from deduplicator.store.production import Production
 from tests.support.databases import Database
 
@@ -54,7 +54,7 @@ async def test_one_bad_row_among_many_is_quarantined_alone(db: asyncpg.Connectio
     messages[2]["payload"] = '{"a":'
     batch = Batches(Copy(1, 0, 1, 1), {7: 1}, trades=rows, lifecycle=messages)
     async with db.transaction():
-        assert await channels.store(db, [batch], Entry("step")) == 2
+        assert await channels.store(db, [batch], FeedEntry("step")) == 2
     assert await db.fetchval("SELECT count(*) FROM store.trades") == 19
     assert await db.fetchval("SELECT count(*) FROM store.lifecycle") == 4
     bad = await db.fetch("SELECT reason, frame FROM store.quarantine ORDER BY reason")
@@ -66,6 +66,6 @@ async def test_a_time_of_the_exchange_that_is_none_is_left_out(db: asyncpg.Conne
     """The message is stored; its content is in its payload."""
     messages: Any = [lifecycle(1, settled_ts="soon"), lifecycle(2, settled_ts=1790000000), lifecycle(3, settled_ts=1.5)]
     async with db.transaction():
-        assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)], Entry("step")) == 0
+        assert await channels.store(db, [Batches(Copy(1, 0, 1, 1), {7: 1}, lifecycle=messages)], FeedEntry("step")) == 0
     times = [row[0] for row in await db.fetch("SELECT exchange_ts FROM store.lifecycle ORDER BY event_type")]
     assert [at is None for at in times] == [True, False, True]

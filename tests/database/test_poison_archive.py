@@ -15,7 +15,7 @@ from common.errors import StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from common.set_aside import SetAside
 from deduplicator.archive.exporter import Exporter
-from deduplicator.archive.hour import Hour
+from deduplicator.archive.hour import ExportedHour
 from deduplicator.store.checkpoints import Checkpoints
 from tests.support.archive_case import OLD, Site, running_site
 
@@ -39,14 +39,14 @@ async def test_hours_that_fail_wait_and_the_others_are_exported(
     bad = [OLD + n * HOUR for n in range(4)]
     for hour in bad:
         await site.store(hour + timedelta(minutes=1), range(2))
-    write = Hour.write
+    write = ExportedHour.write
 
     async def poisoned(self: Any) -> Any:
         if self.source.start in bad:
             raise error
         return await write(self)
 
-    monkeypatch.setattr(Hour, "write", poisoned)
+    monkeypatch.setattr(ExportedHour, "write", poisoned)
     aside = SetAside()
     exporter = Exporter(site.exporter._archive, site.dsn, aside=aside)
     with pytest.raises(StorageError, match=OLD.isoformat().replace("+", r"\+")):
@@ -54,7 +54,7 @@ async def test_hours_that_fail_wait_and_the_others_are_exported(
     assert exporter.hours == 2 and len(site.archived()) == 3
     assert aside.keys("hour") == {hour.isoformat() for hour in bad}
     assert await exporter.export_due() == [], "they wait"
-    monkeypatch.setattr(Hour, "write", write)
+    monkeypatch.setattr(ExportedHour, "write", write)
     assert await Exporter(site.exporter._archive, site.dsn).export_due() == bad
 
 

@@ -92,10 +92,10 @@ async def test_lags_and_clocks_are_reported(site: Site) -> None:
         await site.production.note_lags(part)
     made = await quality.report(site.db, OLD, OLD)
     assert made.lags == {
-        "production": published.Lag(100, 66, 120, 1500, 1500),
-        "g1": published.Lag(100, 9, 15, 15, 15),
-        "g2": published.Lag(100, 8, 30, 30, 30),
-        "g3": published.Lag(100, -200, -150, -150, -150),
+        "production": published.PublishedLag(100, 66, 120, 1500, 1500),
+        "g1": published.PublishedLag(100, 9, 15, 15, 15),
+        "g2": published.PublishedLag(100, 8, 30, 30, 30),
+        "g3": published.PublishedLag(100, -200, -150, -150, -150),
     }
     assert made.clock_offsets_ms() == {"g1": 1, "g2": 0, "g3": -208}
     assert made.published().clock_offsets_ms["g3"] == -208 and "-208" in quality_page.page(made)

@@ -14,7 +14,7 @@ from common.config.schema import GathererSource, MergeConfig
 from common.contract.tables import TABLES
 from deduplicator.read.chain import Cursor
 from deduplicator.read.reader import News, Reader
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.load.batch_writer import BatchWriter
 from gatherer.upkeep.retention import Retention
 from tests.support.databases import new_database
@@ -125,7 +125,7 @@ async def written_at(connection: asyncpg.Connection, folder: Path, days: list[fl
     await writer.resume()
     for n, moment in enumerate(moments, 1):
         at_us[0] = moment
-        await writer.write(batch(n), Place(1, n), now_us)
+        await writer.write(batch(n), Position(1, n), now_us)
 
 
 async def test_a_clock_that_was_days_back_while_a_backlog_was_loaded_costs_nothing(tmp_path: Path) -> None:

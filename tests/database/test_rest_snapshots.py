@@ -12,7 +12,7 @@ import pytest
 from common.config.schema import GathererSource, MergeConfig
 from common.numbers import datetime_of_us
 from common.storage import migrate
-from deduplicator.merge.copies import Account, Changes
+from deduplicator.merge.copies import Changes, FrameAccount
 from deduplicator.read.chain import Cursor, PutBack
 from deduplicator.read.reader import Reader
 from deduplicator.statements import SQL
@@ -68,7 +68,7 @@ async def test_what_did_not_agree_is_kept_and_what_did_is_counted(
     for _ in range(2):
         for batches in (await reader.read(cursors, lambda lane: production.digests(reader.gatherer, lane))).batches:
             copy = batches.copy
-            account = Account(copy.gatherer, 0, copy.from_batch, copy.to_batch, 0, 0)
+            account = FrameAccount(copy.gatherer, 0, copy.from_batch, copy.to_batch, 0, 0)
             await production.store(Changes(accounts=[account]), [batches])
             with pytest.raises(asyncpg.UniqueViolationError):  # it has its account: nothing of it is stored again
                 await production.store(Changes(accounts=[account]), [batches])
@@ -77,7 +77,7 @@ async def test_what_did_not_agree_is_kept_and_what_did_is_counted(
     await production.put_back(reader.gatherer, PutBack(0, cursors[0], 2, Cursor(), "test"))
     _, cursors = await production.gatherer(reader.id, reader.instance)
     for batches in (await reader.read(cursors, lambda lane: production.digests(reader.gatherer, lane))).batches:
-        account = Account(reader.gatherer, 0, batches.copy.from_batch, batches.copy.to_batch, 0, 0)
+        account = FrameAccount(reader.gatherer, 0, batches.copy.from_batch, batches.copy.to_batch, 0, 0)
         await production.store(Changes(accounts=[account]), [batches])
     assert await db.fetchval("SELECT count(*) FROM store.accounts") == 2
     rows = await db.fetch("SELECT * FROM orderbook_snapshots ORDER BY ticker")

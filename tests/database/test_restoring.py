@@ -14,9 +14,9 @@ from common.errors import StateOutdated, StorageError
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.merge import coverage
 from deduplicator.merge.copies import (
-    Account,
     Changes,
     Copy,
+    FrameAccount,
     GapHealed,
     GapWritten,
     PartHeld,
@@ -301,14 +301,14 @@ async def test_an_event_of_a_market_that_is_over_finds_its_line(event: str, prod
 
 async def test_a_cursor_moves_from_exactly_where_the_batches_were_read(production: Production) -> None:
     """To the last of them; from anywhere else, nothing of the step is stored."""
-    await production.store(Changes(accounts=[Account(1, 0, 1, 3, 0, 0)]), [])
+    await production.store(Changes(accounts=[FrameAccount(1, 0, 1, 3, 0, 0)]), [])
     for first, last in ((3, 5), (5, 6), (1, 3)):
         changes = rows((500, 0))
-        changes.accounts = [Account(1, 0, first, last, 0, 0)]
+        changes.accounts = [FrameAccount(1, 0, first, last, 0, 0)]
         with pytest.raises((StorageError, asyncpg.UniqueViolationError)):
             await production.store(changes, [])
         assert not await production._db.fetchval("SELECT count(*) FROM store.deltas")
-    await production.store(Changes(accounts=[Account(1, 0, 4, 6, 0, 0)]), [])
+    await production.store(Changes(accounts=[FrameAccount(1, 0, 4, 6, 0, 0)]), [])
     _, cursors = await production.gatherer("gatherer-1", "00000000-0000-0000-0000-000000000001")
     assert {lane: cursor.batch for lane, cursor in cursors.items()} == {0: 6}
 

@@ -19,7 +19,7 @@ from common.contract.manifest import StoredObject
 from common.errors import StorageError
 from common.numbers import ms_of_datetime
 from deduplicator.merge.copies import BookWritten, Changes
-from deduplicator.store.retention import Retention
+from deduplicator.store.retention import ProductionRetention
 from fleet.queries.library import load
 from tests.support.archive_case import OLD, RELATION, TODAY, Site, running_site
 
@@ -252,7 +252,7 @@ async def test_a_day_that_leaves_leaves_the_base_of_the_next_one(site: Site) -> 
     moment, before = await _a_quiet_night(site)
     assert [str(row["size"]) for row in before] == ["100.15"]
     config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "2d"})
-    assert len(await Retention(site.dsn, config, site.production.lease, archived=True).look()) == 1
+    assert len(await ProductionRetention(site.dsn, config, site.production.lease, archived=True).look()) == 1
     assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment) == before
     assert await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", OLD + timedelta(hours=6)) == before
     with pytest.raises(asyncpg.RaiseError, match="have left production"):
@@ -268,7 +268,7 @@ async def test_an_export_keeps_opening_books_that_cannot_be_folded_any_more(site
     hour = moment + timedelta(hours=1)
     assert _opening(site, hour) == [("yes", "100.15")]
     config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "2d"})
-    await Retention(site.dsn, config, site.production.lease, archived=True).look()
+    await ProductionRetention(site.dsn, config, site.production.lease, archived=True).look()
     await site.db.execute("UPDATE store.snapshots SET verified = false WHERE source = 'checkpoint'")
     with pytest.raises(asyncpg.RaiseError):
         await site.db.fetch("SELECT * FROM book_at('KXA-1', $1)", moment)

@@ -16,7 +16,7 @@ from common.numbers import datetime_of_ms
 from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
-from deduplicator.archive.hour import Hour
+from deduplicator.archive.hour import ExportedHour
 from deduplicator.archive.source import Source
 from deduplicator.merge.copies import Changes
 from deduplicator.store.checkpoints import Checkpoints
@@ -52,7 +52,7 @@ async def test_a_writer_can_do_all_that_the_deduplicator_does_and_drop_nothing(
     assert checkpoints.written == 1
     start = datetime_of_ms(NOW_MS).replace(minute=0, second=0, microsecond=0)
     source = Source(connection, lambda: connect(dsn), start, lambda relation, file: False)
-    hour = Hour(source, tmp_path, lambda relation, rows: None)
+    hour = ExportedHour(source, tmp_path, lambda relation, rows: None)
     assert (await hour.write()).rows["orderbook_deltas"] == 1
     for statement in ("DROP TABLE store.deltas", "TRUNCATE store.deltas", "ALTER TABLE store.deltas ADD x int"):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):

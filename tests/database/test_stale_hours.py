@@ -17,7 +17,7 @@ from deduplicator.archive import tables
 from deduplicator.heal import Healed, gaps
 from deduplicator.merge.copies import BookWritten, Changes, GapHealed, GapWritten, RunChange, SliceChange, Unplaced
 from deduplicator.statements import SQL
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 from tests.support.archive_case import OLD, Site, running_site
 
 AT = OLD + timedelta(hours=5)
@@ -268,7 +268,7 @@ async def test_a_first_gap_that_is_healed_makes_its_hours_stale(site: Site) -> N
     gap = await gaps.beginning(site.db, site.market)
     assert gap == (ms_of_datetime(AT), ms_of_datetime(LATER + HOUR)) and await stale(site) == set()
     await site.db.execute(SQL["add_part"], *key, site.market, "orderbook_delta", AT, LATER + HOUR)
-    await gaps.heal_beginning(site.db, Entry("heal"), site.market, gap, Healed("KXA-1"))
+    await gaps.heal_beginning(site.db, FeedEntry("heal"), site.market, gap, Healed("KXA-1"))
     assert await stale(site) == {AT + n * HOUR for n in range(int((LATER - AT) / HOUR) + 1)}
 
 
@@ -298,10 +298,10 @@ async def test_a_change_that_is_committed_while_its_hour_is_read_is_exported_aft
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The export knows the step of its snapshot, whatever the clocks show."""
-    whole = hour_module.Hour.write
+    whole = hour_module.ExportedHour.write
     written: list[int] = []
 
-    async def overtaken(self: hour_module.Hour) -> hour_module.Written:
+    async def overtaken(self: hour_module.ExportedHour) -> hour_module.Written:
         done = await whole(self)
         if not written:
             written.append(1)
@@ -309,7 +309,7 @@ async def test_a_change_that_is_committed_while_its_hour_is_read_is_exported_aft
         return done
 
     await _lifecycle(site)
-    monkeypatch.setattr(hour_module.Hour, "write", overtaken)
+    monkeypatch.setattr(hour_module.ExportedHour, "write", overtaken)
     assert await site.exporter.export_due() == [AT]
     assert await stale(site) == {AT}
     assert await site.exporter.export_due() == [AT] and await site.exporter.export_due() == []

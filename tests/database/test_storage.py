@@ -31,7 +31,7 @@ async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
         "b": np.array([-(2**31), 2**31 - 1] + [rng.randrange(-(2**30), 2**30) for _ in range(500)]),
         "c": np.array([-(2**15), 2**15 - 1] + [rng.randrange(-(2**14), 2**14) for _ in range(500)]),
     }
-    await connection.copy_to_table("t", source=io.BytesIO(copy.Stream(LAYOUT, columns).data), format="binary")
+    await connection.copy_to_table("t", source=io.BytesIO(copy.CopyStream(LAYOUT, columns).data), format="binary")
     out = io.BytesIO()
     await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
     read = copy.decode(LAYOUT, out.getvalue())
@@ -42,10 +42,10 @@ async def test_columns_survive_binary_copy_both_ways(server: Database) -> None:
     await connection.copy_from_query("SELECT a, b, c FROM t", output=out, format="binary")
     with pytest.raises(ValueError, match="another width"):
         copy.decode(LAYOUT, out.getvalue())
-    assert len(copy.decode(LAYOUT, copy.Stream(LAYOUT, {"a": [], "b": [], "c": []}).data)["a"]) == 0
+    assert len(copy.decode(LAYOUT, copy.CopyStream(LAYOUT, {"a": [], "b": [], "c": []}).data)["a"]) == 0
     with pytest.raises(KeyError, match="c"):
-        copy.Stream(LAYOUT, {"a": [1], "b": [2]})
-    stream = copy.Stream(LAYOUT, {"a": [1, 2], "b": [3, 4], "more": [0, 0]}, ("b", "c"))
+        copy.CopyStream(LAYOUT, {"a": [1], "b": [2]})
+    stream = copy.CopyStream(LAYOUT, {"a": [1, 2], "b": [3, 4], "more": [0, 0]}, ("b", "c"))
     stream["c"] = 5
     with pytest.raises(ValueError, match="to be set: b"):
         await copy.write(connection, "public", "t", stream)

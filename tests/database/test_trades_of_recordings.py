@@ -25,7 +25,7 @@ import pytest
 
 from common.config.schema import DeduplicatorConfig
 from common.numbers import datetime_of_ms, ms_of_datetime
-from fleet.place import Place
+from fleet.place import Location
 from fleet.queries import library
 from fleet.queries.archive import Archive
 from fleet.rebuild import spark
@@ -136,15 +136,15 @@ async def in_production(dsn: str, raw: Path, work: Path) -> None:
         }
     )
     work.mkdir()
-    done = await Rebuilt(Place(str(raw)), config, BOUNDS, 2000, work, lambda so_far: None).run(dsn)
+    done = await Rebuilt(Location(str(raw)), config, BOUNDS, 2000, work, lambda so_far: None).run(dsn)
     assert not done.damaged and done.confirmed > done.inserted * 0.98
 
 
 def in_parts(raw: Path, output: Path) -> None:
     """What Spark's executors do."""
-    place = Place(str(raw))
+    place = Location(str(raw))
     now_ms = ms_of_datetime(datetime.now().astimezone())
-    plan = spark.Plan(place, Place(str(output)), lanes(place), BOUNDS, 2000, 2, {}, now_ms, 30_000)
+    plan = spark.SparkPlan(place, Location(str(output)), lanes(place), BOUNDS, 2000, 2, {}, now_ms, 30_000)
     batches = sorted(pair for index in range(len(plan.lanes)) for pair in spark.derive(plan, index))
     for part in range(plan.parts):
         list(spark.merge(plan, part, [pair for pair in batches if pair[0][0] == part]))

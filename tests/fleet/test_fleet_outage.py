@@ -10,7 +10,7 @@ from common.numbers import ms_of_datetime
 from common.storage.database import connect
 from tests.support.chain_case import reading
 from tests.support.fleet_case import assert_equal, judge, running, truth_lines
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 LAG_MS, SENDER_MS, CLOCK_MS, PROBE_MS = 1500, 50, 10, 500
 OUTAGE_MS = 5000
@@ -21,7 +21,7 @@ SCHEDULER_MS = 1500  # this machine may be busy: between the exchange's queue an
 
 async def test_an_outage_of_all_three_is_one_gap_row_per_market_and_channel() -> None:
     """The gap contains the true outage and exceeds it by no more than the bounds."""
-    plan = Plan(simulator=("--markets", "8", "--rate", "300"), hole_wait="4s")
+    plan = FleetPlan(simulator=("--markets", "8", "--rate", "300"), hole_wait="4s")
     async with running(plan) as fleet:
         await asyncio.sleep(5)
         await fleet.fault("cut", for_ms=OUTAGE_MS)
@@ -73,7 +73,7 @@ async def base_book_since(fleet: LocalFleet, ticker: str, since: datetime) -> No
 
 async def test_odd_input_is_stored_quarantined_or_ignored_and_counted() -> None:
     """Bad frames never stop anything; what they hide is listed; tiny prices, tiny counts and absent sides are rows."""
-    plan = Plan(simulator=("--markets", "12", "--rate", "400", "--seed", "5"), hole_wait="3s")
+    plan = FleetPlan(simulator=("--markets", "12", "--rate", "400", "--seed", "5"), hole_wait="3s")
     good = {"market_ticker": "KXSIM-0-T0.00", "price_dollars": "0.5000", "delta_fp": "1.00", "side": "yes"}
     odd: list[tuple[str, dict[str, Any]]] = [
         ("orderbook_delta", {**good, "price_dollars": "0.00005", "ts_ms": 1}),
@@ -143,7 +143,9 @@ async def drop_rows(fleet: LocalFleet, first: int, last: int, *, listed: bool) -
 
 async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim() -> None:
     """The only gatherer had to make room: what it had is listed as lost, and what comes after it is there."""
-    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1, hole_wait="3s")
+    plan = FleetPlan(
+        gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1, hole_wait="3s"
+    )
     async with running(plan) as fleet:
         await asyncio.sleep(4)
         assert await fleet.terminate("deduplicator") == 0
@@ -177,7 +179,7 @@ async def test_rows_that_were_dropped_unread_are_a_gap_and_never_under_a_claim()
 
 async def test_rows_that_are_missing_and_not_listed_stop_the_reading_of_that_gatherer() -> None:
     """Whatever took them: nothing after them is read as if they had never been."""
-    plan = Plan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1)
+    plan = FleetPlan(gatherers=("gatherer-a",), simulator=("--markets", "6", "--rate", "300"), workers=1)
     async with running(plan) as fleet:
         await asyncio.sleep(3)
         assert await fleet.terminate("deduplicator") == 0

@@ -15,13 +15,13 @@ import pytest
 from common.storage.database import connect
 from tests.support.fleet_case import assert_equal, judge, running
 from tests.support.gatherer_case import NAME
-from workshop.rehearsal.local import Plan
+from workshop.rehearsal.local import FleetPlan
 
 
 @pytest.mark.parametrize("journal", ["kept", "lost"])
 async def test_a_database_put_back_under_a_running_deduplicator(journal: str) -> None:
     """What only the lost journal had is a gap; everything else is equal to the exchange's own log."""
-    plan = Plan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "200"))
+    plan = FleetPlan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "200"))
     async with running(plan) as fleet:
         await asyncio.sleep(2)
         assert await fleet.terminate(NAME) == 0

@@ -11,7 +11,7 @@ import asyncpg
 from common.storage.embedded import attach_dsn
 from tests.support.fleet_case import assert_equal, judge, replay_over, running
 from tests.support.scale import LONG
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 
 BREAKS_LEAST = 20
 FILES, SPEED = (6, 6.0) if LONG else (2, 14.0)
@@ -45,7 +45,7 @@ async def test_production_equals_the_recordings_exactly(recordings: list[Path]) 
     """Order, ordinals, trades and last books, with one gatherer whose frames have no microseconds."""
     files = recordings[:FILES]
     replay = [word for file in files for word in ("--replay", str(file))]
-    plan = Plan(simulator=(*replay, "--speed", str(SPEED), "--coarse-ts", "gatherer-b"), hole_wait="20s")
+    plan = FleetPlan(simulator=(*replay, "--speed", str(SPEED), "--coarse-ts", "gatherer-b"), hole_wait="20s")
     async with running(plan) as fleet:
         breaking = asyncio.create_task(break_all_but_one(fleet, random.Random(2026)))
         await replay_over(fleet)

@@ -23,7 +23,7 @@ from common.storage.embedded import EmbeddedServer
 from common.storage.migrate import migrate
 from tests.support.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
 from tests.support.scale import LONG
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan, free_port
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet, free_port
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare, sealed_past
 
@@ -132,7 +132,7 @@ async def test_a_fleet_on_timescaledb_ends_with_what_the_exchange_logged(
     begins at the first batch, and by `heal`; a journal is loaded again beside them."""
     since = datetime.now(UTC).replace(microsecond=0)
     await asyncio.to_thread(migrate, own_server.dsn, "production")
-    plan = Plan(overrides={"retention": FAST}, simulator=("--markets", "12", "--rate", "200"))
+    plan = FleetPlan(overrides={"retention": FAST}, simulator=("--markets", "12", "--rate", "200"))
     async with LocalFleet(plan) as fleet:
         fleet.databases = {**databases, "production": own_server.dsn}
         await fleet.start_simulator("--paused")

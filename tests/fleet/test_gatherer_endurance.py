@@ -22,7 +22,7 @@ from tests.support.gatherer_case import NAME, check_ordinals, gathering, local, 
 from tests.support.scale import LONG
 from workshop.bench.common import exchange
 from workshop.bench.million import config_file, python_memory_gib
-from workshop.rehearsal.local import LocalFleet, Plan, free_port
+from workshop.rehearsal.local import FleetPlan, LocalFleet, free_port
 
 MIB_A_GIB = 1024
 
@@ -130,7 +130,7 @@ async def test_a_database_that_is_down_at_the_start_does_not_keep_a_gatherer_fro
     server = EmbeddedServer(open_folder / "db")
     async with server:
         await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
-    plan = Plan(
+    plan = FleetPlan(
         gatherers=(NAME,), simulator=("--markets", "6", "--rate", "300"), overrides={"database": {"dsn": server.dsn}}
     )
     async with LocalFleet(plan) as fleet:

@@ -10,7 +10,7 @@ import signal
 import time
 
 from tests.support.gatherer_case import NAME, caught_up, local, pid_of
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 
 MARGIN_MS = 1500  # between the exchange's stamp and the kernel's receipt, on a busy machine
@@ -19,7 +19,7 @@ MARGIN_MS = 1500  # between the exchange's stamp and the kernel's receipt, on a 
 async def test_kills_lose_only_the_last_moment_and_mark_it() -> None:
     """kill -9 of the gatherer, of its loader alone, and a journal folder lost: no row twice, every stretch marked."""
     rng = random.Random(11)
-    plan = Plan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "400"))
+    plan = FleetPlan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "400"))
     down: list[tuple[int, int]] = []
     async with LocalFleet(plan) as fleet:
         await fleet.start_simulator()

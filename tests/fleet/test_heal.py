@@ -13,7 +13,7 @@ import asyncpg
 from common.numbers import ONE_MS
 from common.storage.database import connect
 from tests.support.fleet_case import assert_equal, behind_relays, judge
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 TICKER = "KXSIM-0-T0.00"
 
@@ -43,7 +43,7 @@ async def rows_of(db: asyncpg.Connection) -> list[asyncpg.Record]:
 async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() -> None:
     """Rows deleted, a row changed, excluded runs; the deduplicator continues from there."""
     since = datetime.now(UTC).replace(microsecond=0)
-    plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s")
+    plan = FleetPlan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s")
     async with behind_relays(plan) as (fleet, server, _):
         await asyncio.sleep(5)
         await fleet.control("/pause", {})

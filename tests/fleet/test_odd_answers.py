@@ -15,7 +15,7 @@ import pytest
 from common.storage.database import connect
 from tests.support.fleet_case import assert_equal, judge, running
 from tests.support.gatherer_case import NAME, check_local, gathering, local, settle, status_of
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 
 CONNECTIONS = {"orderbook": 1, "trade": 1, "ticker": 1, "lifecycle": 1}
 QUIET_S = 12.0
@@ -103,7 +103,7 @@ async def test_an_index_that_is_not_active_stops_nothing(inactive: list[int]) ->
 
 async def test_a_shards_maintenance_costs_no_other_and_is_an_alarm() -> None:
     """Its status reports it and its books are emptied without a change; all markets continue, production is right."""
-    plan = Plan(gatherers=GATHERERS[:1], connections=CONNECTIONS, simulator=("--markets", "80", "--rate", "400"))
+    plan = FleetPlan(gatherers=GATHERERS[:1], connections=CONNECTIONS, simulator=("--markets", "80", "--rate", "400"))
     async with running(plan) as fleet:
         await asyncio.sleep(3)
         dialled = await sessions(fleet)
@@ -150,7 +150,7 @@ async def test_frames_that_are_written_otherwise_cost_no_row_and_no_storm() -> N
 
 async def test_two_of_three_are_answered_otherwise_and_production_is_right() -> None:
     """Each reports what it lacks; what any of them recorded is in production, once and in the exchange's order."""
-    async with running(Plan(connections=CONNECTIONS, simulator=("--markets", "8", "--rate", "150"))) as fleet:
+    async with running(FleetPlan(connections=CONNECTIONS, simulator=("--markets", "8", "--rate", "150"))) as fleet:
         for name, to, how in (
             ("gatherer-a", "probe", "silence"),
             ("gatherer-a", "get_snapshot", "unnumbered"),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import yaml
 
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 HOLD = """
 import sys, time
@@ -31,7 +31,7 @@ def holder(folder: Path) -> subprocess.Popen[bytes]:
 
 async def test_a_second_gatherer_on_a_journal_is_refused_and_one_after_a_kill_is_not() -> None:
     """One line, exit code 2, before anything else is touched; kill -9 leaves nothing that must be cleaned up."""
-    async with LocalFleet(Plan(gatherers=("gatherer-a",))) as fleet:
+    async with LocalFleet(FleetPlan(gatherers=("gatherer-a",))) as fleet:
         await fleet.start_simulator()
         file = fleet.config("gatherer-a")
         folder = Path(yaml.safe_load(file.read_text())["journal"]["dir"])

@@ -13,7 +13,7 @@ from common.config.load import load_gatherer
 from fleet.probing.assumptions import decode, judge
 from fleet.probing.beliefs import BELIEFS, HOLDS, Measured
 from fleet.probing.probe import probe
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 KEY = "gatherer-a"
 SECONDS = 5.0
@@ -22,7 +22,7 @@ SECONDS = 5.0
 @pytest.fixture
 async def fleet() -> AsyncIterator[LocalFleet]:
     """A busy exchange, and the file of a gatherer that does not run."""
-    async with LocalFleet(Plan(gatherers=(KEY,), simulator=("--markets", "6", "--rate", "900"))) as made:
+    async with LocalFleet(FleetPlan(gatherers=(KEY,), simulator=("--markets", "6", "--rate", "900"))) as made:
         await made.start_simulator()
         yield made
 

@@ -12,7 +12,7 @@ import pytest
 from simulator.journals import read_journals
 from tests.support.gatherer_case import NAME, gathering, local, settle, status_of
 from workshop.rehearsal import s3
-from workshop.rehearsal.local import BUCKET, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 
 SMALL = {"segment_bytes": "100KiB", "max_bytes": "1GiB"}
@@ -21,7 +21,7 @@ SMALL = {"segment_bytes": "100KiB", "max_bytes": "1GiB"}
 async def test_segments_go_to_s3_and_are_an_exchange_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Everything recorded reaches the bucket; a gatherer that listens to its replay records the same changes."""
     plan: dict[str, Any] = {"workers": 2, "connections": {"orderbook": 2, "trade": 1, "ticker": 1, "lifecycle": 1}}
-    async with LocalFleet(Plan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "400"), **plan)) as fleet:
+    async with LocalFleet(FleetPlan(gatherers=(NAME,), simulator=("--markets", "6", "--rate", "400"), **plan)) as fleet:
         raw = {"bucket": BUCKET, "prefix": "some/where", "endpoint_url": fleet.s3_url}
         fleet.plan = dataclasses.replace(fleet.plan, overrides={"journal": {**SMALL, "raw": raw}})
         await fleet.start_simulator()

@@ -24,7 +24,7 @@ import pytest
 from common.config.load import load_deduplicator, load_gatherer
 from common.numbers import datetime_of_ms
 from common.storage.database import connect, owned
-from fleet.place import Place
+from fleet.place import Location
 from fleet.rebuild import spark
 from fleet.rebuild.lives import lives
 from fleet.rebuild.local import Rebuild, Rebuilt
@@ -33,7 +33,7 @@ from gatherer.derive.horizon import BoundsMs
 from tests.support.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
 from tests.support.scale import LONG
 from workshop.rehearsal import s3
-from workshop.rehearsal.local import BUCKET, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, FleetPlan, LocalFleet
 from workshop.rehearsal.s3 import CREDENTIALS
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import compare, sealed_past
@@ -129,7 +129,7 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
     rate, seconds = ("2000", 60) if LONG else ("400", 4)
     plan: dict[str, Any] = {"workers": 2, "connections": {"orderbook": 2, "trade": 1, "ticker": 1, "lifecycle": 1}}
     lives = ("--create-after", "1", "--close-after", "3")  # a close is a lifecycle message, and a reset of the book
-    async with LocalFleet(Plan(simulator=("--markets", "12", "--rate", rate, *lives), **plan)) as fleet:
+    async with LocalFleet(FleetPlan(simulator=("--markets", "12", "--rate", rate, *lives), **plan)) as fleet:
         raw = {"bucket": BUCKET, "prefix": "all", "endpoint_url": fleet.s3_url}
         journal = {"segment_bytes": "1MiB" if LONG else "100KiB", "raw": raw}
         fleet.plan = dataclasses.replace(fleet.plan, overrides={"journal": journal})
@@ -184,10 +184,10 @@ async def test_everything_is_made_anew_from_raw_alone() -> None:
         await _again(fleet, rebuilt, truth)
 
 
-def settings(fleet: LocalFleet) -> tuple[Place, BoundsMs]:
+def settings(fleet: LocalFleet) -> tuple[Location, BoundsMs]:
     """Where the raw archive is, and the bounds with which it was recorded."""
     bounds = BoundsMs.of(load_gatherer(fleet.config("gatherer-a")).bounds)
-    return Place(f"s3://{BUCKET}/all/raw", fleet.s3_url, credentials=CREDENTIALS), bounds
+    return Location(f"s3://{BUCKET}/all/raw", fleet.s3_url, credentials=CREDENTIALS), bounds
 
 
 def _in_parts(fleet: LocalFleet, rebuilt: dict[str, Rows], truth: Truth) -> None:
@@ -197,7 +197,7 @@ def _in_parts(fleet: LocalFleet, rebuilt: dict[str, Rows], truth: Truth) -> None
     known = lives(place._replace(location=f"s3://{BUCKET}"))
     assert len(known) == 13 and sum(life.end_ms is not None for life in known.values()) == 1
     now_ms = time.time_ns() // 1_000_000
-    plan = spark.Plan(place, Place(str(folder)), lanes(place), bounds, 500, 3, known, now_ms, 8000)
+    plan = spark.SparkPlan(place, Location(str(folder)), lanes(place), bounds, 500, 3, known, now_ms, 8000)
     batches = sorted(pair for index in range(len(plan.lanes)) for pair in spark.derive(plan, index))
     done = spark.summed(
         result

@@ -12,11 +12,11 @@ from common.numbers import ms_of_datetime
 from common.storage.database import connect
 from deduplicator.from_rest.refill import trade_row
 from tests.support.fleet_case import assert_equal, judge, running
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import refills_tried
 
-PLAN = Plan(
+PLAN = FleetPlan(
     simulator=("--markets", "8", "--rate", "400"),
     hole_wait="2s",
     merge={"refill_lag": "1500ms", "refill_side": "4s"},

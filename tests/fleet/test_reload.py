@@ -13,7 +13,7 @@ from typing import Any
 from common.storage.database import connect
 from tests.support.fleet_case import assert_equal, judge, running
 from tests.support.gatherer_case import NAME, check_ordinals, gathering, local, settle, status_of
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 SAME = {
     "deltas": "run, market, seq, exchange_ms, ordinal, exchange_us, side, price, delta, t.received_us",
@@ -108,7 +108,7 @@ async def test_the_whole_journal_again_gives_the_same_rows() -> None:
 
 async def test_what_could_not_be_stored_is_healed_by_loading_it_again() -> None:
     """The database refused a change; once it is mended the gap closes, and nothing is doubled."""
-    plan = Plan(gatherers=(NAME,), simulator=("--markets", "4", "--rate", "200"), hole_wait="2s")
+    plan = FleetPlan(gatherers=(NAME,), simulator=("--markets", "4", "--rate", "200"), hole_wait="2s")
     async with running(plan) as fleet:
         before = datetime.now(UTC) - timedelta(minutes=1)
         await asyncio.sleep(1)

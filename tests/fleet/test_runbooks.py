@@ -21,7 +21,7 @@ from typing import Any
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from tests.support.fleet_case import assert_equal, behind_relays, covers_again, judge
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 PAGES = Path(__file__).parents[2] / "docs" / "runbooks"
 TICKER = "KXSIM-0-T0.00"
@@ -164,7 +164,7 @@ async def test_following_the_runbooks_mends_the_fleet() -> None:
         "journal": {"max_bytes": "2MiB", "segment_bytes": "512KiB"},
         "load": {"batch_records": 500},
     }
-    plan = Plan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s", overrides=tight)
+    plan = FleetPlan(simulator=("--markets", "6", "--rate", "400"), hole_wait="3s", overrides=tight)
     async with behind_relays(plan) as (fleet, server, _):
         await asyncio.sleep(3)
         await a_dead_gatherer(fleet)

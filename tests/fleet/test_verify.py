@@ -12,7 +12,7 @@ from common.comparison import Comparison
 from common.storage.database import connect
 from fleet.checks.verify import compare_books
 from tests.support.fleet_case import judge, running
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 START = datetime(2026, 11, 21, tzinfo=UTC)
 
@@ -52,7 +52,7 @@ BOOKED = (
 
 async def test_a_sound_production_is_verified_and_every_spoilt_one_is_not() -> None:
     """A lost change, an altered one, a trade without its change, a gap that is none, a batch without an account."""
-    plan = Plan(simulator=("--markets", "8", "--rate", "300"), overrides={"snapshots": {"audit": "2s"}})
+    plan = FleetPlan(simulator=("--markets", "8", "--rate", "300"), overrides={"snapshots": {"audit": "2s"}})
     async with running(plan) as fleet:
         await asyncio.sleep(6)
         await fleet.fault("drop", key="gatherer-a", count=2)

@@ -22,7 +22,7 @@ from tests.support.databases import Database, new_database
 from tests.support.fleet_case import assert_equal, judge
 from tests.support.installed import ROOT, Environment, InstalledFleet, build, locked, packages, sources
 from tests.support.keys import write_key
-from workshop.rehearsal.local import GATHERERS, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan
 
 OF_THE_REPOSITORY = {"demo", "up", "down"}
 IMPORTS_ALL = """
@@ -141,7 +141,7 @@ async def tables(dsn: str) -> list[tuple[str, str]]:
 
 async def test_a_fleet_of_it_records(environment: Environment) -> None:
     """Three gatherers and a deduplicator at the simulator: production equals the exchange, and commands find it."""
-    async with InstalledFleet(Plan(), environment) as fleet:
+    async with InstalledFleet(FleetPlan(), environment) as fleet:
         await fleet.start_simulator("--paused")
         await fleet.start_s3()
         for name in GATHERERS:

@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from common.numbers import datetime_of_ms, ms_of_datetime
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from tests.support.deduplicator_process import WAIT_S, Site, busy, new_site, writers
 from tests.support.scale import LONG
 from tests.support.worlds.judges import held
@@ -63,12 +63,12 @@ async def test_a_deduplicator_that_is_killed_at_random_always_starts_and_the_res
                 writer, rows = lanes[key]
                 for _ in range(rng.randrange(1 + 4 * len(rows) // RESTARTS)):
                     if writer.batch < len(rows):
-                        await writer.write(rows[writer.batch], Place(1, writer.batch), begins_ms * 1000)
+                        await writer.write(rows[writer.batch], Position(1, writer.batch), begins_ms * 1000)
             await asyncio.sleep(max(0.0, kill_at - time.monotonic()))
             site.kill()
         for writer, rows in (lanes[key] for key in part):
             while writer.batch < len(rows):
-                await writer.write(rows[writer.batch], Place(1, writer.batch), begins_ms * 1000)
+                await writer.write(rows[writer.batch], Position(1, writer.batch), begins_ms * 1000)
     await site.start()
     wanted = outcome_of(expected)
     until = time.monotonic() + WAIT_S

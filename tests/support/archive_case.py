@@ -24,7 +24,7 @@ from common.storage import migrate
 from deduplicator.archive.exporter import Exporter
 from deduplicator.merge.copies import Changes
 from deduplicator.store.production import Production
-from deduplicator.store.retention import Retention
+from deduplicator.store.retention import ProductionRetention
 from tests.support.databases import new_database
 from workshop.rehearsal import s3
 
@@ -53,10 +53,10 @@ class Site:
         await self.db.execute("UPDATE store.lease SET fleet_started_at = $1", OLD)
         self.market = (await self.production.allot(["KXA-1"]))["KXA-1"]
 
-    def retention(self, **changes: Any) -> Retention:
+    def retention(self, **changes: Any) -> ProductionRetention:
         """Of one day."""
         config = ProductionRetentionConfig.model_validate({"orderbook_deltas": "1d"})
-        return Retention(self.dsn, config, self.production.lease, **{"archived": True, **changes})
+        return ProductionRetention(self.dsn, config, self.production.lease, **{"archived": True, **changes})
 
     async def store(self, at: datetime, ordinals: range, delta: int = 5) -> None:
         """Changes of one millisecond."""

@@ -22,7 +22,7 @@ from common.storage import migrate
 from deduplicator.service import Deduplicator
 from fleet.statements import SQL as FLEET_SQL
 from gatherer.derive import rows
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.journal.segments import journal_uuid
 from gatherer.load.batch_writer import BatchWriter
 from tests.support.databases import new_database
@@ -135,7 +135,7 @@ class Lane:
     async def _write(self, out: rows.Rows) -> None:
         self._written += 1
         received_us = time.time_ns() // 1000 if self._again is None else self.session
-        await self.writer.write(out, Place(1, self._written), received_us)
+        await self.writer.write(out, Position(1, self._written), received_us)
 
     async def changes(self, ticker: str, *numbers: int) -> None:
         """A batch with these changes of a market, and a frame that nobody could read."""

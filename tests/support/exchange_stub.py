@@ -10,7 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from tests.support.keys import write_key
 
@@ -46,7 +46,7 @@ class Stub:
 
 
 @contextlib.asynccontextmanager
-async def stub(folder: Path) -> AsyncIterator[tuple[Stub, Rest]]:
+async def stub(folder: Path) -> AsyncIterator[tuple[Stub, RestClient]]:
     """The server, and a client of it."""
     served = Stub()
     app = web.Application()
@@ -59,7 +59,7 @@ async def stub(folder: Path) -> AsyncIterator[tuple[Stub, Rest]]:
     folder.mkdir(exist_ok=True)
     signer = Signer.of_file("key", write_key(folder / "key.pem"))
     try:
-        async with Rest(f"http://127.0.0.1:{port}", signer) as rest:
+        async with RestClient(f"http://127.0.0.1:{port}", signer) as rest:
             yield served, rest
     finally:
         await runner.cleanup()

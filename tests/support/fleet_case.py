@@ -12,7 +12,7 @@ from common.storage import migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer, socket_dir
 from tests.support.postgres_proxy import Proxy
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare, sealed_past
 
@@ -32,7 +32,7 @@ SELECT 0, 'anything'
 
 
 @contextlib.asynccontextmanager
-async def running(plan: Plan, *simulator: str) -> AsyncIterator[LocalFleet]:
+async def running(plan: FleetPlan, *simulator: str) -> AsyncIterator[LocalFleet]:
     """A fleet that is ready, before the exchange's first event."""
     async with LocalFleet(plan) as fleet:
         await fleet.start_simulator("--paused", *simulator)
@@ -95,7 +95,7 @@ def truth_lines(fleet: LocalFleet, kind: str) -> list[dict[str, Any]]:
 
 @contextlib.asynccontextmanager
 async def behind_relays(
-    plan: Plan, *gatherers: str
+    plan: FleetPlan, *gatherers: str
 ) -> AsyncIterator[tuple[LocalFleet, EmbeddedServer, dict[str, Proxy]]]:
     """A fleet that is ready, with production's own server, and relays before it and before some gatherers."""
     async with contextlib.AsyncExitStack() as stack:

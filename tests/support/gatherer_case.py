@@ -14,7 +14,7 @@ import asyncpg
 
 from common.contract.gatherer_status import GathererStatus
 from common.storage.embedded import attach_dsn
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 from workshop.rehearsal.truth import Truth
 
 NAME = "gatherer-a"
@@ -24,7 +24,7 @@ ROW_TYPES = ("orderbook_delta", "trade")
 @contextlib.asynccontextmanager
 async def gathering(*simulator: str, **plan: Any) -> AsyncIterator[LocalFleet]:
     """A simulator with a delivered log, and one ready gatherer."""
-    async with LocalFleet(Plan(gatherers=(NAME,), simulator=simulator, **plan)) as fleet:
+    async with LocalFleet(FleetPlan(gatherers=(NAME,), simulator=simulator, **plan)) as fleet:
         await fleet.start_simulator("--delivered", str(fleet.folder / "delivered.ndjson"))
         fleet.start_gatherer(NAME)
         await fleet.ready(NAME)

@@ -15,7 +15,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from common.process import end_with_parent_of
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 
 ROOT = Path(__file__).parents[2]
 LOCK = ROOT / "requirements-run.lock"
@@ -120,7 +120,7 @@ class Environment:
 class InstalledFleet(LocalFleet):
     """A local fleet whose programs are those of an environment; S3 is this one's."""
 
-    def __init__(self, plan: Plan, environment: Environment) -> None:
+    def __init__(self, plan: FleetPlan, environment: Environment) -> None:
         """In a temporary folder."""
         super().__init__(plan)
         self._installed = environment

@@ -11,7 +11,7 @@ from common.config.load import load_gatherer
 from common.config.schema import GathererConfig
 from deduplicator.read.chain import Cursor
 from gatherer.derive import rows
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.load.batch_writer import BatchWriter
 from tests.support.gatherer_file import GATHERER, written
 from tests.support.keys import write_key
@@ -52,7 +52,7 @@ async def fill(connection: asyncpg.Connection, folder: Path, hours: int, lane: i
     writer = BatchWriter(connection, lane, folder, JOURNAL, now_us=lambda: at_us)
     await writer.resume()
     for n in range(2 * hours):
-        await writer.write(batch(n + 1), Place(1, n + 1), at_us)
+        await writer.write(batch(n + 1), Position(1, n + 1), at_us)
         if n % 2:
             at_us += HOUR_US
     return writer.batch

@@ -109,6 +109,28 @@ def test_the_core_imports_only_the_core_and_pure_libraries() -> None:
                 assert top != "isal" or name in ("isal", "isal.isal_zlib"), f"{file.relative_to(ROOT)} imports {name}"
 
 
+SAME_NAME = {
+    "Capture": "a worker's; what a probe has captured",
+    "Comparison": "of files by their totals; of a group's rows by its copies",
+    "RunEvent": "as a gatherer derives it; as the merge reads it",
+}
+"""Names that two modules may have, and what they name."""
+MAY_REPEAT = ("client", "signals")
+"""Distributions that may not import the others, and have their ideas under the same names."""
+
+
+def test_a_class_name_is_of_one_package() -> None:
+    """One word for one thing: a reader who searches for a class finds that class."""
+    homes: dict[str, set[str]] = {}
+    for package in (*PACKAGES, "client"):
+        for file in modules(package):
+            for node in ast.parse(file.read_text()).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_") and package not in MAY_REPEAT:
+                    homes.setdefault(node.name, set()).add(str(file.relative_to(ROOT)))
+    twice = {name: sorted(files) for name, files in homes.items() if len(files) > 1 and name not in SAME_NAME}
+    assert len(homes) > 400 and not twice, twice
+
+
 SQL_SIGNS = re.compile(
     r"""\bSELECT\s[^;]*(?:\bFROM\s|\() | \bINSERT\ INTO\s | \bUPDATE\s+[\w.{}]+\s[^;]*?\bSET\s | \bDELETE\ FROM\s
     | \b(?:CREATE|ALTER|DROP)\s+(?:\w+\s+)?(?:TABLE|VIEW|INDEX|SCHEMA|DATABASE|ROLE|EXTENSION|SYSTEM|FUNCTION|TYPE)\b

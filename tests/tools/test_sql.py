@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from common.storage.blocks import Block, parse
+from common.storage.blocks import SqlBlock, parse
 
 ROOT: Final = Path(__file__).parents[2]
 HOMES: Final = {
@@ -65,7 +65,7 @@ def lookups(file: Path) -> tuple[set[tuple[str, str]], list[int]]:
     return found, [name.lineno for name in names if name not in literal]
 
 
-def blocks(home: str) -> dict[str, Block]:
+def blocks(home: str) -> dict[str, SqlBlock]:
     """The blocks of a home, as its folder has them."""
     return {block.name: block for file in HOMES[home].glob("*.sql") for block in parse(file.read_text(), str(file))}
 

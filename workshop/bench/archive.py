@@ -30,7 +30,7 @@ from common.storage import copy, migrate
 from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from deduplicator.archive import tables
-from deduplicator.archive.hour import Hour
+from deduplicator.archive.hour import ExportedHour
 from deduplicator.archive.order import Order, Rows, rows_of
 from deduplicator.archive.source import Source
 from deduplicator.statements import SQL as DEDUPLICATOR
@@ -68,7 +68,7 @@ async def _fill(dsn: str) -> None:
             "delta": random.integers(-500, 500, count) * 100,
             "received_at": copy.timestamps_us(ms * 1000 + random.integers(5_000, 90_000, count)),
         }
-        await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, columns))
+        await copy.write(connection, "store", "deltas", copy.CopyStream(STORED_LAYOUT, columns))
     await connection.execute(SQL["vacuum_deltas"])
     await connection.close()
 
@@ -102,7 +102,7 @@ def _write(path: Path, folder: Path) -> float:
 async def _exported(dsn: str, connection: asyncpg.Connection, folder: Path) -> float:
     """Seconds in which the hour becomes files."""
     began = time.perf_counter()
-    written = await Hour(
+    written = await ExportedHour(
         Source(connection, lambda: connect(dsn), HOUR, lambda *_: False), folder, lambda *_: None
     ).write()
     seconds = time.perf_counter() - began

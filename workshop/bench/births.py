@@ -34,7 +34,7 @@ from deduplicator.from_rest.time_lines import TimeLines
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.store.production import Production
-from deduplicator.store.retention import Retention
+from deduplicator.store.retention import ProductionRetention
 from fleet.rebuild.copies import copy_of
 from gatherer.derive import state
 from gatherer.derive.derivation import Derivation
@@ -60,7 +60,7 @@ WAIT_MS: Final = 30_000
 METADATA: Final = ("series", "events", "markets", "market_changes", "store.lifecycle")
 
 
-class Exchange:
+class BirthsExchange:
     """One subscription of one session, as the journal keeps it."""
 
     def __init__(self, first_ms: int) -> None:
@@ -98,12 +98,17 @@ class Trial:
     """The derivation, the merge and production."""
 
     def __init__(
-        self, db: asyncpg.Connection, production: Production, retention: Retention, merger: Merger, first_ms: int
+        self,
+        db: asyncpg.Connection,
+        production: Production,
+        retention: ProductionRetention,
+        merger: Merger,
+        first_ms: int,
     ) -> None:
         self._db, self._production, self._retention, self._merger = db, production, retention, merger
         self._lines = TimeLines(production, merger, 10**9)
         self._derivation = Derivation(BOUNDS, state.fresh(1))
-        self._exchange = Exchange(first_ms)
+        self._exchange = BirthsExchange(first_ms)
         self._numbers: dict[str, int] = {}
         self._first_ms, self._batch = first_ms, 0
 
@@ -167,7 +172,7 @@ async def _run(dsn: str, connection: asyncpg.Connection) -> dict[str, dict[str, 
     await production.take_lease()
     gatherers = [(await production.gatherer(f"g{n}", str(uuid4())))[0] for n in range(GATHERERS)]
     merger = await production.restore(Limits(WAIT_MS, 120_000, 2_000_000, WAIT_MS), first_ms)
-    retention = Retention(dsn, ProductionRetentionConfig(), production.lease, archived=False)
+    retention = ProductionRetention(dsn, ProductionRetentionConfig(), production.lease, archived=False)
     trial = Trial(connection, production, retention, merger, first_ms)
     memory, size, markets = 0, 0, 0
     end = SECONDS + LIFE_S + GRACE_S + 4 * WAIT_MS // 1000

@@ -136,7 +136,7 @@ async def ceiling(connection: asyncpg.Connection, batches: list[Batch]) -> float
     """Rows a second of COPY alone."""
     began = time.perf_counter()
     for batch in batches:
-        await copy.write(connection, "store", "deltas", copy.Stream(STORED_LAYOUT, batch))
+        await copy.write(connection, "store", "deltas", copy.CopyStream(STORED_LAYOUT, batch))
     spent = time.perf_counter() - began
     count: int = await connection.fetchval(SQL["count_stored"])
     await connection.execute(SQL["empty_stored"])

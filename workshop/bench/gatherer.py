@@ -111,7 +111,7 @@ class Pipeline:
         zeros = np.zeros(len(rows), np.int64)
         columns |= dict.fromkeys(("lane", "batch", "run", "market", "ordinal"), zeros)
         columns["stored_at"] = np.full(len(rows), time.time_ns() // 1000 - copy.PG_EPOCH_US)
-        await copy.write(self._connection, "public", "deltas", copy.Stream(DELTA_LAYOUT, columns))
+        await copy.write(self._connection, "public", "deltas", copy.CopyStream(DELTA_LAYOUT, columns))
         self.stored += len(rows)
 
 

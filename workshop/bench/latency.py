@@ -14,12 +14,12 @@ from common.storage.database import connect
 from common.storage.embedded import EmbeddedServer
 from workshop.bench.common import scaled
 from workshop.bench.statements import SQL
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 
 RATE = scaled(5000, 200)
 WARM_S = scaled(10, 2)
 MEASURED_S = scaled(30, 5)
-PLAN = Plan(
+PLAN = FleetPlan(
     simulator=("--markets", "200", "--rate", str(RATE)),
     connections={"orderbook": 4, "trade": 1, "ticker": 1, "lifecycle": 1},
 )

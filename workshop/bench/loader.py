@@ -82,7 +82,7 @@ async def ceiling(dsn: str) -> float:
         batches.append(columns)
     began = time.perf_counter()
     for columns in batches:
-        await copy.write(connection, "public", "deltas", copy.Stream(DELTA_LAYOUT, columns))
+        await copy.write(connection, "public", "deltas", copy.CopyStream(DELTA_LAYOUT, columns))
     rate = ROWS / (time.perf_counter() - began)
     await connection.execute(SQL["empty_deltas"])
     await connection.close()

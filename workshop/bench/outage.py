@@ -17,7 +17,7 @@ import click
 
 from common.storage.database import connected
 from workshop.bench.statements import SQL
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 
 AWAY_MS: Final = 5000
 UP_S: Final = 9.0  # longer than `silence`: a session that ends soon waits for itself
@@ -27,7 +27,9 @@ AS_IN_PRODUCTION: Final = {"protocol": {"away_probe": "1s", "reconnect_max": "30
 
 async def measure(outages: int) -> list[dict[str, Any]]:
     """One row an outage: milliseconds to the first row by gatherer, and dials."""
-    plan = Plan(simulator=("--markets", "12", "--rate", "200"), connections=CONNECTIONS, overrides=AS_IN_PRODUCTION)
+    plan = FleetPlan(
+        simulator=("--markets", "12", "--rate", "200"), connections=CONNECTIONS, overrides=AS_IN_PRODUCTION
+    )
     found = []
     async with LocalFleet(plan) as fleet:
         await fleet.start_simulator()

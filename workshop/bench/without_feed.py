@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 
 from deduplicator.__main__ import main
-from deduplicator.store.feed import Entry
+from deduplicator.store.feed import FeedEntry
 from workshop.bench.statements import SQL
 
 
@@ -18,15 +18,15 @@ async def prepare(dsn: str) -> None:
     await connection.close()
 
 
-def _nothing(self: Entry, *what: Any) -> None:
+def _nothing(self: FeedEntry, *what: Any) -> None:
     """Instead of gathering."""
 
 
-async def _unwritten(self: Entry, db: asyncpg.Connection) -> None:
+async def _unwritten(self: FeedEntry, db: asyncpg.Connection) -> None:
     """Instead of writing."""
 
 
 if __name__ == "__main__":
-    Entry.add = Entry.add_rows = _nothing  # type: ignore[method-assign,assignment]
-    Entry.write = _unwritten  # type: ignore[method-assign]
+    FeedEntry.add = FeedEntry.add_rows = _nothing  # type: ignore[method-assign,assignment]
+    FeedEntry.write = _unwritten  # type: ignore[method-assign]
     main()

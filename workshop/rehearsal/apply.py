@@ -27,10 +27,10 @@ from common.errors import FleetError
 from workshop.generate.terraform import copied, initialise, missing, terraform
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, watch
-from workshop.rehearsal.local import BUCKET, Plan, free_port
+from workshop.rehearsal.local import BUCKET, FleetPlan, free_port
 from workshop.rehearsal.rendered import RenderedFleet
 from workshop.rehearsal.s3 import make_bucket
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 REGION: Final = "us-east-2"
 RELEASE: Final = {"key": "releases/kalshi-fleet-rehearsal.tar.gz", "sha256": "0" * 64}
@@ -200,10 +200,10 @@ def _check(files: dict[str, str], folder: Path) -> None:
 
 async def _run(files: dict[str, str]) -> bool:
     names = tuple(sorted(name for name in files if name != "deduplicator"))
-    plan = Plan(gatherers=names, simulator=("--markets", "40", "--rate", "300"))
+    plan = FleetPlan(gatherers=names, simulator=("--markets", "40", "--rate", "300"))
     os.environ.setdefault("KALSHI_KEY_ID", "deduplicator")  # the export at the end is of this process
     async with RenderedFleet(plan, files) as fleet:
-        with View() as view:
+        with LiveView() as view:
             view.say("a fleet from the rendered files")
             await fleet.start_simulator("--paused")
             await fleet.start_s3()

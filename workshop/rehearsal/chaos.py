@@ -23,9 +23,9 @@ from common.storage.database import connected
 from common.storage.embedded import attach_dsn
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, export, watch
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 from workshop.rehearsal.statements import SQL
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 CONNECTIONS: Final = {"orderbook": 4, "trade": 2, "ticker": 1, "lifecycle": 1}
 SEAM: Final = Path(__file__).parent / "seams"
@@ -244,7 +244,7 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
     """One run; returns whether the verdict is `equal`."""
     rng = random.Random(seed)
     lives = ("--close-after", str(seconds / 3), "--create-after", str(seconds / 4), "--seed", str(seed))
-    plan = Plan(
+    plan = FleetPlan(
         connections=CONNECTIONS,
         workers=2,
         simulator=("--markets", "40", "--rate", str(rate), *lives),
@@ -255,7 +255,7 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
         for name in GATHERERS:
             seams = {"FLEET_CLOCK_FILE": str(chaos.clock(name)), "FLEET_DISK_FILE": str(chaos.disk(name))}
             fleet.environment[name] = {"PYTHONPATH": str(SEAM), **seams}
-        with View() as view:
+        with LiveView() as view:
             view.say(f"chaos, seed {seed}: {seconds:.0f} s at {rate} changes a second")
             await fleet.start_simulator("--paused")
             await fleet.start_s3()
@@ -273,7 +273,7 @@ async def run(seed: int, seconds: float, rate: int) -> bool:
         return print_verdict(checks)
 
 
-async def _break(chaos: Chaos, view: View, rng: random.Random, seconds: float) -> None:
+async def _break(chaos: Chaos, view: LiveView, rng: random.Random, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     weights = [trouble.weight for trouble in TROUBLES]

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.table import Table
 
 from workshop.rehearsal.ending import conclude, watch
-from workshop.rehearsal.local import LocalFleet, Plan
+from workshop.rehearsal.local import FleetPlan, LocalFleet
 from workshop.rehearsal.verdict import Check
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 CONNECTIONS: Final = {"orderbook": 6, "trade": 2, "ticker": 2, "lifecycle": 2}
 REPLAYED: Final = 2
@@ -64,9 +64,9 @@ async def run(seconds: float = 50.0) -> bool:
     files = recordings()
     replay = [word for file in files for word in ("--replay", str(file))]
     synthetic = ("--markets", "40", "--rate", "400", "--close-after", "20", "--create-after", "10")
-    plan = Plan(connections=CONNECTIONS, simulator=(*synthetic, *replay, "--speed", str(REPLAY_SPEED)))
+    plan = FleetPlan(connections=CONNECTIONS, simulator=(*synthetic, *replay, "--speed", str(REPLAY_SPEED)))
     async with LocalFleet(plan) as fleet:
-        with View() as view:
+        with LiveView() as view:
             view.say("starting an exchange, three gatherers, a deduplicator, four databases and an S3 endpoint")
             if files:
                 view.say(f"real frames: {', '.join(file.name for file in files)}")
@@ -85,7 +85,7 @@ async def run(seconds: float = 50.0) -> bool:
         return print_verdict(checks)
 
 
-async def _break(fleet: LocalFleet, view: View, seconds: float) -> None:
+async def _break(fleet: LocalFleet, view: LiveView, seconds: float) -> None:
     loop = asyncio.get_running_loop()
     began = loop.time()
     for at, text, step in schedule():

@@ -14,7 +14,7 @@ from workshop.rehearsal.local import BUCKET, LocalFleet
 from workshop.rehearsal.replayed import compare_replay
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare, compare_archive, refills_tried, sealed_past
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 T = TypeVar("T")
 SEAL_WAIT_S: Final = 180.0
@@ -22,7 +22,7 @@ REFILL_WAIT_S: Final = 600.0
 
 
 async def conclude(
-    fleet: LocalFleet, view: View, *, outages: bool = False, seal_wait_s: float = SEAL_WAIT_S
+    fleet: LocalFleet, view: LiveView, *, outages: bool = False, seal_wait_s: float = SEAL_WAIT_S
 ) -> list[Check]:
     """Stop the flow and compare everything. With `outages` gaps are expected, and what lies in them may be missing."""
     await fleet.control("/pause", {})
@@ -72,7 +72,7 @@ async def export(fleet: LocalFleet) -> list[Manifest]:
     return await Exporter(config.archive, attach_dsn(fleet.production_dsn)).export_now(hours=1)
 
 
-async def watch(fleet: LocalFleet, view: View, work: Awaitable[T]) -> T:
+async def watch(fleet: LocalFleet, view: LiveView, work: Awaitable[T]) -> T:
     """Show the fleet's state while something is awaited."""
     task = asyncio.ensure_future(work)
     while not task.done():

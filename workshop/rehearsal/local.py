@@ -60,7 +60,7 @@ FAST: Final[dict[str, dict[str, Any]]] = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class FleetPlan:
     """What to start."""
 
     gatherers: Sequence[str] = GATHERERS
@@ -80,7 +80,7 @@ class Plan:
 class LocalFleet:
     """Processes of one fleet by name: simulator, gatherer-a ..., deduplicator, s3."""
 
-    def __init__(self, plan: Plan, folder: Path | None = None) -> None:
+    def __init__(self, plan: FleetPlan, folder: Path | None = None) -> None:
         """In a folder that is there, and stays; else in a temporary one."""
         self.plan = plan
         self.folder = folder or Path(tempfile.mkdtemp(prefix="kalshi-fleet-"))

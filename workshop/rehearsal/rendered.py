@@ -7,13 +7,13 @@ from typing import Any
 
 import yaml
 
-from workshop.rehearsal.local import BUCKET, FAST, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, FAST, FleetPlan, LocalFleet
 
 
 class RenderedFleet(LocalFleet):
     """`files`: each process's YAML text, by name."""
 
-    def __init__(self, plan: Plan, files: dict[str, str]) -> None:
+    def __init__(self, plan: FleetPlan, files: dict[str, str]) -> None:
         super().__init__(plan)
         self._files = files
         self.environment = {name: {"KALSHI_KEY_ID": name} for name in (*plan.gatherers, "deduplicator")}

@@ -22,8 +22,8 @@ from rich.table import Table
 from common.contract.deduplicator_status import DeduplicatorStatus
 from workshop.rehearsal.demo import print_verdict
 from workshop.rehearsal.ending import conclude, watch
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
-from workshop.rehearsal.view import View
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
+from workshop.rehearsal.view import LiveView
 
 CONNECTIONS: Final = {"orderbook": 8, "trade": 2, "ticker": 2, "lifecycle": 2}
 SAMPLE_S: Final = 10.0
@@ -106,9 +106,9 @@ def report(series: dict[str, Series]) -> None:
 async def run(hours: float, rate: int, output: Path) -> bool:
     """One run; returns whether the verdict is `equal`."""
     series: dict[str, Series] = defaultdict(Series)
-    plan = Plan(connections=CONNECTIONS, workers=2, simulator=("--markets", "200", "--rate", str(rate)))
+    plan = FleetPlan(connections=CONNECTIONS, workers=2, simulator=("--markets", "200", "--rate", str(rate)))
     async with LocalFleet(plan) as fleet:
-        with View() as view:
+        with LiveView() as view:
             view.say(f"soak: {hours:g} hours at {rate} changes a second")
             await fleet.start_simulator("--paused")
             await fleet.start_s3()

@@ -26,7 +26,7 @@ import yaml
 
 from common.errors import FleetError
 from common.process import stop_event
-from workshop.rehearsal.local import BUCKET, GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import BUCKET, GATHERERS, FleetPlan, LocalFleet
 
 MARK: Final = "FLEET_STANDING_IN"
 """The variable that all processes of a standing fleet have."""
@@ -50,10 +50,10 @@ class Addresses(msgspec.Struct):
     s3: str
 
 
-def plan() -> Plan:
+def plan() -> FleetPlan:
     """Sixty markets, of which combos are born and settled; nothing that fills a disk overnight."""
     small = {"max_bytes": "1GiB", "segment_bytes": "8MiB"}
-    return Plan(
+    return FleetPlan(
         connections={"orderbook": 3, "trade": 1, "ticker": 1, "lifecycle": 1},
         simulator=("--markets", "60", "--rate", "120", "--births", "0.2", "--life", "600", "--forget-after", "3600"),
         overrides={"journal": small, "retention": {"keep_after_ack": "30m"}},

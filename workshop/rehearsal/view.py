@@ -18,7 +18,7 @@ from common.overview import frames, gaps_shown
 LINE_EVERY_S = 5.0
 
 
-class View:
+class LiveView:
     """Shows the state of all processes, and what is being done to them."""
 
     def __init__(self) -> None:
@@ -32,7 +32,7 @@ class View:
         """What the deduplicator counted at the last look, and in `_earlier` what its processes before had."""
         self._earlier = DeltaTotals(0, 0)
 
-    def __enter__(self) -> View:
+    def __enter__(self) -> LiveView:
         if self._console.is_terminal:
             self._live = Live(console=self._console, refresh_per_second=4)
             self._live.start()

@@ -113,4 +113,5 @@ def _in_order(parts: list[Part]) -> Iterable[Event]:
     times = np.concatenate([at for at, _ in parts])
     if len(parts) == 1 or bool((times[1:] >= times[:-1]).all()):
         return found
-    return itemgetter(*np.argsort(times, kind="stable").tolist())(found)
+    ordered: tuple[Event, ...] = itemgetter(*np.argsort(times, kind="stable").tolist())(found)
+    return ordered

@@ -14,8 +14,8 @@ from common.contract.identity import SEQ_MAX, SID_MAX
 from common.contract.reasons import GAP, REPEAT_OR_DECREASE
 from common.exchange import frames
 from gatherer.capture.conversation.actions import Action, Broken
-from gatherer.capture.conversation.ledger import DELETE, PROBE, UNSUBSCRIBE, Command
-from gatherer.capture.conversation.state import State
+from gatherer.capture.conversation.ledger import DELETE, PROBE, UNSUBSCRIBE, SentCommand
+from gatherer.capture.conversation.state import ConversationState
 from gatherer.capture.conversation.subscriptions import Subscription
 
 COPY_WAIT_S: Final = 1200.0
@@ -31,11 +31,11 @@ ANSWERS: Final = frozenset(("subscribed", "ok", "unsubscribed", "error"))
 class Answers:
     """Of one connection."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ConversationState) -> None:
         self._state, self._ledger, self._members = state, state.ledger, state.members
         self._subscriptions = state.subscriptions
 
-    def take(self, head: frames.Head, actions: list[Action], now_s: float) -> None:
+    def take(self, head: frames.Envelope, actions: list[Action], now_s: float) -> None:
         """One of `ANSWERS`."""
         command = self._ledger.unanswered.get(head.id or 0)
         if command is not None and command.changes:
@@ -51,7 +51,7 @@ class Answers:
         else:
             self._error(head, command, actions, now_s)
 
-    def brings_back(self, head: frames.Head, now_s: float) -> bool:
+    def brings_back(self, head: frames.Envelope, now_s: float) -> bool:
         """A sid that was over answers a subscribe of ours that was sent since: it has not ended. We end it, as readers
         of the journal take it for over; if that was just tried, it is ours again."""
         command = self._ledger.unanswered.get(head.id or 0)
@@ -78,7 +78,7 @@ class Answers:
 
     # -- by kind -----------------------------------------------------------------------------------------------
 
-    def _subscribed(self, head: frames.Head, command: Command | None, now_s: float) -> None:
+    def _subscribed(self, head: frames.Envelope, command: SentCommand | None, now_s: float) -> None:
         named = _named(head.msg)
         fits = named is not None and command is not None and command.answered_by(named.channel)
         if named is not None and (fits or named.sid not in self._subscriptions.over):
@@ -88,7 +88,7 @@ class Answers:
         if not fits and command is not None:
             self._state.without_effect(command, now_s, refused=True)
 
-    def _stands(self, named: frames.SubscribedMsg, command: Command | None, now_s: float) -> Subscription:
+    def _stands(self, named: frames.SubscribedMsg, command: SentCommand | None, now_s: float) -> Subscription:
         """The exchange names this subscription, whether that is an answer to what was asked or not."""
         subscriptions, state = self._subscriptions, self._state
         standing = [s for s in subscriptions if s.channel == named.channel]
@@ -111,7 +111,7 @@ class Answers:
         if len(standing) >= COPIES_MAX:
             self._state.renew(min(standing, key=lambda s: s.numbered_s), now_s)
 
-    def _took_effect(self, held: Subscription, id_: int, command: Command, now_s: float) -> None:
+    def _took_effect(self, held: Subscription, id_: int, command: SentCommand, now_s: float) -> None:
         """A command to subscribe was answered, for this subscription's channel."""
         self._state.take(held, command.tickers, now_s)
         command.channels.discard(held.channel)
@@ -120,7 +120,7 @@ class Answers:
         elif not command.late:
             self._ledger.expect_more(id_, command)
 
-    def _ok(self, head: frames.Head, command: Command, now_s: float) -> None:
+    def _ok(self, head: frames.Envelope, command: SentCommand, now_s: float) -> None:
         """It took effect; an answer without a sid is about the one that the command named."""
         subscriptions, state = self._subscriptions, self._state
         if command.name == UNSUBSCRIBE:
@@ -142,7 +142,7 @@ class Answers:
         elif command.channels:
             self._ok_of_channels(subscriptions.by_sid.get(head.sid or 0), command, now_s)
 
-    def _ok_of_channels(self, held: Subscription | None, command: Command, now_s: float) -> None:
+    def _ok_of_channels(self, held: Subscription | None, command: SentCommand, now_s: float) -> None:
         """Of one that is named, or of all that the command is about."""
         if held is not None:
             held.channel = held.channel or command.channel
@@ -156,7 +156,7 @@ class Answers:
         else:
             self._state.failed.went_well()
 
-    def _unsubscribed(self, head: frames.Head, command: Command | None, now_s: float) -> None:
+    def _unsubscribed(self, head: frames.Envelope, command: SentCommand | None, now_s: float) -> None:
         fits = command is not None and command.name == UNSUBSCRIBE
         sid = head.sid or (command.sid if fits and command is not None else 0)
         self._state.is_over(sid, now_s)
@@ -165,7 +165,7 @@ class Answers:
         elif command is not None:
             self._state.without_effect(command, now_s, refused=True)
 
-    def _error(self, head: frames.Head, command: Command | None, actions: list[Action], now_s: float) -> None:
+    def _error(self, head: frames.Envelope, command: SentCommand | None, actions: list[Action], now_s: float) -> None:
         state, code = self._state, _code(head.msg)
         if code in frames.TERMINAL_CODES and 0 < (head.sid or 0) <= SID_MAX:
             sid, seq = head.sid or 0, head.seq or 0
@@ -187,12 +187,12 @@ class Answers:
         else:
             state.without_effect(command, now_s, refused=True)
 
-    def _is_unknown(self, command: Command, now_s: float) -> bool:
+    def _is_unknown(self, command: SentCommand, now_s: float) -> bool:
         """Whether to believe that the exchange has lost a sid: it sent nothing of it since it was asked."""
         held = self._subscriptions.by_sid.get(command.sid)
         return held is not None and held.numbered_s <= command.sent_s and self._state.renewals.over(now_s)
 
-    def _too_many_commands(self, command: Command | None, now_s: float) -> None:
+    def _too_many_commands(self, command: SentCommand | None, now_s: float) -> None:
         """Error 27: send nothing for a while, then send it again."""
         self._state.books.postpone(self._ledger.be_quiet(now_s))
         if command is None or command.late:

@@ -23,7 +23,7 @@ from gatherer.capture.conversation.actions import Action, Surprise, Times
 from gatherer.capture.conversation.answers import ANSWERS, Answers
 from gatherer.capture.conversation.due_commands import DueCommands
 from gatherer.capture.conversation.membership import few_of
-from gatherer.capture.conversation.state import State
+from gatherer.capture.conversation.state import ConversationState
 from gatherer.capture.conversation.subscriptions import Subscription
 
 
@@ -32,7 +32,7 @@ class Conversation:
 
     def __init__(self, role: str, times: Times, batch: int) -> None:
         self.role, self._times = role, times
-        self.state = State(role, times, batch)
+        self.state = ConversationState(role, times, batch)
         self._answers, self._commands = Answers(self.state), DueCommands(self.state)
         self._subscriptions = self.state.subscriptions
         self._sids, self._over = self._subscriptions.by_sid, self._subscriptions.over
@@ -134,7 +134,7 @@ class Conversation:
 
     # -- what the exchange sends -------------------------------------------------------------------------------
 
-    def frame(self, head: frames.Head, now_s: float) -> list[Action]:
+    def frame(self, head: frames.Envelope, now_s: float) -> list[Action]:
         """One frame, already journalled."""
         actions: list[Action] = []
         try:  # as `_whatever_happens`, without a call more for each frame
@@ -143,7 +143,7 @@ class Conversation:
             actions.append(_surprise(error))
         return actions
 
-    def _frame(self, head: frames.Head, actions: list[Action], now_s: float) -> None:
+    def _frame(self, head: frames.Envelope, actions: list[Action], now_s: float) -> None:
         sid = head.sid
         if sid in self._over and not self._answers.brings_back(head, now_s):
             return
@@ -224,7 +224,7 @@ def _surprise(error: Exception) -> Surprise:
     return Surprise(repr(error)[:300])
 
 
-def _ticker(head: frames.Head) -> str:
+def _ticker(head: frames.Envelope) -> str:
     try:
         return frames.MARKET_ONLY.decode(head.msg).market_ticker or ""
     except frames.UNREADABLE:

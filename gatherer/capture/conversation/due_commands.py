@@ -11,8 +11,8 @@ from typing import Any, Final
 from common.contract.channels import OF_ROLE, ORDERBOOK
 from gatherer.capture.conversation.actions import Action
 from gatherer.capture.conversation.budget import RESERVE
-from gatherer.capture.conversation.ledger import ADD, DELETE, PROBE, SNAPSHOT, SUBSCRIBE, UNSUBSCRIBE, Command
-from gatherer.capture.conversation.state import State
+from gatherer.capture.conversation.ledger import ADD, DELETE, PROBE, SNAPSHOT, SUBSCRIBE, UNSUBSCRIBE, SentCommand
+from gatherer.capture.conversation.state import ConversationState
 from gatherer.capture.conversation.subscriptions import Subscription
 
 UNANSWERED_MAX: Final = 3
@@ -24,7 +24,7 @@ AUDIT_SHARE: Final = 8
 class DueCommands:
     """Of one connection."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: ConversationState) -> None:
         self._state, self._ledger, self._members, self._books = state, state.ledger, state.members, state.books
         self._subscriptions = state.subscriptions
         self._subscribes = 0  # of a channel without markets
@@ -76,7 +76,7 @@ class DueCommands:
         return self._subscribe([ORDERBOOK], adds, now_s) if adds else []
 
     def _unsubscribe(self, ending: Subscription, now_s: float) -> list[Action]:
-        sent = self._ledger.send(Command(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
+        sent = self._ledger.send(SentCommand(UNSUBSCRIBE, ending.sid), {"sids": [ending.sid]}, now_s)
         ending.ending = (ending.ending or 0) + bool(sent)
         return sent
 
@@ -117,13 +117,13 @@ class DueCommands:
         params: dict[str, Any] = {"channels": channels, "skip_ticker_ack": True}
         if tickers:
             params |= {"market_tickers": tickers, "use_yes_price": False}
-        return self._ask_to_hold(Command(SUBSCRIBE, 0, tickers, set(channels)), params, now_s)
+        return self._ask_to_hold(SentCommand(SUBSCRIBE, 0, tickers, set(channels)), params, now_s)
 
     def _update(self, held: Subscription, action: str, tickers: list[str], now_s: float) -> list[Action]:
         params = {"sids": [held.sid], "action": action, "market_tickers": tickers}
-        return self._ask_to_hold(Command(action, held.sid, tickers), params, now_s)
+        return self._ask_to_hold(SentCommand(action, held.sid, tickers), params, now_s)
 
-    def _ask_to_hold(self, command: Command, params: dict[str, Any], now_s: float) -> list[Action]:
+    def _ask_to_hold(self, command: SentCommand, params: dict[str, Any], now_s: float) -> list[Action]:
         sent = self._ledger.send(command, params, now_s)
         if sent and command.adds:
             self._members.asked(command.tickers, now_s)
@@ -165,7 +165,7 @@ class DueCommands:
 
     def _snapshot(self, held: Subscription, tickers: list[str], now_s: float, reserve: int = 0) -> list[Action]:
         params = {"sids": [held.sid], "action": SNAPSHOT, "market_tickers": tickers}
-        return self._ledger.send(Command(SNAPSHOT, held.sid), params, now_s, reserve)
+        return self._ledger.send(SentCommand(SNAPSHOT, held.sid), params, now_s, reserve)
 
     # -- proofs ------------------------------------------------------------------------------------------------
 
@@ -188,7 +188,7 @@ class DueCommands:
             return []
         else:
             params = {"channels": [held.channel], "skip_ticker_ack": True}
-            sent = self._ledger.send(Command(PROBE, channels={held.channel}), params, now_s, RESERVE)
+            sent = self._ledger.send(SentCommand(PROBE, channels={held.channel}), params, now_s, RESERVE)
         if sent:
             held.probed(now_s)
         return sent

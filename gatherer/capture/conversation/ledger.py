@@ -21,7 +21,7 @@ SNAPSHOT, PROBE = "get_snapshot", "probe"
 
 
 @dataclass
-class Command:
+class SentCommand:
     """A command that was sent. `late`: its effect is not awaited any more, but an answer would still be believed."""
 
     name: str
@@ -56,7 +56,7 @@ class Ledger:
 
     def __init__(self, commands_per_s: float) -> None:
         self.last_id = 0
-        self.unanswered: dict[int, Command] = {}
+        self.unanswered: dict[int, SentCommand] = {}
         """By id; the oldest are forgotten."""
         self._awaited = 0
         """The id of the one change whose effect is awaited; 0: of none."""
@@ -73,7 +73,7 @@ class Ledger:
         """The fleet wants something that takes so many commands."""
         self._budget.grant(commands)
 
-    def send(self, command: Command, params: dict[str, Any], now_s: float, reserve: int = 0) -> list[Action]:
+    def send(self, command: SentCommand, params: dict[str, Any], now_s: float, reserve: int = 0) -> list[Action]:
         """One command, if the budget allows it; one that changes something is awaited."""
         if not self._budget.take(now_s, reserve):
             return []
@@ -93,11 +93,11 @@ class Ledger:
         if id_ == self._awaited:
             self._awaited = 0
 
-    def expect_more(self, id_: int, command: Command) -> None:
+    def expect_more(self, id_: int, command: SentCommand) -> None:
         """It was answered in part: another answer is to come."""
         self.unanswered[id_], self._awaited = command, id_
 
-    def overdue(self, now_s: float, reply_wait_s: float) -> Command | None:
+    def overdue(self, now_s: float, reply_wait_s: float) -> SentCommand | None:
         """The awaited change, if its answer is overdue: it is awaited no more."""
         command = self.unanswered.get(self._awaited)
         if command is None or now_s <= command.sent_s + reply_wait_s:

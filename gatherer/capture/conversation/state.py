@@ -9,7 +9,7 @@ from common.contract import channels
 from gatherer.capture.conversation.actions import Times
 from gatherer.capture.conversation.books_due import BooksDue
 from gatherer.capture.conversation.budget import Patience
-from gatherer.capture.conversation.ledger import DELETE, UNSUBSCRIBE, Command, Ledger
+from gatherer.capture.conversation.ledger import DELETE, UNSUBSCRIBE, Ledger, SentCommand
 from gatherer.capture.conversation.membership import Membership
 from gatherer.capture.conversation.subscriptions import Subscription, Subscriptions
 from gatherer.capture.conversation.unread import Unread
@@ -28,7 +28,7 @@ IDLE_PROBES_MAX: Final = 2
 """Nothing is proven of a subscription without a number for so many times the first wait for a probe."""
 
 
-class State:
+class ConversationState:
     """Of one connection."""
 
     def __init__(self, role: str, times: Times, batch: int) -> None:
@@ -63,7 +63,7 @@ class State:
         held.tickers.update(dict.fromkeys(taken))
         self.books.taken(taken, now_s)
 
-    def without_effect(self, command: Command, now_s: float, *, refused: bool) -> None:
+    def without_effect(self, command: SentCommand, now_s: float, *, refused: bool) -> None:
         """Not answered, or refused: it is sent again after a wait."""
         if command.late or not command.changes:
             return

@@ -21,7 +21,7 @@ from gatherer.derive.bulk.decoder import NONE
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.messages import PAST_MS_MAX
 from gatherer.derive.rows import Rows
-from gatherer.derive.state import SessionState, Slice, State
+from gatherer.derive.state import DerivationState, SessionState, Slice
 
 Array = npt.NDArray[Any]
 
@@ -31,7 +31,7 @@ class CalmSession:
     about; `heads`: those frames, by number."""
 
     @classmethod
-    def of(cls, known: State, columns: Columns, index: Array) -> CalmSession | None:
+    def of(cls, known: DerivationState, columns: Columns, index: Array) -> CalmSession | None:
         """The session whose frames these are, if it is calm."""
         state = known.sessions.get(int(columns.session[index[0]]))
         plain = columns.plain[index]
@@ -48,7 +48,7 @@ class CalmSession:
     def __init__(self, state: SessionState, slice_: Slice, index: Array) -> None:
         self.state, self.slice, self.index = state, slice_, index
         self.hit: set[str] = set()
-        self.heads: dict[int, frames.Head] = {}
+        self.heads: dict[int, frames.Envelope] = {}
         self._seen_us = self._reached_ms = self._next_seq = 0
 
     def horizons(self, out: Rows, bounds: BoundsMs, columns: Columns, before: Array) -> None:

@@ -22,7 +22,7 @@ from gatherer.derive.bulk.decoder import NONE
 from gatherer.derive.bulk.forms import FORMS
 from gatherer.derive.bulk.text import Text
 from gatherer.derive.messages import FUTURE_MS_MAX, PAST_MS_MAX
-from gatherer.journal.format import Block, Kind, Record
+from gatherer.journal.format import FrameBlock, Kind, Record
 
 Array = npt.NDArray[Any]
 PIECE_FRAMES: Final = 1024  # one call holds the interpreter: the task that writes must get its turn
@@ -48,7 +48,7 @@ class Columns:
     `side`, `price`, `delta`, and `code`, the place of the ticker in `tickers`.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
+    def __init__(self, blocks: Sequence[FrameBlock]) -> None:
         self.session = np.concatenate([block.sessions for block in blocks])
         self.wall_us = np.concatenate([block.wall_us for block in blocks])
         self.mono_us = np.concatenate([block.mono_us for block in blocks])

@@ -21,7 +21,7 @@ from gatherer.derive.bulk.columns import Columns
 from gatherer.derive.bulk.steady import Steady
 from gatherer.derive.deltas import COLUMNS
 from gatherer.derive.derivation import Derivation
-from gatherer.journal.format import Block, Record, flat
+from gatherer.journal.format import FrameBlock, Record, flat
 
 Array = npt.NDArray[Any]
 BULK_MIN_FRAMES: Final = 200  # fewer are not worth their columns
@@ -29,28 +29,28 @@ BULK_MAX_FRAMES: Final = 8192  # more would leave the processor's cache, fewer c
 ONE_BY_ONE: Final = sys.maxsize  # as `min_frames`: no frames are worth their columns
 
 
-def apply(derivation: Derivation, items: Iterable[Record | Block], min_frames: int = BULK_MIN_FRAMES) -> None:
+def apply(derivation: Derivation, items: Iterable[Record | FrameBlock], min_frames: int = BULK_MIN_FRAMES) -> None:
     """Records and blocks, in order; fewer than `min_frames` frames in a row one by one."""
     for part in prepare(items, min_frames):
         apply_part(derivation, part)
 
 
-def prepare(items: Iterable[Record | Block], min_frames: int = BULK_MIN_FRAMES) -> Iterator[Record | Columns]:
+def prepare(items: Iterable[Record | FrameBlock], min_frames: int = BULK_MIN_FRAMES) -> Iterator[Record | Columns]:
     """What `apply_part` takes, in order. It needs no state, so it can be done ahead of the derivation.
 
     Whatever the frames are, this raises nothing.
     """
-    blocks: list[Block] = []
+    blocks: list[FrameBlock] = []
     count = 0
     for item in items:
-        if isinstance(item, Block):
+        if isinstance(item, FrameBlock):
             blocks.append(item)
             count += len(item)
             if count < BULK_MAX_FRAMES:
                 continue
         yield from _prepared(blocks, min_frames)
         blocks, count = [], 0
-        if not isinstance(item, Block):
+        if not isinstance(item, FrameBlock):
             yield item
     yield from _prepared(blocks, min_frames)
 
@@ -64,7 +64,7 @@ def apply_part(derivation: Derivation, part: Record | Columns) -> None:
         derivation.apply(part)
 
 
-def _prepared(blocks: list[Block], min_frames: int) -> Iterator[Record | Columns]:
+def _prepared(blocks: list[FrameBlock], min_frames: int) -> Iterator[Record | Columns]:
     if sum(map(len, blocks)) < max(min_frames, 1):
         yield from flat(blocks)
         return
@@ -171,7 +171,7 @@ def _placed(values: Array, places: Array) -> Array:
 
 
 def _within(
-    derivation: Derivation, session: CalmSession, record: Record, head: frames.Head | None, horizon_ms: int
+    derivation: Derivation, session: CalmSession, record: Record, head: frames.Envelope | None, horizon_ms: int
 ) -> None:
     """One frame of a calm session: its number and its share in the horizon are dealt with."""
     horizon.reached(derivation.out, session.slice, horizon_ms)

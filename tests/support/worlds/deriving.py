@@ -13,7 +13,7 @@ from gatherer.derive import state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.derivation import Derivation
 from gatherer.derive.rows import Rows
-from gatherer.journal.format import Block, Kind, Record, frames_payload
+from gatherer.journal.format import FrameBlock, Kind, Record, frames_payload
 from tests.support.worlds.shape import BOUNDS
 from tests.support.worlds.station import Crash, Lane
 
@@ -58,19 +58,19 @@ def _between_crashes(items: list[Record | Crash]) -> Iterator[list[Record] | Cra
     yield records
 
 
-def block(records: list[Record]) -> Block:
+def block(records: list[Record]) -> FrameBlock:
     """Frames as the journal writes them together."""
     sessions, walls, monos = (
         array("q", [getattr(r, name) * unit for r in records])
         for name, unit in (("session", 1), ("wall_us", 1000), ("mono_us", 1000))
     )
     payload = frames_payload(sessions, walls, monos, [r.payload for r in records])
-    return Block(payload, 0, len(payload))
+    return FrameBlock(payload, 0, len(payload))
 
 
-def in_blocks(records: list[Record], rng: random.Random) -> list[Record | Block]:
+def in_blocks(records: list[Record], rng: random.Random) -> list[Record | FrameBlock]:
     """The same, frames that follow one another in blocks of any size."""
-    items: list[Record | Block] = []
+    items: list[Record | FrameBlock] = []
     pending: list[Record] = []
     for record in [*records, None]:
         if record is not None and record.kind == Kind.FRAME:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from common.storage.blocks import Block, Statements, parse
+from common.storage.blocks import SqlBlock, Statements, parse
 
 TWO = """\
 -- name: first
@@ -27,8 +27,8 @@ SET b = 2
 def test_a_block_is_its_name_its_sentence_and_the_text_for_the_server() -> None:
     """Without the comment that names it; comments within the statement, and several statements, stay."""
     assert list(parse(TWO, "two.sql")) == [
-        Block("first", "Of what there is, the first.", "SELECT 1\n  -- a comment of the statement\n LIMIT 1"),
-        Block("second_2", "The second: two statements.", "SET a = 1;\nSET b = 2"),
+        SqlBlock("first", "Of what there is, the first.", "SELECT 1\n  -- a comment of the statement\n LIMIT 1"),
+        SqlBlock("second_2", "The second: two statements.", "SET a = 1;\nSET b = 2"),
     ]
 
 

@@ -163,7 +163,7 @@ async def test_the_pages_rate_is_of_what_came_since(monkeypatch: pytest.MonkeyPa
 
 
 READ_BY_SCRIPT: dict[str, dict[str, type[msgspec.Struct]]] = {
-    "showState": {"row": page.Row, "answer": page.PageState},
+    "showState": {"row": page.PageRow, "answer": page.PageState},
     "drawMap": {"map": page.CoverageMap, "row": page.CoverageLine},
     "showMap": {"map": page.CoverageMap},
     "showMarkets": {"answer": page.MarketsFound},

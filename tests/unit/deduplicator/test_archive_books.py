@@ -12,7 +12,7 @@ import pytest
 from common.book_hash import mix64, terms
 from common.errors import StorageError
 from common.numbers import HOUR_MS
-from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, Books, Stretches
+from deduplicator.archive.books import NEAR_RESET_MS, BookChecks, PlacedBooks, Stretches
 from deduplicator.archive.late import Late
 from deduplicator.archive.order import Order, Rows, rows_of
 from deduplicator.archive.spool import Spool
@@ -110,9 +110,9 @@ def columnar(
     key = np.where(before, order.first(code), after)
     hashes = [sum(mix64(2 * p + side) * size for (side, p), size in s.book.items()) % (1 << 64) for s in shown]
     taken = np.array([s.taken * 1000 if s.taken >= 0 else -1 for s in shown], np.int64)
-    books = Books(code, ms, key, taken, np.array(hashes, np.uint64), np.array([s.is_reset for s in shown], bool))
+    books = PlacedBooks(code, ms, key, taken, np.array(hashes, np.uint64), np.array([s.is_reset for s in shown], bool))
     shuffled = np.random.default_rng(1).permutation(len(shown))
-    checks = BookChecks(order, Books._make(column[shuffled] for column in books))
+    checks = BookChecks(order, PlacedBooks._make(column[shuffled] for column in books))
     rows = changed(order, changes)
     for block in np.split(rows, cuts):
         checks.add(block)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import aiohttp
 import pytest
 
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from fleet.probing.assumptions import Capture, decode
 from fleet.probing.beliefs import FALSE, HOLDS, Measured
 from fleet.probing.experiments import (
@@ -73,7 +73,7 @@ async def test_an_honest_exchange_answers_as_is_believed() -> None:
 
 async def test_what_an_exchange_answers_otherwise_is_reported() -> None:
     """Books that do not come by themselves, markets that continue, silence, lists and books that are wrong."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
+    async with world() as w, RestClient(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
         assert false(await conversed(w, {"kind": "quiet_add", "for_ms": 60_000})) == {"add"}
         exchange, market = w.server.exchange, w.server.exchange.markets[A]
 
@@ -99,7 +99,7 @@ async def test_what_an_exchange_answers_otherwise_is_reported() -> None:
 
 async def test_rest_and_stream_are_compared() -> None:
     """Trades by their ids, books by their states; what REST leaves out or adds is reported."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest, line(w) as listening:
+    async with world() as w, RestClient(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest, line(w) as listening:
         exchange, market = w.server.exchange, w.server.exchange.markets[A]
         id_ = await listening.command("subscribe", channels=["orderbook_delta", "trade"], market_tickers=[A])
         await listening.first(0, lambda f: f.get("id") == id_ and f["msg"]["channel"] == "trade", WAIT_S)
@@ -125,7 +125,7 @@ async def test_rest_and_stream_are_compared() -> None:
 @pytest.mark.parametrize("inactive", [[], [1, 2]])
 async def test_the_status_is_read_by_index(inactive: list[int]) -> None:
     """One that is paused is reported as paused, and the belief holds."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
+    async with world() as w, RestClient(f"{w.url}/trade-api/v2", w.signers["ed"]) as rest:
         await fault(w, kind="status", inactive=inactive)
         finding = await ask_status(rest)
         assert (finding.verdict, finding.compared) == (HOLDS, 4)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from common.config.schema import BoundsConfig
-from fleet.probing.assumptions import Capture, Stream, decode, judge
+from fleet.probing.assumptions import Capture, ProbedStream, decode, judge
 from fleet.probing.beliefs import FALSE, HOLDS, NOT_SEEN, Measured
 from fleet.probing.experiments import compare_books
 
@@ -142,5 +142,5 @@ def test_a_book_of_rest_is_right_if_the_stream_had_it_around_its_request() -> No
     assert compare_books(capture, [(at_us, at_us + 1000, TICKER, with_bid)]).verdict == HOLDS
     flipped = {("yes", 4_700): 300, ("yes", 5_100): 100, ("no", 5_200): 200}
     assert compare_books(capture, [(at_us, at_us + 1000, TICKER, flipped)]).verdict == FALSE
-    quiet = Capture("quiet", streams={TICKER: Stream()})
+    quiet = Capture("quiet", streams={TICKER: ProbedStream()})
     assert compare_books(quiet, [(at_us, at_us, TICKER, with_bid)]).verdict == NOT_SEEN

@@ -13,11 +13,11 @@ import pytest
 from common.contract.channels import ORDERBOOK
 from common.errors import StorageError
 from deduplicator.merge.identity import pack_content
-from fleet.place import Place
-from fleet.rebuild.part import Batch, Part
+from fleet.place import Location
+from fleet.rebuild.part import Part, PartBatch
 from fleet.rebuild.parts import Cutter, part_of
 from fleet.rebuild.raw import LaneReader, lanes
-from gatherer.derive.deltas import Deltas
+from gatherer.derive.deltas import DeltaRows
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
 from tests.support.scale import LONG
@@ -49,7 +49,7 @@ def merged(stations: list[list[Rows]], parts: int, rng: random.Random, step_rows
         number, rows = queues[who].pop(0)
         frames += rows.delta_frames
         for part, cut in zip(each, cutters[who].cut(rows), strict=True):
-            part.take(Batch(who + 1, 0, number, cut))
+            part.take(PartBatch(who + 1, 0, number, cut))
     found: dict[str, Any] = {"deltas": {}, "unplaced": set(), "gaps": {}, "held": {}, "books": {}, "conflicts": 0}
     for part in each:
         part.finish()
@@ -102,7 +102,7 @@ def test_a_contradiction_holds_up_nothing_else(seed: int) -> None:
         columns = rows.deltas.columns()
         mine = columns["code"] == rows.deltas.code(ticker)
         columns["delta"][mine & (np.array([rng.random() for _ in mine]) < 0.2)] += 1
-        lie = Deltas()
+        lie = DeltaRows()
         for name in rows.deltas.tickers:
             lie.code(name)
         lie.extend(list(columns.values()))
@@ -149,17 +149,17 @@ def test_which_segments_a_time_needs(tmp_path: Path) -> None:
         (folder / "something-else").write_bytes(b"x")
 
     def found(*within: int) -> dict[tuple[str, int], list[int]]:
-        place = Place(str(tmp_path))
+        place = Location(str(tmp_path))
         return {(lane.gatherer, lane.lane): [s.number for s in lane.segments] for lane in lanes(place, *within)}
 
     assert found() == {("a", 0): [1000, 2000, 3000], ("a", 1): [2500], ("b", 0): [900]}
     assert found(1500, 2400) == {("a", 0): [1000, 2000], ("b", 0): [900]}
     assert found(2000, 2500) == {("a", 0): [2000], ("b", 0): [900]}
-    assert all(segment.state for lane in lanes(Place(str(tmp_path))) for segment in lane.segments)
+    assert all(segment.state for lane in lanes(Location(str(tmp_path))) for segment in lane.segments)
     with pytest.raises(StorageError, match="no segments"):
         found(0, 10)
     with pytest.raises(StorageError, match="cannot be read"):
-        lanes(Place(str(tmp_path / "nowhere")))
+        lanes(Location(str(tmp_path / "nowhere")))
 
 
 def test_a_segment_that_comes_short_is_no_damaged_one(tmp_path: Path) -> None:
@@ -167,9 +167,9 @@ def test_a_segment_that_comes_short_is_no_damaged_one(tmp_path: Path) -> None:
     file = tmp_path / "raw" / "gatherer=a" / "lane-0-000000001000.journal.zst"
     file.parent.mkdir(parents=True)
     file.write_bytes(b"nonsense")
-    (lane,) = lanes(Place(str(tmp_path / "raw")))
-    reader = LaneReader(Place(str(tmp_path / "raw")), lane, tmp_path / "damaged")
+    (lane,) = lanes(Location(str(tmp_path / "raw")))
+    reader = LaneReader(Location(str(tmp_path / "raw")), lane, tmp_path / "damaged")
     assert list(reader.batches(BOUNDS, 100)) == [] and reader.damaged == [str(file)]
     file.write_bytes(b"short")
     with pytest.raises(StorageError, match="5 bytes, and has 8"):
-        list(LaneReader(Place(str(tmp_path / "raw")), lane, tmp_path / "short").batches(BOUNDS, 100))
+        list(LaneReader(Location(str(tmp_path / "raw")), lane, tmp_path / "short").batches(BOUNDS, 100))

@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from gatherer.journal.format import Place
+from gatherer.journal.format import Position
 from gatherer.load.bisection import RejectBisector
 
 RECORDS = 60
@@ -23,7 +23,7 @@ def load(culprits: set[int], outages: frozenset[int] = frozenset()) -> tuple[lis
     while at < RECORDS:
         tries += 1
         assert tries < 1000, "it loops"
-        place = Place(1, at)
+        place = Position(1, at)
         batch = list(range(at, min(at + bisector.limit, RECORDS)))
         if bisector.culprit(len(batch), place):
             known.add(batch[0])
@@ -60,10 +60,10 @@ def test_a_batch_that_fails_once_or_twice_is_tried_as_it_is() -> None:
     """A refusal that does not come back costs nobody a quarantine."""
     bisector = RejectBisector(BATCH)
     for _ in range(2):
-        bisector.failed(Place(1, 0), "a moment")
-        assert bisector.limit == BATCH and bisector.culprit(1, Place(1, 0)) is None
+        bisector.failed(Position(1, 0), "a moment")
+        assert bisector.limit == BATCH and bisector.culprit(1, Position(1, 0)) is None
     bisector.stored(BATCH)
-    bisector.failed(Place(1, 16), "another")
+    bisector.failed(Position(1, 16), "another")
     assert bisector.limit == BATCH
 
 
@@ -72,9 +72,9 @@ def test_the_third_failure_halves_the_batch_and_only_one_record_alone_can_be_the
     bisector = RejectBisector(2)
     for _ in range(3):
         assert bisector.limit == 2
-        bisector.failed(Place(1, 0), "no")
+        bisector.failed(Position(1, 0), "no")
     assert bisector.limit == 1
-    bisector.failed(Place(1, 0), "no")
-    assert bisector.culprit(2, Place(1, 0)) is None
-    assert bisector.culprit(1, Place(1, 1)) is None
-    assert bisector.culprit(1, Place(1, 0)) == "no"
+    bisector.failed(Position(1, 0), "no")
+    assert bisector.culprit(2, Position(1, 0)) is None
+    assert bisector.culprit(1, Position(1, 1)) is None
+    assert bisector.culprit(1, Position(1, 0)) == "no"

@@ -154,7 +154,9 @@ def test_a_book_whose_levels_have_another_name_is_no_empty_book(levels: dict[str
         assert len(rows.quarantine) == 1 and [r.tickers for r in rows.requests] == [[T]]
         assert any(e.event == "ended" and e.reason == "quarantined" for e in rows.run_events)
     else:
-        head = frames.Head("orderbook_snapshot", msg=msgspec.Raw(json.dumps({"market_ticker": T, **levels}).encode()))
+        head = frames.Envelope(
+            "orderbook_snapshot", msg=msgspec.Raw(json.dumps({"market_ticker": T, **levels}).encode())
+        )
         _, read = messages.snapshot(head)
         assert not rows.quarantine and (flat(read, YES), flat(read, NO)) == book
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from common.numbers import DOLLAR, HOUR_MS, datetime_of_ms
-from deduplicator.archive.crossed import Crossed
+from deduplicator.archive.crossed import CrossedHour
 from deduplicator.archive.order import Order, rows_of
 from fleet.checks.verify import crossings
 from gatherer.derive import state
@@ -72,7 +72,7 @@ def test_a_whole_hour_is_looked_at_like_state_by_state(seed: int) -> None:
     rng = random.Random(seed)
     books, changes = made(rng)
     order = Order([f"KX{code}" for code in range(5)], START)
-    crossed = Crossed(order)
+    crossed = CrossedHour(order)
     for code, book in books.items():
         levels = np.array([(s, p, q) for (s, p), q in book.items()], np.int64).reshape(-1, 3)
         codes = np.full(max(1, len(levels)), code)

@@ -379,7 +379,7 @@ def test_a_change_that_is_cut_short_counts_as_the_capture_counted_it(cut: str) -
     tape.snapshot()
     tape.snapshot("KXB-1")
     for number in (1, 2):
-        head = frames.Head("orderbook_snapshot", sid=1, seq=number, msg=msgspec.Raw(b'{"market_ticker":"KXA-1"}'))
+        head = frames.Envelope("orderbook_snapshot", sid=1, seq=number, msg=msgspec.Raw(b'{"market_ticker":"KXA-1"}'))
         assert not conversation.frame(head, 0.0)
     beginning, due = conversation.due_change()
     assert due == 3

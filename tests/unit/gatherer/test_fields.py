@@ -6,15 +6,15 @@ import json
 from typing import Any
 
 from gatherer.derive.fields import FRAMES_AT_ONCE, FieldWatch
-from gatherer.journal.format import Block, Kind, Record
+from gatherer.journal.format import FrameBlock, Kind, Record
 from tests.support.delta_frames import FRAME, MSG
 from tests.support.world import block
 
 
-def blocks(frames: list[Any], each: int) -> list[Record | Block]:
+def blocks(frames: list[Any], each: int) -> list[Record | FrameBlock]:
     """So many frames a block, with other records between."""
     records = [Record(Kind.FRAME, 1, 0, 0, f if isinstance(f, bytes) else json.dumps(f).encode()) for f in frames]
-    result: list[Record | Block] = []
+    result: list[Record | FrameBlock] = []
     for at in range(0, len(records), each):
         result += [Record(Kind.COMMAND, 1, 0, 0, b"{}"), block(records[at : at + each])]
     return result

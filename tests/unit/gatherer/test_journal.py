@@ -20,7 +20,7 @@ from common.errors import JournalCorrupt, JournalError
 from gatherer.derive import state
 from gatherer.journal import reader as reading
 from gatherer.journal import writer as writing
-from gatherer.journal.format import PAYLOAD_BYTES_MAX, Kind, Place, Record, decode, encode, flat
+from gatherer.journal.format import PAYLOAD_BYTES_MAX, Kind, Position, Record, decode, encode, flat
 from gatherer.journal.inbox import LARGE_FRAME_BYTES
 from gatherer.journal.reader import READ_BYTES, JournalReader
 from gatherer.journal.segments import (
@@ -150,7 +150,7 @@ def test_a_place_past_the_end_is_a_cut_not_a_silent_skip(tmp_path: Path) -> None
     records, cuts = read_all(JournalReader(tmp_path / "lane-0", place))
     assert frames(records) == ["frame 50", "frame 51"]
     assert cuts == ["journal_shorter_than_place"]
-    assert read_all(JournalReader(tmp_path / "lane-0", Place(1, 0)))[1][0] == "segment_missing"
+    assert read_all(JournalReader(tmp_path / "lane-0", Position(1, 0)))[1][0] == "segment_missing"
 
 
 @pytest.mark.parametrize("stride", [1, 3, 50])
@@ -301,7 +301,7 @@ def test_any_number_of_segments_without_a_head_is_stepped_over(tmp_path: Path, s
     reader = JournalReader(first.folder, None)
     records, cuts = read_all(reader)
     assert frames(records) == ["frame 0", "frame 1", "frame 2"] and cuts == ["process_started"]
-    assert reader.place == Place(at + 699, 0), "it is in the last of them when they go"
+    assert reader.place == Position(at + 699, 0), "it is in the last of them when they go"
     write(JournalWriter(config(tmp_path), 0), 1, 3)
     assert len(segments(first.folder)) == 2
     records, cuts = read_all(reader)
@@ -406,12 +406,12 @@ def test_blocks_of_frames_are_read_one_by_one_and_from_any_place(tmp_path: Path,
     names = write_blocks(journal, [1, 9, 2, 30, 5, 40, 1, 1, 60])
     reader = JournalReader(journal.folder, None)
     records: list[Record] = []
-    places: list[Place] = []
+    places: list[Position] = []
     while (chunk := reader.read(limit)) is not None:
         records += chunk.records
         assert limit == 5000 or chunk.count <= limit
         assert len(records) <= 2 * len(names), "it comes to an end"
-        places += [Place(chunk.segment, r.end) for r in chunk.records]
+        places += [Position(chunk.segment, r.end) for r in chunk.records]
     assert frames(records) == names
     told = [(r.session, r.wall_us) for r in records if r.kind == Kind.FRAME]
     assert [wall for _, wall in told] == list(range(1, len(names) + 1)) and {s for s, _ in told} == {7, 8, 9}

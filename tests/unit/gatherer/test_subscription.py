@@ -13,7 +13,7 @@ from gatherer.crew.sharding import Sharding, lane_of, layout
 TIMES = Times(snapshot_wait=2, reply_wait=10, idle_probe=10)
 
 
-def head(type_: str, **fields: Any) -> frames.Head:
+def head(type_: str, **fields: Any) -> frames.Envelope:
     """A frame's envelope."""
     return frames.HEAD.decode(json.dumps({"type": type_, **fields}))
 

@@ -15,9 +15,9 @@ from common import levels
 from common.contract.sides import NO, YES
 from common.numbers import DOLLAR
 from signals import composite, events, market, regime
-from signals.book import LEVELS, Folded
+from signals.book import LEVELS, FoldedBook
 from signals.events import Event
-from signals.market import LateEvent, State, begin, decode, encode, step
+from signals.market import LateEvent, SignalState, begin, decode, encode, step
 from signals.outputs import Output, Watermark, digest
 from signals.plan import Plan, Vpin
 from signals.state import MarketState
@@ -269,7 +269,7 @@ def test_the_best_levels_are_those_of_the_book(seed: int) -> None:
     """After any changes, as `common.levels` has the book."""
     rng = random.Random(seed)
     plain: levels.Book = {}
-    book = Folded()
+    book = FoldedBook()
     tops = [book.top(side) for side in (YES, NO)]
     for _ in range(300):
         key = 2 * rng.randrange(1, 15) + rng.randrange(2)
@@ -448,7 +448,7 @@ def test_a_state_is_its_bytes() -> None:
     """With events that wait, too."""
     found = world(3)
     held, _ = step(begin("M", START_MS, PLAN), found, Watermark(found[len(found) // 2][0]))
-    assert isinstance(decode(encode(held)), State)
+    assert isinstance(decode(encode(held)), SignalState)
     assert decode(encode(held)) == held
     assert market.encode(held) == encode(held)
 

@@ -12,7 +12,7 @@ from simulator.exchange import Exchange
 from simulator.market import price_units, size_units
 from simulator.prices import BANDS, ONE, ticks
 from simulator.replay import Replay
-from simulator.synthetic import Plan, Synthetic
+from simulator.synthetic import Synthetic, SyntheticPlan
 from simulator.truth import TruthLog
 
 Book = dict[str, dict[int, int]]
@@ -57,7 +57,7 @@ def read(truth: Path) -> list[dict[str, Any]]:
 async def traded(tmp_path: Path, seconds: float) -> list[dict[str, Any]]:
     """What synthetic markets did in so many seconds, as the truth log has it."""
     exchange = Exchange(TruthLog(tmp_path / "truth"))
-    task = asyncio.create_task(Synthetic(exchange, Plan(42, 20_000, 3)).run())
+    task = asyncio.create_task(Synthetic(exchange, SyntheticPlan(42, 20_000, 3)).run())
     await asyncio.sleep(seconds)
     task.cancel()
     exchange.truth.flush()
@@ -98,7 +98,7 @@ async def test_sweeps_take_several_orders_in_an_instant_and_each_trade_has_its_t
 async def test_prices_lie_on_the_grid_of_their_market(tmp_path: Path) -> None:
     """Whatever its structure."""
     exchange = Exchange(TruthLog(None))
-    synthetic = Synthetic(exchange, Plan(42, 0, 3))
+    synthetic = Synthetic(exchange, SyntheticPlan(42, 0, 3))
     assert {market.structure for market in exchange.markets.values()} == set(BANDS)
     for market in exchange.markets.values():
         allowed = set(ticks(market.structure))

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from common.errors import AuthenticationError
-from common.exchange.rest import Rest
+from common.exchange.rest import RestClient
 from common.exchange.signing import Signer
 from gatherer.capture.transport import DialRefused, SocketClosed, dial
 from simulator import replay
@@ -37,10 +37,10 @@ async def test_both_kinds_of_keys_sign_and_wrong_ones_get_a_reason() -> None:
     """A refused key is never tried again."""
     async with world() as w:
         for signer in w.signers.values():
-            async with Rest(f"{w.url}/trade-api/v2", signer) as rest:
+            async with RestClient(f"{w.url}/trade-api/v2", signer) as rest:
                 assert (await rest.get("/account/limits"))["usage_tier"]
         other = Signer("rsa", rsa.generate_private_key(public_exponent=65537, key_size=2048))
-        async with Rest(f"{w.url}/trade-api/v2", other) as rest:
+        async with RestClient(f"{w.url}/trade-api/v2", other) as rest:
             began = time.monotonic()
             with pytest.raises(AuthenticationError, match="INCORRECT_API_KEY_SIGNATURE"):
                 await rest.get("/account/limits")
@@ -119,7 +119,7 @@ async def test_an_unknown_ticker_gets_an_empty_book_without_id() -> None:
 
 async def test_parameters_of_commands_and_requests_are_honoured() -> None:
     """`use_yes_price`, `send_initial_snapshot`, `market_ids`, `depth`, `mve_filter`."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
+    async with world() as w, RestClient(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
         exchange, market = w.server.exchange, w.server.exchange.markets[A]
         c = await w.client()
         await c.say("subscribe", channels=["orderbook_delta"], market_tickers=[A], use_yes_price=True)
@@ -213,7 +213,7 @@ async def test_faults_hit_what_they_are_aimed_at() -> None:
 
 async def test_listings_are_paged_by_keyset_and_limits_are_checked() -> None:
     """Garbage cursors mean the first page; 1001 is too many."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
+    async with world() as w, RestClient(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest:
         pages = [page async for page in rest.pages("/markets", "markets", 1, status="open")]
         assert [[m["ticker"] for m in page] for page in pages] == [[B], [A]]
         w.server.exchange.markets[A].status = "finalized"
@@ -231,7 +231,11 @@ async def test_listings_are_paged_by_keyset_and_limits_are_checked() -> None:
 
 async def test_a_server_error_is_tried_again_and_gives_way(monkeypatch: pytest.MonkeyPatch) -> None:
     """429 and 5xx are retried."""
-    async with world() as w, Rest(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest, aiohttp.ClientSession() as http:
+    async with (
+        world() as w,
+        RestClient(f"{w.url}/trade-api/v2", w.signers["rsa"]) as rest,
+        aiohttp.ClientSession() as http,
+    ):
         for status in (429, 503):
             body = {"kind": "http", "status": status, "for_ms": 300}
             async with http.post(f"{w.control}/faults", json=body) as answer:
@@ -300,15 +304,15 @@ async def test_every_transport_gives_frames_notes_pings_and_reports_the_end(tran
 def test_a_replayed_trade_has_its_change_in_its_millisecond_at_any_speed() -> None:
     """Whichever of the two frames came first, and whatever lies between; neither order nor times step back."""
 
-    def change(us: int, size: str, price: str = "0.4000") -> replay.Recorded:
+    def change(us: int, size: str, price: str = "0.4000") -> replay.RecordedEvent:
         ts = f"2026-08-10T21:46:09.{us:06}Z"
         msg = {"side": "yes", "price_dollars": price, "delta_fp": size, "ts": ts, "ts_ms": us // 1000}
-        return replay.Recorded(us, "orderbook_delta", msg)
+        return replay.RecordedEvent(us, "orderbook_delta", msg)
 
-    def trade(us: int, played: int) -> replay.Recorded:
+    def trade(us: int, played: int) -> replay.RecordedEvent:
         ts = f"2026-08-10T21:46:09.{us // 1000 * 1000:06}Z"
         msg = {"taker_side": "no", "yes_price_dollars": "0.4000", "count_fp": "2.00", "ts": ts}
-        return replay.Recorded(played, "trade", msg)
+        return replay.RecordedEvent(played, "trade", msg)
 
     early = [change(100_900, "5.00"), trade(101_000, 101_000), change(101_400, "1.00"), change(101_990, "-2.00")]
     late = [change(301_990, "-2.00"), change(302_500, "1.00"), trade(301_000, 302_500), change(400_000, "3.00")]

@@ -148,8 +148,8 @@ FAULTS: Final = (
     Fault(
         "what-may-have-been-added-is-not-deleted",
         f"{FOLDER}/membership.py",
-        "may_be_held = stage in (Stage.ASKED, Stage.HELD) or ticker in self._perhaps",
-        "may_be_held = stage is Stage.HELD",
+        "may_be_held = stage in (MembershipStage.ASKED, MembershipStage.HELD) or ticker in self._perhaps",
+        "may_be_held = stage is MembershipStage.HELD",
         "markets that nobody wants would be streamed for the life of a session, more every day",
         TALK,
     ),

@@ -229,8 +229,8 @@ FAULTS: Final = (
     Fault(
         "a-step-of-nobodys-epoch",
         "deduplicator/store/lease.py",
-        "            if row is None:\n                raise self._fenced()\n            step = Step",
-        '            if row is None:\n                row = {"step": 0, "heals": 0}\n            step = Step',
+        "            if row is None:\n                raise self._fenced()\n            step = WriteStep",
+        '            if row is None:\n                row = {"step": 0, "heals": 0}\n            step = WriteStep',
         "two deduplicators would write at once",
         ("tests/database/test_steps.py", "tests/database/test_storage.py"),
     ),

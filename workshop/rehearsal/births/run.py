@@ -17,7 +17,7 @@ from common.numbers import ms_of_datetime
 from common.storage.database import connected
 from workshop.rehearsal.births.statements import (
     RESULT_MS_MAX,
-    Statement,
+    RunStatement,
     all_have_results,
     all_recorded,
     determined,
@@ -26,12 +26,12 @@ from workshop.rehearsal.births.statements import (
     rounds_end,
 )
 from workshop.rehearsal.ending import watch
-from workshop.rehearsal.local import GATHERERS, LocalFleet, Plan
+from workshop.rehearsal.local import GATHERERS, FleetPlan, LocalFleet
 from workshop.rehearsal.soak import measured
 from workshop.rehearsal.statements import SQL
 from workshop.rehearsal.truth import Truth
 from workshop.rehearsal.verdict import Check, compare_changes
-from workshop.rehearsal.view import View
+from workshop.rehearsal.view import LiveView
 
 HISTORY: Final = 1_000_000_000
 """Past events in the unfiltered lists: at 200 a page nobody ever reads them whole."""
@@ -60,9 +60,9 @@ class Scale:
     flat_share: float = 0.05
     fast: bool = False
 
-    def plan(self) -> Plan:
+    def plan(self) -> FleetPlan:
         """The fleet, and its exchange."""
-        return Plan(
+        return FleetPlan(
             gatherers=GATHERERS[: self.gatherers],
             connections=CONNECTIONS,
             simulator=(
@@ -123,11 +123,11 @@ class Samples:
             self.ages_s[f"{name}: markets"].append(status.registry.crawl_age_s)
 
 
-async def run(scale: Scale) -> list[Statement]:
+async def run(scale: Scale) -> list[RunStatement]:
     """All of it; what holds of the four statements."""
     samples = Samples()
     async with LocalFleet(scale.plan()) as fleet:
-        with View() as view:
+        with LiveView() as view:
             view.say(f"births: {scale.births:g} a second for {scale.seconds:g} s, {scale.gatherers} gatherers")
             await fleet.start_simulator("--paused")
             for name in fleet.plan.gatherers:

@@ -18,7 +18,7 @@ minutes, as long as a result may take. Alone on two cores with three gatherers a
 
 
 @dataclass(frozen=True)
-class Statement:
+class RunStatement:
     """One of them: whether it holds, and what shows it."""
 
     text: str
@@ -40,7 +40,7 @@ def determined(truth: Truth) -> dict[str, int]:
     return {ticker: times[0] for (ticker, what), times in truth.lifecycle_ms.items() if what == "determined"}
 
 
-def all_recorded(truth: Truth, claimed_ms: Mapping[str, int], checks: Sequence[Check]) -> Statement:
+def all_recorded(truth: Truth, claimed_ms: Mapping[str, int], checks: Sequence[Check]) -> RunStatement:
     """A gatherer claims every market's book while the market lives; what happened is in production, or listed."""
     births, ends = born(truth), determined(truth)
     never = max(claimed_ms.values(), default=0) + truth.last_ms + 1
@@ -54,10 +54,10 @@ def all_recorded(truth: Truth, claimed_ms: Mapping[str, int], checks: Sequence[C
         f"{_named(without)}; {compared} changes and trades, {different} differ, {listed} listed as before a market's"
         f" subscription; claimed {_of(waits, 0.5):.2f} s (half of them), {_of(waits, 1.0):.2f} s (all) after birth"
     )
-    return Statement("all markets are recorded", bool(births) and not without and not different, shown)
+    return RunStatement("all markets are recorded", bool(births) and not without and not different, shown)
 
 
-def rounds_end(ages_s: Mapping[str, Sequence[float]], seconds: float, every_s: float) -> Statement:
+def rounds_end(ages_s: Mapping[str, Sequence[float]], seconds: float, every_s: float) -> RunStatement:
     """Every list is read to its end again and again; `ages_s`: of the last whole reading, by list, at each look."""
     late = {name: max(ages) for name, ages in ages_s.items() if max(ages) > every_s + ROUND_S_MAX}
     never = [name for name, ages in ages_s.items() if ages[-1] >= seconds]
@@ -65,10 +65,10 @@ def rounds_end(ages_s: Mapping[str, Sequence[float]], seconds: float, every_s: f
     shown = f"the oldest whole reading by list, read again every {every_s:.0f} s at the latest: {oldest}"
     if never:
         shown += f"; not read to the end in {seconds:.0f} s: {never}"
-    return Statement("metadata rounds end", bool(ages_s) and not late and not never, shown)
+    return RunStatement("metadata rounds end", bool(ages_s) and not late and not never, shown)
 
 
-def all_have_results(truth: Truth, result_ms: Mapping[str, int]) -> Statement:
+def all_have_results(truth: Truth, result_ms: Mapping[str, int]) -> RunStatement:
     """Within ten minutes of the moment at which it is determined."""
     over = determined(truth)
     without = sorted(over.keys() - result_ms.keys())
@@ -78,10 +78,10 @@ def all_have_results(truth: Truth, result_ms: Mapping[str, int]) -> Statement:
         f" {_of(waits, 0.5):.1f} s (half of them), {_of(waits, 0.99):.1f} s (99 of 100), {_of(waits, 1.0):.1f} s (all)"
     )
     holds = bool(over) and not without and waits[-1] <= RESULT_MS_MAX
-    return Statement("every market has its result within ten minutes", holds, shown)
+    return RunStatement("every market has its result within ten minutes", holds, shown)
 
 
-def memory_flat(memory_bytes: Mapping[str, Sequence[int]], share: float) -> Statement:
+def memory_flat(memory_bytes: Mapping[str, Sequence[int]], share: float) -> RunStatement:
     """From the third quarter of the time to the last, of each process with what it started.
 
     What was looked up is remembered for ten minutes (`common/recent.py`), and a list that is read whole shows the dead
@@ -94,7 +94,7 @@ def memory_flat(memory_bytes: Mapping[str, Sequence[int]], share: float) -> Stat
         flat &= after <= before * (1 + share)
         of_each = ", ".join(f"{median / MIB:.0f}" for median in medians)
         found.append(f"{name} {of_each} MiB, quarter by quarter ({100 * (after / before - 1):+.1f} %)")
-    return Statement(f"memory is flat (within {100 * share:g} %)", flat, "; ".join(found))
+    return RunStatement(f"memory is flat (within {100 * share:g} %)", flat, "; ".join(found))
 
 
 def quarters(values: Sequence[int]) -> list[float]:

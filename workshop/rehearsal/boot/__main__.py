@@ -17,7 +17,7 @@ import click
 
 from common.errors import FleetError
 from workshop.rehearsal.boot import host, image
-from workshop.rehearsal.boot.faults import FAULTS, Fault
+from workshop.rehearsal.boot.faults import FAULTS, BootFault
 from workshop.rehearsal.boot.machine import NETWORK, lay_network, remove_network
 from workshop.rehearsal.boot.scenes import SCENES, World
 from workshop.rehearsal.boot.stage import Stage
@@ -46,7 +46,7 @@ def enter_network() -> None:
 
 
 async def play(
-    folder: Path, names: tuple[str, ...], fault: Fault | None, plain: bool
+    folder: Path, names: tuple[str, ...], fault: BootFault | None, plain: bool
 ) -> list[tuple[str, float, str, bool]]:
     """Play the scenes (to the first that fails, with a fault); gives each with its seconds and what came of it."""
     table: list[tuple[str, float, str, bool]] = []

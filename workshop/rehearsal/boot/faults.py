@@ -22,7 +22,7 @@ def edited(text: str, *changes: tuple[str, str]) -> str:
 
 
 @dataclass(frozen=True)
-class Fault:
+class BootFault:
     """What is wrong, the scene that must find it, and the edits that make it so."""
 
     what: str
@@ -48,7 +48,7 @@ def _file(path: str, *changes: tuple[str, str]) -> Callable[[Path], None]:
 
 FIRST: Final = ("first-boot",)
 FAULTS: Final = {
-    "settings-unreadable": Fault(
+    "settings-unreadable": BootFault(
         "the migration reads a setting that only a superuser may read",
         "first-boot",
         FIRST,
@@ -59,7 +59,7 @@ FAULTS: Final = {
              "current_setting('shared_preload_libraries') LIKE '%timescaledb%'"),
         ),
     ),
-    "cluster-made-on-the-volume": Fault(
+    "cluster-made-on-the-volume": BootFault(
         "the cluster is made on the volume, which works once",
         "replaced-while-held",
         ("first-boot", "replaced-while-held"),
@@ -70,7 +70,7 @@ FAULTS: Final = {
             (r'    rm -rf "/var/lib/postgresql/\$POSTGRESQL/main" # empty, or moved\n', ""),
         ),
     ),
-    "database-down-after-a-reboot": Fault(
+    "database-down-after-a-reboot": BootFault(
         "the database is started by Debian's own unit, which does not wait for the volume",
         "reboot",
         ("first-boot", "reboot"),
@@ -80,7 +80,7 @@ FAULTS: Final = {
             (r'^( +)systemctl start "\$cluster"$', r'\1[ -e /once ] || systemctl start "$cluster"; touch /once'),
         ),
     ),
-    "one-failure-is-final": Fault(
+    "one-failure-is-final": BootFault(
         "a momentary failure of Secrets Manager leaves the gatherer dead",
         "secrets-away",
         ("first-boot", "secrets-away"),
@@ -90,22 +90,22 @@ FAULTS: Final = {
              r"ExecStart=/opt/kalshi-machine/bootstrap\n\1TimeoutStartSec=infinity"),
         ),
     ),
-    "nobody-can-come-in": Fault(
+    "nobody-can-come-in": BootFault(
         "nothing installs the session agent", "first-boot", FIRST,
         seen=r"a person can come in",
         in_the_document=_document((r'- "kalshi-session.service"\n', "\n"))
     ),
-    "another-log-stream": Fault(
+    "another-log-stream": BootFault(
         "lines go to a stream that the role may not write", "first-boot", FIRST,
         seen=r"in the log stream",
         in_the_document=_document((r'LOG_STREAM="kalshi-fleet-', 'LOG_STREAM="')),
     ),
-    "units-that-fail-are-not-shipped": Fault(
+    "units-that-fail-are-not-shipped": BootFault(
         "only the service's own lines are shipped", "first-boot", FIRST,
         seen=r"in the log stream",
         in_the_document=_document((r'OWN = \("kalshi-", ', 'OWN = ("kalshi-gatherer", ')),
     ),
-    "newer-extension-on-the-machine": Fault(
+    "newer-extension-on-the-machine": BootFault(
         "the package is newer than the volume's database, which is not updated first",
         "next-release",
         ("first-boot", "next-release"),
@@ -114,7 +114,7 @@ FAULTS: Final = {
             (r"^ +as_postgres -d kalshi -c .ALTER EXTENSION timescaledb UPDATE.*\n +\|\| ", "    "),
         ),
     ),
-    "cannot-be-run-again": Fault(
+    "cannot-be-run-again": BootFault(
         "bootstrap makes the cluster whether there is one or not", "bootstrap-again", ("first-boot", "bootstrap-again"),
         seen=r"restart kalshi-boot failed",
         in_the_document=_document(
@@ -122,7 +122,7 @@ FAULTS: Final = {
              "pg_createcluster"),
         ),
     ),
-    "old-password-set-again": Fault(
+    "old-password-set-again": BootFault(
         "bootstrap does not fetch the secrets again", "rotated-secrets", ("first-boot", "rotated-secrets"),
         seen=r"password authentication failed",
         in_the_document=_document((r"systemctl restart kalshi-secrets", "systemctl start kalshi-secrets")),
