@@ -71,6 +71,17 @@ def holds_the_books(events: Iterable[kf.Event], stream: Stream) -> None:
         assert now == (stream.book(instant.at_ms) or {}), datetime_of_ms(instant.at_ms)
 
 
+def shown_at_beginnings(
+    sources: Iterable[kf.Archive | kf.Production], ticker: str, stream: Stream, begin: datetime
+) -> None:
+    """The first two seconds of an hour, also where a gap ended with the hour before it and the repair comes later."""
+    begin_ms = ms_of_datetime(begin)
+    known = [ms for ms in range(begin_ms, begin_ms + 2000, 100) if stream.book(ms)]
+    for source in sources:
+        rows = source.books(ticker, begin, begin + timedelta(seconds=2), every="100ms", depth=None)
+        assert sorted({ms_of_datetime(row["at"]) for row in rows}) == known, (source, ticker, begin)
+
+
 def whole_hours(until: datetime | None, begin: datetime) -> datetime | None:
     """A seal as an archive has it."""
     hour = None if until is None else until.replace(minute=0, second=0, microsecond=0)
@@ -96,6 +107,7 @@ async def both_replay_what_book_at_says(record: Recorded) -> None:
             archive.replay(ticker, START, END, trades=False)
         )
         for begin in HOURS_AGO:
+            shown_at_beginnings((archive, live), ticker, stream, begin)
             hour = list(live.replay(ticker, begin, begin + HOUR))
             assert hour == list(archive.replay(ticker, begin, begin + HOUR))
             begin_ms = ms_of_datetime(begin)

@@ -195,7 +195,8 @@ def random_streams(seed: int) -> dict[str, Stream]:
     for n, kind in enumerate(rng.sample(["close", "first", "gaps", "gaps", "seam", "wrong"], 5)):
         stream: dict[str, Any] = {"rng": random.Random(f"stream {seed} {n}")}
         if kind == "close":
-            stream |= {"gaps": _gaps(rng, 2, 50), "close_ms": minute(60, 170)}
+            seam = START_MS + rng.choice((60, 120)) * 60_000 + rng.randint(500, 5_000)  # the last change is before it
+            stream |= {"gaps": _gaps(rng, 2, 50), "close_ms": rng.choice((minute(62, 170), seam, seam))}
         elif kind == "first":
             first = rng.uniform(1, 100)
             stream |= {"first_ms": START_MS + round(first * 60_000), "gaps": _gaps(rng, first + 5, 175)}
