@@ -330,14 +330,14 @@ async def test_an_account_that_may_not_migrate_gets_one_line(own_server: Embedde
 
 
 @pytest.mark.parametrize(
-    ("way", "told"),
+    ("way", "message"),
     [
         ("ALTER DATABASE kalshi SET default_transaction_read_only = on", "takes no changes"),
         ("GRANT CREATE ON SCHEMA public TO other", "belongs to another account: migrate as postgres"),
     ],
 )
 async def test_where_no_migration_can_go_through_the_cause_is_reported(
-    own_server: EmbeddedServer, way: str, told: str
+    own_server: EmbeddedServer, way: str, message: str
 ) -> None:
     """Not what then fails of the migrations' own tables."""
     owner = await asyncpg.connect(own_server.dsn)
@@ -348,7 +348,7 @@ async def test_where_no_migration_can_go_through_the_cause_is_reported(
     await owner.execute(way)
     await owner.close()
     dsn = f"postgresql://{user}@/kalshi?host={socket_dir(own_server.folder)}"
-    with pytest.raises(StorageError, match=told) as caught:
+    with pytest.raises(StorageError, match=message) as caught:
         await asyncio.to_thread(migrate.migrate, dsn, "gatherer")
     assert "\n" not in str(caught.value)
 

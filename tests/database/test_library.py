@@ -93,17 +93,17 @@ async def canonical_order(record: Recorded, archive: kf.Archive) -> None:
     assert [(e.at_ms, e.ticker) for e in events] == sorted((e.at_ms, e.ticker) for e in events)
     for name in names:
         stream = record.streams[name]
-        told = [e for e in events if e.ticker == name]
+        of_market = [e for e in events if e.ticker == name]
         changes = [
             (e.at_ms, e.ordinal, ("yes", "no").index(e.side), e.price, e.delta)
-            for e in told
+            for e in of_market
             if isinstance(e, kf.Change)
         ]
         assert changes == [row for row in sorted(stream.changes) if stream.book(row[0]) is not None]
-        trades = [(e.at_ms, e.yes_price, e.count) for e in told if isinstance(e, kf.Trade)]
+        trades = [(e.at_ms, e.yes_price, e.count) for e in of_market if isinstance(e, kf.Trade)]
         assert sorted(trades) == sorted((at, price, count) for at, _, price, count in stream.trades)
         alone = list(archive.replay(name, START, END))
-        assert alone == told
+        assert alone == of_market
         book_only = [e for e in alone if not isinstance(e, kf.Trade) and getattr(e, "channel", "") != "trade"]
         assert book_only == list(archive.replay(name, START, END, trades=False))
 

@@ -115,8 +115,8 @@ async def test_unknown_fields_are_reported_from_their_day_on(site: Site) -> None
 async def test_its_files_have_the_same_figures(site: Site, tmp_path: Path) -> None:
     """JSON, Parquet, and a page that needs nothing from elsewhere; and beside the data."""
     made = await quality.report(site.db, OLD, LATER)
-    told, page, table = quality_files.write(made, tmp_path)
-    shown = msgspec.json.decode(told.read_bytes(), type=PublishedDay)
+    written, page, table = quality_files.write(made, tmp_path)
+    shown = msgspec.json.decode(written.read_bytes(), type=PublishedDay)
     assert shown == made.published() and shown.condition == "degraded" and shown.worst[0].ticker == "KXA-3"
     assert shown.checks == {"books": CheckCounts(10, 0)}
     rows = pq.read_table(table).to_pylist()

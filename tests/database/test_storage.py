@@ -112,7 +112,7 @@ async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
     server: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A full disk is named as what it is; after a shutdown or a deadlock it is tried again."""
-    for state, raised, told in (
+    for state, raised, message in (
         ("53100", StorageError, "could not be changed: no space"),
         ("57P01", DatabaseUnreachable, "was cut short"),
         ("40P01", DatabaseUnreachable, "was cut short"),
@@ -122,7 +122,7 @@ async def test_a_migration_that_the_server_refuses_is_not_a_lost_database(
         code = f"DO $$ BEGIN RAISE EXCEPTION 'no space' USING ERRCODE = '{state}'; END $$;"
         (refusing / "0001_refused.sql").write_text(f"-- Refused.\n{code}\n")
         monkeypatch.setattr(migrate, "folder", lambda schema, at=refusing: at)
-        with pytest.raises(StorageError, match=told) as found:
+        with pytest.raises(StorageError, match=message) as found:
             await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
         assert type(found.value) is raised
 
@@ -135,12 +135,12 @@ async def test_a_migration_that_fails_leaves_nothing_and_names_the_line(
     (tmp_path / "0001_fine.sql").write_text("-- Fine.\nCREATE TABLE fine (x int);\n")
     bad = tmp_path / "0002_bad.sql"
     connection = await asyncpg.connect(server.dsn)
-    for text, line, told in (
+    for text, line, message in (
         ("-- Bad.\nCREATE TABLE half ();\n\n-- A comment; with an end.\nINSERT INTO fine\n  VALUES (no);\n", 6, "no"),
         ("-- Bad.\nCREATE TABLE half ();\n\nSELECT ';', $a$ ; $a$, 1 /\n  0;\n", 4, "division by zero"),
     ):
         bad.write_text(text)
-        with pytest.raises(StorageError, match=rf"{told}.* \(0002_bad.sql, line {line}\)") as found:
+        with pytest.raises(StorageError, match=rf"{message}.* \(0002_bad.sql, line {line}\)") as found:
             await asyncio.to_thread(migrate.migrate, server.dsn, "gatherer")
         assert "\n" not in str(found.value)
         assert await connection.fetchval("SELECT to_regclass('half')") is None

@@ -144,8 +144,8 @@ async def test_another_server_is_refused_before_a_password_is_sent(
     }[wrong]
     async with relay(socket_dir(own_server.folder), presented) as address:
         dsn = address(verifying(ours))
-        with pytest.raises(StorageError, match=r"cannot be reached: .*(certificate|SSL|rejected)") as told:
+        with pytest.raises(StorageError, match=r"cannot be reached: .*(certificate|SSL|rejected)") as refused:
             await connect(dsn)
         with pytest.raises(StorageError, match=r"cannot be reached: .*(certificate|SSL|name)") as migrating:
             await asyncio.to_thread(migrate.migrate, dsn, "production")
-        assert "secret" not in str(told.value) + str(migrating.value)
+        assert "secret" not in str(refused.value) + str(migrating.value)

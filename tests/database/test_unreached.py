@@ -14,7 +14,7 @@ SECRET = "hunter2-hunter2"
 
 
 @pytest.mark.parametrize(
-    ("dsn", "told", "again"),
+    ("dsn", "message", "again"),
     [
         (f"postgresql://u:{SECRET}@nohost.invalid/k", "nothing has the name nohost.invalid", True),
         (f"postgresql://u:{SECRET}@127.0.0.1:1/k", "nobody listens at 127.0.0.1 port 1", True),
@@ -24,9 +24,9 @@ SECRET = "hunter2-hunter2"
         (f"postgresql://u:{SECRET}@127.0.0.1:1/k?sslmode=perhaps", "not a PostgreSQL address", False),
     ],
 )
-async def test_an_address_that_leads_nowhere_is_named(dsn: str, told: str, again: bool) -> None:
+async def test_an_address_that_leads_nowhere_is_named(dsn: str, message: str, again: bool) -> None:
     """By what a person would mend; another try helps only where somebody may come to listen."""
-    with pytest.raises(StorageError, match=told) as raised:
+    with pytest.raises(StorageError, match=message) as raised:
         await connect(dsn)
     assert raised.value.retryable is again
     assert SECRET not in str(raised.value)

@@ -70,8 +70,8 @@ async def browse(config: str, truth: Truth, ticker: str) -> None:
     span += ["--to", f"{datetime.now(UTC) + timedelta(hours=1):%Y-%m-%dT%H:%M:%S}"]
     code, changes = await fleet_command("query", "changes", "--config", config, "--ticker", ticker, *span)
     assert code == 0 and len(changes) == sum(key[0] == ticker for key in truth.deltas)
-    code, told = await fleet_command("query", "changes", "--config", config, *span)
-    assert code == 2 and "needs --ticker" in told
+    code, output = await fleet_command("query", "changes", "--config", config, *span)
+    assert code == 2 and "needs --ticker" in output
 
 
 async def test_a_running_fleet_answers_its_operator() -> None:

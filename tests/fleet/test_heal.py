@@ -53,7 +53,7 @@ async def test_what_production_lost_is_put_back_and_what_it_has_is_left_alone() 
         assert len(before) > 100
         code, nothing = await heal(fleet, since)
         assert code == 0 and nothing["inserted"] == 0 and nothing["known"] > 100, nothing
-        assert len(nothing["gatherers"]) == 3 and all("changes" in told for told in nothing["gatherers"].values())
+        assert len(nothing["gatherers"]) == 3 and all("changes" in text for text in nothing["gatherers"].values())
 
         assert await fleet.terminate("deduplicator") == 0  # or a snapshot would readmit the runs
         market = await db.fetchval("SELECT market FROM store.markets WHERE ticker = $1", TICKER)

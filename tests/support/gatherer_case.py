@@ -189,13 +189,13 @@ async def check_local(fleet: LocalFleet) -> dict[str, int]:
         for at, key in keys.get(session, {}).items():
             assert by_place[at] == key, f"connection {number} {at}: {key} is not {by_place[at]}"
         expected = one.breaks()
-        told = breaks.get(session, [])
-        assert told == [b[1:] for b in expected[: len(told)]], f"connection {number}: {told} is not {expected}"
+        listed = breaks.get(session, [])
+        assert listed == [b[1:] for b in expected[: len(listed)]], f"connection {number}: {listed} is not {expected}"
         if session:
             must = [b for b in expected if b[0] <= last]
-            assert len(told) >= len(must), f"connection {number}: {len(must)} breaks, {len(told)} told"
+            assert len(listed) >= len(must), f"connection {number}: {len(must)} breaks, {len(listed)} listed"
         compared["frames"] += sum(have.values())
-        compared["breaks"] += len(told)
+        compared["breaks"] += len(listed)
         compared["connections"] += bool(session)
     return compared
 

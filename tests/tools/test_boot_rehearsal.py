@@ -32,8 +32,8 @@ def test_every_command_of_the_runbooks_is_typed_or_has_a_reason() -> None:
 @NEEDS_TERRAFORM
 def test_every_fault_of_the_boot_can_be_planted(tmp_path: Path) -> None:
     """What it edits has not changed; its scenes are there, the one that finds it last."""
-    told = render(tmp_path / "module", Release(Path("x"), "0" * 64, "releases/x.tar.gz"), "2.28.1", "Z1")
-    document = told.user_data[GATHERER]
+    rendered = render(tmp_path / "module", Release(Path("x"), "0" * 64, "releases/x.tar.gz"), "2.28.1", "Z1")
+    document = rendered.user_data[GATHERER]
     for name, fault in FAULTS.items():
         assert set(fault.scenes) <= set(SCENES) and fault.scenes[-1] == fault.found_by and fault.seen, name
         tree = shutil.copytree(PROJECT / "common", tmp_path / name / "common").parent

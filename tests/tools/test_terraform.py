@@ -108,7 +108,7 @@ def test_no_value_that_is_secret_is_anywhere_in_it() -> None:
 
 
 @pytest.fixture(scope="session")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def rendered(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outputs of the module that renders it; it needs no provider, and no network."""
     if shutil.which("terraform") is None:
         pytest.skip("no terraform on this machine")
@@ -158,9 +158,9 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {name: output["value"] for name, output in outputs.items()}
 
 
-def test_the_processes_accept_what_is_written_for_them(told: dict[str, Any], tmp_path: Path) -> None:
+def test_the_processes_accept_what_is_written_for_them(rendered: dict[str, Any], tmp_path: Path) -> None:
     """With the secrets that their machines fetch; each in its own words, none of them in the files."""
-    for name, text in {**told["gatherer_files"], "deduplicator": told["deduplicator_file"]}.items():
+    for name, text in {**rendered["gatherer_files"], "deduplicator": rendered["deduplicator_file"]}.items():
         file = tmp_path / f"{name}.yaml"
         file.write_text(text)
         config = load_any(file, SECRETS)
@@ -177,10 +177,10 @@ def test_the_processes_accept_what_is_written_for_them(told: dict[str, Any], tmp
             assert "sslmode=verify-full" in config.production.dsn.get_secret_value()
 
 
-def test_cloud_init_gets_a_document_that_fits(told: dict[str, Any]) -> None:
+def test_cloud_init_gets_a_document_that_fits(rendered: dict[str, Any]) -> None:
     """YAML, of files with paths and modes; small enough; scripts that are the module's own."""
-    assert set(told["user_data"]) == {"gatherer-a", "gatherer-b", "gatherer-c", "deduplicator", "monitoring"}
-    for name, text in told["user_data"].items():
+    assert set(rendered["user_data"]) == {"gatherer-a", "gatherer-b", "gatherer-c", "deduplicator", "monitoring"}
+    for name, text in rendered["user_data"].items():
         assert text.startswith("#cloud-config\n")
         assert len(gzip.compress(text.encode())) < USER_DATA_MOST
         document = yaml.safe_load(text)
@@ -211,9 +211,9 @@ def test_shellcheck_finds_nothing(script: Path) -> None:
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
-def test_systemd_accepts_the_machines_units(told: dict[str, Any], tmp_path: Path) -> None:
+def test_systemd_accepts_the_machines_units(rendered: dict[str, Any], tmp_path: Path) -> None:
     """The module's units, and the services with what is dropped in beside them."""
-    document = yaml.safe_load(told["user_data"]["gatherer-a"])
+    document = yaml.safe_load(rendered["user_data"]["gatherer-a"])
     (tmp_path / "scripts").mkdir()
     for file in document["write_files"]:
         path = Path(file["path"])

@@ -54,11 +54,11 @@ def test_planted_faults_are_found(terraform_tree: Path, tmp_path: Path, number: 
     for fault in faults:
         fault.plant(spoilt)
     done = terraform(spoilt, "test", "-no-color", f"-filter={faults[0].found_by}", check=False)
-    told = re.sub(r"\s*\n[│ ]*", " ", done.stdout + done.stderr)
-    assert done.returncode != 0, told
-    failed = set(re.findall(r'run "(\w+)"\.\.\. fail', told))
-    missed = [fault.broken for fault in faults if fault.broken not in (failed if fault.lifts_a_refusal else told)]
-    assert not missed, told[-4000:]
+    output = re.sub(r"\s*\n[│ ]*", " ", done.stdout + done.stderr)
+    assert done.returncode != 0, output
+    failed = set(re.findall(r'run "(\w+)"\.\.\. fail', output))
+    missed = [fault.broken for fault in faults if fault.broken not in (failed if fault.lifts_a_refusal else output)]
+    assert not missed, output[-4000:]
 
 
 @NEEDS_TERRAFORM

@@ -7,7 +7,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTEAD = {
+    "alike": "the same",
     "anew": "again",
+    "behind": "after, past, older than, lags",
+    "dear": "expensive",
+    "dearer": "more expensive",
+    "former": "previous",
+    "heard": "received",
+    "hears": "receives",
+    "told": "reported, received, logged",
+    "whoever": "the process that",
     "outrun": "lost the race, WriteConflict",
     "forsaken": "stale",
     "homeless": "unassigned",
@@ -27,6 +36,9 @@ FOLDERS = (
     "tests", "workshop",
 )  # fmt: skip
 HISTORY = ("CHANGELOG.md",)
+ALLOWED = {
+    ("gatherer/derive/state.py", "told"): "the name of a field in states that are stored",
+}
 
 
 def test_no_word_of_the_list_is_used() -> None:
@@ -35,10 +47,15 @@ def test_no_word_of_the_list_is_used() -> None:
     files = [file for folder in FOLDERS for kind in KINDS for file in (ROOT / folder).rglob(kind)] + [
         *ROOT.glob("*.md")
     ]
-    found = []
+    found: list[str] = []
+    used: set[tuple[str, str]] = set()
     for file in files:
         if file == Path(__file__) or file.name in HISTORY or "/." in str(file.relative_to(ROOT)):
             continue
         for number, line in enumerate(file.read_text().splitlines(), 1):
-            found += [f"{file.relative_to(ROOT)}:{number}: {one}: {INSTEAD[one]}" for one in word.findall(line)]
+            for one in word.findall(line):
+                at = (str(file.relative_to(ROOT)), one)
+                used.add(at)
+                found += [f"{at[0]}:{number}: {one}: {INSTEAD[one]}"] * (at not in ALLOWED)
     assert len(files) > 800 and not found, "\n".join(found)
+    assert ALLOWED.keys() <= used, "what is allowed is used"

@@ -59,9 +59,9 @@ def test_a_field_that_another_release_lacks_has_its_default_or_is_named(said: St
             continue
         with pytest.raises(StatusError) as refused:
             decode(data, ADDRESS)
-        told = str(refused.value)
-        assert told.startswith(f"{ADDRESS}: no state of a gatherer or deduplicator: ") and name in told
-        assert "\n" not in told
+        message = str(refused.value)
+        assert message.startswith(f"{ADDRESS}: no state of a gatherer or deduplicator: ") and name in message
+        assert "\n" not in message
 
 
 def test_a_fleet_is_judged_only_by_what_was_answered() -> None:
@@ -130,8 +130,8 @@ async def test_another_service_is_reported_in_one_line(answer: str, code: int, w
             await ask(session, address)
         asked = await fleet_status(address, "--format", "tsv")
         assert asked.exit_code == 1 and not isinstance(asked.exception, Exception), asked.output
-        told = asked.output.splitlines()
-        assert len(told) == 2 and address in told[1] and "no state of a gatherer or deduplicator" in told[1]
+        message = asked.output.splitlines()
+        assert len(message) == 2 and address in message[1] and "no state of a gatherer or deduplicator" in message[1]
         expected = await fleet_status(address, "--expect", "1", "--format", "json")
         assert expected.exit_code == 1 and why in expected.output
 

@@ -16,22 +16,22 @@ from deduplicator.store.lags import AHEAD, PRODUCTION, Lags, percentile
 def test_each_change_is_counted_once_where_it_belongs(seed: int) -> None:
     """Over the edge of an hour, in several steps, with clocks that are slow."""
     rng = random.Random(seed)
-    lags, told = Lags(), []
+    lags, truth = Lags(), []
     for _ in range(4):
         gatherer = rng.randrange(3)
         exchange = [10 * HOUR_MS + rng.randrange(-5000, 5000) for _ in range(300)]
         lag = [rng.choice((0, 1, 2, 3, 4, 7, 8, -1, -40, rng.randrange(1 << 20))) for _ in exchange]
         lags.add(gatherer, np.array(exchange, np.int64), np.array(exchange, np.int64) + lag)
-        told += [(ms // HOUR_MS * HOUR_MS, gatherer, took) for ms, took in zip(exchange, lag, strict=True)]
+        truth += [(ms // HOUR_MS * HOUR_MS, gatherer, took) for ms, took in zip(exchange, lag, strict=True)]
     counted = lags.take()
     wanted = Counter(
-        (hour, gatherer, AHEAD if took < 0 else (1 << took.bit_length()) >> 1) for hour, gatherer, took in told
+        (hour, gatherer, AHEAD if took < 0 else (1 << took.bit_length()) >> 1) for hour, gatherer, took in truth
     )
     assert {one[:3]: one.changes for one in counted} == dict(wanted)
     for one in counted:
         assert one.least_ms <= one.most_ms and (one.from_ms < 0 or one.from_ms <= one.least_ms)
         assert one.from_ms < 1 or one.most_ms < 2 * one.from_ms
-    assert min(one.least_ms for one in counted) == min(took for *_, took in told)
+    assert min(one.least_ms for one in counted) == min(took for *_, took in truth)
     assert not lags.take()
 
 

@@ -189,8 +189,8 @@ def test_what_was_retyped_is_reported_once() -> None:
     """The rows do without it; people should know."""
     watch = FieldWatch()
     odd = records(("orderbook_delta", {**DELTA, "ts": 1795780800}, {"sending_ts_ms": "1"}))[-1]
-    told = watch.look(in_blocks([odd], random.Random(1)))
-    assert sorted(told) == ["orderbook_delta.sending_ts_ms (retyped)", "orderbook_delta.ts (retyped)"]
+    reported = watch.look(in_blocks([odd], random.Random(1)))
+    assert sorted(reported) == ["orderbook_delta.sending_ts_ms (retyped)", "orderbook_delta.ts (retyped)"]
     assert not watch.look(in_blocks([odd], random.Random(1)))
 
 

@@ -44,5 +44,5 @@ def test_a_field_in_one_of_many_frames_is_found_in_time() -> None:
     frames: list[Any] = [FRAME] * 1000
     frames[517] = FRAME | {"flags": 1}
     watch = FieldWatch()
-    told = [name for _ in range(1000 // FRAMES_AT_ONCE) for name in watch.look(blocks(frames, 90))]
-    assert told == ["orderbook_delta.flags"]
+    reported = [name for _ in range(1000 // FRAMES_AT_ONCE) for name in watch.look(blocks(frames, 90))]
+    assert reported == ["orderbook_delta.flags"]

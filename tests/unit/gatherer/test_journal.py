@@ -413,8 +413,8 @@ def test_blocks_of_frames_are_read_one_by_one_and_from_any_place(tmp_path: Path,
         assert len(records) <= 2 * len(names), "it comes to an end"
         places += [Position(chunk.segment, r.end) for r in chunk.records]
     assert frames(records) == names
-    told = [(r.session, r.wall_us) for r in records if r.kind == Kind.FRAME]
-    assert [wall for _, wall in told] == list(range(1, len(names) + 1)) and {s for s, _ in told} == {7, 8, 9}
+    stamps = [(r.session, r.wall_us) for r in records if r.kind == Kind.FRAME]
+    assert [wall for _, wall in stamps] == list(range(1, len(names) + 1)) and {s for s, _ in stamps} == {7, 8, 9}
     assert places == sorted(places) and len(set(places)) == len(places), "every record has a place of its own"
     for number in segments(journal.folder)[:-1:2]:
         compress(journal.folder, number)

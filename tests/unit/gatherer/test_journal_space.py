@@ -21,11 +21,11 @@ class OneLane:
     def __init__(self) -> None:
         self.lane = SimpleNamespace(number=0, drained=False, captures=True, loaded=SimpleNamespace(segment=0))
         self.lanes = self.capturing = [self.lane]
-        self.told: list[bool] = []
+        self.ordered: list[bool] = []
 
     def full(self, full: bool) -> None:
         """As the crew is notified."""
-        self.told.append(full)
+        self.ordered.append(full)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -46,5 +46,5 @@ async def test_a_full_journal_continues_once_the_database_has_taken_it_in(tmp_pa
         assert segments(folder) == list(range(1, number + 1)), "nothing is removed before it is loaded"
     crew.lane.loaded.segment = number
     await journal_space._look()
-    assert not journal_space.full and crew.told[-2:] == [True, False]
+    assert not journal_space.full and crew.ordered[-2:] == [True, False]
     assert journal_space.bytes <= 3 * SEGMENT - SEGMENT // 2 and journal_space.bytes > 2 * SEGMENT - SEGMENT // 2

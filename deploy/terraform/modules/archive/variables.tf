@@ -26,7 +26,7 @@ variable "raw_infrequent_after_days" {
 }
 
 variable "raw_glacier_after_days" {
-  description = "Days after which raw frames move to GLACIER_IR: readable at once, dearer to read."
+  description = "Days after which raw frames move to GLACIER_IR: readable at once, costlier to read."
   type        = number
   default     = 90
 }
