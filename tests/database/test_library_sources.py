@@ -52,11 +52,11 @@ async def awaited(events: AsyncIterator[kf.Event]) -> list[kf.Event]:
 def books_at(events: Iterable[kf.Event], moments: Iterable[int]) -> dict[int, Book | None]:
     """The book that a replay of one market gives at the end of each of these milliseconds; None: it is not known."""
     found: dict[int, Book | None] = {}
-    told, place = list(events), 0
+    in_order, place = list(events), 0
     state = kf.BookState.empty()
     for ms in moments:
-        while place < len(told) and told[place].at_ms <= ms:
-            state.apply(told[place])
+        while place < len(in_order) and in_order[place].at_ms <= ms:
+            state.apply(in_order[place])
             place += 1
         found[ms] = levels(state) if state.known else None
     return found

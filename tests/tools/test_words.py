@@ -7,16 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 INSTEAD = {
-    "alike": "the same",
     "anew": "again",
-    "behind": "after, past, older than, lags",
-    "dear": "expensive",
-    "dearer": "more expensive",
-    "former": "previous",
-    "heard": "received",
-    "hears": "receives",
-    "told": "reported, received, logged",
-    "whoever": "the process that",
     "outrun": "lost the race, WriteConflict",
     "forsaken": "stale",
     "homeless": "unassigned",
@@ -26,9 +17,12 @@ INSTEAD = {
     "whoever": "the process that, anybody who",
     "alike": "the same",
     "dear": "expensive",
+    "dearer": "more expensive",
     "former": "previous",
     "behind": "after, older than, late",
     "heard": "received",
+    "hears": "receives",
+    "told": "reported, received, logged",
 }
 KINDS = ("*.py", "*.sql", "*.md", "*.yml", "*.yaml", "*.tf", "*.js", "*.html")
 FOLDERS = (

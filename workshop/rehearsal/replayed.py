@@ -25,7 +25,7 @@ NAME: Final = "library's replay = exchange"
 FIRST_BOOK: Final = frozenset({"before_subscription", "before_fleet", "not_known_yet"})
 """Why a market's book is not known that nobody can know of yet."""
 UNEXCUSED: Final = frozenset({"", "impossible_book"})
-"""Nothing was told, and a record that cannot be."""
+"""Nothing was replayed, and a record that cannot be."""
 Place = tuple[int, str, bool, int, str]
 """Exchange millisecond, ticker, whether it is a trade, ordinal, trade id."""
 BEFORE_ALL: Final[Place] = (-1, "", False, -1, "")
@@ -116,9 +116,9 @@ def follow(truth: Truth, events: Iterable[kf.Event], from_ms: int, check: Check,
         before = place
     for follower in followers.values():
         follower.end()
-    groups, told = (sum(getattr(one, name) for one in followers.values()) for name in ("groups", "told_trades"))
-    check.compared += groups + told
-    check.note = f"{groups} ends of a millisecond, {told} trades"
+    groups, replayed = (sum(getattr(one, name) for one in followers.values()) for name in ("groups", "replayed_trades"))
+    check.compared += groups + replayed
+    check.note = f"{groups} ends of a millisecond, {replayed} trades"
 
 
 class Follower:
@@ -134,9 +134,9 @@ class Follower:
         check: Check,
         strict: bool,
     ) -> None:
-        """`trades`: ids of those that are to be told."""
+        """`trades`: ids of those that are to be replayed."""
         self.ticker, self.truth, self.from_ms, self.check, self.strict = ticker, truth, from_ms, check, strict
-        self.groups = self.told_trades = 0
+        self.groups = self.replayed_trades = 0
         self._groups = ((at_ms, list(group)) for at_ms, group in groupby(log, key=lambda one: one.at_ms))
         self._group = next(self._groups, None)
         """The next millisecond of the log that is not over."""
@@ -145,7 +145,7 @@ class Follower:
         self._reason = ""
         """Why the book is not known."""
         self._ever_known = self._ended = False
-        self._at_ms, self._told = -1, 0
+        self._at_ms, self._replayed = -1, 0
         """The replay's millisecond, and its changes; more than all where the whole book came or went in it."""
         self._trades = trades
         self._lost_trades: list[kf.Gap] = []
@@ -156,7 +156,7 @@ class Follower:
             return
         if event.at_ms != self._at_ms:
             self._close(event.at_ms)
-            self._at_ms, self._told = event.at_ms, 0
+            self._at_ms, self._replayed = event.at_ms, 0
         if isinstance(event, kf.Change):
             self._change(event)
         elif isinstance(event, kf.Trade):
@@ -167,9 +167,9 @@ class Follower:
             if event.at_ms > self.truth.last_ms:  # nobody listens any more
                 self._ended = True
                 return
-            self._reason, self._told = event.reason, LAST
+            self._reason, self._replayed = event.reason, LAST
         else:
-            self._ever_known, self._told = True, LAST
+            self._ever_known, self._replayed = True, LAST
         self._state.apply(event)
 
     def end(self) -> None:
@@ -182,10 +182,10 @@ class Follower:
             if any(gap.reason in FIRST_BOOK or not self.strict for gap in gaps):
                 self.check.listed += 1
             else:
-                self.check.fail(f"{self.ticker} {at_ms}: trade {id_} is not told")
+                self.check.fail(f"{self.ticker} {at_ms}: trade {id_} is not replayed")
 
     def _change(self, event: kf.Change) -> None:
-        self._told += 1
+        self._replayed += 1
         true = self.truth.deltas.get((self.ticker, event.at_ms, event.ordinal))
         if true is None or (event.side, event.price, event.delta) != (true[0], _price(true[1]), _size(true[2])):
             self.check.fail(f"{event}: {true} on the exchange")
@@ -198,7 +198,7 @@ class Follower:
         elif true is None or said != (*true[:2], _price(true[2]), _size(true[3]), *true[4:]):
             self.check.fail(f"{event}: {true} on the exchange")
         self._trades.discard(event.trade_id)
-        self.told_trades += 1
+        self.replayed_trades += 1
 
     def _close(self, until_ms: int) -> None:
         """All milliseconds before one are over."""
@@ -217,9 +217,9 @@ class Follower:
             if not changes or at_ms < self.from_ms:
                 continue
             self._compare(at_ms, [*earlier, self._true])
-            told = self._told if at_ms == self._at_ms else 0
-            if self._state.known and told < changes:
-                self.check.fail(f"{self.ticker} {at_ms}: {told} changes are told, {changes} on the exchange")
+            replayed = self._replayed if at_ms == self._at_ms else 0
+            if self._state.known and replayed < changes:
+                self.check.fail(f"{self.ticker} {at_ms}: {replayed} changes are replayed, {changes} on the exchange")
 
     def _compare(self, at_ms: int, allowed: list[LogBook]) -> None:
         if self._state.known:
@@ -227,7 +227,7 @@ class Follower:
             if (found := LogBook(self._state.yes, self._state.no)) not in allowed:
                 self.check.fail(f"{self.ticker} {at_ms}: {_first(found, allowed[0])}")
         elif self._reason in UNEXCUSED or (self.strict and (self._ever_known or self._reason not in FIRST_BOOK)):
-            self.check.fail(f"{self.ticker} {at_ms}: no book is known: {self._reason or 'nothing is told'}")
+            self.check.fail(f"{self.ticker} {at_ms}: no book is known: {self._reason or 'nothing is replayed'}")
         else:
             self.check.listed += 1
 

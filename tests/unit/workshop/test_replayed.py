@@ -57,7 +57,7 @@ LOG = [
 ]
 
 
-def told() -> Events:
+def replayed() -> Events:
     """A replay of it: A is known of after its first change, and its first reset is seen late."""
     at = HOUR_MS
     return [
@@ -92,14 +92,14 @@ def judged(folder: Path, events: Events, *, strict: bool = True, from_ms: int = 
 def test_what_happened_is_equal(tmp_path: Path, strict: bool) -> None:
     """Four ends of a millisecond, of two markets the last book, two trades; one change is from before the first book.
     What was lost when nobody listened any more is no difference."""
-    check = judged(tmp_path, told(), strict=strict)
+    check = judged(tmp_path, replayed(), strict=strict)
     assert (check.compared, check.listed, check.failed) == (4 + 2 + 2, 1, 0), check.examples
     assert check.note == "6 ends of a millisecond, 2 trades"
 
 
 def test_a_reset_may_be_seen_at_once(tmp_path: Path) -> None:
     """Then the book at the end of its millisecond is the new one."""
-    events = told()
+    events = replayed()
     events.insert(7, events.pop(8)._replace(at_ms=HOUR_MS + 10))
     assert not judged(tmp_path, events).failed
 
@@ -108,10 +108,10 @@ def test_a_replay_may_begin_late(tmp_path: Path) -> None:
     """What was before is no difference, and the book that it begins with is the log's."""
     begin = HOUR_MS + 26
     started: Events = [kf.Book("A", begin, {2000: 700}, {}, "start"), kf.Book("B", begin, {}, {}, "start")]
-    check = judged(tmp_path, [*started, *told()[9:]], from_ms=26)
+    check = judged(tmp_path, [*started, *replayed()[9:]], from_ms=26)
     assert (check.compared, check.failed) == (2 + 2 + 1, 0), check.examples
     started[1] = kf.Book("B", begin, {}, {4000: 200}, "start")
-    assert judged(tmp_path, [*started, *told()[9:]], from_ms=26).failed == 1
+    assert judged(tmp_path, [*started, *replayed()[9:]], from_ms=26).failed == 1
 
 
 def without(*places: int) -> Callable[[Events], Events]:
@@ -146,32 +146,32 @@ def lost(reason: str) -> Callable[[Events], Events]:
         (other(3, yes={3000: 700, 2900: 100}), "yes 2900: 100, None on the exchange"),
         (other(3, no={1000: 1}), "no 1000: 1, None on the exchange"),
         (without(5), "no 6000: None, 200 on the exchange"),
-        (without(9, 10), "0 changes are told, 2 on the exchange"),
+        (without(9, 10), "0 changes are replayed, 2 on the exchange"),
         (twice(9), "out of order, or twice"),
         (lambda events: [*events[:9], events[10], events[9], *events[11:]], "out of order, or twice"),
         (lambda events: [*events[:7], events[9], *events[7:9], *events[10:]], "out of order, or twice"),
         (without(8), "yes 2000: None"),
         (without(13), "yes 9000: None, 100 on the exchange"),
-        (without(6), "trade t1 is not told"),
-        (without(12), "trade t2 is not told"),
+        (without(6), "trade t1 is not replayed"),
+        (without(12), "trade t2 is not replayed"),
         (twice(6), "twice, or not on the exchange"),
         (other(6, trade_id="t3"), "twice, or not on the exchange"),
         (other(6, count=200), "on the exchange"),
         (other(6, ticker="B"), "on the exchange"),
         (lost("impossible_book"), "no book is known: impossible_book"),
-        (without(2), "nothing is told"),
+        (without(2), "nothing is replayed"),
     ],
 )
 def test_every_difference_is_found(tmp_path: Path, broken: Callable[[Events], Events], said: str, strict: bool) -> None:
     """Whether outages are expected or not."""
-    check = judged(tmp_path, broken(told()), strict=strict)
+    check = judged(tmp_path, broken(replayed()), strict=strict)
     assert check.failed and any(said in example for example in check.examples), check.examples
 
 
 @pytest.mark.parametrize("reason", ["not_recorded", "conflict", "before_subscription"])
 def test_what_is_lost_is_listed_where_outages_are_expected(tmp_path: Path, reason: str) -> None:
     """And a difference where only a market's first moments may be."""
-    outages, none = (judged(tmp_path, lost(reason)(told()), strict=strict) for strict in (False, True))
+    outages, none = (judged(tmp_path, lost(reason)(replayed()), strict=strict) for strict in (False, True))
     assert (outages.failed, outages.listed) == (0, 1 + 2) and none.failed == 2
 
 
@@ -179,7 +179,7 @@ def test_a_lost_trade_is_listed_where_outages_are_expected(tmp_path: Path) -> No
     """In the gap, and nowhere else."""
     for until, failed in ((41, 0), (40, 1)):
         gap = kf.Gap("A", HOUR_MS + 35, HOUR_MS + until, "trade", "not_recorded")
-        events = told()
+        events = replayed()
         events[11:13] = [gap, events[11]]
         events = sorted(events, key=lambda event: event.at_ms)
         assert judged(tmp_path, events, strict=False).failed == failed
