@@ -24,8 +24,10 @@ SELECT max(received_us) FROM batches
 SELECT instance FROM instance
 
 -- name: lanes_with_holes
--- Lanes of a gatherer whose batches do not follow each other.
-SELECT lane FROM batches GROUP BY lane HAVING max(batch) <> count(*)
+-- Lanes of a gatherer whose batches do not follow each other, or of which some left unread. Hours that were read leave
+-- from the beginning: a run of more than an hour does not begin with batch 1.
+SELECT lane FROM batches GROUP BY lane HAVING max(batch) - min(batch) + 1 <> count(*)
+UNION SELECT lane FROM dropped_unread
 
 -- name: changes_recorded
 -- Changes of a stretch of exchange time that a gatherer has.
