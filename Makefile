@@ -70,10 +70,10 @@ apply-rehearsal: $(STAMP) ## terraform apply against a local AWS, a fleet from i
 boot-rehearsal: $(STAMP) ## boot the machines that Terraform makes under a real systemd, through reboots, replacements and failures (SCENE=, FAULT=; root)
 	$(BIN)/python -m workshop.rehearsal.boot $(addprefix --scene ,$(SCENE)) $(if $(FAULT),--fault $(FAULT))
 
-release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: a wheel, what it needs by digest, deploy/ and the runbooks; and the library's own wheel
+release: $(STAMP) ## build/kalshi-fleet-VERSION.tar.gz for the machines: both wheels, what they need by digest, deploy/ and the runbooks; and the library's wheel beside it
 	rm -rf build client/build && mkdir -p build/release/kalshi-fleet/docs
-	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/release/kalshi-fleet .
-	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build ./client
+	SOURCE_DATE_EPOCH=315532800 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/release/kalshi-fleet . ./client
+	cp build/release/kalshi-fleet/kalshi_fleet_client-*.whl build/
 	cp -r requirements-run.lock deploy configs build/release/kalshi-fleet/ && cp -r docs/runbooks build/release/kalshi-fleet/docs/
 	rm -rf build/release/kalshi-fleet/deploy/terraform
 	tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C build/release -cf - kalshi-fleet | gzip -n > build/kalshi-fleet-$(VERSION).tar.gz
@@ -99,7 +99,9 @@ format: $(STAMP) ## rewrite the code in the project's format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(STAMP) clients ## compile requirements.lock again from pyproject.toml
+lock: export PIP_FIND_LINKS = build/lock
+lock: $(STAMP) clients ## compile requirements.lock again from pyproject.toml (the library is built with the fleet, and is in no lock)
+	rm -rf build/lock client/build && $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w build/lock ./client
 	$(BIN)/pip-compile --quiet --extra dev --generate-hashes --allow-unsafe --strip-extras \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements.lock pyproject.toml
 	$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
@@ -115,6 +117,8 @@ lock: $(STAMP) clients ## compile requirements.lock again from pyproject.toml
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-clients.lock requirements-clients.in
 	$(BIN)/pip-compile --quiet --extra recipes --generate-hashes --allow-unsafe --strip-extras -c requirements.lock \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host -o requirements-recipes.lock pyproject.toml
+	for lock in requirements requirements-run requirements-recipes; do \
+	  awk '/^[^ ]/ {keep = !/^kalshi-fleet-client==/} keep' $$lock.lock > build/lock/one && cp build/lock/one $$lock.lock; done
 
 clean: ## remove the virtual environment and caches
 	rm -rf $(VENV) .venv-checkov .venv-clients build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

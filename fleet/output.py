@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from fleet.moments import written
+from kalshi_fleet.moments import written
 
 Format = Literal["table", "tsv", "csv", "json", "ndjson", "parquet"]
 FORMATS: Final[tuple[Format, ...]] = get_args(Format)

@@ -12,27 +12,24 @@ import time
 from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
+import pyarrow.compute as pc
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+import kalshi_fleet as kf
 from common.contract.channels import ORDERBOOK
-from common.contract.sides import NO, SIDES, YES
-from common.errors import FeedPassed, FleetError
-from common.feed.reader import Feed, FeedStep
-from common.feed.start import FeedStart, RecordedBook, follow, snapshot
-from common.feed.tables import CHANGES, EVERYTHING, GAPS, SEAL, TRADES
-from common.levels import flat
-from common.numbers import DOLLAR, datetime_of_ms, ms_of_datetime
-from common.storage.database import connected
-from fleet.moments import written
-from fleet.statements import SQL
+from common.contract.sides import SIDES
+from common.errors import FleetError
+from common.numbers import DOLLAR, datetime_of_ms
+from fleet.reading import errors_of_the_library
+from kalshi_fleet.moments import written
 
-ANSWER_MS: Final = 30_000
+EVERYTHING: Final = ""
+"""Instead of a ticker: all markets that are not named."""
 TRADES_KEPT: Final = 50
-GAPS_KEPT: Final = 1_000
 CHANGES_MORE: Final = 50_000
 """After so many it begins again, with a later book: each is looked at for each screen."""
 BEST: Final = 5
@@ -40,8 +37,17 @@ LEVELS_SHOWN: Final = 10
 TRADES_SHOWN: Final = 5
 OTHER_LINES: Final = 11
 """Of the screen: all but levels and trades."""
-LISTED: Final = ("left", "added")
 Row = dict[str, Any]
+
+
+class Trade(NamedTuple):
+    """As the library's exact start and the feed have it."""
+
+    exchange_ms: int
+    ordinal: int | None
+    yes_price: int
+    size: int
+    taker_side: int
 
 
 class NoSuchMarket(FleetError):
@@ -54,82 +60,64 @@ class NoSuchMarket(FleetError):
 class WatchedMarket:
     """One market at a step of production."""
 
-    def __init__(self, ticker: str, start: FeedStart) -> None:
-        if ticker not in start.books:
-            raise NoSuchMarket(ticker)
-        self.ticker = ticker
-        self.step, self.committed_at = start.step, start.committed_at
-        self.book: RecordedBook = start.books[ticker]
+    def __init__(self, ticker: str, start: kf.Start) -> None:
+        self.ticker, self._start = ticker, start
+        self.book = start.books[ticker]
+        start.most_changes[ticker] = 2 * len(self.book.changes) + CHANGES_MORE
         self.changed_ms = max((at for at, _ in self.book.changes), default=self.book.base[0])
         self.sealed_ms = -1
-        self.gaps: dict[tuple[str, int, int], str] = {}
-        """By channel, from, to: the reason. Those that touch the book at the start, and all since."""
-        self._most = 2 * len(self.book.changes) + CHANGES_MORE
-        self._trades: dict[bytes, Row] = {}
-        for r in start.trades[ticker]:
-            self._trade({**dict(r), "trade_id": r["trade_id"].bytes, "exchange_ms": ms_of_datetime(r["exchange_ts"])})
+        self._trades = [Trade(*trade) for trade in start.trades[ticker]]
 
-    def take(self, step: FeedStep) -> bool:
+    @property
+    def step(self) -> int:
+        """The last one that was taken."""
+        return self._start.step
+
+    @property
+    def committed_at(self) -> datetime | None:
+        """When that was; None if production does not say."""
+        return self._start.committed_at
+
+    def take(self, step: kf.Step) -> bool:
         """The next step; whether it can be gone on from."""
-        self.step, self.committed_at = step.step, step.committed_at
-        market = self.book.market
-        known = step.whole and not follow({market: self.book}, step.tables) and len(self.book.changes) < self._most
-        for r in self._mine(step, CHANGES):
-            self.changed_ms = max(self.changed_ms, r["exchange_ms"])
-        for r in self._mine(step, TRADES):
-            self._trade(r)
-        for r in self._mine(step, GAPS):
-            gap = (r["channel"], r["from_ms"], r["to_ms"])
-            # One that was listed at the start is not longer than the market's time line.
-            for within in [g for g in self.gaps if g[0] == gap[0] and gap[1] <= g[1] and g[2] <= gap[2]]:
-                del self.gaps[within]
-            if r["event"] in LISTED:
-                self.gaps[gap] = r["reason"]
-        while len(self.gaps) > GAPS_KEPT:
-            del self.gaps[min(self.gaps, key=lambda gap: gap[2])]
+        known = not self._start.apply(step)
+        for row in self._mine(step, "changes"):
+            self.changed_ms = max(self.changed_ms, row["exchange_ms"])
+        names = ("exchange_ms", "ordinal", "yes_price", "count", "taker_side")
+        self._trades += [Trade(*(row[name] for name in names)) for row in self._mine(step, "trades")]
+        if len(self._trades) > 2 * TRADES_KEPT:
+            self._trades = self.trades()[TRADES_KEPT - 1 :: -1]
         self._seal(step)
         return known
 
-    def touched(self, step: FeedStep) -> bool:
+    def touched(self, step: kf.Step) -> bool:
         """Whether a step has a row of the market, its seal apart."""
-        market = self.book.market
-        batches = (batch for name, batch in step.tables.items() if name != SEAL and "market" in batch.schema.names)
-        return any(market in batch["market"].to_numpy() for batch in batches)
+        return any(self._mine(step, name) for name in step.tables if name != "seal")
 
-    def _mine(self, step: FeedStep, table: str) -> list[Row]:
-        batch = step.tables.get(table)
-        if batch is None:
+    def _mine(self, step: kf.Step, name: str) -> list[Row]:
+        table = step.tables.get(name)
+        if table is None or "ticker" not in table.schema.names:
             return []
-        at = (batch["market"].to_numpy() == self.book.market).nonzero()[0]
-        return batch.take(at).to_pylist() if len(at) else []
+        rows: list[Row] = table.filter(pc.equal(table["ticker"], self.ticker)).to_pylist()
+        return rows
 
-    def _seal(self, step: FeedStep) -> None:
-        """What a market is named with, else what all are; it never falls."""
-        batch = step.tables.get(SEAL)
-        if batch is None:
-            return
-        sealed = {r["market"]: r["sealed_ms"] for r in batch.to_pylist() if r["channel"] == ORDERBOOK}
-        ms = sealed.get(self.book.market, sealed.get(EVERYTHING))
-        self.sealed_ms = max(self.sealed_ms, -1 if ms is None else ms)
+    def _seal(self, step: kf.Step) -> None:
+        """What the market is named with, else what all are; it never falls."""
+        if "seal" in step.tables:
+            rows = step.tables["seal"].to_pylist()
+            sealed = {row["ticker"]: row["sealed_ms"] for row in rows if row["channel"] == ORDERBOOK}
+            ms = sealed.get(self.ticker, sealed.get(EVERYTHING))
+            self.sealed_ms = max(self.sealed_ms, -1 if ms is None else ms)
 
-    def _trade(self, row: Row) -> None:
-        self._trades[row["trade_id"]] = row
-        if len(self._trades) > 2 * TRADES_KEPT:
-            self._trades = {r["trade_id"]: r for r in self.trades()[:TRADES_KEPT]}
-
-    def trades(self) -> list[Row]:
+    def trades(self) -> list[Trade]:
         """The last ones, in the exchange's order from the newest on."""
         last = 1 << 40
-        return sorted(
-            self._trades.values(),
-            key=lambda r: (r["exchange_ms"], last if r["ordinal"] is None else r["ordinal"], r["trade_id"]),
-            reverse=True,
-        )
+        order = sorted(self._trades, key=lambda one: (one.exchange_ms, last if one.ordinal is None else one.ordinal))
+        return order[::-1]
 
     def row(self) -> Row:
         """All of it as exact values, as the commands print them. Prices of the ask are YES prices."""
-        levels = self.book.folded()
-        yes, no = (_pairs(flat(levels, side)) for side in (YES, NO))
+        yes, no = (list(levels.items()) for levels in self.book.sides())
         trades = self.trades()
         last = trades[0] if trades else None
         bid, bid_size = yes[0] if yes else (None, 0)
@@ -152,28 +140,23 @@ class WatchedMarket:
             "yes_all": _contracts(sum(size for _, size in yes)),
             "no_all": _contracts(sum(size for _, size in no)),
             "changed_at": _moment(self.changed_ms),
-            "trade_at": last and datetime_of_ms(last["exchange_ms"]),
-            "trade_price": last and _dollars(last["yes_price"]),
-            "trade_count": last and _contracts(last["count"]),
-            "taker_side": last and SIDES[last["taker_side"]],
+            "trade_at": last and datetime_of_ms(last.exchange_ms),
+            "trade_price": last and _dollars(last.yes_price),
+            "trade_count": last and _contracts(last.size),
+            "taker_side": last and SIDES[last.taker_side],
             "sealed_until": _moment(self.sealed_ms),
             "proven": self.doubt() is None,
-            "gaps": len(self.gaps),
+            "gaps": len(self.book.gaps),
             "yes": [[_dollars(price), _contracts(size)] for price, size in yes],
             "no": [[_dollars(price), _contracts(size)] for price, size in no],
         }
 
     def doubt(self) -> str | None:
         """Why levels may be wrong: a gap of the book since the last book of the exchange."""
-        since = self.book.base[0]
-        for (channel, start, end), reason in sorted(self.gaps.items(), key=lambda item: -item[0][2]):
-            if channel == ORDERBOOK and end > since:
-                return f"{written(datetime_of_ms(start))} to {written(datetime_of_ms(end))} ({reason})"
-        return None
-
-
-def _pairs(values: list[int]) -> list[tuple[int, int]]:
-    return list(zip(values[::2], values[1::2], strict=True))
+        if self.book.known:
+            return None
+        (start, end), reason = max(self.book.gaps.items(), key=lambda gap: gap[0][1])
+        return f"{written(datetime_of_ms(start))} to {written(datetime_of_ms(end))} ({reason})"
 
 
 def _dollars(price: int | None) -> Decimal | None:
@@ -189,30 +172,28 @@ def _moment(ms: int) -> datetime | None:
 
 
 async def begin(dsn: str, ticker: str) -> WatchedMarket:
-    """The market as production has it now. Raises `NoSuchMarket`."""
-    async with connected(dsn, ANSWER_MS) as db:
-        watched = WatchedMarket(ticker, await snapshot(db, [ticker], TRADES_KEPT))
-        for gap in await db.fetch(
-            SQL["gap_before_book"], ticker, watched.committed_at or await db.fetchval(SQL["clock"])
-        ):
-            key = (ORDERBOOK, ms_of_datetime(gap["started_at"]), ms_of_datetime(gap["ended_at"]))
-            watched.gaps[key] = gap["reason"]
-        return watched
+    """The market as production has it now. Raises `NoSuchMarket`, `StorageError`."""
+    with errors_of_the_library(dsn):
+        try:
+            return WatchedMarket(ticker, await kf.AsyncProduction(dsn).snapshot(ticker, TRADES_KEPT))
+        except kf.UnknownMarket:
+            raise NoSuchMarket(ticker) from None
 
 
 async def steps(dsn: str, ticker: str) -> AsyncIterator[tuple[WatchedMarket, bool]]:
-    """The market at the start and after each step, for ever; and whether that step had something of it."""
+    """The market at the start and after each step, for ever; and whether that step had something of it. Raises
+    `NoSuchMarket`, `FeedError`, `StorageError`."""
     while True:
         watched = await begin(dsn, ticker)
         yield watched, True
-        try:
-            async for step in Feed(dsn, watched.step, watched.committed_at):
-                known = watched.take(step)
-                if not known:
-                    break
-                yield watched, watched.touched(step)
-        except FeedPassed:  # it slept; what is shown is the present
-            continue
+        with errors_of_the_library(dsn), contextlib.suppress(kf.FeedPassed):  # it slept; what is shown is the present
+            async with contextlib.aclosing(
+                kf.AsyncProduction(dsn).feed(watched.step, ticker, watched.committed_at)
+            ) as reading:
+                async for step in reading:
+                    if not watched.take(step):
+                        break
+                    yield watched, watched.touched(step)
 
 
 async def watch(
@@ -258,9 +239,9 @@ def screen(watched: WatchedMarket, now: datetime, height: int) -> RenderableType
     done = Table(expand=False, pad_edge=False)
     for name in ("traded", "taker", "price", "count"):
         done.add_column(name, justify="right" if name in ("price", "count") else "left", no_wrap=True)
-    for r in trades:
-        at = written(datetime_of_ms(r["exchange_ms"]))
-        done.add_row(at, SIDES[r["taker_side"]], str(_dollars(r["yes_price"])), str(_contracts(r["count"])))
+    for one in trades:
+        at = written(datetime_of_ms(one.exchange_ms))
+        done.add_row(at, SIDES[one.taker_side], str(_dollars(one.yes_price)), str(_contracts(one.size)))
     doubt = watched.doubt()
     return Group(
         Text(f"{watched.ticker}  step {row['step']}", style="bold"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
@@ -127,23 +127,6 @@ class Feed:
             step = FeedStep(**columns, tables=tables, whole=block is not None)
             self.place, self.committed_at = step.step, step.committed_at
             yield step
-
-
-class Tickers:
-    """Names of production's numbers of markets: each is asked for once."""
-
-    def __init__(self) -> None:
-        self.known: dict[int, str] = {}
-
-    def missing(self, markets: Iterable[int]) -> list[int]:
-        """Markets whose tickers were not asked for yet."""
-        return sorted(set(markets) - self.known.keys())
-
-    async def of(self, db: asyncpg.Connection, markets: Iterable[int]) -> dict[int, str]:
-        """The tickers of these markets, and of those that were asked for before."""
-        if missing := self.missing(markets):
-            self.known.update({row["market"]: row["ticker"] for row in await db.fetch(SQL["tickers"], missing)})
-        return self.known
 
 
 async def place_since(db: asyncpg.Connection, at: datetime) -> int:

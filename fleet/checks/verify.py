@@ -13,15 +13,18 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 import asyncpg
+import numpy as np
 
 from common.comparison import Comparison
 from common.config.schema import DeduplicatorConfig, GathererSource
 from common.contract.sides import NO, YES
 from common.errors import StorageError
-from common.numbers import DOLLAR, ONE_MS, datetime_of_ms
+from common.numbers import ONE_MS, datetime_of_ms, ms_of_datetime
 from common.storage.database import CLIENT_ERRORS, connect, connected
 from deduplicator.statements import SQL as CHECKS
 from fleet.statements import SQL
+from kalshi_fleet.events import Levels, levels_of
+from kalshi_fleet.fold import fold
 
 NEAR_RESET: Final = timedelta(seconds=15)  # at a reset's place a snapshot may equal either side (rule 9)
 STANDSTILL: Final = timedelta(minutes=15)
@@ -39,9 +42,8 @@ async def verify(
         yield await _coverage(connection, since)
         yield await _accounts(connection)
         yield await _ordinals(connection, since, until)
-        books, uncrossed = await _books(connection, since, until, markets)
-        yield books
-        yield uncrossed
+        for finding in await _books(connection, since, until, markets):
+            yield finding
         yield await _twins(connection, since, until)
         yield await _exported(connection, since, until)
         for source in config.gatherers:
@@ -83,7 +85,7 @@ async def _books(
 ) -> tuple[Comparison, Comparison]:
     """Each market up to its seal: after it changes, or a gap, may still come. A seal only rises."""
     finding = Comparison("books: changes folded from one snapshot give the next")
-    uncrossed = Comparison("uncrossed: no book is crossed at the end of a millisecond")
+    possible = Comparison("possible: no book is crossed, nor below nothing, at the end of a millisecond")
     for market, ticker, sealed_until in await connection.fetch(SQL["verify_markets"], since, until, markets):
         window = (market, since, until)
         # As of one moment: a heal between two of them would bring changes, or take a gap away, that the other has not.
@@ -93,22 +95,13 @@ async def _books(
             gaps = [(g["started_at"], g["ended_at"]) for g in await connection.fetch(SQL["verify_gaps_of"], market)]
         if sealed_until is not None:
             gaps.append((sealed_until - ONE_MS, until))
-        for at in compare_books(snapshots, changes, gaps, finding):
-            finding.fail(f"{ticker} {at}: the folded book is another")
-        for book, follow, snapshot in between(snapshots, changes, gaps):
-            for at, crossed in crossings(book, follow, snapshot["exchange_ts"]):
-                uncrossed.compared += crossed is not None
-                if crossed:
-                    uncrossed.fail(f"{ticker} {at}: best bids of YES and NO are a dollar or more together")
-    return finding, uncrossed
-
-
-Book = dict[tuple[int, int], int]
+        compare_books(ticker, snapshots, changes, gaps, finding, possible)
+    return finding, possible
 
 
 def between(
     snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]]
-) -> Iterator[tuple[Book, list[Any], Any]]:
+) -> Iterator[tuple[Levels, list[Any], Any]]:
     """From each snapshot of a market to the next: the book, the changes up to the next one's place, the next one.
 
     Of snapshots that no change lies between the order is that in which they were taken, as in `store.base_at`. Not
@@ -118,7 +111,7 @@ def between(
     places = [(change["exchange_ts"], change["ordinal"]) for change in changes]
     before = [bisect.bisect_right(places, (s["exchange_ts"], s["after_ordinal"])) for s in snapshots]
     order = sorted(range(len(snapshots)), key=lambda n: (before[n], snapshots[n]["taken_at"], snapshots[n]["is_reset"]))
-    book: Book = {}
+    book: Levels = {}
     known_at: datetime | None = None
     done = 0
     for n in order:
@@ -132,44 +125,32 @@ def between(
 
 
 def compare_books(
-    snapshots: list[Any], changes: list[Any], gaps: list[tuple[datetime, datetime]], finding: Comparison
-) -> list[datetime]:
-    """Fold the changes of a market from each snapshot to the next; where they differ. Counts what was compared."""
-    wrong: list[datetime] = []
-    for known, follow, snapshot in between(snapshots, changes, gaps):
-        book = dict(known)
-        for change in follow:
-            _apply(book, change)
+    ticker: str,
+    snapshots: list[Any],
+    changes: list[Any],
+    gaps: list[tuple[datetime, datetime]],
+    finding: Comparison,
+    possible: Comparison,
+) -> None:
+    """Fold the changes of a market from each snapshot to the next, and look at the book between them; the millisecond
+    of the next one may go on after it."""
+    for levels, follow, snapshot in between(snapshots, changes, gaps):
+        at = snapshot["exchange_ts"]
+        ms = np.array([ms_of_datetime(change["exchange_ts"]) for change in follow], np.int64)
+        key = np.array([2 * change["price"] + change["side"] for change in follow], np.int64)
+        delta = np.array([change["delta"] for change in follow], np.int64)
+        _, bad = fold(levels, ms, key, delta, ms_of_datetime(at))
+        possible.compared += int(np.count_nonzero(ms[1:] != ms[:-1])) + bool(len(ms) and ms[-1] != ms_of_datetime(at))
+        if bad >= 0:
+            possible.fail(f"{ticker} {datetime_of_ms(int(ms[bad]))}: crossed, or a level below nothing")
         finding.compared += 1
-        if {level: size for level, size in book.items() if size} != _book(snapshot):
-            wrong.append(snapshot["exchange_ts"])
-    return wrong
+        if levels != _book(snapshot):
+            finding.fail(f"{ticker} {at}: the folded book is another")
 
 
-def crossings(book: Book, changes: list[Any], until: datetime) -> Iterator[tuple[datetime, bool | None]]:
-    """At the end of each millisecond before `until` of a market's changes: when, and whether its book is crossed (None:
-    one-sided)."""
-    book = dict(book)
-    for number, change in enumerate(changes):
-        _apply(book, change)
-        at = change["exchange_ts"]
-        if at == (changes[number + 1]["exchange_ts"] if number + 1 < len(changes) else until):
-            continue
-        best = [max((p for (s, p), size in book.items() if s == side and size > 0), default=0) for side in (0, 1)]
-        yield at, sum(best) >= DOLLAR if all(best) else None
-
-
-def _apply(book: Book, change: Any) -> None:
-    level = (change["side"], change["price"])
-    book[level] = book.get(level, 0) + change["delta"]
-
-
-def _book(snapshot: Any) -> Book:
-    return {**_levels(YES, snapshot["yes"]), **_levels(NO, snapshot["no"])}
-
-
-def _levels(side: int, flat: list[int]) -> Book:
-    return {(side, flat[n]): flat[n + 1] for n in range(0, len(flat), 2)}
+def _book(snapshot: Any) -> Levels:
+    sides = ((YES, snapshot["yes"]), (NO, snapshot["no"]))
+    return levels_of((side, *level) for side, flat in sides for level in zip(flat[::2], flat[1::2], strict=True))
 
 
 async def _twins(connection: asyncpg.Connection, since: datetime, until: datetime) -> Comparison:

@@ -31,9 +31,9 @@ from fleet.commands.base import (
     to_end,
 )
 from fleet.output import Format, show
-from fleet.place import Location
 from fleet.queries.asking import SECONDS, ask
 from fleet.queries.library import Query, load, load_archive
+from kalshi_fleet.place import Location
 
 ROWS_SHOWN: Final = 1_000
 """At a terminal, if nothing else is given."""
@@ -160,7 +160,7 @@ def _of_archive(place: Location, statement: str, seconds: float, most: int) -> l
 
     archive = None
     try:
-        archive = Archive(place.location, place.endpoint_url, place.region)
+        archive = Archive(place)
         return archive.run(statement, seconds=seconds, most=most)
     except FleetError as error:
         if archive is not None and archive.still_runs:

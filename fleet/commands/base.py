@@ -19,9 +19,10 @@ from common.config.load import is_readers, load_any, load_deduplicator, load_gat
 from common.config.schema import DeduplicatorConfig, GathererConfig, ReaderConfig
 from common.storage import embedded
 from common.storage.database import connected
-from fleet import moments, output
+from fleet import output
 from fleet.output import Format
 from fleet.statements import SQL
+from kalshi_fleet import moments
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -16,8 +16,8 @@ from common import cli
 from common.config.load import load_gatherer
 from common.storage.database import connected
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, main, production, readable, stretch, to_end, utc
-from fleet.moments import written
 from fleet.output import Format, record, show
+from kalshi_fleet.moments import written
 
 
 @main.command()

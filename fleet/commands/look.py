@@ -21,9 +21,9 @@ from common import overview
 from common.ask_status import ask as ask_status
 from common.errors import StatusError
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, fetch, main, must_be_known, readable, to_end, utc
-from fleet.moments import written
 from fleet.output import Format, as_json, line, record, show, table
 from fleet.statements import SQL
+from kalshi_fleet.moments import written
 
 WATCH_S = 2.0
 MARKETS_BY = {

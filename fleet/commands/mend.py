@@ -12,8 +12,8 @@ import click
 from common.numbers import EPOCH, ONE_US
 from common.storage.database import connected
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, gatherer, main, production, stretch, to_end
-from fleet.moments import written
 from fleet.output import Format, record, show
+from kalshi_fleet.moments import written
 
 
 @main.command()

@@ -18,8 +18,8 @@ from common.config.schema import DeduplicatorConfig, GathererConfig
 from common.storage.database import owned
 from fleet.commands.base import CONFIG, MOMENT, OUTPUT, deduplicator_file, gatherer_file, main, stretch, to_end
 from fleet.output import Format, record
-from fleet.place import Location
 from gatherer.derive.horizon import BoundsMs
+from kalshi_fleet.place import Location
 
 PATH = click.Path(path_type=Path)
 REPORT_S = 2.0

@@ -13,19 +13,17 @@ from typing import Final
 
 from common.config.schema import BoundsConfig
 from common.contract import channels
-from common.contract.sides import SIDES
+from common.contract.sides import NO, NUMBERS, YES
 from common.errors import NumberError
 from common.exchange import frames
+from common.levels import Book, add, flat, parse_levels
 from common.numbers import parse_price, parse_size
 from fleet.probing.alignment import Content, align
 from fleet.probing.beliefs import Measured
+from gatherer.derive.crossed import is_crossed
 
-ONE: Final = 10_000
 EDGE_MS: Final = 1_000
 """Trades so close to the beginning or end of what was received are not judged: their change may lie outside."""
-
-
-Book = dict[tuple[str, int], int]
 
 
 @dataclass
@@ -36,6 +34,12 @@ class ProbedStream:
     contents: list[Content] = field(default_factory=list)
     received_us: list[int] = field(default_factory=list)
     books: list[tuple[int, Book]] = field(default_factory=list)
+
+
+def add_content(book: Book, content: Content) -> None:
+    """The next change of a book."""
+    side, price, delta = content
+    add(book, 2 * price + NUMBERS[side], delta)
 
 
 @dataclass
@@ -84,7 +88,8 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Capture:
                 case channels.SNAPSHOT_TYPE:
                     snapshot = frames.SNAPSHOT.decode(head.msg)
                     stream = capture.streams.setdefault(snapshot.market_ticker, ProbedStream())
-                    stream.books.append((len(stream.contents), _book(snapshot)))
+                    book = parse_levels(snapshot.yes_dollars_fp or (), snapshot.no_dollars_fp or ())
+                    stream.books.append((len(stream.contents), book))
                 case channels.TRADE:
                     _trade(capture, head)
         except (*frames.UNREADABLE, NumberError) as error:
@@ -94,6 +99,8 @@ def decode(name: str, received: Iterable[tuple[int, bytes]]) -> Capture:
 
 def _delta(capture: Capture, head: frames.Envelope, greatest_ms: dict[int, int], wall_us: int) -> None:
     msg = frames.DELTA.decode(head.msg)
+    if msg.side not in NUMBERS:
+        raise NumberError(f"side {msg.side!r} is none")
     stream = capture.streams.setdefault(msg.market_ticker, ProbedStream())
     stream.times_ms.append(msg.ts_ms)
     stream.received_us.append(wall_us)
@@ -117,11 +124,6 @@ def _trade(capture: Capture, head: frames.Envelope) -> None:
     trade = (msg.market_ticker, msg.ts_ms, *maker, parse_size(msg.count_fp))
     capture.trades.append(trade)
     capture.ids[msg.trade_id] = trade
-
-
-def _book(snapshot: frames.SnapshotMsg) -> Book:
-    sides = (("yes", snapshot.yes_dollars_fp), ("no", snapshot.no_dollars_fp))
-    return {(side, parse_price(p)): parse_size(q) for side, levels in sides for p, q in levels or () if parse_size(q)}
 
 
 def judge(first: Capture, second: Capture, bounds: BoundsConfig, *others: Capture) -> list[Measured]:
@@ -190,18 +192,14 @@ def _crossed(name: str, ticker: str, stream: ProbedStream, uncrossed: Measured) 
     at, first = stream.books[0]
     book = dict(first)
     for n in range(at, len(stream.contents)):
-        side, price, delta = stream.contents[n]
-        book[(side, price)] = book.get((side, price), 0) + delta
-        if not book[(side, price)]:
-            del book[(side, price)]
+        add_content(book, stream.contents[n])
         if n + 1 == len(stream.contents) or stream.times_ms[n + 1] == stream.times_ms[n]:
             continue  # the last millisecond may have more
-        best = {s: max((p for which, p in book if which == s), default=None) for s in SIDES}
-        if best["yes"] is None or best["no"] is None:
-            continue
-        uncrossed.compared += 1
-        if best["yes"] + best["no"] >= ONE:
-            uncrossed.fail(f"{name} {ticker} {stream.times_ms[n]}: {best['yes']} and {best['no']}")
+        crossed = is_crossed(book)
+        uncrossed.compared += crossed is not None
+        if crossed:
+            best = [flat(book, side)[0] for side in (YES, NO)]
+            uncrossed.fail(f"{name} {ticker} {stream.times_ms[n]}: {best[0]} and {best[1]}")
 
 
 def _trades(first: Capture, second: Capture) -> Measured:
@@ -232,11 +230,11 @@ def _folds(name: str, ticker: str, stream: ProbedStream, books: Measured) -> Non
         return
     at, book = stream.books[0][0], dict(stream.books[0][1])
     for place, given in stream.books[1:]:
-        for side, price, delta in stream.contents[at:place]:
-            book[(side, price)] = book.get((side, price), 0) + delta
+        for content in stream.contents[at:place]:
+            add_content(book, content)
         at = place
         books.compared += 1
-        if {level: size for level, size in book.items() if size} != given:
+        if book != given:
             books.fail(f"{name} {ticker}: the book after {place} changes is another than the snapshot")
         book = dict(given)
 

@@ -15,11 +15,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
 from common.contract.channels import LIFECYCLE, ORDERBOOK, SNAPSHOT_TYPE, TRADE
-from common.contract.sides import SIDES
 from common.errors import ExchangeError, NumberError
 from common.exchange.rest import RestClient, packed
+from common.levels import Book, parse_levels
 from common.numbers import parse_price, parse_size
-from fleet.probing.assumptions import Book, Capture
+from fleet.probing.assumptions import Capture, add_content
 from fleet.probing.beliefs import Measured
 from gatherer.capture.transport import Socket, SocketClosed
 
@@ -321,8 +321,7 @@ async def ask_books(rest: RestClient, tickers: list[str]) -> list[RestBook]:
     books: list[RestBook] = []
     for row in rows:
         sides = row["orderbook_fp"]
-        levels = ((side, level) for side in SIDES for level in sides[f"{side}_dollars"] or ())
-        book = {(side, parse_price(price)): parse_size(size) for side, (price, size) in levels}
+        book = parse_levels(sides["yes_dollars"] or (), sides["no_dollars"] or ())
         books.append((asked_us, answered_us, row["ticker"], book))
     return books
 
@@ -345,10 +344,7 @@ def compare_books(capture: Capture, books: list[RestBook]) -> Measured:
             if stream.received_us[n] >= asked_us - BOOK_SLACK_US and book == given:
                 found = True
                 break
-            side, price, delta = stream.contents[n]
-            book[(side, price)] = book.get((side, price), 0) + delta
-            if not book[(side, price)]:
-                del book[(side, price)]
+            add_content(book, stream.contents[n])
         finding.compared += 1
         if not found and book != given:
             finding.fail(f"{ticker}: {len(given)} levels in REST, {len(book)} in the stream")

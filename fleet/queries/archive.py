@@ -1,8 +1,4 @@
-"""Query the archive locally: its objects as tables of DuckDB, asked in Athena's SQL.
-
-pyarrow lists and reads the objects, from S3 or from a folder with a copy, and leaves out hours that the conditions on
-`date` and `hour` exclude.
-"""
+"""Query the archive locally, by the library: its objects as tables of DuckDB, asked in Athena's SQL, for so long."""
 
 from __future__ import annotations
 
@@ -12,46 +8,30 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-import pyarrow.dataset as ds
 import sqlglot
-from pyarrow import fs
 from sqlglot import exp
 
+import kalshi_fleet as kf
 from common.errors import QueryRefused, QueryTooLong, StorageError
-from deduplicator.archive import tables
-from fleet.place import Location
 from fleet.queries.asking import unique
-from fleet.statements import SQL
+from kalshi_fleet.place import Location
 
-DAY: Final = pa.field("date", pa.string())
 INTERRUPT_S: Final = 2.0
-HOUR: Final = pa.field("hour", pa.int32())
 
 
 class Archive:
-    """One archive. Credentials for S3 that are not given are found as AWS's tools find them. Raises `StorageError`."""
+    """One archive. Raises `StorageError`."""
 
-    def __init__(
-        self,
-        location: str,
-        endpoint_url: str | None = None,
-        region: str = "us-east-2",
-        credentials: tuple[str, str] | None = None,
-    ) -> None:
+    def __init__(self, place: Location) -> None:
         self.still_runs = False
         """Whether something runs that does not end: a process that has it waits for it at its own end."""
         try:
-            filesystem, root = Location(location, endpoint_url, region, credentials).open()
-            found = {entry.base_name for entry in filesystem.get_file_info(fs.FileSelector(root))}
-            if not found & set(tables.SCHEMAS):
-                raise StorageError(f"{location} holds no relation of an archive; it should hold folders like trades/")
-            self._db = duckdb.connect()
-            self._db.execute(SQL["archive_in_utc"])
-            for name in tables.SCHEMAS:
-                self._db.register(name, _relation(filesystem, f"{root}/{name}", name, there=name in found))
-            self._db.execute(SQL["archive_closed"])
-        except (OSError, pa.ArrowException) as error:
-            raise StorageError(f"{location} cannot be read: {type(error).__name__}: {error}") from error
+            opened = kf.Archive(
+                place.location, endpoint_url=place.endpoint_url, region=place.region, credentials=place.credentials
+            )
+            self._db = opened.connect()
+        except kf.NotAnArchive as error:
+            raise StorageError(str(error)) from error
 
     def run(self, statement: str, *, seconds: float | None = None, most: int | None = None) -> list[dict[str, Any]]:
         """The rows of a statement in Athena's dialect, as many as `most`. Raises `QueryRefused`, `QueryTooLong`.
@@ -103,13 +83,3 @@ def _translated(statement: str) -> str:
     if not isinstance(questions[0], exp.Query):
         raise QueryRefused("only a SELECT can be asked of the archive")
     return questions[0].sql(dialect="duckdb")
-
-
-def _relation(filesystem: Any, folder: str, name: str, *, there: bool) -> Any:
-    partitions = [DAY] if name in tables.DAILY else [DAY, HOUR]
-    plain = [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in tables.SCHEMAS[name]]
-    schema = pa.schema([*plain, *partitions])
-    if not there:
-        return schema.empty_table()
-    layout = ds.partitioning(pa.schema(partitions), flavor="hive")
-    return ds.dataset(folder, schema=schema, filesystem=filesystem, format="parquet", partitioning=layout)

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fleet.place import Location
 from fleet.rebuild.raw import LaneReader, RawLane
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.rows import Rows
+from kalshi_fleet.place import Location
 
 
 class Derived(NamedTuple):

@@ -28,8 +28,8 @@ from common.contract.sides import SIDES
 from common.numbers import HOUR_MS, PRICE_PLACES, SIZE_PLACES, datetime_of_ms, datetime_of_us
 from deduplicator.archive import tables
 from deduplicator.archive.order import Order, rows_of
-from fleet.place import Location
 from fleet.rebuild.part import Part
+from kalshi_fleet.place import Location
 
 MS, TEXT = tables.MS, tables.TEXT
 EXTRA: Final[dict[str, Any]] = {

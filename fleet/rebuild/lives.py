@@ -10,8 +10,8 @@ import pyarrow.dataset as ds
 from common.errors import StorageError, described
 from common.numbers import ms_of_datetime
 from deduplicator.from_rest.time_lines import CLOSE_GRACE_MS
-from fleet.place import Location
 from fleet.rebuild.part import MarketTimes
+from kalshi_fleet.place import Location
 
 OVER = ("determined", "finalized")
 COLUMNS = ["ticker", "status", "open_time", "close_time", "settlement_ts", "updated_at"]

@@ -34,12 +34,12 @@ from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
 from deduplicator.read.reader import Batches
 from deduplicator.store.production import Production
-from fleet.place import Location
 from fleet.rebuild.batches import Derived, LaneHistory, instance
 from fleet.rebuild.copies import copy_of
 from fleet.rebuild.part import QUIET_STEPS
 from fleet.rebuild.raw import RawLane, lanes
 from gatherer.derive.horizon import BoundsMs
+from kalshi_fleet.place import Location
 
 STEP_ROWS: Final = 200_000
 STEP_BATCHES: Final = 500

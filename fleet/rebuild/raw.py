@@ -14,13 +14,13 @@ from pyarrow import fs
 
 from common.contract.reasons import RAW_ENDED
 from common.errors import JournalCorrupt, StorageError
-from fleet.place import Location
 from gatherer.derive import state
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC
 from gatherer.journal.segments import SegmentBytes, packed_file, remove, segment_file, state_file
 from gatherer.load import saved_states
 from gatherer.load.reread import RereadBatch, Rereading
+from kalshi_fleet.place import Location
 
 NAME: Final = re.compile(
     r"gatherer=(?P<gatherer>[^/]+)/(?:.*/)?lane-(?P<lane>\d+)-(?P<segment>\d{12})\.(?P<kind>journal|journal\.zst|state)$"

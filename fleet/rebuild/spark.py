@@ -17,13 +17,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleet.place import Location
 from fleet.rebuild import files
 from fleet.rebuild.part import MarketTimes, Part, PartBatch
 from fleet.rebuild.parts import Cutter, part_of
 from fleet.rebuild.raw import LaneReader, RawLane
 from gatherer.derive.horizon import BoundsMs
 from gatherer.derive.state import ALL_MARKETS
+from kalshi_fleet.place import Location
 
 Key = tuple[int, int, int, int, int]
 """Part, receive time, gatherer, lane, number of the batch."""

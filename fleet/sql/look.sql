@@ -92,7 +92,3 @@ DELETE FROM consumers WHERE consumer = $1 RETURNING lane
 -- name: step
 -- The last step of production.
 SELECT step FROM store.lease
-
--- name: clock
--- The time of the database.
-SELECT now()

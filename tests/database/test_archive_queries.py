@@ -22,6 +22,7 @@ from deduplicator.archive import tables
 from deduplicator.merge.copies import Changes
 from fleet.queries import library
 from fleet.queries.archive import Archive
+from kalshi_fleet.place import Location
 from tests.support.archive_case import OLD, Site, running_site
 from tests.support.scale import LONG
 from workshop.generate import athena
@@ -99,7 +100,7 @@ async def site(
             numbers["KXB-0"], START + timedelta(minutes=50), START + timedelta(minutes=70),
         )  # fmt: skip
         await running.exporter.export_due()
-        yield running, Archive("s3://archive", running.s3.meta.endpoint_url), markets
+        yield running, Archive(Location("s3://archive", running.s3.meta.endpoint_url)), markets
 
 
 async def put(site: Site, market: int, exchange: Exchange) -> None:
@@ -200,6 +201,6 @@ def test_tables_and_queries_are_athenas_and_their_pages_are_current() -> None:
 async def test_what_is_no_archive_is_reported(tmp_path: Path) -> None:
     """A folder that is not there, and one that holds something else."""
     with pytest.raises(StorageError, match="cannot be read"):
-        Archive(str(tmp_path / "nothing"))
+        Archive(Location(str(tmp_path / "nothing")))
     with pytest.raises(StorageError, match="holds no relation"):
-        Archive(str(tmp_path))
+        Archive(Location(str(tmp_path)))

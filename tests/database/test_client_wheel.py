@@ -61,7 +61,7 @@ def environment(request: pytest.FixtureRequest, wheel: Path, tmp_path: Path) -> 
     """Of links to what is installed here; in the long tests by pip from the registry."""
     if request.param == "registry":
         return Environment.of_registry(tmp_path, wheel)
-    return Environment.borrowed(tmp_path, wheel, needed(NAME))
+    return Environment.borrowed(tmp_path, [wheel], needed(NAME))
 
 
 def test_its_wheel_is_the_library_alone_in_its_version(wheel: Path) -> None:
@@ -76,11 +76,12 @@ def test_its_wheel_is_the_library_alone_in_its_version(wheel: Path) -> None:
 
 
 def test_what_machines_get_is_made_beside_it(made: Path) -> None:
-    """The fleet's wheel is in the archive, as ever."""
+    """The fleet's wheel is in the archive, and the library's, which the fleet needs."""
     (archive,) = made.glob("kalshi-fleet-*.tar.gz")
     with tarfile.open(archive) as content:
         names = content.getnames()
-    assert [name for name in names if name.endswith(".whl") and Path(name).name.startswith("kalshi_fleet-")]
+    wheels = sorted(Path(name).name.split("-")[0] for name in names if name.endswith(".whl"))
+    assert wheels == ["kalshi_fleet", "kalshi_fleet_client"]
 
 
 async def test_installed_alone_it_reads_an_archive(

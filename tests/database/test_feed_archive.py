@@ -22,7 +22,7 @@ from common.feed.archived import archived_steps, tickers_of
 from common.feed.reader import Feed, FeedStep, place_since
 from deduplicator.archive.feed import FeedArchive
 from deduplicator.store.production import Production
-from fleet.place import Location
+from kalshi_fleet.place import Location
 from tests.support.archive_case import TODAY, Site, running_site
 from tests.support.s3_proxy import CUT_AFTER, CUT_BEFORE, PASS, FaultyS3
 from workshop.rehearsal import s3

@@ -18,7 +18,6 @@ import pytest
 import kalshi_fleet as kf
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
-from fleet import moments as of_the_fleet
 from kalshi_fleet import columns, market, replay
 from kalshi_fleet import moments as times
 from kalshi_fleet import rows as source_rows
@@ -385,25 +384,6 @@ def test_many_changes_fold_as_one_at_a_time(seed: int) -> None:
     assert (None if found < 0 else at[found]) == bad
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["2026-11-21T10:30:00Z", "2026-11-21 10:30", "2026-11-21", "2026-11-21T10:30+02:00", "90m ago", "2 days ago", "now",
-     "yesterday", "2026-11-21 10:30:00.123456 UTC", "2026-13-01", "soon", "3 fortnights ago", ""],
-)  # fmt: skip
-def test_times_are_those_of_the_commands(text: str) -> None:
-    """What a command accepts the library does, and what it prints."""
-    now = datetime(2026, 11, 28, 1, 2, 3, 4, tzinfo=UTC)
-    try:
-        expected = of_the_fleet.moment(text, now)
-    except ValueError:
-        with pytest.raises(kf.BadTime):
-            kf.moment(text, now)
-        return
-    assert kf.moment(text, now) == expected
-    assert kf.written(expected) == of_the_fleet.written(expected)
-    assert kf.moment(kf.written(expected)) == expected
-
-
 def test_times_may_be_objects_and_lengths_have_units() -> None:
     """Without a zone a time is UTC; what is no time is reported as none."""
     at = datetime(2026, 11, 21, 10, tzinfo=UTC)
@@ -422,7 +402,8 @@ def test_times_may_be_objects_and_lengths_have_units() -> None:
 
 def test_columns_are_those_of_the_archive() -> None:
     """The library knows the relations by itself: the names and types are the exporter's."""
-    for name, schema in columns.SCHEMAS.items():
+    assert columns.STORED.keys() == tables.SCHEMAS.keys() and columns.DAILY == tables.DAILY
+    for name, schema in columns.STORED.items():
         theirs = tables.SCHEMAS[name]
         assert schema.names == theirs.names
         for field in schema:

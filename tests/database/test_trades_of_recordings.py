@@ -25,7 +25,6 @@ import pytest
 
 from common.config.schema import DeduplicatorConfig
 from common.numbers import datetime_of_ms, ms_of_datetime
-from fleet.place import Location
 from fleet.queries import library
 from fleet.queries.archive import Archive
 from fleet.rebuild import spark
@@ -33,6 +32,7 @@ from fleet.rebuild.local import Rebuild
 from fleet.rebuild.raw import lanes
 from gatherer.derive.horizon import BoundsMs
 from gatherer.journal.format import MAGIC, Ended, Kind, SegmentHeader, SessionOpened, encode
+from kalshi_fleet.place import Location
 from tests.support.archive_case import copied, running_site
 from tests.support.scale import LONG
 
@@ -176,7 +176,7 @@ async def test_trades_are_in_the_feeds_order_and_no_candle_is_wrong(
             assert manifest.checks["trades"].failed == 0, manifest.checks
         folder = await asyncio.to_thread(copied, site, open_folder)
         await asyncio.to_thread(in_parts, raw, open_folder / "parts")
-        archive = Archive("s3://archive", site.s3.meta.endpoint_url)
+        archive = Archive(Location("s3://archive", site.s3.meta.endpoint_url))
 
         def archived(name: str, one: Recording) -> list[dict[str, Any]]:
             values = {"ticker": one.ticker, "from": one.first, "to": one.last}

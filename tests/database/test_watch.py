@@ -27,7 +27,7 @@ import pytest
 import yaml
 from rich.console import Console
 
-from common.feed.reader import Feed
+import kalshi_fleet as kf
 from deduplicator.merge.copies import Changes, GapHealed, GapWritten
 from deduplicator.store import channels
 from fleet.watch import NoSuchMarket, WatchedMarket, begin, screen, steps
@@ -128,7 +128,7 @@ async def test_trades_gaps_and_the_seal_are_shown_and_what_is_healed_is_not(site
         assert now.row()["trade_count"] == 3 and now.row()["trade_at"] == at and not now.doubt()
         break
     seen = []
-    async for one in Feed(site.dsn, watched.step, watched.committed_at):
+    async for one in kf.AsyncProduction(site.dsn).feed(watched.step, "KXA-1", watched.committed_at):
         assert watched.take(one)
         seen.append(watched.touched(one))
         if len(seen) == 2:
@@ -158,7 +158,7 @@ async def watched_with(site: FeedWriter, yes: int, no: int) -> WatchedMarket:
 async def test_the_screen_fits(site: FeedWriter, width: int, height: int) -> None:
     """No line is cut or folded, and the best levels are first."""
     watched = await watched_with(site, 14, 12)
-    watched.gaps[ORDERBOOK, NOW_MS, NOW_MS + 10] = "not_recorded"
+    watched.book.gaps[NOW_MS, NOW_MS + 10] = "not_recorded"
     out = io.StringIO()
     console = Console(file=out, width=width, height=height)
     console.print(screen(watched, datetime.now(UTC), height))

@@ -24,12 +24,12 @@ import pytest
 from common.config.load import load_deduplicator, load_gatherer
 from common.numbers import datetime_of_ms
 from common.storage.database import connect, owned
-from fleet.place import Location
 from fleet.rebuild import spark
 from fleet.rebuild.lives import lives
 from fleet.rebuild.local import Rebuild, Rebuilt
 from fleet.rebuild.raw import lanes
 from gatherer.derive.horizon import BoundsMs
+from kalshi_fleet.place import Location
 from tests.support.fleet_case import SEAL_WAIT_S, assert_equal, covers_again, judge
 from tests.support.scale import LONG
 from workshop.rehearsal import s3

@@ -101,6 +101,21 @@ def change(at: int, ordinal: int, delta: int) -> dict[str, Any]:
     return {"exchange_ts": START + timedelta(seconds=at), "ordinal": ordinal, "side": 0, "price": 10, "delta": delta}
 
 
+def compared(
+    snapshots: list[dict[str, Any]], changes: list[dict[str, Any]], gaps: list[tuple[datetime, datetime]]
+) -> tuple[int, list[Any]]:
+    """How many books, and those that are others. No book is one that cannot be."""
+    finding, possible = Comparison("books"), Comparison("possible")
+    compare_books("KXA", snapshots, changes, gaps, finding, possible)
+    assert not possible.failed
+    return finding.compared, finding.examples
+
+
+def other(at: int) -> str:
+    """What is said of a book so many seconds after the start."""
+    return f"KXA {START + timedelta(seconds=at)}: the folded book is another"
+
+
 def test_books_are_compared_place_by_place_but_not_across_gaps_or_near_resets() -> None:
     """The place of a snapshot is after its ordinal; what lies in a gap or at a reset gives no verdict."""
     snapshots = [
@@ -113,12 +128,9 @@ def test_books_are_compared_place_by_place_but_not_across_gaps_or_near_resets() 
         snapshot(400, 0, 10, 2),
     ]
     changes = [change(100, 0, 1), change(100, 1, 2), change(200, 0, 1), change(310, 0, 7), change(400, 0, 1)]
-    finding = Comparison("books")
     gap = (START + timedelta(seconds=150), START + timedelta(seconds=160))
-    assert compare_books(snapshots, changes, [gap], finding) == [] and finding.compared == 3
-    finding = Comparison("books")
-    assert compare_books(snapshots, changes, [], finding) == [START + timedelta(seconds=200)]
-    assert finding.compared == 4
+    assert compared(snapshots, changes, [gap]) == (3, [])
+    assert compared(snapshots, changes, []) == (4, [other(200)])
 
 
 def test_books_of_a_quiet_stretch_are_compared_in_the_order_in_which_they_were_taken() -> None:
@@ -132,7 +144,40 @@ def test_books_of_a_quiet_stretch_are_compared_in_the_order_in_which_they_were_t
         snapshot(1300, 0, 10, 4),
     ]
     changes = [change(100, 0, 1), change(1300, 0, 4)]
-    finding = Comparison("books")
-    assert compare_books(snapshots, changes, [], finding) == [] and finding.compared == 3
+    assert compared(snapshots, changes, []) == (3, [])
     wrong = [*snapshots[:3], snapshot(500, -1, 10, 7), *snapshots[4:]]
-    assert compare_books(wrong, changes, [], Comparison("books")) == [START + timedelta(seconds=500)]
+    assert compared(wrong, changes, []) == (3, [other(500)])
+
+
+def at_ms(ms: int, ordinal: int, side: int, price: int, delta: int) -> dict[str, Any]:
+    """A change so many milliseconds after the start."""
+    at = START + timedelta(milliseconds=ms)
+    return {"exchange_ts": at, "ordinal": ordinal, "side": side, "price": price, "delta": delta}
+
+
+def test_between_two_books_no_book_may_be_that_cannot_be() -> None:
+    """Crossed within a millisecond it may be; at its end neither crossed nor below nothing, but where it may go on."""
+    changes = [
+        at_ms(1, 0, 0, 6000, 5),
+        at_ms(2, 0, 1, 4000, 5),
+        at_ms(2, 1, 0, 6000, -5),
+        at_ms(3, 0, 1, 9000, 1),
+        at_ms(3, 1, 0, 1000, 1),
+        at_ms(9, 0, 1, 9000, -1),
+        at_ms(10, 0, 1, 9000, 1),
+    ]
+    last = {"exchange_ts": START + timedelta(milliseconds=10), "after_ordinal": 0, "taken_at": START}
+    snapshots = [snapshot(0, -1), {**last, "is_reset": False, "yes": [1000, 1], "no": [4000, 5, 9000, 1]}]
+
+    def judged(changes: list[dict[str, Any]]) -> Comparison:
+        possible, finding = Comparison("possible"), Comparison("books")
+        compare_books("KXA", snapshots, changes, [], finding, possible)
+        assert finding.compared == 1
+        return possible
+
+    found = judged(changes)
+    crossed = f"KXA {START + timedelta(milliseconds=3)}: crossed, or a level below nothing"
+    assert (found.compared, found.examples) == (4, [crossed])
+    found = judged([*changes[:3], at_ms(3, 0, 1, 3000, -1), at_ms(4, 0, 1, 3000, 1), *changes[6:]])
+    assert (found.compared, found.examples) == (4, [crossed])
+    assert not judged([*changes[:3], *changes[6:]]).failed, "the next book's millisecond may go on after it"

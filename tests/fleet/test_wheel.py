@@ -1,4 +1,4 @@
-"""The wheel and `requirements-run.lock` are all that a machine needs: in an environment that has nothing else, outside
+"""Its wheels and `requirements-run.lock` are all that a machine needs: in an environment that has nothing else, outside
 of the repository, every command works, both schemas are made, and a fleet records."""
 
 from __future__ import annotations
@@ -41,25 +41,27 @@ for words in sys.argv[1:]:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built of the tree as it is."""
-    return build(tmp_path_factory.mktemp("wheel"))
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The fleet's and the library's, built of the tree as it is."""
+    return build(tmp_path_factory.mktemp("wheels"))
 
 
 @pytest.fixture(scope="module", params=["borrowed", pytest.param("installed", marks=pytest.mark.long)])
-def environment(request: pytest.FixtureRequest, wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
+def environment(
+    request: pytest.FixtureRequest, wheels: list[Path], tmp_path_factory: pytest.TempPathFactory
+) -> Environment:
     """Of links to what is installed here; in the long tests by pip from the registry."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "installed":
-        return Environment.installed(folder, wheel)
+        return Environment.installed(folder, wheels)
     for name, version in locked().items():
         assert metadata.version(name) == version, f"{name} is not what the lock names: make install"
-    return Environment.borrowed(folder, wheel, locked())
+    return Environment.borrowed(folder, wheels, locked())
 
 
-def test_the_wheel_is_its_packages_and_nothing_else(wheel: Path) -> None:
+def test_the_wheel_is_its_packages_and_nothing_else(wheels: list[Path]) -> None:
     """No file of them is left out: statements, pages, types; nothing of workshop, tests or client is in it."""
-    with zipfile.ZipFile(wheel) as archive:
+    with zipfile.ZipFile(wheels[0]) as archive:
         names = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert names == sources()
     assert {name.split("/")[0] for name in names} == set(packages())

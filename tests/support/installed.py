@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -31,20 +31,23 @@ def packages() -> list[str]:
     return [pattern.rstrip("*") for pattern in settings["packages"]["find"]["include"]]
 
 
-def sources() -> set[str]:
-    """The files of these packages."""
-    files = (file for package in packages() for file in (ROOT / package).rglob("*"))
+def sources(*folders: str) -> set[str]:
+    """The files of these packages, or folders."""
+    files = (file for folder in folders or packages() for file in (ROOT / folder).rglob("*"))
     return {str(file.relative_to(ROOT)) for file in files if file.is_file() and "__pycache__" not in file.parts}
 
 
-def build(folder: Path) -> Path:
-    """The wheel, made in a copy: setuptools leaves its folders where it builds."""
+def build(folder: Path) -> list[Path]:
+    """The wheels, the fleet's and the library's, made in a copy: setuptools leaves its folders where it builds."""
     tree = folder / "tree"
-    for name in (*sources(), "pyproject.toml", "README.md", "LICENSE"):
+    about = ("pyproject.toml", "README.md", "LICENSE")
+    for name in (*sources(), *sources("client/src/kalshi_fleet"), *about, *(f"client/{name}" for name in about)):
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, tree / name)
-    subprocess.run([*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, tree], check=True)
-    return next(folder.glob("*.whl"))
+    subprocess.run(
+        [*PIP, "wheel", "--no-deps", "--no-build-isolation", "-w", folder, tree, tree / "client"], check=True
+    )
+    return [next(folder.glob(f"{name}-*.whl")) for name in ("kalshi_fleet", "kalshi_fleet_client")]
 
 
 def locked() -> dict[str, str]:
@@ -63,7 +66,7 @@ def needed(distribution: str) -> set[str]:
 
 
 class Environment:
-    """An environment with a wheel and what it needs, and nothing else."""
+    """An environment with wheels and what they need, and nothing else."""
 
     def __init__(self, folder: Path) -> None:
         """Commands run in a folder beside it, in which nothing lies."""
@@ -72,13 +75,13 @@ class Environment:
         self.variables = {name: value for name, value in os.environ.items() if not name.startswith(OURS)}
 
     @classmethod
-    def installed(cls, folder: Path, wheel: Path) -> Environment:
+    def installed(cls, folder: Path, wheels: Sequence[Path]) -> Environment:
         """By pip, from the registry, as machines do it (deploy/terraform/modules/configuration/scripts/bootstrap)."""
         made = cls(folder)
         subprocess.run([sys.executable, "-m", "venv", made.folder], check=True)
         pip = (made.folder / "bin/pip", "install", "--quiet", "--disable-pip-version-check")
         subprocess.run([*pip, "--require-hashes", "-r", LOCK], check=True, cwd=made.outside)
-        subprocess.run([*pip, "--no-deps", wheel], check=True, cwd=made.outside)
+        subprocess.run([*pip, "--no-deps", *wheels], check=True, cwd=made.outside)
         return made
 
     @classmethod
@@ -91,7 +94,7 @@ class Environment:
         return made
 
     @classmethod
-    def borrowed(cls, folder: Path, wheel: Path, names: Iterable[str]) -> Environment:
+    def borrowed(cls, folder: Path, wheels: Sequence[Path], names: Iterable[str]) -> Environment:
         """Without a registry: links to these distributions, as they are installed here; the rest is hidden."""
         made = cls(folder)
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", made.folder], check=True)
@@ -100,7 +103,7 @@ class Environment:
             distribution = metadata.distribution(name)
             for entry in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
                 (site / entry).symlink_to(Path(str(distribution.locate_file(entry))))
-        subprocess.run([*PIP, "--python", made.folder, "install", "--no-deps", "--no-index", wheel], check=True)
+        subprocess.run([*PIP, "--python", made.folder, "install", "--no-deps", "--no-index", *wheels], check=True)
         return made
 
     def run(self, program: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

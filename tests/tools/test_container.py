@@ -115,4 +115,8 @@ def test_what_runs_is_locked_and_is_no_tool_of_ours() -> None:
     assert len(run) > 20 and run.items() <= everything.items()
     assert not {"pytest", "moto", "mypy", "playwright"} & set(run)
     named = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
-    assert {re.match(r"[A-Za-z0-9-]+", d)[0].lower() for d in named} <= set(run)  # type: ignore[index]
+    names = {re.match(r"[A-Za-z0-9-]+", d)[0].lower() for d in named}  # type: ignore[index]
+    assert names - set(run) == {"kalshi-fleet-client"}, "which is built with it"
+    library = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())["project"]
+    assert f"{library['name']}=={library['version']}" in named
+    assert {re.match(r"[A-Za-z0-9-]+", d)[0].lower() for d in library["dependencies"]} <= set(run)  # type: ignore[index]

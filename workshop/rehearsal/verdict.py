@@ -25,6 +25,7 @@ from common.storage.database import connect, connected
 from deduplicator.archive import tables
 from deduplicator.archive.hour import EXPORTS
 from fleet.statements import SQL as FLEET
+from kalshi_fleet.place import Location
 from workshop.rehearsal.feed_mirror import Mirror, differences, read_to
 from workshop.rehearsal.s3 import CREDENTIALS
 from workshop.rehearsal.statements import SQL
@@ -284,7 +285,7 @@ def _alone(location: str, endpoint_url: str, hour: datetime, truth: Truth) -> Ch
     from fleet.queries.library import load_archive
 
     check = Check("closing books, from the last hour alone")
-    archive = Archive(location, endpoint_url, credentials=CREDENTIALS)
+    archive = Archive(Location(location, endpoint_url, credentials=CREDENTIALS))
     query, end = load_archive()["book"], hour + timedelta(hours=1) - timedelta(milliseconds=1)
     for ticker, book in truth.books.items():
         check.compared += 1

@@ -10,13 +10,12 @@ from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
 from kalshi_fleet.answer import Answer, GapRow, gap_rows
 from kalshi_fleet.archived import archived
-from kalshi_fleet.columns import COVERAGE, SCHEMAS
-from kalshi_fleet.errors import HourMissing, NotSealed, UnknownMarket
+from kalshi_fleet.columns import COVERAGE, SCHEMAS, STORED
+from kalshi_fleet.errors import HourMissing, NotAnArchive, NotSealed, UnknownMarket
 from kalshi_fleet.events import (
     BOOK_CHANNEL,
     BOOKS_ALONE,
@@ -29,10 +28,11 @@ from kalshi_fleet.events import (
 )
 from kalshi_fleet.hour import Hour
 from kalshi_fleet.moments import HOUR_MS, Moment, duration_ms, floor_ms, hours_of, moment, of_ms, stretch
+from kalshi_fleet.place import REGION
 from kalshi_fleet.replay import Replay
 from kalshi_fleet.samples import Samples
 from kalshi_fleet.statements import SQL
-from kalshi_fleet.store import DAILY, REGION, RELATIONS, Manifest, Store, plain, row_groups
+from kalshi_fleet.store import Manifest, Store, plain, row_groups
 
 TICKER: Final = ("ticker",)
 COUNTED: Final = {"gaps": "coverage_gaps", "changes": "orderbook_deltas", "trades": "trades"}
@@ -228,21 +228,22 @@ class Archive:
         Each relation has its partitions as columns: `date` (text) and `hour`; a condition on them, or on `ticker`,
         leaves files and row groups unread. It does not show completeness: ask `coverage` and `gaps`.
         """
+        return self.connect().sql(statement).to_arrow_table()
+
+    def connect(self) -> Any:
+        """A DuckDB connection that has the relations, as `sql` asks it: for a program that interrupts a question, or
+        takes its answer in pieces. It opens no other file, and no statement changes that."""
         import duckdb
 
         db = duckdb.connect()
         db.execute(SQL["in_utc"])
-        for name in (*RELATIONS, *DAILY):
-            partitions = [pa.field("date", pa.string())] + ([] if name in DAILY else [pa.field("hour", pa.int32())])
-            layout = ds.partitioning(pa.schema(partitions), flavor="hive")
-            folder = f"{self._store.root}/{name}"
-            try:
-                found = ds.dataset(folder, filesystem=self._store.filesystem, format="parquet", partitioning=layout)
-            except (OSError, pa.ArrowException):
-                continue
-            db.register(name, found)
+        try:
+            for name in STORED:
+                db.register(name, self._store.dataset(name))
+        except (OSError, pa.ArrowException) as error:
+            raise NotAnArchive(f"{self._store.location} cannot be read: {type(error).__name__}: {error}") from error
         db.execute(SQL["closed"])
-        return db.sql(statement).to_arrow_table()
+        return db
 
     # -- inside --------------------------------------------------------------------------------------------------
 

@@ -99,6 +99,22 @@ COVERAGE: Final = pa.schema(
     + [(name, pa.bool_()) for name in ("in_archive", "finished", "sealed")]
     + [(name, pa.int64()) for name in ("gaps", "changes", "trades")]
 )
+DAILY: Final = ("markets", "events", "series")
+"""Relations of which a day has one file."""
+STORED: Final[dict[str, Any]] = {
+    **SCHEMAS,
+    "unplaced_deltas": _schema(
+        ("gatherer_id", TEXT), ("session", pa.int64()), ("sid", pa.int32()), ("seq", pa.int64()), ("ticker", TEXT),
+        ("exchange_ts", MS), ("exchange_us", pa.int16()), ("side", TEXT), ("price", PRICE), ("delta", SIZE),
+        ("received_at", US), ("reason", TEXT),
+    ),
+    "events": _schema(
+        *((name, TEXT) for name in ("ticker", "series_ticker", "title", "sub_title", "strike_date", "strike_period")),
+        ("updated_at", US), ("raw", TEXT),
+    ),
+    "series": _schema(("ticker", TEXT), ("title", TEXT), ("category", TEXT), ("updated_at", US), ("raw", TEXT)),
+}  # fmt: skip
+"""Columns of every relation of an archive."""
 BOOKS: Final = pa.schema(
     [
         ("ticker", pa.string()),

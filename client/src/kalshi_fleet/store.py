@@ -9,23 +9,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import pyarrow as pa
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from pyarrow import fs
 
+from kalshi_fleet.columns import DAILY, STORED
 from kalshi_fleet.errors import HourChanging, NotAnArchive
 from kalshi_fleet.events import BEFORE_FLEET, BOOK_CHANNEL, SHARED_CHANNELS, channels_of
 from kalshi_fleet.moments import floor_ms, of_ms
+from kalshi_fleet.place import Location
 
-RELATIONS: Final = (
-    "orderbook_deltas", "trades", "tickers", "lifecycle_events", "orderbook_snapshots", "orderbook_openings",
-    "coverage_gaps", "unplaced_deltas",
-)  # fmt: skip
-DAILY: Final = ("markets", "events", "series")
 MANIFESTS_AT_ONCE: Final = 16
-REGION: Final = "us-east-2"
 _DICTIONARIES: Final = {"orderbook_deltas": ["ticker", "side"]}
 
 
@@ -82,11 +78,11 @@ class Store:
     ) -> None:
         self.location = str(location)
         try:
-            self.filesystem, self.root = _opened(self.location, endpoint_url, region, credentials)
-            found = {entry.base_name for entry in self.filesystem.get_file_info(fs.FileSelector(self.root))}
+            self.filesystem, self.root = Location(self.location, endpoint_url, region, credentials).open()
+            self.there = {entry.base_name for entry in self.filesystem.get_file_info(fs.FileSelector(self.root))}
         except (OSError, pa.ArrowException) as error:
             raise NotAnArchive(f"{location} cannot be read: {type(error).__name__}: {error}") from error
-        if not found & {*RELATIONS, *DAILY}:
+        if not self.there & STORED.keys():
             raise NotAnArchive(f"{location} holds no relation of an archive; it should hold folders like trades/")
         self._manifests: dict[int, Manifest] = {}
 
@@ -146,6 +142,16 @@ class Store:
         rows = [{**row, "ticker": name, "channel": channel} for name in names for channel in channels_of([name])]
         return pa.concat_tables([table, pa.Table.from_pylist(rows, table.schema)])
 
+    def dataset(self, relation: str) -> Any:
+        """All files of a relation, with their partitions as columns; no rows if there are none."""
+        partitions = pa.schema([("date", pa.string())] + ([] if relation in DAILY else [("hour", pa.int32())]))
+        schema = pa.unify_schemas([STORED[relation], partitions])
+        if relation not in self.there:
+            return schema.empty_table()
+        layout = ds.partitioning(partitions, flavor="hive")
+        folder = f"{self.root}/{relation}"
+        return ds.dataset(folder, schema=schema, filesystem=self.filesystem, format="parquet", partitioning=layout)
+
     def days(self, relation: str, hours: Sequence[int]) -> list[str]:
         """Paths of a daily relation, for the days of some hours, that are there."""
         days = sorted({f"{of_ms(hour):%Y-%m-%d}" for hour in hours})
@@ -179,18 +185,3 @@ def plain(table: Any) -> Any:
 
 def _within(hour_ms: int) -> str:
     return f"date={of_ms(hour_ms):%Y-%m-%d}/hour={of_ms(hour_ms):%H}"
-
-
-def _opened(
-    location: str, endpoint_url: str | None, region: str, credentials: tuple[str, str] | None
-) -> tuple[Any, str]:
-    parts = urlsplit(location)
-    if parts.scheme != "s3":
-        return fs.LocalFileSystem(), str(Path(location).resolve())
-    options: dict[str, Any] = {"region": region}
-    if endpoint_url is not None:
-        endpoint = urlsplit(endpoint_url)
-        options |= {"endpoint_override": endpoint.netloc, "scheme": endpoint.scheme}
-    if credentials is not None:
-        options |= dict(zip(("access_key", "secret_key"), credentials, strict=True))
-    return fs.S3FileSystem(**options), f"{parts.netloc}{parts.path}".rstrip("/")

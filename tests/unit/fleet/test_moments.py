@@ -1,4 +1,4 @@
-"""Times are read as people write them, and what a command prints can be pasted back."""
+"""Times are read as people write them, by commands and library, and what is printed can be pasted back."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleet.moments import moment, written
+from kalshi_fleet.moments import moment, written
 
 NOW = datetime(2026, 11, 27, 18, 0, 0, 123456, tzinfo=UTC)
 

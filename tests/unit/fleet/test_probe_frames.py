@@ -137,10 +137,10 @@ def test_trades_that_differ_between_connections_are_counted() -> None:
 def test_a_book_of_rest_is_right_if_the_stream_had_it_around_its_request() -> None:
     """Not before, not after; and not on the wrong side."""
     capture = decode("first", honest().frames)
-    with_bid = {("yes", 4_700): 300, ("yes", 5_100): 100, ("no", 4_800): 200}
+    with_bid = {2 * 4_700: 300, 2 * 5_100: 100, 2 * 4_800 + 1: 200}
     at_us = (BEGAN_MS + 20) * 1000
     assert compare_books(capture, [(at_us, at_us + 1000, TICKER, with_bid)]).verdict == HOLDS
-    flipped = {("yes", 4_700): 300, ("yes", 5_100): 100, ("no", 5_200): 200}
+    flipped = {2 * 4_700: 300, 2 * 5_100: 100, 2 * 5_200 + 1: 200}
     assert compare_books(capture, [(at_us, at_us + 1000, TICKER, flipped)]).verdict == FALSE
     quiet = Capture("quiet", streams={TICKER: ProbedStream()})
     assert compare_books(quiet, [(at_us, at_us, TICKER, with_bid)]).verdict == NOT_SEEN

@@ -13,13 +13,13 @@ import pytest
 from common.contract.channels import ORDERBOOK
 from common.errors import StorageError
 from deduplicator.merge.identity import pack_content
-from fleet.place import Location
 from fleet.rebuild.part import Part, PartBatch
 from fleet.rebuild.parts import Cutter, part_of
 from fleet.rebuild.raw import LaneReader, lanes
 from gatherer.derive.deltas import DeltaRows
 from gatherer.derive.rows import Rows
 from gatherer.derive.state import ALL_MARKETS
+from kalshi_fleet.place import Location
 from tests.support.scale import LONG
 from tests.support.world import BOUNDS, RESET_SLACK_MS, START_MS, batches, copy_of, gaps, held, live, merge, number_of
 

@@ -12,10 +12,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from common.numbers import DOLLAR, HOUR_MS, datetime_of_ms
+from common.numbers import DOLLAR, HOUR_MS
 from deduplicator.archive.crossed import CrossedHour
 from deduplicator.archive.order import Order, rows_of
-from fleet.checks.verify import crossings
 from gatherer.derive import state
 from gatherer.derive.bulk import stretch
 from gatherer.derive.crossed import is_crossed
@@ -95,20 +94,6 @@ def test_a_whole_hour_is_looked_at_like_state_by_state(seed: int) -> None:
     assert dict(crossed.result(set())[1]) == wrong
     assert crossed.compared == compared and crossed.opened == set(books)
     assert not crossed.result(set(wrong))[0]
-
-
-def test_verify_finds_the_same_of_one_market() -> None:
-    """`fleet verify` folds single markets."""
-    at = [datetime_of_ms(n) for n in range(11)]
-    changes = [
-        {"exchange_ts": at[1], "ordinal": 0, "side": 0, "price": 6000, "delta": 5},
-        {"exchange_ts": at[2], "ordinal": 0, "side": 1, "price": 4000, "delta": 5},
-        {"exchange_ts": at[2], "ordinal": 1, "side": 0, "price": 6000, "delta": -5},
-        {"exchange_ts": at[3], "ordinal": 0, "side": 1, "price": 9000, "delta": 1},
-        {"exchange_ts": at[3], "ordinal": 1, "side": 0, "price": 1000, "delta": 1},
-        {"exchange_ts": at[9], "ordinal": 0, "side": 1, "price": 9000, "delta": -1},
-    ]
-    assert list(crossings({}, changes, at[10])) == [(at[1], None), (at[2], None), (at[3], True), (at[9], False)]
 
 
 def test_a_book_is_crossed_if_both_bids_are_a_dollar_together() -> None:

@@ -8,7 +8,7 @@ from workshop.mutants.fault import Fault
 
 BLOCK: Final = "common/feed/block.py"
 READER: Final = "common/feed/reader.py"
-START: Final = "common/feed/start.py"
+START: Final = "client/src/kalshi_fleet/live.py"
 ROWS: Final = "deduplicator/store/merged_rows.py"
 SCHEMA: Final = "common/storage/migrations/production/0010_feed.sql"
 BLOCKS: Final = ("tests/unit/common/test_feed_blocks.py",)
@@ -156,8 +156,8 @@ FAULTS: Final = (
     Fault(
         "a-book-of-the-same-place-is-not-taken",
         START,
-        "if (place, is_reset) >= (self.base, self.is_reset):",
-        "if (place, is_reset) > (self.base, self.is_reset):",
+        "if (place, is_reset) < (self.base, self.is_reset):",
+        "if (place, is_reset) <= (self.base, self.is_reset):",
         "a book that comes for a place that is known, and is another one, would be left out",
         STARTS,
         "of a place the first book stands (add_books), and what confirms it is the same",
@@ -165,16 +165,16 @@ FAULTS: Final = (
     Fault(
         "a-reset-is-no-other-book-than-one-of-its-place",
         START,
-        "if (place, is_reset) >= (self.base, self.is_reset):",
-        "if place > self.base:",
+        "if (place, is_reset) < (self.base, self.is_reset):",
+        "if place <= self.base:",
         "a reset at the place of a book would not empty it",
         STARTS,
     ),
     Fault(
         "a-base-that-is-taken-back-is-kept",
         START,
-        'if row["is_reset"] and (row["exchange_ms"], row["after_ordinal"]) >= book.base:',
-        'if row["is_reset"] and (row["exchange_ms"], row["after_ordinal"]) > book.base:',
+        "elif is_reset and (ms, after) >= book.base:",
+        "elif is_reset and (ms, after) > book.base:",
         "a book would stand on a reset that was none",
         STARTS,
     ),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from pyarrow import fs
+
+REGION: Final = "us-east-2"
 
 
 class Location(NamedTuple):
@@ -14,7 +16,7 @@ class Location(NamedTuple):
 
     location: str
     endpoint_url: str | None = None
-    region: str = "us-east-2"
+    region: str = REGION
     credentials: tuple[str, str] | None = None
 
     def open(self) -> tuple[Any, str]:
