@@ -182,4 +182,5 @@ def channel_of(session: SessionState, head: frames.Envelope) -> str:
         return channel
     if head.type.startswith("orderbook_"):
         return channels.ORDERBOOK
-    return head.type if head.type in channels.ALL_MARKETS_CHANNELS else ""
+    shown = channels.OF_TYPE.get(head.type, "")
+    return shown if shown in channels.ALL_MARKETS_CHANNELS else ""

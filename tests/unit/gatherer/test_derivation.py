@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from common.contract import channels
 from common.contract.identity import NEVER_MS
 from common.contract.sides import NO, YES
 from common.exchange import frames
@@ -629,6 +630,16 @@ def test_a_late_book_claims_nothing_where_no_command_names_markets() -> None:
     tape.frame("error", {"code": 25})
     tape.snapshot()
     assert not tape.claiming()
+
+
+@pytest.mark.parametrize("type_", sorted(t for t, c in channels.OF_TYPE.items() if c in channels.ALL_MARKETS_CHANNELS))
+def test_a_message_shows_its_channel_before_the_exchange_names_it(type_: str) -> None:
+    """Whatever the message is called: the capture takes the sid for this channel's, too."""
+    tape = Tape()
+    tape.frame(type_, {"market_ticker": T})
+    rows = tape.take()
+    assert [row.channel for row in rows.slices] == [channels.OF_TYPE[type_]]
+    assert next(row.ticker for row in rows.runs) == state.ALL_MARKETS
 
 
 def test_late_trades_of_a_subscription_that_is_over_claim_nothing() -> None:
