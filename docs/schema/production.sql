@@ -2660,13 +2660,13 @@ ALTER TABLE ONLY store.unknown_fields
 ALTER TABLE ONLY store.unplaced
     ADD CONSTRAINT unplaced_gatherer_fkey FOREIGN KEY (gatherer) REFERENCES store.gatherers(gatherer);
 
-GRANT USAGE ON SCHEMA public TO kalshi_writer;
-GRANT USAGE ON SCHEMA public TO kalshi_reader;
 GRANT USAGE ON SCHEMA public TO kalshi_analyst;
+GRANT USAGE ON SCHEMA public TO kalshi_reader;
+GRANT USAGE ON SCHEMA public TO kalshi_writer;
 
-GRANT USAGE ON SCHEMA store TO kalshi_writer;
-GRANT USAGE ON SCHEMA store TO kalshi_reader;
 GRANT USAGE ON SCHEMA store TO kalshi_analyst;
+GRANT USAGE ON SCHEMA store TO kalshi_reader;
+GRANT USAGE ON SCHEMA store TO kalshi_writer;
 
 REVOKE ALL ON FUNCTION store.add_day(parent text, day date) FROM PUBLIC;
 GRANT ALL ON FUNCTION store.add_day(parent text, day date) TO kalshi_writer;
@@ -2696,271 +2696,271 @@ GRANT ALL ON FUNCTION store.put_feed(kind text, rows integer, from_ms bigint, to
 
 REVOKE ALL ON FUNCTION store.write_feed(of_step bigint, kind text, rows integer, from_ms bigint, to_ms bigint, block bytea) FROM PUBLIC;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.markets TO kalshi_writer;
-GRANT SELECT ON TABLE store.markets TO kalshi_reader;
 GRANT SELECT ON TABLE store.markets TO kalshi_analyst;
+GRANT SELECT ON TABLE store.markets TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.markets TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_candles TO kalshi_writer;
-GRANT SELECT ON TABLE store.rest_candles TO kalshi_reader;
 GRANT SELECT ON TABLE store.rest_candles TO kalshi_analyst;
+GRANT SELECT ON TABLE store.rest_candles TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_candles TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.trades TO kalshi_writer;
-GRANT SELECT ON TABLE store.trades TO kalshi_reader;
 GRANT SELECT ON TABLE store.trades TO kalshi_analyst;
+GRANT SELECT ON TABLE store.trades TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.trades TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.candlesticks TO kalshi_writer;
-GRANT SELECT ON TABLE public.candlesticks TO kalshi_reader;
 GRANT SELECT ON TABLE public.candlesticks TO kalshi_analyst;
+GRANT SELECT ON TABLE public.candlesticks TO kalshi_reader;
+GRANT SELECT ON TABLE public.candlesticks TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.checks TO kalshi_writer;
-GRANT SELECT ON TABLE store.checks TO kalshi_reader;
 GRANT SELECT ON TABLE store.checks TO kalshi_analyst;
+GRANT SELECT ON TABLE store.checks TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.checks TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.checks TO kalshi_writer;
-GRANT SELECT ON TABLE public.checks TO kalshi_reader;
 GRANT SELECT ON TABLE public.checks TO kalshi_analyst;
+GRANT SELECT ON TABLE public.checks TO kalshi_reader;
+GRANT SELECT ON TABLE public.checks TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.held TO kalshi_writer;
-GRANT SELECT ON TABLE store.held TO kalshi_reader;
 GRANT SELECT ON TABLE store.held TO kalshi_analyst;
+GRANT SELECT ON TABLE store.held TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.held TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.run_parts TO kalshi_writer;
-GRANT SELECT ON TABLE store.run_parts TO kalshi_reader;
 GRANT SELECT ON TABLE store.run_parts TO kalshi_analyst;
+GRANT SELECT ON TABLE store.run_parts TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.run_parts TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.parts TO kalshi_writer;
-GRANT SELECT ON TABLE store.parts TO kalshi_reader;
 GRANT SELECT ON TABLE store.parts TO kalshi_analyst;
+GRANT SELECT ON TABLE store.parts TO kalshi_reader;
+GRANT SELECT ON TABLE store.parts TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.retractions TO kalshi_writer;
-GRANT SELECT ON TABLE store.retractions TO kalshi_reader;
 GRANT SELECT ON TABLE store.retractions TO kalshi_analyst;
+GRANT SELECT ON TABLE store.retractions TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.retractions TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.runs TO kalshi_writer;
-GRANT SELECT ON TABLE store.runs TO kalshi_reader;
 GRANT SELECT ON TABLE store.runs TO kalshi_analyst;
+GRANT SELECT ON TABLE store.runs TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.runs TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.slices TO kalshi_writer;
-GRANT SELECT ON TABLE store.slices TO kalshi_reader;
 GRANT SELECT ON TABLE store.slices TO kalshi_analyst;
+GRANT SELECT ON TABLE store.slices TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.slices TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.claims TO kalshi_writer;
-GRANT SELECT ON TABLE store.claims TO kalshi_reader;
 GRANT SELECT ON TABLE store.claims TO kalshi_analyst;
+GRANT SELECT ON TABLE store.claims TO kalshi_reader;
+GRANT SELECT ON TABLE store.claims TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.gaps TO kalshi_writer;
-GRANT SELECT ON TABLE store.gaps TO kalshi_reader;
 GRANT SELECT ON TABLE store.gaps TO kalshi_analyst;
+GRANT SELECT ON TABLE store.gaps TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.gaps TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lines TO kalshi_writer;
-GRANT SELECT ON TABLE store.lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.lines TO kalshi_analyst;
+GRANT SELECT ON TABLE store.lines TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lines TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.market_lines TO kalshi_writer;
-GRANT SELECT ON TABLE store.market_lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.market_lines TO kalshi_analyst;
+GRANT SELECT ON TABLE store.market_lines TO kalshi_reader;
+GRANT SELECT ON TABLE store.market_lines TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.tiled TO kalshi_writer;
-GRANT SELECT ON TABLE store.tiled TO kalshi_reader;
 GRANT SELECT ON TABLE store.tiled TO kalshi_analyst;
+GRANT SELECT ON TABLE store.tiled TO kalshi_reader;
+GRANT SELECT ON TABLE store.tiled TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.time_lines TO kalshi_writer;
-GRANT SELECT ON TABLE store.time_lines TO kalshi_reader;
 GRANT SELECT ON TABLE store.time_lines TO kalshi_analyst;
+GRANT SELECT ON TABLE store.time_lines TO kalshi_reader;
+GRANT SELECT ON TABLE store.time_lines TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.coverage TO kalshi_writer;
-GRANT SELECT ON TABLE public.coverage TO kalshi_reader;
 GRANT SELECT ON TABLE public.coverage TO kalshi_analyst;
+GRANT SELECT ON TABLE public.coverage TO kalshi_reader;
+GRANT SELECT ON TABLE public.coverage TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.gatherers TO kalshi_writer;
-GRANT SELECT ON TABLE store.gatherers TO kalshi_reader;
 GRANT SELECT ON TABLE store.gatherers TO kalshi_analyst;
+GRANT SELECT ON TABLE store.gatherers TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.gatherers TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_writer;
-GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_reader;
 GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_analyst;
+GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_reader;
+GRANT SELECT ON TABLE public.coverage_by_gatherer TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.beginnings TO kalshi_writer;
-GRANT SELECT ON TABLE store.beginnings TO kalshi_reader;
 GRANT SELECT ON TABLE store.beginnings TO kalshi_analyst;
+GRANT SELECT ON TABLE store.beginnings TO kalshi_reader;
+GRANT SELECT ON TABLE store.beginnings TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.coverage_gaps TO kalshi_writer;
-GRANT SELECT ON TABLE public.coverage_gaps TO kalshi_reader;
 GRANT SELECT ON TABLE public.coverage_gaps TO kalshi_analyst;
+GRANT SELECT ON TABLE public.coverage_gaps TO kalshi_reader;
+GRANT SELECT ON TABLE public.coverage_gaps TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.events TO kalshi_writer;
-GRANT SELECT ON TABLE public.events TO kalshi_reader;
 GRANT SELECT ON TABLE public.events TO kalshi_analyst;
+GRANT SELECT ON TABLE public.events TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.events TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.markets TO kalshi_writer;
-GRANT SELECT ON TABLE public.markets TO kalshi_reader;
 GRANT SELECT ON TABLE public.markets TO kalshi_analyst;
+GRANT SELECT ON TABLE public.markets TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.markets TO kalshi_writer;
 
-GRANT SELECT,INSERT ON TABLE store.tickers TO kalshi_writer;
-GRANT SELECT ON TABLE store.tickers TO kalshi_reader;
 GRANT SELECT ON TABLE store.tickers TO kalshi_analyst;
+GRANT SELECT ON TABLE store.tickers TO kalshi_reader;
+GRANT SELECT,INSERT ON TABLE store.tickers TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.event_outcomes_latest TO kalshi_writer;
-GRANT SELECT ON TABLE public.event_outcomes_latest TO kalshi_reader;
 GRANT SELECT ON TABLE public.event_outcomes_latest TO kalshi_analyst;
+GRANT SELECT ON TABLE public.event_outcomes_latest TO kalshi_reader;
+GRANT SELECT ON TABLE public.event_outcomes_latest TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.event_leader_latest TO kalshi_writer;
-GRANT SELECT ON TABLE public.event_leader_latest TO kalshi_reader;
 GRANT SELECT ON TABLE public.event_leader_latest TO kalshi_analyst;
+GRANT SELECT ON TABLE public.event_leader_latest TO kalshi_reader;
+GRANT SELECT ON TABLE public.event_leader_latest TO kalshi_writer;
 
-GRANT SELECT,INSERT ON TABLE store.lifecycle TO kalshi_writer;
-GRANT SELECT ON TABLE store.lifecycle TO kalshi_reader;
 GRANT SELECT ON TABLE store.lifecycle TO kalshi_analyst;
+GRANT SELECT ON TABLE store.lifecycle TO kalshi_reader;
+GRANT SELECT,INSERT ON TABLE store.lifecycle TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.lifecycle_events TO kalshi_writer;
-GRANT SELECT ON TABLE public.lifecycle_events TO kalshi_reader;
 GRANT SELECT ON TABLE public.lifecycle_events TO kalshi_analyst;
+GRANT SELECT ON TABLE public.lifecycle_events TO kalshi_reader;
+GRANT SELECT ON TABLE public.lifecycle_events TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_changes TO kalshi_writer;
-GRANT SELECT ON TABLE public.market_changes TO kalshi_reader;
 GRANT SELECT ON TABLE public.market_changes TO kalshi_analyst;
+GRANT SELECT ON TABLE public.market_changes TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.market_changes TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.conflicts TO kalshi_writer;
-GRANT SELECT ON TABLE store.conflicts TO kalshi_reader;
 GRANT SELECT ON TABLE store.conflicts TO kalshi_analyst;
+GRANT SELECT ON TABLE store.conflicts TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.conflicts TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.merge_conflicts TO kalshi_writer;
-GRANT SELECT ON TABLE public.merge_conflicts TO kalshi_reader;
 GRANT SELECT ON TABLE public.merge_conflicts TO kalshi_analyst;
+GRANT SELECT ON TABLE public.merge_conflicts TO kalshi_reader;
+GRANT SELECT ON TABLE public.merge_conflicts TO kalshi_writer;
 
-GRANT SELECT,INSERT ON TABLE store.deltas TO kalshi_writer;
-GRANT SELECT ON TABLE store.deltas TO kalshi_reader;
 GRANT SELECT ON TABLE store.deltas TO kalshi_analyst;
+GRANT SELECT ON TABLE store.deltas TO kalshi_reader;
+GRANT SELECT,INSERT ON TABLE store.deltas TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.orderbook_deltas TO kalshi_writer;
-GRANT SELECT ON TABLE public.orderbook_deltas TO kalshi_reader;
 GRANT SELECT ON TABLE public.orderbook_deltas TO kalshi_analyst;
+GRANT SELECT ON TABLE public.orderbook_deltas TO kalshi_reader;
+GRANT SELECT ON TABLE public.orderbook_deltas TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_books TO kalshi_writer;
-GRANT SELECT ON TABLE store.rest_books TO kalshi_reader;
 GRANT SELECT ON TABLE store.rest_books TO kalshi_analyst;
+GRANT SELECT ON TABLE store.rest_books TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.rest_books TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_writer;
-GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_reader;
 GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_analyst;
+GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_reader;
+GRANT SELECT ON TABLE store.rest_snapshots TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.snapshots TO kalshi_writer;
-GRANT SELECT ON TABLE store.snapshots TO kalshi_reader;
 GRANT SELECT ON TABLE store.snapshots TO kalshi_analyst;
+GRANT SELECT ON TABLE store.snapshots TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.snapshots TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.orderbook_snapshots TO kalshi_writer;
-GRANT SELECT ON TABLE public.orderbook_snapshots TO kalshi_reader;
 GRANT SELECT ON TABLE public.orderbook_snapshots TO kalshi_analyst;
+GRANT SELECT ON TABLE public.orderbook_snapshots TO kalshi_reader;
+GRANT SELECT ON TABLE public.orderbook_snapshots TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.quarantine TO kalshi_writer;
 GRANT SELECT ON TABLE store.quarantine TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.quarantine TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.quarantine TO kalshi_writer;
 GRANT SELECT ON TABLE public.quarantine TO kalshi_reader;
+GRANT SELECT ON TABLE public.quarantine TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.schema_migrations TO kalshi_writer;
-GRANT SELECT ON TABLE public.schema_migrations TO kalshi_reader;
 GRANT SELECT ON TABLE public.schema_migrations TO kalshi_analyst;
+GRANT SELECT ON TABLE public.schema_migrations TO kalshi_reader;
+GRANT SELECT ON TABLE public.schema_migrations TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.series TO kalshi_writer;
-GRANT SELECT ON TABLE public.series TO kalshi_reader;
 GRANT SELECT ON TABLE public.series TO kalshi_analyst;
+GRANT SELECT ON TABLE public.series TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE public.series TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.set_aside TO kalshi_writer;
-GRANT SELECT ON TABLE store.set_aside TO kalshi_reader;
 GRANT SELECT ON TABLE store.set_aside TO kalshi_analyst;
+GRANT SELECT ON TABLE store.set_aside TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.set_aside TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.set_aside TO kalshi_writer;
-GRANT SELECT ON TABLE public.set_aside TO kalshi_reader;
 GRANT SELECT ON TABLE public.set_aside TO kalshi_analyst;
+GRANT SELECT ON TABLE public.set_aside TO kalshi_reader;
+GRANT SELECT ON TABLE public.set_aside TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.tickers TO kalshi_writer;
-GRANT SELECT ON TABLE public.tickers TO kalshi_reader;
 GRANT SELECT ON TABLE public.tickers TO kalshi_analyst;
+GRANT SELECT ON TABLE public.tickers TO kalshi_reader;
+GRANT SELECT ON TABLE public.tickers TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.trades TO kalshi_writer;
-GRANT SELECT ON TABLE public.trades TO kalshi_reader;
 GRANT SELECT ON TABLE public.trades TO kalshi_analyst;
+GRANT SELECT ON TABLE public.trades TO kalshi_reader;
+GRANT SELECT ON TABLE public.trades TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.unplaced TO kalshi_writer;
-GRANT SELECT ON TABLE store.unplaced TO kalshi_reader;
 GRANT SELECT ON TABLE store.unplaced TO kalshi_analyst;
+GRANT SELECT ON TABLE store.unplaced TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.unplaced TO kalshi_writer;
 
-GRANT SELECT ON TABLE public.unplaced_deltas TO kalshi_writer;
-GRANT SELECT ON TABLE public.unplaced_deltas TO kalshi_reader;
 GRANT SELECT ON TABLE public.unplaced_deltas TO kalshi_analyst;
+GRANT SELECT ON TABLE public.unplaced_deltas TO kalshi_reader;
+GRANT SELECT ON TABLE public.unplaced_deltas TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.accounts TO kalshi_writer;
-GRANT SELECT ON TABLE store.accounts TO kalshi_reader;
 GRANT SELECT ON TABLE store.accounts TO kalshi_analyst;
+GRANT SELECT ON TABLE store.accounts TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.accounts TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.batch_digests TO kalshi_writer;
-GRANT SELECT ON TABLE store.batch_digests TO kalshi_reader;
 GRANT SELECT ON TABLE store.batch_digests TO kalshi_analyst;
+GRANT SELECT ON TABLE store.batch_digests TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.batch_digests TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lease TO kalshi_writer;
-GRANT SELECT ON TABLE store.lease TO kalshi_reader;
 GRANT SELECT ON TABLE store.lease TO kalshi_analyst;
+GRANT SELECT ON TABLE store.lease TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lease TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.channel_seals TO kalshi_writer;
-GRANT SELECT ON TABLE store.channel_seals TO kalshi_reader;
 GRANT SELECT ON TABLE store.channel_seals TO kalshi_analyst;
+GRANT SELECT ON TABLE store.channel_seals TO kalshi_reader;
+GRANT SELECT ON TABLE store.channel_seals TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.covered TO kalshi_writer;
-GRANT SELECT ON TABLE store.covered TO kalshi_reader;
 GRANT SELECT ON TABLE store.covered TO kalshi_analyst;
+GRANT SELECT ON TABLE store.covered TO kalshi_reader;
+GRANT SELECT ON TABLE store.covered TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.crawls TO kalshi_writer;
-GRANT SELECT ON TABLE store.crawls TO kalshi_reader;
 GRANT SELECT ON TABLE store.crawls TO kalshi_analyst;
+GRANT SELECT ON TABLE store.crawls TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.crawls TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.cursors TO kalshi_writer;
-GRANT SELECT ON TABLE store.cursors TO kalshi_reader;
 GRANT SELECT ON TABLE store.cursors TO kalshi_analyst;
+GRANT SELECT ON TABLE store.cursors TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.cursors TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.detached TO kalshi_writer;
-GRANT SELECT ON TABLE store.detached TO kalshi_reader;
 GRANT SELECT ON TABLE store.detached TO kalshi_analyst;
+GRANT SELECT ON TABLE store.detached TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.detached TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.exports TO kalshi_writer;
-GRANT SELECT ON TABLE store.exports TO kalshi_reader;
 GRANT SELECT ON TABLE store.exports TO kalshi_analyst;
+GRANT SELECT ON TABLE store.exports TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.exports TO kalshi_writer;
 
-GRANT SELECT ON TABLE store.feed TO kalshi_writer;
-GRANT SELECT ON TABLE store.feed TO kalshi_reader;
 GRANT SELECT ON TABLE store.feed TO kalshi_analyst;
+GRANT SELECT ON TABLE store.feed TO kalshi_reader;
+GRANT SELECT ON TABLE store.feed TO kalshi_writer;
 
-GRANT SELECT,INSERT,UPDATE ON TABLE store.feed_hours TO kalshi_writer;
-GRANT SELECT ON TABLE store.feed_hours TO kalshi_reader;
 GRANT SELECT ON TABLE store.feed_hours TO kalshi_analyst;
+GRANT SELECT ON TABLE store.feed_hours TO kalshi_reader;
+GRANT SELECT,INSERT,UPDATE ON TABLE store.feed_hours TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.hours_touched TO kalshi_writer;
-GRANT SELECT ON TABLE store.hours_touched TO kalshi_reader;
 GRANT SELECT ON TABLE store.hours_touched TO kalshi_analyst;
+GRANT SELECT ON TABLE store.hours_touched TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.hours_touched TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lags TO kalshi_writer;
-GRANT SELECT ON TABLE store.lags TO kalshi_reader;
 GRANT SELECT ON TABLE store.lags TO kalshi_analyst;
+GRANT SELECT ON TABLE store.lags TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.lags TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.late_deltas TO kalshi_writer;
-GRANT SELECT ON TABLE store.late_deltas TO kalshi_reader;
 GRANT SELECT ON TABLE store.late_deltas TO kalshi_analyst;
+GRANT SELECT ON TABLE store.late_deltas TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.late_deltas TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.put_backs TO kalshi_writer;
-GRANT SELECT ON TABLE store.put_backs TO kalshi_reader;
 GRANT SELECT ON TABLE store.put_backs TO kalshi_analyst;
+GRANT SELECT ON TABLE store.put_backs TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.put_backs TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.refills TO kalshi_writer;
-GRANT SELECT ON TABLE store.refills TO kalshi_reader;
 GRANT SELECT ON TABLE store.refills TO kalshi_analyst;
+GRANT SELECT ON TABLE store.refills TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.refills TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.reset_votes TO kalshi_writer;
-GRANT SELECT ON TABLE store.reset_votes TO kalshi_reader;
 GRANT SELECT ON TABLE store.reset_votes TO kalshi_analyst;
+GRANT SELECT ON TABLE store.reset_votes TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.reset_votes TO kalshi_writer;
 
-GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.unknown_fields TO kalshi_writer;
-GRANT SELECT ON TABLE store.unknown_fields TO kalshi_reader;
 GRANT SELECT ON TABLE store.unknown_fields TO kalshi_analyst;
+GRANT SELECT ON TABLE store.unknown_fields TO kalshi_reader;
+GRANT SELECT,INSERT,DELETE,UPDATE ON TABLE store.unknown_fields TO kalshi_writer;
 
 ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public GRANT SELECT ON TABLES TO kalshi_analyst;
 ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public GRANT SELECT ON TABLES TO kalshi_reader;

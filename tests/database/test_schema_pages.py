@@ -29,6 +29,16 @@ async def test_the_pages_are_what_the_migrations_make(schema: Schema) -> None:
     assert others.count("\n| `") == 1 and "`schema_migrations`" in others
 
 
+def test_a_tables_rights_are_in_the_same_order_whichever_server_made_them() -> None:
+    """A server keeps those of a new table in the order in which its roles were made."""
+    text = (ROOT / generated.FOLDER / "production.sql").read_text()
+    lines = text.splitlines(keepends=True)
+    rights = [n for n, line in enumerate(lines) if line.startswith("GRANT SELECT ON TABLE public.quarantine ")]
+    assert len(rights) == 2 and rights[1] == rights[0] + 1
+    lines[rights[0]], lines[rights[1]] = lines[rights[1]], lines[rights[0]]
+    assert "".join(lines) != text and generated.in_order("".join(lines)) == text
+
+
 async def test_whose_keys_columns_are_named_for_is_so() -> None:
     """The tables that the diagram leads to are there, and others have their keys."""
     for schema, keys in generated.KEYS.items():

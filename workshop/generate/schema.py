@@ -31,8 +31,8 @@ NOISE: Final = re.compile(
                |   SET\ \w+\ =\ [^\n;]*;\n
                |   SELECT\ pg_catalog.set_config[^\n]*\n )"""
 )
-RIGHTS: Final = re.compile(r"(?:^ALTER DEFAULT PRIVILEGES [^\n]*\n)+", re.MULTILINE)
-"""Rights on new tables, which PostgreSQL keeps in the order in which the server's roles were made: sorted here."""
+RIGHTS: Final = re.compile(r"(?:^(?:ALTER DEFAULT PRIVILEGES|GRANT) [^\n]*\n)+", re.MULTILINE)
+"""Rights of one object. PostgreSQL keeps those of a new table in the order in which the server's roles were made."""
 TITLES: Final[dict[Schema, str]] = {"production": "Production", "gatherer": "A gatherer's database"}
 KEYS: Final[dict[Schema, dict[tuple[str, ...], str]]] = {
     "production": {
@@ -109,7 +109,12 @@ def dump(dsn: str, schema: Schema) -> str:
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     head = f"-- {TITLES[schema]}, as it is: generated (workshop/generate/schema.py), and applied by nothing.\n\n"
     text = re.sub(r"\n{3,}", "\n\n", NOISE.sub("", text)).strip() + "\n"
-    return head + RIGHTS.sub(lambda rights: "".join(sorted(rights[0].splitlines(keepends=True))), text)
+    return head + in_order(text)
+
+
+def in_order(text: str) -> str:
+    """The statements with the rights of each object sorted: the same from every server."""
+    return RIGHTS.sub(lambda rights: "".join(sorted(rights[0].splitlines(keepends=True))), text)
 
 
 def page(schema: Schema, found: list[Relation]) -> str:
