@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from common.contract.channels import ORDERBOOK, ROLES, TRADE
+from common.contract.channels import BY_NAME, ORDERBOOK, ROLES
 from common.contract.deduplicator_status import DeduplicatorStatus, GapTotals
 from common.contract.gatherer_status import GathererStatus
 from common.contract.page import PageRow
@@ -68,9 +68,14 @@ def gaps_shown(found: Mapping[str, GapTotals] | None) -> str:
     """What production lists as not recorded, by channel: how many gaps, and how long they are together."""
     if found is None:
         return "not known"
-    names = {ORDERBOOK: "order books", TRADE: "trades"}
-    shown = [f"{names.get(name, 'lifecycle')} {g.gaps}, {lasted(g.seconds)}" for name, g in found.items()]
-    return "; ".join(shown) or "none"
+    return "; ".join(f"{_called(name)} {g.gaps}, {lasted(g.seconds)}" for name, g in found.items()) or "none"
+
+
+def _called(name: str) -> str:
+    """A channel as people call it; one that only another release knows as the exchange does."""
+    if name == ORDERBOOK:
+        return "order books"
+    return BY_NAME[name].table if name in BY_NAME else name
 
 
 def lasted(seconds: float) -> str:

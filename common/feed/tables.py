@@ -51,7 +51,7 @@ TABLES: Final[dict[str, pa.Schema]] = {
     SEAL: _of(market=I64, channel=TEXT, sealed_ms_=I64),
 }  # fmt: skip
 TIMES: Final = {
-    **dict.fromkeys((CHANGES, TRADES, PLACED, TICKERS, LIFECYCLE, BOOKS, UNPLACED, CONFLICTS), ("exchange_ms",) * 2),
+    **{name: ("exchange_ms",) * 2 for name, columns in TABLES.items() if "exchange_ms" in columns.names},
     GAPS: ("from_ms", "to_ms"),
 }
 """Of tables with exchange times the columns of the least and of the greatest of a row."""

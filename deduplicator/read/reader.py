@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any, Final
 
@@ -73,6 +73,10 @@ class Batches:
         """How far the lane is read with this."""
         digest = self.digests[-1].digest if self.digests else b""
         return Cursor(self.copy.to_batch, digest, self.again_until_us)
+
+
+KEPT: Final = tuple(table for table in TABLES if table in {one.name for one in fields(Batches)})
+"""The tables whose rows go on as they are; those of the others are the copy's."""
 
 
 @dataclass
@@ -295,9 +299,8 @@ class Reader:
         assemble(copy, fetched, numbers)
         if dropped:
             self._strip(copy)
-        result.trades, result.tickers = fetched["trades"], fetched["tickers"]
-        result.lifecycle, result.quarantine = fetched["lifecycle"], fetched["quarantine"]
-        result.rest_books = fetched["rest_books"]
+        for table in KEPT:
+            setattr(result, table, fetched[table])
         return result
 
     async def _deltas(self, lane: int, first: int, last: int, stored_from: datetime, stored_to: datetime) -> Deltas:

@@ -27,8 +27,8 @@ ToFeed = Callable[[FeedEntry, Iterable[Any]], None]
 
 
 class Staged(NamedTuple):
-    """Of a gatherer's table: where copies wait, with which of its columns, what empties that, and what merges them:
-    statements, each with how what it returns goes into the feed."""
+    """Of a table, a gatherer's and production's: where copies wait, with which of its columns, what empties that, and
+    what merges them: statements, each with how what it returns goes into the feed."""
 
     table: str
     staging: str
@@ -81,6 +81,8 @@ LIFECYCLE: Final = Staged(
     ((SQL["merge_lifecycle"], _new_lifecycle),),
 )
 STAGED: Final = (TRADES, TICKERS, LIFECYCLE)
+IN_DAYS: Final = tuple(staged for staged in STAGED if "exchange_ms" in staged.columns)
+"""What has the exchange's time is kept in days of it."""
 UNREAD: Final = ("session", "sid", "seq", "reason", "received_us", "frame")
 
 

@@ -35,7 +35,7 @@ LINES_LAYOUT: Final = tuple(
     (name, "i8") for name in ("market", "seen_ms", "first_ms", "ended_ms", "open_ms", "over_ms")
 )
 LAG: Final = ("hour_ms", "gatherer", "took", "changes", "least", "most")
-PARTITIONED: Final = ("deltas", "trades", "tickers")
+PARTITIONED: Final = ("deltas", *(staged.table for staged in channels.IN_DAYS))
 CHANGES_OVERLAP: Final = timedelta(minutes=1)
 """A row's time is that of the beginning of its transaction."""
 
@@ -172,7 +172,8 @@ class Production:
     async def _days_of(self, changes: Changes, batches: Iterable[Batches]) -> None:
         days = {int(day) for day in distinct(changes.new.exchange_ms // DAY_MS)}
         for batch in batches:
-            days.update(row["exchange_ms"] // DAY_MS for rows in (batch.trades, batch.tickers) for row in rows)
+            for staged in channels.IN_DAYS:
+                days.update(row["exchange_ms"] // DAY_MS for row in getattr(batch, staged.table))
         for number in sorted(days):
             day = (EPOCH + number * DAY).date()
             if day not in self._days:

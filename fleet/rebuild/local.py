@@ -32,13 +32,14 @@ from deduplicator.merge.assembly import joined
 from deduplicator.merge.copies import Changes, Copy
 from deduplicator.merge.identity import StoreFull
 from deduplicator.merge.merger import Limits, Merger
-from deduplicator.read.reader import Batches
+from deduplicator.read.reader import KEPT, Batches
 from deduplicator.store.production import Production
 from fleet.rebuild.batches import Derived, LaneHistory, instance
 from fleet.rebuild.copies import copy_of
 from fleet.rebuild.part import QUIET_STEPS
 from fleet.rebuild.raw import RawLane, lanes
 from gatherer.derive.horizon import BoundsMs
+from gatherer.load.batch_writer import CALLED
 from kalshi_fleet.place import Location
 
 STEP_ROWS: Final = 200_000
@@ -248,23 +249,16 @@ def _groups(batches: Iterable[Derived], step_rows: int) -> Iterator[list[Derived
 
 
 def _batches(derived: Derived, copy: Copy, numbers: dict[str, int]) -> Batches:
-    rows = derived.rows
-    return Batches(
-        copy,
-        numbers,
-        trades=[{**row._asdict(), "market": row.ticker, "count": row.contracts} for row in rows.trades],
-        tickers=[{**row._asdict(), "market": row.ticker} for row in rows.tickers],
-        lifecycle=[{**row._asdict(), "market": row.ticker} for row in rows.lifecycle],
-        quarantine=[row._asdict() for row in rows.quarantine],
-        rest_books=[{**row._asdict(), "market": row.ticker} for row in rows.rest_books],
-        received_us=derived.received_us,
-        frames=rows.frames,
-    )
+    made = Batches(copy, numbers, received_us=derived.received_us, frames=derived.rows.frames)
+    for table in KEPT:
+        rows = getattr(derived.rows, table)
+        setattr(made, table, [{CALLED.get(n, n): value for n, value in row._asdict().items()} for row in rows])
+    return made
 
 
 def _as_one(parts: list[Batches], numbers: dict[str, int]) -> Batches:
     """Consecutive batches of one lane; the first may be of an earlier group, whose markets it names."""
     whole = Batches(joined([part.copy for part in parts]), {**parts[0].numbers, **numbers})
-    for name in ("trades", "tickers", "lifecycle", "quarantine", "rest_books"):
+    for name in KEPT:
         setattr(whole, name, list(itertools.chain.from_iterable(getattr(part, name) for part in parts)))
     return whole

@@ -27,7 +27,8 @@ CHANNELS: Final[dict[str, tuple[str, ...]]] = {
 }
 """By relation: the channels that carry all markets; none where each market has its own. Ticks are not here: no number
 of the exchange shows how many there were."""
-CHECKS: Final = {"orderbook_deltas": ("books", "uncrossed"), "trades": ("trades",), "lifecycle_events": ()}
+CHECKS: Final = {"orderbook_deltas": ("books", "uncrossed"), "trades": ("trades",)}
+"""Of those that have some."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +101,7 @@ async def _day(connection: asyncpg.Connection, day: datetime, now: datetime) -> 
                 max(0.0, float(row["seconds"] - row["beginnings"])),
                 json.loads(row["lost"]),
                 row["unsealed"],
-                {name: int(failed[name]) for name in CHECKS[relation] if name in failed},
+                {name: int(failed[name]) for name in CHECKS.get(relation, ()) if name in failed},
                 until <= now,
             )
             found.append((relation, recorded, hours["archived_hours"]))

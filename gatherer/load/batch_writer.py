@@ -55,7 +55,8 @@ ROW_ERRORS: Final = (
 """A database's errors when it is a row that it does not take, and not the moment."""
 DELTA_LAYOUT: Final = (("lane", "i2"), ("batch", "i8"), *RECORDED_LAYOUT, ("stored_at", "i8"))
 HOUR_US: Final = 3_600_000_000
-_CALLED: Final = {"ticker": "market", "contracts": "count"}  # what a row's field is called in its table
+CALLED: Final = {"ticker": "market", "contracts": "count"}
+"""What a row's field is called in its table, if not as in the row."""
 
 
 KINDS: Final[dict[str, type[Any]]] = {
@@ -76,7 +77,7 @@ KINDS: Final[dict[str, type[Any]]] = {
 
 
 def _columns(table: str) -> tuple[str, ...]:
-    fields = (_CALLED.get(name, name) for name in KINDS[table]._fields)
+    fields = (CALLED.get(name, name) for name in KINDS[table]._fields)
     return ("lane", "batch", *fields, *(("stored_at",) if table in HOURLY else ()))
 
 

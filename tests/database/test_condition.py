@@ -113,6 +113,13 @@ async def test_a_beginning_is_neither_lost_nor_expected(site: Site) -> None:
     }
 
 
+async def test_a_relation_without_checks_has_a_condition_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By its channel alone."""
+    monkeypatch.setitem(condition.CHANNELS, "brand_new", (SHARED,))
+    shown = await found(site)
+    assert shown["brand_new 0"] == shown["trades 0"] == ("available", 0, 24 * 3600)
+
+
 async def test_open_gaps_count_on_their_day_and_relation_alone(site: Site) -> None:
     """What was healed by a copy, or refilled from REST, is no loss."""
     await gap(site, "orderbook_delta", 47.5, 1200)

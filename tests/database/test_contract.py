@@ -10,6 +10,7 @@ import pytest
 from common.contract import channels, deltas
 from common.storage.copy import Layout
 from common.storage.migrate import Schema
+from deduplicator.store.production import PARTITIONED
 from gatherer.load.batch_writer import DELTA_LAYOUT
 from tests.support.databases import new_database
 
@@ -42,6 +43,18 @@ async def test_a_table_has_the_columns_of_a_change(
         )
         await db.close()
     assert {name: WIDTHS[kind] for name, kind in found if name not in beside} == dict(layout)
+
+
+async def test_what_is_kept_in_days_has_its_days_made() -> None:
+    """A row of a day without a partition would be refused."""
+    async with new_database("production") as made:
+        db = await asyncpg.connect(made.dsn)
+        found = await db.fetch(
+            "SELECT c.relname FROM pg_partitioned_table p JOIN pg_class c ON c.oid = p.partrelid"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.partattrs[0] WHERE a.attname = 'exchange_ts'"
+        )
+        await db.close()
+    assert sorted(row["relname"] for row in found) == sorted(PARTITIONED)
 
 
 async def test_views_of_production_list_the_channels_that_there_are() -> None:

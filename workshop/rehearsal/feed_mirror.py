@@ -26,6 +26,10 @@ HELD: Final = {
     tables.LINES: SQL["mirror_lines"],
 }
 """Statements that read what production holds."""
+ADDED: Final = tuple(
+    name for name in HELD if name not in (tables.TRADES, tables.BOOKS, tables.GAPS, tables.UNPLACED, tables.LINES)
+)
+"""Tables whose rows are added, and never changed."""
 CHANGE_MS: Final = tables.TABLES[tables.CHANGES].get_field_index("exchange_ms")
 DAY_MS: Final = 86_400_000
 EXAMPLES: Final = 3
@@ -53,7 +57,7 @@ class Mirror:
         self.kinds[step.kind] += 1
         if step.rows != sum(len(batch) for name, batch in step.tables.items() if name != tables.SEAL):
             raise FeedError(f"step {step.step} states {step.rows} rows, and has others")
-        for name in (tables.CHANGES, tables.TICKERS, tables.LIFECYCLE, tables.CONFLICTS):
+        for name in ADDED:
             self.rows[name].update(_rows(step.tables.get(name)))
         for row in _rows(step.tables.get(tables.TRADES)):
             if row[0] in self.trades:

@@ -13,13 +13,17 @@ from common.config.schema import ConnectionsConfig
 from common.contract import channels, reasons, sides
 from deduplicator import metrics
 from deduplicator.archive import tables as archive
+from deduplicator.archive.hour import EXPORTS
+from deduplicator.read.reader import KEPT
+from deduplicator.store.channels import STAGED
 from fleet.report import condition
 from gatherer.derive.fields import KNOWN
-from gatherer.load.batch_writer import COLUMNS
+from gatherer.load.batch_writer import CALLED, COLUMNS, KINDS
 from kalshi_fleet import events as client
 from simulator import commands as simulator
 
 ROOT = Path(__file__).parents[3]
+STAGED_BY_TABLE = {staged.table: staged for staged in STAGED}
 PACKAGES = ("common", "gatherer", "deduplicator", "fleet", "signals")
 HOME = ROOT / "common/contract"
 SAID_ELSEWHERE = {
@@ -115,6 +119,10 @@ def test_each_channel_is_known_wherever_its_rows_go() -> None:
     for channel in channels.CHANNELS:
         assert channel.relation in archive.HOURLY
         assert channel.table in {"deltas", *COLUMNS}
+        if channel.table != "deltas":
+            assert channel.table in KEPT
+            assert {*STAGED_BY_TABLE[channel.table].columns} <= {CALLED.get(n, n) for n in KINDS[channel.table]._fields}
+            assert channel.relation in EXPORTS
         if channel.table != "lifecycle":  # kept whole
             assert {*channel.types} <= KNOWN.keys()
         if channel.numbered:
@@ -123,6 +131,9 @@ def test_each_channel_is_known_wherever_its_rows_go() -> None:
 
 def test_the_library_has_the_same_channels() -> None:
     """It knows nothing of the fleet, and so cannot derive them."""
+    asked = (ROOT / "client/src/kalshi_fleet/sql/production.sql").read_text()
+    (before,) = re.findall(r"unnest\(ARRAY\[(.*?)\]\) c \(channel\)", asked, re.DOTALL)
+    assert {*re.findall(r"'(\w+)'", before)} == channels.NUMBERED, "what was before the fleet is a gap of each"
     for names, markets in ((["KXA"], "others"), (["KXMVEA"], "combos"), (None, "")):
         mine = {c.name for c in channels.CHANNELS if c.numbered and (not markets or c.markets in ("all", markets))}
         assert {*client.channels_of(names)} == mine

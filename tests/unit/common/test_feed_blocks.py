@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from common.errors import FeedError
 from common.feed import block
-from common.feed.tables import TABLES
+from common.feed.tables import METADATA, PLACED, SEAL, TABLES, TIMES
+from workshop.rehearsal.feed_mirror import HELD
 
 
 def values_of(field: pa.Field) -> st.SearchStrategy[Any]:
@@ -88,6 +89,14 @@ def test_a_row_takes_few_bytes() -> None:
     }  # fmt: skip
     assert len(block.encode({"changes": block.batch_of("changes", columns)})) / n < 17
     assert len(block.encode({})) == 2
+
+
+def test_each_table_is_known_wherever_its_rows_go() -> None:
+    """A step's times are those of all of its rows; and what a reader holds is compared with production table by table,
+    but for what changes others (places), is in no relation (the seal), or has names alone (metadata)."""
+    timed = {name for name, schema in TABLES.items() if {"exchange_ms", "from_ms"} & {*schema.names}}
+    assert TIMES.keys() == timed
+    assert HELD.keys() == TABLES.keys() - {PLACED, SEAL, METADATA}
 
 
 def test_the_page_of_formats_names_every_table_and_column_in_their_order() -> None:

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from common import overview
-from common.contract.deduplicator_status import SourceStatus
+from common.contract.deduplicator_status import GapTotals, SourceStatus
 from common.contract.gatherer_status import JournalStatus
 from fleet.__main__ import main
 from fleet.output import table
@@ -29,6 +29,9 @@ def test_a_row_shows_what_an_operator_looks_for() -> None:
     row = overview.row("x", deduplicator(), None)
     assert row.copies == 2.99 and row.per_second == 100 and row.connections == "gatherer-a read"
     assert row.open_gaps == "order books 2, 4.5 s; trades 1, 2.0 h" and row.lag_ms == 90
+    lost = {"market_lifecycle_v2": GapTotals(1, 3.0), "brand_new": GapTotals(2, 4.0)}
+    row_of_another_release = overview.row("x", deduplicator(open_gaps=lost), None)
+    assert row_of_another_release.open_gaps == "lifecycle 1, 3.0 s; brand_new 2, 4.0 s"
     assert overview.row("x", deduplicator(open_gaps={}, lag_ms=None), None).open_gaps == "none"
     assert overview.row("x", deduplicator(open_gaps=None), None).open_gaps == "not known"
     gone = overview.row("http://x", overview.Unanswered("does not answer: [timeout]"), None)
