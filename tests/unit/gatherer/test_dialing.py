@@ -77,9 +77,10 @@ class Exchange:
     async def _connect(self, number: int) -> None:
         while True:
             await self.dialing.turn()
-            self.dials.append((asyncio.get_running_loop().time(), number, not self.away))
+            away = self.away  # as of the dial: it may be back when the answer comes
+            self.dials.append((asyncio.get_running_loop().time(), number, not away))
             await asyncio.sleep(0)
-            if not self.away:
+            if not away:
                 self.dialing.accepted()
                 return
             self.dialing.refused(None, "ConnectionRefusedError")
