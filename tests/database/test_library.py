@@ -18,7 +18,7 @@ import pytest
 import kalshi_fleet as kf
 from common.numbers import datetime_of_ms, ms_of_datetime
 from deduplicator.archive import tables
-from kalshi_fleet import columns, market, replay, store
+from kalshi_fleet import columns, market, replay
 from kalshi_fleet import moments as times
 from kalshi_fleet import rows as source_rows
 from kalshi_fleet.events import BOOK_CHANNEL, channels_of
@@ -409,7 +409,6 @@ def test_columns_are_those_of_the_archive() -> None:
         for field in schema:
             kind: Any = theirs.field(field.name).type
             assert field.type == getattr(kind, "value_type", kind), f"{name}.{field.name}"
-    assert (store.RELATIONS, store.DAILY) == (tables.HOURLY, tables.DAILY), "what an archive is known by, and asked for"
 
 
 def test_the_library_imports_nothing_of_the_fleet() -> None:
