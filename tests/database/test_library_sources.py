@@ -349,7 +349,7 @@ async def an_hour_comes_in_parts_and_holds_nothing_open(record: Recorded, monkey
 
 
 async def an_analysts_account_is_enough(record: Recorded) -> None:
-    """Whoever has the role `kalshi_analyst` may ask everything."""
+    """An account with the role `kalshi_analyst` may ask everything."""
     owner = record.site.db
     await owner.execute("CREATE ROLE library_analyst LOGIN IN ROLE kalshi_analyst")
     try:
