@@ -13,12 +13,17 @@ import pytest
 from common.contract.channels import ORDERBOOK
 from common.contract.tables import OF_MARKETS
 from common.errors import StorageError
+from deduplicator.merge.copies import Copy
 from deduplicator.merge.identity import pack_content
+from deduplicator.read.reader import KEPT
+from deduplicator.store.channels import STAGED
+from fleet.rebuild import local
+from fleet.rebuild.batches import Derived
 from fleet.rebuild.part import Part, PartBatch
 from fleet.rebuild.parts import Cutter, part_of
-from fleet.rebuild.raw import LaneReader, lanes
+from fleet.rebuild.raw import LaneReader, RawLane, lanes
 from gatherer.derive.deltas import DeltaRows
-from gatherer.derive.rows import Rows
+from gatherer.derive.rows import LifecycleRow, QuarantineRow, RestBookRow, Rows, TickerRow, TradeRow
 from gatherer.derive.state import ALL_MARKETS
 from kalshi_fleet.place import Location
 from tests.support.scale import LONG
@@ -113,6 +118,28 @@ def test_a_contradiction_holds_up_nothing_else(seed: int) -> None:
         for relation in ("deltas", "gaps", "held"):
             there, here = ({k: v for k, v in some[relation].items() if k[0] != ticker} for some in (honest, found))
             assert here == there, relation
+
+
+def test_rows_of_a_rebuild_are_as_a_reader_gives_them() -> None:
+    """Of each table, whichever of the batches of a group they come from: with the columns that are staged."""
+    us, found = START_MS * 1000, []
+    trade = TradeRow(1, 2, "00000000-0000-4000-8000-000000000001", "KXA-1", START_MS, 4200, 300, 0, False, us)
+    for number in (1, 2):
+        rows = Rows(frames=5)
+        rows.trades = [trade._replace(seq=number)]
+        rows.tickers = [TickerRow("KXA-1", START_MS, number, None, None, None, None, None, None, us)]
+        rows.lifecycle = [LifecycleRow("KXA-1", "created", "{}", us)]
+        rows.rest_books = [RestBookRow("KXA-1", us, us, 1, [], [])]
+        rows.quarantine = [QuarantineRow(1, 1, number, "x", us, b"x")]
+        derived = Derived(us, RawLane("a", 0, ()), number, rows)
+        found.append(local._batches(derived, Copy(1, 0, number, number), {"KXA-1": 7}))
+    whole = local._as_one(found, {"KXA-1": 7})
+    assert [len(getattr(whole, table)) for table in KEPT] == [2] * len(KEPT)
+    first, second = whole.trades
+    assert (first["market"], first["count"], first["seq"], second["seq"]) == ("KXA-1", 300, 1, 2)
+    for staged in STAGED:
+        for row in getattr(whole, staged.table):
+            assert {*staged.columns} <= row.keys()
 
 
 def test_a_cut_keeps_every_row_and_every_count() -> None:
